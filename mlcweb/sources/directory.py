@@ -1,0 +1,93 @@
+"""A Hugging Face model folder: config.json, safetensors (one file, or indexed shards) and a tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
+from mlcweb.sources.checkpoint import Checkpoint, LazyTensor, compute_fingerprint
+from mlcweb.sources.safetensors_file import open_safetensors
+from mlcweb.sources.tokenizer_files import find_eos_ids, read_json, read_tokenizer_files
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+
+
+def open_directory(folder: Path, *, source: dict[str, str] | None = None) -> Checkpoint:
+    """Open a model folder; ``source`` replaces the record of where it came from (the hub's cache is a
+    folder too).
+
+    Raises SourceError if the folder holds no model, UnsupportedError for pickled or already quantized
+    weights, CheckpointError for damaged files or an index that disagrees with its shards.
+    """
+    if not (folder / "config.json").is_file():
+        raise SourceError(
+            f"{folder}: has no config.json",
+            hint="Give a Hugging Face model folder, a .gguf file, or a model id such as org/name.",
+        )
+    config = read_json(folder / "config.json")
+    refuse_prequantized(config, folder.name if source is None else source.get("id", folder.name))
+    found = _open_weights(folder)
+    files = read_tokenizer_files(folder)
+    source = source or {"kind": "directory", "name": folder.resolve().name}
+    samples = ((name, tensor.shape, tensor.dtype, sample) for name, (tensor, sample) in found.items())
+    return Checkpoint(
+        config=config,
+        tensors={name: tensor for name, (tensor, _) in found.items()},
+        tokenizer_files=files,
+        eos_token_ids=find_eos_ids(config, files),
+        source=source,
+        fingerprint=compute_fingerprint(config, files, samples, commit=source.get("revision", "")),
+    )
+
+
+def refuse_prequantized(config: dict[str, Any], name: str) -> None:
+    """Raise UnsupportedError if the config says that the weights are GPTQ, AWQ, bitsandbytes, fp8, …"""
+    quantization = config.get("quantization_config")
+    if quantization:
+        method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
+        raise UnsupportedError(
+            f"{name}: its weights are already quantized ({method})",
+            hint="Compile the original checkpoint; mlcweb quantizes by itself.",
+        )
+
+
+def shard_names(index_path: Path) -> dict[str, str]:
+    """Tensor name to shard file name, from ``model.safetensors.index.json``. Raises CheckpointError."""
+    weight_map = read_json(index_path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index_path}: has no weight_map")
+    for tensor, shard in weight_map.items():
+        # A shard is a file beside its index: a path would let an index read elsewhere on the machine.
+        if not isinstance(shard, str) or Path(shard).name != shard or "\\" in shard:
+            raise CheckpointError(f"{index_path}: tensor {tensor} names {shard!r}, which is not a file name")
+    return weight_map
+
+
+def _open_weights(folder: Path) -> dict[str, tuple[LazyTensor, bytes]]:
+    if (folder / INDEX_FILE).is_file():
+        return _open_shards(folder)
+    if (folder / SINGLE_FILE).is_file():
+        return open_safetensors(folder / SINGLE_FILE)
+    if any(folder.glob("pytorch_model*.bin")):
+        raise UnsupportedError(
+            f"{folder}: holds only pickled weights (pytorch_model.bin), which mlcweb does not load",
+            hint="Convert them: AutoModelForCausalLM.from_pretrained(...).save_pretrained(folder).",
+        )
+    raise SourceError(f"{folder}: has no {SINGLE_FILE} and no {INDEX_FILE}")
+
+
+def _open_shards(folder: Path) -> dict[str, tuple[LazyTensor, bytes]]:
+    weight_map = shard_names(folder / INDEX_FILE)
+    opened = {}
+    for shard in sorted(set(weight_map.values())):
+        if not (folder / shard).is_file():
+            raise CheckpointError(f"{folder / INDEX_FILE}: names {shard}, which is not in the folder")
+        opened[shard] = open_safetensors(folder / shard)
+    tensors = {}
+    for name, shard in weight_map.items():
+        if name not in opened[shard]:
+            raise CheckpointError(f"{folder / shard}: does not hold {name}, which {INDEX_FILE} says it does")
+        tensors[name] = opened[shard][name]
+    return tensors

@@ -1,0 +1,70 @@
+"""Checks a checkpoint's tensors against what the architecture expects, before any work is spent on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.sources.checkpoint import FLOAT_DTYPES, Checkpoint
+
+# Buffers that old transformers versions saved with the weights; every implementation recomputes them.
+IGNORED = (
+    "*.rotary_emb.inv_freq",
+    "*.attn.bias",
+    "*.attn.masked_bias",
+    "*.attention.bias",
+    "*.attention.masked_bias",
+    "*position_ids",
+)
+_LISTED = 5
+
+
+def require(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Check that the checkpoint holds exactly the tensors ``expected``, each of its shape and in floats.
+
+    Extra tensors are an error too: weights that the model definition does not use mean that it is the wrong
+    definition, and its answers would be quietly wrong. With tied embeddings a stored ``lm_head.weight`` is
+    a copy, and is not extra. Raises CheckpointError (missing, extra, shapes) or UnsupportedError (stored in
+    no float type).
+    """
+    tensors = checkpoint.tensors
+    missing = [name for name in expected if name not in tensors]
+    if missing:
+        raise CheckpointError(
+            f"the checkpoint lacks {_enumerate(missing)}",
+            hint="Its config.json does not describe these weights, or the download is incomplete.",
+        )
+    wrong = [
+        f"{name} is {list(tensors[name].shape)}, expected {list(shape)}"
+        for name, shape in expected.items()
+        if tensors[name].shape != tuple(shape)
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"shapes disagree with config.json: {_enumerate(wrong, '; ')}",
+            hint="Use the config.json that was published with these weights.",
+        )
+    ignored = [*IGNORED, *(["lm_head.weight"] if checkpoint.config.get("tie_word_embeddings") else [])]
+    extra = [
+        name
+        for name in tensors
+        if name not in expected and not any(fnmatchcase(name, pattern) for pattern in ignored)
+    ]
+    if extra:
+        raise CheckpointError(
+            f"the checkpoint holds tensors that this architecture does not use: {_enumerate(extra)}",
+            hint="It is a variant (adapters, extra heads, biases) that mlcweb would compile wrongly.",
+        )
+    for name in expected:
+        if tensors[name].dtype not in FLOAT_DTYPES:
+            raise UnsupportedError(
+                f"{name} is stored as {tensors[name].dtype}; mlcweb reads F32, F16 and BF16",
+                hint="Compile the unquantized checkpoint.",
+            )
+
+
+def _enumerate(items: Iterable[str], separator: str = ", ") -> str:
+    items = list(items)
+    text = separator.join(items[:_LISTED])
+    return text if len(items) <= _LISTED else f"{text} and {len(items) - _LISTED} more ({len(items)} in all)"

@@ -1,0 +1,156 @@
+"""What a manifest must satisfy: the JSON Schema, then the rules that a schema cannot say."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
+
+from mlcweb.errors import BundleError
+
+ITEMSIZE = {"uint32": 4, "float16": 2, "float32": 4}
+TENSOR_ALIGNMENT = 16
+
+# The largest that every common CDN's per-file limit admits.
+CHUNK_BYTES = 24 * 1024 * 1024
+
+
+@cache
+def _validator(schema: str) -> Any:
+    text = resources.files("mlcweb.bundle").joinpath(schema).read_text(encoding="utf-8")
+    return Draft202012Validator(json.loads(text))
+
+
+def decode_json(text: bytes, file: str) -> Any:
+    """JSON that every reader understands alike: UTF-8, no repeated keys, integers only.
+
+    Raises BundleError naming ``file``.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = [name for name, _ in pairs]
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise BundleError(f"{file}: the key {repeated!r} occurs twice in one object")
+        return found
+
+    def refuse(number: str) -> Any:
+        raise BundleError(f"{file}: {number[:40]} is not an integer")
+
+    try:
+        return json.loads(
+            text.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse, parse_float=refuse
+        )
+    except (ValueError, RecursionError) as error:
+        raise BundleError(
+            f"{file}: not valid JSON: {str(error) or 'nested too deeply'}",
+            hint="The bundle is damaged or incomplete: compile or download it again.",
+        ) from error
+
+
+def check_schema(data: Any, schema: str, file: str) -> None:
+    """Validate against a schema of this package. Raises BundleError naming the field."""
+    error = best_match(_validator(schema).iter_errors(data))
+    if error is not None:
+        raise BundleError(f"{file}: {error.json_path.removeprefix('$.')}: {_brief(error.message)}")
+
+
+def check_manifest(data: Any, file: str) -> None:
+    """Everything that a manifest must satisfy by itself, before any other file is opened.
+
+    Raises BundleError naming the field.
+    """
+    if isinstance(data, dict) and data.get("format") == "mlcweb-bundle" and data.get("version") != 1:
+        raise BundleError(
+            f"{file}: version: this mlcweb reads bundle format 1, not {_brief(repr(data.get('version')))}",
+            hint="Compile the bundle again with this mlcweb, or use the mlcweb that made it.",
+        )
+    check_schema(data, "manifest.schema.json", file)
+
+    def fail(field: str, message: str) -> None:
+        raise BundleError(f"{file}: {field}: {message}")
+
+    files = data["files"]
+    for name, entry in files.items():
+        # The schema's `$` admits a final newline in Python's regular expressions.
+        if name.endswith("\n") or entry["sha256"].endswith("\n"):
+            fail(f"files.{name!r}", "ends in a newline")
+        if name.rsplit(".", 2)[1] != entry["sha256"][:8]:
+            fail(f"files.{name}", "the hash in the name is not the start of its sha256")
+    for field, name in _referenced(data):
+        if name not in files:
+            fail(field, f"{name!r} is not listed in files")
+
+    _check_names("tiers", [tier["name"] for tier in data["tiers"]], fail)
+    _check_names("weights.tensors", [tensor["name"] for tensor in data["weights"]["tensors"]], fail)
+    _check_model(data, fail)
+    _check_chunks(data["weights"], files, fail)
+    _check_tensors(data["weights"], fail)
+
+
+def _referenced(data: Any) -> list[tuple[str, str]]:
+    """(field, file name) for every file the manifest refers to."""
+    found = [("wasm", data["wasm"])]
+    found += [(f"tokenizer.{key}", data["tokenizer"][key]) for key in ("tokenizer", "config")]
+    for i, tier in enumerate(data["tiers"]):
+        found += [(f"tiers[{i}].{key}", tier[key]) for key in ("plan", "kernels")]
+    found += [(f"weights.chunks[{i}]", name) for i, name in enumerate(data["weights"]["chunks"])]
+    if "validation" in data:
+        found.append(("validation", data["validation"]))
+    return found
+
+
+def _check_names(field: str, names: list[str], fail: Any) -> None:
+    seen: set[str] = set()
+    for i, name in enumerate(names):
+        if name in seen:
+            fail(f"{field}[{i}].name", f"{name!r} occurs twice")
+        seen.add(name)
+
+
+def _check_model(data: Any, fail: Any) -> None:
+    model = data["model"]
+    if model["heads"] % model["kv_heads"]:
+        fail("model.kv_heads", f"{model['heads']} heads cannot share {model['kv_heads']} KV heads evenly")
+    for i, token in enumerate(data["tokenizer"]["eos_token_ids"]):
+        if token >= model["vocab_size"]:
+            fail(f"tokenizer.eos_token_ids[{i}]", f"{token} is outside the vocabulary")
+
+
+def _check_chunks(weights: Any, files: Any, fail: Any) -> None:
+    sizes = [files[name]["bytes"] for name in weights["chunks"]]
+    for i, size in enumerate(sizes):
+        field = f"weights.chunks[{i}]"
+        if not 0 < size <= CHUNK_BYTES or size % TENSOR_ALIGNMENT:
+            fail(field, f"{size} bytes; a chunk has a multiple of {TENSOR_ALIGNMENT}, at most {CHUNK_BYTES}")
+        last = i == len(sizes) - 1
+        if size != sizes[0] and not (last and size < sizes[0]):
+            fail(field, f"{size} bytes, but the first has {sizes[0]}: all but the last are equal")
+    if sum(sizes) != weights["bytes"]:
+        fail("weights.bytes", f"{weights['bytes']}, but the chunks have {sum(sizes)}")
+
+
+def _check_tensors(weights: Any, fail: Any) -> None:
+    for i, tensor in enumerate(weights["tensors"]):
+        expected = math.prod(tensor["shape"]) * ITEMSIZE[tensor["dtype"]]
+        if tensor["bytes"] != expected:
+            fail(f"weights.tensors[{i}].bytes", f"{tensor['bytes']}; its shape and dtype make {expected}")
+        if tensor["offset"] + tensor["bytes"] > weights["bytes"]:
+            fail(f"weights.tensors[{i}].offset", "the tensor ends past the last chunk")
+    order = sorted(range(len(weights["tensors"])), key=lambda i: weights["tensors"][i]["offset"])
+    end = 0
+    for i in order:
+        tensor = weights["tensors"][i]
+        if tensor["offset"] < end:
+            fail(f"weights.tensors[{i}].offset", f"{tensor['offset']} overlaps the tensor before it")
+        end = tensor["offset"] + tensor["bytes"]
+
+
+def _brief(message: str) -> str:
+    return message if len(message) <= 200 else message[:200] + "…"

@@ -1,0 +1,157 @@
+"""Opens a bundle, verifies it against its manifest, and reads its plans, kernels and tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlcweb.bundle.check import decode_json
+from mlcweb.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, Tier
+from mlcweb.bundle.plan_check import check_plan
+from mlcweb.bundle.stored import StoredWeights
+from mlcweb.errors import BundleError
+from mlcweb.progress import Progress, SilentProgress
+
+_READ_BYTES = 1 << 20
+_MANIFEST_LIMIT = 64 << 20
+_KERNEL_LINE = re.compile(r"^//// kernel ([A-Za-z_][A-Za-z0-9_]*)$", re.MULTILINE | re.ASCII)
+_AGAIN = "The bundle is damaged or incomplete: compile or download it again."
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its manifest is checked, its other files are checked when read or by ``verify``."""
+
+    path: Path
+    manifest: Manifest
+
+    def verify(self, progress: Progress | None = None) -> None:
+        """Compare every file's size and sha256 with the manifest; unlisted files are noted, not refused.
+
+        Raises BundleError naming the first bad file.
+        """
+        progress = progress or SilentProgress()
+        files = self.manifest.files
+        progress.start("verifying", sum(entry.bytes for entry in files.values()), "bytes")
+        for name, entry in files.items():
+            self._verify_file(name, entry, progress)
+        extra = sorted(item.name for item in self.path.iterdir() if item.name not in {*files, MANIFEST_NAME})
+        if extra:
+            progress.note(f"not part of the bundle: {', '.join(extra)}")
+
+    def stored_weights(self) -> StoredWeights:
+        """The bundle's tensors, by rows. Bytes are not hashed on the way: ``verify`` does that."""
+        weights = self.manifest.weights
+        return StoredWeights(self.path, weights, self.manifest.files[weights.chunks[0]].bytes)
+
+    def tensor(self, name: str) -> npt.NDArray[np.generic]:
+        """A whole tensor as a new array. Raises BundleError when it is missing or its chunk is cut short."""
+        return self.stored_weights().tensor(name)
+
+    def file(self, name: str) -> bytes:
+        """A listed file's bytes, checked. Raises BundleError if missing or changed, KeyError if unlisted."""
+        entry = self.manifest.files[name]
+        self._check_size(name, entry)
+        data = (self.path / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise BundleError(f"{name}: its content differs from the manifest's sha256", hint=_AGAIN)
+        return data
+
+    def tier(self, name: str) -> Tier:
+        """The tier of that name. Raises BundleError, naming those there are."""
+        tier = self.manifest.tier(name)
+        if tier is None:
+            names = ", ".join(tier.name for tier in self.manifest.tiers)
+            raise BundleError(f"the bundle has no tier {name!r}; it has {names}")
+        return tier
+
+    def plan(self, tier: str) -> dict[str, Any]:
+        """The tier's plan, checked against plan.schema.json and its own indices. Raises BundleError."""
+        file = self.tier(tier).plan
+        plan: dict[str, Any] = decode_json(self.file(file), file)
+        check_plan(plan, tier, file)
+        self._check_weights(plan, file)
+        return plan
+
+    def kernels(self, tier: str) -> dict[str, str]:
+        """WGSL by kernel name, in the file's order, each a shader module of its own. Raises BundleError."""
+        file = self.tier(tier).kernels
+        return split_kernels(self.file(file), file)
+
+    def _check_size(self, name: str, entry: FileEntry) -> None:
+        try:
+            size = (self.path / name).stat().st_size
+        except FileNotFoundError as error:
+            raise BundleError(f"{name}: missing from {self.path}", hint=_AGAIN) from error
+        except OSError as error:
+            raise BundleError(f"{name}: cannot be read: {error.strerror}") from error
+        if size != entry.bytes:
+            raise BundleError(f"{name}: {size} bytes, the manifest says {entry.bytes}", hint=_AGAIN)
+
+    def _verify_file(self, name: str, entry: FileEntry, progress: Progress) -> None:
+        self._check_size(name, entry)
+        digest = hashlib.sha256()
+        try:
+            with open(self.path / name, "rb") as file:
+                while part := file.read(_READ_BYTES):
+                    digest.update(part)
+                    progress.advance(len(part))
+        except OSError as error:
+            raise BundleError(f"{name}: cannot be read: {error.strerror}") from error
+        if digest.hexdigest() != entry.sha256:
+            raise BundleError(f"{name}: its content differs from the manifest's sha256", hint=_AGAIN)
+
+    def _check_weights(self, plan: dict[str, Any], file: str) -> None:
+        sizes = {tensor.name: tensor.bytes for tensor in self.manifest.weights.tensors}
+        for i, buffer in enumerate(plan["buffers"]):
+            if buffer["kind"] == "weight" and sizes.get(buffer["name"]) != buffer["bytes"]:
+                stored = sizes.get(buffer["name"], "no such tensor")
+                raise BundleError(f"{file}: buffers[{i}].bytes: {buffer['bytes']}, the weights have {stored}")
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle folder (or its mlcweb.json) and check the manifest; no other file is read.
+
+    Raises BundleError when it is missing, damaged, or of another format version.
+    """
+    path = Path(path)
+    folder = path.parent if path.name == MANIFEST_NAME else path
+    file = folder / MANIFEST_NAME
+    try:
+        if file.stat().st_size > _MANIFEST_LIMIT:
+            raise BundleError(f"{file}: larger than any manifest")
+        text = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleError(
+            f"{folder} is not a bundle: it has no {MANIFEST_NAME}", hint="mlcweb compile makes one."
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
+    return Bundle(folder, Manifest.from_json(text))
+
+
+def split_kernels(text: bytes, file: str) -> dict[str, str]:
+    """The kernels of a ``.wgsl`` file, by the ``//// kernel <name>`` lines; each keeps its line.
+
+    Raises BundleError naming ``file`` for text before the first kernel, a repeated name, or bytes not UTF-8.
+    """
+    try:
+        source = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{file}: not UTF-8") from error
+    starts = list(_KERNEL_LINE.finditer(source))
+    if not starts or starts[0].start() != 0:
+        raise BundleError(f"{file}: does not begin with a line `//// kernel <name>`")
+    kernels: dict[str, str] = {}
+    for i, match in enumerate(starts):
+        end = starts[i + 1].start() if i + 1 < len(starts) else len(source)
+        if match[1] in kernels:
+            raise BundleError(f"{file}: the kernel {match[1]} occurs twice")
+        kernels[match[1]] = source[match.start() : end]
+    return kernels

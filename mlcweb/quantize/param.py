@@ -1,0 +1,52 @@
+"""What the compiled model wants stored, and the tensors that each scheme stores it as; no data is read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from mlcweb.quantize.schemes import Scheme
+
+
+@dataclass(frozen=True)
+class Param:
+    """One tensor of the compiled model: ``shape`` (N, K) or (D,), made of checkpoint tensors ``sources``
+    stacked along axis 0. ``quantized`` ones are group-quantized if the scheme quantizes at all (2-D
+    only)."""
+
+    name: str
+    shape: tuple[int, ...]
+    sources: tuple[str, ...]
+    quantized: bool
+
+
+@dataclass(frozen=True)
+class PackedTensor:
+    """One tensor as it is stored in the bundle."""
+
+    name: str
+    dtype: Literal["uint32", "float16", "float32"]
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Stored size in bytes."""
+        return math.prod(self.shape) * (2 if self.dtype == "float16" else 4)
+
+
+def packed_tensors(param: Param, scheme: Scheme) -> list[PackedTensor]:
+    """The stored tensors of ``param``, in the order ``quantize_params`` yields them.
+
+    Quantized: ``<name>.q_weight`` uint32 [N, words] and ``<name>.q_scale`` [N, groups]. Otherwise
+    ``<name>.weight`` in the activation dtype, or just ``<name>`` for a name that already ends in ``.bias``
+    or ``.weight``.
+    """
+    if param.quantized and scheme.bits is not None:
+        n, k = param.shape
+        return [
+            PackedTensor(f"{param.name}.q_weight", "uint32", (n, scheme.words(k))),
+            PackedTensor(f"{param.name}.q_scale", scheme.activation, (n, scheme.groups(k))),
+        ]
+    complete = param.name.endswith((".bias", ".weight"))
+    return [PackedTensor(param.name if complete else f"{param.name}.weight", scheme.activation, param.shape)]

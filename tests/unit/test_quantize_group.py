@@ -1,0 +1,129 @@
+"""The group quantizer against mlc-llm's own output (tests/fixtures/mlc_group_quant.npz), and its edges."""
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.quantize import dequantize_group, get_scheme, quantize_group
+from mlcweb.quantize.casting import round_normal_to_float16
+
+GOLDEN = np.load(Path(__file__).parent.parent / "fixtures" / "mlc_group_quant.npz")
+CASES = sorted(
+    key.removesuffix(".q_weight")
+    for key in GOLDEN
+    if key.startswith(("q4f16_1.", "q4f32_1.")) and key.endswith(".q_weight")
+)
+
+
+def test_golden_file_covers_both_schemes_and_the_padded_row():
+    assert len(CASES) == 6
+    assert {case.split(".")[1] for case in CASES} == {"rand", "k250"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_mlc_bit_for_bit(case):
+    scheme, shape, source = case.split(".")
+    weight = GOLDEN[f"w.{shape}.{source.removeprefix('from_')}"]
+    q_weight, q_scale = quantize_group(weight, get_scheme(scheme))
+    np.testing.assert_array_equal(q_weight, GOLDEN[f"{case}.q_weight"], strict=True)
+    np.testing.assert_array_equal(
+        q_scale.view(np.uint8), GOLDEN[f"{case}.q_scale"].view(np.uint8), strict=True
+    )
+
+
+def reference(weight, scheme):
+    """The rule written out with numpy's own float16 and float32 arithmetic, group by group."""
+    w = weight.astype(scheme.activation)
+    n, k = w.shape
+    q_weight = np.zeros((n, scheme.words(k)), np.uint32)
+    q_scale = np.zeros((n, scheme.groups(k)), w.dtype)
+    for row in range(n):
+        for col in range(k):
+            group = w[row, col // 32 * 32 : col // 32 * 32 + 32]
+            scale = np.abs(group).max() / w.dtype.type(7)
+            q_scale[row, col // 32] = scale
+            with np.errstate(all="ignore"):
+                value = np.rint(w[row, col] / scale + w.dtype.type(7))
+            code = int(np.fmin(np.fmax(value, 0), 14))
+            q_weight[row, col // 8] |= np.uint32(code << 4 * (col % 8))
+    return q_weight, q_scale
+
+
+@pytest.mark.parametrize("name", ["q4f16_1", "q4f32_1"])
+@pytest.mark.parametrize("magnitude", [1.0, 1e-3, 3e-7, 6e4])
+def test_equals_scalar_arithmetic_at_every_magnitude(name, magnitude):
+    rng = np.random.default_rng(7)
+    weight = (rng.uniform(-1, 1, (6, 70)) * magnitude).astype(get_scheme(name).activation)
+    weight[0] = 0
+    weight[1, ::2] = 0
+    weight[2, 3] = -0.0
+    expected = reference(weight, get_scheme(name))
+    got = quantize_group(weight, get_scheme(name))
+    np.testing.assert_array_equal(got[0], expected[0])
+    np.testing.assert_array_equal(got[1], expected[1])
+
+
+def test_float16_rounding_equals_a_cast():
+    every_half = np.arange(0x0400, 0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    between = (every_half[:-1] + every_half[1:]) / 2  # ties
+    values = np.concatenate([every_half, between, np.nextafter(between, 0), np.nextafter(between, np.inf)])
+    values = np.concatenate([values, -values])
+    rounded = values.copy()
+    round_normal_to_float16(rounded)
+    np.testing.assert_array_equal(rounded, values.astype(np.float16).astype(np.float32))
+
+
+def test_zero_groups_and_padding_have_scale_and_codes_zero():
+    weight = np.ones((1, 40), np.float32)
+    weight[0, :32] = 0
+    q_weight, q_scale = quantize_group(weight, get_scheme("q4f32_1"))
+    assert q_weight.tolist() == [[0, 0, 0, 0, 0xEEEEEEEE, 0, 0, 0]]
+    assert q_scale.tolist() == [[0, np.float32(1) / np.float32(7)]]
+
+
+def test_bfloat16_is_quantized_as_the_float32_it_widens_to():
+    weight = np.random.default_rng(1).standard_normal((5, 64), np.float32).astype(ml_dtypes.bfloat16)
+    for name in ("q4f16_1", "q4f32_1"):
+        got = quantize_group(weight, get_scheme(name))
+        expected = quantize_group(weight.astype(np.float32), get_scheme(name))
+        np.testing.assert_array_equal(got[0], expected[0])
+        np.testing.assert_array_equal(got[1], expected[1])
+
+
+@pytest.mark.parametrize("k", [32, 250, 256])
+def test_dequantized_is_within_half_a_step(k):
+    weight = np.random.default_rng(2).standard_normal((9, k), np.float32)
+    q_weight, q_scale = quantize_group(weight, get_scheme("q4f32_1"))
+    restored = dequantize_group(q_weight, q_scale, k)
+    assert restored.shape == weight.shape and restored.dtype == np.float32
+    steps = np.repeat(q_scale, 32, axis=1)[:, :k]
+    assert np.all(np.abs(restored - weight) <= steps * 0.5001)
+    largest = np.abs(weight).argmax(axis=1)
+    rows = np.arange(9)
+    np.testing.assert_allclose(restored[rows, largest], weight[rows, largest], rtol=1e-6)
+
+
+def test_large_matrices_are_the_same_in_blocks():
+    weight = np.random.default_rng(3).standard_normal((700, 512), np.float32)
+    whole = quantize_group(weight, get_scheme("q4f16_1"))
+    rows = [quantize_group(weight[i : i + 1], get_scheme("q4f16_1")) for i in (0, 255, 256, 699)]
+    for row, i in zip(rows, (0, 255, 256, 699), strict=True):
+        np.testing.assert_array_equal(row[0][0], whole[0][i])
+        np.testing.assert_array_equal(row[1][0], whole[1][i])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
+def test_weights_that_float16_cannot_hold_are_refused(value):
+    weight = np.ones((2, 32), np.float32)
+    weight[1, 5] = value
+    with pytest.raises(CheckpointError, match="float16"):
+        quantize_group(weight, get_scheme("q4f16_1"))
+
+
+def test_unknown_scheme_names_the_nearest():
+    with pytest.raises(UnsupportedError, match="q4f16_1, q4f32_1, q0f16, q0f32") as caught:
+        get_scheme("Q4F16")
+    assert caught.value.hint == "Did you mean q4f16_1?"

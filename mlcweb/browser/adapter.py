@@ -1,0 +1,99 @@
+"""What Chromium's WebGPU offers here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlcweb.browser.page import Page, open_page
+from mlcweb.errors import BrowserError
+
+TIER_FEATURES = {
+    "f16-subgroups": ("shader-f16", "subgroups"),
+    "f16": ("shader-f16",),
+    "subgroups": ("subgroups",),
+    "base": (),
+}
+LIMITS = (
+    "maxBufferSize",
+    "maxStorageBufferBindingSize",
+    "maxStorageBuffersPerShaderStage",
+    "maxComputeWorkgroupStorageSize",
+    "maxComputeInvocationsPerWorkgroup",
+    "maxComputeWorkgroupsPerDimension",
+    "minUniformBufferOffsetAlignment",
+)
+URL = "http://localhost/mlcweb-doctor"  # answered by playwright: WebGPU needs an origin that counts as secure
+PROBE = """async (limitNames) => {
+  if (!navigator.gpu) return { reason: "navigator.gpu is missing" };
+  const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) return { reason: "requestAdapter() found no adapter" };
+  const info = adapter.info;
+  return {
+    vendor: info.vendor, architecture: info.architecture, device: info.device, description: info.description,
+    fallback: Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter),
+    subgroup_min: info.subgroupMinSize ?? 0, subgroup_max: info.subgroupMaxSize ?? 0,
+    features: [...adapter.features].sort(),
+    limits: Object.fromEntries(limitNames.map(name => [name, adapter.limits[name]])),
+  };
+}"""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A WebGPU adapter, as the page sees it."""
+
+    browser: str
+    vendor: str
+    architecture: str
+    device: str
+    description: str
+    fallback: bool
+    subgroup_min: int
+    subgroup_max: int
+    features: list[str]
+    limits: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def software(self) -> bool:
+        """Whether the CPU does the work. Subgroups of 32 and more are no CPU's, whatever name it goes by."""
+        named = self.architecture == "swiftshader" or "llvmpipe" in self.description.lower()
+        return (named or self.fallback) and self.subgroup_max < 32
+
+    @property
+    def tiers(self) -> list[str]:
+        """The tiers it can run, best first."""
+        return [tier for tier, needs in TIER_FEATURES.items() if set(needs) <= set(self.features)]
+
+    @property
+    def name(self) -> str:
+        """One line for people."""
+        words = [word for word in (self.vendor, self.architecture, self.device, self.description) if word]
+        return " ".join(dict.fromkeys(words)) or "unnamed"
+
+    def facts(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "name": self.name, "software": self.software, "tiers": self.tiers}
+
+
+def probe(chromium: Path | None = None) -> Adapter:
+    """Start the browser and ask it."""
+    with open_page(chromium) as page:
+        page.context.route(
+            "http://localhost/**",
+            lambda route: route.fulfill(status=200, content_type="text/html", body="<title>mlcweb</title>"),
+        )
+        page.open(URL)
+        return probe_page(page)
+
+
+def probe_page(page: Page) -> Adapter:
+    """Ask a page that is already open on localhost."""
+    found = page.evaluate(PROBE, list(LIMITS))
+    if "reason" in found:
+        raise BrowserError(
+            f"{page.version} offers no WebGPU here: {found['reason']}",
+            hint="update the browser, or pass it flags in MLCWEB_CHROMIUM_FLAGS",
+        )
+    return Adapter(browser=page.version, **found)

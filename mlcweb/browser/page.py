@@ -1,0 +1,213 @@
+"""One page in a headless Chromium, driven by playwright with the browser that is already installed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlcweb.browser.find import find_chromium
+from mlcweb.browser.interrupts import Interrupts
+from mlcweb.errors import BrowserError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Playwright
+
+FLAGS = (
+    "--headless=new",
+    "--enable-unsafe-webgpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+)
+EXTRA_FLAGS = "MLCWEB_CHROMIUM_FLAGS"
+SLICE_MS = 100  # how often a running call looks up, for Ctrl-C and the time limit
+IDLE_SECONDS = 900.0
+
+START_CALL = """([method, args]) => {
+  const done = (async () => await window.mlcweb[method](...args))();
+  window.mlcwebCall = done.then(value => ({ value }), error => ({ failed: String(error?.stack ?? error) }));
+}"""
+WAIT_FOR_CALL = (
+    """(ms) => Promise.race([window.mlcwebCall, new Promise(r => setTimeout(() => r(null), ms))])"""
+)
+
+
+class Page:
+    """A page, its console's errors, and calls into ``window.mlcweb`` that Ctrl-C and a time limit can end."""
+
+    def __init__(self, context: BrowserContext, interrupts: Interrupts, chromium: Path) -> None:
+        self.context = context
+        self.interrupts = interrupts
+        self.chromium = chromium
+        self.raw = context.pages[0] if context.pages else context.new_page()
+        self.errors: list[str] = []
+        self._crashed = False
+        self._heard = time.monotonic()
+        self.raw.on("console", self._on_console)
+        self.raw.on("pageerror", lambda error: self.errors.append(str(error).strip()))
+        self.raw.on("crash", lambda _: self._on_crash())
+
+    @property
+    def version(self) -> str:
+        """Such as ``Chrome/156.0.8078.79``."""
+        session = self.context.new_cdp_session(self.raw)
+        try:
+            return str(session.send("Browser.getVersion")["product"]).replace("HeadlessChrome", "Chrome")
+        finally:
+            session.detach()
+
+    def open(self, url: str, *, ready: str = "true") -> None:
+        """Load ``url`` and wait until the expression ``ready`` holds."""
+        with self._translated():
+            response = self.raw.goto(url, wait_until="load", timeout=60_000)
+            if response is not None and not response.ok:
+                raise BrowserError(f"{url} answered {response.status} {response.status_text}")
+            try:
+                self.raw.wait_for_function(ready, timeout=60_000)
+            except Exception as error:
+                said = self.errors[-1] if self.errors else first_line(error)
+                raise BrowserError(f"the engine's page did not start: {said}") from error
+        self.interrupts.check()
+
+    def listen(self, binding: str, callback: Callable[..., None]) -> None:
+        """Give the page a function ``window[binding]`` that reaches ``callback``."""
+
+        def heard(source: object, *args: object) -> None:
+            self._heard = time.monotonic()
+            callback(*args)
+
+        self.raw.expose_binding(binding, heard)
+
+    def call(
+        self,
+        method: str,
+        *args: object,
+        idle_seconds: float = IDLE_SECONDS,
+        stop: Callable[[], None] | None = None,
+    ) -> Any:
+        """Await ``window.mlcweb[method](...args)``.
+
+        Ctrl-C calls ``stop`` (and goes on waiting for the call to end), or raises where there is none.
+        """
+        self._heard = time.monotonic()
+        with self._translated():
+            self.raw.evaluate(START_CALL, [method, list(args)])
+            while True:
+                if stop is None:
+                    self.interrupts.check()
+                elif self.interrupts.take():
+                    stop()
+                outcome = self.raw.evaluate(WAIT_FOR_CALL, SLICE_MS)
+                if outcome is not None:
+                    break
+                if time.monotonic() - self._heard > idle_seconds:
+                    last = f"; its console's last error: {self.errors[-1]}" if self.errors else ""
+                    raise BrowserError(f"the page has said nothing for {idle_seconds:.0f} s{last}")
+        if "failed" in outcome:
+            raise BrowserError(f"the page failed in {method}: {outcome['failed']}")
+        return outcome["value"]
+
+    def evaluate(self, expression: str, argument: object = None) -> Any:
+        """A short expression's value."""
+        with self._translated():
+            return self.raw.evaluate(expression, argument)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        from playwright.sync_api import Error
+
+        try:
+            yield
+        except Error as error:
+            if self._crashed or "crashed" in str(error):
+                raise BrowserError(
+                    "the page crashed in Chromium",
+                    hint="it may have run out of memory: try a smaller model or a shorter context",
+                ) from error
+            if "has been closed" in str(error):
+                raise BrowserError("Chromium closed unexpectedly", hint="run `mlcweb doctor`") from error
+            raise BrowserError(
+                f"the page failed: {self.errors[-1] if self.errors else first_line(error)}"
+            ) from error
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        self._heard = time.monotonic()
+        if message.type == "error":
+            self.errors.append(message.text.strip())
+
+    def _on_crash(self) -> None:
+        self._crashed = True
+
+
+@contextmanager
+def open_page(chromium: Path | None = None, flags: tuple[str, ...] = ()) -> Iterator[Page]:
+    """A fresh profile in a fresh browser; both are gone afterwards, whatever happens."""
+    executable = find_chromium(chromium)
+    from playwright.sync_api import sync_playwright
+
+    profile = tempfile.TemporaryDirectory(prefix="mlcweb-profile-", ignore_cleanup_errors=True)
+    with Interrupts() as interrupts, profile, sync_playwright() as playwright:
+        context = _launch(playwright, executable, Path(profile.name), flags)
+        try:
+            yield Page(context, interrupts, executable)
+        finally:
+            _close(context)
+
+
+def _launch(
+    playwright: Playwright, executable: Path, profile: Path, flags: tuple[str, ...]
+) -> BrowserContext:
+    from playwright.sync_api import Error
+
+    as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    try:
+        return playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=executable,
+            headless=True,
+            chromium_sandbox=not as_root,  # Chromium refuses to run its sandbox as root
+            handle_sigint=False,
+            handle_sigterm=False,
+            handle_sighup=False,
+            timeout=60_000,
+            args=[*FLAGS, *flags, *shlex.split(os.environ.get(EXTRA_FLAGS, ""))],
+        )
+    except Error as error:
+        raise BrowserError(
+            f"{executable} did not start: {launch_reason(str(error))}", hint=_launch_hint(error)
+        ) from error
+
+
+def _close(context: BrowserContext) -> None:
+    from playwright.sync_api import Error
+
+    with contextlib.suppress(Error):  # it crashed or was closed already: nothing is left to close
+        context.close()
+
+
+def launch_reason(log: str) -> str:
+    """The line of a failed launch's log that says why."""
+    said = [line.split("[err]", 1)[1].strip() for line in log.splitlines() if "[err]" in line]
+    telling = [line for line in said if "rror" in line or "annot" in line or "No usable sandbox" in line]
+    return (telling or said or [first_line(log)])[0]
+
+
+def _launch_hint(error: Exception) -> str:
+    if "sandbox" in str(error):
+        return f"if this machine forbids sandboxes, set {EXTRA_FLAGS}=--no-sandbox"
+    return "run it by hand with --headless=new to see more, or set MLCWEB_CHROMIUM to another browser"
+
+
+def first_line(error: Exception | str) -> str:
+    """An exception's first line, without playwright's prefix."""
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return lines[0].removeprefix("Page.evaluate: ").removeprefix("Page.goto: ")

@@ -1,0 +1,104 @@
+"""Messages back and forth: one answer, or a conversation at a prompt."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from mlcweb.browser.session import Session
+from mlcweb.cli.numbers import rate, seconds
+from mlcweb.cli.output import Output
+
+HELP = """/help   shows this
+/reset  forgets the conversation
+/exit   leaves (so does Ctrl-D)
+Ctrl-C  stops an answer"""
+
+
+class Conversation:
+    """The messages so far and the engine that answers them."""
+
+    def __init__(
+        self, session: Session, output: Output, options: Mapping[str, Any], system: str | None
+    ) -> None:
+        self.session = session
+        self.output = output
+        self.options = dict(options)
+        self.first = [{"role": "system", "content": system}] if system else []
+        self.messages = list(self.first)
+
+    def ask(self, text: str) -> dict[str, Any]:
+        """The engine's result, its text streamed to the output as it comes."""
+        said: list[str] = []
+
+        def show(piece: str) -> None:
+            said.append(piece)
+            self.output.stream(piece)
+
+        question = {"role": "user", "content": text}
+        result = self.session.chat([*self.messages, question], self.options, show)
+        self.output.line()
+        self.messages += [question, {"role": "assistant", "content": "".join(said)}]
+        return result
+
+    def talk(self, loaded: Mapping[str, Any]) -> None:
+        """Read lines until /exit or the end of input."""
+        self.output.note(load_line(loaded))
+        interactive = sys.stdin.isatty()
+        if interactive:
+            import readline  # noqa: F401  (line editing and history for input())
+
+            self.output.note("/help shows the commands")
+        while (line := self._read("> " if interactive else "")) is not None:
+            if line == "/help":
+                self.output.note(HELP)
+            elif line == "/reset":
+                self.messages = list(self.first)
+                self.output.note("forgotten")
+            elif line in ("/exit", "/quit"):
+                break
+            elif line.startswith("/"):
+                self.output.note(f"no such command: {line}; /help shows them")
+            elif line:
+                self.output.note(answer_line(self.ask(line)))
+
+    def _read(self, prompt: str) -> str | None:
+        """A line without its blanks; None at the end. Ctrl-C clears the line, as in a shell."""
+        while True:
+            try:
+                with self.session.page.interrupts.at_once():
+                    return input(prompt).strip()
+            except EOFError:
+                return None
+            except KeyboardInterrupt:
+                self.output.note("\n/exit leaves")
+
+
+def one_answer(conversation: Conversation, prompt: str, loaded: Mapping[str, Any]) -> None:
+    """Ask once; a stopped answer counts as interrupted."""
+    result = conversation.ask(prompt)
+    document = {
+        "answer": conversation.messages[-1]["content"],
+        "finish_reason": result["finish_reason"],
+        "usage": result["usage"],
+        "load": dict(loaded),
+        "timing": result["timing"],
+    }
+    conversation.output.data(document)
+    conversation.output.note(f"{load_line(loaded)} · {answer_line(result)}")
+    if result["finish_reason"] == "cancelled":
+        raise KeyboardInterrupt
+
+
+def load_line(loaded: Mapping[str, Any]) -> str:
+    """``loaded in 2.1 s (tier subgroups)``."""
+    return f"loaded in {seconds(loaded['seconds'])} (tier {loaded['tier']})"
+
+
+def answer_line(result: Mapping[str, Any]) -> str:
+    """``prefill 36 tokens at 20.1 tok/s · decode 8 tokens at 3.0 tok/s``."""
+    usage, timing = result["usage"], result["timing"]
+    prefill = f"prefill {usage['prompt_tokens']} tokens at {rate(timing['prefill_tokens_per_second'])}"
+    decode = f"decode {usage['completion_tokens']} tokens at {rate(timing['decode_tokens_per_second'])}"
+    return f"{prefill} · {decode}"

@@ -1,0 +1,98 @@
+"""What the verbs share: the command decorator, and the BUNDLE argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from mlcweb.cli.output import Output
+from mlcweb.errors import BundleError
+
+DIST = Path("dist")
+MANIFEST = "mlcweb.json"
+TIERS = ("base", "subgroups", "f16", "f16-subgroups")
+
+Decorator = Callable[[Callable[..., Any]], click.Command]
+
+
+def verb(name: str, *, json: bool = True) -> Decorator:
+    """A command with ``--debug``, and ``--format`` where it prints data; it receives the ``Output`` first."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        made = click.command(name)(click.pass_obj(function))
+        if json:
+            kinds = click.Choice(["text", "json"])
+            said = "What stdout gets: text, or one JSON document."
+            made.params.append(
+                click.Option(
+                    ["--format"],
+                    type=kinds,
+                    default="text",
+                    show_default=True,
+                    help=said,
+                    expose_value=False,
+                    callback=_choose_format,
+                )
+            )
+        debug = click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks.")
+        made.params.append(debug)
+        return made
+
+    return decorate
+
+
+def _choose_format(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if isinstance(ctx.obj, Output):
+        ctx.obj.as_json = value == "json"
+    return value
+
+
+def built_bundles() -> list[str]:
+    """The names of the bundles in ``dist/``."""
+    return sorted(manifest.parent.name for manifest in DIST.glob(f"*/{MANIFEST}"))
+
+
+def _complete_bundle(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    names = [CompletionItem(n) for n in built_bundles() if n.lower().startswith(incomplete.lower())]
+    return names or [CompletionItem(incomplete, type="dir")]
+
+
+def find_bundle(value: str) -> Path:
+    """The folder that ``value`` means; near names when it means none."""
+    path = Path(value)
+    if path.name == MANIFEST and path.is_file():
+        return path.parent
+    if (path / MANIFEST).is_file():
+        return path
+    names = built_bundles()
+    for name in names:
+        if name.lower() == value.lower():
+            return DIST / name
+    if path.is_dir():
+        raise BundleError(
+            f"{path} is not a bundle: it has no {MANIFEST}", hint="compile one with `mlcweb compile SOURCE`"
+        )
+    folded = {name.lower(): name for name in names}
+    starts = [name for name in names if name.lower().startswith(path.name.lower())]
+    near = starts or [folded[key] for key in get_close_matches(path.name.lower(), list(folded), 3, 0.5)]
+    if near:
+        hint = f"did you mean {', '.join(near)}?"
+    elif names:
+        hint = f"dist/ has {', '.join(names)}"
+    else:
+        hint = "compile one with `mlcweb compile SmolLM2-135M`; `mlcweb list` shows what there is"
+    raise BundleError(f"no bundle at {value}", hint=hint)
+
+
+bundle_argument = click.argument(
+    "bundle", callback=lambda ctx, param, value: find_bundle(value), shell_complete=_complete_bundle
+)
+tier_option = click.option("--tier", type=click.Choice(TIERS), help="Run this tier instead of the best one.")
+chromium_option = click.option(
+    "--chromium", type=click.Path(dir_okay=False, path_type=Path), help="The Chrome or Chromium to run."
+)

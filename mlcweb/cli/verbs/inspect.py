@@ -1,0 +1,72 @@
+"""``mlcweb inspect``: what a bundle holds and needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlcweb.cli.numbers import size
+from mlcweb.cli.options import bundle_argument, verb
+from mlcweb.cli.output import Output
+
+
+@verb("inspect")
+@bundle_argument
+def command(output: Output, bundle: Path) -> None:
+    """Show BUNDLE's model, tiers, files and memory.
+
+    \b
+    Example:
+      mlcweb inspect SmolLM2-135M-Instruct-q4f32_1
+      mlcweb inspect dist/SmolLM2-135M-Instruct-q4f32_1 --format json
+    """
+    from mlcweb.bundle import open_bundle
+    from mlcweb.bundle.inspect import inspect_bundle
+
+    facts = inspect_bundle(open_bundle(bundle))
+    output.data(facts, lambda: _text(output, facts))
+
+
+def _text(output: Output, facts: Mapping[str, Any]) -> None:
+    model = facts["model"]
+    shape = (
+        f"{model['layers']} layers of {model['hidden_size']}, {model['heads']} heads ({model['kv_heads']} KV)"
+    )
+    source = " ".join(f"{key}={value}" for key, value in model["source"].items())
+    output.facts(
+        {
+            "name": facts["name"],
+            "model": f"{model['family']}, {model['parameters'] / 1e6:.1f} M parameters, {model['quantization']}",
+            "shape": f"{shape}, vocabulary {model['vocab_size']}",
+            "context": f"{model['context_length']} tokens, prefill in chunks of {model['prefill_chunk']}",
+            "source": source,
+            "licence": model["licence"] or "not stated",
+            "made by": facts["created_by"],
+            "files": f"{len(facts['files'])}, {size(facts['bytes'])}",
+            "weights": f"{facts['weights']['tensors']} tensors in {facts['weights']['chunks']} chunks",
+        }
+    )
+    output.line()
+    columns = ("TIER", "NEEDS", "PIPELINES", "LAUNCHES", "KERNELS")
+    output.table(columns, [_tier_row(tier) for tier in facts["tiers"]])
+    output.line()
+    lengths = facts["tiers"][0]["memory"]
+    contexts = [f"{row['context']}" for row in lengths]
+    output.table(
+        ["GPU MEMORY AT CONTEXT", *contexts],
+        [(t["name"], *(size(row["total"]) for row in t["memory"])) for t in facts["tiers"]],
+    )
+
+
+def _tier_row(tier: Mapping[str, Any]) -> tuple[str, ...]:
+    needs = [*tier["features"], *(f"{name} {value}" for name, value in tier["limits"].items())]
+    launches = ", ".join(f"{name} {count}" for name, count in tier["launches"].items())
+    wgsl = sum(kernel["wgsl_bytes"] for kernel in tier["kernels"])
+    return (
+        tier["name"],
+        ", ".join(needs) or "any WebGPU",
+        str(tier["pipelines"]),
+        launches,
+        f"{len(tier['kernels'])}, {size(wgsl)}",
+    )

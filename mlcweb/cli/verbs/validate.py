@@ -1,0 +1,56 @@
+"""``mlcweb validate``: does the bundle compute what its compiler promised?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mlcweb.cli.options import TIERS, bundle_argument, chromium_option, verb
+from mlcweb.cli.output import Output
+
+
+@verb("validate")
+@bundle_argument
+@click.option(
+    "--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="Check this tier; may be repeated."
+)
+@chromium_option
+def command(output: Output, bundle: Path, tiers: tuple[str, ...], chromium: Path | None) -> None:
+    """Check a bundle's files and answer.
+
+    Verifies every file of BUNDLE, then replays its expected answer in headless Chromium.
+
+    Exits with 1 when a file is damaged, a token differs, or a logit is further off than admitted.
+
+    \b
+    Example:
+      mlcweb validate SmolLM2-135M-Instruct-q4f32_1
+      mlcweb validate dist/SmolLM2-135M-Instruct-q4f16_1 --tier base --tier subgroups
+    """
+    from mlcweb.validate import require_pass, validate_bundle
+
+    with output.progress() as progress:
+        reports = validate_bundle(bundle, tiers, chromium, progress)
+
+    def text() -> None:
+        columns = ("TIER", "TOKENS MATCH", "LARGEST DIFFERENCE", "TOLERANCE", "RESULT")
+        rows = [
+            (
+                r.tier,
+                f"{r.matching} of {len(r.expected)}",
+                f"{r.largest_difference:.2e}",
+                f"{r.tolerance:.1e}",
+                "pass" if r.passed else "FAIL",
+            )
+            for r in reports
+        ]
+        output.table(columns, rows)
+
+    document = {
+        "bundle": str(bundle),
+        "passed": all(r.passed for r in reports),
+        "tiers": [r.facts() for r in reports],
+    }
+    output.data(document, text)
+    require_pass(reports)

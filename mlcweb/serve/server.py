@@ -1,0 +1,99 @@
+"""The server's life: bound to a port, run in a thread, stopped with the block that opened it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+from mlcweb.errors import BundleError, MlcwebError
+from mlcweb.serve.handler import Handler
+
+ENGINE = Path(__file__).resolve().parent.parent / "engine"
+
+
+class ServeError(MlcwebError):
+    """The port cannot be listened on."""
+
+    code = "serve"
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    # Without this a second server on a busy port succeeds on some systems.
+    allow_reuse_address = True
+    allow_reuse_port = False
+
+    def server_bind(self) -> None:
+        # The base class looks the host's name up, which takes seconds where there is no DNS.
+        socket.socket.setsockopt(self.socket, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A connection that broke is the browser's business."""
+
+
+class Server:
+    """Listening, and where."""
+
+    def __init__(self, listener: _Listener, host: str) -> None:
+        self._listener = listener
+        self.host = host
+        self.port = listener.server_port
+
+    @property
+    def url(self) -> str:
+        """Where to point a browser: an address that counts as a secure origin."""
+        host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+
+
+def engine_folder() -> Path:
+    """The built engine inside the package."""
+    if not (ENGINE / "harness.html").is_file():
+        raise BundleError(
+            "the JavaScript engine is not built",
+            hint="in a clone, run `make engine`; an installed mlcweb contains it: install it again",
+        )
+    return ENGINE
+
+
+@contextmanager
+def serving(
+    bundle: Path | None, *, port: int = 0, host: str = "127.0.0.1", engine: Path | None = None
+) -> Iterator[Server]:
+    """Serve ``bundle`` and the engine in a thread while the block runs; port 0 takes any free one."""
+    folders = {"engine": engine or engine_folder(), "bundle": bundle}
+    handler = type("BoundHandler", (Handler,), folders)
+    listener_type = (
+        type("V6Listener", (_Listener,), {"address_family": socket.AF_INET6}) if ":" in host else _Listener
+    )
+    try:
+        listener = listener_type((host, port), handler)
+    except OSError as error:
+        raise _cannot_listen(error, host, port) from error
+    thread = threading.Thread(target=listener.serve_forever, args=(0.1,), name="mlcweb-serve", daemon=True)
+    thread.start()
+    try:
+        yield Server(listener, host)
+    finally:
+        listener.shutdown()
+        listener.server_close()
+        thread.join()
+
+
+def _cannot_listen(error: OSError, host: str, port: int) -> ServeError:
+    if error.errno == errno.EADDRINUSE:
+        free = port + 1 if port < 65535 else 8000
+        return ServeError(
+            f"port {port} on {host} is in use", hint=f"take another, such as `--port {free}`, or 0 for any"
+        )
+    if error.errno == errno.EACCES:
+        return ServeError(f"port {port} needs root", hint="take one above 1023, such as `--port 8000`")
+    return ServeError(f"cannot listen on {host}:{port}: {error.strerror or error}", hint="check --host")

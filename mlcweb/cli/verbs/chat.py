@@ -37,9 +37,8 @@ def command(
 ) -> None:
     """Ask a bundle, or talk to it.
 
-    BUNDLE answers one PROMPT, or holds a conversation when there is none.
-
-    There, Ctrl-C stops the answer; /help, /reset and /exit are commands.
+    BUNDLE answers one PROMPT, or holds a conversation when there is none:
+    there, Ctrl-C stops an answer, and /help, /reset and /exit are commands.
 
     \b
     Example:

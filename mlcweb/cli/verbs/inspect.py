@@ -14,7 +14,7 @@ from mlcweb.cli.output import Output
 @verb("inspect")
 @bundle_argument
 def command(output: Output, bundle: Path) -> None:
-    """Show BUNDLE's model, tiers, files and memory.
+    """Show a bundle's model, tiers, files and memory.
 
     \b
     Example:
@@ -22,14 +22,15 @@ def command(output: Output, bundle: Path) -> None:
       mlcweb inspect dist/SmolLM2-135M-Instruct-q4f32_1 --format json
     """
     from mlcweb.bundle import open_bundle
-    from mlcweb.bundle.inspect import inspect_bundle
+    from mlcweb.bundle.inspect import facts as bundle_facts
 
-    facts = inspect_bundle(open_bundle(bundle))
+    facts = bundle_facts(open_bundle(bundle))
     output.data(facts, lambda: _text(output, facts))
 
 
 def _text(output: Output, facts: Mapping[str, Any]) -> None:
     model = facts["model"]
+    kind = f"{model['family']}, {model['quantization']}, {model['parameters'] / 1e6:.1f} M parameters"
     shape = (
         f"{model['layers']} layers of {model['hidden_size']}, {model['heads']} heads ({model['kv_heads']} KV)"
     )
@@ -37,7 +38,7 @@ def _text(output: Output, facts: Mapping[str, Any]) -> None:
     output.facts(
         {
             "name": facts["name"],
-            "model": f"{model['family']}, {model['parameters'] / 1e6:.1f} M parameters, {model['quantization']}",
+            "model": kind,
             "shape": f"{shape}, vocabulary {model['vocab_size']}",
             "context": f"{model['context_length']} tokens, prefill in chunks of {model['prefill_chunk']}",
             "source": source,

@@ -42,7 +42,7 @@ def command(output: Output) -> None:
                 r["name"],
                 r["quantization"],
                 str(r["context_length"]),
-                r["licence"] + (" (gated)" if r["gated"] else ""),
+                r["licence"].split(":")[0] + (" (gated)" if r["gated"] else ""),
                 r["source"],
                 ", ".join(r["bundles"]),
             )

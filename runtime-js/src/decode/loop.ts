@@ -1,0 +1,186 @@
+// One generation. Steps are submitted ahead of their read-back; what ran past the stop is discarded, and the KV cache
+// is rolled back to the tokens that were accepted.
+import { CancelledError, ContextLengthError, GpuError, InvalidRequestError, throwIfAborted } from "../errors.js";
+import type { Host } from "../plan/index.js";
+import { HostSampler, needsHost, type HostParams } from "./host_sampling.js";
+import type { KvCache } from "./kv.js";
+import type { Model, Sampling } from "./model.js";
+
+export interface GenerateParams {
+  readonly sampling: Sampling;
+  readonly host: HostParams;
+  readonly maxTokens: number;
+  readonly stopTokens: ReadonlySet<number>;
+  /** Steps in flight. */
+  readonly depth: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Ends the generation before its next token, without an error. */
+  readonly interrupted?: (() => boolean) | undefined;
+  /** Told how many of the prompt's tokens the KV cache held already. */
+  readonly onCached?: (tokens: number) => void;
+}
+export interface TokenLogprobs { readonly logprob: number; readonly top: readonly (readonly [token: number, logprob: number])[] }
+export interface GeneratedToken { readonly token: number; readonly logprobs?: TokenLogprobs }
+export interface GenerateEnd { readonly reason: "stop" | "length" | "abort" }
+
+/** Yields the tokens of an answer, without the stop token; returning early from the iteration ends it there. */
+export async function* generateTokens(
+  model: Model, kv: KvCache, host: Pick<Host, "sample">, prompt: readonly number[], params: GenerateParams,
+): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
+  checkPrompt(prompt, model);
+  throwIfAborted(params.signal);
+  const cached = kv.reuse(prompt);
+  params.onCached?.(cached);
+  const most = Math.min(params.maxTokens, model.contextLength - prompt.length);
+  const end = (reason: GenerateEnd["reason"]): GenerateEnd => ({ reason });
+  if (most <= 0) return end("length");
+  const feed = needsHost(params.host)
+    ? new HostFeed(model, kv, new HostSampler(host, params.sampling, params.host), prompt)
+    : new GpuFeed(model, kv, prompt, params.sampling, most, params.depth);
+  try {
+    if (!(await prefillAllButLast(model, kv, prompt, params))) return end("abort");
+    for (let count = 0; ; ) {
+      const next = await cancellable(feed.next(), params.signal);
+      feed.accept(next.token);
+      if (params.stopTokens.has(next.token)) return end("stop");
+      if (params.interrupted?.()) return end("abort");
+      if (++count < most) feed.ahead();
+      yield next;
+      throwIfAborted(params.signal);
+      if (params.interrupted?.()) return end("abort");
+      if (count >= most) return end("length");
+    }
+  } catch (error) {
+    // After a failed submission nobody knows what the cache holds.
+    if (!(error instanceof CancelledError)) kv.clear();
+    throw error;
+  } finally {
+    feed.finish();
+  }
+}
+
+export function checkPrompt(prompt: readonly number[], model: Model): void {
+  if (prompt.length === 0) throw new InvalidRequestError("prompt", "has no tokens.");
+  const wrong = prompt.find((token) => !Number.isInteger(token) || token < 0 || token >= model.vocabSize);
+  if (wrong !== undefined) throw new InvalidRequestError("prompt", `has ${wrong}, which is not a token id below ${model.vocabSize}.`);
+  if (prompt.length >= model.contextLength) throw new ContextLengthError(prompt.length, model.contextLength);
+}
+
+/** Submits whole chunks, at most two in flight so that a cancellation is heard, and leaves the last for the caller;
+ * false when interrupted. */
+export async function prefillAllButLast(model: Model, kv: KvCache, prompt: readonly number[], { signal, interrupted }: Pick<GenerateParams, "signal" | "interrupted">): Promise<boolean> {
+  let before: Promise<void> = Promise.resolve();
+  while (prompt.length - kv.length > model.prefillChunk) {
+    throwIfAborted(signal);
+    if (interrupted?.()) return false;
+    const chunk = prompt.slice(kv.length, kv.length + model.prefillChunk);
+    const running = model.prefill(chunk, kv.length);
+    running.catch(() => {});
+    kv.push(...chunk);
+    await cancellable(before, signal);
+    before = running;
+  }
+  throwIfAborted(signal);
+  return true;
+}
+
+interface Feed {
+  next(): Promise<GeneratedToken>;
+  /** The caller has taken the token: if it was fed already, it is part of the cache. */
+  accept(token: number): void;
+  /** Submit more steps, up to the depth. */
+  ahead(): void;
+  finish(): void;
+}
+
+/** Tokens sampled and fed back on the GPU. */
+class GpuFeed implements Feed {
+  private readonly flying: Promise<number>[] = [];
+  private started = false;
+  private submitted = 0;
+  private readonly accepted: number[] = [];
+  private lastAt = 0;
+  private slow = false;
+
+  constructor(
+    private readonly model: Model, private readonly kv: KvCache, private readonly prompt: readonly number[],
+    private readonly sampling: Sampling, private readonly most: number, private readonly depth: number,
+  ) {}
+
+  async next(): Promise<GeneratedToken> {
+    if (!this.started) {
+      this.started = true;
+      this.model.setSampling(this.sampling);
+      const rest = this.prompt.slice(this.kv.length);
+      this.fly(this.model.prefillAndSample(rest, this.kv.length));
+      this.kv.push(...rest);
+      this.ahead();
+    }
+    const flying = this.flying[0];
+    if (!flying) throw new GpuError("No step is in flight.");
+    const token = await flying;
+    this.flying.shift();
+    return { token };
+  }
+
+  accept(token: number): void { this.accepted.push(token); }
+
+  ahead(): void {
+    const depth = this.slow ? Math.min(2, this.depth) : this.depth;
+    while (this.flying.length < depth && this.submitted < this.most) this.fly(this.model.step());
+  }
+
+  private fly(token: Promise<number>): void {
+    token.then(() => {
+      const now = performance.now();
+      // Where a step takes this long, a read-back's latency is nothing, and fewer steps are wasted at a stop.
+      if (this.lastAt) this.slow = now - this.lastAt > 40;
+      this.lastAt = now;
+    }, () => {});
+    this.submitted++;
+    this.flying.push(token);
+  }
+
+  finish(): void {
+    // What still flies is not waited for: the GPU runs it before anything that is submitted later, and it changes
+    // only positions past the accepted ones.
+    // Step i fed accepted token i - 1, so the cache holds the accepted tokens but those not fed yet.
+    if (this.started && this.kv.length > 0) this.kv.push(...this.accepted.slice(0, Math.max(0, this.submitted - 1)));
+  }
+}
+
+/** Logits read back, sampled by model.wasm, and the token written for the next step. */
+class HostFeed implements Feed {
+  private last: number | undefined;
+  constructor(private readonly model: Model, private readonly kv: KvCache, private readonly sampler: HostSampler, private readonly prompt: readonly number[]) {}
+
+  async next(): Promise<GeneratedToken> {
+    const position = this.kv.length;
+    let logits: Promise<Float32Array>;
+    if (this.last === undefined) {
+      const rest = this.prompt.slice(position);
+      logits = this.model.prefillAndRead(rest, position);
+      this.kv.push(...rest);
+    } else {
+      logits = this.model.decodeAndRead(this.last, position);
+      this.kv.push(this.last);
+    }
+    const next = this.sampler.next(await logits);
+    this.last = next.token;
+    return next;
+  }
+  accept(): void {}
+  ahead(): void {}
+  finish(): void {}
+}
+
+/** The promise, or CancelledError as soon as the signal fires. */
+function cancellable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(new CancelledError("Cancelled.", signal.reason));
+    if (signal.aborted) return stop();
+    signal.addEventListener("abort", stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}

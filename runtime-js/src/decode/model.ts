@@ -1,0 +1,22 @@
+// What the decode loop needs of a model: each call submits GPU work at once and resolves when its result is read.
+// Calls are executed in order. GpuModel is the real one; tests drive the loop with a fake.
+
+export interface Sampling { readonly temperature: number; readonly topP: number; readonly topK: number; readonly seed: number }
+
+export interface Model {
+  readonly vocabSize: number;
+  readonly prefillChunk: number;
+  /** Tokens that the KV cache has room for. */
+  readonly contextLength: number;
+  setSampling(sampling: Sampling): void;
+  /** Runs a chunk of at most prefillChunk tokens at a position. */
+  prefill(tokens: readonly number[], position: number): Promise<void>;
+  /** The same for a prompt's last chunk, and samples the next token. */
+  prefillAndSample(tokens: readonly number[], position: number): Promise<number>;
+  /** Feeds the last sampled token and samples the next, on the GPU. */
+  step(): Promise<number>;
+  /** A chunk, and the logits after its last token. */
+  prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array>;
+  /** Feeds a token that the CPU chose, and reads the logits. */
+  decodeAndRead(token: number, position: number): Promise<Float32Array>;
+}

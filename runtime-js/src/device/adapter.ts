@@ -1,0 +1,58 @@
+// Finds the adapter and opens the device, with exactly the features and limits that the tier and the buffers need.
+import type { Tier } from "../bundle/manifest.js";
+import { MissingFeatureError, NoWebGPUError } from "../errors.js";
+import type { Capabilities } from "./tier.js";
+
+export interface AdapterFacts {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly device: string;
+  readonly description: string;
+  readonly fallback: boolean;
+}
+
+const BROWSERS = "Use a current Chrome, Edge, Safari 26 or Firefox, and check that hardware acceleration is on.";
+
+export async function requestAdapter(powerPreference: GPUPowerPreference = "high-performance"): Promise<GPUAdapter> {
+  const gpu = (globalThis.navigator as Navigator | undefined)?.gpu;
+  if (!gpu) {
+    if (globalThis.isSecureContext === false) {
+      throw new NoWebGPUError("WebGPU is off because this page is not secure.", "Serve the page over https, or from localhost.");
+    }
+    throw new NoWebGPUError("This browser has no WebGPU.", BROWSERS);
+  }
+  // `powerPreference` is refused with a warning on some platforms; without it there may still be an adapter.
+  const adapter = (await gpu.requestAdapter({ powerPreference })) ?? (await gpu.requestAdapter());
+  if (!adapter) throw new NoWebGPUError("The browser has WebGPU, but no GPU adapter that it is willing to use.", `${BROWSERS} chrome://gpu says why a GPU is blocked.`);
+  return adapter;
+}
+
+export function capabilities(adapter: GPUAdapter): Capabilities {
+  const limits = adapter.limits as unknown as Record<string, number | undefined>;
+  return { features: adapter.features as ReadonlySet<string>, limit: (name) => limits[name] };
+}
+
+export function describeAdapter(adapter: GPUAdapter): AdapterFacts {
+  const { vendor, architecture, device, description } = adapter.info;
+  return { vendor, architecture, device, description, fallback: adapter.info.isFallbackAdapter ?? false };
+}
+
+/** Opens a device for a tier; `largestBuffer` and `largestBinding` raise the size limits where the plan needs it. */
+export async function openDevice(adapter: GPUAdapter, tier: Tier, largestBuffer: number): Promise<GPUDevice> {
+  const limits = Object.fromEntries(tier.limits) as Record<string, number>;
+  const has = capabilities(adapter);
+  const floors: Record<string, number> = { maxBufferSize: 256 * 1024 * 1024, maxStorageBufferBindingSize: 128 * 1024 * 1024 };
+  for (const [name, floor] of Object.entries(floors)) {
+    const needed = Math.max(limits[name] ?? 0, largestBuffer);
+    if (needed <= floor) continue;
+    if ((has.limit(name) ?? 0) < needed) {
+      throw new MissingFeatureError(`The largest buffer has ${needed} bytes; this GPU admits ${has.limit(name)}.`, [`${name} ≥ ${needed}`], "Load with a smaller contextLength.");
+    }
+    limits[name] = needed;
+  }
+  try {
+    return await adapter.requestDevice({ requiredFeatures: tier.features as GPUFeatureName[], requiredLimits: limits, label: "mlcweb" });
+  } catch (error) {
+    throw new NoWebGPUError(`The GPU device could not be opened: ${error instanceof Error ? error.message : String(error)}`, BROWSERS);
+  }
+}

@@ -1,0 +1,49 @@
+// What this browser's GPU offers, for `mlcweb doctor` and bug reports.
+import { MlcwebError } from "../errors.js";
+import { describeAdapter, requestAdapter, type AdapterFacts } from "./adapter.js";
+
+export interface ProbeReport {
+  readonly webgpu: boolean;
+  readonly secureContext: boolean;
+  readonly userAgent: string;
+  readonly adapter: AdapterFacts | null;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+  readonly wgslFeatures: readonly string[];
+  readonly subgroupSizes: readonly [number, number] | null;
+  /** Tier names that this GPU has the features for, best first. */
+  readonly tiers: readonly string[];
+  readonly storage: { readonly quota: number; readonly usage: number; readonly cacheApi: boolean };
+  readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null;
+}
+
+const TIERS: readonly (readonly [string, readonly string[]])[] = [["f16-subgroups", ["shader-f16", "subgroups"]], ["f16", ["shader-f16"]], ["subgroups", ["subgroups"]], ["base", []]];
+
+export async function probe(): Promise<ProbeReport> {
+  const estimate = await navigator.storage?.estimate().catch(() => undefined);
+  const base = {
+    secureContext: globalThis.isSecureContext ?? false,
+    userAgent: navigator.userAgent,
+    storage: { quota: estimate?.quota ?? 0, usage: estimate?.usage ?? 0, cacheApi: typeof caches !== "undefined" },
+  };
+  try {
+    const adapter = await requestAdapter();
+    const features = [...adapter.features].sort();
+    const limits: Record<string, number> = {};
+    for (const key in adapter.limits) {
+      const value = (adapter.limits as unknown as Record<string, unknown>)[key];
+      if (typeof value === "number") limits[key] = value;
+    }
+    const { subgroupMinSize: min, subgroupMaxSize: max } = adapter.info;
+    return {
+      ...base, webgpu: true, adapter: describeAdapter(adapter), features, limits,
+      wgslFeatures: [...navigator.gpu.wgslLanguageFeatures].sort(),
+      subgroupSizes: min && max ? [min, max] : null,
+      tiers: TIERS.filter(([, needed]) => needed.every((f) => features.includes(f))).map(([name]) => name),
+      error: null,
+    };
+  } catch (error) {
+    if (!(error instanceof MlcwebError)) throw error;
+    return { ...base, webgpu: false, adapter: null, features: [], limits: {}, wgslFeatures: [], subgroupSizes: null, tiers: [], error: error.toJSON() };
+  }
+}

@@ -1,0 +1,38 @@
+// Which tier of a bundle an adapter can run: the first whose features and limits it has.
+import type { Tier } from "../bundle/manifest.js";
+import { InvalidRequestError, MissingFeatureError } from "../errors.js";
+
+export interface Capabilities {
+  readonly features: ReadonlySet<string>;
+  /** The adapter's value of a WebGPU limit; undefined when it does not know the limit. */
+  limit(name: string): number | undefined;
+}
+
+/** What the adapter lacks for a tier: feature names, and limits as "name ≥ value". */
+export function missingFor(tier: Tier, adapter: Capabilities): string[] {
+  const missing = tier.features.filter((feature) => !adapter.features.has(feature));
+  for (const [name, needed] of tier.limits) {
+    const has = adapter.limit(name);
+    const enough = has !== undefined && (name.startsWith("min") ? has <= needed : has >= needed);
+    if (!enough) missing.push(`${name} ${name.startsWith("min") ? "≤" : "≥"} ${needed}`);
+  }
+  return missing;
+}
+
+export function chooseTier(tiers: readonly Tier[], adapter: Capabilities, wanted?: string): Tier {
+  if (wanted !== undefined) {
+    const tier = tiers.find((t) => t.name === wanted);
+    if (!tier) throw new InvalidRequestError("tier", `the bundle has no tier ${wanted}; it has ${tiers.map((t) => t.name).join(", ")}.`);
+    const missing = missingFor(tier, adapter);
+    if (missing.length) throw new MissingFeatureError(`This GPU cannot run the tier ${wanted}: it lacks ${missing.join(", ")}.`, missing);
+    return tier;
+  }
+  const lacking: string[] = [];
+  for (const tier of tiers) {
+    const missing = missingFor(tier, adapter);
+    if (missing.length === 0) return tier;
+    lacking.push(`${tier.name} needs ${missing.join(", ")}`);
+  }
+  const all = [...new Set(tiers.flatMap((tier) => missingFor(tier, adapter)))];
+  throw new MissingFeatureError(`This GPU can run none of the bundle's tiers: ${lacking.join("; ")}.`, all);
+}

@@ -1,0 +1,183 @@
+// The engine a page holds: one model on one device.
+import { deleteCached, resolveBundleUrl, type Manifest } from "../bundle/index.js";
+import { Answerer, ChatCompletions, Completions, Queue } from "../chat/index.js";
+import type { Backend } from "../chat/completions.js";
+import { parseSampling } from "../chat/request.js";
+import type { SamplingRequest } from "../chat/types.js";
+import { generateTokens, KvCache, type GeneratedToken, type GenerateEnd, type GenerateParams } from "../decode/index.js";
+import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
+import type { AdapterFacts, MemoryUse } from "../device/index.js";
+import { InvalidRequestError, UnloadedError } from "../errors.js";
+import { load, type Loaded, type LoadOptions, type Timings } from "./load.js";
+
+export interface EngineInfo {
+  readonly name: string;
+  readonly url: string;
+  readonly createdBy: string;
+  readonly model: Manifest["model"];
+  readonly tier: string;
+  readonly tiers: readonly string[];
+  readonly adapter: AdapterFacts;
+  readonly contextLength: number;
+  /** Bytes allocated on the GPU, by kind. */
+  readonly memory: MemoryUse;
+  readonly cachedTokens: number;
+  readonly timings: Timings;
+}
+
+export interface GenerateRequest extends SamplingRequest {
+  /** Token ids that end the answer; by default the model's. An empty list never stops. */
+  readonly stop_tokens?: readonly number[];
+}
+
+const DEFAULT_DEPTH = 4;
+
+/** Forgets the cached files of the bundle at a URL; returns how many there were. */
+export const deleteFromCache = (url: string): Promise<number> => deleteCached(resolveBundleUrl(url));
+
+export class Engine {
+  readonly chat: { readonly completions: ChatCompletions };
+  readonly completions: Completions;
+  private readonly queue = new Queue();
+  private readonly kv = new KvCache();
+  private interruptions = false;
+  private loaded: Loaded | undefined;
+
+  private constructor(loaded: Loaded, private readonly depth: number) {
+    this.loaded = loaded;
+    this.chat = { completions: new ChatCompletions(() => this.backend()) };
+    this.completions = new Completions(() => this.backend());
+  }
+
+  /** Loads the bundle at a URL: the folder's, or its mlcweb.json's. */
+  static async load(url: string, options: LoadOptions = {}): Promise<Engine> {
+    const depth = options.depth ?? DEFAULT_DEPTH;
+    if (!Number.isInteger(depth) || depth < 1 || depth > 64) throw new InvalidRequestError("depth", "must be an integer from 1 to 64.");
+    return new Engine(await load(url, options), depth);
+  }
+
+  get info(): EngineInfo {
+    const { manifest, tier, adapter, model, memory, timings, base } = this.alive();
+    return {
+      name: manifest.name, url: base, createdBy: manifest.createdBy, model: manifest.model, tier: tier.name, tiers: manifest.tiers.map((t) => t.name), adapter,
+      contextLength: model.contextLength, memory: memory.use, cachedTokens: this.kv.length, timings,
+    };
+  }
+
+  /** Tokens after a prompt of tokens; returns why it ended. Returning early from the iteration ends the answer. */
+  async *generate(tokens: readonly number[], request: GenerateRequest = {}): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
+    const { stop_tokens: stopTokens, ...rest } = request;
+    const { model, host, manifest } = this.alive();
+    const parsed = parseSampling(rest as Record<string, unknown>, model.vocabSize);
+    if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
+    checkPrompt(tokens, model);
+    return yield* this.inTurn(parsed.signal, () => generateTokens(model, this.kv, host, tokens, {
+      sampling: parsed.sampling, host: parsed.host, maxTokens: parsed.maxTokens ?? Infinity, signal: parsed.signal, depth: this.depth,
+      stopTokens: new Set(stopTokens ?? manifest.tokenizer.eosTokenIds), interrupted: () => this.interruptions,
+    }));
+  }
+
+  /** `count` greedy tokens by the real GPU loop, whatever they are. */
+  async greedy(tokens: readonly number[], count: number): Promise<number[]> {
+    const answer: number[] = [];
+    for await (const { token } of this.generate(tokens, { max_tokens: count, temperature: 0, seed: 0, stop_tokens: [] })) answer.push(token);
+    return answer;
+  }
+
+  /** The logits after a prompt. */
+  async logits(tokens: readonly number[]): Promise<Float32Array> {
+    return (await this.replay(tokens, []))[0]!;
+  }
+
+  /** The logits after a prompt, and after each of the tokens that follow it, fed one by one. */
+  async replay(tokens: readonly number[], following: readonly number[]): Promise<Float32Array[]> {
+    const steps: Float32Array[] = [];
+    for await (const logits of this.replaySteps(tokens, following)) steps.push(logits);
+    return steps;
+  }
+
+  /** The same, one at a time. */
+  async *replaySteps(tokens: readonly number[], following: readonly number[]): AsyncGenerator<Float32Array, void, void> {
+    const { model } = this.alive();
+    checkPrompt(tokens, model);
+    checkPrompt([...tokens, ...following.slice(0, -1)], model);
+    const { kv } = this;
+    yield* this.inTurn(undefined, async function* () {
+      kv.clear();
+      await prefillAllButLast(model, kv, tokens, {});
+      const rest = tokens.slice(kv.length);
+      const first = model.prefillAndRead(rest, kv.length);
+      kv.push(...rest);
+      yield await first;
+      for (const token of following) {
+        const logits = model.decodeAndRead(token, kv.length);
+        kv.push(token);
+        yield await logits;
+      }
+    });
+  }
+
+  /** Ends the answer that is being generated, with finish_reason "abort". */
+  interrupt(): void { this.interruptions = true; }
+
+  /** Forgets the conversation: the KV cache starts empty. */
+  async reset(): Promise<void> {
+    this.alive();
+    const leave = await this.queue.enter();
+    this.kv.clear();
+    leave();
+  }
+
+  encode(text: string, addSpecialTokens = true): number[] { return this.alive().codec.encode(text, addSpecialTokens); }
+  encodeChat(messages: readonly { role: string; content: string }[]): number[] { return this.alive().codec.encodeChat(messages); }
+  decode(tokens: readonly number[]): string { return this.alive().codec.decode([...tokens]); }
+
+  /** The bundle's validation.json, fetched when asked for; undefined when it has none. */
+  async validation(): Promise<unknown> {
+    const text = await this.alive().validation();
+    return text === undefined ? undefined : JSON.parse(text);
+  }
+
+  /** Frees the GPU. Pending and later calls reject with UnloadedError; calling it again does nothing. */
+  async unload(): Promise<void> {
+    const { loaded } = this;
+    if (!loaded) return;
+    this.loaded = undefined;
+    this.interruptions = true;
+    loaded.guard.close();
+    loaded.memory.destroy();
+    this.kv.clear();
+  }
+
+  private alive(): Loaded {
+    if (!this.loaded) throw new UnloadedError();
+    this.loaded.guard.check();
+    return this.loaded;
+  }
+
+  private async *inTurn<T, R>(signal: AbortSignal | undefined, run: () => AsyncGenerator<T, R, void>): AsyncGenerator<T, R, void> {
+    const leave = await this.queue.enter(signal);
+    try {
+      this.alive();
+      this.interruptions = false;
+      return yield* run();
+    } finally {
+      leave();
+    }
+  }
+
+  private backend(): Backend {
+    const { manifest, model, host, codec } = this.alive();
+    return {
+      name: manifest.name, queue: this.queue, vocabSize: model.vocabSize, contextLength: model.contextLength,
+      encodeChat: (messages) => codec.encodeChat(messages),
+      encode: (text) => codec.encode(text, true),
+      started: () => { this.alive(); this.interruptions = false; },
+      answerer: () => new Answerer({
+        model, host, codec, kv: this.kv, depth: this.depth, interrupted: () => this.interruptions, stopTokens: new Set(manifest.tokenizer.eosTokenIds),
+      }),
+    };
+  }
+}
+
+export type { GenerateParams };

@@ -1,0 +1,165 @@
+// Loading: manifest, adapter and tier, plan and wasm, then weights to the GPU while pipelines are made. Whatever fails,
+// everything that was allocated is destroyed before the error is thrown.
+import { Source, streamWeights, type FetchLike, type Manifest, type Tier, type Warning } from "../bundle/index.js";
+import { GpuModel } from "../decode/index.js";
+import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter, type AdapterFacts } from "../device/index.js";
+import { capabilities } from "../device/adapter.js";
+import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
+import { allocate, Entry, Host, largestBuffer, parsePlan, Pipelines, splitKernels, type Buffers, type Plan } from "../plan/index.js";
+import type { TextCodec } from "../text/codec.js";
+import { Progress, type LoadProgress } from "./progress.js";
+
+export interface LoadOptions {
+  readonly onProgress?: (progress: LoadProgress) => void;
+  readonly onWarning?: (warning: Warning) => void;
+  readonly signal?: AbortSignal | undefined;
+  /** A tier's name; by default the best that the GPU has the features for. */
+  readonly tier?: string | undefined;
+  /** Tokens of KV cache to allocate; by default the model's, at most 4096. */
+  readonly contextLength?: number | undefined;
+  /** Keep the bundle in the Cache API; true by default. */
+  readonly cache?: boolean | undefined;
+  /** Decode steps in flight. */
+  readonly depth?: number | undefined;
+  readonly powerPreference?: GPUPowerPreference | undefined;
+  readonly fetch?: FetchLike | undefined;
+}
+
+export interface Timings { readonly manifest_s: number; readonly weights_s: number; readonly kernels_s: number; readonly total_s: number }
+
+export interface Loaded {
+  readonly base: string;
+  readonly manifest: Manifest;
+  readonly tier: Tier;
+  readonly adapter: AdapterFacts;
+  readonly device: GPUDevice;
+  readonly guard: Guard;
+  readonly memory: Memory;
+  readonly model: GpuModel;
+  readonly host: Host;
+  readonly codec: TextCodec;
+  readonly timings: Timings;
+  /** The bytes of validation.json, fetched when asked for. */
+  readonly validation: () => Promise<string | undefined>;
+}
+
+export async function load(url: string, options: LoadOptions): Promise<Loaded> {
+  const controller = new AbortController();
+  const forward = (): void => controller.abort(options.signal?.reason);
+  throwIfAborted(options.signal);
+  options.signal?.addEventListener("abort", forward, { once: true });
+  const undo: (() => void)[] = [];
+  try {
+    const loaded = await loadUnder(url, options, controller, undo);
+    throwIfAborted(options.signal);
+    return loaded;
+  } catch (error) {
+    controller.abort(error);
+    for (const step of undo.reverse()) step();
+    if (options.signal?.aborted) throw new CancelledError("The load was cancelled.", options.signal.reason);
+    throw error;
+  } finally {
+    options.signal?.removeEventListener("abort", forward);
+  }
+}
+
+async function loadUnder(url: string, options: LoadOptions, controller: AbortController, undo: (() => void)[]): Promise<Loaded> {
+  const { signal } = controller;
+  const started = performance.now();
+  const seconds = (): number => (performance.now() - started) / 1000;
+  const progress = new Progress(options.onProgress);
+  const source = await Source.open(url, { fetch: options.fetch, cache: options.cache, signal, onWarning: options.onWarning, onBytes: (n) => progress.bytes(n) });
+  progress.manifest();
+  const manifest = await source.manifest();
+  const adapter = await requestAdapter(options.powerPreference);
+  const tier = chooseTier(manifest.tiers, capabilities(adapter), options.tier);
+  const contextLength = chooseContext(manifest, options.contextLength);
+  const pages = Math.ceil(contextLength / manifest.model.page_size);
+  progress.expect(bytesToLoad(manifest, tier));
+  const read = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
+
+  const [planText, kernelText, wasm] = await Promise.all([read(tier.plan), read(tier.kernels), source.file(manifest, manifest.wasm)]);
+  const plan = parsePlan(planText, manifest);
+  const manifest_s = seconds();
+  const device = await openDevice(adapter, tier, largestBuffer(plan, pages));
+  const guard = new Guard(device);
+  const memory = new Memory(device);
+  undo.push(() => guard.close(), () => memory.destroy());
+  throwIfAborted(signal);
+
+  let kernels_s = 0, weights_s = 0;
+  const pipelines = new Pipelines(device);
+  const kernelsDone = pipelines.create(plan, splitKernels(kernelText), (done, total) => progress.kernel(done, total)).then(() => { kernels_s = seconds() - manifest_s; });
+  kernelsDone.catch(() => {}); // Looked at below, with the weights.
+  const buffers = await allocate(plan, memory, pages);
+  const names = plan.buffers.filter((b) => b.kind === "weight").map((b) => b.name);
+  const weights = streamWeights(source, manifest, names, sink(device, guard, buffers), controller).then(() => { weights_s = seconds() - manifest_s; });
+  const [, , host, codec] = await settle(controller, [weights, kernelsDone, Host.load(wasm), makeCodec(manifest, read)] as const);
+
+  const entry = (name: keyof Plan["entries"]): Entry => {
+    host.requireFunction(plan.entries[name].launch);
+    return new Entry(device, host, plan.entries[name], plan, memory, buffers, pipelines);
+  };
+  const entries = await memory.scoped(() => ({ prefill: entry("prefill"), decode: entry("decode"), sample: entry("sample") }));
+  const { vocab_size: vocabSize, prefill_chunk: prefillChunk } = manifest.model;
+  const model = new GpuModel({ device, guard, memory, buffers, entries, vocabSize, prefillChunk, contextLength });
+  guard.check();
+  progress.ready();
+  return {
+    base: source.base, manifest, tier, adapter: describeAdapter(adapter), device, guard, memory, model, host, codec,
+    timings: { manifest_s, weights_s, kernels_s, total_s: seconds() },
+    validation: async () => (manifest.validation === undefined ? undefined : read(manifest.validation)),
+  };
+}
+
+/** All values; the first failure cancels the rest, and all of them have ended when it is thrown. */
+async function settle<T extends readonly unknown[]>(controller: AbortController, work: { [K in keyof T]: Promise<T[K]> }): Promise<T> {
+  let failure: { error: unknown } | undefined;
+  const fail = (error: unknown): void => {
+    // A cancellation that a failure set off is not the failure.
+    if (!failure || failure.error instanceof CancelledError) failure = { error };
+    controller.abort(error);
+  };
+  const results = await Promise.all(work.map((promise) => (promise as Promise<unknown>).catch(fail)));
+  if (failure) throw failure.error;
+  return results as unknown as T;
+}
+
+function sink(device: GPUDevice, guard: Guard, buffers: Buffers): Parameters<typeof streamWeights>[3] {
+  return {
+    write(tensor, offset, bytes) {
+      guard.check();
+      const buffer = buffers.get(tensor)!;
+      const even = bytes.length - (bytes.length % 4);
+      if (even > 0) device.queue.writeBuffer(buffer, offset, bytes, 0, even);
+      if (even === bytes.length) return;
+      // Only a tensor's own end can be odd: chunks and offsets are multiples of 16.
+      const tail = new Uint8Array(4);
+      tail.set(bytes.subarray(even));
+      device.queue.writeBuffer(buffer, offset + even, tail);
+    },
+    flushed: () => guard.race(device.queue.onSubmittedWorkDone()),
+  };
+}
+
+async function makeCodec(manifest: Manifest, read: (name: string) => Promise<string>): Promise<TextCodec> {
+  // A chunk of its own in the split build: fetched while weights are.
+  const [{ TextCodec: Codec }, tokenizer, config] = await Promise.all([
+    import("../text/codec.js"), read(manifest.tokenizer.tokenizer), read(manifest.tokenizer.config),
+  ]);
+  return Codec.parse(tokenizer, config);
+}
+
+export function chooseContext({ model }: Pick<Manifest, "model">, wanted: number | undefined): number {
+  if (wanted === undefined) return Math.min(model.context_length, 4096);
+  if (!Number.isInteger(wanted) || wanted < 2) throw new InvalidRequestError("contextLength", "must be an integer of at least 2.");
+  if (wanted > model.context_length) throw new InvalidRequestError("contextLength", `is more than the model's ${model.context_length}.`);
+  return wanted;
+}
+
+/** The tier's files and every chunk; a tier that binds fewer tensors may skip some chunks, which progress then overstates. */
+function bytesToLoad(manifest: Manifest, tier: Tier): number {
+  const { tokenizer, config } = manifest.tokenizer;
+  const names = new Set([tier.plan, tier.kernels, manifest.wasm, tokenizer, config, ...manifest.chunks]);
+  return [...names].reduce((sum, name) => sum + manifest.files.get(name)!.bytes, 0);
+}

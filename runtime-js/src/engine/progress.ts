@@ -1,0 +1,72 @@
+// Load progress: bytes, rate and time left, reported at most twenty times a second.
+
+export interface LoadProgress {
+  readonly stage: "manifest" | "weights" | "kernels" | "ready";
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
+  /** 0 to 1, over all stages. */
+  readonly fraction: number;
+  readonly text: string;
+  readonly bytesPerSecond?: number;
+  readonly secondsLeft?: number;
+}
+
+const WEIGHTS_SHARE = 0.95;
+const MIB = 2 ** 20;
+
+export class Progress {
+  private loaded = 0;
+  private total = 0;
+  private kernels = 0;
+  private kernelsTotal = 1;
+  private lastReport = -Infinity;
+  private readonly samples: { at: number; bytes: number }[] = [];
+
+  constructor(private readonly report: ((progress: LoadProgress) => void) | undefined, private readonly now = () => performance.now()) {}
+
+  manifest(): void { this.send("manifest", "Reading the manifest", true); }
+
+  expect(totalBytes: number): void {
+    this.total = totalBytes;
+    this.samples.push({ at: this.now(), bytes: this.loaded });
+  }
+
+  bytes(count: number): void {
+    this.loaded += count;
+    this.send("weights", "", false);
+  }
+
+  kernel(done: number, total: number): void {
+    this.kernels = done;
+    this.kernelsTotal = Math.max(1, total);
+    if (this.loaded >= this.total) this.send("kernels", `Preparing kernels: ${done} of ${total}`, false);
+  }
+
+  ready(): void { this.send("ready", "Ready", true); }
+
+  private send(stage: LoadProgress["stage"], text: string, force: boolean): void {
+    const now = this.now();
+    if (!this.report || (!force && now - this.lastReport < 50 && this.loaded < this.total)) return;
+    this.lastReport = now;
+    const bytesPerSecond = stage === "weights" ? this.rate(now) : undefined;
+    const secondsLeft = bytesPerSecond ? (this.total - this.loaded) / bytesPerSecond : undefined;
+    const fraction = stage === "ready" ? 1
+      : this.total === 0 ? 0
+      : Math.min(1, this.loaded / this.total) * WEIGHTS_SHARE + (this.kernels / this.kernelsTotal) * (1 - WEIGHTS_SHARE) * 0.99;
+    this.report({
+      stage, text: text || `Fetching weights: ${(this.loaded / MIB).toFixed(1)} of ${(this.total / MIB).toFixed(1)} MiB`,
+      loadedBytes: this.loaded, totalBytes: this.total, fraction,
+      ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+      ...(secondsLeft === undefined ? {} : { secondsLeft }),
+    });
+  }
+
+  /** Bytes a second over the last five seconds. */
+  private rate(now: number): number | undefined {
+    this.samples.push({ at: now, bytes: this.loaded });
+    while (this.samples.length > 2 && now - this.samples[0]!.at > 5000) this.samples.shift();
+    const first = this.samples[0]!;
+    const seconds = (now - first.at) / 1000;
+    return seconds > 0.2 ? Math.max(0, this.loaded - first.bytes) / seconds : undefined;
+  }
+}

@@ -1,0 +1,83 @@
+// WebLLM's names over Engine, so that a page can switch by changing its import and its model's URL.
+import type { ChatCompletion, ChatCompletionChunk, ChatRequest, Usage } from "../chat/index.js";
+import { InvalidRequestError, UnloadedError } from "../errors.js";
+import { Engine } from "./engine.js";
+import type { LoadOptions } from "./load.js";
+
+export interface InitProgressReport { progress: number; timeElapsed: number; text: string }
+export interface MLCEngineConfig extends Omit<LoadOptions, "onProgress"> {
+  initProgressCallback?: (report: InitProgressReport) => void;
+  /** Where model ids are folders; a model given as a URL needs none. */
+  baseUrl?: string;
+}
+
+export class MLCEngine {
+  private engine: Engine | undefined;
+  private model = "";
+  private usage: Usage | undefined;
+
+  constructor(private readonly config: MLCEngineConfig = {}) {}
+
+  readonly chat = {
+    completions: { create: ((request: ChatRequest) => this.create(request)) as Engine["chat"]["completions"]["create"] },
+  };
+
+  setInitProgressCallback(callback: (report: InitProgressReport) => void): void { this.config.initProgressCallback = callback; }
+
+  async reload(modelId: string | string[]): Promise<void> {
+    if (Array.isArray(modelId) && modelId.length !== 1) throw new InvalidRequestError("modelId", "one engine holds one model.");
+    const id = typeof modelId === "string" ? modelId : modelId[0]!;
+    await this.unload();
+    const { initProgressCallback, baseUrl, ...options } = this.config;
+    const started = performance.now();
+    const url = baseUrl !== undefined && !/^[a-z]+:\/\//i.test(id) ? `${baseUrl.replace(/\/?$/, "/")}${id}` : id;
+    this.engine = await Engine.load(url, {
+      ...options,
+      onProgress: (p) => initProgressCallback?.({ progress: p.fraction, timeElapsed: (performance.now() - started) / 1000, text: p.text }),
+    });
+    this.model = id;
+  }
+
+  chatCompletion(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> { return this.create(request); }
+  interruptGenerate(): void { this.engine?.interrupt(); }
+  async resetChat(): Promise<void> { await this.engine?.reset(); }
+  async getMessage(): Promise<string> { return this.message; }
+  async unload(): Promise<void> {
+    await this.engine?.unload();
+    this.engine = undefined;
+  }
+  async runtimeStatsText(): Promise<string> {
+    const extra = this.usage?.extra;
+    return `prefill: ${(extra?.prefill_tokens_per_s ?? 0).toFixed(1)} tokens/sec, decoding: ${(extra?.decode_tokens_per_s ?? 0).toFixed(1)} tokens/sec`;
+  }
+  getLoadedModelIds(): string[] { return this.engine ? [this.model] : []; }
+
+  private message = "";
+
+  private async create(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
+    if (!this.engine) throw new UnloadedError("No model is loaded.");
+    if (!request.stream) {
+      const answer = (await this.engine.chat.completions.create({ ...request, stream: false })) as ChatCompletion;
+      this.usage = answer.usage;
+      this.message = answer.choices[0]!.message.content;
+      return answer;
+    }
+    return this.watch(await this.engine.chat.completions.create({ ...request, stream: true, stream_options: { include_usage: true } }), request.stream_options?.include_usage === true);
+  }
+
+  /** Remembers the answer and its usage as they pass. */
+  private async *watch(chunks: AsyncIterable<ChatCompletionChunk>, wantsUsage: boolean): AsyncGenerator<ChatCompletionChunk, void, void> {
+    this.message = "";
+    for await (const chunk of chunks) {
+      if (chunk.usage) this.usage = chunk.usage;
+      this.message += chunk.choices[0]?.index === 0 ? (chunk.choices[0].delta.content ?? "") : "";
+      if (chunk.choices.length > 0 || wantsUsage) yield chunk;
+    }
+  }
+}
+
+export async function CreateMLCEngine(modelIdOrUrl: string, config: MLCEngineConfig = {}): Promise<MLCEngine> {
+  const engine = new MLCEngine(config);
+  await engine.reload(modelIdOrUrl);
+  return engine;
+}

@@ -1,0 +1,119 @@
+// Every failure a page can act on is an MlcwebError with a stable `code` and a `hint`: what to do next, one sentence.
+
+export class MlcwebError extends Error {
+  readonly code: string;
+  readonly hint: string;
+  constructor(code: string, message: string, hint = "", options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+    this.hint = hint;
+  }
+  /** Plain JSON, for logs and for crossing a worker or an automation boundary. */
+  toJSON(): { code: string; message: string; hint: string } {
+    return { code: this.code, message: this.message, hint: this.hint };
+  }
+}
+
+/** This browser, page or machine offers no WebGPU adapter. */
+export class NoWebGPUError extends MlcwebError {
+  constructor(message: string, hint: string) { super("no-webgpu", message, hint); this.name = "NoWebGPUError"; }
+}
+
+/** The adapter lacks a feature or limit that every tier of the bundle needs. */
+export class MissingFeatureError extends MlcwebError {
+  readonly missing: readonly string[];
+  constructor(message: string, missing: readonly string[], hint = "Use a bundle that was compiled with the base tier, or another GPU.") {
+    super("missing-feature", message, hint);
+    this.name = "MissingFeatureError";
+    this.missing = missing;
+  }
+}
+
+export class OutOfMemoryError extends MlcwebError {
+  constructor(message: string, hint = "Load with a smaller contextLength, close other tabs, or choose a smaller model.") {
+    super("out-of-memory", message, hint);
+    this.name = "OutOfMemoryError";
+  }
+}
+
+export class DeviceLostError extends MlcwebError {
+  constructor(message: string, hint = "Load the model again.") { super("device-lost", message, hint); this.name = "DeviceLostError"; }
+}
+
+/** The GPU refused a command or computed something that cannot be; the engine or the bundle has a defect. */
+export class GpuError extends MlcwebError {
+  constructor(message: string, hint = "Load the model again; if it repeats, report the model and the GPU.") {
+    super("gpu", message, hint);
+    this.name = "GpuError";
+  }
+}
+
+/** A file's bytes are not those that the manifest promises. */
+export class IntegrityError extends MlcwebError {
+  readonly file: string;
+  constructor(file: string, message: string, hint = "The copy on the server is damaged or mixed with another build: publish the bundle again.") {
+    super("integrity", message, hint);
+    this.name = "IntegrityError";
+    this.file = file;
+  }
+}
+
+/** The bundle is malformed, incomplete, or of another format version. */
+export class BundleError extends MlcwebError {
+  constructor(message: string, hint = "Compile and publish the bundle again.", options?: { cause?: unknown }) {
+    super("bundle", message, hint, options);
+    this.name = "BundleError";
+  }
+}
+
+export class NetworkError extends MlcwebError {
+  constructor(message: string, hint = "Check the connection and try again; what was downloaded is kept.", options?: { cause?: unknown }) {
+    super("network", message, hint, options);
+    this.name = "NetworkError";
+  }
+}
+
+/** The caller's AbortSignal fired. `cause` is a DOMException named AbortError, for code that looks for one. */
+export class CancelledError extends MlcwebError {
+  constructor(message = "Cancelled.", cause?: unknown) {
+    super("cancelled", message, "", { cause: cause ?? new DOMException(message, "AbortError") });
+    this.name = "CancelledError";
+  }
+}
+
+export class ContextLengthError extends MlcwebError {
+  readonly promptTokens: number;
+  readonly contextLength: number;
+  constructor(promptTokens: number, contextLength: number) {
+    super(
+      "context-length",
+      `The prompt has ${promptTokens} tokens; with a context of ${contextLength} at most ${contextLength - 1} fit.`,
+      "Shorten the conversation, or load with a larger contextLength.",
+    );
+    this.name = "ContextLengthError";
+    this.promptTokens = promptTokens;
+    this.contextLength = contextLength;
+  }
+}
+
+export class InvalidRequestError extends MlcwebError {
+  readonly param: string;
+  constructor(param: string, message: string, hint = "") {
+    super("invalid-request", `${param}: ${message}`, hint);
+    this.name = "InvalidRequestError";
+    this.param = param;
+  }
+}
+
+export class UnloadedError extends MlcwebError {
+  constructor(message = "This engine has been unloaded.") {
+    super("unloaded", message, "Load a model again with Engine.load.");
+    this.name = "UnloadedError";
+  }
+}
+
+/** Throws CancelledError when the signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new CancelledError("Cancelled.", signal.reason);
+}

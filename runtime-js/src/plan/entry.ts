@@ -1,0 +1,77 @@
+// An entry of the plan, ready to replay: pipelines, bind groups made once, and one uniform buffer whose words are
+// rewritten only when the dims change.
+import { type Memory } from "../device/index.js";
+import { BundleError } from "../errors.js";
+import type { Buffers } from "./buffers.js";
+import type { Host } from "./host.js";
+import type { Plan, PlanEntry } from "./parse.js";
+import type { Pipelines } from "./pipelines.js";
+
+export class Entry {
+  private dims: string | undefined;
+  private readonly pipelines: GPUComputePipeline[];
+  private readonly groups: GPUBindGroup[];
+  private readonly grids: Uint32Array;
+  private readonly uniforms: GPUBuffer;
+  private readonly stride: number;
+  private readonly words: number[];
+
+  constructor(
+    private readonly device: Pick<GPUDevice, "queue" | "limits" | "createBindGroup">,
+    private readonly host: Pick<Host, "launchTable">,
+    private readonly entry: PlanEntry,
+    plan: Plan, memory: Memory, buffers: Buffers, pipelines: Pipelines,
+  ) {
+    const kernels = entry.launches.map((launch) => plan.kernels[launch.kernel]!);
+    const sizes = kernels.map((kernel) => Math.ceil(kernel.uniformWords / 4) * 16);
+    const align = device.limits.minUniformBufferOffsetAlignment;
+    this.words = kernels.map((kernel) => kernel.uniformWords);
+    this.stride = Math.ceil(Math.max(...sizes) / align) * align;
+    this.uniforms = memory.create("uniform", `${entry.name}.uniforms`, this.stride * kernels.length, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+    this.grids = new Uint32Array(kernels.length * 3);
+    this.pipelines = entry.launches.map((launch) => pipelines.get(launch.kernel));
+    this.groups = entry.launches.map((launch, i) => device.createBindGroup({
+      label: `${entry.name}[${i}] ${kernels[i]!.name}`,
+      layout: pipelines.groupLayout(kernels[i]!),
+      entries: [
+        ...launch.args.map((arg, binding) => ({ binding, resource: { buffer: buffers.get(plan.buffers[arg]!.name)! } })),
+        { binding: launch.args.length, resource: { buffer: this.uniforms, offset: i * this.stride, size: sizes[i]! } },
+      ],
+    }));
+  }
+
+  /** Computes grids and uniforms for the dims, unless they are those of the last call. */
+  prepare(dims: readonly number[]): void {
+    const key = dims.join();
+    if (key === this.dims) return;
+    const { launches, recordWords, launch } = this.entry;
+    const table = this.host.launchTable(launch, dims, launches.length * recordWords);
+    const most = this.device.limits.maxComputeWorkgroupsPerDimension;
+    const uniforms = new Uint32Array((this.stride / 4) * launches.length);
+    for (let i = 0; i < launches.length; i++) {
+      const record = i * recordWords;
+      for (let axis = 0; axis < 3; axis++) {
+        const size = table[record + axis]!;
+        if (size > most) throw new BundleError(`Launch ${i} of ${this.entry.name} asks for ${size} workgroups; this GPU admits ${most}.`);
+        this.grids[i * 3 + axis] = size;
+      }
+      uniforms.set(table.subarray(record + 3, record + 3 + this.words[i]!), (i * this.stride) / 4);
+    }
+    this.device.queue.writeBuffer(this.uniforms, 0, uniforms);
+    this.dims = key;
+  }
+
+  /** Encodes the launches; `prepare` must have been called. Grids with a zero are skipped. */
+  replay(pass: GPUComputePassEncoder): void {
+    const { pipelines, groups, grids } = this;
+    let current: GPUComputePipeline | undefined;
+    for (let i = 0; i < pipelines.length; i++) {
+      const x = grids[i * 3]!, y = grids[i * 3 + 1]!, z = grids[i * 3 + 2]!;
+      if (x === 0 || y === 0 || z === 0) continue;
+      const pipeline = pipelines[i]!;
+      if (pipeline !== current) pass.setPipeline((current = pipeline));
+      pass.setBindGroup(0, groups[i]!);
+      pass.dispatchWorkgroups(x, y, z);
+    }
+  }
+}

@@ -1,0 +1,88 @@
+// model.wasm: the part of the model that runs on the CPU. Launch tables for an entry's dims, and the host sampler.
+import { BundleError } from "../errors.js";
+
+export interface SampleParams {
+  readonly temperature: number;
+  readonly topP: number;
+  readonly topK: number;
+  readonly minP: number;
+  readonly repetitionPenalty: number;
+  readonly frequencyPenalty: number;
+  readonly presencePenalty: number;
+}
+
+type Launch = (...args: number[]) => unknown;
+
+export class Host {
+  private readonly memory: WebAssembly.Memory;
+  private readonly base: number;
+  /** The sampler's memory is taken from the heap's start at its first use; tables lie after it. */
+  private samplerBytes = 0;
+
+  private constructor(private readonly exports: WebAssembly.Exports) {
+    const { memory, __heap_base: base } = exports;
+    if (!(memory instanceof WebAssembly.Memory) || !(base instanceof WebAssembly.Global)) {
+      throw new BundleError("model.wasm does not export memory and __heap_base.");
+    }
+    this.memory = memory;
+    this.base = Math.ceil(Number(base.value) / 16) * 16;
+  }
+
+  static async load(bytes: Uint8Array<ArrayBuffer>): Promise<Host> {
+    try {
+      const module = await WebAssembly.compile(bytes);
+      const imports = WebAssembly.Module.imports(module);
+      if (imports.length) throw new BundleError(`model.wasm imports ${imports[0]!.module}.${imports[0]!.name}; it must import nothing.`);
+      return new Host((await WebAssembly.instantiate(module, {})).exports);
+    } catch (cause) {
+      if (cause instanceof BundleError) throw cause;
+      throw new BundleError(`model.wasm cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
+        "If the page has a Content-Security-Policy, it must allow 'wasm-unsafe-eval'; otherwise compile the bundle again.", { cause });
+    }
+  }
+
+  /** Throws unless `name` is an exported function. */
+  requireFunction(name: string): Launch {
+    const launch = this.exports[name];
+    if (typeof launch !== "function") throw new BundleError(`model.wasm does not export the function ${name}.`);
+    return launch as Launch;
+  }
+
+  get canSample(): boolean { return typeof this.exports.host_sample === "function"; }
+
+  /** The launch table of an entry: `words` u32, valid until the next call. */
+  launchTable(name: string, dims: readonly number[], words: number): Uint32Array {
+    const pointer = this.base + this.samplerBytes;
+    this.reserve(pointer + words * 4);
+    try {
+      this.requireFunction(name)(...dims, pointer);
+    } catch (cause) {
+      if (cause instanceof BundleError) throw cause;
+      throw new BundleError(`model.wasm failed in ${name}(${dims.join(", ")}).`, undefined, { cause });
+    }
+    return new Uint32Array(this.memory.buffer, pointer, words);
+  }
+
+  /** Samples a token. `logits` is changed only in the wasm's own copy. */
+  sample(logits: Float32Array, counts: ReadonlyMap<number, number>, params: SampleParams, random: number): number {
+    const vocab = logits.length;
+    const sample = this.requireFunction("host_sample");
+    const logitsAt = this.base, countsAt = logitsAt + vocab * 4, probsAt = countsAt + vocab * 4, paramsAt = probsAt + vocab * 4;
+    this.samplerBytes = Math.ceil((vocab * 12 + 32) / 16) * 16;
+    this.reserve(this.base + this.samplerBytes);
+    const { buffer } = this.memory;
+    new Float32Array(buffer, logitsAt, vocab).set(logits);
+    const count = new Int32Array(buffer, countsAt, vocab).fill(0);
+    for (const [token, times] of counts) count[token] = times;
+    const { temperature, topP, topK, minP, repetitionPenalty, frequencyPenalty, presencePenalty } = params;
+    new Float32Array(buffer, paramsAt, 8).set([temperature, topP, topK, minP, repetitionPenalty, frequencyPenalty, presencePenalty, random]);
+    const token = sample(logitsAt, countsAt, paramsAt, probsAt, vocab) as number;
+    if (!(token >= 0 && token < vocab)) throw new BundleError(`host_sample returned ${token}.`);
+    return token;
+  }
+
+  private reserve(end: number): void {
+    const missing = end - this.memory.buffer.byteLength;
+    if (missing > 0) this.memory.grow(Math.ceil(missing / 65536));
+  }
+}

@@ -1,0 +1,55 @@
+// One compute pipeline a kernel, all created in parallel, with explicit and deduplicated layouts, so that nothing
+// depends on what a shader compiler drops and the work can start before any buffer exists.
+import { BundleError } from "../errors.js";
+import type { Plan, PlanKernel } from "./parse.js";
+
+export class Pipelines {
+  private readonly groups = new Map<string, GPUBindGroupLayout>();
+  private readonly layouts = new Map<string, GPUPipelineLayout>();
+  private readonly pipelines: GPUComputePipeline[] = [];
+
+  constructor(private readonly device: GPUDevice) {}
+
+  async create(plan: Plan, wgsl: ReadonlyMap<string, string>, onDone: (done: number, total: number) => void): Promise<void> {
+    let done = 0;
+    // The longest shaders first: they take the longest to compile.
+    const order = plan.kernels.map((kernel, i) => ({ kernel, i, size: wgsl.get(kernel.name)?.length ?? 0 })).sort((a, b) => b.size - a.size);
+    await Promise.all(order.map(async ({ kernel, i }) => {
+      this.pipelines[i] = await this.compile(kernel, wgsl.get(kernel.name));
+      onDone(++done, plan.kernels.length);
+    }));
+  }
+
+  get(kernel: number): GPUComputePipeline { return this.pipelines[kernel]!; }
+
+  groupLayout(kernel: PlanKernel): GPUBindGroupLayout {
+    const key = `${kernel.bindings.join()}:${kernel.uniformWords}`;
+    let layout = this.groups.get(key);
+    if (!layout) {
+      const entries = kernel.bindings.map((type, binding): GPUBindGroupLayoutEntry => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }));
+      layout = this.device.createBindGroupLayout({ entries });
+      this.groups.set(key, layout);
+      this.layouts.set(key, this.device.createPipelineLayout({ bindGroupLayouts: [layout] }));
+    }
+    return layout;
+  }
+
+  private async compile(kernel: PlanKernel, code: string | undefined): Promise<GPUComputePipeline> {
+    if (code === undefined) throw new BundleError(`The kernels file has no kernel ${kernel.name}.`);
+    this.groupLayout(kernel);
+    const layout = this.layouts.get(`${kernel.bindings.join()}:${kernel.uniformWords}`)!;
+    this.device.pushErrorScope("validation");
+    const module = this.device.createShaderModule({ label: kernel.name, code });
+    const scope = this.device.popErrorScope();
+    try {
+      const pipeline = await this.device.createComputePipelineAsync({ label: kernel.name, layout, compute: { module, entryPoint: kernel.name } });
+      await scope;
+      return pipeline;
+    } catch (cause) {
+      const refused = await scope;
+      const messages = (await module.getCompilationInfo().catch(() => undefined))?.messages.filter((m) => m.type === "error") ?? [];
+      const why = messages[0] ? `line ${messages[0].lineNum}: ${messages[0].message}` : (refused?.message ?? (cause instanceof Error ? cause.message : String(cause)));
+      throw new BundleError(`The kernel ${kernel.name} does not compile on this GPU: ${why}`, "Report the model, the browser and the GPU.", { cause });
+    }
+  }
+}

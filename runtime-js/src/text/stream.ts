@@ -1,0 +1,51 @@
+// Tokens to text as they come. A token may end inside a character (byte-level BPE, byte fallback), and a token's text
+// may depend on the one before (leading spaces); so a window of tokens is decoded and what is new is cut off.
+
+export type Decode = (tokens: number[]) => string;
+
+const REPLACEMENT = "\uFFFD";
+
+export class StreamDecoder {
+  private tokens: number[] = [];
+  /** tokens[..context] were shown; they stay in the window only for their effect on the next. */
+  private context = 0;
+  private contextText = "";
+  private shown = 0;
+
+  constructor(private readonly decode: Decode) {}
+
+  /** The new text that is certain; empty while a character is incomplete. */
+  push(token: number): string {
+    this.tokens.push(token);
+    const fresh = this.fresh();
+    const whole = trimIncomplete(fresh);
+    const text = whole.slice(this.shown);
+    this.shown = Math.max(this.shown, whole.length);
+    if (whole.length === fresh.length && fresh.length > 0) this.slide();
+    return text;
+  }
+
+  /** The rest, with replacement characters where the bytes never became a character. */
+  flush(): string {
+    const text = this.fresh().slice(this.shown);
+    this.tokens = [];
+    this.context = this.shown = 0;
+    this.contextText = "";
+    return text;
+  }
+
+  private fresh(): string { return this.decode(this.tokens).slice(this.contextText.length); }
+
+  private slide(): void {
+    this.tokens = this.tokens.slice(this.context);
+    this.context = this.tokens.length;
+    this.contextText = this.decode(this.tokens);
+    this.shown = 0;
+  }
+}
+
+function trimIncomplete(text: string): string {
+  let end = text.length;
+  while (end > 0 && text[end - 1] === REPLACEMENT) end--;
+  return text.slice(0, end);
+}

@@ -1,0 +1,80 @@
+"""What a bundle's answer is checked against: the reference's greedy tokens and largest logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlcweb.errors import ValidationError
+from mlcweb.progress import Progress, SilentProgress
+from mlcweb.reference.config import LlamaConfig
+from mlcweb.reference.llama import LlamaReference
+from mlcweb.reference.weights import ReferenceWeights
+
+TOP = 8
+
+# The largest |difference| / range of a step's logits that a correct kernel makes, by activation type.
+TOLERANCE = {"float32": 1e-3, "float16": 2e-2}
+
+# Far below the tolerance, and well above what another BLAS makes of the same sum, so that compiles on two
+# machines nearly always give the same bytes.
+_DECIMALS = 4
+
+
+def make_validation(
+    weights: ReferenceWeights,
+    config: Mapping[str, Any],
+    tokens: Sequence[int],
+    steps: int,
+    *,
+    prompt: str = "",
+    eos_token_ids: Collection[int] = (),
+    decode: Callable[[list[int]], str] | None = None,
+    tolerance: Mapping[str, float] = TOLERANCE,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """The content of ``validation.<hash>.json`` (docs/bundle-format.md): at most ``steps`` greedy tokens.
+
+    ``config`` has Hugging Face keys, ``tokens`` is the rendered prompt; an eos id is the last greedy token.
+    ``decode`` makes the answer's text from ids without the eos. Progress is in tokens.
+    Raises ValidationError when logits are not finite, ValueError for no tokens, no steps or too many.
+    """
+    llama = LlamaConfig.from_hf(config)
+    if steps < 1 or len(tokens) + steps > llama.context:
+        raise ValueError(f"{len(tokens)} tokens and {steps} steps in a context of {llama.context}")
+    progress = progress or SilentProgress()
+    progress.start("reference", len(tokens) + steps - 1, "items")
+    model = LlamaReference(weights, llama, len(tokens) + steps, threads)
+    greedy: list[int] = []
+    found: list[dict[str, Any]] = []
+    logits = model.feed(tokens)
+    progress.advance(len(tokens))
+    while True:
+        found.append(_step(logits, len(greedy)))
+        greedy.append(int(np.argmax(logits)))
+        if len(greedy) == steps or greedy[-1] in eos_token_ids:
+            break
+        logits = model.feed(greedy[-1:])
+        progress.advance(1)
+    result: dict[str, Any] = {"prompt": prompt, "tokens": [int(token) for token in tokens], "greedy": greedy}
+    if decode is not None:
+        result["answer"] = decode([token for token in greedy if token not in eos_token_ids])
+    return {**result, "steps": found, "tolerance": dict(tolerance)}
+
+
+def _step(logits: npt.NDArray[np.float32], index: int) -> dict[str, Any]:
+    if not np.isfinite(logits).all():
+        raise ValidationError(
+            f"the host reference's logits at step {index} are not finite",
+            hint="The checkpoint is damaged, or a scale overflows float16: try a float32 quantization.",
+        )
+    # A stable sort keeps equal logits in the order of their ids, as argmax does.
+    top = np.argsort(-logits, kind="stable")[:TOP]
+    return {
+        "top": [[int(token), round(float(logits[token]), _DECIMALS)] for token in top],
+        "range": round(float(logits.max() - logits.min()), _DECIMALS),
+    }

@@ -1,0 +1,66 @@
+"""The content of validation.json: greedy tokens, the largest logits, and where it stops."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcweb.errors import ValidationError
+from mlcweb.reference import ArrayStore, PackedWeights, make_validation
+from tests.fixtures.llama_cases import CASES, packed, prompt
+
+CASE = CASES["tied"]
+EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")["tied"]
+
+
+def make(steps: int, **options: Any) -> dict[str, Any]:
+    weights = PackedWeights(ArrayStore(packed(CASE)))
+    return make_validation(weights, CASE.hf_config(), prompt(CASE), steps, **options)
+
+
+def test_greedy_tokens_and_logits_are_those_of_transformers() -> None:
+    found = make(6, prompt="hello")
+    assert json.loads(json.dumps(found)) == found
+    assert list(found) == ["prompt", "tokens", "greedy", "steps", "tolerance"]
+    assert found["prompt"] == "hello"
+    assert found["tokens"] == prompt(CASE)
+    assert found["greedy"] == EXPECTED[:6].argmax(axis=1).tolist()
+    assert found["tolerance"].keys() == {"float32", "float16"}
+    assert len(found["steps"]) == 6
+    for step, logits in zip(found["steps"], EXPECTED, strict=False):
+        assert step["range"] == pytest.approx(float(np.ptp(logits)), abs=1e-3)
+        assert [token for token, _ in step["top"]] == np.argsort(-logits)[:8].tolist()
+        assert [logit for _, logit in step["top"]] == pytest.approx(
+            np.sort(logits)[:-9:-1].tolist(), abs=1e-3
+        )
+
+
+def test_an_eos_ends_it_and_is_the_last_token() -> None:
+    eos = int(EXPECTED[5].argmax())
+    expected = EXPECTED[:6].argmax(axis=1).tolist()
+    assert expected.index(eos) == 5
+    found = make(12, eos_token_ids=[eos, 9999], decode=lambda ids: " ".join(map(str, ids)))
+    assert found["greedy"] == expected
+    assert len(found["steps"]) == 6
+    assert found["answer"] == " ".join(map(str, expected[:5]))
+
+
+def test_two_runs_are_the_same() -> None:
+    assert json.dumps(make(4, threads=1)) == json.dumps(make(4, threads=2))
+
+
+def test_lengths_that_do_not_fit() -> None:
+    for steps in (0, 473):
+        with pytest.raises(ValueError, match="in a context of 512"):
+            make(steps)
+
+
+def test_logits_that_are_not_finite() -> None:
+    tensors = packed(CASE)
+    tensors["model.norm.weight"] = np.full(64, np.nan, np.float32)
+    with pytest.raises(ValidationError, match="at step 0 are not finite"):
+        make_validation(PackedWeights(ArrayStore(tensors)), CASE.hf_config(), [1, 2], 2)

@@ -1,0 +1,88 @@
+"""Dequantization of packed weights, and products with them block by block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlcweb.bundle import BundleWriter
+from mlcweb.errors import BundleError
+from mlcweb.reference import ArrayStore, PackedWeights, linear
+from mlcweb.reference.linear import Linear
+from mlcweb.reference.weights import dequantize_rows
+
+
+def codes_and_scales(rows: int, width: int, scale: str = "float32") -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 2**32, (rows, width // 8), dtype=np.uint32)
+    return codes, (rng.random((rows, width // 32)) / 8).astype(scale)
+
+
+def slowly(codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """(code - 7) * scale, one value at a time."""
+    out = np.empty((codes.shape[0], codes.shape[1] * 8), np.float32)
+    for n, k in np.ndindex(*out.shape):
+        code = int(codes[n, k // 8]) >> (4 * (k % 8)) & 15
+        out[n, k] = np.float32(code - 7) * np.float32(scales[n, k // 32])
+    return out
+
+
+def test_the_lowest_nibble_comes_first() -> None:
+    codes = np.array([[0xFEDCBA98, 0x76543210, 0, 0]], np.uint32)
+    found = dequantize_rows(codes, np.array([[2.0]], np.float32))
+    assert found.dtype == np.float32
+    assert found[0, :16].tolist() == [2, 4, 6, 8, 10, 12, 14, 16, -14, -12, -10, -8, -6, -4, -2, 0]
+    assert found[0, 16:].tolist() == [-14] * 16
+
+
+@pytest.mark.parametrize("scale", ["float32", "float16"])
+def test_every_value_is_the_code_less_7_times_the_scale(scale: str) -> None:
+    codes, scales = codes_and_scales(5, 96, scale)
+    assert np.array_equal(dequantize_rows(codes, scales), slowly(codes, scales))
+
+
+def test_scales_must_fit() -> None:
+    codes, scales = codes_and_scales(4, 64)
+    with pytest.raises(ValueError, match=r"scales \(4, 1\) do not fit codes \(4, 8\)"):
+        dequantize_rows(codes, scales[:, :1])
+
+
+def test_parameters_by_name() -> None:
+    codes, scales = codes_and_scales(4, 64)
+    store = ArrayStore({"a.q_weight": codes, "a.q_scale": scales, "b.weight": np.arange(3, dtype=np.float16)})
+    weights = PackedWeights(store)
+    assert "a" in weights and "b" in weights and "c" not in weights
+    assert weights.shape("a") == (4, 64)
+    assert weights.shape("b") == (3,)
+    assert np.array_equal(weights.rows("a", 1, 3), slowly(codes, scales)[1:3])
+    assert weights.rows("b", 1, 3).tolist() == [1, 2]
+    assert weights.rows("b", 1, 3).dtype == np.float32
+    for read in (lambda: weights.shape("c"), lambda: weights.rows("c", 0, 1)):
+        with pytest.raises(BundleError, match="no parameter 'c'"):
+            read()
+
+
+@pytest.mark.parametrize("inputs", [96, 80])
+@pytest.mark.parametrize("tokens", [1, 5])
+def test_products_by_blocks(monkeypatch: pytest.MonkeyPatch, tokens: int, inputs: int) -> None:
+    """Seven rows in blocks of two; 80 inputs leave half a group of padding, which must not count."""
+    monkeypatch.setattr(linear, "BLOCK_VALUES", 2 * 96 + 1)
+    codes, scales = codes_and_scales(7, 96)
+    x = np.random.default_rng(4).standard_normal((tokens, inputs)).astype(np.float32)
+    found = Linear(PackedWeights(ArrayStore({"a.q_weight": codes, "a.q_scale": scales})), 2)(x, "a")
+    expected = x.astype(np.float64) @ slowly(codes, scales).astype(np.float64)[:, :inputs].T
+    assert found.shape == (tokens, 7)
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_weights_of_a_bundle_being_written_can_be_read(tmp_path: Path) -> None:
+    codes, scales = codes_and_scales(40, 96, "float16")
+    with BundleWriter(tmp_path / "b", chunk_bytes=256) as writer:
+        with writer.weights() as tensors:
+            tensors.add_tensor("a.q_weight", codes)
+            tensors.add_tensor("a.q_scale", scales)
+        weights = PackedWeights(writer.stored_weights())
+        assert np.array_equal(weights.rows("a", 0, 40), slowly(codes, scales))
+        assert np.array_equal(weights.rows("a", 17, 18), slowly(codes, scales)[17:18])

@@ -22,7 +22,7 @@ demo: setup
 
 test: setup lint
 	$(NPM) test
-	$(BIN)/pytest
+	$(BIN)/python -m pytest
 
 bench: setup
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)

@@ -79,7 +79,7 @@ def find_bundle(value: str) -> Path:
         )
     folded = {name.lower(): name for name in names}
     starts = [name for name in names if name.lower().startswith(path.name.lower())]
-    near = starts or [folded[key] for key in get_close_matches(path.name.lower(), list(folded), 3, 0.5)]
+    near = starts or [folded[key] for key in get_close_matches(path.name.lower(), list(folded), 3, 0.6)]
     if near:
         hint = f"did you mean {', '.join(near)}?"
     elif names:

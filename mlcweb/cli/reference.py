@@ -9,8 +9,8 @@ from mlcweb.cli.command import VERBS, cli
 HEAD = """# The command line
 
 Data goes to stdout, everything else to stderr. `--format json` prints exactly one JSON document on stdout,
-which is `{"error": {"code", "message", "hint"}}` when nothing else could be said. Exit status: 0, 1 for a failure, 2 for
-wrong usage, 130 for Ctrl-C.
+which is `{"error": {"code", "message", "hint"}}` when nothing else could be said.
+Exit status: 0; 1 for a failure; 2 for wrong usage; 130 for Ctrl-C.
 
 Environment: `MLCWEB_CHROMIUM` (the browser to run), `MLCWEB_CHROMIUM_FLAGS` (more flags for it), `HF_TOKEN`,
 `HF_HUB_OFFLINE`, `NO_COLOR`.
@@ -22,7 +22,7 @@ This page is generated from the commands' help by `make docs`.
 def render() -> str:
     """The page, the same on every machine."""
     sections = [HEAD, _section(cli, "mlcweb", None)]
-    with click.Context(cli, info_name="mlcweb") as parent:
+    with click.Context(cli, info_name="mlcweb", **cli.context_settings) as parent:
         for name in VERBS:
             command = cli.get_command(parent, name)
             assert command is not None

@@ -55,10 +55,9 @@ def find_file(target: str, engine: Path, bundle: Path | None) -> Served | None:
         return None
     found = root.joinpath(*parts)
     try:
-        inside = found.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):
-        return None
-    if not inside or not found.is_file():
+        if not found.resolve().is_relative_to(root.resolve()) or not found.is_file():
+            return None
+    except (OSError, RuntimeError):  # a name too long, links in a circle
         return None
     kind = MIME_TYPES.get(found.suffix.lower(), "application/octet-stream")
     return Served(found, kind, immutable=root is bundle and bool(HASHED.search(found.name)))

@@ -1,0 +1,76 @@
+"""Help is instant, complete, and the same as docs/cli.md."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlcweb.cli.command import VERBS, run
+from mlcweb.cli.reference import render
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+HEAVY = {
+    "tvm",
+    "huggingface_hub",
+    "numpy",
+    "playwright",
+    "rich",
+    "gguf",
+    "safetensors",
+    "tokenizers",
+    "http.server",
+}
+
+
+def imported_by(*args: str) -> set[str]:
+    code = (
+        "import sys; from mlcweb.cli import main; code = main(sys.argv[1:]);"
+        "print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert not imported_by("--help") & HEAVY
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verbs_help_imports_nothing_heavy_nor_another_verb(verb: str) -> None:
+    modules = imported_by(verb, "--help")
+    assert not modules & HEAVY
+    verbs = {name.rsplit(".", 1)[1] for name in modules if name.startswith("mlcweb.cli.verbs.")}
+    assert verbs == {verb}
+
+
+def test_help_is_instant() -> None:
+    """The fastest of three: a busy machine is not the command's fault."""
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "mlcweb", "--help"], capture_output=True, check=True)
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.3
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_shows_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Example:" in shown
+    assert f"mlcweb {verb}" in shown
+
+
+def test_docs_are_current() -> None:
+    """Compared without line breaks, where versions of click differ."""
+    assert DOCS.read_text().split() == render().split(), "run `make docs`"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", shell]) == 0
+    assert "_MLCWEB_COMPLETE" in capsys.readouterr().out

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
+
+from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
 from mlcweb.progress import Progress
 
 
-def forward_bytes(progress: Progress, size: int) -> Any:
-    """A tqdm stand-in for one file of ``size`` bytes that draws nothing and reports what is downloaded.
+def forward_bytes(progress: Progress, size: int) -> type[tqdm]:
+    """A tqdm class for one file of ``size`` bytes that draws nothing and reports what is downloaded.
 
-    A file that was cached makes no bar and so reports nothing: the stage's total is an upper bound.
+    The library makes one or two bars of it (with Xet storage, bytes received and bytes written) and may
+    start over after a dropped connection: what is reported is how far the foremost got, never more than
+    ``size``. A file that was cached makes no bar and so reports nothing.
     """
+    lock = threading.Lock()
+    reported = 0
 
-    class Bar:
+    class Bar(tqdm):
+        # A real tqdm, because the library reads n, total and more of it, and what it reads changes with
+        # versions.
         def __init__(self, *args: Any, **options: Any) -> None:
-            self.done = 0
-            self.total = size
-            self._report(options.get("initial") or 0)
+            super().__init__(*args, **(options | {"disable": True}))  # type: ignore[no-untyped-call]
+            self.update(0)
 
-        def __enter__(self) -> Bar:
-            return self
-
-        def __exit__(self, *error: object) -> None: ...
-
-        def __getattr__(self, name: str) -> Any:
-            # tqdm has some thirty methods about drawing, and which are called changes between versions.
-            return lambda *args, **options: None
-
-        def update(self, amount: float | None = 1) -> None:
-            self._report(int(amount or 0))
-
-        def _report(self, amount: int) -> None:
-            # A restarted download may count bytes twice; a bar past its end would be worse than one that
-            # waits.
-            amount = min(amount, size - self.done)
-            if amount > 0:
-                self.done += amount
-                progress.advance(amount)
+        def update(self, n: float | None = 1) -> bool | None:
+            nonlocal reported
+            self.n += n or 0
+            with lock:
+                advanced = min(int(self.n), size) - reported
+                if advanced > 0:
+                    reported += advanced
+                    progress.advance(advanced)
+            return None
 
     return Bar

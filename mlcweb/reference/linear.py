@@ -1,4 +1,4 @@
-"""x @ W.T with W dequantized one row block at a time, blocks spread over threads (numpy releases the GIL)."""
+"""x @ W.T with W dequantized one row block at a time, so that no matrix is ever whole in float32."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.reference.weights import ReferenceWeights
+from mlcweb.reference.weights import GROUP, ReferenceWeights
 
 F32 = npt.NDArray[np.float32]
 
@@ -17,9 +17,15 @@ BLOCK_VALUES = 1 << 20
 
 
 class Linear:
-    """Matrix products with named weights. Memory beside the result: a few times 4 MB a thread."""
+    """Matrix products with named weights. Memory beside the result: a few times 4 MB a thread.
+
+    One token: dequantization is nearly all the work, so blocks go to threads, and einsum, which has no threads of
+    its own, multiplies. Many tokens: BLAS multiplies on all cores, and threads of ours would fight its (measured
+    on two cores: 10 times slower).
+    """
 
     def __init__(self, weights: ReferenceWeights, threads: int | None = None) -> None:
+        """``threads`` is for products with one token; as many as cores without it."""
         self._weights = weights
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="reference")
 
@@ -30,7 +36,7 @@ class Linear:
         """
         rows, width = self._weights.shape(name)
         inputs = x.shape[1]
-        if not inputs <= width < inputs + 32:
+        if not inputs <= width < inputs + GROUP:
             raise ValueError(f"{name} has {width} columns for {inputs} inputs")
         out = np.empty((x.shape[0], rows), np.float32)
         step = max(1, BLOCK_VALUES // width)
@@ -38,8 +44,12 @@ class Linear:
         def block(start: int) -> None:
             stop = min(start + step, rows)
             weight = self._weights.rows(name, start, stop)[:, :inputs]
-            np.matmul(x, weight.T, out=out[:, start:stop])
+            if len(x) == 1:
+                np.einsum("k,nk->n", x[0], weight, out=out[0, start:stop])
+            else:
+                np.matmul(x, weight.T, out=out[:, start:stop])
 
-        for _ in self._pool.map(block, range(0, rows, step)):
+        run = self._pool.map if len(x) == 1 else map
+        for _ in run(block, range(0, rows, step)):
             pass
         return out

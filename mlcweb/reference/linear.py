@@ -19,9 +19,9 @@ BLOCK_VALUES = 1 << 20
 class Linear:
     """Matrix products with named weights. Memory beside the result: a few times 4 MB a thread.
 
-    One token: dequantization is nearly all the work, so blocks go to threads, and einsum, which has no threads of
-    its own, multiplies. Many tokens: BLAS multiplies on all cores, and threads of ours would fight its (measured
-    on two cores: 10 times slower).
+    One token: dequantization is nearly all the work, so blocks go to threads, and einsum, which has none
+    of its own, multiplies. Many tokens: BLAS multiplies on all cores, and threads of ours would fight its
+    (measured on two cores: 10 times slower).
     """
 
     def __init__(self, weights: ReferenceWeights, threads: int | None = None) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mlcweb.bundle.check import check_schema
+from mlcweb.bundle.manifest import Manifest
 from mlcweb.errors import BundleError
+
+_DIMS: dict[str, list[str]] = {"prefill": ["n"], "decode": [], "sample": []}
 
 
 def check_plan(plan: Any, tier: str, file: str) -> None:
@@ -29,6 +32,8 @@ def check_plan(plan: Any, tier: str, file: str) -> None:
         if [b == "uniform" for b in kernel["bindings"]] != [False] * (len(kernel["bindings"]) - 1) + [True]:
             fail(f"kernels[{i}].bindings", "the last binding, and only that, is a uniform")
     for name, entry in plan["entries"].items():
+        if entry["dims"] != _DIMS.get(name, entry["dims"]):
+            fail(f"entries.{name}.dims", f"{entry['dims']}, not {_DIMS[name]}")
         for i, launch in enumerate(entry["launches"]):
             field = f"entries.{name}.launches[{i}]"
             if launch["kernel"] >= len(plan["kernels"]):
@@ -40,3 +45,27 @@ def check_plan(plan: Any, tier: str, file: str) -> None:
                 fail(f"{field}.args", f"an index past the {len(plan['buffers'])} buffers")
             if kernel["uniform_words"] + 3 > entry["record_words"]:
                 fail(f"entries.{name}.record_words", f"too few for the uniform of {kernel['name']}")
+
+
+def check_plan_fits(plan: Any, manifest: Manifest, file: str) -> None:
+    """That the plan's weights are the manifest's, and that the buffers the engine writes to are large enough.
+
+    Takes a plan that ``check_plan`` accepts. Raises BundleError naming the field.
+    """
+    stored = {tensor.name: tensor.bytes for tensor in manifest.weights.tensors}
+    for i, buffer in enumerate(plan["buffers"]):
+        if buffer["kind"] == "weight" and stored.get(buffer["name"]) != buffer["bytes"]:
+            has = stored.get(buffer["name"], "no such tensor")
+            raise BundleError(f"{file}: buffers[{i}].bytes: {buffer['bytes']}, the weights have {has}")
+    pages = max([1, *(buffer["pages"] for buffer in plan["buffers"] if buffer["kind"] == "kv")])
+    needed = {
+        "tokens": 4 * manifest.model.prefill_chunk,
+        "state": 32,
+        "page_table": 4 * pages,
+        "sampling": 32,
+        "logits": 4 * manifest.model.vocab_size,
+    }
+    shared = {b["name"]: b["bytes"] for b in plan["buffers"] if b["kind"] in ("input", "output", "scratch")}
+    for name, size in needed.items():
+        if shared.get(name, 0) < size:
+            raise BundleError(f"{file}: buffers: {name} has {shared.get(name, 'none')} of {size} bytes")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mlcweb.bundle.check import decode_json
 from mlcweb.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, Tier
-from mlcweb.bundle.plan_check import check_plan
+from mlcweb.bundle.plan_check import check_plan, check_plan_fits
 from mlcweb.bundle.stored import StoredWeights
 from mlcweb.errors import BundleError
 from mlcweb.progress import Progress, SilentProgress
@@ -72,17 +72,28 @@ class Bundle:
         return tier
 
     def plan(self, tier: str) -> dict[str, Any]:
-        """The tier's plan, checked against plan.schema.json and its own indices. Raises BundleError."""
+        """The tier's plan, checked against plan.schema.json, its own indices and the manifest.
+
+        Raises BundleError naming the field.
+        """
         file = self.tier(tier).plan
         plan: dict[str, Any] = decode_json(self.file(file), file)
         check_plan(plan, tier, file)
-        self._check_weights(plan, file)
+        check_plan_fits(plan, self.manifest, file)
         return plan
 
     def kernels(self, tier: str) -> dict[str, str]:
         """WGSL by kernel name, in the file's order, each a shader module of its own. Raises BundleError."""
         file = self.tier(tier).kernels
         return split_kernels(self.file(file), file)
+
+    def check_tiers(self) -> None:
+        """That every tier's plan is valid and its kernels file has each kernel of it. Raises BundleError."""
+        for tier in self.manifest.tiers:
+            kernels = self.kernels(tier.name)
+            for kernel in self.plan(tier.name)["kernels"]:
+                if kernel["name"] not in kernels:
+                    raise BundleError(f"{tier.kernels}: lacks the kernel {kernel['name']} of {tier.plan}")
 
     def _check_size(self, name: str, entry: FileEntry) -> None:
         try:
@@ -106,13 +117,6 @@ class Bundle:
             raise BundleError(f"{name}: cannot be read: {error.strerror}") from error
         if digest.hexdigest() != entry.sha256:
             raise BundleError(f"{name}: its content differs from the manifest's sha256", hint=_AGAIN)
-
-    def _check_weights(self, plan: dict[str, Any], file: str) -> None:
-        sizes = {tensor.name: tensor.bytes for tensor in self.manifest.weights.tensors}
-        for i, buffer in enumerate(plan["buffers"]):
-            if buffer["kind"] == "weight" and sizes.get(buffer["name"]) != buffer["bytes"]:
-                stored = sizes.get(buffer["name"], "no such tensor")
-                raise BundleError(f"{file}: buffers[{i}].bytes: {buffer['bytes']}, the weights have {stored}")
 
 
 def open_bundle(path: Path) -> Bundle:

@@ -23,6 +23,7 @@ from mlcweb.bundle.manifest import (
     TokenizerFiles,
     Weights,
 )
+from mlcweb.bundle.reader import Bundle
 from mlcweb.bundle.stored import StoredWeights
 from mlcweb.bundle.weights_writer import WeightsWriter
 from mlcweb.errors import BundleError
@@ -108,7 +109,7 @@ class BundleWriter:
     ) -> Path:
         """Write the manifest and put the bundle in its place; returns that folder.
 
-        Raises BundleError when the facts do not make a valid manifest (naming the field) or the disk refuses.
+        Raises BundleError when the manifest or a plan is not valid (naming the field) or the disk refuses.
         """
         if self._weights is None:
             raise ValueError("a bundle needs weights")
@@ -125,7 +126,7 @@ class BundleWriter:
             validation=validation,
         )
         text = manifest.to_json()
-        Manifest.from_json(text)
+        Bundle(self._folder, Manifest.from_json(text)).check_tiers()
         self._write(MANIFEST_NAME, text)
         with self._errors():
             replace.check_replaceable(self.out_dir)

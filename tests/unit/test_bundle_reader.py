@@ -139,11 +139,15 @@ PLANS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no decode": (lambda p: p["entries"].pop("decode"), "decode"),
     "an unknown kernel": (launch(kernel=2), "launches[1].kernel"),
     "a negative kernel": (launch(kernel=-1), "launches[1].kernel"),
-    "an unknown buffer": (launch(args=[0, 5]), "launches[1].args"),
+    "an unknown buffer": (launch(args=[0, 8]), "launches[1].args"),
     "too few buffers": (launch(args=[0]), "launches[1].args"),
     "no uniform": (lambda p: p["kernels"][1].update(bindings=["storage"]), "kernels[1].bindings"),
     "a kernel twice": (lambda p: p["kernels"][1].update(name="embed"), "kernels"),
     "a record too short": (lambda p: p["entries"]["decode"].update(record_words=4), "decode.record_words"),
+    "dims that the engine does not give": (
+        lambda p: p["entries"]["decode"].update(dims=["n"]),
+        "decode.dims",
+    ),
     "kv without pages": (lambda p: p["buffers"][1].pop("pages"), "buffers[1]"),
     "an unknown kind": (lambda p: p["buffers"][0].update(kind="magic"), "buffers[0]"),
     "a name that is no WGSL": (lambda p: p["kernels"][0].update(name="a b"), "kernels[0].name"),
@@ -161,17 +165,40 @@ def test_hostile_plans_are_refused_by_field(case: str) -> None:
     assert named in caught.value.message
 
 
-def test_a_plan_must_bind_weights_that_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+MISFITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a weight of another size": (
+        lambda p: p["buffers"][0].update(bytes=572),
+        "buffers[0].bytes: 572, the weights have 576",
+    ),
+    "a weight that is not stored": (
+        lambda p: p["buffers"][0].update(name="z"),
+        "buffers[0].bytes: 576, the weights have no such tensor",
+    ),
+    "too few tokens": (lambda p: p["buffers"][2].update(bytes=60), "tokens has 60 of 64 bytes"),
+    "too few logits": (lambda p: p["buffers"][3].update(bytes=124), "logits has 124 of 128 bytes"),
+    "no state": (lambda p: p["buffers"][5].update(name="z"), "state has none of 32 bytes"),
+    "too short a page table": (lambda p: p["buffers"][6].update(bytes=12), "page_table has 12 of 16 bytes"),
+    "a kernel without WGSL": (lambda p: p["kernels"][1].update(name="peck"), "lacks the kernel peck"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_a_plan_that_does_not_fit_its_bundle_is_never_put_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    edit, named = MISFITS[case]
     data = plan("base")
-    data["buffers"][0]["bytes"] = 572
+    edit(data)
     monkeypatch.setattr("tests.fixtures.bundle_sample.plan", lambda tier: {**data, "tier": tier})
-    with pytest.raises(BundleError, match=r"buffers\[0\]\.bytes: 572, the weights have 576"):
-        make_bundle(tmp_path / "b").plan("base")
+    with pytest.raises(BundleError) as caught:
+        make_bundle(tmp_path / "b")
+    assert named in caught.value.message
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_counts_whole_pages_and_uniform_slots() -> None:
     assert gpu_memory(plan("base"), 17, 16) == {
-        "weights": 576, "kv": 2000, "scratch": 96, "io": 64 + 128 + 4 * 256, "total": 3888,
+        "weights": 576, "kv": 2000, "scratch": 96, "io": 64 + 128 + 32 + 16 + 32 + 4 * 256, "total": 3968,
     }  # fmt: skip
     assert gpu_memory(plan("base"), 1000, 16)["kv"] == 4000
     assert context_lengths(8192) == [1024, 2048, 4096, 8192]

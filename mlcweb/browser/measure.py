@@ -45,7 +45,9 @@ def measure(
         adapter = session.adapter()
         loaded = session.load(tier, progress)
         progress.start(f"{repeats} runs of {prefill} + {decode} tokens")
-        found = session.bench({"prefill": prefill, "decode": decode, "repeats": repeats})
+        found = session.bench({"prefill": prefill, "decode": decode, "context": prefill, "repeats": repeats})[
+            "median"
+        ]
     return Measured(
         bundle=bundle.name,
         browser=adapter.browser,
@@ -55,7 +57,7 @@ def measure(
         prefill_tokens=prefill,
         decode_tokens=decode,
         repeats=repeats,
-        load_seconds=float(loaded["seconds"]),
-        prefill_tokens_per_second=float(found["prefill_tokens_per_second"]),
-        decode_tokens_per_second=float(found["decode_tokens_per_second"]),
+        load_seconds=float(loaded["timings"]["total_s"]),
+        prefill_tokens_per_second=float(found["prefill_tokens_per_s"]),
+        decode_tokens_per_second=float(found["decode_tokens_per_s"]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import tempfile
 import time
@@ -50,11 +51,12 @@ class Page:
         self.interrupts = interrupts
         self.chromium = chromium
         self.raw = context.pages[0] if context.pages else context.new_page()
-        self.errors: list[str] = []
+        self._uncaught: list[str] = []
+        self._logged: list[str] = []
         self._crashed = False
         self._heard = time.monotonic()
         self.raw.on("console", self._on_console)
-        self.raw.on("pageerror", lambda error: self.errors.append(str(error).strip()))
+        self.raw.on("pageerror", lambda error: self._uncaught.append(str(error).strip()))
         self.raw.on("crash", lambda _: self._on_crash())
 
     @property
@@ -66,16 +68,21 @@ class Page:
         finally:
             session.detach()
 
-    def open(self, url: str, *, ready: str = "true") -> None:
+    @property
+    def reason(self) -> str:
+        """The page's last uncaught error, else the last one it logged."""
+        return next(reversed(self._uncaught), "") or next(reversed(self._logged), "")
+
+    def open(self, url: str, *, ready: str = "true", ready_seconds: float = 60) -> None:
         """Load ``url`` and wait until the expression ``ready`` holds."""
         with self._translated():
             response = self.raw.goto(url, wait_until="load", timeout=60_000)
             if response is not None and not response.ok:
                 raise BrowserError(f"{url} answered {response.status} {response.status_text}")
             try:
-                self.raw.wait_for_function(ready, timeout=60_000)
+                self.raw.wait_for_function(ready, timeout=ready_seconds * 1000)
             except Exception as error:
-                said = self.errors[-1] if self.errors else first_line(error)
+                said = self.reason or first_line(error)
                 raise BrowserError(f"the engine's page did not start: {said}") from error
         self.interrupts.check()
 
@@ -111,7 +118,7 @@ class Page:
                 if outcome is not None:
                     break
                 if time.monotonic() - self._heard > idle_seconds:
-                    last = f"; its console's last error: {self.errors[-1]}" if self.errors else ""
+                    last = f"; its last error: {self.reason}" if self.reason else ""
                     raise BrowserError(f"the page has said nothing for {idle_seconds:.0f} s{last}")
         if "failed" in outcome:
             raise BrowserError(f"the page failed in {method}: {outcome['failed']}")
@@ -136,14 +143,12 @@ class Page:
                 ) from error
             if "has been closed" in str(error):
                 raise BrowserError("Chromium closed unexpectedly", hint="run `mlcweb doctor`") from error
-            raise BrowserError(
-                f"the page failed: {self.errors[-1] if self.errors else first_line(error)}"
-            ) from error
+            raise BrowserError(f"the page failed: {self.reason or first_line(error)}") from error
 
     def _on_console(self, message: ConsoleMessage) -> None:
         self._heard = time.monotonic()
         if message.type == "error":
-            self.errors.append(message.text.strip())
+            self._logged.append(message.text.strip())
 
     def _on_crash(self) -> None:
         self._crashed = True
@@ -198,14 +203,17 @@ def _close(context: BrowserContext) -> None:
 
 
 def launch_reason(log: str) -> str:
-    """The line of a failed launch's log that says why."""
+    """The line of a failed launch's log that says why: a fatal one, else one that speaks of an error."""
     said = [line.split("[err]", 1)[1].strip() for line in log.splitlines() if "[err]" in line]
-    telling = [line for line in said if "rror" in line or "annot" in line or "No usable sandbox" in line]
-    return (telling or said or [first_line(log)])[0]
+    for telling in ("FATAL", "sandbox", "error while loading", "ERROR", "rror"):
+        for line in said:
+            if telling in line:
+                return re.sub(r"^\[[^\]]*\] ", "", line)  # process, time and source file
+    return (said or [first_line(log)])[-1]
 
 
 def _launch_hint(error: Exception) -> str:
-    if "sandbox" in str(error):
+    if "usable sandbox" in str(error):
         return f"if this machine forbids sandboxes, set {EXTRA_FLAGS}=--no-sandbox"
     return "run it by hand with --headless=new to see more, or set MLCWEB_CHROMIUM to another browser"
 

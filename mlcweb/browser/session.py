@@ -1,4 +1,7 @@
-"""The engine in a browser: a bundle served, the harness page open, and its verbs as methods."""
+"""The engine in a browser: a bundle served, the harness page open, and its verbs as methods.
+
+The page's side is runtime-js/pages/harness.ts: plain JSON in and out, and ``{error}`` for a failure.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from mlcweb.progress import Progress, SilentProgress
 from mlcweb.serve import serving
 
 Json = dict[str, Any]
+BUNDLE_ERRORS = ("integrity", "bundle")
 
 
 class Session:
@@ -23,36 +27,41 @@ class Session:
         self.page = page
         self.bundle_url = bundle_url
         self._on_delta: Callable[[str], None] = lambda text: None
-        self._progress: Progress = SilentProgress()
-        self._loaded = 0
-        page.listen("mlcwebDelta", lambda text: self._on_delta(text))
-        page.listen("mlcwebProgress", self._on_progress)
+        page.listen("mlcwebDelta", lambda text: self._on_delta(str(text)))
+        self._loading = LoadProgress(SilentProgress())
+        page.listen("mlcwebProgress", lambda event: self._loading.hear(event))
 
     def adapter(self) -> Adapter:
         """The adapter this browser offers."""
         return probe_page(self.page)
 
     def load(self, tier: str | None = None, progress: Progress | None = None) -> Json:
-        """Load the bundle; what it took."""
-        self._progress, self._loaded = progress or SilentProgress(), 0
-        options: Json = {"tier": tier} if tier else {}
-        return self._call("load", self.bundle_url, options)
+        """Load the bundle; the engine's facts (``info``: name, tier, adapter, memory, timings)."""
+        self._loading = LoadProgress(progress or SilentProgress())
+        info = self._call("load", self.bundle_url, self._options(tier))["info"]
+        assert isinstance(info, dict)
+        return info
 
     def chat(self, messages: Sequence[Json], options: Json, on_delta: Callable[[str], None]) -> Json:
-        """One answer, streamed; Ctrl-C stops it, and what was said so far is returned."""
+        """One answer, streamed; Ctrl-C stops it, and what was said so far is the answer."""
         self._on_delta = on_delta
-        return self._call("chat", list(messages), options, stop=self._stop)
+        return self._call("chat", list(messages), options, stop=self._interrupt)
 
-    def validate(self, tier: str | None = None) -> Json:
-        """Replay the bundle's validation steps."""
-        return self._call("validate", self.bundle_url, {"tier": tier} if tier else {})
+    def validate(self, tier: str | None = None, progress: Progress | None = None) -> Json:
+        """Replay the bundle's expected answer."""
+        self._loading = LoadProgress(progress or SilentProgress())
+        return self._call("validate", self.bundle_url, self._options(tier))
 
     def bench(self, options: Json) -> Json:
-        """Measure prefill and decode."""
-        return self._call("bench", {"url": self.bundle_url, **options})
+        """Measure prefill and decode of the loaded bundle."""
+        return self._call("bench", options)
 
-    def _stop(self) -> None:
-        self.page.evaluate("window.mlcweb.stop()")
+    def _options(self, tier: str | None) -> Json:
+        # The profile is thrown away, so keeping a copy of the weights in its cache would be work for nothing.
+        return {"cache": False, **({"tier": tier} if tier else {})}
+
+    def _interrupt(self) -> None:
+        self.page.evaluate("window.mlcweb.interrupt()")
 
     def _call(self, method: str, *args: object, stop: Callable[[], None] | None = None) -> Json:
         result = self.page.call(method, *args, stop=stop)
@@ -64,24 +73,33 @@ class Session:
             raise engine_error(result["error"])
         return result
 
-    def _on_progress(self, event: Json) -> None:
-        stage, loaded, total = (
-            str(event.get("stage", "load")),
-            int(event.get("loaded", 0)),
-            event.get("total", 0),
-        )
-        if loaded < self._loaded or getattr(self, "_stage", None) != stage:
-            self._stage, self._loaded = stage, 0
-            self._progress.start(stage, int(total), str(event.get("unit", "bytes")))
-        self._progress.advance(loaded - self._loaded)
-        self._loaded = loaded
+
+class LoadProgress:
+    """The engine's load events as stages."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._stage = ""
+        self._bytes = 0
+
+    def hear(self, event: Json) -> None:
+        """One ``onProgress`` event: weights count bytes, the other stages just begin."""
+        stage = str(event["stage"])
+        if stage in ("weights", "kernels") and stage != self._stage:
+            total = int(event["totalBytes"]) if stage == "weights" else 0
+            self._progress.start(f"load {stage}", total, "bytes" if total else "items")
+            self._stage = stage
+        if stage == "weights":
+            loaded = int(event["loadedBytes"])
+            self._progress.advance(loaded - self._bytes)
+            self._bytes = loaded
 
 
 def engine_error(error: Json) -> MlcwebError:
     """The engine's typed error as ours: a damaged bundle is the bundle's fault, the rest the browser's."""
-    code = str(error.get("code", "browser"))
-    kind = BundleError if code in ("integrity", "bundle", "format") else BrowserError
-    raised = kind(str(error.get("message", "the engine failed")), hint=str(error.get("hint") or ""))
+    code = str(error.get("code") or "browser")
+    kind = BundleError if code in BUNDLE_ERRORS else BrowserError
+    raised = kind(str(error.get("message") or "the engine failed"), hint=str(error.get("hint") or ""))
     raised.code = code
     return raised
 

@@ -30,16 +30,10 @@ class Conversation:
 
     def ask(self, text: str) -> dict[str, Any]:
         """The engine's result, its text streamed to the output as it comes."""
-        said: list[str] = []
-
-        def show(piece: str) -> None:
-            said.append(piece)
-            self.output.stream(piece)
-
         question = {"role": "user", "content": text}
-        result = self.session.chat([*self.messages, question], self.options, show)
+        result = self.session.chat([*self.messages, question], self.options, self.output.stream)
         self.output.line()
-        self.messages += [question, {"role": "assistant", "content": "".join(said)}]
+        self.messages += [question, {"role": "assistant", "content": result["text"]}]
         return result
 
     def talk(self, loaded: Mapping[str, Any]) -> None:
@@ -78,27 +72,32 @@ class Conversation:
 def one_answer(conversation: Conversation, prompt: str, loaded: Mapping[str, Any]) -> None:
     """Ask once; a stopped answer counts as interrupted."""
     result = conversation.ask(prompt)
+    timings, extra = loaded["timings"], result["usage"]["extra"]
     document = {
-        "answer": conversation.messages[-1]["content"],
+        "answer": result["text"],
         "finish_reason": result["finish_reason"],
         "usage": result["usage"],
-        "load": dict(loaded),
-        "timing": result["timing"],
+        "bundle": loaded["name"],
+        "tier": loaded["tier"],
+        "load_seconds": timings["total_s"],
+        "prefill_tokens_per_second": extra["prefill_tokens_per_s"],
+        "decode_tokens_per_second": extra["decode_tokens_per_s"],
     }
     conversation.output.data(document)
     conversation.output.note(f"{load_line(loaded)} · {answer_line(result)}")
-    if result["finish_reason"] == "cancelled":
+    if result["finish_reason"] == "abort":
         raise KeyboardInterrupt
 
 
 def load_line(loaded: Mapping[str, Any]) -> str:
     """``loaded in 2.1 s (tier subgroups)``."""
-    return f"loaded in {seconds(loaded['seconds'])} (tier {loaded['tier']})"
+    return f"loaded in {seconds(loaded['timings']['total_s'])} (tier {loaded['tier']})"
 
 
 def answer_line(result: Mapping[str, Any]) -> str:
-    """``prefill 36 tokens at 20.1 tok/s · decode 8 tokens at 3.0 tok/s``."""
-    usage, timing = result["usage"], result["timing"]
-    prefill = f"prefill {usage['prompt_tokens']} tokens at {rate(timing['prefill_tokens_per_second'])}"
-    decode = f"decode {usage['completion_tokens']} tokens at {rate(timing['decode_tokens_per_second'])}"
-    return f"{prefill} · {decode}"
+    """``prefill 36 tokens at 20.1 tok/s · decode 8 tokens at 3.0 tok/s``; reused tokens cost no prefill."""
+    usage = result["usage"]
+    extra = usage["extra"]
+    fresh = usage["prompt_tokens"] - extra["cached_prompt_tokens"]
+    prefill = f"prefill {fresh} tokens at {rate(extra['prefill_tokens_per_s'])}"
+    return f"{prefill} · decode {usage['completion_tokens']} tokens at {rate(extra['decode_tokens_per_s'])}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,51 +10,54 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TierReport:
-    """A tier's expected and actual tokens, and the largest logit difference relative to its step's range."""
+    """A tier's expected and actual tokens, and the largest logit difference relative to its step's range.
+
+    ``mismatch_at`` is the first token that differs without a near tie in the reference to excuse it, else -1.
+    """
 
     tier: str
     adapter: str
+    answer: str
     expected: list[int]
     tokens: list[int]
+    mismatch_at: int
     largest_difference: float
     tolerance: float
-
-    @property
-    def matching(self) -> int:
-        """How many tokens agree before the first that does not."""
-        pairs = zip(self.expected, self.tokens, strict=False)
-        return next(
-            (i for i, (a, b) in enumerate(pairs) if a != b), min(len(self.expected), len(self.tokens))
-        )
+    seconds: float
 
     @property
     def tokens_match(self) -> bool:
-        return self.tokens == self.expected
+        return self.mismatch_at < 0
 
     @property
     def passed(self) -> bool:
         """Tokens agree and logits are close; a difference that is not a number is never close."""
         return self.tokens_match and self.largest_difference <= self.tolerance
 
+    @property
+    def matching(self) -> str:
+        """``8 of 8``."""
+        count = len(self.expected)
+        return f"{count if self.tokens_match else self.mismatch_at} of {count}"
+
     def facts(self) -> dict[str, Any]:
-        """For JSON; a difference that is not a number becomes null."""
-        finite = self.largest_difference - self.largest_difference == 0
-        return {
-            **asdict(self),
-            "largest_difference": self.largest_difference if finite else None,
-            "tokens_match": self.tokens_match,
-            "passed": self.passed,
-        }
+        """For JSON, which has no NaN: null stands for it."""
+        difference = self.largest_difference if math.isfinite(self.largest_difference) else None
+        verdict = {"tokens_match": self.tokens_match, "passed": self.passed}
+        return {**asdict(self), "largest_difference": difference, **verdict}
 
     @classmethod
-    def from_engine(cls, found: Mapping[str, Any]) -> TierReport:
-        """The harness's answer; JSON has no NaN, so null stands for it."""
-        difference = found["largestDifference"]
+    def from_engine(cls, found: Mapping[str, Any], adapter: str) -> TierReport:
+        """The harness's ValidationReport. Where it fails a step, a NaN may have become null on the way."""
+        difference = found["max_relative_difference"]
         return cls(
             tier=str(found["tier"]),
-            adapter=str(found.get("adapter", "")),
-            expected=[int(t) for t in found["expected"]],
-            tokens=[int(t) for t in found["tokens"]],
-            largest_difference=float("nan") if difference is None else float(difference),
+            adapter=adapter,
+            answer=str(found["answer"]),
+            expected=[int(token) for token in found["expected"]],
+            tokens=[int(token) for token in found["greedy"]],
+            mismatch_at=int(found["greedy_mismatch_at"]),
+            largest_difference=math.nan if difference is None else float(difference),
             tolerance=float(found["tolerance"]),
+            seconds=float(found["seconds"]),
         )

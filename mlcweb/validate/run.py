@@ -29,8 +29,9 @@ def validate_bundle(
     wanted: Sequence[str | None] = tiers or (None,)
     for tier in wanted:
         with open_session(bundle, chromium) as session:
-            progress.start(f"replay {tier or 'the best tier'} in the browser")
-            reports.append(TierReport.from_engine(session.validate(tier)))
+            adapter = session.adapter()
+            found = session.validate(tier, progress)
+            reports.append(TierReport.from_engine(found, adapter.name))
     return reports
 
 
@@ -41,8 +42,8 @@ def require_pass(reports: Sequence[TierReport]) -> None:
             continue
         where = f"tier {report.tier} on {report.adapter}" if report.adapter else f"tier {report.tier}"
         if not report.tokens_match:
-            of = f"{report.matching} of {len(report.expected)} tokens agree"
-            raise ValidationError(f"{where} answers differently: {of}", hint=HINT)
+            said = f"{report.matching} tokens agree, then it says {report.answer!r}"
+            raise ValidationError(f"{where} answers differently: {said}", hint=HINT)
         raise ValidationError(
             f"{where}: a logit differs by {report.largest_difference:.2e} of its range; "
             f"{report.tolerance:.1e} is admitted",

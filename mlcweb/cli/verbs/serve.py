@@ -29,15 +29,17 @@ def command(output: Output, bundle: Path, port: int, host: str, open_it: bool) -
     from mlcweb.serve import serving
 
     with serving(bundle, port=port, host=host) as server:
-        output.line(server.url)
-        output.note(f"serving {bundle}; Ctrl-C stops it")
-        if host in ("0.0.0.0", "::"):
-            output.note(
-                "other machines can reach it, but browsers give WebGPU to https and localhost pages only"
-            )
-        if open_it and not webbrowser.open(server.url):
-            output.note("no browser could be opened: go to the address above")
         try:
-            threading.Event().wait()
+            _until_stopped(output, bundle, host, server.url, open_it)
         except KeyboardInterrupt:
             output.note("\nstopped")
+
+
+def _until_stopped(output: Output, bundle: Path, host: str, url: str, open_it: bool) -> None:
+    output.line(url)
+    output.note(f"serving {bundle}; Ctrl-C stops it")
+    if host in ("0.0.0.0", "::"):
+        output.note("other machines can reach it, but browsers give WebGPU to https and localhost pages only")
+    if open_it and not webbrowser.open(url):
+        output.note("no browser could be opened: go to the address above")
+    threading.Event().wait()

@@ -38,7 +38,7 @@ def command(output: Output, bundle: Path, tiers: tuple[str, ...], chromium: Path
         rows = [
             (
                 r.tier,
-                f"{r.matching} of {len(r.expected)}",
+                r.matching,
                 f"{r.largest_difference:.2e}",
                 f"{r.tolerance:.1e}",
                 "pass" if r.passed else "FAIL",

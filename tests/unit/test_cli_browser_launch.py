@@ -1,0 +1,32 @@
+"""What a browser that did not start is said to have died of."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlcweb.browser.page import launch_reason
+
+LAUNCHING = (
+    "BrowserType.launch_persistent_context: Target closed\nBrowser logs:\n<launching> chromium --no-sandbox\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            "[pid=9][err] /usr/bin/chromium: 9: [: 25276514304: unexpected operator\n"
+            "[pid=9][err] [1/2:ERROR:file_io_posix.cc:145] open cpu0: No such file\n"
+            "[pid=9][err] [9:9:FATAL:process_singleton_posix.cc:315] Socket path too long: /tmp/x\n",
+            "Socket path too long: /tmp/x",
+        ),
+        (
+            "[pid=9][err] chrome: error while loading shared libraries: libnss3.so: cannot open\n",
+            "chrome: error while loading shared libraries: libnss3.so: cannot open",
+        ),
+        ("[pid=9][err] something odd\n", "something odd"),
+        ("", "BrowserType.launch_persistent_context: Target closed"),
+    ],
+)
+def test_reason(log: str, reason: str) -> None:
+    assert launch_reason(LAUNCHING + log) == reason

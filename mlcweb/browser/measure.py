@@ -41,7 +41,7 @@ def measure(
     progress: Progress,
 ) -> Measured:
     """Load, then time ``repeats`` runs of ``prefill`` tokens and ``decode`` tokens after them."""
-    with open_session(bundle, chromium) as session:
+    with open_session(bundle, chromium, progress) as session:
         adapter = session.adapter()
         loaded = session.load(tier, progress)
         progress.start(f"{repeats} runs of {prefill} + {decode} tokens")

@@ -84,15 +84,20 @@ class LoadProgress:
 
     def hear(self, event: Json) -> None:
         """One ``onProgress`` event: weights count bytes, the other stages just begin."""
-        stage = str(event["stage"])
-        if stage in ("weights", "kernels") and stage != self._stage:
-            total = int(event["totalBytes"]) if stage == "weights" else 0
-            self._progress.start(f"load {stage}", total, "bytes" if total else "items")
-            self._stage = stage
+        stage, total = str(event["stage"]), int(event["totalBytes"])
+        if self._stage == "weights":
+            # Events are few, and the last of a stage is the first of the next.
+            self._advance(int(event["loadedBytes"]))
+        if stage == self._stage or stage not in ("weights", "kernels"):
+            return
+        self._stage = stage
+        self._progress.start(f"load {stage}", *((total, "bytes") if stage == "weights" else ()))
         if stage == "weights":
-            loaded = int(event["loadedBytes"])
-            self._progress.advance(loaded - self._bytes)
-            self._bytes = loaded
+            self._advance(int(event["loadedBytes"]))
+
+    def _advance(self, loaded: int) -> None:
+        self._progress.advance(loaded - self._bytes)
+        self._bytes = loaded
 
 
 def engine_error(error: Json) -> MlcwebError:
@@ -105,8 +110,12 @@ def engine_error(error: Json) -> MlcwebError:
 
 
 @contextmanager
-def open_session(bundle: Path, chromium: Path | None = None) -> Iterator[Session]:
+def open_session(
+    bundle: Path, chromium: Path | None = None, progress: Progress | None = None
+) -> Iterator[Session]:
     """Serve the bundle on a free port and open the harness on it."""
+    if progress:
+        progress.start("start Chromium")
     with serving(bundle) as server, open_page(chromium) as page:
         session = Session(page, f"{server.url}bundle/")
         page.open(f"{server.url}harness.html", ready="() => Boolean(window.mlcweb)")

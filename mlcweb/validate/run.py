@@ -28,7 +28,7 @@ def validate_bundle(
     reports = []
     wanted: Sequence[str | None] = tiers or (None,)
     for tier in wanted:
-        with open_session(bundle, chromium) as session:
+        with open_session(bundle, chromium, progress) as session:
             adapter = session.adapter()
             found = session.validate(tier, progress)
             reports.append(TierReport.from_engine(found, adapter.name))

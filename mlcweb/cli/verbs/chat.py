@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,9 @@ def command(
     options: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     if seed is not None:
         options["seed"] = seed
-    with open_session(bundle, chromium) as session:
+    with ExitStack() as stack:
         with output.progress() as progress:
+            session = stack.enter_context(open_session(bundle, chromium, progress))
             loaded = session.load(tier, progress)
         conversation = Conversation(session, output, options, system)
         if prompt is None:

@@ -30,7 +30,7 @@ def command(output: Output, bundle: Path) -> None:
 
 def _text(output: Output, facts: Mapping[str, Any]) -> None:
     model = facts["model"]
-    kind = f"{model['family']}, {model['quantization']}, {model['parameters'] / 1e6:.1f} M parameters"
+    kind = f"{model['family']}, {model['quantization']}, {model['parameters']:,} parameters"
     shape = (
         f"{model['layers']} layers of {model['hidden_size']}, {model['heads']} heads ({model['kv_heads']} KV)"
     )

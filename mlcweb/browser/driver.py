@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mlcweb.errors import BrowserError
+
 if TYPE_CHECKING:
     from playwright.sync_api import Playwright
 
@@ -22,9 +24,19 @@ def driver() -> Iterator[Playwright]:
         return
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        _here.playwright = playwright
-        try:
-            yield playwright
-        finally:
-            _here.playwright = None
+    manager = sync_playwright()
+    try:
+        playwright = manager.start()
+    except Exception as error:  # playwright has no narrower one: its Node.js process said no word
+        raise BrowserError(f"playwright did not start: {error}", hint=_hint()) from error
+    _here.playwright = playwright
+    try:
+        yield playwright
+    finally:
+        _here.playwright = None
+        playwright.stop()
+
+
+def _hint() -> str:
+    said = "set PLAYWRIGHT_NODEJS_PATH to a Node.js that runs"
+    return f"install what its Node.js needs (Debian: `apt-get install libatomic1`), or {said}"

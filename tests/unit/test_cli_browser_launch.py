@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mlcweb.browser.driver import driver
 from mlcweb.browser.page import launch_reason
+from mlcweb.errors import BrowserError
 
 LAUNCHING = (
     "BrowserType.launch_persistent_context: Target closed\nBrowser logs:\n<launching> chromium --no-sandbox\n"
@@ -30,3 +32,12 @@ LAUNCHING = (
 )
 def test_reason(log: str, reason: str) -> None:
     assert launch_reason(LAUNCHING + log) == reason
+
+
+def test_a_driver_that_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PLAYWRIGHT_NODEJS_PATH", "/bin/false")
+    with pytest.raises(BrowserError, match="playwright did not start") as caught, driver():
+        pass
+    assert "libatomic1" in caught.value.hint

@@ -105,11 +105,14 @@ class Manifest:
     memory: MemoryFacts
     files: Mapping[str, FileEntry]
     validation: str | None = None
+    inputs: str | None = None  # sha256 of what the bundle was made from, so that a rerun finds it current
 
     def to_json(self) -> bytes:
         """The manifest's bytes: keys in the order of the format page, maps sorted, one trailing newline."""
         data: dict[str, Any] = {"format": FORMAT, "version": VERSION, "name": self.name}
         data["created_by"] = self.created_by
+        if self.inputs is not None:
+            data["inputs"] = self.inputs
         data["model"] = _plain(self.model)
         data["tokenizer"] = _plain(self.tokenizer)
         data["wasm"] = self.wasm
@@ -153,6 +156,7 @@ class Manifest:
             memory=MemoryFacts(**data["memory"]),
             files={name: FileEntry(**entry) for name, entry in data["files"].items()},
             validation=data.get("validation"),
+            inputs=data.get("inputs"),
         )
 
     def tier(self, name: str) -> Tier | None:

@@ -106,6 +106,7 @@ class BundleWriter:
         tiers: Sequence[Tier],
         memory: MemoryFacts,
         validation: str | None = None,
+        inputs: str | None = None,
     ) -> Path:
         """Write the manifest and put the bundle in its place; returns that folder.
 
@@ -124,6 +125,7 @@ class BundleWriter:
             memory=memory,
             files=self._files,
             validation=validation,
+            inputs=inputs,
         )
         text = manifest.to_json()
         Bundle(self._folder, Manifest.from_json(text)).check_tiers()

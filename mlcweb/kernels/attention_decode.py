@@ -1,0 +1,225 @@
+"""Decode attention over the paged KV cache, split over the context (flash-decoding), in two launches.
+
+Launch one, a workgroup per (KV head, split): RoPE on the queries and the new key, the new key and value appended to
+the cache by the split that owns the position, then online softmax over the split's tokens in blocks of 64, a thread
+a token for the scores and a thread a dimension for the values. Launch two merges the splits.
+"""
+
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.builder import KernelBuilder, call, cast, dynamic, f32, lane, load4, ramp4, splat
+from mlcweb.kernels.cache import HeadLayout, cos_sin4, key_index, page_of, rope_shapes, slot_of, value_index
+from mlcweb.kernels.tier import Tier
+
+THREADS = 64
+SPLITS = 16
+_MINUS_INFINITY = -1.0e30
+_LANES = 16  # threads that reduce one head's block of scores
+
+
+def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
+    """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 KV) * D]``, RoPE tables, state,
+    page_table, kv (read and written), partial ``[H, SPLITS, D + 2]`` (weighted values, maximum, sum).
+    """
+    d, group, quads = layout.head_dim, layout.group, layout.head_dim // 4
+    k = KernelBuilder("attend")
+    qkv = k.buffer("qkv", (1, (layout.heads + 2 * layout.kv_heads) * d), "float32")
+    coarse_shape, fine_shape = rope_shapes(d, context)
+    coarse = k.buffer("rope_coarse", coarse_shape, "float32")
+    fine = k.buffer("rope_fine", fine_shape, "float32")
+    state = k.buffer("state", (8,), "int32")
+    table = k.buffer("page_table", (layout.pages,), "int32")
+    kv = k.buffer("kv", layout.page_shape, tier.kv_dtype)
+    partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
+
+    (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)
+    position = k.let(state[0], "position")
+    share = k.let((position + SPLITS) // SPLITS, "share")  # ceil((position + 1) / SPLITS)
+    begin = k.let(split * share, "begin")
+    end = k.let(T.min(begin + share, position + 1), "end")
+    owner = k.let(position // share, "owner")
+
+    queries = k.shared(group * d, name="queries")
+    scores = k.shared(group * THREADS, name="scores")
+    tops = k.shared(group * _LANES, name="tops")
+    _rotate_queries(k, layout, qkv, coarse, fine, position, head, tid, queries)
+    _append(k, layout, tier, qkv, coarse, fine, position, head, tid, split == owner, table, kv)
+    k.barrier()
+    k.storage_barrier()  # the owning split reads back the key and value that its other threads stored
+
+    dims = -(-d // THREADS)  # value dimensions a thread keeps
+    maximum, total = k.local(group, name="maximum"), k.local(group, name="total")
+    sums = k.local(group * dims, name="sums")
+    score, rescale = k.local(group, name="score"), k.local(group, name="rescale")
+    for g in range(group):
+        k.store(maximum, g, f32(_MINUS_INFINITY))
+        k.store(total, g, f32(0.0))
+        for j in range(dims):
+            k.store(sums, g * dims + j, f32(0.0))
+
+    with k.loop(T.max(T.ceildiv(end - begin, THREADS), 0)) as block:
+        start = k.let(begin + block * THREADS, "start")
+        token = k.let(start + tid, "token")
+        for g in range(group):
+            k.store(score, g, f32(_MINUS_INFINITY))
+        with k.when(token < end):
+            page, slot = k.let(page_of(table, token), "page"), k.let(slot_of(token), "slot")
+            for g in range(group):
+                k.store(score, g, f32(0.0))
+            with k.loop(quads) as quad:
+                key = k.let(cast("float32x4", load4(kv, page, 0, head, key_index(layout, slot, quad))), "key")
+                for g in range(group):
+                    dot = call("float32", "dot", load4(queries, g * d + quad * 4), key)
+                    k.store(score, g, score[g] + dot)
+        for g in range(group):
+            k.store(scores, g * THREADS + tid, score[g])
+        k.barrier()
+        _block_tops(k, group, tid, scores, tops)
+        k.barrier()
+        for g in range(group):
+            top = maximum[g]
+            for i in range(_LANES):
+                top = T.max(top, tops[g * _LANES + i])
+            new = k.local(1, name="raised")
+            k.store(new, 0, top)
+            k.store(rescale, g, T.exp(maximum[g] - new[0]))
+            k.store(maximum, g, new[0])
+            k.store(scores, g * THREADS + tid, T.exp(score[g] - new[0]))
+            k.store(total, g, total[g] * rescale[g])
+            for j in range(dims):
+                k.store(sums, g * dims + j, sums[g * dims + j] * rescale[g])
+        k.barrier()
+        with k.loop(T.min(end - start, THREADS)) as i:
+            page = k.let(page_of(table, start + i), "page")
+            slot = k.let(slot_of(start + i), "slot")
+            for j in range(dims):
+                dim = tid + j * THREADS
+                value = k.let(
+                    cast("float32", kv[page, 1, head, value_index(layout, slot, T.min(dim, d - 1))]), "value"
+                )
+                for g in range(group):
+                    k.store(sums, g * dims + j, sums[g * dims + j] + scores[g * THREADS + i] * value)
+            for g in range(group):
+                k.store(total, g, total[g] + scores[g * THREADS + i])
+        k.barrier()
+
+    for g in range(group):
+        row = head * group + g
+        for j in range(dims):
+            with k.when(tid + j * THREADS < d):
+                k.store(partial, [row, split, tid + j * THREADS], sums[g * dims + j])
+        with k.when(tid == 0):
+            k.store(partial, [row, split, d], maximum[g])
+            k.store(partial, [row, split, d + 1], total[g])
+    return k.finish()
+
+
+def _rotate_queries(
+    k: KernelBuilder,
+    layout: HeadLayout,
+    qkv: Any,
+    coarse: Any,
+    fine: Any,
+    position: Any,
+    head: Any,
+    tid: Any,
+    queries: Any,
+) -> None:
+    """RoPE on the group's queries, scaled by 1/sqrt(D), into workgroup memory."""
+    d, half = layout.head_dim, layout.head_dim // 2
+    scale = splat(f32(layout.head_dim**-0.5))
+    work = layout.group * half // 4
+    with k.loop(T.ceildiv(work - tid, THREADS)) as i:
+        item = k.let(i * THREADS + tid, "item")
+        g, pair = k.let(item // (half // 4), "g"), k.let((item % (half // 4)) * 4, "pair")
+        base = k.let((head * layout.group + g) * d + pair, "base")
+        cosine, sine = cos_sin4(k, coarse, fine, position, pair, d)
+        low, high = k.let(load4(qkv, 0, base), "low"), k.let(load4(qkv, 0, base + half), "high")
+        k.store(queries, ramp4(g * d + pair), (low * cosine - high * sine) * scale)
+        k.store(queries, ramp4(g * d + pair + half), (high * cosine + low * sine) * scale)
+
+
+def _append(
+    k: KernelBuilder,
+    layout: HeadLayout,
+    tier: Tier,
+    qkv: Any,
+    coarse: Any,
+    fine: Any,
+    position: Any,
+    head: Any,
+    tid: Any,
+    mine: Any,
+    table: Any,
+    kv: Any,
+) -> None:
+    """The owning split writes the new token's rotated key and its value to the cache."""
+    d, half = layout.head_dim, layout.head_dim // 2
+    key_base, value_base = layout.heads * d, (layout.heads + layout.kv_heads) * d
+    vector = f"{tier.kv_dtype}x4"
+    with k.when(mine):
+        page, slot = k.let(page_of(table, position), "page"), k.let(slot_of(position), "slot")
+        with k.loop(T.ceildiv(half // 4 - tid, THREADS)) as i:
+            pair = k.let((i * THREADS + tid) * 4, "pair")
+            base = k.let(key_base + head * d + pair, "base")
+            cosine, sine = cos_sin4(k, coarse, fine, position, pair, d)
+            low, high = k.let(load4(qkv, 0, base), "low"), k.let(load4(qkv, 0, base + half), "high")
+            for quad, rotated in (
+                (pair // 4, low * cosine - high * sine),
+                ((pair + half) // 4, high * cosine + low * sine),
+            ):
+                for c in range(4):
+                    index = key_index(layout, slot, quad) + c
+                    k.store(
+                        kv, [page, 0, head, index], cast(tier.kv_dtype, lane(k.let(rotated, "rotated"), c))
+                    )
+        with k.loop(T.ceildiv(d // 4 - tid, THREADS)) as i:
+            dim = k.let((i * THREADS + tid) * 4, "dim")
+            value = k.let(cast(vector, load4(qkv, 0, value_base + head * d + dim)), "value")
+            for c in range(4):
+                k.store(kv, [page, 1, head, value_index(layout, slot, dim + c)], lane(value, c))
+
+
+def _block_tops(k: KernelBuilder, group: int, tid: Any, scores: Any, tops: Any) -> None:
+    """``tops[g, i]``: the largest of every sixteenth of head g's scores."""
+    for first in range(0, group * _LANES, THREADS):
+        item = k.let(tid + first, "item")
+        with k.when(item < group * _LANES):
+            g, i = item // _LANES, item % _LANES
+            top = scores[g * THREADS + i]
+            for j in range(1, THREADS // _LANES):
+                top = T.max(top, scores[g * THREADS + i + j * _LANES])
+            k.store(tops, item, top)
+
+
+def merge(layout: HeadLayout) -> tirx.PrimFunc:
+    """Kernel ``attention[1, H * D]`` from the splits' partial results ``[H, SPLITS, D + 2]``."""
+    d = layout.head_dim
+    k = KernelBuilder("merge")
+    partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
+    out = k.buffer("attention", (1, layout.heads * d), "float32")
+    (head,), tid = k.launch([layout.heads], THREADS)
+    top = partial[head, 0, d]
+    for s in range(1, SPLITS):
+        top = T.max(top, partial[head, s, d])
+    maximum, weights = k.local(1, name="maximum"), k.local(SPLITS, name="weights")
+    k.store(maximum, 0, top)
+    total = k.local(1, name="total")
+    k.store(total, 0, f32(0.0))
+    for s in range(SPLITS):
+        k.store(weights, s, T.exp(partial[head, s, d] - maximum[0]))
+        k.store(total, 0, total[0] + weights[s] * partial[head, s, d + 1])
+    with k.loop(T.ceildiv(d - tid, THREADS)) as i:
+        dim = k.let(i * THREADS + tid, "dim")
+        value: Any = None
+        for s in range(SPLITS):
+            part = weights[s] * partial[head, s, dim]
+            value = part if value is None else value + part
+        k.store(out, [0, head * d + dim], value / total[0])
+    return k.finish()
+
+
+__all__ = ["SPLITS", "attend", "dynamic", "merge"]

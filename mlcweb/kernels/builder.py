@@ -1,0 +1,185 @@
+"""Writes one TIR kernel (or host function): buffers, a launch grid, loops and stores, over TVM's IRBuilder.
+
+Python does the metaprogramming: a Python ``for`` unrolls, a Python ``if`` chooses at compile time, while
+``loop`` and ``when`` make the kernel's own loops and branches. Vectors are loads of four lanes (``load4``);
+TVM's PointerValueTypeRewrite turns a buffer that is only ever accessed so into ``array<vec4<…>>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+import tvm
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T
+
+Expr = Any  # a TIR expression, or a Python number
+
+
+class KernelBuilder:
+    """Collects a kernel's statements; ``finish`` returns the PrimFunc.
+
+    Use: ``k = KernelBuilder("name")``, then ``k.buffer(...)`` for each argument in order, ``k.launch(grid, threads)``,
+    then the body, then ``k.finish()``. Arguments come in the order inputs, then outputs.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._builder = IRBuilder()
+        self._stack = ExitStack()
+        self._stack.enter_context(self._builder)
+        self._stack.enter_context(T.prim_func(private=True, s_tir=False))
+        # 8 is TVM's OpPatternKind kOpaque: Relax must not fuse into a kernel that is already scheduled
+        T.func_attr({"tirx.noalias": True, "op_pattern": 8})
+        self.threads = 1
+
+    def buffer(self, name: str, shape: Sequence[Expr], dtype: str) -> Any:
+        """Declare the next argument, a storage buffer; a ``tirx.Var`` in the shape is a dynamic size."""
+        return T.arg(name, T.buffer(tuple(shape), dtype))
+
+    def scalar(self, name: str) -> Any:
+        """Declare the next argument, an int32 (host functions only)."""
+        return T.arg(name, tirx.Var(name, "int32"))
+
+    def pointer(self, name: str, dtype: str) -> Any:
+        """Declare the next argument, an address (host functions only); ``at`` gives it a shape."""
+        return T.arg(name, T.ptr(dtype))
+
+    def at(self, pointer: Any, shape: Sequence[Expr], dtype: str) -> Any:
+        """A buffer at an address."""
+        return T.decl_buffer(tuple(shape), dtype, data=pointer)
+
+    def launch(self, grid: Sequence[Expr], threads: int) -> tuple[list[Any], Any]:
+        """Set the grid (up to three extents) and the workgroup's threads; returns (workgroup ids, thread id)."""
+        ids = [
+            IRBuilder.name(
+                f"wg_{axis}", self._stack.enter_context(T.launch_thread(f"blockIdx.{axis}", extent))
+            )
+            for axis, extent in zip("xyz", grid, strict=False)
+        ]
+        self.threads = threads
+        return ids, IRBuilder.name("tid", self._stack.enter_context(T.launch_thread("threadIdx.x", threads)))
+
+    def local(self, size: int, dtype: str = "float32", name: str = "regs") -> Any:
+        """Registers: an array private to the thread."""
+        return IRBuilder.name(name, T.alloc_local((size,), dtype))
+
+    def shared(self, size: int, dtype: str = "float32", name: str = "tile") -> Any:
+        """Workgroup memory."""
+        return IRBuilder.name(name, T.alloc_shared((size,), dtype))
+
+    def let(self, value: Expr, name: str = "v") -> Any:
+        """Name a value, so that it is computed once."""
+        return IRBuilder.name(name, T.Bind(value))
+
+    def store(self, buffer: Any, index: Expr | Sequence[Expr], value: Expr) -> None:
+        """``buffer[index] = value``."""
+        T.buffer_store(buffer, value, list(index) if isinstance(index, (list, tuple)) else [index])
+
+    @contextmanager
+    def loop(self, extent: Expr) -> Iterator[Any]:
+        """A loop in the kernel, from 0 to ``extent``."""
+        with T.serial(0, extent) as index:
+            yield index
+
+    @contextmanager
+    def while_(self, condition: Expr) -> Iterator[None]:
+        """Repeat while ``condition`` (which reads a ``local``) holds."""
+        with T.While(condition):
+            yield
+
+    @contextmanager
+    def when(self, condition: Expr) -> Iterator[None]:
+        """A branch in the kernel."""
+        with T.If(condition), T.Then():
+            yield
+
+    def barrier(self) -> None:
+        """Wait for the workgroup, and make its stores to workgroup memory visible."""
+        T.evaluate(T.tvm_storage_sync("shared"))
+
+    def storage_barrier(self) -> None:
+        """Wait for the workgroup, and make its stores to storage buffers visible to it."""
+        T.evaluate(T.call_extern("int32", "storageBarrier"))
+
+    def evaluate(self, call: Expr) -> None:
+        """A call made for its effect."""
+        T.evaluate(call)
+
+    def finish(self) -> tvm.tirx.PrimFunc:
+        """Close every scope and return the kernel."""
+        self._stack.close()
+        return self._builder.get()
+
+
+def dynamic(name: str) -> Any:
+    """A size known at launch, e.g. the number of tokens of a prefill chunk."""
+    return tirx.Var(name, "int32")
+
+
+def scope(*contexts: AbstractContextManager[Any]) -> ExitStack:
+    """Enter several scopes at once (for a number of scopes decided in Python)."""
+    stack = ExitStack()
+    for context in contexts:
+        stack.enter_context(context)
+    return stack
+
+
+# -- expressions -----------------------------------------------------------------------------------------
+
+
+def call(dtype: str, name: str, *args: Expr) -> Any:
+    """A WGSL builtin by name, e.g. ``call("float32", "dot", a, b)``."""
+    return T.call_pure_extern(dtype, name, *args)
+
+
+def load4(buffer: Any, *index: Expr) -> Any:
+    """Four consecutive elements along the last axis, starting at ``index`` (a multiple of 4)."""
+    return buffer[(*index[:-1], T.Ramp(index[-1], 1, 4))]
+
+
+def ramp4(index: Expr) -> Any:
+    """The index of four consecutive elements, for ``KernelBuilder.store``."""
+    return T.Ramp(index, 1, 4)
+
+
+def splat(value: Expr) -> Any:
+    """A scalar in all four lanes."""
+    return T.Broadcast(value, 4)
+
+
+def lane(vector: Expr, index: int) -> Any:
+    """One lane of a vector."""
+    return T.Shuffle([vector], [index])
+
+
+def f32(value: Expr) -> Any:
+    """A float32 constant or cast."""
+    return tirx.const(value, "float32") if isinstance(value, (int, float)) else T.Cast("float32", value)
+
+
+def u32(value: Expr) -> Any:
+    """A uint32 constant or cast."""
+    return tirx.const(value, "uint32") if isinstance(value, int) else T.Cast("uint32", value)
+
+
+def cast(dtype: str, value: Expr) -> Any:
+    """``value`` as ``dtype``, unless it is that already."""
+    return (
+        value
+        if str(value.ty.dtype if hasattr(value, "ty") else value.dtype) == dtype
+        else T.Cast(dtype, value)
+    )
+
+
+def bits(dtype: str, value: Expr) -> Any:
+    """The same bits as another type (WGSL's bitcast)."""
+    return T.reinterpret(dtype, value)
+
+
+def select(condition: Expr, yes: Expr, no: Expr) -> Any:
+    """``yes`` where ``condition`` holds, else ``no``; both are evaluated."""
+    return T.Select(condition, yes, no)

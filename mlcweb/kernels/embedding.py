@@ -1,0 +1,28 @@
+"""Token ids → rows of the embedding, dequantized."""
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.builder import KernelBuilder, dynamic, ramp4
+from mlcweb.kernels.storage import Matrix
+
+THREADS = 64
+
+
+def embed(table: Matrix, *, prefill: bool) -> tirx.PrimFunc:
+    """Kernel ``x[n, D] = table[tokens]`` in float32. Arguments: the ids, table's tensors, x.
+
+    Prefill reads ``tokens`` i32 ``[n]``; decode reads its token from ``state`` i32 ``[8]``.
+    """
+    k = KernelBuilder("embed")
+    n = dynamic("n") if prefill else 1
+    ids = k.buffer("ids", (n if prefill else 8,), "int32")
+    w = table.bind(k, "w")
+    x = k.buffer("x", (n, table.columns), "float32")
+    quads = table.columns // 4
+    (wg, row), tid = k.launch([T.ceildiv(quads, THREADS), n], THREADS)
+    quad = k.let(wg * THREADS + tid, "quad")
+    with k.when(quad < quads):
+        token = k.let(T.max(T.min(ids[row if prefill else 1], table.rows - 1), 0), "token")
+        k.store(x, [row, ramp4(quad * 4)], w.four(k, token, quad * 4))
+    return k.finish()

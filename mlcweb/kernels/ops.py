@@ -1,0 +1,162 @@
+"""The kernels as operations of an nn model: ``Decode`` works on one token, ``Prefill`` on a chunk of n.
+
+Both have the same methods, so a model is written once; each method is one or two launches.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from tvm import tirx
+from tvm.relax.frontend.nn import Tensor, op
+
+from mlcweb.kernels import attention_decode, attention_prefill, sampling
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.embedding import embed
+from mlcweb.kernels.linear import Norm, matvec
+from mlcweb.kernels.matmul import matmul
+from mlcweb.kernels.norm import rms_norm
+from mlcweb.kernels.storage import Matrix, Values
+from mlcweb.kernels.tier import Tier
+
+
+@dataclass(frozen=True)
+class Rope:
+    """RoPE's tables, as parameters of the model."""
+
+    coarse: Values
+    fine: Values
+
+
+@dataclass
+class Ops:
+    """What decode and prefill share: the tier, the attention's shape, and one PrimFunc per distinct kernel."""
+
+    tier: Tier
+    layout: HeadLayout
+    context: int
+    _made: dict[Hashable, tirx.PrimFunc] = field(default_factory=dict)
+
+    def _once(self, key: Hashable, make: Callable[[], tirx.PrimFunc]) -> tirx.PrimFunc:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
+def _shape(weight: Matrix) -> tuple[str, int, int]:
+    return type(weight).__name__, weight.rows, weight.columns
+
+
+class Decode(Ops):
+    """One token: matrix-vector products with norm, SwiGLU and residual folded in; split attention."""
+
+    def embed(self, table: Matrix, ids: Tensor) -> Tensor:
+        """x ``[1, D]`` of the token in ``state``."""
+        func = self._once("embed", lambda: embed(table, prefill=False))
+        out = Tensor.placeholder((1, table.columns), "float32")
+        return op.tensor_ir_op(func, "decode_embed", [ids, *table.tensors], out)
+
+    def norm_linear(
+        self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
+    ) -> Tensor:
+        """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
+        key = (name, _shape(weight), "norm", swiglu)
+        func = self._once(key, lambda: matvec(weight, self.tier, norm=norm, swiglu=swiglu))
+        out = Tensor.placeholder((1, weight.rows // 2 if swiglu else weight.rows), "float32")
+        return op.tensor_ir_op(func, f"decode_{name}", [x, norm.weight.weight, *weight.tensors], out)
+
+    def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
+        """``residual + linear(x)``."""
+        func = self._once((name, _shape(weight)), lambda: matvec(weight, self.tier, residual=True))
+        out = Tensor.placeholder((1, weight.rows), "float32")
+        return op.tensor_ir_op(func, f"decode_{name}", [x, *weight.tensors, residual], out)
+
+    def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
+        """``[1, H * D]``; appends the token's key and value to ``kv``."""
+        layout = self.layout
+        attend = self._once("attend", lambda: attention_decode.attend(layout, self.context, self.tier))
+        partial = Tensor.placeholder((layout.heads, attention_decode.SPLITS, layout.head_dim + 2), "float32")
+        _, partial = op.tensor_ir_inplace_op(
+            attend,
+            "decode_attend",
+            [qkv, rope.coarse.weight, rope.fine.weight, state, table, kv],
+            [5, -1],
+            [Tensor.placeholder(layout.page_shape, self.tier.kv_dtype), partial],
+        )
+        merge = self._once("merge", lambda: attention_decode.merge(layout))
+        out = Tensor.placeholder((1, layout.heads * layout.head_dim), "float32")
+        return op.tensor_ir_op(merge, "decode_merge", [partial], out)
+
+    def head(self, x: Tensor, norm: Norm, weight: Matrix) -> Tensor:
+        """Logits ``[1, V]``."""
+        return self.norm_linear("head", x, norm, weight)
+
+
+class Prefill(Ops):
+    """A chunk of n tokens: tiled matrix products and flash attention; only the last token's logits."""
+
+    def embed(self, table: Matrix, ids: Tensor) -> Tensor:
+        """x ``[n, D]`` of ``tokens`` ``[n]``."""
+        func = self._once("embed", lambda: embed(table, prefill=True))
+        out = Tensor.placeholder((ids.shape[0], table.columns), "float32")
+        return op.tensor_ir_op(func, "prefill_embed", [ids, *table.tensors], out)
+
+    def norm_linear(
+        self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
+    ) -> Tensor:
+        """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
+        norm_func = self._once(("norm", norm.weight.columns), lambda: rms_norm(norm, self.tier))
+        same = Tensor.placeholder(x.shape, "float32")
+        normed = op.tensor_ir_op(norm_func, "prefill_norm", [x, norm.weight.weight], same)
+        func = self._once((name, _shape(weight), swiglu), lambda: matmul(weight, self.tier, swiglu=swiglu))
+        out = Tensor.placeholder((x.shape[0], weight.rows // 2 if swiglu else weight.rows), "float32")
+        return op.tensor_ir_op(func, f"prefill_{name}", [normed, *weight.tensors], out)
+
+    def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
+        """``residual + linear(x)``."""
+        func = self._once((name, _shape(weight)), lambda: matmul(weight, self.tier, residual=True))
+        out = Tensor.placeholder((x.shape[0], weight.rows), "float32")
+        return op.tensor_ir_op(func, f"prefill_{name}", [x, *weight.tensors, residual], out)
+
+    def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
+        """``[n, H * D]``, causal; appends the chunk's keys and values to ``kv``."""
+        layout = self.layout
+        append = self._once("append", lambda: attention_prefill.rope_append(layout, self.context, self.tier))
+        shape = (qkv.shape[0], layout.heads * layout.head_dim)
+        pages = Tensor.placeholder(layout.page_shape, self.tier.kv_dtype)
+        kv, queries = op.tensor_ir_inplace_op(
+            append,
+            "prefill_rope",
+            [qkv, rope.coarse.weight, rope.fine.weight, state, table, kv],
+            [5, -1],
+            [pages, Tensor.placeholder(shape, "float32")],
+        )
+        attend = self._once("flash", lambda: attention_prefill.flash_attention(layout, self.tier))
+        out = Tensor.placeholder(shape, "float32")
+        return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
+
+    def head(self, x: Tensor, norm: Norm, weight: Matrix) -> Tensor:
+        """Logits ``[1, V]`` of the last token."""
+        func = self._once(
+            ("head", _shape(weight)), lambda: matvec(weight, self.tier, norm=norm, last_row=True)
+        )
+        out = Tensor.placeholder((1, weight.rows), "float32")
+        return op.tensor_ir_op(func, "prefill_head", [x, norm.weight.weight, *weight.tensors], out)
+
+
+def sample(logits: Tensor, sampling_params: Tensor, state: Tensor) -> Tensor:
+    """Choose a token from ``logits`` and advance ``state``, in place; returns the state."""
+    vocab = int(logits.shape[1])
+    blocks = sampling.blocks(vocab)
+    ids, scores = op.tensor_ir_op(
+        sampling.scan(vocab),
+        "sample_scan",
+        [logits, sampling_params, state],
+        [Tensor.placeholder((blocks,), "int32"), Tensor.placeholder((blocks, 2), "float32")],
+    )
+    return op.tensor_ir_inplace_op(
+        sampling.pick(vocab),
+        "sample_pick",
+        [logits, sampling_params, ids, scores, state],
+        [4],
+        Tensor.placeholder((8,), "int32"),
+    )

@@ -1,0 +1,137 @@
+"""How a bundle's tensors look to a kernel: parameters of the model, and loads of four values from them.
+
+float16 tensors are read as such on the f16 tiers; elsewhere the same bytes are bound as uint32 and unpacked.
+"""
+
+from typing import Any, Protocol
+
+from tvm.relax.frontend import nn
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.builder import KernelBuilder, call, cast, lane, load4, splat, u32
+from mlcweb.kernels.tier import Tier
+from mlcweb.quantize import Scheme
+
+GROUP = 32
+CODES_A_WORD = 8
+
+
+def _half(word: Any) -> Any:
+    """The float32 value of the lower 16 bits of a uint32 that holds float16s."""
+    return lane(call("float32x2", "unpack2x16float", word), 0)
+
+
+def unpack_half4(low: Any, high: Any) -> Any:
+    """Two uint32 of packed float16 → float32x4."""
+    pairs = [call("float32x2", "unpack2x16float", word) for word in (low, high)]
+    return T.Shuffle([lane(p, i) for p in pairs for i in (0, 1)], [0, 1, 2, 3])
+
+
+class Reader(Protocol):
+    """A tensor bound to a kernel."""
+
+    def four(self, k: KernelBuilder, row: Any, column: Any) -> Any:
+        """float32x4: the elements ``[row, column:column+4]``; ``column`` is a multiple of 4."""
+
+
+class Values(nn.Module):
+    """An unquantized tensor ``[rows, columns]`` (a vector has one row), stored in ``dtype``."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: str, tier: Tier) -> None:
+        rows, columns = (1, *shape)[-2:]
+        self.rows, self.columns = rows, columns
+        self.packed = dtype == "float16" and not tier.f16
+        if self.packed:
+            self.weight = nn.Parameter((rows, columns // 2), dtype="uint32")
+        else:
+            self.weight = nn.Parameter((rows, columns), dtype=dtype)
+
+    @property
+    def tensors(self) -> list[nn.Tensor]:
+        return [self.weight]
+
+    def bind(self, k: KernelBuilder, name: str) -> "ValuesReader":
+        """Declare this tensor as the kernel's next argument."""
+        return ValuesReader(k.buffer(name, self.weight.shape, self.weight.dtype), self.packed)
+
+
+class ValuesReader:
+    """Reads an unquantized tensor."""
+
+    def __init__(self, buffer: Any, packed: bool) -> None:
+        self.buffer, self.packed = buffer, packed
+
+    def four(self, k: KernelBuilder, row: Any, column: Any) -> Any:
+        """float32x4: the elements ``[row, column:column+4]``."""
+        if not self.packed:
+            return cast("float32x4", load4(self.buffer, row, column))
+        words = [k.let(self.buffer[row, T.shift_right(column, 1) + i], "half2") for i in (0, 1)]
+        return unpack_half4(*words)
+
+
+class GroupQuantized(nn.Module):
+    """A 4-bit group-quantized matrix ``[rows, columns]``: codes ``[rows, columns/8]`` and scales ``[rows,
+    columns/32]``.
+    """
+
+    def __init__(self, shape: tuple[int, ...], scheme: Scheme, tier: Tier) -> None:
+        self.rows, self.columns = shape
+        self.groups = self.columns // GROUP
+        self.packed = scheme.activation == "float16" and not tier.f16
+        self.q_weight = nn.Parameter((self.rows, self.columns // CODES_A_WORD), dtype="uint32")
+        if self.packed:
+            self.q_scale = nn.Parameter(((self.rows * self.groups + 1) // 2,), dtype="uint32")
+        else:
+            self.q_scale = nn.Parameter((self.rows * self.groups,), dtype=scheme.activation)
+
+    @property
+    def tensors(self) -> list[nn.Tensor]:
+        return [self.q_weight, self.q_scale]
+
+    def bind(self, k: KernelBuilder, name: str) -> "GroupQuantizedReader":
+        """Declare codes and scales as the kernel's next two arguments."""
+        codes = k.buffer(f"{name}_codes", self.q_weight.shape, "uint32")
+        scales = k.buffer(f"{name}_scales", self.q_scale.shape, self.q_scale.dtype)
+        return GroupQuantizedReader(codes, scales, self.groups, self.packed)
+
+
+class GroupQuantizedReader:
+    """Reads a group-quantized matrix."""
+
+    def __init__(self, codes: Any, scales: Any, groups: int, packed: bool) -> None:
+        self.codes, self.scales, self.groups, self.packed = codes, scales, groups, packed
+
+    def scale(self, k: KernelBuilder, row: Any, group: Any) -> Any:
+        """float32: the scale of a group."""
+        index = row * self.groups + group
+        if not self.packed:
+            return cast("float32", self.scales[index])
+        word = k.let(self.scales[T.shift_right(index, 1)], "half2")
+        return _half(T.shift_right(word, u32(T.bitwise_and(index, 1) * 16)))
+
+    def four(self, k: KernelBuilder, row: Any, column: Any) -> Any:
+        """float32x4: the dequantized elements ``[row, column:column+4]``."""
+        word = k.let(self.codes[row, T.shift_right(column, 3)], "word")
+        codes = nibbles4(T.shift_right(word, u32(T.bitwise_and(column, 4) * 4)))
+        return (codes - splat(7.0)) * splat(self.scale(k, row, T.shift_right(column, 5)))
+
+
+def nibbles4(word: Any, high: bool = False) -> Any:
+    """float32x4 of the low (or high) four 4-bit codes of a uint32."""
+    first = u32(16 if high else 0)
+    shifted = T.shift_right(T.Broadcast(word, 4), T.Ramp(first, u32(4), 4))
+    return T.Cast("float32x4", T.bitwise_and(shifted, T.Broadcast(u32(15), 4)))
+
+
+Matrix = Values | GroupQuantized
+
+
+def matrix(rows: int, columns: int, scheme: Scheme, tier: Tier, *, quantized: bool = True) -> Matrix:
+    """The storage of a ``[rows, columns]`` weight under ``scheme``."""
+    if quantized and scheme.bits is not None:
+        return GroupQuantized((rows, columns), scheme, tier)
+    return Values((rows, columns), scheme.activation, tier)
+
+
+__all__ = ["GROUP", "GroupQuantized", "IRBuilder", "Matrix", "Values", "matrix", "nibbles4"]

@@ -1,0 +1,35 @@
+"""Tiers: what a device can do, chosen at load; each tier has its own kernels over the same weights."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tier:
+    """``features`` are the WebGPU features a device must have; names are the bundle format's."""
+
+    name: str
+    subgroups: bool
+    f16: bool
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return (("shader-f16",) if self.f16 else ()) + (("subgroups",) if self.subgroups else ())
+
+    @property
+    def kv_dtype(self) -> str:
+        """The KV cache's element type."""
+        return "float16" if self.f16 else "float32"
+
+
+BASE = Tier("base", subgroups=False, f16=False)
+SUBGROUPS = Tier("subgroups", subgroups=True, f16=False)
+F16 = Tier("f16", subgroups=False, f16=True)
+F16_SUBGROUPS = Tier("f16-subgroups", subgroups=True, f16=True)
+
+# Best first: the engine takes the first that the device admits.
+TIERS = (F16_SUBGROUPS, F16, SUBGROUPS, BASE)
+
+
+def tiers_for(activation: str) -> tuple[Tier, ...]:
+    """The tiers that serve a quantization: f16 arithmetic only where the weights' scales are float16."""
+    return tuple(tier for tier in TIERS if activation == "float16" or not tier.f16)

@@ -1,0 +1,72 @@
+"""The model's entry points (prefill, decode, sample) as a Relax module, memory planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm.relax import transform as rx
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.kernels.ops import Decode, Prefill, sample
+from mlcweb.kernels.tier import Tier
+from mlcweb.lower.wgsl import target_for
+
+
+@dataclass(frozen=True)
+class Entries:
+    """``module`` holds a Relax function per entry, each a straight line of kernel calls over planned storage.
+
+    ``parameters`` names the model's tensors, which are every function's last parameters, in order.
+    """
+
+    module: tvm.IRModule
+    parameters: tuple[str, ...]
+    chunk: int
+    names: tuple[str, ...] = ("prefill", "decode", "sample")
+
+
+class _EntryPoints(nn.Module):
+    """Gives the exporter one method per entry; parameters keep the model's names."""
+
+    def __init__(self, model: nn.Module, prefill: Prefill, decode: Decode) -> None:
+        self.inner, self.prefill_ops, self.decode_ops = model, prefill, decode
+
+    def prefill(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
+        return self.inner(self.prefill_ops, tokens, state, page_table)
+
+    def decode(self, state: Tensor, page_table: Tensor) -> Tensor:
+        return self.inner(self.decode_ops, state, state, page_table)
+
+    def sample(self, logits: Tensor, sampling: Tensor, state: Tensor) -> Tensor:
+        return sample(logits, sampling, state)
+
+
+def lower_entries(model: nn.Module, tier: Tier, *, vocab: int, context: int, chunk: int) -> Entries:
+    """Export ``model`` for ``tier`` and plan its memory; ``chunk`` is the most tokens a prefill call takes."""
+    layout = model.layout
+    entry_points = _EntryPoints(model, Prefill(tier, layout, context), Decode(tier, layout, context))
+    spec = nn.spec.Tensor
+    state, pages = spec([8], "int32"), spec([layout.pages], "int32")
+    mode = {"param_mode": "plain", "effect_mode": "none"}
+    specs: dict[str, Any] = {
+        "prefill": {"tokens": spec(["n"], "int32"), "state": state, "page_table": pages, "$": mode},
+        "decode": {"state": state, "page_table": pages, "$": mode},
+        "sample": {"logits": spec([1, vocab], "float32"), "sampling": state, "state": state, "$": mode},
+    }
+    module, parameters = entry_points.export_tvm(spec=specs)
+    for variable, function in module.functions_items():
+        if variable.name_hint == "prefill":
+            module[variable] = function.with_attr("tir_var_upper_bound", {"n": chunk})
+    with target_for(tier):
+        passes = [
+            rx.ToNonDataflow(),
+            rx.RemovePurityChecking(),
+            rx.CallTIRRewrite(),
+            rx.StaticPlanBlockMemory(),
+        ]
+        module = tvm.transform.Sequential(passes)(module)
+    names = tuple(name.removeprefix("inner.") for name, _ in parameters)
+    return Entries(module, names, chunk)

@@ -1,0 +1,239 @@
+"""Walks the planned Relax functions and writes down what the engine is to replay."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from mlcweb.errors import CompileError
+from mlcweb.kernels.tier import Tier
+from mlcweb.lower import Entries, LoweredKernel, lower_kernel
+
+ITEM_BYTES = {"uint32": 4, "int32": 4, "float32": 4, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A GPU buffer; ``kind`` is weight, kv, input, output or scratch. ``bytes`` is exact, before alignment."""
+
+    name: str
+    kind: str
+    bytes: int
+    pages: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        if self.kind == "kv":
+            return {
+                "name": self.name,
+                "kind": "kv",
+                "page_bytes": self.bytes // self.pages,
+                "pages": self.pages,
+            }
+        return {"name": self.name, "kind": self.kind, "bytes": self.bytes}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel and the buffers at its bindings, both as indices into the plan's lists."""
+
+    kernel: int
+    args: tuple[int, ...]
+
+
+@dataclass
+class Entry:
+    """An entry point's launches; ``dims`` names its dynamic sizes."""
+
+    name: str
+    dims: tuple[str, ...]
+    launches: list[Launch] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """Everything a tier's engine replays."""
+
+    tier: Tier
+    buffers: list[Buffer]
+    kernels: list[LoweredKernel]
+    entries: list[Entry]
+
+    def record_words(self, entry: Entry) -> int:
+        """u32 words of a launch-table record: the grid, then the widest uniform of the entry's kernels."""
+        return 3 + max(len(self.kernels[launch.kernel].scalars) + 1 for launch in entry.launches)
+
+    def launch_export(self, entry: Entry) -> str:
+        """The wasm function that writes the entry's launch table."""
+        return f"{self.tier.name.replace('-', '_')}_{entry.name}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as the bundle stores it."""
+        return {
+            "tier": self.tier.name,
+            "buffers": [b.to_json() for b in self.buffers],
+            "kernels": [
+                {"name": k.name, "bindings": k.bindings, "uniform_words": len(k.scalars) + 1}
+                for k in self.kernels
+            ],
+            "entries": {
+                e.name: {
+                    "dims": list(e.dims),
+                    "launch": self.launch_export(e),
+                    "record_words": self.record_words(e),
+                    "launches": [{"kernel": x.kernel, "args": list(x.args)} for x in e.launches],
+                }
+                for e in self.entries
+            },
+        }
+
+    def wgsl(self) -> str:
+        """All kernels' WGSL, each after its ``//// kernel`` line."""
+        return "".join(f"//// kernel {k.name}\n{k.wgsl}" for k in self.kernels)
+
+    def memory(self, kind: str) -> int:
+        """Bytes of all buffers of a kind."""
+        return sum(b.bytes for b in self.buffers if b.kind == kind)
+
+
+def build_plan(entries: Entries, tier: Tier) -> Plan:
+    """The plan of a lowered module. Raises CompileError if a kernel or a grid exceeds WebGPU's limits."""
+    builder = _PlanBuilder(entries, tier)
+    for name in entries.names:
+        builder.add_entry(name)
+    return builder.finish()
+
+
+def _nbytes(ty: Any, dims: dict[str, int]) -> int:
+    shape = [int(d) if isinstance(d, (int, tvm.tirx.IntImm)) else dims[str(d.name)] for d in ty.shape.values]
+    return math.prod(shape) * ITEM_BYTES[str(ty.dtype.dtype if hasattr(ty.dtype, "dtype") else ty.dtype)]
+
+
+class _PlanBuilder:
+    def __init__(self, entries: Entries, tier: Tier) -> None:
+        self.entries, self.tier = entries, tier
+        self.buffers: list[Buffer] = []
+        self.index: dict[str, int] = {}
+        self.kernels: list[LoweredKernel] = []
+        self.kernel_index: dict[str, int] = {}
+        self.done: list[Entry] = []
+        # entries never run at the same time, so they share scratch: the i-th largest of each are one buffer
+        self.scratch: list[int] = []
+        self.pending: list[tuple[Entry, list[tuple[int, list[Any]]], list[int]]] = []
+
+    def _buffer(self, name: str, kind: str, nbytes: int, pages: int = 0) -> int:
+        if name not in self.index:
+            self.index[name] = len(self.buffers)
+            self.buffers.append(Buffer(name, kind, nbytes, pages))
+        return self.index[name]
+
+    def _kernel(self, name: str) -> int:
+        if name not in self.kernel_index:
+            self.kernel_index[name] = len(self.kernels)
+            self.kernels.append(lower_kernel(name, self.entries.module[name], self.tier))
+        return self.kernel_index[name]
+
+    def add_entry(self, name: str) -> None:
+        function = self.entries.module[name]
+        dims = {"n": self.entries.chunk} if name == "prefill" else {}
+        entry = Entry(name, tuple(dims))
+        values: dict[Any, Any] = {}  # Relax variable → buffer index, ("scratch", i), or a tuple of those
+        inputs = len(function.params) - len(self.entries.parameters)
+        for i, param in enumerate(function.params):
+            values[param] = self._parameter(i - inputs, param, dims)
+        storages: list[int] = []
+        calls: list[tuple[int, list[Any]]] = []
+        result = self._resolve_result(function)
+        for block in function.body.blocks:
+            for binding in block.bindings:
+                values[binding.var] = self._binding(binding, values, storages, calls, dims, result)
+        self.pending.append((entry, calls, storages))
+
+    def _parameter(self, i: int, param: Any, dims: dict[str, int]) -> int:
+        size = _nbytes(param.ty, dims)
+        if i < 0:
+            kind = "output" if param.name == "logits" else "input"
+            return self._buffer(str(param.name), kind, size)
+        name = self.entries.parameters[i]
+        if name.endswith(".kv"):
+            layer = name.split(".")[-3]
+            return self._buffer(f"kv.{layer}", "kv", size, int(param.ty.shape.values[0]))
+        return self._buffer(name, "weight", size)
+
+    def _resolve_result(self, function: Any) -> Any:
+        """The variable that the function returns, seen through aliases."""
+        aliases = {}
+        for block in function.body.blocks:
+            for binding in block.bindings:
+                if isinstance(binding.value, relax.Var):
+                    aliases[binding.var] = binding.value
+        result = function.body.body
+        while result in aliases:
+            result = aliases[result]
+        return result
+
+    def _binding(
+        self,
+        binding: Any,
+        values: dict[Any, Any],
+        storages: list[int],
+        calls: list[tuple[int, list[Any]]],
+        dims: dict[str, int],
+        result: Any,
+    ) -> Any:
+        value = binding.value
+        if isinstance(value, relax.Var):
+            return values[value]
+        if isinstance(value, relax.Tuple):
+            return tuple(values[f] for f in value.fields)
+        if isinstance(value, relax.TupleGetItem):
+            return values[value.tuple_value][value.index]
+        operation = value.op
+        if isinstance(operation, tvm.ir.GlobalVar):
+            args = [values[a] for a in value.args]
+            calls.append((self._kernel(str(operation.name_hint)), args))
+            return None
+        name = str(operation.name)
+        if name == "relax.memory.alloc_storage":
+            storages.append(int(value.args[0].values[0]))
+            return ("scratch", len(storages) - 1)
+        if name == "relax.memory.alloc_tensor":
+            if int(value.args[1].value) != 0:
+                raise CompileError(
+                    "TVM planned a tensor inside another's storage, which the plan cannot express"
+                )
+            return values[value.args[0]]
+        if name == "relax.builtin.alloc_tensor":
+            if binding.var != result:
+                raise CompileError(f"a tensor of {_nbytes(binding.var.ty, dims)} bytes was left unplanned")
+            return self._buffer("logits", "output", _nbytes(binding.var.ty, dims))
+        raise CompileError(f"Relax operation {name} has no kernel")
+
+    def finish(self) -> Plan:
+        """Give scratch its buffers and put each launch's buffers in binding order."""
+        used = {b for _, calls, _ in self.pending for _, args in calls for b in args if isinstance(b, int)}
+        order = [i for i in range(len(self.buffers)) if i in used]
+        buffers = [self.buffers[i] for i in order]
+        moved = {old: new for new, old in enumerate(order)}
+        sizes: list[int] = []
+        ranks = []
+        for _, _, storages in self.pending:
+            by_size = sorted(range(len(storages)), key=lambda s: -storages[s])
+            ranks.append({s: rank for rank, s in enumerate(by_size)})
+            for rank, s in enumerate(by_size):
+                if rank == len(sizes):
+                    sizes.append(0)
+                sizes[rank] = max(sizes[rank], storages[s])
+        first = len(buffers)
+        buffers += [Buffer(f"scratch.{i}", "scratch", size) for i, size in enumerate(sizes)]
+        entries = []
+        for (entry, calls, _), rank in zip(self.pending, ranks, strict=True):
+            for kernel, args in calls:
+                flat = [moved[a] if isinstance(a, int) else first + rank[a[1]] for a in args]
+                bound = tuple(flat[a] for a in self.kernels[kernel].arguments)
+                entry.launches.append(Launch(kernel, bound))
+            entries.append(entry)
+        return Plan(self.tier, buffers, self.kernels, entries)

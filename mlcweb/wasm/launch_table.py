@@ -1,0 +1,66 @@
+"""An entry's launch table as a host function of its dynamic sizes."""
+
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+from mlcweb.errors import CompileError
+from mlcweb.kernels.builder import KernelBuilder, u32
+from mlcweb.lower.wgsl import MAX_GRID
+from mlcweb.plan import Entry, Plan
+
+
+def launch_table(plan: Plan, entry: Entry, largest: dict[str, int]) -> tirx.PrimFunc:
+    """``void f(int32 dims…, uint32* table)``: a record per launch: grid x, y, z, then the kernel's uniform words.
+
+    ``largest`` bounds the dims; raises CompileError for a grid beyond WebGPU's 65535 workgroups a dimension.
+    """
+    words = plan.record_words(entry)
+    builder = KernelBuilder("launch_table")
+    dims = {name: builder.scalar(name) for name in entry.dims}
+    pointer = builder.pointer("table", "uint32")
+    table = builder.at(pointer, (words * len(entry.launches),), "uint32")
+    for i, launch in enumerate(entry.launches):
+        kernel = plan.kernels[launch.kernel]
+        grid = [*kernel.grid, *[1] * (3 - len(kernel.grid))]
+        for extent in grid:
+            if substitute(extent, largest) > MAX_GRID:
+                raise CompileError(f"kernel {kernel.name} needs a grid of {extent}, over WebGPU's {MAX_GRID}")
+        # TVM's packGridDimX, the uniform's last word, is the grid's x as long as that fits in one dimension
+        for j, value in enumerate([*grid, *kernel.scalars, grid[0]]):
+            builder.store(table, i * words + j, _word(substitute(value, dims)))
+    return builder.finish()
+
+
+def _word(value: Any) -> Any:
+    return u32(int(value)) if isinstance(value, (int, tirx.IntImm)) else u32(tirx.Cast("int32", value))
+
+
+def substitute(expression: Any, values: dict[str, Any]) -> Any:
+    """``expression`` with its dynamic sizes (by name) replaced by numbers or other variables."""
+    if isinstance(expression, int):
+        return expression
+    analyzer = tvm.sym.Analyzer()
+    for variable in _variables(expression):
+        value = values[str(variable.name)]
+        analyzer.bind(variable, tirx.const(value, "int32") if isinstance(value, int) else value)
+    result = analyzer.simplify(expression)
+    return int(result) if isinstance(result, tirx.IntImm) else result
+
+
+def _variables(expression: Any) -> list[Any]:
+    found: list[Any] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, tirx.Var):
+            if not any(node.same_as(v) for v in found):
+                found.append(node)
+            return
+        for part in ("a", "b", "value", "condition", "true_value", "false_value"):
+            child = getattr(node, part, None)
+            if child is not None and not isinstance(child, (int, float)):
+                visit(child)
+
+    visit(expression)
+    return found

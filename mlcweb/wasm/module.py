@@ -1,0 +1,70 @@
+"""Host functions → an object from LLVM's wasm32 backend → ``model.wasm``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import tvm
+from tvm import tirx
+from tvm.tirx import transform as tx
+
+from mlcweb.errors import CompileError
+from mlcweb.plan import Plan
+from mlcweb.wasm.launch_table import launch_table
+from mlcweb.wasm.sampler import host_sample
+
+# simd128 is in every browser that has WebGPU
+_TARGET = {"kind": "llvm", "mtriple": "wasm32-unknown-unknown-wasm", "mattr": ["+simd128"]}
+
+_PASSES = [
+    tx.StmtSimplify(),
+    tx.FlattenBuffer(),
+    tx.NarrowDataType(32),
+    tx.VectorizeLoop(True),
+    tx.UnrollLoop(),
+    tx.StmtSimplify(),
+    tx.LowerIntrin(),
+]
+
+
+def build_wasm(plans: Sequence[Plan], chunk: int) -> bytes:
+    """``model.wasm`` for the tiers' plans; ``chunk`` is the largest n of a prefill. Raises CompileError."""
+    functions = {"host_sample": host_sample()}
+    for plan in plans:
+        for entry in plan.entries:
+            functions[plan.launch_export(entry)] = launch_table(plan, entry, {"n": chunk})
+    return link(functions)
+
+
+def link(functions: dict[str, tirx.PrimFunc]) -> bytes:
+    """Compile and link host functions to a module that exports each by name. Raises CompileError."""
+    target = tvm.target.Target(_TARGET)
+    # calling convention 0: a plain C function instead of TVM's packed one, so nothing of TVM's runtime is needed
+    module = tvm.IRModule(
+        {
+            name: f.with_attrs({"global_symbol": name, "target": target, "calling_conv": 0})
+            for name, f in functions.items()
+        }
+    )
+    module = tvm.transform.Sequential(_PASSES)(module)
+    library = tvm.get_global_func("target.build.llvm")(module, target)
+    with tempfile.TemporaryDirectory(prefix="mlcweb-wasm-") as folder:
+        source, output = Path(folder, "model.o"), Path(folder, "model.wasm")
+        library.write_to_file(str(source))
+        exports = [f"--export={name}" for name in sorted(functions)]
+        linker = [sys.executable, "-m", "ziglang", "wasm-ld", "--no-entry", "--gc-sections", "--strip-all"]
+        run = subprocess.run(
+            [*linker, "--export=__heap_base", *exports, str(source), "-o", str(output)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if run.returncode != 0:
+            raise CompileError(
+                f"wasm-ld failed: {run.stderr.strip()[-500:]}", hint="Reinstall the ziglang package."
+            )
+        return output.read_bytes()

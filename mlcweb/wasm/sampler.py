@@ -1,0 +1,117 @@
+"""The host sampler: penalties, temperature, top-k, top-p and min-p over logits in Wasm memory.
+
+For requests that need the CPU to see or change the logits; others are sampled on the GPU.
+"""
+
+import math
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.builder import KernelBuilder, bits, f32, select, u32
+
+_BITS = 31  # probabilities are not negative, so their bits order as integers and the sign bit is 0
+
+
+def host_sample() -> tirx.PrimFunc:
+    """``void host_sample(float* logits, int* counts, float* params, float* probs, int* token, int vocab)``.
+
+    See docs/bundle-format.md. top_k is applied first, then top_p to what is left, then min_p; candidates equal to
+    the last one kept are kept too.
+    """
+    k = KernelBuilder("host_sample")
+    names = (("logits", "float32"), ("counts", "int32"), ("params", "float32"), ("probs", "float32"))
+    pointers = [k.pointer(name, dtype) for name, dtype in names]
+    token_pointer = k.pointer("token", "int32")
+    vocab = k.scalar("vocab")
+    logits = k.at(pointers[0], (vocab,), "float32")
+    counts = k.at(pointers[1], (vocab,), "int32")
+    params = k.at(pointers[2], (8,), "float32")
+    probs = k.at(pointers[3], (vocab,), "float32")
+    token = k.at(token_pointer, (1,), "int32")
+
+    top = k.local(1, name="top")
+    k.store(top, 0, f32(-3.0e38))
+    k.store(token, 0, 0)
+    with k.loop(vocab) as i:
+        with k.when(counts[i] > 0):
+            penalized = select(logits[i] > 0.0, logits[i] / params[4], logits[i] * params[4])
+            k.store(logits, i, penalized - params[5] * T.Cast("float32", counts[i]) - params[6])
+        with k.when(logits[i] > top[0]):
+            k.store(top, 0, logits[i])
+            k.store(token, 0, i)
+    with k.when(params[0] <= 0.0):
+        with k.loop(vocab) as i:
+            k.store(probs, i, select(i == token[0], f32(1.0), f32(0.0)))
+    with k.when(params[0] > 0.0):
+        with k.loop(vocab) as i:
+            _exp(k, probs, i, (logits[i] - top[0]) / params[0])
+        _draw(k, probs, params, token, vocab)
+    return k.finish()
+
+
+def _exp(k: KernelBuilder, out: Any, index: Any, x: Any) -> None:
+    """``out[index] = exp(x)`` for x ≤ 0: 2^n · 2^f, with 2^f's Taylor polynomial, f in [-1/2, 1/2]."""
+    scaled = k.local(1, name="scaled")
+    whole = k.local(1, "int32", name="whole")
+    k.store(scaled, 0, T.max(x * f32(math.log2(math.e)), f32(-126.0)))
+    k.store(whole, 0, T.Cast("int32", scaled[0] - f32(0.5)))  # truncates toward 0: rounds, for x ≤ 0
+    k.store(scaled, 0, (scaled[0] - T.Cast("float32", whole[0])) * f32(math.log(2)))
+    result = k.local(1, name="result")
+    k.store(result, 0, f32(1 / math.factorial(7)))
+    for degree in range(6, -1, -1):
+        k.store(result, 0, result[0] * scaled[0] + f32(1 / math.factorial(degree)))
+    power = bits("float32", T.shift_left(T.Cast("uint32", whole[0] + 127), u32(23)))
+    k.store(out, index, result[0] * power)
+
+
+def _draw(k: KernelBuilder, probs: Any, params: Any, token: Any, vocab: Any) -> None:
+    """Filter, normalize and draw from the unnormalized ``probs``, whose largest is 1."""
+    threshold = k.local(1, "uint32", name="threshold")
+    count, mass, wanted = (
+        k.local(1, "int32", name="count"),
+        k.local(1, name="mass"),
+        k.local(1, name="wanted"),
+    )
+
+    def above(floor: Any) -> None:
+        k.store(count, 0, 0)
+        k.store(mass, 0, f32(0.0))
+        with k.loop(vocab) as i, k.when(bits("uint32", probs[i]) >= floor):
+            k.store(count, 0, count[0] + 1)
+            k.store(mass, 0, mass[0] + probs[i])
+
+    def search(enough: Any) -> None:
+        found, candidate = k.local(1, "uint32", name="found"), k.local(1, "uint32", name="candidate")
+        k.store(found, 0, u32(0))
+        with k.loop(_BITS) as i:
+            bit = T.shift_left(u32(1), T.Cast("uint32", _BITS - 1 - i))
+            k.store(candidate, 0, T.bitwise_or(found[0], bit))
+            above(T.max(candidate[0], threshold[0]))
+            with k.when(enough()):
+                k.store(found, 0, candidate[0])
+        k.store(threshold, 0, T.max(found[0], threshold[0]))
+
+    k.store(threshold, 0, u32(0))
+    top_k = T.Cast("int32", params[2])
+    with k.when(T.And(top_k > 0, top_k < vocab)):
+        search(lambda: count[0] >= top_k)
+    with k.when(params[1] < 1.0):
+        above(threshold[0])
+        k.store(wanted, 0, mass[0] * T.max(params[1], f32(0.0)))
+        search(lambda: mass[0] >= wanted[0])
+    with k.when(params[3] > 0.0):
+        k.store(threshold, 0, T.max(threshold[0], bits("uint32", T.min(params[3], f32(1.0)))))
+    above(threshold[0])
+    drawn = k.local(1, name="drawn")
+    k.store(drawn, 0, params[7])
+    with k.loop(vocab) as i:
+        keep = bits("uint32", probs[i]) >= threshold[0]
+        k.store(probs, i, select(keep, probs[i] / mass[0], f32(0.0)))
+        with k.when(probs[i] > 0.0):
+            with k.when(drawn[0] >= 0.0):
+                k.store(
+                    token, 0, i
+                )  # rounding may leave some of u at the end: then the last one kept is drawn
+            k.store(drawn, 0, drawn[0] - probs[i])

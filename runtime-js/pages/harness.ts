@@ -1,5 +1,5 @@
-// What automation drives: every function takes and returns plain JSON, and failures come back as {error}.
-import { bench, deleteFromCache, Engine, MlcwebError, probe, validate, type BenchOptions, type ChatMessage, type ChatRequest, type LoadOptions, type LoadProgress, type Warning } from "mlcweb";
+// What automation drives (mlcweb/browser/): every function takes and returns plain JSON, and failures come back as {error}.
+import { bench, deleteFromCache, Engine, MlcwebError, probe, validate, type BenchOptions, type ChatMessage, type ChatRequest, type EngineInfo, type LoadOptions, type LoadProgress, type Warning } from "mlcweb";
 
 interface Failure { error: { code: string; message: string; hint: string } }
 type LoadJson = Pick<LoadOptions, "tier" | "contextLength" | "cache" | "depth" | "powerPreference">;
@@ -31,22 +31,33 @@ function loaded(): Engine {
   return engine;
 }
 
+async function ensure(url: string | undefined, options: LoadJson): Promise<Engine> {
+  let info: EngineInfo | undefined;
+  try { info = engine?.info; } catch { /* unloaded or lost: loaded anew below */ }
+  const same = info && info.url === new URL(url!, location.href).href && (options.tier ?? info.tier) === info.tier && options.contextLength === undefined;
+  if (url !== undefined && !same) await replace(url, options);
+  return loaded();
+}
+
+async function replace(url: string, options: LoadJson): Promise<{ info: EngineInfo; warnings: Warning[]; progress: LoadProgress | undefined }> {
+  await engine?.unload();
+  engine = undefined;
+  loading = new AbortController();
+  const warnings: Warning[] = [];
+  let progress: LoadProgress | undefined;
+  engine = await Engine.load(url, {
+    ...options, signal: loading.signal, onWarning: (warning) => warnings.push(warning),
+    onProgress: (p) => { progress = p; void window.mlcwebProgress?.(p); },
+  });
+  return { info: engine.info, warnings, progress };
+}
+
 const harness = {
   /** Loads a bundle, in place of the one before. */
-  load: (url: string, options: LoadJson = {}) => guarded(async () => {
-    await engine?.unload();
-    engine = undefined;
-    loading = new AbortController();
-    const warnings: Warning[] = [];
-    let progress: LoadProgress | undefined;
-    engine = await Engine.load(url, {
-      ...options, signal: loading.signal, onWarning: (warning) => warnings.push(warning),
-      onProgress: (p) => { progress = p; void window.mlcwebProgress?.(p); },
-    });
-    return { info: engine.info, warnings, progress };
-  }),
+  load: (url: string, options: LoadJson = {}) => guarded(() => replace(url, options)),
+  /** Cancels the load that is under way: `load` returns the error "cancelled". */
   cancelLoad: () => { loading?.abort(); },
-  /** A streamed chat; deltas also go to the binding `mlcwebDelta`. */
+  /** A streamed chat; deltas also go to the binding `mlcwebDelta`. After `interrupt` the answer so far is returned. */
   chat: (messages: ChatMessage[], options: Omit<ChatRequest, "messages" | "stream"> = {}) => guarded(async () => {
     answering = new AbortController();
     let text = "", finish: string | null = null, usage: unknown = null;
@@ -65,27 +76,31 @@ const harness = {
     }
     return { text, finish_reason: finish, usage, logprobs };
   }),
+  /** Ends the answer that is under way, with finish_reason "abort". */
+  interrupt: () => { engine?.interrupt(); },
+  /** Cancels the answer that is under way: `chat` returns the error "cancelled". */
+  abort: () => { answering?.abort(); },
   /** The request as it is, not streamed. */
   create: (request: ChatRequest) => guarded(async () => loaded().chat.completions.create({ ...request, stream: false })),
   complete: (prompt: string, options: Record<string, unknown> = {}) => guarded(async () => loaded().completions.create({ ...options, prompt, stream: false })),
-  abort: () => { answering?.abort(); },
-  interrupt: () => { engine?.interrupt(); },
   greedy: (tokens: number[], count: number) => guarded(async () => ({ tokens: await loaded().greedy(tokens, count) })),
   /** The logits of each step as arrays: for small vocabularies. */
   replay: (tokens: number[], following: number[]) => guarded(async () => ({ steps: (await loaded().replay(tokens, following)).map((l) => [...l]) })),
   encode: (text: string, special = true) => guarded(async () => ({ tokens: loaded().encode(text, special) })),
   encodeChat: (messages: { role: string; content: string }[]) => guarded(async () => ({ tokens: loaded().encodeChat(messages) })),
-  /** Validates the bundle at a URL; loads it first unless it is the one that is loaded. */
+  /** Replays validation.json, of the bundle at a URL or of the one that is loaded. JSON has no NaN: null stands for it. */
   validate: (url?: string, options: LoadJson = {}) => guarded(async () => {
-    if (url !== undefined) {
-      const result = await harness.load(url, options);
-      if ("error" in result) return result;
-    }
-    const e = loaded();
-    return { ...(await validate(e)), adapter: e.info.adapter, timings: e.info.timings };
+    const e = await ensure(url, options);
+    const report = await validate(e);
+    const finite = (x: number): number | null => (Number.isFinite(x) ? x : null);
+    return {
+      ...report, max_relative_difference: finite(report.max_relative_difference),
+      steps: report.steps.map((step) => ({ ...step, relative_difference: finite(step.relative_difference) })),
+      adapter: e.info.adapter, timings: e.info.timings,
+    };
   }),
-  bench: (options: BenchOptions = {}) => guarded(async () => {
-    const e = loaded();
+  bench: ({ url, ...options }: BenchOptions & { url?: string } = {}) => guarded(async () => {
+    const e = await ensure(url, {});
     const report = await bench(e, options);
     return { ...report, name: e.info.name, tier: e.info.tier, adapter: e.info.adapter, memory: e.info.memory, timings: e.info.timings };
   }),

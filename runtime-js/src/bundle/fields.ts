@@ -27,12 +27,12 @@ export function integer(value: unknown, path: string, min = 0, max = 2 ** 48): n
   return value;
 }
 
-const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
+const FILE_NAME = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$/;
 
 /** A plain file name in the bundle's own folder: no path, no URL, no dot-dot. */
 export function fileName(value: unknown, path: string): string {
   const name = text(value, path);
-  if (!FILE_NAME.test(name) || name.includes("..")) throw bad(path, `is not a plain file name: ${JSON.stringify(name.slice(0, 80))}`);
+  if (name.length > 200 || !FILE_NAME.test(name)) throw bad(path, `is not a plain file name: ${JSON.stringify(name.slice(0, 80))}`);
   return name;
 }
 

@@ -143,7 +143,6 @@ export class Engine {
     const { loaded } = this;
     if (!loaded) return;
     this.loaded = undefined;
-    this.interruptions = true;
     loaded.guard.close();
     loaded.memory.destroy();
     this.kv.clear();

@@ -23,7 +23,7 @@ export class Entry {
     plan: Plan, memory: Memory, buffers: Buffers, pipelines: Pipelines,
   ) {
     const kernels = entry.launches.map((launch) => plan.kernels[launch.kernel]!);
-    const sizes = kernels.map((kernel) => Math.ceil(kernel.uniformWords / 4) * 16);
+    const sizes = kernels.map((kernel) => Math.max(16, Math.ceil(kernel.uniformWords / 4) * 16));
     const align = device.limits.minUniformBufferOffsetAlignment;
     this.words = kernels.map((kernel) => kernel.uniformWords);
     this.stride = Math.ceil(Math.max(...sizes) / align) * align;

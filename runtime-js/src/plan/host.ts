@@ -48,8 +48,6 @@ export class Host {
     return launch as Launch;
   }
 
-  get canSample(): boolean { return typeof this.exports.host_sample === "function"; }
-
   /** The launch table of an entry: `words` u32, valid until the next call. */
   launchTable(name: string, dims: readonly number[], words: number): Uint32Array {
     const pointer = this.base + this.samplerBytes;
@@ -67,8 +65,8 @@ export class Host {
   sample(logits: Float32Array, counts: ReadonlyMap<number, number>, params: SampleParams, random: number): number {
     const vocab = logits.length;
     const sample = this.requireFunction("host_sample");
-    const logitsAt = this.base, countsAt = logitsAt + vocab * 4, probsAt = countsAt + vocab * 4, paramsAt = probsAt + vocab * 4;
-    this.samplerBytes = Math.ceil((vocab * 12 + 32) / 16) * 16;
+    const logitsAt = this.base, countsAt = logitsAt + vocab * 4, probsAt = countsAt + vocab * 4, paramsAt = probsAt + vocab * 4, tokenAt = paramsAt + 32;
+    this.samplerBytes = Math.ceil((vocab * 12 + 36) / 16) * 16;
     this.reserve(this.base + this.samplerBytes);
     const { buffer } = this.memory;
     new Float32Array(buffer, logitsAt, vocab).set(logits);
@@ -76,8 +74,9 @@ export class Host {
     for (const [token, times] of counts) count[token] = times;
     const { temperature, topP, topK, minP, repetitionPenalty, frequencyPenalty, presencePenalty } = params;
     new Float32Array(buffer, paramsAt, 8).set([temperature, topP, topK, minP, repetitionPenalty, frequencyPenalty, presencePenalty, random]);
-    const token = sample(logitsAt, countsAt, paramsAt, probsAt, vocab) as number;
-    if (!(token >= 0 && token < vocab)) throw new BundleError(`host_sample returned ${token}.`);
+    sample(logitsAt, countsAt, paramsAt, probsAt, tokenAt, vocab);
+    const token = new Int32Array(this.memory.buffer, tokenAt, 1)[0]!;
+    if (token < 0 || token >= vocab) throw new BundleError(`host_sample chose ${token}, which is no token.`);
     return token;
   }
 

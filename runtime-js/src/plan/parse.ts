@@ -67,7 +67,7 @@ function parseKernel(item: unknown, path: string): PlanKernel {
   check(/^[A-Za-z_][A-Za-z0-9_]*$/.test(name), `${path}.name`, "is not a WGSL identifier");
   const bindings = array(kernel.bindings, `${path}.bindings`, 64).map((b, i) => oneOf(b, `${path}.bindings[${i}]`, BINDINGS));
   check(bindings.indexOf("uniform") === bindings.length - 1 && bindings.length > 0, `${path}.bindings`, "must end with its one uniform");
-  return { name, bindings, uniformWords: integer(kernel.uniform_words, `${path}.uniform_words`, 1, 4096) };
+  return { name, bindings, uniformWords: integer(kernel.uniform_words, `${path}.uniform_words`, 0, 64) };
 }
 
 function parseEntry(name: EntryName, item: unknown, buffers: number, kernels: readonly PlanKernel[]): PlanEntry {
@@ -75,7 +75,7 @@ function parseEntry(name: EntryName, item: unknown, buffers: number, kernels: re
   const entry = object(item, path);
   const dims = array(entry.dims, `${path}.dims`, 8).map((d, i) => text(d, `${path}.dims[${i}]`));
   check(dims.join() === ENTRIES[name].join(), `${path}.dims`, `must be ${JSON.stringify(ENTRIES[name])}`);
-  const recordWords = integer(entry.record_words, `${path}.record_words`, 4, 4096 + 3);
+  const recordWords = integer(entry.record_words, `${path}.record_words`, 3, 67);
   const launches = array(entry.launches, `${path}.launches`, 100_000).map((launch, i) => {
     const at = `${path}.launches[${i}]`;
     const { kernel: k, args: a } = object(launch, at);

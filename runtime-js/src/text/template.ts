@@ -1,4 +1,4 @@
-// The model's chat template (Jinja), rendered as transformers does.
+// The model's chat template (Jinja), rendered as transformers does; the library brings raise_exception and strftime_now.
 import { Template } from "@huggingface/jinja";
 import { BundleError, InvalidRequestError } from "../errors.js";
 
@@ -28,10 +28,8 @@ export class ChatTemplate {
 
   render(messages: readonly TemplateTurn[], addGenerationPrompt = true): string {
     if (!this.template) throw new InvalidRequestError("messages", "this model has no chat template.", "Use completions with a plain prompt.");
-    const strftime_now = (format: string): string => formatDate(new Date(), format);
-    const raise_exception = (message: string): never => { throw new Error(message); };
     try {
-      return this.template.render({ messages: [...messages], add_generation_prompt: addGenerationPrompt, ...this.specials, strftime_now, raise_exception });
+      return this.template.render({ messages: [...messages], add_generation_prompt: addGenerationPrompt, ...this.specials });
     } catch (cause) {
       throw new InvalidRequestError("messages", `the model's chat template refuses them: ${(cause as Error).message}`);
     }
@@ -44,14 +42,4 @@ function templateSource(value: unknown): string | undefined {
   const named = value as { name?: unknown; template?: unknown }[];
   const chosen = named.find((t) => t.name === "default") ?? named[0];
   return typeof chosen?.template === "string" ? chosen.template : undefined;
-}
-
-function formatDate(date: Date, format: string): string {
-  const two = (n: number): string => String(n).padStart(2, "0");
-  const month = (style: "short" | "long"): string => date.toLocaleString("en-US", { month: style });
-  const fields: Record<string, string> = {
-    d: two(date.getDate()), m: two(date.getMonth() + 1), Y: String(date.getFullYear()), y: two(date.getFullYear() % 100),
-    b: month("short"), B: month("long"), H: two(date.getHours()), M: two(date.getMinutes()), S: two(date.getSeconds()), "%": "%",
-  };
-  return format.replace(/%([a-zA-Z%])/g, (all, key: string) => fields[key] ?? all);
 }

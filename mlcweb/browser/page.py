@@ -34,13 +34,24 @@ EXTRA_FLAGS = "MLCWEB_CHROMIUM_FLAGS"
 SLICE_MS = 100  # how often a running call looks up, for Ctrl-C and the time limit
 IDLE_SECONDS = 900.0
 
-START_CALL = """([method, args]) => {
-  const done = (async () => await window.mlcweb[method](...args))();
-  window.mlcwebCall = done.then(value => ({ value }), error => ({ failed: String(error?.stack ?? error) }));
+# What the page says is collected there and fetched in batches: waiting for us at each token would slow it.
+START_CALL = """([method, args, listened]) => {
+  const call = window.mlcwebCall = { heard: [], outcome: null, wake: null };
+  for (const name of listened) window[name] = value => { call.heard.push([name, value]); call.wake?.(); };
+  (async () => await window.mlcweb[method](...args))()
+    .then(value => ({ value }), error => ({ failed: String(error?.stack ?? error) }))
+    .then(outcome => { call.outcome = outcome; call.wake?.(); });
 }"""
-WAIT_FOR_CALL = (
-    """(ms) => Promise.race([window.mlcwebCall, new Promise(r => setTimeout(() => r(null), ms))])"""
-)
+WAIT_FOR_CALL = """ms => new Promise(resolve => {
+  const call = window.mlcwebCall;
+  const answer = () => {
+    clearTimeout(timer);
+    call.wake = null;
+    resolve({ heard: call.heard.splice(0), outcome: call.outcome });
+  };
+  const timer = setTimeout(answer, ms);
+  if (call.heard.length || call.outcome) answer(); else call.wake = answer;
+})"""
 
 
 class Page:
@@ -51,6 +62,7 @@ class Page:
         self.interrupts = interrupts
         self.chromium = chromium
         self.raw = context.pages[0] if context.pages else context.new_page()
+        self._listeners: dict[str, Callable[[Any], None]] = {}
         self._uncaught: list[str] = []
         self._logged: list[str] = []
         self._crashed = False
@@ -86,14 +98,9 @@ class Page:
                 raise BrowserError(f"the engine's page did not start: {said}") from error
         self.interrupts.check()
 
-    def listen(self, binding: str, callback: Callable[..., None]) -> None:
-        """Give the page a function ``window[binding]`` that reaches ``callback``."""
-
-        def heard(source: object, *args: object) -> None:
-            self._heard = time.monotonic()
-            callback(*args)
-
-        self.raw.expose_binding(binding, heard)
+    def listen(self, name: str, callback: Callable[[Any], None]) -> None:
+        """During calls, what the page passes to ``window[name]`` reaches ``callback``."""
+        self._listeners[name] = callback
 
     def call(
         self,
@@ -108,21 +115,28 @@ class Page:
         """
         self._heard = time.monotonic()
         with self._translated():
-            self.raw.evaluate(START_CALL, [method, list(args)])
-            while True:
+            self.raw.evaluate(START_CALL, [method, list(args), list(self._listeners)])
+            outcome = None
+            while outcome is None:
                 if stop is None:
                     self.interrupts.check()
                 elif self.interrupts.take():
                     stop()
-                outcome = self.raw.evaluate(WAIT_FOR_CALL, SLICE_MS)
-                if outcome is not None:
-                    break
-                if time.monotonic() - self._heard > idle_seconds:
-                    last = f"; its last error: {self.reason}" if self.reason else ""
-                    raise BrowserError(f"the page has said nothing for {idle_seconds:.0f} s{last}")
+                outcome = self._listen_for(idle_seconds)
         if "failed" in outcome:
             raise BrowserError(f"the page failed in {method}: {outcome['failed']}")
         return outcome["value"]
+
+    def _listen_for(self, idle_seconds: float) -> Any:
+        """Pass on what the page said meanwhile; the call's outcome, once it has one."""
+        news = self.raw.evaluate(WAIT_FOR_CALL, SLICE_MS)
+        for name, value in news["heard"]:
+            self._heard = time.monotonic()
+            self._listeners[name](value)
+        if news["outcome"] is None and time.monotonic() - self._heard > idle_seconds:
+            last = f"; its last error: {self.reason}" if self.reason else ""
+            raise BrowserError(f"the page has said nothing for {idle_seconds:.0f} s{last}")
+        return news["outcome"]
 
     def evaluate(self, expression: str, argument: object = None) -> Any:
         """A short expression's value."""

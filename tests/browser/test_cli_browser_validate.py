@@ -1,0 +1,89 @@
+"""`validate` with the real engine: a right bundle, a damaged one, and one that expects another answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from mini_bundle import Mini
+
+from mlcweb.cli.command import run
+
+ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine" / "harness.html"
+
+pytestmark = [
+    pytest.mark.usefixtures("chromium"),
+    pytest.mark.skipif(not ENGINE.is_file(), reason="the engine is not built: run `make engine`"),
+]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return Mini().write(tmp_path / "mini")
+
+
+def rewrite_validation(bundle: Path, **changes: object) -> None:
+    """Another validation.json, and a manifest that agrees with it."""
+    manifest = json.loads((bundle / "mlcweb.json").read_text())
+    old = manifest["validation"]
+    content = json.dumps({**json.loads((bundle / old).read_text()), **changes}).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    (bundle / old).unlink()
+    del manifest["files"][old]
+    name = f"validation.{digest[:8]}.json"
+    (bundle / name).write_bytes(content)
+    manifest["files"][name] = {"bytes": len(content), "sha256": digest}
+    (bundle / "mlcweb.json").write_text(json.dumps({**manifest, "validation": name}))
+
+
+def test_a_right_bundle_passes(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["validate", str(bundle), "--tier", "base", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["passed"] is True
+    (tier,) = document["tiers"]
+    assert tier["tier"] == "base"
+    assert tier["tokens"] == tier["expected"]
+    assert 0 <= tier["largest_difference"] <= tier["tolerance"]
+
+
+def test_a_flipped_bit_is_found_before_the_browser(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = next(bundle.glob("weights-003.*.bin"))
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    assert run(["validate", str(bundle)]) == 1
+    said = capsys.readouterr()
+    assert weights.name in said.err
+    assert "sha256" in said.err
+    assert "Chromium" not in said.err
+
+
+def test_another_answer_fails(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = json.loads((bundle / "mlcweb.json").read_text())
+    validation = json.loads((bundle / manifest["validation"]).read_text())
+    greedy, steps = validation["greedy"], validation["steps"]
+    wrong, last = (greedy[-1] + 1) % 200, steps[len(greedy) - 1]
+    last["top"] = [[wrong, last["top"][0][1]]]
+    rewrite_validation(bundle, greedy=[*greedy[:-1], wrong], steps=steps)
+    assert run(["validate", str(bundle), "--format", "json"]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["passed"] is False
+    assert f"{len(greedy) - 1} of {len(greedy)} tokens agree" in said.err
+
+
+def test_logits_further_off_than_admitted_fail(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = json.loads((bundle / "mlcweb.json").read_text())
+    steps = json.loads((bundle / manifest["validation"]).read_text())["steps"]
+    steps[0]["top"] = [[token, value + 0.5 * steps[0]["range"]] for token, value in steps[0]["top"]]
+    rewrite_validation(bundle, steps=steps)
+    assert run(["validate", str(bundle)]) == 1
+    said = capsys.readouterr()
+    assert "FAIL" in said.out
+    assert "differs by 5.00e-01 of its range" in said.err
+
+
+def test_a_tier_the_bundle_lacks(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["validate", str(bundle), "--tier", "f16-subgroups"]) == 1
+    assert "no tier 'f16-subgroups'" in capsys.readouterr().err

@@ -138,7 +138,8 @@ def call(dtype: str, name: str, *args: Expr) -> Any:
 
 def load4(buffer: Any, *index: Expr) -> Any:
     """Four consecutive elements along the last axis, starting at ``index`` (a multiple of 4)."""
-    return buffer[(*index[:-1], T.Ramp(index[-1], 1, 4))]
+    where = (*index[:-1], T.Ramp(index[-1], 1, 4))
+    return buffer[where]
 
 
 def ramp4(index: Expr) -> Any:

@@ -139,10 +139,9 @@ def pick(vocab: int) -> tirx.PrimFunc:
     by_mass = k.let(top_p < 1.0, "by_mass")
     filtered = k.let(T.And(temperature > 0.0, T.Or(by_count, by_mass)), "filtered")
 
-    with k.when(T.Not(filtered)):
-        with k.loop(T.ceildiv(blocks(vocab) - tid, PICK_THREADS)) as i:
-            block = k.let(i * PICK_THREADS + tid, "block")
-            best.offer(scores[block, 0], ids[block])
+    with k.when(T.Not(filtered)), k.loop(T.ceildiv(blocks(vocab) - tid, PICK_THREADS)) as i:
+        block = k.let(i * PICK_THREADS + tid, "block")
+        best.offer(scores[block, 0], ids[block])
 
     top = k.local(1, name="top")
     k.store(top, 0, f32(_MINUS_INFINITY))

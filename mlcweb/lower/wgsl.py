@@ -83,7 +83,8 @@ def lower_kernel(name: str, func: tvm.tirx.PrimFunc, tier: Tier) -> LoweredKerne
     scalars = values[len(device.params) - _scalar_count(device) : len(device.params)]
     extents = dict(zip(launch_params, values[len(device.params) :], strict=True))
     names = [str(p.name) for p in host.params]
-    arguments, writes = [], []
+    arguments: list[int] = []
+    writes: list[bool] = []
     for binding, access, buffer in re.findall(
         r"@binding\((\d+)\) var<storage, (read|read_write)> (\w+) :", wgsl
     ):
@@ -141,5 +142,6 @@ def _check_limits(kernel: LoweredKernel) -> None:
         raise CompileError(f"kernel {kernel.name} needs {kernel.threads} invocations; WebGPU has 256")
     if len(kernel.arguments) > MAX_STORAGE_BUFFERS:
         raise CompileError(
-            f"kernel {kernel.name} binds {len(kernel.arguments)} storage buffers; WebGPU has {MAX_STORAGE_BUFFERS}"
+            f"kernel {kernel.name} binds {len(kernel.arguments)} storage buffers; "
+            f"WebGPU has {MAX_STORAGE_BUFFERS}"
         )

@@ -230,9 +230,9 @@ class _PlanBuilder:
         first = len(buffers)
         buffers += [Buffer(f"scratch.{i}", "scratch", size) for i, size in enumerate(sizes)]
         entries = []
-        for (entry, calls, _), rank in zip(self.pending, ranks, strict=True):
+        for (entry, calls, _), ranked in zip(self.pending, ranks, strict=True):
             for kernel, args in calls:
-                flat = [moved[a] if isinstance(a, int) else first + rank[a[1]] for a in args]
+                flat = [moved[a] if isinstance(a, int) else first + ranked[a[1]] for a in args]
                 bound = tuple(flat[a] for a in self.kernels[kernel].arguments)
                 entry.launches.append(Launch(kernel, bound))
             entries.append(entry)

@@ -77,7 +77,7 @@ class GgufFile:
         return value
 
 
-class _CheckedReader(GGUFReader):  # type: ignore[misc]
+class _CheckedReader(GGUFReader):
     """The library's reader slices past the end without noticing; a truncated array then never ends.
 
     It also makes five numpy views per value, of which a tokenizer has hundreds of thousands; this makes one.

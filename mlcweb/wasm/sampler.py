@@ -41,9 +41,8 @@ def host_sample() -> tirx.PrimFunc:
         with k.when(logits[i] > top[0]):
             k.store(top, 0, logits[i])
             k.store(token, 0, i)
-    with k.when(params[0] <= 0.0):
-        with k.loop(vocab) as i:
-            k.store(probs, i, select(i == token[0], f32(1.0), f32(0.0)))
+    with k.when(params[0] <= 0.0), k.loop(vocab) as i:
+        k.store(probs, i, select(i == token[0], f32(1.0), f32(0.0)))
     with k.when(params[0] > 0.0):
         with k.loop(vocab) as i:
             _exp(k, probs, i, (logits[i] - top[0]) / params[0])

@@ -49,7 +49,7 @@ class Session:
 
     def validate(self, tier: str | None = None, progress: Progress | None = None) -> Json:
         """Replay the bundle's expected answer."""
-        self._loading = LoadProgress(progress or SilentProgress())
+        self._loading = LoadProgress(progress or SilentProgress(), "replay the answer")
         return self._call("validate", self.bundle_url, self._options(tier))
 
     def bench(self, options: Json) -> Json:
@@ -75,10 +75,11 @@ class Session:
 
 
 class LoadProgress:
-    """The engine's load events as stages."""
+    """The engine's load events as stages; ``after`` is the stage that begins when the model is ready."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, after: str = "") -> None:
         self._progress = progress
+        self._after = after
         self._stage = ""
         self._bytes = 0
 
@@ -88,6 +89,8 @@ class LoadProgress:
         if self._stage == "weights":
             # Events are few, and the last of a stage is the first of the next.
             self._advance(int(event["loadedBytes"]))
+        if stage == "ready" and self._after:
+            self._progress.start(self._after)
         if stage == self._stage or stage not in ("weights", "kernels"):
             return
         self._stage = stage

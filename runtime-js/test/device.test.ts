@@ -1,0 +1,100 @@
+import { describe, expect, it } from "vitest";
+import type { Tier } from "../src/bundle/index.js";
+import { chooseTier, Guard, Memory } from "../src/device/index.js";
+import { DeviceLostError, GpuError, InvalidRequestError, MissingFeatureError, OutOfMemoryError, UnloadedError } from "../src/errors.js";
+
+const tier = (name: string, features: string[], limits: [string, number][] = []): Tier => ({ name, features, limits: new Map(limits), plan: "p", kernels: "k" });
+const TIERS = [tier("f16-subgroups", ["shader-f16", "subgroups"]), tier("subgroups", ["subgroups"], [["maxComputeWorkgroupStorageSize", 32768]]), tier("base", [])];
+const adapter = (features: string[], limits: Record<string, number> = {}) => ({ features: new Set(features), limit: (n: string) => limits[n] });
+
+describe("tier choice", () => {
+  it("takes the first that the adapter can run", () => {
+    expect(chooseTier(TIERS, adapter(["shader-f16", "subgroups"])).name).toBe("f16-subgroups");
+    expect(chooseTier(TIERS, adapter(["subgroups"], { maxComputeWorkgroupStorageSize: 32768 })).name).toBe("subgroups");
+    expect(chooseTier(TIERS, adapter(["subgroups"], { maxComputeWorkgroupStorageSize: 16384 })).name).toBe("base");
+    expect(chooseTier(TIERS, adapter(["subgroups"])).name).toBe("base");
+  });
+  it("takes the one asked for, or says what is missing", () => {
+    expect(chooseTier(TIERS, adapter(["shader-f16", "subgroups"]), "base").name).toBe("base");
+    expect(() => chooseTier(TIERS, adapter([]), "f16")).toThrow(InvalidRequestError);
+    expect(() => chooseTier(TIERS, adapter(["subgroups"]), "f16-subgroups")).toThrow(/lacks shader-f16/);
+  });
+  it("says what each tier needs when none fits", () => {
+    let error: unknown;
+    try { chooseTier(TIERS.slice(0, 2), adapter(["shader-f16"])); } catch (e) { error = e; }
+    expect(error).toBeInstanceOf(MissingFeatureError);
+    expect((error as MissingFeatureError).missing).toEqual(["subgroups", "maxComputeWorkgroupStorageSize ≥ 32768"]);
+  });
+  it("reads alignment limits the other way round", () => {
+    const aligned = [tier("base", [], [["minUniformBufferOffsetAlignment", 64]])];
+    expect(chooseTier(aligned, adapter([], { minUniformBufferOffsetAlignment: 32 })).name).toBe("base");
+    expect(() => chooseTier(aligned, adapter([], { minUniformBufferOffsetAlignment: 256 }))).toThrow(MissingFeatureError);
+  });
+});
+
+function fakeDevice() {
+  let lose!: (info: GPUDeviceLostInfo) => void;
+  const listeners: ((event: unknown) => void)[] = [];
+  const device = {
+    lost: new Promise<GPUDeviceLostInfo>((resolve) => (lose = resolve)),
+    addEventListener: (_: string, listener: (event: unknown) => void) => listeners.push(listener),
+    destroy: () => {},
+  };
+  return { device: device as unknown as GPUDevice, lose: (message: string) => lose({ message, reason: "unknown" } as GPUDeviceLostInfo), report: (message: string) => listeners.forEach((l) => l({ error: { message } })) };
+}
+
+describe("guard", () => {
+  const never = new Promise<never>(() => {});
+  it("rejects pending and later operations when the device is lost", async () => {
+    const { device, lose } = fakeDevice();
+    const guard = new Guard(device);
+    const pending = guard.race(never);
+    lose("driver reset");
+    await expect(pending).rejects.toThrow(DeviceLostError);
+    await expect(guard.race(Promise.resolve(1))).rejects.toThrow(/driver reset/);
+    expect(() => guard.check()).toThrow(DeviceLostError);
+  });
+  it("explains a rejected map by the loss behind it", async () => {
+    const { device, lose } = fakeDevice();
+    const guard = new Guard(device);
+    const pending = guard.race(Promise.reject(new DOMException("unmapped", "AbortError")));
+    setTimeout(() => lose("gone"), 5);
+    await expect(pending).rejects.toThrow(DeviceLostError);
+  });
+  it("turns uncaptured errors and unloading into typed errors", async () => {
+    const one = fakeDevice();
+    const guard = new Guard(one.device);
+    one.report("bad dispatch");
+    await expect(guard.race(never)).rejects.toThrow(GpuError);
+    const closed = new Guard(fakeDevice().device);
+    const pending = closed.race(never);
+    closed.close();
+    await expect(pending).rejects.toThrow(UnloadedError);
+  });
+});
+
+describe("memory", () => {
+  const allocator = (error: "out-of-memory" | "validation" | undefined) => {
+    const scopes: string[] = [];
+    const destroyed: string[] = [];
+    return {
+      destroyed,
+      pushErrorScope: (s: string) => scopes.push(s),
+      popErrorScope: async () => (scopes.pop() === error ? { message: "no" } : null),
+      createBuffer: ({ label }: { label: string }) => ({ destroy: () => destroyed.push(label) }),
+    };
+  };
+  it("counts by kind, rounds up and gives everything back", async () => {
+    const device = allocator(undefined);
+    const memory = new Memory(device as never);
+    await memory.scoped(() => { memory.create("weight", "w", 101, 0); memory.create("kv", "k", 64, 0); });
+    expect(memory.use).toMatchObject({ weight: 104, kv: 64, total: 168 });
+    memory.destroy();
+    expect(device.destroyed).toEqual(["w", "k"]);
+    expect(memory.use.total).toBe(0);
+  });
+  it("names what the GPU refused", async () => {
+    await expect(new Memory(allocator("out-of-memory") as never).scoped(() => 1)).rejects.toThrow(OutOfMemoryError);
+    await expect(new Memory(allocator("validation") as never).scoped(() => 1)).rejects.toThrow(GpuError);
+  });
+});

@@ -1,0 +1,214 @@
+import { describe, expect, it } from "vitest";
+import { generateTokens, KvCache, type GenerateEnd, type GenerateParams, type Model, type Sampling } from "../src/decode/index.js";
+import { CancelledError, ContextLengthError, DeviceLostError, InvalidRequestError } from "../src/errors.js";
+
+const HOST_OFF = { minP: 0, repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map<number, number>(), topLogprobs: undefined };
+const END = 99;
+
+/** Each token is a function of all tokens before it, held in a KV array as a GPU would hold it. */
+class FakeModel implements Model {
+  readonly vocabSize = 100;
+  readonly prefillChunk = 4;
+  contextLength = 32;
+  kv: number[] = [];
+  position = 0;
+  token = 0;
+  steps = 0;
+  inFlight = 0;
+  mostInFlight = 0;
+  chunks: number[] = [];
+  failAt = -1;
+  lastSampling: Sampling | undefined;
+  constructor(private readonly rule: (history: number[]) => number) {}
+
+  setSampling(sampling: Sampling): void { this.lastSampling = sampling; }
+  private put(tokens: readonly number[], position: number): void {
+    if (position + tokens.length > this.contextLength) throw new Error("past the context");
+    this.chunks.push(tokens.length);
+    tokens.forEach((t, i) => (this.kv[position + i] = t));
+    this.position = position + tokens.length;
+  }
+  private later<T>(value: T): Promise<T> {
+    this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight);
+    return new Promise((resolve) => setTimeout(() => { this.inFlight--; resolve(value); }, 1));
+  }
+  private sample(): number { return (this.token = this.rule(this.kv.slice(0, this.position))); }
+  prefill(tokens: readonly number[], position: number): Promise<void> { this.put(tokens, position); return this.later(undefined); }
+  prefillAndSample(tokens: readonly number[], position: number): Promise<number> { this.put(tokens, position); return this.later(this.sample()); }
+  step(): Promise<number> {
+    if (this.steps++ === this.failAt) return Promise.reject(new DeviceLostError("gone"));
+    if (this.position >= this.contextLength) throw new Error("past the context");
+    this.kv[this.position++] = this.token;
+    return this.later(this.sample());
+  }
+  private logits(): Float32Array {
+    const out = new Float32Array(100);
+    out[this.rule(this.kv.slice(0, this.position))] = 5;
+    return out;
+  }
+  prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> { this.put(tokens, position); return this.later(this.logits()); }
+  decodeAndRead(token: number, position: number): Promise<Float32Array> { this.put([token], position); return this.later(this.logits()); }
+}
+
+const sum = (history: number[]): number => history.reduce((a, t, i) => (a + t * (i + 1)) % 89, 7);
+/** Counts from the last token up, and ends after `last`. */
+const upTo = (last: number) => (history: number[]): number => (history.at(-1)! >= last ? END : history.at(-1)! + 1);
+const argmax = { sample: (logits: Float32Array): number => logits.indexOf(Math.max(...logits)) };
+
+const params = (more: Partial<GenerateParams> = {}): GenerateParams => ({
+  sampling: { temperature: 0, topP: 1, topK: 0, seed: 0 }, host: HOST_OFF, maxTokens: Infinity, stopTokens: new Set([END]), depth: 4, ...more,
+});
+
+async function run(model: Model, kv: KvCache, prompt: number[], p: GenerateParams, take = Infinity): Promise<{ tokens: number[]; end: GenerateEnd | undefined }> {
+  const tokens: number[] = [];
+  const generation = generateTokens(model, kv, argmax, prompt, p);
+  for (;;) {
+    const next = await generation.next();
+    if (next.done) return { tokens, end: next.value };
+    tokens.push(next.value.token);
+    if (tokens.length >= take) {
+      await generation.return(undefined as never);
+      return { tokens, end: undefined };
+    }
+  }
+}
+
+function expected(rule: (h: number[]) => number, prompt: number[], count: number): number[] {
+  const history = [...prompt];
+  for (let i = 0; i < count; i++) history.push(rule(history));
+  return history.slice(prompt.length);
+}
+
+describe("decode loop", () => {
+  it.each([1, 2, 4, 8])("gives the model's tokens with %i steps in flight, and no more", async (depth) => {
+    const model = new FakeModel(sum);
+    const { tokens, end } = await run(model, new KvCache(), [3, 1, 4], params({ depth, maxTokens: 12 }));
+    expect(tokens).toEqual(expected(sum, [3, 1, 4], 12));
+    expect(end!.reason).toBe("length");
+    expect(model.mostInFlight).toBe(depth);
+    expect(model.steps).toBe(11);
+  });
+
+  it("prefills in chunks and leaves the last for sampling", async () => {
+    const model = new FakeModel(sum);
+    const prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    expect((await run(model, new KvCache(), prompt, params({ maxTokens: 1 }))).tokens).toEqual(expected(sum, prompt, 1));
+    expect(model.chunks).toEqual([4, 4, 1]);
+  });
+
+  it("does not show the stop token, and rolls back what ran past it", async () => {
+    const model = new FakeModel(upTo(8));
+    const kv = new KvCache();
+    const { tokens, end } = await run(model, kv, [5], params());
+    expect([tokens, end!.reason]).toEqual([[6, 7, 8], "stop"]);
+    expect(model.position).toBeGreaterThan(5);
+    expect(kv.length).toBe(5); // 5 6 7 8 and the stop token, which was fed ahead
+    let cached = -1;
+    const again = await run(model, kv, [5, 6, 7, 8, END, 3], params({ onCached: (n) => (cached = n) }));
+    expect(again.tokens).toEqual([4, 5, 6, 7, 8]);
+    expect(cached).toBe(5);
+  });
+
+  it("an early return keeps only accepted tokens in the cache", async () => {
+    const model = new FakeModel(sum);
+    const kv = new KvCache();
+    const { tokens } = await run(model, kv, [1, 2], params(), 3);
+    expect(kv.length).toBe(5);
+    const prompt = [1, 2, ...tokens, 50];
+    expect((await run(model, kv, prompt, params({ maxTokens: 4 }))).tokens).toEqual(expected(sum, prompt, 4));
+  });
+
+  it("runs the last token again when the whole prompt is cached", async () => {
+    const model = new FakeModel(sum);
+    const kv = new KvCache();
+    const first = await run(model, kv, [1, 2, 3], params({ maxTokens: 3 }));
+    model.chunks = [];
+    let cached = -1;
+    const second = await run(model, kv, [1, 2, 3], params({ maxTokens: 3, onCached: (n) => (cached = n) }));
+    expect(second.tokens).toEqual(first.tokens);
+    expect([model.chunks, cached]).toEqual([[1], 2]);
+  });
+
+  it("fills the context exactly and ends with length", async () => {
+    const model = new FakeModel(sum);
+    model.contextLength = 10;
+    const { tokens, end } = await run(model, new KvCache(), [1, 2, 3], params());
+    expect([tokens.length, end!.reason]).toEqual([7, "length"]);
+  });
+
+  it("refuses what cannot fit or is no token", async () => {
+    const model = new FakeModel(sum);
+    await expect(run(model, new KvCache(), Array(32).fill(1), params())).rejects.toThrow(ContextLengthError);
+    await expect(run(model, new KvCache(), [], params())).rejects.toThrow(InvalidRequestError);
+    await expect(run(model, new KvCache(), [100], params())).rejects.toThrow(InvalidRequestError);
+    expect(model.chunks).toEqual([]);
+  });
+
+  it("an abort rejects, and the cache stays right", async () => {
+    const model = new FakeModel(sum);
+    const kv = new KvCache();
+    const controller = new AbortController();
+    const tokens: number[] = [];
+    await expect((async () => {
+      for await (const { token } of generateTokens(model, kv, argmax, [1, 2], params({ signal: controller.signal }))) {
+        tokens.push(token);
+        if (tokens.length === 5) controller.abort();
+      }
+    })()).rejects.toThrow(CancelledError);
+    expect(tokens).toEqual(expected(sum, [1, 2], 5));
+    const prompt = [1, 2, ...tokens, 9];
+    expect((await run(model, kv, prompt, params({ maxTokens: 5 }))).tokens).toEqual(expected(sum, prompt, 5));
+  });
+
+  it("an abort during prefill leaves a right cache", async () => {
+    const model = new FakeModel(sum);
+    const kv = new KvCache();
+    const controller = new AbortController();
+    const prompt = Array.from({ length: 20 }, (_, i) => i);
+    const running = run(model, kv, prompt, params({ signal: controller.signal, maxTokens: 3 }));
+    controller.abort();
+    await expect(running).rejects.toThrow(CancelledError);
+    expect((await run(model, kv, prompt, params({ maxTokens: 3 }))).tokens).toEqual(expected(sum, prompt, 3));
+  });
+
+  it("an interruption ends without an error", async () => {
+    let stop = false, count = 0;
+    const generation = generateTokens(new FakeModel(sum), new KvCache(), argmax, [1], params({ interrupted: () => stop }));
+    for (;;) {
+      const next = await generation.next();
+      if (next.done) { expect(next.value.reason).toBe("abort"); break; }
+      if (++count === 3) stop = true;
+    }
+    expect(count).toBe(3);
+  });
+
+  it("a lost device rejects, and the cache is forgotten", async () => {
+    const model = new FakeModel(sum);
+    model.failAt = 3;
+    const kv = new KvCache();
+    await expect(run(model, kv, [1, 2], params())).rejects.toThrow(DeviceLostError);
+    expect(kv.length).toBe(0);
+  });
+
+  it("samples on the host when a request needs the logits, with the same answer", async () => {
+    const model = new FakeModel(sum);
+    const kv = new KvCache();
+    const host = { ...HOST_OFF, topLogprobs: 2 };
+    const generation = generateTokens(model, kv, argmax, [1, 2], params({ host, maxTokens: 6 }));
+    const tokens: number[] = [];
+    for await (const { token, logprobs } of generation) {
+      tokens.push(token);
+      expect(logprobs!.top[0]![0]).toBe(token);
+      expect(logprobs!.logprob).toBeCloseTo(5 - Math.log(Math.exp(5) + 99), 4);
+    }
+    expect(tokens).toEqual(expected(sum, [1, 2], 6));
+    expect(model.steps).toBe(0);
+    const prompt = [1, 2, ...tokens, 4];
+    expect((await run(model, kv, prompt, params({ maxTokens: 4 }))).tokens).toEqual(expected(sum, prompt, 4));
+  });
+
+  it("adds biases to the logits", async () => {
+    const host = { ...HOST_OFF, logitBias: new Map([[42, 10]]) };
+    expect((await run(new FakeModel(sum), new KvCache(), [1], params({ host, maxTokens: 3 }))).tokens).toEqual([42, 42, 42]);
+  });
+});

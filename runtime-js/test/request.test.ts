@@ -1,0 +1,89 @@
+import { describe, expect, it } from "vitest";
+import { parseChatRequest, parseCompletionRequest, Queue } from "../src/chat/index.js";
+import { CancelledError, InvalidRequestError } from "../src/errors.js";
+
+const messages = [{ role: "user", content: "hi" }];
+const BAD: [param: string, request: Record<string, unknown>][] = [
+  ["messages", {}],
+  ["messages", { messages: [] }],
+  ["messages", { messages: "hi" }],
+  ["messages[0].role", { messages: [{ role: "robot", content: "x" }] }],
+  ["messages[0].role", { messages: [null] }],
+  ["messages[0].content", { messages: [{ role: "user", content: 3 }] }],
+  ["messages[0].content[0]", { messages: [{ role: "user", content: [{ type: "image_url", image_url: {} }] }] }],
+  ["temperature", { messages, temperature: -0.1 }],
+  ["temperature", { messages, temperature: NaN }],
+  ["temperature", { messages, temperature: "hot" }],
+  ["top_p", { messages, top_p: 1.5 }],
+  ["top_k", { messages, top_k: 1.5 }],
+  ["min_p", { messages, min_p: 2 }],
+  ["max_tokens", { messages, max_tokens: 0 }],
+  ["max_completion_tokens", { messages, max_completion_tokens: -1 }],
+  ["n", { messages, n: 0 }],
+  ["seed", { messages, seed: 0.5 }],
+  ["stop", { messages, stop: [""] }],
+  ["stop", { messages, stop: 7 }],
+  ["stop", { messages, stop: Array(17).fill("x") }],
+  ["frequency_penalty", { messages, frequency_penalty: 3 }],
+  ["repetition_penalty", { messages, repetition_penalty: 0 }],
+  ["logit_bias", { messages, logit_bias: { 16: 1 } }],
+  ["logit_bias", { messages, logit_bias: { x: 1 } }],
+  ["logit_bias", { messages, logit_bias: { 1: 101 } }],
+  ["logprobs", { messages, logprobs: 1 }],
+  ["top_logprobs", { messages, top_logprobs: 2 }],
+  ["top_logprobs", { messages, logprobs: true, top_logprobs: 21 }],
+  ["stream", { messages, stream: "yes" }],
+  ["stream_options", { messages, stream_options: { include_usage: true } }],
+  ["signal", { messages, signal: {} }],
+  ["tools", { messages, tools: [{}] }],
+  ["response_format", { messages, response_format: { type: "json_object" } }],
+  ["max_token", { messages, max_token: 5 }],
+];
+
+describe("chat request", () => {
+  it.each(BAD)("names %s", (param, request) => {
+    let error: unknown;
+    try { parseChatRequest(request, 16); } catch (e) { error = e; }
+    expect(error).toBeInstanceOf(InvalidRequestError);
+    expect((error as InvalidRequestError).param).toBe(param);
+  });
+  it("takes OpenAI's defaults, nulls and text parts", () => {
+    const parsed = parseChatRequest({ messages: [{ role: "developer", content: [{ type: "text", text: "a" }, { type: "text", text: "b" }] }], temperature: null, stop: "x", max_tokens: null }, 16);
+    expect(parsed.messages).toEqual([{ role: "system", content: "ab" }]);
+    expect(parsed).toMatchObject({ stop: ["x"], n: 1, maxTokens: undefined, stream: false, sampling: { temperature: 1, topP: 1, topK: 0 } });
+    expect(parsed.host).toMatchObject({ topLogprobs: undefined, repetitionPenalty: 1 });
+  });
+  it("prefers max_completion_tokens and keeps seeds in 32 bits", () => {
+    const parsed = parseChatRequest({ messages, max_tokens: 5, max_completion_tokens: 3, seed: 2 ** 40 + 5 }, 16);
+    expect([parsed.maxTokens, parsed.sampling.seed]).toEqual([3, 5]);
+  });
+  it("checks completions too", () => {
+    expect(parseCompletionRequest({ prompt: "x", max_tokens: 4 }, 16)).toMatchObject({ prompt: "x", maxTokens: 4 });
+    expect(() => parseCompletionRequest({ prompt: "" }, 16)).toThrow(InvalidRequestError);
+  });
+});
+
+describe("queue", () => {
+  it("lets requests in one by one, in order", async () => {
+    const queue = new Queue();
+    const order: string[] = [];
+    const first = await queue.enter();
+    const others = ["b", "c"].map(async (name) => { const leave = await queue.enter(); order.push(name); leave(); });
+    await Promise.resolve();
+    expect(order).toEqual([]);
+    first();
+    await Promise.all(others);
+    expect(order).toEqual(["b", "c"]);
+  });
+  it("a cancelled wait gives up its place", async () => {
+    const queue = new Queue();
+    const first = await queue.enter();
+    const controller = new AbortController();
+    const second = queue.enter(controller.signal);
+    const third = queue.enter();
+    controller.abort();
+    await expect(second).rejects.toThrow(CancelledError);
+    first();
+    (await third)();
+  });
+});

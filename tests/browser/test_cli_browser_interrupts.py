@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import tempfile
@@ -105,6 +106,7 @@ class Terminal:
     def wait_for(self, text: str) -> None:
         """Read on until ``text`` was said after the last text waited for."""
         while text not in self.said:
+            assert select.select([self._ours], [], [], 60)[0], f"no {text!r} after {self.said!r}"
             self.said += os.read(self._ours, 4096).decode(errors="replace")
         self.said = self.said.split(text, 1)[1]
 
@@ -124,6 +126,9 @@ def test_in_a_conversation_ctrl_c_stops_the_answer_only(engine: Path, tmp_path: 
         terminal.process.send_signal(signal.SIGINT)
         terminal.wait_for("decode 3 tokens")
         terminal.wait_for("> ")
+        time.sleep(
+            0.5
+        )  # readline prints the prompt just before it begins to wait, and only then hears signals
         terminal.process.send_signal(signal.SIGINT)
         terminal.wait_for("/exit leaves")
         terminal.wait_for("> ")

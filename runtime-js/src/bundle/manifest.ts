@@ -34,7 +34,8 @@ export interface ModelFacts {
   readonly context_length: number;
   readonly prefill_chunk: number;
   readonly page_size: number;
-  readonly source: { readonly kind: string; readonly id: string; readonly revision: string };
+  /** Where the weights came from: `kind`, and what names it there. */
+  readonly source: Readonly<Record<string, string>>;
   readonly licence: string;
 }
 export interface Manifest {
@@ -115,7 +116,6 @@ function parseFiles(value: unknown): Map<string, FileEntry> {
 function parseModel(model: Json): ModelFacts {
   const size = (key: string, max = 2 ** 31 - 1): number => integer(model[key], `model.${key}`, 1, max);
   const source = model.source === undefined ? {} : object(model.source, "model.source");
-  const word = (value: unknown): string => (typeof value === "string" ? value : "");
   return {
     family: text(model.family, "model.family"),
     quantization: text(model.quantization, "model.quantization"),
@@ -129,8 +129,8 @@ function parseModel(model: Json): ModelFacts {
     context_length: size("context_length"),
     prefill_chunk: size("prefill_chunk", 2 ** 20),
     page_size: size("page_size", 2 ** 20),
-    source: { kind: word(source.kind), id: word(source.id), revision: word(source.revision) },
-    licence: word(model.licence),
+    source: Object.fromEntries(Object.entries(source).map(([key, value]) => [key, text(value, `model.source.${key}`)])),
+    licence: typeof model.licence === "string" ? model.licence : "",
   };
 }
 

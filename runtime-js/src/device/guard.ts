@@ -6,18 +6,10 @@ type Watched = Pick<GPUDevice, "lost" | "addEventListener" | "destroy">;
 
 export class Guard {
   private error: MlcwebError | undefined;
-  private readonly failed: Promise<never>;
-  private fail!: (error: MlcwebError) => void;
+  // Not one promise that all operations race against: each race would leave a reaction on it for the device's life.
+  private readonly pending = new Set<() => void>();
 
   constructor(private readonly device: Watched) {
-    this.failed = new Promise((_, reject) => {
-      this.fail = (error) => {
-        if (this.error) return;
-        this.error = error;
-        reject(error);
-      };
-    });
-    this.failed.catch(() => {});
     device.lost.then((info) => this.fail(new DeviceLostError(`The GPU device was lost: ${info.message || info.reason}.`))).catch(() => {});
     device.addEventListener("uncapturederror", (event) => {
       const { error } = event as GPUUncapturedErrorEvent;
@@ -35,13 +27,28 @@ export class Guard {
   async race<T>(promise: Promise<T>): Promise<T> {
     this.check();
     try {
-      return await Promise.race([promise, this.failed]);
+      return await this.unlessFailed(promise);
     } catch (error) {
       // A lost device first rejects its map requests, and only then says why.
-      if (!this.error && error instanceof DOMException) await Promise.race([this.failed.catch(() => {}), new Promise((r) => setTimeout(r, 100))]);
+      if (!this.error && error instanceof DOMException) await this.unlessFailed(new Promise((resolve) => setTimeout(resolve, 100))).catch(() => {});
       this.check();
       throw error;
     }
+  }
+
+  private unlessFailed<T>(promise: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const stop = (): void => reject(this.error!);
+      this.pending.add(stop);
+      promise.then(resolve, reject).finally(() => this.pending.delete(stop));
+    });
+  }
+
+  private fail(error: MlcwebError): void {
+    if (this.error) return;
+    this.error = error;
+    for (const stop of this.pending) stop();
+    this.pending.clear();
   }
 
   close(): void {

@@ -6,80 +6,83 @@ import base64
 from typing import Any
 
 import numpy as np
-import tvm
+import numpy.typing as npt
 
-from mlcweb.lower.wgsl import LoweredKernel
+from mlcweb.kernels.storage import GroupQuantized, Matrix, matrix
+from mlcweb.kernels.tier import Tier
+from mlcweb.lower import lower_kernel
+from mlcweb.quantize import Scheme, dequantize_group, quantize_group
+from mlcweb.wasm.launch_table import substitute
 
-_SCRIPT = """async ({features, kernels}) => {
-  const bytes = s => Uint8Array.from(atob(s), c => c.charCodeAt(0));
-  const text = a => { let s = ''; for (let i = 0; i < a.length; i += 32768) s += String.fromCharCode(...a.subarray(i, i + 32768)); return btoa(s); };
-  if (!window.testDevices) window.testDevices = {};
-  const key = features.join();
-  if (!window.testDevices[key]) {
-    const adapter = await navigator.gpu.requestAdapter();
-    window.testDevices[key] = await adapter.requestDevice({requiredFeatures: features});
-  }
-  const device = window.testDevices[key], U = GPUBufferUsage;
+_SCRIPT = """async ({features, kernel}) => {
+  const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
+  const text = array => {
+    let s = '';
+    for (let i = 0; i < array.length; i += 32768) s += String.fromCharCode(...array.subarray(i, i + 32768));
+    return btoa(s);
+  };
+  window.testDevices ??= {};
+  const device = window.testDevices[features] ??= await (await navigator.gpu.requestAdapter())
+    .requestDevice({requiredFeatures: features});
+  const U = GPUBufferUsage;
   device.pushErrorScope('validation');
-  const kernel = kernels;
   const module = device.createShaderModule({code: kernel.wgsl});
-  const info = await module.getCompilationInfo();
-  const bad = info.messages.filter(m => m.type === 'error').map(m => `${m.lineNum}: ${m.message}`);
-  if (bad.length) throw new Error('WGSL: ' + bad.join('; '));
-  const buffers = kernel.args.map(a => {
-    const data = bytes(a), b = device.createBuffer({size: Math.max(16, (data.length + 15) & ~15), usage: U.STORAGE | U.COPY_SRC | U.COPY_DST});
-    const padded = new Uint8Array((data.length + 3) & ~3); padded.set(data);
-    device.queue.writeBuffer(b, 0, padded); return [b, data.length]; });
+  const errors = (await module.getCompilationInfo()).messages.filter(m => m.type === 'error');
+  if (errors.length) throw new Error('WGSL: ' + errors.map(m => `${m.lineNum}: ${m.message}`).join('; '));
+  const buffers = kernel.args.map(arg => {
+    const data = bytes(arg), padded = new Uint8Array((data.length + 15) & ~15);
+    padded.set(data);
+    const buffer = device.createBuffer({size: Math.max(16, padded.length), usage: U.STORAGE | U.COPY_SRC | U.COPY_DST});
+    device.queue.writeBuffer(buffer, 0, padded);
+    return {buffer, length: data.length};
+  });
   const uniform = device.createBuffer({size: 64, usage: U.UNIFORM | U.COPY_DST});
   device.queue.writeBuffer(uniform, 0, new Uint32Array(kernel.uniform));
-  const layout = device.createBindGroupLayout({entries: kernel.bindings.map((type, binding) => ({binding, visibility: 4, buffer: {type}}))});
-  const pipeline = device.createComputePipeline({layout: device.createPipelineLayout({bindGroupLayouts: [layout]}), compute: {module, entryPoint: kernel.name}});
-  const entries = kernel.arguments.map((a, binding) => ({binding, resource: {buffer: buffers[a][0]}}));
+  const layout = device.createBindGroupLayout({
+    entries: kernel.bindings.map((type, binding) => ({binding, visibility: 4, buffer: {type}}))});
+  const pipeline = device.createComputePipeline({
+    layout: device.createPipelineLayout({bindGroupLayouts: [layout]}), compute: {module, entryPoint: kernel.name}});
+  const entries = kernel.arguments.map((a, binding) => ({binding, resource: {buffer: buffers[a].buffer}}));
   entries.push({binding: entries.length, resource: {buffer: uniform}});
-  const group = device.createBindGroup({layout, entries});
   const encoder = device.createCommandEncoder(), pass = encoder.beginComputePass();
-  pass.setPipeline(pipeline); pass.setBindGroup(0, group); pass.dispatchWorkgroups(...kernel.grid); pass.end();
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, device.createBindGroup({layout, entries}));
+  pass.dispatchWorkgroups(...kernel.grid);
+  pass.end();
+  const reads = buffers.map(({buffer, length}) => {
+    const size = (length + 3) & ~3, read = device.createBuffer({size, usage: U.MAP_READ | U.COPY_DST});
+    encoder.copyBufferToBuffer(buffer, 0, read, 0, size);
+    return {read, length};
+  });
   device.queue.submit([encoder.finish()]);
-  const error = await device.popErrorScope(); if (error) throw new Error(error.message);
+  const error = await device.popErrorScope();
+  if (error) throw new Error(error.message);
   const result = [];
-  for (const [b, n] of buffers) {
-    const size = (n + 3) & ~3, r = device.createBuffer({size, usage: U.MAP_READ | U.COPY_DST}), e = device.createCommandEncoder();
-    e.copyBufferToBuffer(b, 0, r, 0, size); device.queue.submit([e.finish()]);
-    await r.mapAsync(1); result.push(text(new Uint8Array(r.getMappedRange()).slice(0, n))); r.destroy(); b.destroy();
+  for (const {read, length} of reads) {
+    await read.mapAsync(1);
+    result.push(text(new Uint8Array(read.getMappedRange()).slice(0, length)));
+    read.destroy();
   }
+  for (const {buffer} of buffers) buffer.destroy();
   return result;
 }"""
 
 
-def evaluate(expression: Any, dims: dict[str, int]) -> int:
-    """The value of a grid extent or scalar at the given dynamic sizes."""
-    analyzer = tvm.sym.Analyzer()
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tvm.tirx.Var):
-            analyzer.bind(node, tvm.tirx.const(dims[str(node.name)], "int32"), allow_override=True)
-        for part in ("a", "b", "value", "condition", "true_value", "false_value"):
-            if hasattr(node, part) and not isinstance(node, (int, tvm.tirx.IntImm)):
-                visit(getattr(node, part))
-
-    visit(expression)
-    return int(analyzer.simplify(expression))
-
-
 def run_kernel(
-    page: Any, kernel: LoweredKernel, args: list[np.ndarray], features: tuple[str, ...] = (), **dims: int
-) -> list[np.ndarray]:
-    """Run ``kernel`` on ``args`` (in the PrimFunc's order, outputs included); returns every buffer afterwards."""
-    grid = [evaluate(extent, dims) for extent in kernel.grid]
+    page: Any, func: Any, tier: Tier, args: list[npt.NDArray[Any]], **dims: int
+) -> list[npt.NDArray[Any]]:
+    """Lower and run ``func`` on ``args`` (the PrimFunc's order, outputs included); returns every buffer afterwards."""
+    kernel = lower_kernel("test_kernel", func, tier)
+    grid = [substitute(extent, dims) for extent in kernel.grid]
     request = {
-        "features": list(features),
-        "kernels": {
+        "features": list(tier.features),
+        "kernel": {
             "name": kernel.name,
             "wgsl": kernel.wgsl,
             "bindings": kernel.bindings,
             "arguments": list(kernel.arguments),
-            "grid": grid + [1] * (3 - len(grid)),
-            "uniform": [*(evaluate(s, dims) for s in kernel.scalars), grid[0]],
+            "grid": grid,
+            "uniform": [*(substitute(s, dims) for s in kernel.scalars), grid[0]],
             "args": [base64.b64encode(np.ascontiguousarray(a).tobytes()).decode() for a in args],
         },
     }
@@ -88,3 +91,15 @@ def run_kernel(
         np.frombuffer(base64.b64decode(r), a.dtype).reshape(a.shape)
         for r, a in zip(result, args, strict=True)
     ]
+
+
+def stored(
+    weight: npt.NDArray[Any], scheme: Scheme, tier: Tier
+) -> tuple[Matrix, list[npt.NDArray[Any]], npt.NDArray[np.float32]]:
+    """A weight ``[N, K]`` as a kernel sees it: its storage, its buffers, and its dequantized values."""
+    weight = weight.astype(scheme.activation)
+    storage = matrix(*weight.shape, scheme, tier)
+    if not isinstance(storage, GroupQuantized):
+        return storage, [weight], weight.astype(np.float32)
+    codes, scales = quantize_group(weight, scheme)
+    return storage, [codes, scales], dequantize_group(codes, scales, weight.shape[1])

@@ -1,0 +1,113 @@
+"""Writes a checkpoint of a real model's shape with random bf16 weights: speed and memory do not depend on values.
+
+    python bench/random_checkpoint.py llama-3.2-1b /tmp/llama-1b
+
+The weights repeat one block of a million normal values, so that a bundle of them compresses well and can be carried
+to another machine; nothing in mlcweb notices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from mlcweb.models import LlamaConfig
+from tests.tiny import write_tokenizer
+
+_LLAMA3 = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "rope_scaling": {
+        "rope_type": "llama3",
+        "factor": 32.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    },
+    "max_position_embeddings": 131072,
+    "tie_word_embeddings": True,
+    "hidden_act": "silu",
+}
+SHAPES: dict[str, dict[str, Any]] = {
+    "smollm2-135m": {
+        **_LLAMA3,
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "head_dim": 64,
+        "rope_theta": 100000.0,
+        "rope_scaling": None,
+        "max_position_embeddings": 8192,
+    },
+    "llama-3.2-1b": {
+        **_LLAMA3,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+    },
+    "llama-3.2-3b": {
+        **_LLAMA3,
+        "hidden_size": 3072,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 24,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+    },
+}
+_BLOCK = 1 << 20
+
+
+def write_checkpoint(shape: str, folder: Path, seed: int = 0) -> None:
+    """A single-file safetensors checkpoint with config.json and a small tokenizer."""
+    config = SHAPES[shape]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    write_tokenizer(folder)
+    tensors = LlamaConfig.from_hf(config).shapes()
+    header: dict[str, Any] = {}
+    offset = 0
+    for name, dims in tensors.items():
+        size = int(np.prod(dims)) * 2
+        header[name] = {"dtype": "BF16", "shape": list(dims), "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    rng = np.random.default_rng(seed)
+    block = (rng.standard_normal(_BLOCK) * 0.02).astype(ml_dtypes.bfloat16).tobytes()
+    ones = np.ones(_BLOCK, ml_dtypes.bfloat16).tobytes()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for dims in tensors.values():
+            left = int(np.prod(dims)) * 2
+            source = ones if len(dims) == 1 else block  # norm weights are near 1
+            while left:
+                left -= file.write(source[: min(left, len(source))])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    write_checkpoint(arguments.shape, arguments.folder)
+    print(arguments.folder)

@@ -1,0 +1,130 @@
+"""Matrix products, norms and embeddings against numpy, for every tier and storage, at odd sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcweb.kernels.embedding import embed
+from mlcweb.kernels.linear import Norm, matvec
+from mlcweb.kernels.matmul import matmul
+from mlcweb.kernels.norm import rms_norm
+from mlcweb.kernels.storage import Values
+from mlcweb.kernels.tier import TIERS, Tier, tiers_for
+from mlcweb.quantize import get_scheme
+from tests.browser.kernel_page import run_kernel, stored
+
+CASES = [
+    pytest.param(scheme, tier, id=f"{scheme}-{tier.name}")
+    for scheme in ("q4f16_1", "q4f32_1", "q0f16", "q0f32")
+    for tier in tiers_for(get_scheme(scheme).activation)
+]
+
+
+@pytest.fixture
+def page(request: pytest.FixtureRequest, tier: Tier) -> Any:
+    return request.getfixturevalue("f16_gpu_page" if tier.f16 else "gpu_page")
+
+
+def close(found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= tolerance * max(1.0, float(np.abs(expected).max()))
+
+
+def silu_product(y: np.ndarray) -> np.ndarray:
+    gate, up = np.split(y, 2, axis=1)
+    return gate / (1 + np.exp(-gate)) * up
+
+
+@pytest.mark.parametrize(("scheme", "tier"), CASES)
+@pytest.mark.parametrize(
+    ("rows", "columns", "fused"),
+    [
+        (128, 576, ()),
+        (64, 2080, ("residual",)),
+        (96, 288, ("swiglu", "norm")),
+        (66, 96, ("norm", "last_row")),
+        (31, 32, ("residual",)),
+    ],
+)
+def test_matvec(page: Any, scheme: str, tier: Tier, rows: int, columns: int, fused: tuple[str, ...]) -> None:
+    how, rng = get_scheme(scheme), np.random.default_rng(rows)
+    n = 3 if "last_row" in fused else 1
+    x = rng.standard_normal((n, columns)).astype(np.float32)
+    weight = rng.standard_normal((rows * 2 if "swiglu" in fused else rows, columns)) * 0.1
+    storage, tensors, dequantized = stored(weight, how, tier)
+    args, options = [x], dict[str, Any]()
+    normed = x[-1:]
+    if "norm" in fused:
+        scale = (1 + 0.1 * rng.standard_normal(columns)).astype(how.activation)
+        options["norm"] = Norm(Values((columns,), how.activation, tier), 1e-5)
+        args.append(scale)
+        normed = normed / np.sqrt((normed**2).mean() + 1e-5) * scale.astype(np.float32)
+    args += tensors
+    expected = normed @ dequantized.T
+    if "swiglu" in fused:
+        expected, options["swiglu"] = silu_product(expected), True
+    if "residual" in fused:
+        residual = rng.standard_normal((1, rows)).astype(np.float32)
+        args.append(residual)
+        expected, options["residual"] = expected + residual, True
+    if "last_row" in fused:
+        options["last_row"] = True
+    args.append(np.zeros((1, rows), np.float32))
+    *_, y = run_kernel(page, matvec(storage, tier, **options), tier, args, n=n)
+    close(y, expected, 2e-5)
+
+
+@pytest.mark.parametrize(("scheme", "tier"), CASES)
+@pytest.mark.parametrize(
+    ("n", "rows", "columns", "fused"),
+    [(1, 64, 32, ()), (33, 132, 96, ("residual",)), (40, 96, 288, ("swiglu",)), (7, 68, 64, ("swiglu",))],
+)
+def test_matmul(
+    page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
+) -> None:
+    how, rng = get_scheme(scheme), np.random.default_rng(n)
+    x = rng.standard_normal((n, columns)).astype(np.float32)
+    weight = rng.standard_normal((rows * 2 if "swiglu" in fused else rows, columns)) * 0.1
+    storage, tensors, dequantized = stored(weight, how, tier)
+    args = [x, *tensors]
+    expected = x @ dequantized.T
+    if "swiglu" in fused:
+        expected = silu_product(expected)
+    if "residual" in fused:
+        residual = rng.standard_normal((n, rows)).astype(np.float32)
+        args.append(residual)
+        expected = expected + residual
+    args.append(np.zeros((n, rows), np.float32))
+    func = matmul(storage, tier, residual="residual" in fused, swiglu="swiglu" in fused)
+    *_, y = run_kernel(page, func, tier, args, n=n)
+    close(y, expected, 3e-3 if tier.f16 else 2e-5)  # f16 tiers round both tiles to 11 bits
+
+
+@pytest.mark.parametrize(("scheme", "tier"), CASES)
+def test_embedding_reads_the_right_rows(page: Any, scheme: str, tier: Tier) -> None:
+    how, rng = get_scheme(scheme), np.random.default_rng(5)
+    storage, tensors, dequantized = stored(rng.standard_normal((50, 96)), how, tier)
+    ids = rng.integers(0, 50, 9).astype(np.int32)
+    *_, x = run_kernel(
+        page, embed(storage, prefill=True), tier, [ids, *tensors, np.zeros((9, 96), np.float32)], n=9
+    )
+    np.testing.assert_array_equal(x, dequantized[ids])
+    state = np.array([7, 42, 0, 0, 0, 0, 0, 0], np.int32)
+    *_, x = run_kernel(
+        page, embed(storage, prefill=False), tier, [state, *tensors, np.zeros((1, 96), np.float32)]
+    )
+    np.testing.assert_array_equal(x, dequantized[42:43])
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+@pytest.mark.parametrize("width", [32, 96, 2080])
+def test_rms_norm(page: Any, tier: Tier, width: int) -> None:
+    rng = np.random.default_rng(width)
+    x = rng.standard_normal((5, width)).astype(np.float32) * 7
+    scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float16)
+    norm = Norm(Values((width,), "float16", tier), 1e-5)
+    *_, y = run_kernel(page, rms_norm(norm, tier), tier, [x, scale, np.zeros_like(x)], n=5)
+    close(y, x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale.astype(np.float32), 1e-5)

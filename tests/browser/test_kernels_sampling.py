@@ -1,0 +1,76 @@
+"""Sampling on the GPU: greedy exactly, and draws that follow the filtered distribution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcweb.kernels.sampling import blocks, pick, scan
+from mlcweb.kernels.tier import BASE
+from tests.browser.kernel_page import run_kernel
+
+
+def bits(value: float) -> int:
+    return int(np.float32(value).view(np.int32))
+
+
+def sample(
+    page: Any, logits: np.ndarray, temperature: float, top_p: float, top_k: int, seed: int, step: int
+) -> np.ndarray:
+    """The state after one sampled step that began as [10, 0, 5, step]."""
+    vocab = logits.shape[1]
+    sampling = np.array([bits(temperature), bits(top_p), top_k, seed, 0, 0, 0, 0], np.int32)
+    state = np.array([10, 0, 5, step, 0, 0, 0, 0], np.int32)
+    ids, scores = np.zeros(blocks(vocab), np.int32), np.zeros((blocks(vocab), 2), np.float32)
+    *_, ids, scores = run_kernel(page, scan(vocab), BASE, [logits, sampling, state, ids, scores])
+    return run_kernel(page, pick(vocab), BASE, [logits, sampling, ids, scores, state])[-1]
+
+
+def distribution(logits: np.ndarray, temperature: float, top_p: float, top_k: int) -> np.ndarray:
+    p = np.exp((logits[0] - logits.max()).astype(np.float64) / temperature)
+    if top_k:
+        p[p < np.sort(p)[-top_k]] = 0
+    order = np.argsort(-p, kind="stable")
+    kept = np.cumsum(p[order]) - p[order] < top_p * p.sum()
+    p[order[~kept]] = 0
+    return p / p.sum()
+
+
+@pytest.mark.parametrize("vocab", [4, 1000, 1028, 49152])
+def test_greedy_takes_the_largest_and_advances_the_state(gpu_page: Any, vocab: int) -> None:
+    logits = np.random.default_rng(vocab).standard_normal((1, vocab)).astype(np.float32)
+    state = sample(gpu_page, logits, 0.0, 1.0, 0, 1, 7)
+    assert state.tolist() == [15, int(logits.argmax()), 1, 8, 0, 0, 0, 0]
+
+
+def test_greedy_takes_the_lowest_id_among_equals(gpu_page: Any) -> None:
+    logits = np.full((1, 4096), -3.0, np.float32)
+    logits[0, [3000, 1777, 1778]] = 2.5
+    assert sample(gpu_page, logits, 0.0, 1.0, 0, 1, 0)[1] == 1777
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p", "top_k"),
+    [(1.0, 1.0, 0), (1.0, 1.0, 5), (1.0, 0.5, 0), (0.7, 0.9, 20), (2.0, 0.9, 0)],
+)
+def test_draws_follow_the_filtered_distribution(
+    gpu_page: Any, temperature: float, top_p: float, top_k: int
+) -> None:
+    logits = (np.random.default_rng(1).standard_normal((1, 200)) * 3).astype(np.float32)
+    expected = distribution(logits, temperature, top_p, top_k)
+    draws = [int(sample(gpu_page, logits, temperature, top_p, top_k, 42, step)[1]) for step in range(150)]
+    assert all(expected[token] > 0 for token in draws)
+    # the largest gap of the two cumulative distributions (Kolmogorov-Smirnov): 1.63/sqrt(n) at 1%
+    found = np.bincount(draws, minlength=200) / len(draws)
+    assert np.abs(np.cumsum(found - expected)).max() < 1.63 / np.sqrt(len(draws))
+
+
+def test_a_seed_repeats_and_another_differs(gpu_page: Any) -> None:
+    logits = np.zeros((1, 1000), np.float32)
+    first = [int(sample(gpu_page, logits, 1.0, 1.0, 0, 9, step)[1]) for step in range(6)]
+    again = [int(sample(gpu_page, logits, 1.0, 1.0, 0, 9, step)[1]) for step in range(6)]
+    other = [int(sample(gpu_page, logits, 1.0, 1.0, 0, 10, step)[1]) for step in range(6)]
+    assert first == again != other
+    assert len(set(first)) > 3

@@ -32,7 +32,8 @@ _SCRIPT = """async ({features, kernel}) => {
   const buffers = kernel.args.map(arg => {
     const data = bytes(arg), padded = new Uint8Array((data.length + 15) & ~15);
     padded.set(data);
-    const buffer = device.createBuffer({size: Math.max(16, padded.length), usage: U.STORAGE | U.COPY_SRC | U.COPY_DST});
+    const size = Math.max(16, padded.length), usage = U.STORAGE | U.COPY_SRC | U.COPY_DST;
+    const buffer = device.createBuffer({size, usage});
     device.queue.writeBuffer(buffer, 0, padded);
     return {buffer, length: data.length};
   });

@@ -1,8 +1,8 @@
 // What automation drives (mlcweb/browser/): every function takes and returns plain JSON, and failures come back as {error}.
-import { bench, deleteFromCache, Engine, MlcwebError, probe, validate, type BenchOptions, type ChatMessage, type ChatRequest, type EngineInfo, type LoadOptions, type LoadProgress, type Warning } from "mlcweb";
+import { bench, deleteFromCache, Engine, MlcwebError, probe, validate, type BenchOptions, type ChatMessage, type ChatRequest, type EngineInfo, type LoadOptions, type LoadProgress, type ProfileOptions, type Warning } from "mlcweb";
 
 interface Failure { error: { code: string; message: string; hint: string } }
-type LoadJson = Pick<LoadOptions, "tier" | "contextLength" | "cache" | "depth" | "powerPreference">;
+type LoadJson = Pick<LoadOptions, "tier" | "contextLength" | "cache" | "depth" | "powerPreference" | "profile">;
 
 declare global {
   interface Window {
@@ -104,6 +104,8 @@ const harness = {
     const report = await bench(e, options);
     return { ...report, name: e.info.name, tier: e.info.tier, adapter: e.info.adapter, memory: e.info.memory, timings: e.info.timings };
   }),
+  /** Time per kernel of the loaded bundle; `load` it with profile: true. */
+  profile: (options: ProfileOptions = {}) => guarded(async () => ({ ...(await loaded().profile(options)), adapter: loaded().info.adapter, tier: loaded().info.tier })),
   probe: () => guarded(probe),
   info: () => guarded(async () => loaded().info),
   reset: () => guarded(async () => { await loaded().reset(); return {}; }),

@@ -24,7 +24,7 @@ export class GpuModel implements Model {
   readonly contextLength: number;
   private readonly free = new Map<number, GPUBuffer[]>();
 
-  constructor(private readonly parts: GpuModelParts) {
+  constructor(readonly parts: GpuModelParts) {
     this.vocabSize = parts.vocabSize;
     this.prefillChunk = parts.prefillChunk;
     this.contextLength = parts.contextLength;

@@ -37,8 +37,8 @@ export function describeAdapter(adapter: GPUAdapter): AdapterFacts {
   return { vendor, architecture, device, description, fallback: adapter.info.isFallbackAdapter ?? false };
 }
 
-/** Opens a device for a tier; `largestBuffer` and `largestBinding` raise the size limits where the plan needs it. */
-export async function openDevice(adapter: GPUAdapter, tier: Tier, largestBuffer: number): Promise<GPUDevice> {
+/** Opens a device for a tier; `largestBuffer` raises the size limits where the plan needs it, `profile` asks for timestamps. */
+export async function openDevice(adapter: GPUAdapter, tier: Tier, largestBuffer: number, profile = false): Promise<GPUDevice> {
   const limits = Object.fromEntries(tier.limits) as Record<string, number>;
   const has = capabilities(adapter);
   const floors: Record<string, number> = { maxBufferSize: 256 * 1024 * 1024, maxStorageBufferBindingSize: 128 * 1024 * 1024 };
@@ -50,8 +50,13 @@ export async function openDevice(adapter: GPUAdapter, tier: Tier, largestBuffer:
     }
     limits[name] = needed;
   }
+  const features = [...tier.features] as GPUFeatureName[];
+  if (profile) {
+    if (!adapter.features.has("timestamp-query")) throw new MissingFeatureError("This GPU has no timestamps, so kernels cannot be profiled.", ["timestamp-query"]);
+    features.push("timestamp-query");
+  }
   try {
-    return await adapter.requestDevice({ requiredFeatures: tier.features as GPUFeatureName[], requiredLimits: limits, label: "mlcweb" });
+    return await adapter.requestDevice({ requiredFeatures: features, requiredLimits: limits, label: "mlcweb" });
   } catch (error) {
     throw new NoWebGPUError(`The GPU device could not be opened: ${error instanceof Error ? error.message : String(error)}`, BROWSERS);
   }

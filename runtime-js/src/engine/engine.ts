@@ -8,6 +8,7 @@ import { generateTokens, KvCache, type GeneratedToken, type GenerateEnd, type Ge
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import { InvalidRequestError, UnloadedError } from "../errors.js";
+import { profileModel, type ProfileOptions, type ProfileReport } from "./profile.js";
 import { load, type Loaded, type LoadOptions, type Timings } from "./load.js";
 
 export interface EngineInfo {
@@ -136,6 +137,18 @@ export class Engine {
   async validation(): Promise<unknown> {
     const text = await this.alive().validation();
     return text === undefined ? undefined : JSON.parse(text);
+  }
+
+  /** Time per kernel; the engine must have been loaded with `profile: true`. */
+  async profile(options: ProfileOptions = {}): Promise<ProfileReport> {
+    const { model } = this.alive();
+    const leave = await this.queue.enter();
+    try {
+      this.kv.clear();
+      return await profileModel(model.parts, options);
+    } finally {
+      leave();
+    }
   }
 
   /** Frees the GPU. Pending and later calls reject with UnloadedError; calling it again does nothing. */

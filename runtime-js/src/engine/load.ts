@@ -22,6 +22,8 @@ export interface LoadOptions {
   /** Decode steps in flight. */
   readonly depth?: number | undefined;
   readonly powerPreference?: GPUPowerPreference | undefined;
+  /** Open the device with timestamps, for `profile`. */
+  readonly profile?: boolean | undefined;
   readonly fetch?: FetchLike | undefined;
 }
 
@@ -81,7 +83,7 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   const [planText, kernelText, wasm] = await Promise.all([read(tier.plan), read(tier.kernels), source.file(manifest, manifest.wasm)]);
   const plan = parsePlan(planText, manifest);
   const manifest_s = seconds();
-  const device = await openDevice(adapter, tier, largestBuffer(plan, pages));
+  const device = await openDevice(adapter, tier, largestBuffer(plan, pages), options.profile);
   const guard = new Guard(device);
   const memory = new Memory(device);
   undo.push(() => guard.close(), () => memory.destroy());

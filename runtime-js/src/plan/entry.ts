@@ -15,6 +15,8 @@ export class Entry {
   private readonly uniforms: GPUBuffer;
   private readonly stride: number;
   private readonly words: number[];
+  /** The kernel of each launch, and the bytes of the weights it binds. */
+  readonly launches: readonly { readonly kernel: string; readonly weightBytes: number }[];
 
   constructor(
     private readonly device: Pick<GPUDevice, "queue" | "limits" | "createBindGroup">,
@@ -29,6 +31,10 @@ export class Entry {
     this.stride = Math.ceil(Math.max(...sizes) / align) * align;
     this.uniforms = memory.create("uniform", `${entry.name}.uniforms`, this.stride * kernels.length, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
     this.grids = new Uint32Array(kernels.length * 3);
+    this.launches = entry.launches.map((launch, i) => {
+      const weights = new Set(launch.args.filter((arg) => plan.buffers[arg]!.kind === "weight"));
+      return { kernel: kernels[i]!.name, weightBytes: [...weights].reduce((sum, arg) => sum + buffers.get(plan.buffers[arg]!.name)!.size, 0) };
+    });
     this.pipelines = entry.launches.map((launch) => pipelines.get(launch.kernel));
     this.groups = entry.launches.map((launch, i) => device.createBindGroup({
       label: `${entry.name}[${i}] ${kernels[i]!.name}`,
@@ -72,6 +78,17 @@ export class Entry {
       if (pipeline !== current) pass.setPipeline((current = pipeline));
       pass.setBindGroup(0, groups[i]!);
       pass.dispatchWorkgroups(x, y, z);
+    }
+  }
+
+  /** Encodes the launches in a pass each, with timestamps 2i and 2i + 1 around launch i. */
+  replayTimed(encoder: GPUCommandEncoder, querySet: GPUQuerySet): void {
+    for (let i = 0; i < this.pipelines.length; i++) {
+      const pass = encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
+      pass.setPipeline(this.pipelines[i]!);
+      pass.setBindGroup(0, this.groups[i]!);
+      pass.dispatchWorkgroups(this.grids[i * 3]!, this.grids[i * 3 + 1]!, this.grids[i * 3 + 2]!);
+      pass.end();
     }
   }
 }

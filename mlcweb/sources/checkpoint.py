@@ -64,6 +64,7 @@ class Checkpoint:
     eos_token_ids: tuple[int, ...]
     source: dict[str, str]
     fingerprint: str
+    licence: str = ""  # as the source states it, such as "apache-2.0"
 
 
 def read_span(path: Path, offset: int, size: int) -> npt.NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor, compute_fingerprint
+from mlcweb.sources.licence import read_licence
 from mlcweb.sources.safetensors_file import open_safetensors
 from mlcweb.sources.tokenizer_files import find_eos_ids, read_json, read_tokenizer_files
 
@@ -39,6 +40,7 @@ def open_directory(folder: Path, *, source: dict[str, str] | None = None) -> Che
         eos_token_ids=find_eos_ids(config, files),
         source=source,
         fingerprint=compute_fingerprint(config, files, samples, commit=source.get("revision", "")),
+        licence=read_licence(folder),
     )
 
 

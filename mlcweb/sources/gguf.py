@@ -9,6 +9,7 @@ from mlcweb.sources.checkpoint import Checkpoint, compute_fingerprint, sample_sp
 from mlcweb.sources.gguf_file import read_gguf
 from mlcweb.sources.gguf_llama import build_config, build_tensors
 from mlcweb.sources.gguf_tokenizer import build_tokenizer_files, find_stop_ids
+from mlcweb.sources.licence import clean_licence
 from mlcweb.sources.tokenizer_files import find_eos_ids
 
 ARCHITECTURES = ("llama",)
@@ -44,4 +45,5 @@ def open_gguf(path: Path, *, source: dict[str, str] | None = None) -> Checkpoint
         eos_token_ids=find_eos_ids(config, files),
         source=source or {"kind": "gguf", "name": path.name},
         fingerprint=compute_fingerprint(config, files, samples),
+        licence=clean_licence(file.metadata.get("general.license")),
     )

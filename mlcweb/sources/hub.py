@@ -24,6 +24,7 @@ from mlcweb.progress import Progress
 from mlcweb.sources.checkpoint import Checkpoint
 from mlcweb.sources.directory import INDEX_FILE, SINGLE_FILE, open_directory, shard_names
 from mlcweb.sources.download_bar import forward_bytes
+from mlcweb.sources.licence import CARD_FILE
 from mlcweb.sources.tokenizer_files import OPTIONAL_FILES, REQUIRED_FILES, TEMPLATE_FILE
 
 
@@ -60,7 +61,7 @@ def _download(repo: str, revision: str | None, progress: Progress) -> Path:
         commit = folder.name
         info = HfApi().model_info(repo, revision=commit, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-    small = [name for name in (*REQUIRED_FILES, *OPTIONAL_FILES, TEMPLATE_FILE) if name in sizes]
+    small = [name for name in (*REQUIRED_FILES, *OPTIONAL_FILES, TEMPLATE_FILE, CARD_FILE) if name in sizes]
     if INDEX_FILE in sizes:
         hf_hub_download(repo, INDEX_FILE, revision=commit)
         weights = sorted(set(shard_names(folder / INDEX_FILE).values()))

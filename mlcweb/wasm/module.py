@@ -18,7 +18,12 @@ from mlcweb.wasm.launch_table import launch_table
 from mlcweb.wasm.sampler import host_sample
 
 # simd128 is in every browser that has WebGPU
-_TARGET = {"kind": "llvm", "mtriple": "wasm32-unknown-unknown-wasm", "mattr": ["+simd128"]}
+_TARGET = {
+    "kind": "llvm",
+    "mtriple": "wasm32-unknown-unknown-wasm",
+    "mattr": ["+simd128"],
+    "vector-width": 128,
+}
 
 _PASSES = [
     tx.StmtSimplify(),

@@ -11,6 +11,7 @@ from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, bits, f32, select, u32
 
+_SMALLEST = -126 * math.log(2)
 _BITS = 31  # probabilities are not negative, so their bits order as integers and the sign bit is 0
 
 
@@ -51,7 +52,10 @@ def host_sample() -> tirx.PrimFunc:
 
 
 def _exp(k: KernelBuilder, out: Any, index: Any, x: Any) -> None:
-    """``out[index] = exp(x)`` for x ≤ 0: 2^n · 2^f, with 2^f's Taylor polynomial, f in [-1/2, 1/2]."""
+    """``out[index] = exp(x)`` for x ≤ 0: 2^n · 2^f, with 2^f's Taylor polynomial, f in [-1/2, 1/2].
+
+    0 under 2^-126: a logit of -infinity, which forbids a token, must leave it no chance at all.
+    """
     scaled = k.local(1, name="scaled")
     whole = k.local(1, "int32", name="whole")
     k.store(scaled, 0, T.max(x * f32(math.log2(math.e)), f32(-126.0)))
@@ -62,7 +66,7 @@ def _exp(k: KernelBuilder, out: Any, index: Any, x: Any) -> None:
     for degree in range(6, -1, -1):
         k.store(result, 0, result[0] * scaled[0] + f32(1 / math.factorial(degree)))
     power = bits("float32", T.shift_left(T.Cast("uint32", whole[0] + 127), u32(23)))
-    k.store(out, index, result[0] * power)
+    k.store(out, index, select(x < f32(_SMALLEST), f32(0.0), result[0] * power))
 
 
 def _draw(k: KernelBuilder, probs: Any, params: Any, token: Any, vocab: Any) -> None:
@@ -102,15 +106,20 @@ def _draw(k: KernelBuilder, probs: Any, params: Any, token: Any, vocab: Any) -> 
         search(lambda: mass[0] >= wanted[0])
     with k.when(params[3] > 0.0):
         k.store(threshold, 0, T.max(threshold[0], bits("uint32", T.min(params[3], f32(1.0)))))
+    # the largest is exactly 1: at least it stays, also with top_p 0
+    k.store(threshold, 0, T.min(threshold[0], bits("uint32", f32(1.0))))
     above(threshold[0])
-    drawn = k.local(1, name="drawn")
-    k.store(drawn, 0, params[7])
+    # the token is drawn where the sum, added up in mass's order, first exceeds u * mass: since u < 1 there is such a
+    # token, however the sum was rounded
+    drawn, sum_ = k.local(1, "int32", name="drawn"), k.local(1, name="sum")
+    k.store(wanted, 0, params[7] * mass[0])
+    k.store(drawn, 0, 0)
+    k.store(sum_, 0, f32(0.0))
     with k.loop(vocab) as i:
-        keep = bits("uint32", probs[i]) >= threshold[0]
-        k.store(probs, i, select(keep, probs[i] / mass[0], f32(0.0)))
-        with k.when(probs[i] > 0.0):
-            with k.when(drawn[0] >= 0.0):
-                k.store(
-                    token, 0, i
-                )  # rounding may leave some of u at the end: then the last one kept is drawn
-            k.store(drawn, 0, drawn[0] - probs[i])
+        with k.when(bits("uint32", probs[i]) < threshold[0]):
+            k.store(probs, i, f32(0.0))
+        k.store(sum_, 0, sum_[0] + probs[i])
+        with k.when(T.And(drawn[0] == 0, sum_[0] > wanted[0])):
+            k.store(token, 0, i)
+            k.store(drawn, 0, 1)
+        k.store(probs, i, probs[i] / mass[0])

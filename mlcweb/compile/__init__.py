@@ -1,0 +1,9 @@
+"""From a source to a bundle: decide everything, then make it, stage by stage, each in its own package.
+
+``decide`` refuses what can be refused before any work is done, ``write`` makes the bundle, ``run`` does the two.
+"""
+
+from mlcweb.compile.request import CompileRequest, CompileResult
+from mlcweb.compile.run import compile_bundle
+
+__all__ = ["CompileRequest", "CompileResult", "compile_bundle"]

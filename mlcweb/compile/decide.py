@@ -1,0 +1,135 @@
+"""From a request to a job: opens the checkpoint, takes defaults, and refuses what cannot be compiled.
+
+All of it is quick, so a wrong option or a damaged checkpoint is reported before any work is spent on it.
+"""
+
+from __future__ import annotations
+
+from mlcweb.compile.job import Job
+from mlcweb.compile.request import CompileRequest
+from mlcweb.compile.source import open_source
+from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.kernels.tier import TIERS, Tier, tiers_for
+from mlcweb.models import LlamaConfig, architecture
+from mlcweb.progress import Progress
+from mlcweb.quantize import Scheme, get_scheme
+from mlcweb.recipes import Recipe
+from mlcweb.reference.prompt import PromptRenderer
+from mlcweb.sources import Checkpoint, require
+
+DEFAULT_CONTEXT = 4096
+DEFAULT_CHUNK = 512
+DEFAULT_QUANTIZATION = "q4f16_1"
+DEFAULT_PROMPT = "What is the capital of France?"
+_LONGEST_NAME = 200  # file systems admit 255 bytes, and the folder has a longer name while it is written
+
+
+def decide(request: CompileRequest, progress: Progress) -> Job:
+    """Everything that is known before the work begins. Raises an MlcwebError naming what is wrong."""
+    _check_options(request)
+    progress.start("open")
+    recipe, checkpoint = open_source(request, progress)
+    config_class, model_class = architecture(checkpoint.config)
+    config = config_class.from_hf(checkpoint.config)
+    require(checkpoint, config.shapes())
+    _check_eos(checkpoint, config)
+    scheme = get_scheme(request.quantization or (recipe.quantization if recipe else DEFAULT_QUANTIZATION))
+    context = _context(request, recipe, config)
+    base = recipe.bundle_name if recipe else _base_name(checkpoint)
+    prompt = recipe.prompt if recipe else DEFAULT_PROMPT
+    renderer = PromptRenderer(checkpoint.tokenizer_files)
+    return Job(
+        checkpoint=checkpoint,
+        config=config,
+        model_class=model_class,
+        scheme=scheme,
+        tiers=_tiers(request, scheme),
+        context=context,
+        chunk=min(request.prefill_chunk or (recipe.prefill_chunk if recipe else DEFAULT_CHUNK), context),
+        name=request.name or f"{base}-{scheme.name}",
+        licence=recipe.licence if recipe else checkpoint.licence,
+        prompt=prompt,
+        prompt_tokens=_prompt_tokens(renderer, prompt, config, context),
+        renderer=renderer,
+    )
+
+
+def _check_options(request: CompileRequest) -> None:
+    """What can be refused without looking at the model is, before anything is fetched."""
+    if request.quantization is not None:
+        _tiers(request, get_scheme(request.quantization))
+    for option, value in (("context", request.context_length), ("prefill-chunk", request.prefill_chunk)):
+        if value is not None and value < 1:
+            raise UnsupportedError(f"--{option} {value} is not a positive number of tokens")
+    name = request.name
+    if name is not None and (
+        not name.strip() or name.startswith(".") or set("/\\") & set(name) or len(name) > _LONGEST_NAME
+    ):
+        raise UnsupportedError(
+            f"--name {name!r} cannot name a bundle",
+            hint="It is a folder's name, without slashes or a leading dot; --out says where the folder goes.",
+        )
+
+
+def _context(request: CompileRequest, recipe: Recipe | None, config: LlamaConfig) -> int:
+    longest = config.max_position_embeddings
+    if request.context_length is None:
+        return min(recipe.context_length if recipe else DEFAULT_CONTEXT, longest)
+    if request.context_length > longest:
+        raise UnsupportedError(
+            f"--context {request.context_length} is longer than the model's {longest} tokens",
+            hint=f"Give at most --context {longest}.",
+        )
+    return request.context_length
+
+
+def _tiers(request: CompileRequest, scheme: Scheme) -> tuple[Tier, ...]:
+    possible = tiers_for(scheme.activation)
+    if not request.tiers:
+        return possible
+    for name in request.tiers:
+        if name in {tier.name for tier in possible}:
+            continue
+        if name in {tier.name for tier in TIERS}:
+            why = f"tier {name} computes in float16, and {scheme.name} in float32"
+        else:
+            why = f"there is no tier {name!r}"
+        known = ", ".join(tier.name for tier in possible)
+        raise UnsupportedError(why, hint=f"{scheme.name} can have these tiers: {known}.")
+    return tuple(tier for tier in possible if tier.name in request.tiers)
+
+
+def _check_eos(checkpoint: Checkpoint, config: LlamaConfig) -> None:
+    for token in checkpoint.eos_token_ids:
+        if not 0 <= token < config.vocab_size:
+            raise CheckpointError(
+                f"the stop token {token} is outside the model's vocabulary of {config.vocab_size}",
+                hint="config.json, generation_config.json or the tokenizer belongs to another model.",
+            )
+
+
+def _prompt_tokens(
+    renderer: PromptRenderer, prompt: str, config: LlamaConfig, context: int
+) -> tuple[int, ...]:
+    tokens = tuple(renderer.tokens(prompt))
+    if not tokens or max(tokens) >= config.vocab_size:
+        what = f"the token {max(tokens)}" if tokens else "no tokens"
+        raise CheckpointError(
+            f"the tokenizer makes {what} of {prompt!r}; the vocabulary has {config.vocab_size} tokens",
+            hint="tokenizer.json belongs to another model.",
+        )
+    if len(tokens) >= context:
+        raise UnsupportedError(
+            f"--context {context} leaves no room for an answer to {prompt!r}, which takes {len(tokens)} tokens",
+            hint=f"Give at least --context {len(tokens) + 1}.",
+        )
+    return tokens
+
+
+def _base_name(checkpoint: Checkpoint) -> str:
+    """A bundle's name after where the model came from: the last part of a hub id or path, made fit for a folder."""
+    source = checkpoint.source.get("id") or checkpoint.source.get("name") or ""
+    base = source.rstrip("/").split("/")[-1]
+    if base.lower().endswith(".gguf"):
+        base = base[: -len(".gguf")]
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in base).strip(".-") or "model"

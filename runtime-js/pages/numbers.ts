@@ -1,0 +1,35 @@
+// Amounts as people read them.
+import type { EngineInfo, Usage } from "mlcweb";
+
+const MIB = 2 ** 20;
+
+export const duration = (seconds: number): string => (seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`);
+export const mebibytes = (bytes: number): string => `${(bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0)} MiB`;
+const rate = (tokens: number): string => tokens.toFixed(tokens < 100 ? 1 : 0);
+const latency = (seconds: number): string => (seconds < 1 ? `${(seconds * 1000).toFixed(0)} ms` : `${seconds.toFixed(1)} s`);
+export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
+export const tokenRate = (perSecond: number): string => `${rate(perSecond)} tokens/s`;
+
+/** What the model is: "q4f32_1 · 135 M parameters · loaded in 1.2 s". */
+export function modelFacts({ model, timings }: EngineInfo): string {
+  const { parameters } = model;
+  const size = parameters >= 1e9 ? `${(parameters / 1e9).toFixed(1)} B` : `${(parameters / 1e6).toFixed(0)} M`;
+  return `${model.quantization} · ${size} parameters · loaded in ${latency(timings.total_s)}`;
+}
+
+/** What it runs on: adapter, tier, GPU memory, and how full the context is. */
+export function machineFacts({ adapter, tier, memory, cachedTokens, contextLength }: EngineInfo): string {
+  const gpu = adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed GPU";
+  return `${gpu}${adapter.fallback ? " (software)" : ""} · ${tier} · ${mebibytes(memory.total)} on the GPU · context ${cachedTokens}/${contextLength}`;
+}
+
+export function answerFacts({ completion_tokens, extra }: Usage): string[] {
+  return [
+    count(completion_tokens, "token"),
+    ...(extra.decode_tokens_per_s > 0 ? [tokenRate(extra.decode_tokens_per_s)] : []),
+    ...(completion_tokens > 0 ? [`${latency(extra.time_to_first_token_s)} to the first`] : []),
+  ];
+}
+
+export const promptFacts = ({ prompt_tokens, extra }: Usage): string =>
+  `prompt ${count(prompt_tokens, "token")}${extra.cached_prompt_tokens ? `, ${extra.cached_prompt_tokens} reused` : ""}`;

@@ -1,0 +1,127 @@
+"""Takes the chat page's picture for the README: the real page, a real model, answers as they come.
+
+    .venv/bin/python docs/images/take.py dist/SmolLM2-135M-Instruct-q4f32_1
+
+``make demo`` makes that bundle. MLCWEB_CHROMIUM names the browser. ``--all DIR`` takes every state of the page, light,
+dark and narrow, for looking at. Pictures are nicer where a good sans-serif is installed (Debian: fonts-inter).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from mlcweb.browser.find import find_chromium
+from mlcweb.browser.page import EXTRA_FLAGS, FLAGS
+from mlcweb.serve import serving
+
+HERE = Path(__file__).resolve().parent
+PATIENCE_MS = 180_000
+QUESTIONS = ("What is the capital of France?", "Give me three tips for writing clearly.")
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    flags = [*FLAGS, *shlex.split(os.environ.get(EXTRA_FLAGS, ""))]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=find_chromium(), headless=True, chromium_sandbox=os.geteuid() != 0, args=flags
+        )
+        yield running
+        running.close()
+
+
+def open_page(running: Browser, url: str, width: int = 1200, height: int = 800) -> Page:
+    page = running.new_page(
+        viewport={"width": width, "height": height}, device_scale_factor=2, color_scheme="light"
+    )
+    page.goto(url)
+    return page
+
+
+def wait_until_loaded(page: Page) -> None:
+    expect(page.locator("#composer")).to_be_visible(timeout=PATIENCE_MS)
+    page.locator("#settings").click()
+    page.locator("#temperature").fill("0")
+    page.locator("#top-p").fill("1")
+    page.locator("#max-tokens").fill("160")
+    page.keyboard.press("Escape")
+
+
+def ask(page: Page, question: str) -> None:
+    done = page.locator(".meta").count()
+    page.locator("#input").fill(question)
+    page.keyboard.press("Enter")
+    expect(page.locator(".meta")).to_have_count(done + 1, timeout=PATIENCE_MS)
+
+
+def shoot(page: Page, path: Path, scheme: str = "light") -> None:
+    page.mouse.move(1, 1)
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.wait_for_timeout(150)
+    page.screenshot(path=path)
+    print(f"{path}  {path.stat().st_size / 1024:.0f} KiB")
+
+
+def take_all(running: Browser, url: str, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    page = running.new_page(viewport={"width": 1200, "height": 800})
+    page.goto(url)
+    page.wait_for_function("() => document.querySelector('#bar').value > 0.05", timeout=PATIENCE_MS)
+    shoot(page, out / "loading.png")
+    wait_until_loaded(page)
+    shoot(page, out / "welcome.png")
+    shoot(page, out / "welcome-dark.png", "dark")
+    page.locator("#settings").click()
+    shoot(page, out / "settings.png")
+    page.keyboard.press("Escape")
+    page.locator("#input").fill("Give me three tips for writing clearly.")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.message.assistant')?.textContent.length > 60")
+    shoot(page, out / "answering.png")
+    page.keyboard.press("Escape")
+    expect(page.locator(".meta")).to_have_count(1, timeout=PATIENCE_MS)
+    shoot(page, out / "stopped-dark.png", "dark")
+    page.locator("#input").fill("long " * 6000)
+    page.keyboard.press("Enter")
+    expect(page.locator(".message.error")).to_be_visible(timeout=PATIENCE_MS)
+    shoot(page, out / "too-long.png")
+    shoot(page, out / "too-long-dark.png", "dark")
+    page.set_viewport_size({"width": 390, "height": 780})
+    shoot(page, out / "narrow.png")
+    page.locator("#new").click()
+    shoot(page, out / "narrow-welcome.png")
+    page.goto(f"{url}?bundle=./nowhere/")
+    expect(page.locator("#failure")).to_be_visible()
+    shoot(page, out / "narrow-failure.png")
+    page.set_viewport_size({"width": 1200, "height": 800})
+    shoot(page, out / "failure-dark.png", "dark")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--all", type=Path, metavar="DIR")
+    args = parser.parse_args()
+    with serving(args.bundle) as server, browser() as running:
+        if args.all:
+            take_all(running, server.url, args.all)
+            return
+        page = open_page(running, server.url)
+        wait_until_loaded(page)
+        for question in QUESTIONS:
+            ask(page, question)
+        shoot(page, HERE / "chat.png")
+        shoot(page, HERE / "chat-dark.png", "dark")
+
+
+if __name__ == "__main__":
+    main()

@@ -33,7 +33,7 @@ progress = Record()
 try:
     c = open_checkpoint(sys.argv[1], revision=sys.argv[2] or None, progress=progress)
     norm = float(c.tensors["model.norm.weight"].read().astype("float32").sum())
-    result = {"source": c.source, "norm": norm, "fingerprint": c.fingerprint, "eos": c.eos_token_ids,
+    result = {"source": c.source, "norm": norm, "fingerprint": c.fingerprint, "eos": c.eos_token_ids, "licence": c.licence,
               "files": sorted(c.tokenizer_files)}
 except MlcwebError as error:
     result = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
@@ -125,8 +125,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(tmp_path):
     server = Hub(make_llama(tmp_path / "repo", TinyLlama(shards=2)))
-    (server.folder / "README.md").write_text("not needed")
-    (server.folder / "consolidated.pth").write_text("not needed either")
+    (server.folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n")
+    (server.folder / "consolidated.pth").write_text("not needed")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
@@ -161,11 +161,12 @@ def test_downloads_what_it_needs_and_records_the_commit(hub, fetch):
     expected = float(TinyLlama().weights()["model.norm.weight"].astype("float32").sum())
     assert result["norm"] == expected
     assert result["eos"] == [2]
+    assert result["licence"] == "apache-2.0"
     assert result["files"] == ["generation_config.json", "tokenizer.json", "tokenizer_config.json"]
     assert result["done"] == result["total"] > 150_000
     assert result["stderr"] == ""
     got = {path.rsplit("/", 1)[1] for command, path, _ in hub.requests if command == "GET"}
-    assert "README.md" not in got and "consolidated.pth" not in got
+    assert "consolidated.pth" not in got
     assert {token for _, _, token in hub.requests} == {"Bearer hf_secret"}
 
 

@@ -74,6 +74,13 @@ class LlamaConfig:
             value = getattr(self, key)
             if value <= 0 or value % multiple:
                 raise UnsupportedError(f"{key} {value} is not supported: it must be a multiple of {multiple}")
+        width = self.num_attention_heads * self.head_dim
+        if width <= 0 or width % 32:
+            raise UnsupportedError(
+                f"num_attention_heads * head_dim is {width}, which is not supported: it must be a multiple of 32"
+            )
+        # also refuses a scaling that it does not know
+        inverse_frequencies(self.head_dim, self.rope_theta, self.rope_scaling)
         if self.num_key_value_heads <= 0 or self.num_attention_heads % self.num_key_value_heads:
             raise CheckpointError(
                 f"config.json: {self.num_attention_heads} attention heads do not divide into "

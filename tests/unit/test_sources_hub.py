@@ -33,8 +33,8 @@ progress = Record()
 try:
     c = open_checkpoint(sys.argv[1], revision=sys.argv[2] or None, progress=progress)
     norm = float(c.tensors["model.norm.weight"].read().astype("float32").sum())
-    result = {"source": c.source, "norm": norm, "fingerprint": c.fingerprint, "eos": c.eos_token_ids, "licence": c.licence,
-              "files": sorted(c.tokenizer_files)}
+    result = {"source": c.source, "norm": norm, "fingerprint": c.fingerprint, "eos": c.eos_token_ids,
+              "licence": c.licence, "files": sorted(c.tokenizer_files)}
 except MlcwebError as error:
     result = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
 print(json.dumps(result | {"total": progress.total, "done": progress.done, "notes": progress.notes}))

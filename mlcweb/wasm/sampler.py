@@ -71,19 +71,16 @@ def _exp(k: KernelBuilder, out: Any, index: Any, x: Any) -> None:
 
 def _draw(k: KernelBuilder, probs: Any, params: Any, token: Any, vocab: Any) -> None:
     """Filter, normalize and draw from the unnormalized ``probs``, whose largest is 1."""
-    threshold = k.local(1, "uint32", name="threshold")
-    count, mass, wanted = (
-        k.local(1, "int32", name="count"),
-        k.local(1, name="mass"),
-        k.local(1, name="wanted"),
-    )
+    threshold, count = k.local(1, "uint32", name="threshold"), k.local(1, "int32", name="count")
+    # sums are float64: in float32, 128,000 probabilities one after the other are off by 2e-4
+    mass, wanted = k.local(1, "float64", name="mass"), k.local(1, "float64", name="wanted")
 
     def above(floor: Any) -> None:
         k.store(count, 0, 0)
-        k.store(mass, 0, f32(0.0))
+        k.store(mass, 0, _f64(0.0))
         with k.loop(vocab) as i, k.when(bits("uint32", probs[i]) >= floor):
             k.store(count, 0, count[0] + 1)
-            k.store(mass, 0, mass[0] + probs[i])
+            k.store(mass, 0, mass[0] + _f64(probs[i]))
 
     def search(enough: Any) -> None:
         found, candidate = k.local(1, "uint32", name="found"), k.local(1, "uint32", name="candidate")
@@ -102,24 +99,28 @@ def _draw(k: KernelBuilder, probs: Any, params: Any, token: Any, vocab: Any) -> 
         search(lambda: count[0] >= top_k)
     with k.when(params[1] < 1.0):
         above(threshold[0])
-        k.store(wanted, 0, mass[0] * T.max(params[1], f32(0.0)))
+        k.store(wanted, 0, mass[0] * _f64(T.max(params[1], f32(0.0))))
         search(lambda: mass[0] >= wanted[0])
     with k.when(params[3] > 0.0):
-        k.store(threshold, 0, T.max(threshold[0], bits("uint32", T.min(params[3], f32(1.0)))))
+        k.store(threshold, 0, T.max(threshold[0], bits("uint32", params[3])))
     # the largest is exactly 1: at least it stays, also with top_p 0
     k.store(threshold, 0, T.min(threshold[0], bits("uint32", f32(1.0))))
     above(threshold[0])
     # the token is drawn where the sum, added up in mass's order, first exceeds u * mass: since u < 1 there is such a
     # token, however the sum was rounded
-    drawn, sum_ = k.local(1, "int32", name="drawn"), k.local(1, name="sum")
-    k.store(wanted, 0, params[7] * mass[0])
+    drawn, total = k.local(1, "int32", name="drawn"), k.local(1, "float64", name="total")
+    k.store(wanted, 0, _f64(params[7]) * mass[0])
     k.store(drawn, 0, 0)
-    k.store(sum_, 0, f32(0.0))
+    k.store(total, 0, _f64(0.0))
     with k.loop(vocab) as i:
         with k.when(bits("uint32", probs[i]) < threshold[0]):
             k.store(probs, i, f32(0.0))
-        k.store(sum_, 0, sum_[0] + probs[i])
-        with k.when(T.And(drawn[0] == 0, sum_[0] > wanted[0])):
+        k.store(total, 0, total[0] + _f64(probs[i]))
+        with k.when(T.And(drawn[0] == 0, total[0] > wanted[0])):
             k.store(token, 0, i)
             k.store(drawn, 0, 1)
-        k.store(probs, i, probs[i] / mass[0])
+        k.store(probs, i, T.Cast("float32", _f64(probs[i]) / mass[0]))
+
+
+def _f64(value: Any) -> Any:
+    return tirx.const(value, "float64") if isinstance(value, float) else T.Cast("float64", value)

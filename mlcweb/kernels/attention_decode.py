@@ -11,11 +11,20 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, call, cast, dynamic, f32, lane, load4, ramp4, splat
-from mlcweb.kernels.cache import HeadLayout, cos_sin4, key_index, page_of, rope_shapes, slot_of, value_index
+from mlcweb.kernels.cache import (
+    PAGE_SIZE,
+    HeadLayout,
+    cos_sin4,
+    key_index,
+    page_of,
+    rope_shapes,
+    slot_of,
+    value_index,
+)
 from mlcweb.kernels.tier import Tier
 
 THREADS = 64
-SPLITS = 16
+SPLITS = 32
 _MINUS_INFINITY = -1.0e30
 _LANES = 16  # threads that reduce one head's block of scores
 
@@ -37,7 +46,9 @@ def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)
     position = k.let(state[0], "position")
-    share = k.let((position + SPLITS) // SPLITS, "share")  # ceil((position + 1) / SPLITS)
+    # whole pages, so that a block of 64 tokens is four pages
+    pages = k.let(T.shift_right(position, 4) + 1, "pages")
+    share = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
     begin = k.let(split * share, "begin")
     end = k.let(T.min(begin + share, position + 1), "end")
     owner = k.let(position // share, "owner")
@@ -69,11 +80,17 @@ def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
             page, slot = k.let(page_of(table, token), "page"), k.let(slot_of(token), "slot")
             for g in range(group):
                 k.store(score, g, f32(0.0))
-            with k.loop(quads) as quad:
-                key = k.let(cast("float32x4", load4(kv, page, 0, head, key_index(layout, slot, quad))), "key")
-                for g in range(group):
-                    dot = call("float32", "dot", load4(queries, g * d + quad * 4), key)
-                    k.store(score, g, score[g] + dot)
+            unroll = next(u for u in (8, 5, 4, 3, 2, 1) if quads % u == 0)  # loads in flight at once
+            with k.loop(quads // unroll) as step:
+                base = [k.let(step * unroll + u, "quad") for u in range(unroll)]
+                keys = [
+                    k.let(cast("float32x4", load4(kv, page, 0, head, key_index(layout, slot, quad))), "key")
+                    for quad in base
+                ]
+                for quad, key in zip(base, keys, strict=True):
+                    for g in range(group):
+                        dot = call("float32", "dot", load4(queries, g * d + quad * 4), key)
+                        k.store(score, g, score[g] + dot)
         for g in range(group):
             k.store(scores, g * THREADS + tid, score[g])
         k.barrier()
@@ -92,18 +109,26 @@ def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
             for j in range(dims):
                 k.store(sums, g * dims + j, sums[g * dims + j] * rescale[g])
         k.barrier()
-        with k.loop(T.min(end - start, THREADS)) as i:
-            page = k.let(page_of(table, start + i), "page")
-            slot = k.let(slot_of(start + i), "slot")
+        # a page at a time: its loads are in flight together; weights past the end are 0
+        with k.loop(T.min(T.ceildiv(end - start, PAGE_SIZE), THREADS // PAGE_SIZE)) as i:
+            page = k.let(page_of(table, start + i * PAGE_SIZE), "page")
+            weights = [
+                [k.let(load4(scores, g * THREADS + i * PAGE_SIZE + t), "w") for t in range(0, PAGE_SIZE, 4)]
+                for g in range(group)
+            ]
             for j in range(dims):
-                dim = tid + j * THREADS
-                value = k.let(
-                    cast("float32", kv[page, 1, head, value_index(layout, slot, T.min(dim, d - 1))]), "value"
-                )
+                dim = T.min(tid + j * THREADS, d - 1)
+                values = [
+                    k.let(cast("float32", kv[page, 1, head, value_index(layout, slot, dim)]), "value")
+                    for slot in range(PAGE_SIZE)
+                ]
                 for g in range(group):
-                    k.store(sums, g * dims + j, sums[g * dims + j] + scores[g * THREADS + i] * value)
+                    for slot, value in enumerate(values):
+                        weight = lane(weights[g][slot // 4], slot % 4)
+                        k.store(sums, g * dims + j, sums[g * dims + j] + weight * value)
             for g in range(group):
-                k.store(total, g, total[g] + scores[g * THREADS + i])
+                ones = splat(f32(1.0))
+                k.store(total, g, total[g] + call("float32", "dot", sum(weights[g][1:], weights[g][0]), ones))
         k.barrier()
 
     for g in range(group):

@@ -5,7 +5,7 @@ from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, load4, ramp4, splat
 from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.reduce import reduce_sums
+from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.tier import Tier
 
 THREADS = 64
@@ -20,21 +20,18 @@ def rms_norm(norm: Norm, tier: Tier) -> tirx.PrimFunc:
     y = k.buffer("y", (n, width), "float32")
     (row,), tid = k.launch([n], THREADS)
     sums = k.local(1, name="sums")
-    factor = k.shared(1, name="factor")
     k.store(sums, 0, f32(0.0))
     quads = width // 4
     with k.loop(T.ceildiv(quads - tid, THREADS)) as i:
         value = k.let(load4(x, row, (i * THREADS + tid) * 4), "x4")
         k.store(sums, 0, sums[0] + call("float32", "dot", value, value))
-    (total,) = reduce_sums(k, tier, tid, sums, 1, THREADS)
-    with k.when(tid == 0):
-        k.store(factor, 0, T.rsqrt(total / float(width) + f32(norm.epsilon)))
-    k.barrier()
+    total = reduce_rows(k, tier, tid, sums, 1, THREADS)(0)
+    factor = k.let(T.rsqrt(total / float(width) + f32(norm.epsilon)), "factor")
     with k.loop(T.ceildiv(quads - tid, THREADS)) as i:
         column = k.let((i * THREADS + tid) * 4, "column")
         k.store(
             y,
             [row, ramp4(column)],
-            load4(x, row, column) * splat(factor[0]) * weight.four(k, 0, column),
+            load4(x, row, column) * splat(factor) * weight.four(k, 0, column),
         )
     return k.finish()

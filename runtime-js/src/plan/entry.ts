@@ -81,14 +81,14 @@ export class Entry {
     }
   }
 
-  /** Encodes the launches in a pass each, with timestamps 2i and 2i + 1 around launch i. */
-  replayTimed(encoder: GPUCommandEncoder, querySet: GPUQuerySet): void {
-    for (let i = 0; i < this.pipelines.length; i++) {
-      const pass = encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
-      pass.setPipeline(this.pipelines[i]!);
+  /** Encodes the launches of one kernel, over and over until there are `count`, in the order of the entry. */
+  replayKernel(pass: GPUComputePassEncoder, kernel: string, count: number): void {
+    const mine = this.launches.flatMap((launch, i) => (launch.kernel === kernel ? [i] : []));
+    pass.setPipeline(this.pipelines[mine[0]!]!);
+    for (let j = 0; j < count; j++) {
+      const i = mine[j % mine.length]!;
       pass.setBindGroup(0, this.groups[i]!);
       pass.dispatchWorkgroups(this.grids[i * 3]!, this.grids[i * 3 + 1]!, this.grids[i * 3 + 2]!);
-      pass.end();
     }
   }
 }

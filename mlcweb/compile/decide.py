@@ -14,6 +14,7 @@ from mlcweb.models import LlamaConfig, architecture
 from mlcweb.progress import Progress
 from mlcweb.quantize import Scheme, get_scheme
 from mlcweb.recipes import Recipe
+from mlcweb.reference import LlamaConfig as ReferenceConfig
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.sources import Checkpoint, require
 
@@ -31,6 +32,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     recipe, checkpoint = open_source(request, progress)
     config_class, model_class = architecture(checkpoint.config)
     config = config_class.from_hf(checkpoint.config)
+    ReferenceConfig.from_hf(checkpoint.config)  # refuses what the host reference, which runs last, would
     require(checkpoint, config.shapes())
     _check_eos(checkpoint, config)
     scheme = get_scheme(request.quantization or (recipe.quantization if recipe else DEFAULT_QUANTIZATION))

@@ -73,9 +73,13 @@ def lower_kernel(name: str, func: tvm.tirx.PrimFunc, tier: Tier) -> LoweredKerne
     """Lower ``func`` for ``tier``. Raises CompileError if it exceeds WebGPU's default limits."""
     target = target_for(tier)
     module = tvm.IRModule({name: func.with_attr("global_symbol", name)})
-    module = tvm.transform.Sequential([tx.BindTarget(target), *_PASSES])(module)
-    host, device = module[name], module[f"{name}_kernel"]
-    wgsl = _generate(name, device)
+    try:
+        module = tvm.transform.Sequential([tx.BindTarget(target), *_PASSES])(module)
+        host, device = module[name], module[f"{name}_kernel"]
+        wgsl = _generate(name, device)
+    except tvm.error.InternalError as error:  # among others for workgroup memory over the target's
+        reason = str(error).strip().splitlines()[-1]
+        raise CompileError(f"kernel {name}: TVM makes no WGSL of it: {reason}") from error
 
     launch = _find_launch(host.body)
     launch_params = [str(p) for p in launch.attrs.launch_params]

@@ -13,12 +13,12 @@ def architecture(config: dict[str, object]) -> tuple[type[LlamaConfig], type[Lla
     """The (config class, model class) for ``config["architectures"][0]``. Raises UnsupportedError."""
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else config.get("model_type", "unnamed")
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise UnsupportedError(
             f"architecture {name!r} is not supported; known: {', '.join(ARCHITECTURES)}",
             hint="Only models of a known architecture can be compiled.",
         )
-    return ARCHITECTURES[str(name)]
+    return ARCHITECTURES[name]
 
 
 __all__ = ["ARCHITECTURES", "Llama", "LlamaConfig", "architecture"]

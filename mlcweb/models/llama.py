@@ -56,7 +56,7 @@ class LlamaConfig:
                 max_position_embeddings=int(config["max_position_embeddings"]),
                 tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
             raise CheckpointError(
                 f"config.json lacks a usable {error}", hint="Is this a Llama checkpoint?"
             ) from None
@@ -64,6 +64,20 @@ class LlamaConfig:
         return result
 
     def _check(self, config: dict[str, Any]) -> None:
+        for key in (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "num_key_value_heads",
+            "head_dim",
+            "rms_norm_eps",
+            "rope_theta",
+            "max_position_embeddings",
+        ):
+            if not getattr(self, key) > 0:
+                raise CheckpointError(f"config.json: {key} is {getattr(self, key)}, which no model has")
         if config.get("hidden_act", "silu") != "silu":
             raise UnsupportedError(f"hidden_act {config['hidden_act']!r} is not supported; only silu")
         for key in ("attention_bias", "mlp_bias"):
@@ -72,16 +86,16 @@ class LlamaConfig:
         multiples = (("hidden_size", 32), ("intermediate_size", 32), ("head_dim", 16), ("vocab_size", 4))
         for key, multiple in multiples:
             value = getattr(self, key)
-            if value <= 0 or value % multiple:
+            if value % multiple:
                 raise UnsupportedError(f"{key} {value} is not supported: it must be a multiple of {multiple}")
         width = self.num_attention_heads * self.head_dim
-        if width <= 0 or width % 32:
+        if width % 32:
             raise UnsupportedError(
                 f"num_attention_heads * head_dim is {width}, which is not supported: it must be a multiple of 32"
             )
         # also refuses a scaling that it does not know
         inverse_frequencies(self.head_dim, self.rope_theta, self.rope_scaling)
-        if self.num_key_value_heads <= 0 or self.num_attention_heads % self.num_key_value_heads:
+        if self.num_attention_heads % self.num_key_value_heads:
             raise CheckpointError(
                 f"config.json: {self.num_attention_heads} attention heads do not divide into "
                 f"{self.num_key_value_heads} key-value heads"

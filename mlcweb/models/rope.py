@@ -18,6 +18,8 @@ def inverse_frequencies(
     wavelengths divided by ``factor``, short ones kept, smooth between). Raises UnsupportedError for others,
     CheckpointError for one that lacks a number.
     """
+    if scaling is not None and not isinstance(scaling, dict):
+        raise CheckpointError(f"config.json: rope_scaling is {scaling!r}, not an object")
     base = theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
     kind = (scaling or {}).get("rope_type", (scaling or {}).get("type", "default"))
     if scaling is None or kind == "default":

@@ -63,8 +63,8 @@ def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
     if "type" in scaling:
         rope["rope_type"] = scaling["type"]
     rope |= scaling
-    if rope["rope_type"] not in ("default", "llama3"):
+    if rope["rope_type"] not in ("default", "linear", "llama3"):
         raise UnsupportedError(
-            f"the reference has no rope_type {rope['rope_type']!r}; it has default and llama3"
+            f"the reference has no rope_type {rope['rope_type']!r}; it has default, linear and llama3"
         )
     return rope

@@ -15,14 +15,17 @@ F32 = npt.NDArray[np.float32]
 def inverse_frequencies(head_dim: int, rope: Mapping[str, Any]) -> F32:
     """Radians a position, float32 [head_dim / 2], rounded as transformers' ``modeling_rope_utils.py`` rounds.
 
-    ``llama3`` (Llama 3.1, ``_compute_llama3_parameters``) slows by ``factor`` the waves of which the original
-    context holds fewer than ``low_freq_factor``, keeps those of which it holds ``high_freq_factor`` or more,
-    and blends between.
+    ``linear`` slows every wave by ``factor``. ``llama3`` (Llama 3.1, ``_compute_llama3_parameters``) slows by
+    ``factor`` the waves of which the original context holds fewer than ``low_freq_factor``, keeps those of which
+    it holds ``high_freq_factor`` or more, and blends between.
     """
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
     frequencies: F32 = np.float32(1) / np.power(np.float32(rope["rope_theta"]), exponents)
     if rope["rope_type"] == "default":
         return frequencies
+    if rope["rope_type"] == "linear":
+        slowed: F32 = frequencies / np.float32(rope["factor"])
+        return slowed
     factor, low, high = rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"]
     original = rope["original_max_position_embeddings"]
     wavelengths = np.float32(2 * math.pi) / frequencies

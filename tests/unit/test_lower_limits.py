@@ -1,0 +1,117 @@
+"""Every kernel of the recipes' models stays within WebGPU's default limits, and one that does not is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from mlcweb.errors import CompileError
+from mlcweb.kernels.builder import KernelBuilder
+from mlcweb.kernels.tier import BASE, Tier
+from mlcweb.lower import LoweredKernel, lower_kernel
+from mlcweb.wasm.launch_table import substitute
+from tests.fixtures.lowered import CHUNK, SHAPES, VARIANTS, lowered
+
+SCALARS = {"f32": 4, "u32": 4, "i32": 4, "f16": 2}
+REAL = ["SmolLM2-135M", "Llama-3.2-1B", "Llama-3.2-3B"]
+
+
+def workgroup_bytes(wgsl: str) -> int:
+    """Of all ``var<workgroup>``; fails for a declaration that it cannot read."""
+    declared = re.findall(r"var<workgroup>\s*\w+\s*:\s*([^;]+);", wgsl)
+    assert len(declared) == wgsl.count("var<workgroup>")
+    total = 0
+    for type_ in declared:
+        match = re.fullmatch(r"array<(?:vec([234])<)?(\w+?)>?, (\d+)>", type_.strip())
+        assert match, type_
+        lanes = {None: 1, "2": 2, "3": 4, "4": 4}[match[1]]
+        total += lanes * SCALARS[match[2]] * int(match[3])
+    return total
+
+
+def check(kernel: LoweredKernel, largest: int) -> None:
+    assert workgroup_bytes(kernel.wgsl) <= 16384, kernel.name
+    size = re.search(r"@workgroup_size\((\d+), (\d+), (\d+)\)", kernel.wgsl)
+    assert size, kernel.name
+    x, y, z = map(int, size.groups())
+    assert x * y * z == kernel.threads <= 256 and max(x, y) <= 256 and z <= 64
+    assert len(kernel.arguments) == kernel.wgsl.count("var<storage") <= 8
+    assert kernel.wgsl.count("var<uniform>") == 1 and 4 * (len(kernel.scalars) + 1) <= 65536
+    for n in (1, largest):
+        grid = [substitute(extent, {"n": n}) for extent in kernel.grid]
+        assert len(grid) <= 3 and all(0 < extent <= 65535 for extent in grid), (kernel.name, n, grid)
+
+
+@pytest.mark.parametrize(("scheme", "tier"), VARIANTS, ids=lambda v: v.name if isinstance(v, Tier) else v)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_kernels_stay_within_default_limits(shape: str, scheme: str, tier: Tier) -> None:
+    _, plan = lowered(shape, scheme, tier)
+    for kernel in plan.kernels:
+        check(kernel, CHUNK)
+
+
+@pytest.mark.parametrize("shape", ["tiny", "SmolLM2-135M"])
+def test_a_tier_asks_for_no_more_than_its_features(shape: str) -> None:
+    for scheme, tier in VARIANTS:
+        wgsl = lowered(shape, scheme, tier)[1].wgsl()
+        assert ("enable f16;" in wgsl) <= tier.f16
+        assert ("enable subgroups;" in wgsl) <= tier.subgroups
+        assert bool(re.search(r"\bf16\b", wgsl)) <= tier.f16
+        assert bool(re.search(r"\bsubgroup[A-Z]", wgsl)) <= tier.subgroups
+        assert not re.search(r"chromium|quadBroadcast", wgsl)
+
+
+def test_full_size_models_bind_what_default_limits_admit_or_are_known_not_to() -> None:
+    """The 3B's quantized embedding is the one buffer over 128 MiB; write_bundle declares it in the tier's limits."""
+    over = {
+        (shape, buffer.name)
+        for shape in REAL
+        for buffer in lowered(shape, *VARIANTS[0])[1].buffers
+        if buffer.bytes > 128 << 20
+    }
+    assert over <= {("Llama-3.2-3B", "model.embed_tokens.q_weight")}
+
+
+def kernel(
+    *, threads: int = 64, shared: int = 0, buffers: int = 1, grid: Any = (1,), dtype: str = "float32"
+) -> Any:
+    """Doubles the first ``threads`` elements of each of its buffers, by way of workgroup memory if there is any."""
+    k = KernelBuilder("made")
+    arguments = [k.buffer(f"b{i}", (1024,), dtype) for i in range(buffers)]
+    _, tid = k.launch(list(grid), threads)
+    tile = k.shared(shared, dtype) if shared else None
+    for buffer in arguments:
+        if tile is not None:
+            k.store(tile, tid, buffer[tid])
+            k.barrier()
+            k.store(buffer, tid, tile[threads - 1 - tid])
+        else:
+            k.store(buffer, tid, buffer[tid] + buffer[tid])
+    return k.finish()
+
+
+@pytest.mark.parametrize(
+    ("within", "over", "said"),
+    [
+        ({"threads": 256}, {"threads": 257}, "257 invocations"),
+        ({"shared": 4096}, {"shared": 4097}, "workgroup"),
+        ({"buffers": 8}, {"buffers": 9}, "9 storage buffers"),
+    ],
+)
+def test_a_kernel_over_a_limit_is_refused(within: dict[str, int], over: dict[str, int], said: str) -> None:
+    check(lower_kernel("made", kernel(**within), BASE), 1)
+    with pytest.raises(CompileError, match="kernel made") as caught:
+        lower_kernel("made", kernel(**over), BASE)
+    assert said in caught.value.message
+
+
+def test_what_a_lowered_kernel_says_of_itself() -> None:
+    made = lower_kernel("made", kernel(threads=32, shared=64, buffers=2, grid=(3, 5)), BASE)
+    assert made.bindings == ["storage", "storage", "uniform"]
+    assert made.arguments == (0, 1) and made.writes == (True, True)
+    assert [int(extent) for extent in made.grid] == [3, 5]
+    assert made.threads == 32
+    assert "fn made(" in made.wgsl and "\n//" not in made.wgsl
+    assert workgroup_bytes(made.wgsl) == 256

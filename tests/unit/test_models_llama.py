@@ -1,0 +1,112 @@
+"""Llama's config, its parameters against checkpoints, and RoPE's frequencies against the reference's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.kernels.cache import ROPE_FINE, rope_tables
+from mlcweb.models import LlamaConfig, architecture
+from mlcweb.models.rope import inverse_frequencies
+from mlcweb.reference import LlamaConfig as LlamaReference
+from mlcweb.reference.rope import inverse_frequencies as reference_frequencies
+from tests.fixtures.llama_cases import CASES, LLAMA3_ROPE, packed
+from tests.tiny import TinyLlama
+
+
+def config(model: TinyLlama | None = None, **changes: Any) -> LlamaConfig:
+    values = {**(model or TinyLlama()).hf_config(), **changes}
+    return LlamaConfig.from_hf({key: value for key, value in values.items() if value is not ...})
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_shapes_are_those_of_a_checkpoint(tied: bool) -> None:
+    tiny = TinyLlama(tied=tied, heads=6, kv_heads=2, head_dim=32, hidden=96, layers=3)
+    assert config(tiny).shapes() == tiny.shapes()
+    assert config(tiny).parameters == sum(int(np.prod(shape)) for shape in tiny.shapes().values())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_params_stack_to_what_the_kernels_read(name: str) -> None:
+    arrays = packed(CASES[name])
+    params = {param.name: param.shape for param in config(CASES[name]).params()}
+    assert params == {name.removesuffix(".weight"): array.shape for name, array in arrays.items()}
+
+
+def test_missing_values_take_transformers_defaults() -> None:
+    found = config(
+        num_key_value_heads=..., head_dim=..., rope_theta=..., tie_word_embeddings=..., hidden_act=...
+    )
+    assert (found.num_key_value_heads, found.head_dim) == (4, 16)
+    assert found.rope_theta == 10000.0 and found.rope_scaling is None
+    assert found.tie_word_embeddings is False
+
+
+def test_rope_as_transformers_5_writes_it() -> None:
+    found = config(rope_theta=..., rope_scaling=..., rope_parameters={"rope_theta": 5e5, **LLAMA3_ROPE})
+    assert found.rope_theta == 5e5
+    plain = config(
+        rope_theta=..., rope_scaling=..., rope_parameters={"rope_theta": 5e5, "rope_type": "default"}
+    )
+    table = found.constants(64)["rope.fine.weight"]
+    assert not np.array_equal(table, plain.constants(64)["rope.fine.weight"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"vocab_size": "many"}, CheckpointError),
+        ({"num_attention_heads": 0}, CheckpointError),
+        ({"num_attention_heads": None}, CheckpointError),
+        ({"rms_norm_eps": ...}, CheckpointError),
+        ({"head_dim": 8}, UnsupportedError),
+        ({"intermediate_size": 100}, UnsupportedError),
+        ({"num_hidden_layers": 0}, CheckpointError),
+        ({"max_position_embeddings": 0}, CheckpointError),
+        ({"rope_theta": -1.0}, CheckpointError),
+        ({"mlp_bias": True}, UnsupportedError),
+        ({"rope_scaling": "linear"}, CheckpointError),
+        ({"rope_scaling": {"type": "linear"}}, CheckpointError),
+        ({"rope_scaling": {"type": "linear", "factor": 0}}, CheckpointError),
+        (
+            {"rope_scaling": {"rope_type": "llama3", **{k: "8" for k in LLAMA3_ROPE if k != "rope_type"}}},
+            CheckpointError,
+        ),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2}}, UnsupportedError),
+    ],
+    ids=str,
+)
+def test_odd_configs(changes: dict[str, Any], kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        config(**changes)
+
+
+@pytest.mark.parametrize("architectures", [None, [], "LlamaForCausalLM", ["Other"], [["LlamaForCausalLM"]]])
+def test_unknown_architectures(architectures: Any) -> None:
+    with pytest.raises(UnsupportedError, match="known: LlamaForCausalLM"):
+        architecture({"architectures": architectures, "model_type": "other"})
+
+
+@pytest.mark.parametrize(
+    "scaling", [None, {"rope_type": "default"}, {"type": "linear", "factor": 4.0}, LLAMA3_ROPE], ids=str
+)
+def test_frequencies_are_the_references(scaling: dict[str, Any] | None) -> None:
+    expected = reference_frequencies(
+        64,
+        LlamaReference.from_hf(TinyLlama().hf_config() | {"rope_theta": 5e5, "rope_scaling": scaling}).rope,
+    )
+    np.testing.assert_allclose(inverse_frequencies(64, 500000.0, scaling), expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("position", [0, 1, 63, 64, 1000, 4095, 131071])
+def test_two_small_tables_make_every_angle(position: int) -> None:
+    frequencies = inverse_frequencies(64, 500000.0, LLAMA3_ROPE)
+    coarse, fine = rope_tables(frequencies, 131072)
+    assert coarse.shape == (2048, 64) and fine.shape == (64, 64)
+    c1, s1 = np.split(coarse[position // ROPE_FINE].astype(np.float64), 2)
+    c2, s2 = np.split(fine[position % ROPE_FINE].astype(np.float64), 2)
+    np.testing.assert_allclose(c1 * c2 - s1 * s2, np.cos(position * frequencies), atol=2e-7)
+    np.testing.assert_allclose(s1 * c2 + c1 * s2, np.sin(position * frequencies), atol=2e-7)

@@ -1,0 +1,143 @@
+"""A plan's JSON: buffers, bindings and launches agree with each other and with the kernels they are made of."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mlcweb.bundle.plan_check import check_plan
+from mlcweb.errors import CompileError
+from mlcweb.kernels.cache import PAGE_SIZE
+from mlcweb.kernels.tier import BASE, SUBGROUPS, TIERS, Tier
+from mlcweb.models import LlamaConfig
+from mlcweb.plan import build_plan
+from mlcweb.quantize import get_scheme, packed_tensors
+from tests.fixtures.lowered import SHAPES, VARIANTS, lowered
+
+BOTH = pytest.mark.parametrize("shape", ["tiny", "tiny-untied"])
+VARIANT = pytest.mark.parametrize(
+    ("scheme", "tier"), VARIANTS, ids=lambda v: v.name if isinstance(v, Tier) else v
+)
+
+
+@BOTH
+@VARIANT
+def test_it_is_what_the_format_says(shape: str, scheme: str, tier: Tier) -> None:
+    _, plan = lowered(shape, scheme, tier)
+    json = plan.to_json()
+    check_plan(json, tier.name, "plan.json")
+    assert {name: entry["dims"] for name, entry in json["entries"].items()} == {
+        "prefill": ["n"],
+        "decode": [],
+        "sample": [],
+    }
+    assert re.findall(r"^//// kernel (\w+)$", plan.wgsl(), re.MULTILINE) == [
+        k["name"] for k in json["kernels"]
+    ]
+    for kernel in plan.kernels:
+        assert f"fn {kernel.name}(" in kernel.wgsl
+
+
+@BOTH
+@VARIANT
+def test_bindings_are_what_the_wgsl_declares(shape: str, scheme: str, tier: Tier) -> None:
+    _, plan = lowered(shape, scheme, tier)
+    for kernel, facts in zip(plan.kernels, plan.to_json()["kernels"], strict=True):
+        found = re.findall(
+            r"@group\(0\) @binding\((\d+)\)\s*var<(storage, read|storage, read_write|uniform)>", kernel.wgsl
+        )
+        assert [int(binding) for binding, _ in found] == list(range(len(found)))
+        kinds = {"storage, read": "read-only-storage", "storage, read_write": "storage", "uniform": "uniform"}
+        assert [kinds[kind] for _, kind in found] == facts["bindings"]
+        struct = re.search(r"struct \w+ \{([^}]*)\}", kernel.wgsl)
+        assert struct and struct[1].count(":") == facts["uniform_words"], kernel.name
+
+
+@BOTH
+@VARIANT
+def test_record_words_hold_the_widest_uniform(shape: str, scheme: str, tier: Tier) -> None:
+    json = lowered(shape, scheme, tier)[1].to_json()
+    for entry in json["entries"].values():
+        widest = max(json["kernels"][launch["kernel"]]["uniform_words"] for launch in entry["launches"])
+        assert entry["record_words"] == 3 + widest
+
+
+@BOTH
+@VARIANT
+def test_buffers(shape: str, scheme: str, tier: Tier) -> None:
+    tiny = SHAPES[shape]
+    _, plan = lowered(shape, scheme, tier)
+    config = LlamaConfig.from_hf(tiny.hf_config())
+    weights = {t.name: t.nbytes for p in config.params() for t in packed_tensors(p, get_scheme(scheme))}
+    weights |= {name: table.nbytes for name, table in config.constants(512).items()}
+    assert {b.name: b.bytes for b in plan.buffers if b.kind == "weight"} == weights
+    kv = [b for b in plan.buffers if b.kind == "kv"]
+    item = 2 if tier.f16 else 4
+    assert [b.name for b in kv] == [f"kv.{i}" for i in range(tiny.layers)]
+    for buffer in kv:
+        assert buffer.pages == 512 // PAGE_SIZE
+        assert buffer.to_json()["page_bytes"] == 2 * tiny.kv_heads * tiny.head_dim * PAGE_SIZE * item
+    others = {b.name: (b.kind, b.bytes) for b in plan.buffers if b.kind in ("input", "output")}
+    assert others == {
+        "tokens": ("input", 4 * 512),
+        "state": ("input", 32),
+        "page_table": ("input", 4 * 512 // PAGE_SIZE),
+        "sampling": ("input", 32),
+        "logits": ("output", 4 * tiny.vocab),
+    }
+
+
+def test_every_tier_binds_the_same_weights() -> None:
+    """They are in the bundle once; a tier reads a float16 tensor as such or as packed uint32, of the same bytes."""
+    found = [
+        {b.name: b.bytes for b in lowered("tiny", "q4f16_1", tier)[1].buffers if b.kind == "weight"}
+        for tier in TIERS
+    ]
+    assert all(weights == found[0] for weights in found)
+
+
+def test_layers_share_kernels() -> None:
+    """A pipeline is what a cold start waits for: their number must not grow with the layers."""
+    _, plan = lowered("tiny", "q4f32_1", SUBGROUPS)
+    assert len({kernel.name for kernel in plan.kernels}) == len(plan.kernels) <= 24
+    (decode,) = (entry for entry in plan.entries if entry.name == "decode")
+    assert len(decode.launches) > len({launch.kernel for launch in decode.launches})
+
+
+def test_decode_and_prefill_share_weights_and_cache() -> None:
+    _, plan = lowered("tiny", "q4f32_1", BASE)
+    prefill, decode, sample = plan.entries
+
+    def bound(entry: object, kind: str) -> set[int]:
+        return {a for launch in entry.launches for a in launch.args if plan.buffers[a].kind == kind}  # type: ignore[attr-defined]
+
+    assert bound(decode, "weight") == bound(prefill, "weight") and bound(decode, "kv") == bound(prefill, "kv")
+    assert bound(sample, "weight") == bound(sample, "kv") == set()
+    assert bound(decode, "output") == bound(prefill, "output") == bound(sample, "output")
+    assert bound(prefill, "scratch") & bound(decode, "scratch"), (
+        "entries never run at once, so they share scratch"
+    )
+
+
+def test_a_tensor_that_was_left_unplanned_is_refused() -> None:
+    """Such as after a pass that TVM renames: a plan must not lose a buffer silently."""
+    from dataclasses import replace
+
+    import tvm
+    from tvm import relax
+
+    entries, _ = lowered("tiny", "q4f32_1", BASE)
+
+    @relax.expr_functor.mutator
+    class Unplan(relax.expr_functor.PyExprMutator):
+        def visit_call_(self, call: relax.Call) -> relax.Expr:
+            call = super().visit_call_(call)
+            if getattr(call.op, "name", "") != "relax.memory.alloc_tensor":
+                return call
+            return relax.op.builtin.alloc_tensor(call.args[2], call.args[3].value, 0, "global")
+
+    changed = tvm.IRModule(entries.module.functions)
+    changed["decode"] = Unplan(changed).visit_expr(changed["decode"])
+    with pytest.raises(CompileError, match="left unplanned"):
+        build_plan(replace(entries, module=changed), BASE)

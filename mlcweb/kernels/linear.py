@@ -1,7 +1,8 @@
 """Decode's matrix-vector product, with everything around it folded in: RMSNorm before, residual or SwiGLU after.
 
-A workgroup makes a few outputs; its threads stride over the blocks of the input axis, so that neighbouring threads
-load neighbouring 16 bytes of codes, and each block of x that a thread loads serves all the workgroup's rows.
+A workgroup makes a few outputs. A thread takes whole blocks (groups) of the input axis, so that neighbouring threads
+load neighbouring 16 bytes of codes; x is brought to workgroup memory in the other order, so that its loads and reads
+are neighbouring too: read straight from the buffer, a block's values would cost 32 cache lines a load.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, bits, call, dynamic, f32, lane, load4, splat, u32
+from mlcweb.kernels.builder import KernelBuilder, bits, call, dynamic, f32, lane, load4, ramp4, splat, u32
 from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Matrix, Reader, Values
 from mlcweb.kernels.tier import Tier
@@ -25,8 +26,8 @@ class Norm:
 
 
 def _threads(blocks: int) -> int:
-    """A thread for each block of a row, up to 128: more only adds to the reduction."""
-    return 32 if blocks <= 32 else 64 if blocks <= 64 else 128
+    """A thread for each block of a row, up to 64: the staged part of x must fit workgroup memory."""
+    return 32 if blocks <= 32 else 64
 
 
 def _rows(outputs: int, columns: int) -> int:
@@ -42,6 +43,8 @@ def matvec(
     residual: bool = False,
     swiglu: bool = False,
     last_row: bool = False,
+    threads: int = 0,
+    per_group: int = 0,
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for ``x`` ``[1, K]``, or the last row of ``[n, K]``.
 
@@ -52,7 +55,7 @@ def matvec(
     columns = weight.columns
     step = GROUP if isinstance(weight, GroupQuantized) else 4
     blocks = columns // step
-    threads, per_group = _threads(blocks), _rows(outputs, columns)
+    threads, per_group = threads or _threads(blocks), per_group or _rows(outputs, columns)
     k = KernelBuilder("matvec")
     x_rows = dynamic("n") if last_row else 1
     x = k.buffer("x", (x_rows, columns), "float32")
@@ -71,18 +74,29 @@ def matvec(
     for i in range(count):
         k.store(sums, i, f32(0.0))
 
-    with k.loop(T.ceildiv(blocks - tid, threads)) as i:
-        block = k.let(i * threads + tid, "block")
-        x4 = []
-        for c in range(step // 4):
-            value = k.let(load4(x, x_rows - 1, block * step + c * 4), "x4")
-            if norm_weight is not None:
-                k.store(sums, len(rows), sums[len(rows)] + call("float32", "dot", value, value))
-                value = k.let(value * norm_weight.four(k, 0, block * step + c * 4), "x4n")
-            x4.append(value)
+    quads = step // 4  # vectors of four in a block
+    stride = threads + 1 if quads > 1 else threads  # one more, so that no two threads of a row share a bank
+    staged = k.shared(quads * stride * 4, name="staged")
+    with k.loop(-(-blocks // threads)) as i:
+        block = k.let(T.min(i * threads + tid, blocks - 1), "block")
+        loaded = [_load_block(k, w, row, block) for row in rows]  # under way while x is staged
+        for j in range(quads):
+            item = k.let(j * threads + tid, "item")
+            where = k.let((i * quads * threads + item) * 4, "at")
+            value = k.local(1, "float32x4", name="value")
+            k.store(value, 0, splat(f32(0.0)))
+            with k.when(where < columns):
+                k.store(value, 0, load4(x, x_rows - 1, where))
+                if norm_weight is not None:
+                    k.store(sums, len(rows), sums[len(rows)] + call("float32", "dot", value[0], value[0]))
+                    k.store(value, 0, value[0] * norm_weight.four(k, 0, where))
+            k.store(staged, ramp4((item % quads * stride + item // quads) * 4), value[0])
+        k.barrier()
+        x4 = [k.let(load4(staged, (c * stride + tid) * 4), "x4") for c in range(quads)]
         x_sum = k.let(call("float32", "dot", sum(x4[1:], x4[0]), splat(f32(1.0))), "x_sum")
-        for j, row in enumerate(rows):
-            k.store(sums, j, sums[j] + _dot_block(k, w, row, block, x4, x_sum))
+        for j, values in enumerate(loaded):
+            k.store(sums, j, sums[j] + _dot_block(w, values, x4, x_sum))
+        k.barrier()
 
     totals = reduce_rows(k, tier, tid, sums, count, threads)
     with k.when(tid < per_group), k.when(first + tid < outputs):
@@ -98,20 +112,27 @@ def _clamp(row: Any, rows: int, per_group: int) -> Any:
     return row if rows % per_group == 0 else T.min(row, rows - 1)
 
 
-def _dot_block(k: KernelBuilder, w: Reader, row: Any, block: Any, x4: list[Any], x_sum: Any) -> Any:
+def _load_block(k: KernelBuilder, w: Reader, row: Any, block: Any) -> list[Any]:
+    """A block of a row: its codes and scale, or four values."""
+    if not isinstance(w, GroupQuantizedReader):
+        return [k.let(w.four(k, row, block * 4), "w4")]
+    return [k.let(load4(w.codes, row, block * 4), "words"), k.let(w.scale(k, row, block), "scale")]
+
+
+def _dot_block(w: Reader, values: list[Any], x4: list[Any], x_sum: Any) -> Any:
     """The product of one block of a row with x.
 
     A code c goes into the mantissa of v = 1 + c/16, which costs a shift and one and-or where a conversion from
     integer runs at a quarter of the rate; then sum((c - 7) x) = 16 sum(v x) - 23 sum(x).
     """
     if not isinstance(w, GroupQuantizedReader):
-        return call("float32", "dot", w.four(k, row, block * 4), x4[0])
-    words = k.let(load4(w.codes, row, block * 4), "words")
+        return call("float32", "dot", values[0], x4[0])
+    words, scale = values
     total = None
     for c, value in enumerate(x4):
         part = call("float32", "dot", _mantissas(lane(words, c // 2), high=c % 2 == 1), value)
         total = part if total is None else total + part
-    return (total * 16.0 - x_sum * 23.0) * w.scale(k, row, block)
+    return (total * 16.0 - x_sum * 23.0) * scale
 
 
 def _mantissas(word: Any, high: bool) -> Any:

@@ -1,34 +1,53 @@
 """Prefill's matrix product: register tiles over workgroup-memory tiles, dequantized as they are loaded.
 
-A workgroup makes 32 rows by 64 columns with 64 threads; a thread keeps 4 x 8 sums in registers. Both tiles are
-stored transposed in vectors of four, so that the inner loop reads three vectors for 32 multiply-adds.
+A thread keeps 8 x 8 sums in registers. Both tiles are stored transposed in vectors of four, so that the inner loop
+reads four vectors for 64 multiply-adds; a thread's rows and columns lie in two fours, half a tile apart, so that
+neighbouring threads read neighbouring vectors.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, lane, load4, ramp4, splat, u32
-from mlcweb.kernels.storage import GroupQuantizedReader, Matrix, Reader
+from mlcweb.kernels.storage import GROUP, GroupQuantizedReader, Matrix, Reader
 from mlcweb.kernels.tier import Tier
 
-TILE_ROWS = 32
-TILE_COLUMNS = 64
-TILE_DEPTH = 32
-THREADS = 64
+
+@dataclass(frozen=True)
+class Tile:
+    """What a workgroup makes: ``rows`` x ``columns`` outputs, ``depth`` of the inner axis at a time."""
+
+    rows: int
+    columns: int
+    depth: int
+
+    @property
+    def threads(self) -> int:
+        return self.rows * self.columns // 64
 
 
-def matmul(weight: Matrix, tier: Tier, *, residual: bool = False, swiglu: bool = False) -> tirx.PrimFunc:
+# Shallow tiles leave room for more workgroups at once; deep ones wait for each other less often, which is better
+# where a narrow output makes few workgroups. Measured on an H200: docs/performance.md.
+SHALLOW, DEEP = Tile(64, 64, 16), Tile(64, 64, 32)
+_MANY_OUTPUTS = 4096
+
+
+def matmul(
+    weight: Matrix, tier: Tier, *, residual: bool = False, swiglu: bool = False, tile: Tile | None = None
+) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, tiles in float16 on the f16 tiers.
 
     Arguments: x ``[n, K]``, weight's tensors, [residual ``[n, N]``], y. ``swiglu``: ``weight`` is gate over up,
-    ``[2N, K]``, and y = silu(gate) * up; a tile's first 32 columns are gates, the others their ups.
+    ``[2N, K]``, and y = silu(gate) * up; half of a tile's columns are gates, the others their ups.
     """
     outputs = weight.rows // 2 if swiglu else weight.rows
-    if outputs % 4 or weight.columns % TILE_DEPTH:
+    if outputs % 4 or weight.columns % GROUP:
         raise ValueError(f"matmul needs N % 4 == 0 and K % 32 == 0, not {weight.rows} x {weight.columns}")
-    tile_dtype = "float16" if tier.f16 else "float32"
+    tile = tile or (SHALLOW if weight.rows >= _MANY_OUTPUTS else DEEP)
+    dtype = "float16" if tier.f16 else "float32"
     k = KernelBuilder("matmul")
     n = dynamic("n")
     x = k.buffer("x", (n, weight.columns), "float32")
@@ -36,56 +55,75 @@ def matmul(weight: Matrix, tier: Tier, *, residual: bool = False, swiglu: bool =
     r = k.buffer("residual", (n, outputs), "float32") if residual else None
     y = k.buffer("y", (n, outputs), "float32")
 
-    step = TILE_COLUMNS // 2 if swiglu else TILE_COLUMNS
-    (wg_n, wg_m), tid = k.launch([T.ceildiv(outputs, step), T.ceildiv(n, TILE_ROWS)], THREADS)
-    a_tile = k.shared(TILE_DEPTH * TILE_ROWS, tile_dtype, name="a_tile")
-    b_tile = k.shared(TILE_DEPTH * TILE_COLUMNS, tile_dtype, name="b_tile")
-    sums = k.local(8, "float32x4", name="sums")
-    for i in range(8):
+    step = tile.columns // 2 if swiglu else tile.columns
+    grid = [T.ceildiv(outputs, step), T.ceildiv(n, tile.rows)]
+    (wg_n, wg_m), tid = k.launch(grid, tile.threads)
+    a_tile = k.shared(tile.depth * tile.rows, dtype, name="a_tile")
+    b_tile = k.shared(tile.depth * tile.columns, dtype, name="b_tile")
+    sums = k.local(16, "float32x4", name="sums")
+    for i in range(16):
         k.store(sums, i, splat(f32(0.0)))
-    row0, column0 = k.let(wg_m * TILE_ROWS, "row0"), k.let(wg_n * step, "column0")
-    tx, ty = k.let(tid % 8, "tx"), k.let(tid // 8, "ty")
+    row0, column0 = k.let(wg_m * tile.rows, "row0"), k.let(wg_n * step, "column0")
+    across = tile.columns // 8
+    tx, ty = k.let(tid % across, "tx"), k.let(tid // across, "ty")
 
-    with k.loop(weight.columns // TILE_DEPTH) as block:
-        _load_a(k, x, a_tile, n, row0, block, tx, ty, tile_dtype)
-        _load_b(k, w, b_tile, column0, outputs, block, tid, swiglu, tile_dtype)
+    with k.loop(weight.columns // tile.depth) as block:
+        _load_a(k, tile, x, a_tile, n, row0, block, tid, dtype)
+        _load_b(k, tile, w, b_tile, column0, outputs, block, tid, swiglu, dtype)
         k.barrier()
-        with k.loop(TILE_DEPTH) as depth:
-            a = k.let(load4(a_tile, depth * TILE_ROWS + ty * 4), "a")
-            b = [k.let(load4(b_tile, depth * TILE_COLUMNS + tx * 4 + h * 32), "b") for h in (0, 1)]
-            for i in range(4):
-                for h in (0, 1):
-                    product = cast("float32x4", splat(lane(a, i)) * b[h])
+        with k.loop(tile.depth) as depth:
+            a = [
+                k.let(load4(a_tile, depth * tile.rows + ty * 4 + v * tile.rows // 2), "a") for v in range(2)
+            ]
+            b = [
+                k.let(load4(b_tile, depth * tile.columns + tx * 4 + h * tile.columns // 2), "b")
+                for h in range(2)
+            ]
+            for i in range(8):
+                for h in range(2):
+                    product = cast("float32x4", splat(lane(a[i // 4], i % 4)) * b[h])
                     k.store(sums, i * 2 + h, sums[i * 2 + h] + product)
         k.barrier()
 
-    for i in range(4):
-        row = row0 + ty * 4 + i
+    for i in range(8):
+        row = row0 + ty * 4 + i // 4 * tile.rows // 2 + i % 4
         with k.when(row < n):
             if swiglu:
                 _write(k, y, r, row, column0 + tx * 4, outputs, _silu(k, sums[i * 2]) * sums[i * 2 + 1])
             else:
-                for h in (0, 1):
-                    _write(k, y, r, row, column0 + tx * 4 + h * 32, outputs, sums[i * 2 + h])
+                for h in range(2):
+                    column = column0 + tx * 4 + h * tile.columns // 2
+                    _write(k, y, r, row, column, outputs, sums[i * 2 + h])
     return k.finish()
 
 
+def _items(k: KernelBuilder, tile: Tile, tid: Any, count: int) -> list[Any]:
+    """The items of a thread when all of them share ``count``."""
+    if count % tile.threads:
+        raise ValueError(f"{count} items do not divide among {tile.threads} threads")
+    return [k.let(tid + start, "item") for start in range(0, count, tile.threads)]
+
+
 def _load_a(
-    k: KernelBuilder, x: Any, tile: Any, n: Any, row0: Any, block: Any, tx: Any, ty: Any, dtype: str
+    k: KernelBuilder, tile: Tile, x: Any, shared: Any, n: Any, row0: Any, block: Any, tid: Any, dtype: str
 ) -> None:
-    """Thread (tx, ty) brings columns 4tx… of rows 4ty… and stores them transposed."""
-    rows = [
-        k.let(load4(x, T.min(row0 + ty * 4 + i, n - 1), block * TILE_DEPTH + tx * 4), "x4") for i in range(4)
-    ]
-    for c in range(4):
-        column = T.Shuffle([lane(row, c) for row in rows], [0, 1, 2, 3])
-        k.store(tile, ramp4((tx * 4 + c) * TILE_ROWS + ty * 4), cast(f"{dtype}x4", column))
+    """Item (q, p) is columns 4q… of rows 4p…, stored transposed."""
+    quads = tile.depth // 4
+    for item in _items(k, tile, tid, tile.rows * tile.depth // 16):
+        q, p = k.let(item % quads, "q"), k.let(item // quads, "p")
+        rows = [
+            k.let(load4(x, T.min(row0 + p * 4 + i, n - 1), block * tile.depth + q * 4), "x4") for i in range(4)
+        ]
+        for c in range(4):
+            column = T.Shuffle([lane(row, c) for row in rows], [0, 1, 2, 3])
+            k.store(shared, ramp4((q * 4 + c) * tile.rows + p * 4), cast(f"{dtype}x4", column))
 
 
 def _load_b(
     k: KernelBuilder,
+    tile: Tile,
     w: Reader,
-    tile: Any,
+    shared: Any,
     column0: Any,
     outputs: int,
     block: Any,
@@ -93,30 +131,34 @@ def _load_b(
     swiglu: bool,
     dtype: str,
 ) -> None:
-    """Thread (q, d) brings eight values of depth 8d… from each of the four weight rows 4q…, dequantized."""
-    q, d = k.let(tid % 16, "q"), k.let(tid // 16, "d")
-    base = k.let(column0 + q * 4, "base")
-    if swiglu:
-        base = k.let(T.Select(q < 8, column0 + q * 4, column0 + q * 4 - 32), "base")
-    rows = []
-    for i in range(4):
-        row = T.min(base + i, outputs - 1)
-        rows.append(k.let(T.Select(q < 8, row, row + outputs) if swiglu else row, "row"))
-    depth = k.let(block * TILE_DEPTH + d * 8, "depth")
-    if isinstance(w, GroupQuantizedReader):
-        words = [k.let(w.codes[row, T.shift_right(depth, 3)], "word") for row in rows]
-        word4 = k.let(T.Shuffle(words, [0, 1, 2, 3]), "word4")
-        scale4 = k.let(T.Shuffle([w.scale(k, row, block) for row in rows], [0, 1, 2, 3]), "scale4")
-        for c in range(8):
-            codes = T.bitwise_and(T.shift_right(word4, T.Broadcast(u32(4 * c), 4)), T.Broadcast(u32(15), 4))
-            value = (T.Cast("float32x4", codes) - splat(f32(7.0))) * scale4
-            k.store(tile, ramp4((d * 8 + c) * TILE_COLUMNS + q * 4), cast(f"{dtype}x4", value))
-        return
-    for half in (0, 1):
-        fours = [k.let(w.four(k, row, depth + half * 4), "w4") for row in rows]
-        for c in range(4):
-            column = T.Shuffle([lane(four, c) for four in fours], [0, 1, 2, 3])
-            k.store(tile, ramp4((d * 8 + half * 4 + c) * TILE_COLUMNS + q * 4), cast(f"{dtype}x4", column))
+    """Item (q, d) is depth 4d… of the four weight rows 4q…, dequantized; with a quarter of a word each, half of the
+    threads of a shallow tile would have nothing to load.
+    """
+    fours, half = tile.columns // 4, tile.columns // 8
+    for item in _items(k, tile, tid, fours * tile.depth // 4):
+        q, d = k.let(item % fours, "q"), k.let(item // fours, "d")
+        depth = k.let(block * tile.depth + d * 4, "depth")
+        base = k.let(column0 + (q % half if swiglu else q) * 4, "base")
+        rows = []
+        for i in range(4):
+            row = T.min(base + i, outputs - 1)
+            rows.append(k.let(T.Select(q < half, row, row + outputs) if swiglu else row, "row"))
+        at = [(d * 4 + c) * tile.columns + q * 4 for c in range(4)]
+        if isinstance(w, GroupQuantizedReader):
+            words = [k.let(w.codes[row, T.shift_right(depth, 3)], "word") for row in rows]
+            shift = u32(T.bitwise_and(depth, 4) * 4)
+            word4 = k.let(T.shift_right(T.Shuffle(words, [0, 1, 2, 3]), splat(shift)), "word4")
+            scales = [w.scale(k, row, T.shift_right(depth, 5)) for row in rows]
+            scale4 = k.let(T.Shuffle(scales, [0, 1, 2, 3]), "scale4")
+            for c in range(4):
+                codes = T.bitwise_and(T.shift_right(word4, splat(u32(4 * c))), splat(u32(15)))
+                value = (T.Cast("float32x4", codes) - splat(f32(7.0))) * scale4
+                k.store(shared, ramp4(at[c]), cast(f"{dtype}x4", value))
+        else:
+            values = [k.let(w.four(k, row, depth), "w4") for row in rows]
+            for c in range(4):
+                column = T.Shuffle([lane(value, c) for value in values], [0, 1, 2, 3])
+                k.store(shared, ramp4(at[c]), cast(f"{dtype}x4", column))
 
 
 def _silu(k: KernelBuilder, value: Any) -> Any:

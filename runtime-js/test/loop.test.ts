@@ -13,12 +13,15 @@ class FakeModel implements Model {
   kv: number[] = [];
   position = 0;
   token = 0;
-  steps = 0;
+  taken = 0;
   inFlight = 0;
   mostInFlight = 0;
   chunks: number[] = [];
   failAt = -1;
   lastSampling: Sampling | undefined;
+  delay = 1;
+  submissions = 0;
+  private last: Promise<void> = Promise.resolve();
   constructor(private readonly rule: (history: number[]) => number) {}
 
   setSampling(sampling: Sampling): void { this.lastSampling = sampling; }
@@ -28,18 +31,26 @@ class FakeModel implements Model {
     tokens.forEach((t, i) => (this.kv[position + i] = t));
     this.position = position + tokens.length;
   }
-  private later<T>(value: T): Promise<T> {
-    this.mostInFlight = Math.max(this.mostInFlight, ++this.inFlight);
-    return new Promise((resolve) => setTimeout(() => { this.inFlight--; resolve(value); }, 1));
+  private later<T>(value: T, steps = 1): Promise<T> {
+    this.mostInFlight = Math.max(this.mostInFlight, (this.inFlight += steps));
+    // One after the other, as on a GPU.
+    const done = this.last.then(() => new Promise<void>((resolve) => setTimeout(resolve, this.delay)));
+    this.last = done;
+    return done.then(() => { this.inFlight -= steps; return value; });
   }
   private sample(): number { return (this.token = this.rule(this.kv.slice(0, this.position))); }
   prefill(tokens: readonly number[], position: number): Promise<void> { this.put(tokens, position); return this.later(undefined); }
   prefillAndSample(tokens: readonly number[], position: number): Promise<number> { this.put(tokens, position); return this.later(this.sample()); }
-  step(): Promise<number> {
-    if (this.steps++ === this.failAt) return Promise.reject(new DeviceLostError("gone"));
-    if (this.position >= this.contextLength) throw new Error("past the context");
-    this.kv[this.position++] = this.token;
-    return this.later(this.sample());
+  steps(count: number): Promise<number[]> {
+    this.submissions++;
+    const tokens: number[] = [];
+    for (let i = 0; i < count; i++) {
+      if (this.taken++ === this.failAt) return Promise.reject(new DeviceLostError("gone"));
+      if (this.position >= this.contextLength) throw new Error("past the context");
+      this.kv[this.position++] = this.token;
+      tokens.push(this.sample());
+    }
+    return this.later(tokens, count);
   }
   private logits(): Float32Array {
     const out = new Float32Array(100);
@@ -85,8 +96,18 @@ describe("decode loop", () => {
     const { tokens, end } = await run(model, new KvCache(), [3, 1, 4], params({ depth, maxTokens: 12 }));
     expect(tokens).toEqual(expected(sum, [3, 1, 4], 12));
     expect(end!.reason).toBe("length");
-    expect(model.mostInFlight).toBe(depth);
-    expect(model.steps).toBe(11);
+    expect(model.mostInFlight).toBeLessThanOrEqual(depth);
+    expect(model.taken).toBe(11);
+  });
+
+  it("puts several fast steps in one submission, and slow ones in one each", async () => {
+    const fast = new FakeModel(sum), slow = new FakeModel(sum);
+    slow.delay = 45;
+    await run(fast, new KvCache(), [3, 1, 4], params({ depth: 8, maxTokens: 12 }));
+    expect(fast.submissions).toBeLessThan(11);
+    await run(slow, new KvCache(), [3, 1, 4], params({ depth: 8, maxTokens: 6 }));
+    expect(slow.submissions).toBe(5);
+    expect(slow.mostInFlight).toBeLessThanOrEqual(2);
   });
 
   it("prefills in chunks and leaves the last for sampling", async () => {
@@ -202,7 +223,7 @@ describe("decode loop", () => {
       expect(logprobs!.logprob).toBeCloseTo(5 - Math.log(Math.exp(5) + 99), 4);
     }
     expect(tokens).toEqual(expected(sum, [1, 2], 6));
-    expect(model.steps).toBe(0);
+    expect(model.taken).toBe(0);
     const prompt = [1, 2, ...tokens, 4];
     expect((await run(model, kv, prompt, params({ maxTokens: 4 }))).tokens).toEqual(expected(sum, prompt, 4));
   });

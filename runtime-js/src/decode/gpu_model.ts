@@ -5,7 +5,7 @@ import { GpuError } from "../errors.js";
 import type { Buffers, Entry } from "../plan/index.js";
 import type { Model, Sampling } from "./model.js";
 
-const STATE_BYTES = 32;
+const STATE_WORDS = 8, STATE_BYTES = STATE_WORDS * 4;
 
 export interface GpuModelParts {
   readonly device: GPUDevice;
@@ -47,15 +47,15 @@ export class GpuModel implements Model {
     await this.parts.guard.race(this.parts.device.queue.onSubmittedWorkDone());
   }
 
-  prefillAndSample(tokens: readonly number[], position: number): Promise<number> {
-    return this.readToken(this.submitPrefill(tokens, position, true));
+  async prefillAndSample(tokens: readonly number[], position: number): Promise<number> {
+    return (await this.readTokens(this.submitPrefill(tokens, position, true)))[0]!;
   }
 
-  step(): Promise<number> {
-    return this.readToken(this.submit((pass) => {
+  steps(count: number): Promise<number[]> {
+    return this.readTokens(this.submit((pass) => {
       this.parts.entries.decode.replay(pass);
       this.parts.entries.sample.replay(pass);
-    }, "state", STATE_BYTES));
+    }, "state", STATE_BYTES, count));
   }
 
   async prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> {
@@ -86,24 +86,29 @@ export class GpuModel implements Model {
     return new Float32Array(bytes);
   }
 
-  private async readToken(readback: Readback): Promise<number> {
-    const token = new Int32Array(await this.read(readback))[1]!;
-    if (token < 0 || token >= this.vocabSize) throw new GpuError(`The GPU sampled ${token}, which is no token: its results are wrong.`);
-    return token;
+  private async readTokens(readback: Readback): Promise<number[]> {
+    const states = new Int32Array(await this.read(readback));
+    const tokens = Array.from({ length: states.length / STATE_WORDS }, (_, i) => states[i * STATE_WORDS + 1]!);
+    const wrong = tokens.find((token) => token < 0 || token >= this.vocabSize);
+    if (wrong !== undefined) throw new GpuError(`The GPU sampled ${wrong}, which is no token: its results are wrong.`);
+    return tokens;
   }
 
-  /** One submission: the pass, then a copy of a buffer's first bytes to a staging buffer. */
-  private submit(encode: ((pass: GPUComputePassEncoder) => void) | undefined, from: string | undefined, bytes: number): Readback {
+  /** One submission: `times` the pass, each followed by a copy of a buffer's first bytes to a staging buffer. */
+  private submit(encode: ((pass: GPUComputePassEncoder) => void) | undefined, from: string | undefined, size: number, times = 1): Readback {
     const { device, guard } = this.parts;
     guard.check();
     const encoder = device.createCommandEncoder();
-    if (encode) {
-      const pass = encoder.beginComputePass();
-      encode(pass);
-      pass.end();
-    }
+    const bytes = size * times;
     const staging = from === undefined ? undefined : this.staging(bytes);
-    if (staging) encoder.copyBufferToBuffer(this.buffer(from!), 0, staging, 0, bytes);
+    for (let i = 0; i < times; i++) {
+      if (encode) {
+        const pass = encoder.beginComputePass();
+        encode(pass);
+        pass.end();
+      }
+      if (staging) encoder.copyBufferToBuffer(this.buffer(from!), 0, staging, i * size, size);
+    }
     device.queue.submit([encoder.finish()]);
     // Asked for at once: the answer is then under way while later steps run.
     const mapped = staging?.mapAsync(GPUMapMode.READ, 0, bytes);

@@ -93,6 +93,12 @@ interface Feed {
   finish(): void;
 }
 
+/** Where a step takes longer than this, a read-back's latency is nothing, and fewer steps are wasted at a stop. */
+const SLOW_MS = 40;
+/** Where a step takes less, several go in one submission: what a submission costs is then worth sharing. */
+const FAST_MS = 5;
+const BATCH = 4;
+
 /** Tokens sampled and fed back on the GPU. */
 class GpuFeed implements Feed {
   private readonly flying: Promise<number>[] = [];
@@ -100,7 +106,7 @@ class GpuFeed implements Feed {
   private submitted = 0;
   private readonly accepted: number[] = [];
   private lastAt = 0;
-  private slow = false;
+  private stepMs = NaN;
 
   constructor(
     private readonly model: Model, private readonly kv: KvCache, private readonly prompt: readonly number[],
@@ -112,7 +118,7 @@ class GpuFeed implements Feed {
       this.started = true;
       this.model.setSampling(this.sampling);
       const rest = this.prompt.slice(this.kv.length);
-      this.fly(this.model.prefillAndSample(rest, this.kv.length));
+      this.fly(this.model.prefillAndSample(rest, this.kv.length).then((token) => [token]), 1);
       this.kv.push(...rest);
       this.ahead();
     }
@@ -126,19 +132,25 @@ class GpuFeed implements Feed {
   accept(token: number): void { this.accepted.push(token); }
 
   ahead(): void {
-    const depth = this.slow ? Math.min(2, this.depth) : this.depth;
-    while (this.flying.length < depth && this.submitted < this.most) this.fly(this.model.step());
+    const depth = this.stepMs <= SLOW_MS ? this.depth : Math.min(2, this.depth); // and until the first is measured
+    const batch = this.stepMs < FAST_MS ? Math.min(BATCH, Math.ceil(depth / 2)) : 1;
+    for (;;) {
+      const left = this.most - this.submitted, room = depth - this.flying.length;
+      if (left <= 0 || room < Math.min(batch, left)) return;
+      const count = Math.min(batch, left);
+      this.fly(this.model.steps(count), count);
+    }
   }
 
-  private fly(token: Promise<number>): void {
-    token.then(() => {
+  private fly(tokens: Promise<number[]>, count: number): void {
+    tokens.then(() => {
       const now = performance.now();
-      // Where a step takes this long, a read-back's latency is nothing, and fewer steps are wasted at a stop.
-      if (this.lastAt) this.slow = now - this.lastAt > 40;
+      if (this.lastAt) this.stepMs = (now - this.lastAt) / count;
       this.lastAt = now;
     }, () => {});
-    this.submitted++;
-    this.flying.push(token);
+    this.submitted += count;
+    for (let i = 0; i < count; i++) this.flying.push(tokens.then((all) => all[i]!));
+    for (const token of this.flying.slice(-count)) token.catch(() => {}); // what runs past a stop is nobody's
   }
 
   finish(): void {

@@ -13,8 +13,8 @@ export interface Model {
   prefill(tokens: readonly number[], position: number): Promise<void>;
   /** The same for a prompt's last chunk, and samples the next token. */
   prefillAndSample(tokens: readonly number[], position: number): Promise<number>;
-  /** Feeds the last sampled token and samples the next, on the GPU. */
-  step(): Promise<number>;
+  /** Feeds the last sampled token and samples the next, on the GPU, `count` times in one submission. */
+  steps(count: number): Promise<number[]>;
   /** A chunk, and the logits after its last token. */
   prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array>;
   /** Feeds a token that the CPU chose, and reads the logits. */

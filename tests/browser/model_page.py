@@ -1,0 +1,105 @@
+"""The harness page of the real engine, and bundles compiled from tiny checkpoints to load in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from mlcweb.browser.page import open_page
+from mlcweb.compile import CompileRequest, compile_bundle
+from tests.tiny import TinyLlama, make_llama
+
+ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+class Site:
+    """A folder that is served: the engine's pages, and bundles under their names. Compiles each bundle once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for file in ENGINE.iterdir():
+            (folder / file.name).symlink_to(file)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+        self.server.daemon_threads = True
+        self.url = f"http://localhost:{self.server.server_port}/"
+
+    def bundle(self, name: str, model: TinyLlama, quantization: str, **options: Any) -> str:
+        """The name under which the model's bundle is served."""
+        served = "-".join([name, quantization, *(f"{value}" for value in options.values())])
+        if not (self.folder / served).exists():
+            source = self.folder.parent / "models" / name
+            if not source.exists():
+                make_llama(source, model)
+            request = CompileRequest(
+                str(source), quantization=quantization, out_dir=self.folder / served, name=served, **options
+            )
+            compile_bundle(request)
+        return served
+
+
+@contextmanager
+def serve_site(folder: Path) -> Iterator[Site]:
+    """A site on a free port."""
+    site = Site(folder)
+    thread = threading.Thread(target=site.server.serve_forever, daemon=True)
+    thread.start()
+    yield site
+    site.server.shutdown()
+    site.server.server_close()
+    thread.join()
+
+
+class ModelPage:
+    """``window.mlcweb`` of the harness page, on a site's bundles."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self.loaded: tuple[str, dict[str, Any]] = "", {}
+        self.info: dict[str, Any] = {}
+
+    def call(self, method: str, *args: Any) -> Any:
+        """The function's result, which may be ``{error}``; fails after two minutes."""
+        script = """([method, args]) => Promise.race([window.mlcweb[method](...args),
+          new Promise((_, reject) => setTimeout(() => reject(new Error(`${method} hangs`)), 120000))])"""
+        return self.raw.evaluate(script, [method, list(args)])
+
+    def right(self, method: str, *args: Any) -> Any:
+        """The function's result; fails if it is an error."""
+        result = self.call(method, *args)
+        assert "error" not in result, result
+        return result
+
+    def load(self, bundle: str, **options: Any) -> dict[str, Any]:
+        """The engine's facts, of this bundle under these options: it is loaded, unless it is the one that is."""
+        if self.loaded != (bundle, options):
+            self.loaded = bundle, options
+            self.info = self.right("load", f"./{bundle}/", {"cache": False, **options})["info"]
+        return self.info
+
+    def validate(self, bundle: str, tier: str) -> dict[str, Any]:
+        """The engine's report on the bundle's expected answer."""
+        self.loaded = "", {}
+        report = self.right("validate", f"./{bundle}/", {"cache": False, "tier": tier})
+        assert isinstance(report, dict)
+        return report
+
+
+@contextmanager
+def open_model_page(chromium: Path, site: Site, script: str = "") -> Iterator[ModelPage]:
+    """The harness in a browser of its own; ``script`` runs before the page's own."""
+    with open_page(chromium, hold_signals=False) as page:
+        if script:
+            page.raw.add_init_script(script)
+        page.open(f"{site.url}harness.html", ready="() => Boolean(window.mlcweb)")
+        yield ModelPage(page.raw)

@@ -1,0 +1,158 @@
+"""Compiled Llamas in the real engine: every logit against transformers', and against the host reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from model_page import ENGINE, ModelPage, Site, open_model_page, serve_site
+
+from mlcweb.reference import ArrayStore, LlamaConfig, LlamaReference, PackedWeights
+from tests.fixtures.llama_cases import CASES, STEPS, packed, prompt
+from tests.tiny import TinyLlama
+
+pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+
+EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")
+# A load makes every pipeline anew, seconds each on a CPU: so few loads, and tests of one bundle follow one another.
+CHUNKED = {"prefill_chunk": 16}
+SHARED = {"tier": "subgroups"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with serve_site(tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
+    with open_model_page(chromium, site) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def f16_page(f16_chromium: Path, site: Site) -> Iterator[ModelPage]:
+    with open_model_page(f16_chromium, site) as opened:
+        yield opened
+
+
+def worst(found: Any, expected: np.ndarray) -> float:
+    """The largest difference, relative to the range of the expected logits; NaN is infinitely far."""
+    difference = np.abs(np.array(found, np.float64) - expected).max() / np.ptp(expected)
+    return float(np.nan_to_num(difference, nan=np.inf))
+
+
+def reference(model: TinyLlama, tokens: list[int], following: list[int]) -> list[np.ndarray]:
+    """The host reference's logits after the tokens and after each that follows."""
+    sizes = LlamaConfig.from_hf(model.hf_config())
+    llama = LlamaReference(PackedWeights(ArrayStore(packed(model))), sizes, len(tokens) + len(following))
+    return [llama.feed(tokens), *(llama.feed([token]) for token in following)]
+
+
+@pytest.mark.parametrize(
+    ("name", "tier", "chunk"), [("untied-llama3", "base", 64), ("tied", "subgroups", 16)]
+)
+def test_every_logit_is_transformers(name: str, chunk: int, tier: str, page: ModelPage, site: Site) -> None:
+    """40 tokens of prompt, in one chunk or in three, then 16 steps, over the page boundary at 48."""
+    assert page.load(site.bundle(name, CASES[name], "q0f32", prefill_chunk=chunk), tier=tier)["tier"] == tier
+    expected = EXPECTED[name]
+    greedy = [int(logits.argmax()) for logits in expected]
+    assert len(greedy) == STEPS + 1
+    steps = page.right("replay", prompt(CASES[name]), greedy[:STEPS])["steps"]
+    assert len(steps) == STEPS + 1
+    for found, wanted in zip(steps, expected, strict=True):
+        assert worst(found, wanted) < 1e-3
+    assert page.right("greedy", prompt(CASES[name]), STEPS + 1)["tokens"] == greedy
+
+
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 31, 33, 250])
+def test_lengths_around_pages_and_chunks(length: int, page: ModelPage, site: Site) -> None:
+    """Prefills of odd lengths, and decoding from there over the next page's boundary."""
+    model = CASES["tied"]
+    page.load(site.bundle("tied", model, "q0f32", **CHUNKED), **SHARED)
+    tokens = np.random.default_rng(length).integers(0, model.vocab, length + 18).tolist()
+    steps = page.right("replay", tokens[:length], tokens[length:])["steps"]
+    expected = reference(model, tokens[:length], tokens[length:])
+    assert [i for i, pair in enumerate(zip(steps, expected, strict=True)) if worst(*pair) >= 1e-3] == []
+
+
+def test_a_second_turn_reuses_the_cache_and_changes_nothing(page: ModelPage, site: Site) -> None:
+    page.load(site.bundle("tied", CASES["tied"], "q0f32", **CHUNKED), **SHARED)
+    options = {"temperature": 0, "max_tokens": 6, "logprobs": True, "top_logprobs": 5}
+    turns = [{"role": "user", "content": "Where is the train?"}]
+    first = page.right("chat", turns, options)
+    turns += [{"role": "assistant", "content": first["text"]}, {"role": "user", "content": "And the other?"}]
+    second = page.right("chat", turns, options)
+    page.right("reset")
+    fresh = page.right("chat", turns, options)
+    cached = [
+        answer["usage"].get("extra", {}).get("cached_prompt_tokens", 0) for answer in (first, second, fresh)
+    ]
+    assert cached[0] == cached[2] == 0
+    assert cached[1] >= first["usage"]["prompt_tokens"]
+    assert second["text"] == fresh["text"] and len(second["logprobs"]) == 6
+    for found, wanted in zip(second["logprobs"], fresh["logprobs"], strict=True):
+        assert found["token"] == wanted["token"]
+        assert found["logprob"] == pytest.approx(wanted["logprob"], abs=1e-4)
+
+
+def test_answers_after_a_roll_back_are_those_of_a_fresh_prompt(page: ModelPage, site: Site) -> None:
+    """What lies in the cache past the common prefix must not be seen."""
+    page.load(site.bundle("tied", CASES["tied"], "q0f32", **CHUNKED), **SHARED)
+    tokens = prompt(CASES["tied"])
+    page.right("greedy", [*tokens[:30], 7, 8, 9, 10, 11], 20)
+    assert page.right("greedy", tokens, 5)["tokens"] == [int(x.argmax()) for x in EXPECTED["tied"][:5]]
+
+
+def test_the_engine_renders_the_prompt_as_the_compiler_did(page: ModelPage, site: Site) -> None:
+    from mlcweb.reference.prompt import PromptRenderer
+
+    name = site.bundle("tied", CASES["tied"], "q0f32", **CHUNKED)
+    page.load(name, **SHARED)
+    files = {
+        key: next((site.folder / name).glob(f"{key.split('.')[0]}.*.json")).read_bytes()
+        for key in ("tokenizer.json", "tokenizer_config.json")
+    }
+    for text in ("What is the capital of France?", " in the  théâtre\n", "<|im_end|>"):
+        found = page.right("encodeChat", [{"role": "user", "content": text}])["tokens"]
+        assert found == PromptRenderer(files).tokens(text)
+
+
+def test_a_context_that_is_no_multiple_of_a_page(page: ModelPage, site: Site) -> None:
+    """Compiled for 100 tokens and loaded with 70: it can be filled to the last, and no further."""
+    model = CASES["tied"]
+    bundle = site.bundle("tied", model, "q0f32", context_length=100, **CHUNKED)
+    info = page.load(bundle, contextLength=70, tier="base")
+    assert info["contextLength"] == 70
+    per_token = 2 * model.layers * model.kv_heads * model.head_dim * 4
+    assert info["memory"]["kv"] == 80 * per_token, "five pages hold 70 tokens"
+    tokens = np.random.default_rng(4).integers(0, model.vocab, 70).tolist()
+    steps = page.right("replay", tokens[:60], tokens[60:])["steps"]
+    assert worst(steps[-1], reference(model, tokens[:60], tokens[60:])[-1]) < 1e-3
+    assert len(page.right("greedy", tokens[:65], 1000)["tokens"]) == 5
+    error = page.call("greedy", tokens, 1)["error"]
+    assert error["code"] == "context-length" and "70" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "tier"), [("tied", "q4f32_1", "base"), ("untied-llama3", "q4f16_1", "subgroups")]
+)
+def test_quantized_models_validate(name: str, scheme: str, tier: str, page: ModelPage, site: Site) -> None:
+    check_validation(page.validate(site.bundle(name, CASES[name], scheme), tier), tier)
+
+
+@pytest.mark.parametrize(("name", "tier"), [("tied", "f16"), ("untied-llama3", "f16-subgroups")])
+def test_f16_tiers_validate(name: str, tier: str, f16_page: ModelPage, site: Site) -> None:
+    check_validation(f16_page.validate(site.bundle(name, CASES[name], "q4f16_1"), tier), tier)
+
+
+def check_validation(report: dict[str, Any], tier: str) -> None:
+    assert report["tier"] == tier
+    assert report["greedy_mismatch_at"] == -1, report
+    assert report["max_relative_difference"] is not None
+    assert 0 < report["max_relative_difference"] <= report["tolerance"]
+    assert len(report["expected"]) == len(report["steps"]) > 0

@@ -1,7 +1,7 @@
 """Prefill attention: RoPE and cache append for a chunk, then tiled flash attention over the paged KV cache.
 
-A workgroup of 64 threads owns 32 rows, a row being a (query, head of the group) pair of one KV head, and walks the
-context in blocks of 32 tokens; a thread makes 4 x 4 scores, then 4 rows of its share of the value dimensions.
+A workgroup owns a few rows, a row being a (query, head of the group) pair of one KV head, and walks the context in
+blocks of 32 tokens; a thread makes 4 x 4 scores, then 4 rows of its share of the value dimensions.
 """
 
 from typing import Any
@@ -14,8 +14,9 @@ from mlcweb.kernels.cache import HeadLayout, cos_sin4, key_index, page_of, rope_
 from mlcweb.kernels.tier import Tier
 
 THREADS = 64
-ROWS = 32
+ROWS = 16  # of a workgroup of flash attention; few, so that a short chunk of a small model fills a GPU
 TOKENS = 32
+_LOADS = 2  # vectors of each query and key in flight at once
 _MINUS_INFINITY = -1.0e30
 
 
@@ -65,7 +66,9 @@ def rope_append(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
     return k.finish()
 
 
-def flash_attention(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
+def flash_attention(
+    layout: HeadLayout, tier: Tier, *, tile_rows: int = ROWS, loads: int = _LOADS
+) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * D]``: causal softmax(q kᵀ) v of a chunk that begins at ``state[0]``.
 
     Arguments: queries ``[n, H * D]``, state, page_table, kv, attention.
@@ -79,18 +82,18 @@ def flash_attention(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
     kv = k.buffer("kv", layout.page_shape, tier.kv_dtype)
     out = k.buffer("attention", (n, layout.heads * d), "float32")
 
-    (tile, head), tid = k.launch([T.ceildiv(n * group, ROWS), layout.kv_heads], THREADS)
+    (tile, head), tid = k.launch([T.ceildiv(n * group, tile_rows), layout.kv_heads], tile_rows * 2)
     tx, ty = k.let(tid % 8, "tx"), k.let(tid // 8, "ty")
-    weights = k.shared(ROWS * TOKENS, name="weights")
-    tops = k.shared(ROWS * 8, name="tops")
+    weights = k.shared(tile_rows * TOKENS, name="weights")
+    tops = k.shared(tile_rows * 8, name="tops")
     base = k.let(state[0], "base")
     rows, columns, limits = [], [], []
     for i in range(4):
-        flat = k.let(T.min(tile * ROWS + ty * 4 + i, n * group - 1), "flat")
+        flat = k.let(T.min(tile * tile_rows + ty * 4 + i, n * group - 1), "flat")
         rows.append(k.let(flat // group, "row"))
         columns.append(k.let((head * group + flat % group) * d, "column"))
         limits.append(k.let(base + rows[i], "limit"))  # the last token that this row sees
-    last_row = k.let(T.min(tile * ROWS + ROWS, n * group) - 1, "last_row")
+    last_row = k.let(T.min(tile * tile_rows + tile_rows, n * group) - 1, "last_row")
     end = k.let(base + last_row // group + 1, "end")
 
     shares = -(-quads // 8)  # vectors of four value dimensions a thread keeps for each of its rows
@@ -109,17 +112,20 @@ def flash_attention(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
         slot = k.let(slot_of(first), "slot")
         for i in range(4):
             k.store(scores, i, splat(f32(0.0)))
-        with k.loop(quads) as quad:
-            q = [k.let(load4(queries, rows[i], columns[i] + quad * 4), "q") for i in range(4)]
-            keys = [
-                k.let(cast("float32x4", load4(kv, page, 0, head, key_index(layout, slot + t, quad))), "key")
-                for t in range(4)
-            ]
+        with k.loop(quads // loads) as step:
+            fetched = []
+            for u in range(loads):
+                quad = k.let(step * loads + u, "quad")
+                q = [k.let(load4(queries, rows[i], columns[i] + quad * 4), "q") for i in range(4)]
+                at = [key_index(layout, slot + t, quad) for t in range(4)]
+                keys = [k.let(cast("float32x4", load4(kv, page, 0, head, index)), "key") for index in at]
+                fetched.append((q, keys))
             # transposed, so that a row's four scores are one vector
-            for c in range(4):
-                across = k.let(T.Shuffle([lane(key, c) for key in keys], [0, 1, 2, 3]), "across")
-                for i in range(4):
-                    k.store(scores, i, scores[i] + splat(lane(q[i], c)) * across)
+            for q, keys in fetched:
+                for c in range(4):
+                    across = k.let(T.Shuffle([lane(key, c) for key in keys], [0, 1, 2, 3]), "across")
+                    for i in range(4):
+                        k.store(scores, i, scores[i] + splat(lane(q[i], c)) * across)
         for i in range(4):
             masked = [
                 T.Select(first + t <= limits[i], lane(scores[i], t), f32(_MINUS_INFINITY)) for t in range(4)
@@ -146,7 +152,7 @@ def flash_attention(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
         k.barrier()
 
     for i in range(4):
-        with k.when(tile * ROWS + ty * 4 + i < n * group):
+        with k.when(tile * tile_rows + ty * 4 + i < n * group):
             for j in range(shares):
                 quad = tx + j * 8
                 with k.when(quad < quads):

@@ -26,8 +26,8 @@ class Norm:
 
 
 def _threads(blocks: int) -> int:
-    """A thread for each block of a row, up to 64: the staged part of x must fit workgroup memory."""
-    return 32 if blocks <= 32 else 64
+    """64 where they divide the blocks of a row, else 32: more would not fit their part of x in workgroup memory."""
+    return 64 if blocks % 64 == 0 else 32
 
 
 def _rows(outputs: int, columns: int) -> int:

@@ -1,8 +1,8 @@
 """Prefill's matrix product: register tiles over workgroup-memory tiles, dequantized as they are loaded.
 
-A thread keeps 8 x 8 sums in registers. Both tiles are stored transposed in vectors of four, so that the inner loop
-reads four vectors for 64 multiply-adds; a thread's rows and columns lie in two fours, half a tile apart, so that
-neighbouring threads read neighbouring vectors.
+A thread keeps 8 x 8 (or 4 x 8) sums in registers. Both tiles are stored transposed in vectors of four, so that the
+inner loop reads four vectors for 64 multiply-adds; a thread's rows and columns lie in fours, half a tile apart, so
+that neighbouring threads read neighbouring vectors.
 """
 
 from dataclasses import dataclass
@@ -18,21 +18,24 @@ from mlcweb.kernels.tier import Tier
 
 @dataclass(frozen=True)
 class Tile:
-    """What a workgroup makes: ``rows`` x ``columns`` outputs, ``depth`` of the inner axis at a time."""
+    """What a workgroup makes: ``rows`` x ``columns`` outputs, ``depth`` of the inner axis at a time; a thread makes
+    ``thread_rows`` x 8 of them.
+    """
 
     rows: int
     columns: int
     depth: int
+    thread_rows: int
 
     @property
     def threads(self) -> int:
-        return self.rows * self.columns // 64
+        return self.rows * self.columns // (self.thread_rows * 8)
 
 
-# Shallow tiles leave room for more workgroups at once; deep ones wait for each other less often, which is better
-# where a narrow output makes few workgroups. Measured on an H200: docs/performance.md.
-SHALLOW, DEEP = Tile(64, 64, 16), Tile(64, 64, 32)
-_MANY_OUTPUTS = 4096
+# Wide outputs make workgroups enough for large tiles; narrow ones need small tiles to fill a GPU. Measured on an
+# H200: docs/performance.md.
+WIDE, NARROW = Tile(64, 64, 16, 8), Tile(32, 64, 32, 4)
+_WIDE_OUTPUTS = 4096
 
 
 def matmul(
@@ -46,7 +49,7 @@ def matmul(
     outputs = weight.rows // 2 if swiglu else weight.rows
     if outputs % 4 or weight.columns % GROUP:
         raise ValueError(f"matmul needs N % 4 == 0 and K % 32 == 0, not {weight.rows} x {weight.columns}")
-    tile = tile or (SHALLOW if weight.rows >= _MANY_OUTPUTS else DEEP)
+    tile = tile or (WIDE if weight.rows >= _WIDE_OUTPUTS else NARROW)
     dtype = "float16" if tier.f16 else "float32"
     k = KernelBuilder("matmul")
     n = dynamic("n")
@@ -60,8 +63,9 @@ def matmul(
     (wg_n, wg_m), tid = k.launch(grid, tile.threads)
     a_tile = k.shared(tile.depth * tile.rows, dtype, name="a_tile")
     b_tile = k.shared(tile.depth * tile.columns, dtype, name="b_tile")
-    sums = k.local(16, "float32x4", name="sums")
-    for i in range(16):
+    mine, fours = tile.thread_rows, tile.thread_rows // 4
+    sums = k.local(mine * 2, "float32x4", name="sums")
+    for i in range(mine * 2):
         k.store(sums, i, splat(f32(0.0)))
     row0, column0 = k.let(wg_m * tile.rows, "row0"), k.let(wg_n * step, "column0")
     across = tile.columns // 8
@@ -73,19 +77,20 @@ def matmul(
         k.barrier()
         with k.loop(tile.depth) as depth:
             a = [
-                k.let(load4(a_tile, depth * tile.rows + ty * 4 + v * tile.rows // 2), "a") for v in range(2)
+                k.let(load4(a_tile, depth * tile.rows + ty * 4 + v * tile.rows // 2), "a")
+                for v in range(fours)
             ]
             b = [
                 k.let(load4(b_tile, depth * tile.columns + tx * 4 + h * tile.columns // 2), "b")
                 for h in range(2)
             ]
-            for i in range(8):
+            for i in range(mine):
                 for h in range(2):
                     product = cast("float32x4", splat(lane(a[i // 4], i % 4)) * b[h])
                     k.store(sums, i * 2 + h, sums[i * 2 + h] + product)
         k.barrier()
 
-    for i in range(8):
+    for i in range(mine):
         row = row0 + ty * 4 + i // 4 * tile.rows // 2 + i % 4
         with k.when(row < n):
             if swiglu:
@@ -112,7 +117,8 @@ def _load_a(
     for item in _items(k, tile, tid, tile.rows * tile.depth // 16):
         q, p = k.let(item % quads, "q"), k.let(item // quads, "p")
         rows = [
-            k.let(load4(x, T.min(row0 + p * 4 + i, n - 1), block * tile.depth + q * 4), "x4") for i in range(4)
+            k.let(load4(x, T.min(row0 + p * 4 + i, n - 1), block * tile.depth + q * 4), "x4")
+            for i in range(4)
         ]
         for c in range(4):
             column = T.Shuffle([lane(row, c) for row in rows], [0, 1, 2, 3])

@@ -157,6 +157,8 @@ def pick(vocab: int) -> tirx.PrimFunc:
             _, kept = search.above(threshold[0])
             k.store(wanted, 0, T.max(top_p, f32(0.0)) * kept)
             k.store(threshold, 0, search.run(lambda count, mass: mass >= wanted[0], threshold[0]))
+        # with top_p 0 nothing is enough to ask for: the best stays all the same
+        k.store(threshold, 0, T.min(threshold[0], _ordered(k, top[0])))
         with k.loop(T.ceildiv(vocab - tid, PICK_THREADS)) as i:
             index = k.let(i * PICK_THREADS + tid, "index")
             logit = k.let(logits[0, index], "logit")

@@ -31,7 +31,7 @@ export interface GenerateRequest extends SamplingRequest {
   readonly stop_tokens?: readonly number[];
 }
 
-const DEFAULT_DEPTH = 8;
+const DEFAULT_DEPTH = 16;
 
 /** Forgets the cached files of the bundle at a URL; returns how many there were. */
 export const deleteFromCache = (url: string): Promise<number> => deleteCached(resolveBundleUrl(url));

@@ -20,6 +20,7 @@ export class Progress {
   private kernels = 0;
   private kernelsTotal = 1;
   private lastReport = -Infinity;
+  private over = false;
   private readonly samples: { at: number; bytes: number }[] = [];
 
   constructor(private readonly report: ((progress: LoadProgress) => void) | undefined, private readonly now = () => performance.now()) {}
@@ -42,11 +43,14 @@ export class Progress {
     if (this.loaded >= this.total) this.send("kernels", `Preparing kernels: ${done} of ${total}`, false);
   }
 
-  ready(): void { this.send("ready", "Ready", true); }
+  ready(): void {
+    this.send("ready", "Ready", true);
+    this.over = true; // What is fetched later, such as the expected answer, is not part of the load.
+  }
 
   private send(stage: LoadProgress["stage"], text: string, force: boolean): void {
     const now = this.now();
-    if (!this.report || (!force && now - this.lastReport < 50 && this.loaded < this.total)) return;
+    if (!this.report || this.over || (!force && now - this.lastReport < 50 && this.loaded < this.total)) return;
     this.lastReport = now;
     const bytesPerSecond = stage === "weights" ? this.rate(now) : undefined;
     const secondsLeft = bytesPerSecond ? (this.total - this.loaded) / bytesPerSecond : undefined;

@@ -74,3 +74,17 @@ def test_a_seed_repeats_and_another_differs(gpu_page: Any) -> None:
     other = [int(sample(gpu_page, logits, 1.0, 1.0, 0, 10, step)[1]) for step in range(6)]
     assert first == again != other
     assert len(set(first)) > 3
+
+
+@pytest.mark.parametrize(("top_p", "top_k"), [(0.0, 0), (1e-30, 0), (1.0, 1), (0.0, 7)])
+def test_the_narrowest_filters_leave_the_best(gpu_page: Any, top_p: float, top_k: int) -> None:
+    logits = (np.random.default_rng(0).standard_normal((1, 1000)) * 3).astype(np.float32)
+    found = {int(sample(gpu_page, logits, 1.0, top_p, top_k, 1, step)[1]) for step in range(3)}
+    assert found == {int(logits.argmax())}
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_a_masked_token_is_never_drawn(gpu_page: Any, top_p: float) -> None:
+    logits = (np.random.default_rng(2).standard_normal((1, 400)) / 4).astype(np.float32)
+    logits[0, 10:] = -np.inf
+    assert all(sample(gpu_page, logits, 1.5, top_p, 0, 3, step)[1] < 10 for step in range(8))

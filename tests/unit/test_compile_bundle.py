@@ -61,6 +61,13 @@ def test_the_bundle_is_complete(model: Path, tmp_path: Path) -> None:
     assert result.peak_memory_bytes > 10_000_000
 
 
+def test_tvm_and_the_linker_say_nothing(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    compiled(model, tmp_path / "out")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_current_bundle_is_reused(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert not compiled(model, out).reused

@@ -128,7 +128,7 @@ def _dot_block(w: Reader, values: list[Any], x4: list[Any], x_sum: Any) -> Any:
     if not isinstance(w, GroupQuantizedReader):
         return call("float32", "dot", values[0], x4[0])
     words, scale = values
-    total = None
+    total: Any = None
     for c, value in enumerate(x4):
         part = call("float32", "dot", _mantissas(lane(words, c // 2), high=c % 2 == 1), value)
         total = part if total is None else total + part

@@ -30,9 +30,9 @@ def _threads(blocks: int) -> int:
     return 64 if blocks % 64 == 0 else 32
 
 
-def _rows(outputs: int, columns: int) -> int:
+def _rows(outputs: int) -> int:
     """Outputs of a workgroup: more share the loads of x, fewer leave more workgroups to fill a GPU with."""
-    return 8 if outputs >= 32768 else 4 if outputs * columns >= 1 << 20 else 2
+    return 8 if outputs >= 32768 else 4
 
 
 def matvec(
@@ -55,7 +55,7 @@ def matvec(
     columns = weight.columns
     step = GROUP if isinstance(weight, GroupQuantized) else 4
     blocks = columns // step
-    threads, per_group = threads or _threads(blocks), per_group or _rows(outputs, columns)
+    threads, per_group = threads or _threads(blocks), per_group or _rows(outputs)
     k = KernelBuilder("matvec")
     x_rows = dynamic("n") if last_row else 1
     x = k.buffer("x", (x_rows, columns), "float32")

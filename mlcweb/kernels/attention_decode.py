@@ -10,7 +10,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, call, cast, dynamic, f32, lane, load4, ramp4, splat
+from mlcweb.kernels.builder import KernelBuilder, call, cast, dynamic, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.cache import (
     PAGE_SIZE,
     HeadLayout,
@@ -29,6 +29,7 @@ _MINUS_INFINITY = -1.0e30
 _LANES = 16  # threads that reduce one head's block of scores
 
 
+@kernel
 def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 KV) * D]``, RoPE tables, state,
     page_table, kv (read and written), partial ``[H, SPLITS, D + 2]`` (weighted values, maximum, sum).
@@ -220,6 +221,7 @@ def _block_tops(k: KernelBuilder, group: int, tid: Any, scores: Any, tops: Any) 
             k.store(tops, item, top)
 
 
+@kernel
 def merge(layout: HeadLayout) -> tirx.PrimFunc:
     """Kernel ``attention[1, H * D]`` from the splits' partial results ``[H, SPLITS, D + 2]``."""
     d = layout.head_dim

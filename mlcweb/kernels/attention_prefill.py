@@ -9,7 +9,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, lane, load4, ramp4, splat
+from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.cache import HeadLayout, cos_sin4, key_index, page_of, rope_shapes, slot_of, value_index
 from mlcweb.kernels.tier import Tier
 
@@ -20,6 +20,7 @@ _LOADS = 2  # vectors of each query and key in flight at once
 _MINUS_INFINITY = -1.0e30
 
 
+@kernel
 def rope_append(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
     """Kernel: queries ``[n, H * D]``, rotated and scaled by 1/sqrt(D); rotated keys, and values, to the cache.
 
@@ -66,6 +67,7 @@ def rope_append(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
     return k.finish()
 
 
+@kernel
 def flash_attention(
     layout: HeadLayout, tier: Tier, *, tile_rows: int = ROWS, loads: int = _LOADS
 ) -> tirx.PrimFunc:

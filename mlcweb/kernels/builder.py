@@ -7,9 +7,10 @@ TVM's PointerValueTypeRewrite turns a buffer that is only ever accessed so into 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from typing import Any, ParamSpec
 
 import tvm
 from tvm import tirx
@@ -17,6 +18,28 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 Expr = Any  # a TIR expression, or a Python number
+P = ParamSpec("P")
+
+_open: list[KernelBuilder] = []
+
+
+def kernel(make: Callable[P, tvm.tirx.PrimFunc]) -> Callable[P, tvm.tirx.PrimFunc]:
+    """For a function that writes a kernel: an error in it also closes the builders that it left open.
+
+    TVM keeps open builders in a thread's storage, whose Python callbacks it would free after Python is gone.
+    """
+
+    @functools.wraps(make)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> tvm.tirx.PrimFunc:
+        before = len(_open)
+        try:
+            return make(*args, **kwargs)
+        except BaseException:
+            while len(_open) > before:
+                _open.pop().abandon()
+            raise
+
+    return guarded
 
 
 class KernelBuilder:
@@ -35,6 +58,7 @@ class KernelBuilder:
         # 8 is TVM's OpPatternKind kOpaque: Relax must not fuse into a kernel that is already scheduled
         T.func_attr({"tirx.noalias": True, "op_pattern": 8})
         self.threads = 1
+        _open.append(self)
 
     def buffer(self, name: str, shape: Sequence[Expr], dtype: str) -> Any:
         """Declare the next argument, a storage buffer; a ``tirx.Var`` in the shape is a dynamic size."""
@@ -112,7 +136,13 @@ class KernelBuilder:
     def finish(self) -> tvm.tirx.PrimFunc:
         """Close every scope and return the kernel."""
         self._stack.close()
+        _open.remove(self)
         return self._builder.get()
+
+    def abandon(self) -> None:
+        """Leave the builder with what there is; nothing of it is kept."""
+        self._stack.pop_all()
+        self._builder.__exit__(None, None, None)
 
 
 def dynamic(name: str) -> Any:

@@ -3,12 +3,13 @@
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, dynamic, ramp4
+from mlcweb.kernels.builder import KernelBuilder, dynamic, kernel, ramp4
 from mlcweb.kernels.storage import Matrix
 
 THREADS = 64
 
 
+@kernel
 def embed(table: Matrix, *, prefill: bool) -> tirx.PrimFunc:
     """Kernel ``x[n, D] = table[tokens]`` in float32. Arguments: the ids, table's tensors, x.
 

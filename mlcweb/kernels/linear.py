@@ -11,7 +11,19 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, bits, call, dynamic, f32, lane, load4, ramp4, splat, u32
+from mlcweb.kernels.builder import (
+    KernelBuilder,
+    bits,
+    call,
+    dynamic,
+    f32,
+    kernel,
+    lane,
+    load4,
+    ramp4,
+    splat,
+    u32,
+)
 from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Matrix, Reader, Values
 from mlcweb.kernels.tier import Tier
@@ -35,6 +47,7 @@ def _rows(outputs: int) -> int:
     return 8 if outputs >= 32768 else 4
 
 
+@kernel
 def matvec(
     weight: Matrix,
     tier: Tier,

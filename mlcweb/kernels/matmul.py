@@ -11,7 +11,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, lane, load4, ramp4, splat, u32
+from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, kernel, lane, load4, ramp4, splat, u32
 from mlcweb.kernels.storage import GROUP, GroupQuantizedReader, Matrix, Reader
 from mlcweb.kernels.tier import Tier
 
@@ -38,6 +38,7 @@ WIDE, NARROW = Tile(64, 64, 16, 8), Tile(32, 64, 32, 4)
 _WIDE_OUTPUTS = 4096
 
 
+@kernel
 def matmul(
     weight: Matrix, tier: Tier, *, residual: bool = False, swiglu: bool = False, tile: Tile | None = None
 ) -> tirx.PrimFunc:

@@ -3,7 +3,7 @@
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, load4, ramp4, splat
+from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel, load4, ramp4, splat
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.tier import Tier
@@ -11,6 +11,7 @@ from mlcweb.kernels.tier import Tier
 THREADS = 64
 
 
+@kernel
 def rms_norm(norm: Norm, tier: Tier) -> tirx.PrimFunc:
     """Kernel ``y[n, D] = x / rms(x) * weight`` in float32. Arguments: x ``[n, D]``, weight, y."""
     k = KernelBuilder("rms_norm")

@@ -10,7 +10,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, lane, load4, select, u32
+from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, kernel, lane, load4, select, u32
 
 THREADS = 64
 PICK_THREADS = 256
@@ -72,6 +72,7 @@ def _reduce_best(k: KernelBuilder, tid: Any, threads: int, best: _Best, scores: 
             k.store(ids, tid, best.index[0])
 
 
+@kernel
 def scan(vocab: int) -> tirx.PrimFunc:
     """Kernel: the best candidate and the largest logit of each block of 1024 logits.
 
@@ -118,6 +119,7 @@ def scan(vocab: int) -> tirx.PrimFunc:
     return k.finish()
 
 
+@kernel
 def pick(vocab: int) -> tirx.PrimFunc:
     """Kernel: choose the token and advance ``state``.
 

@@ -6,11 +6,12 @@ import tvm
 from tvm import tirx
 
 from mlcweb.errors import CompileError
-from mlcweb.kernels.builder import KernelBuilder, u32
+from mlcweb.kernels.builder import KernelBuilder, kernel, u32
 from mlcweb.lower.wgsl import MAX_GRID
 from mlcweb.plan import Entry, Plan
 
 
+@kernel
 def launch_table(plan: Plan, entry: Entry, largest: dict[str, int]) -> tirx.PrimFunc:
     """``void f(int32 dims…, uint32* table)``: a record per launch: grid x, y, z, then the kernel's uniform words.
 

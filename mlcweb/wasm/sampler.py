@@ -9,12 +9,13 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, bits, f32, select, u32
+from mlcweb.kernels.builder import KernelBuilder, bits, f32, kernel, select, u32
 
 _SMALLEST = -126 * math.log(2)
 _BITS = 31  # probabilities are not negative, so their bits order as integers and the sign bit is 0
 
 
+@kernel
 def host_sample() -> tirx.PrimFunc:
     """``void host_sample(float* logits, int* counts, float* params, float* probs, int* token, int vocab)``.
 

@@ -6,6 +6,7 @@ What goes wrong is written in the bundle's mlcweb.json, as ``{"fake": "<mode>"}`
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -73,6 +74,8 @@ def make_bundle(folder: Path, mode: str = "") -> Path:
 
 def start(engine: Path, args: Sequence[str], **options: object) -> subprocess.Popen[str]:
     """The command line in a process of its own, with the fake engine in the real one's place."""
+    # a shell's background jobs ignore Ctrl-C, and so would what they start
+    options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-c", COMMAND, str(engine), *args]
     return subprocess.Popen(command, text=True, **{**streams, **options})  # type: ignore[call-overload,no-any-return]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -115,3 +117,20 @@ def test_what_a_lowered_kernel_says_of_itself() -> None:
     assert made.threads == 32
     assert "fn made(" in made.wgsl and "\n//" not in made.wgsl
     assert workgroup_bytes(made.wgsl) == 256
+
+
+def test_an_error_while_a_kernel_is_written_leaves_no_builder_open() -> None:
+    """TVM would free an open builder after Python, and crash: the process must end as the error says."""
+    script = (
+        "from mlcweb.kernels.builder import KernelBuilder, kernel\n"
+        "@kernel\n"
+        "def broken():\n"
+        "    k = KernelBuilder('broken')\n"
+        "    k.launch([1], 32)\n"
+        "    raise ValueError('no')\n"
+        "try:\n"
+        "    broken()\n"
+        "except ValueError:\n"
+        "    raise SystemExit(7)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 7

@@ -126,7 +126,7 @@ def test_an_error_while_a_kernel_is_written_leaves_no_builder_open() -> None:
         "@kernel\n"
         "def broken():\n"
         "    k = KernelBuilder('broken')\n"
-        "    k.launch([1], 32)\n"
+        "    k.at(k.pointer('p', 'uint32'), (4,), 'uint32')\n"
         "    raise ValueError('no')\n"
         "try:\n"
         "    broken()\n"

@@ -10,7 +10,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, call, cast, dynamic, f32, kernel, lane, load4, ramp4, splat
+from mlcweb.kernels.builder import KernelBuilder, call, cast, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.cache import (
     PAGE_SIZE,
     HeadLayout,
@@ -247,6 +247,3 @@ def merge(layout: HeadLayout) -> tirx.PrimFunc:
             value = part if value is None else value + part
         k.store(out, [0, head * d + dim], value / total[0])
     return k.finish()
-
-
-__all__ = ["SPLITS", "attend", "dynamic", "merge"]

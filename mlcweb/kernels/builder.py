@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, ParamSpec
 
 import tvm
@@ -110,12 +110,6 @@ class KernelBuilder:
             yield index
 
     @contextmanager
-    def while_(self, condition: Expr) -> Iterator[None]:
-        """Repeat while ``condition`` (which reads a ``local``) holds."""
-        with T.While(condition):
-            yield
-
-    @contextmanager
     def when(self, condition: Expr) -> Iterator[None]:
         """A branch in the kernel."""
         with T.If(condition), T.Then():
@@ -128,10 +122,6 @@ class KernelBuilder:
     def storage_barrier(self) -> None:
         """Wait for the workgroup, and make its stores to storage buffers visible to it."""
         T.evaluate(T.call_extern("int32", "storageBarrier"))
-
-    def evaluate(self, call: Expr) -> None:
-        """A call made for its effect."""
-        T.evaluate(call)
 
     def finish(self) -> tvm.tirx.PrimFunc:
         """Close every scope and return the kernel."""
@@ -148,14 +138,6 @@ class KernelBuilder:
 def dynamic(name: str) -> Any:
     """A size known at launch, e.g. the number of tokens of a prefill chunk."""
     return tirx.Var(name, "int32")
-
-
-def scope(*contexts: AbstractContextManager[Any]) -> ExitStack:
-    """Enter several scopes at once (for a number of scopes decided in Python)."""
-    stack = ExitStack()
-    for context in contexts:
-        stack.enter_context(context)
-    return stack
 
 
 # -- expressions -----------------------------------------------------------------------------------------

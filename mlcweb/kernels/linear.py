@@ -56,8 +56,6 @@ def matvec(
     residual: bool = False,
     swiglu: bool = False,
     last_row: bool = False,
-    threads: int = 0,
-    per_group: int = 0,
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for ``x`` ``[1, K]``, or the last row of ``[n, K]``.
 
@@ -68,7 +66,7 @@ def matvec(
     columns = weight.columns
     step = GROUP if isinstance(weight, GroupQuantized) else 4
     blocks = columns // step
-    threads, per_group = threads or _threads(blocks), per_group or _rows(outputs)
+    threads, per_group = _threads(blocks), _rows(outputs)
     k = KernelBuilder("matvec")
     x_rows = dynamic("n") if last_row else 1
     x = k.buffer("x", (x_rows, columns), "float32")

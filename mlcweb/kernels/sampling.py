@@ -10,7 +10,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, kernel, lane, load4, select, u32
+from mlcweb.kernels.builder import KernelBuilder, bits, f32, kernel, lane, load4, select, u32
 
 THREADS = 64
 PICK_THREADS = 256
@@ -246,6 +246,3 @@ class _Search:
             with k.when(enough(count, mass)):
                 k.store(found, 0, candidate[0])
         return T.max(found[0], floor)
-
-
-__all__ = ["blocks", "dynamic", "pick", "scan"]

@@ -6,7 +6,6 @@ float16 tensors are read as such on the f16 tiers; elsewhere the same bytes are 
 from typing import Any, Protocol
 
 from tvm.relax.frontend import nn
-from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, call, cast, lane, load4, splat, u32
@@ -132,6 +131,3 @@ def matrix(rows: int, columns: int, scheme: Scheme, tier: Tier, *, quantized: bo
     if quantized and scheme.bits is not None:
         return GroupQuantized((rows, columns), scheme, tier)
     return Values((rows, columns), scheme.activation, tier)
-
-
-__all__ = ["GROUP", "GroupQuantized", "IRBuilder", "Matrix", "Values", "matrix", "nibbles4"]

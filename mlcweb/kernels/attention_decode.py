@@ -14,10 +14,10 @@ from mlcweb.kernels.builder import KernelBuilder, call, cast, f32, kernel, lane,
 from mlcweb.kernels.cache import (
     PAGE_SIZE,
     HeadLayout,
-    cos_sin4,
     key_index,
     page_of,
     rope_shapes,
+    rotate4,
     slot_of,
     value_index,
 )
@@ -162,10 +162,10 @@ def _rotate_queries(
         item = k.let(i * THREADS + tid, "item")
         g, pair = k.let(item // (half // 4), "g"), k.let((item % (half // 4)) * 4, "pair")
         base = k.let((head * layout.group + g) * d + pair, "base")
-        cosine, sine = cos_sin4(k, coarse, fine, position, pair, d)
         low, high = k.let(load4(qkv, 0, base), "low"), k.let(load4(qkv, 0, base + half), "high")
-        k.store(queries, ramp4(g * d + pair), (low * cosine - high * sine) * scale)
-        k.store(queries, ramp4(g * d + pair + half), (high * cosine + low * sine) * scale)
+        first, second = rotate4(k, low, high, coarse, fine, position, pair, d)
+        k.store(queries, ramp4(g * d + pair), first * scale)
+        k.store(queries, ramp4(g * d + pair + half), second * scale)
 
 
 def _append(
@@ -191,17 +191,12 @@ def _append(
         with k.loop(T.ceildiv(half // 4 - tid, THREADS)) as i:
             pair = k.let((i * THREADS + tid) * 4, "pair")
             base = k.let(key_base + head * d + pair, "base")
-            cosine, sine = cos_sin4(k, coarse, fine, position, pair, d)
             low, high = k.let(load4(qkv, 0, base), "low"), k.let(load4(qkv, 0, base + half), "high")
-            for quad, rotated in (
-                (pair // 4, low * cosine - high * sine),
-                ((pair + half) // 4, high * cosine + low * sine),
-            ):
+            first, second = rotate4(k, low, high, coarse, fine, position, pair, d)
+            for quad, rotated in ((pair // 4, first), ((pair + half) // 4, second)):
                 for c in range(4):
                     index = key_index(layout, slot, quad) + c
-                    k.store(
-                        kv, [page, 0, head, index], cast(tier.kv_dtype, lane(k.let(rotated, "rotated"), c))
-                    )
+                    k.store(kv, [page, 0, head, index], cast(tier.kv_dtype, lane(rotated, c)))
         with k.loop(T.ceildiv(d // 4 - tid, THREADS)) as i:
             dim = k.let((i * THREADS + tid) * 4, "dim")
             value = k.let(cast(vector, load4(qkv, 0, value_base + head * d + dim)), "value")

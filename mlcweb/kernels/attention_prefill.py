@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, kernel, lane, load4, ramp4, splat
-from mlcweb.kernels.cache import HeadLayout, cos_sin4, key_index, page_of, rope_shapes, slot_of, value_index
+from mlcweb.kernels.cache import HeadLayout, key_index, page_of, rope_shapes, rotate4, slot_of, value_index
 from mlcweb.kernels.tier import Tier
 
 THREADS = 64
@@ -49,9 +49,7 @@ def rope_append(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
         low = k.let(load4(qkv, row, head * d + pair), "low")
         high = k.let(load4(qkv, row, head * d + half + pair), "high")
         with k.when(head < heads + kv_heads):
-            cosine, sine = cos_sin4(k, coarse, fine, position, pair, d)
-            first = k.let(low * cosine - high * sine, "first")
-            second = k.let(high * cosine + low * sine, "second")
+            first, second = rotate4(k, low, high, coarse, fine, position, pair, d)
             with k.when(head < heads):
                 scale = splat(f32(d**-0.5))
                 k.store(queries, [row, ramp4(head * d + pair)], first * scale)

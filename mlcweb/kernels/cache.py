@@ -81,10 +81,13 @@ def rope_shapes(head_dim: int, context: int) -> tuple[tuple[int, int], tuple[int
     return (-(-context // ROPE_FINE), head_dim), (ROPE_FINE, head_dim)
 
 
-def cos_sin4(k: KernelBuilder, coarse: Any, fine: Any, position: Any, pair: Any, head_dim: int) -> Any:
-    """float32x4 cosines and sines of RoPE's angles ``pair … pair+3`` at ``position``."""
+def rotate4(
+    k: KernelBuilder, low: Any, high: Any, coarse: Any, fine: Any, position: Any, pair: Any, head_dim: int
+) -> tuple[Any, Any]:
+    """RoPE on four pairs: dimensions ``pair … pair+3`` (``low``) with those half a head further (``high``)."""
     half = head_dim // 2
     row, rest = T.shift_right(position, 6), T.bitwise_and(position, ROPE_FINE - 1)
     c1, s1 = k.let(load4(coarse, row, pair), "c1"), k.let(load4(coarse, row, half + pair), "s1")
     c2, s2 = k.let(load4(fine, rest, pair), "c2"), k.let(load4(fine, rest, half + pair), "s2")
-    return k.let(c1 * c2 - s1 * s2, "cos4"), k.let(s1 * c2 + c1 * s2, "sin4")
+    cosine, sine = k.let(c1 * c2 - s1 * s2, "cos4"), k.let(s1 * c2 + c1 * s2, "sin4")
+    return k.let(low * cosine - high * sine, "first"), k.let(high * cosine + low * sine, "second")

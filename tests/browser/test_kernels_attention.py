@@ -82,7 +82,7 @@ SHAPES = [(9, 3, 64), (8, 8, 80), (4, 1, 128), (4, 2, 96), (2, 1, 256)]
 
 @pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
 @pytest.mark.parametrize(("heads", "kv_heads", "d"), SHAPES)
-@pytest.mark.parametrize(("start", "n"), [(0, 1), (0, 31), (33, 40)])
+@pytest.mark.parametrize(("start", "n"), [(0, 1), (0, 31), (33, 40), (100, 90)])
 def test_prefill(page: Any, tier: Tier, heads: int, kv_heads: int, d: int, start: int, n: int) -> None:
     case = Case(heads, kv_heads, d, start, n, tier)
     out = np.zeros((n, heads * d), np.float32)

@@ -14,8 +14,9 @@ from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.embedding import embed
 from mlcweb.kernels.linear import Norm, matvec
 from mlcweb.kernels.matmul import matmul
+from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
 from mlcweb.kernels.norm import rms_norm
-from mlcweb.kernels.storage import Matrix, Values
+from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix, Values
 from mlcweb.kernels.tier import Tier
 
 
@@ -141,6 +142,45 @@ class Prefill(Ops):
         )
         out = Tensor.placeholder((1, weight.rows), "float32")
         return op.tensor_ir_op(func, "prefill_head", [x, norm.weight.weight, *weight.tensors], out)
+
+
+class PrefillInt8(Prefill):
+    """As ``Prefill``, with activations rounded to int8 before each product, in groups as weights are."""
+
+    def norm_linear(
+        self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
+    ) -> Tensor:
+        """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
+        rounded = self._rounded(x, norm)
+        return self._product(name, rounded, weight, None, swiglu)
+
+    def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
+        """``residual + linear(x)``."""
+        return self._product(name, self._rounded(x, None), weight, residual, False)
+
+    def _rounded(self, x: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
+        n, width = x.shape[0], int(x.shape[1])
+        func = self._once(("int8", width, norm is None), lambda: quantize_rows(width, self.tier, norm))
+        args = [x] if norm is None else [x, norm.weight.weight]
+        outs = [
+            Tensor.placeholder((n, width // 4), "uint32"),
+            Tensor.placeholder((n, width // GROUP), "float32"),
+        ]
+        codes, scales = op.tensor_ir_op(func, "prefill_int8_round", args, outs)
+        return codes, scales
+
+    def _product(
+        self, name: str, x: tuple[Tensor, Tensor], weight: Matrix, residual: Tensor | None, swiglu: bool
+    ) -> Tensor:
+        if not isinstance(weight, GroupQuantized):
+            raise ValueError(f"{name}: an int8 product needs group-quantized weights")
+        func = self._once(
+            (name, _shape(weight), swiglu),
+            lambda: matmul_int8(weight, residual=residual is not None, swiglu=swiglu),
+        )
+        args = [*x, *weight.tensors, *([] if residual is None else [residual])]
+        out = Tensor.placeholder((x[0].shape[0], weight.rows // 2 if swiglu else weight.rows), "float32")
+        return op.tensor_ir_op(func, f"prefill_int8_{name}", args, out)
 
 
 def sample(logits: Tensor, sampling_params: Tensor, state: Tensor) -> Tensor:

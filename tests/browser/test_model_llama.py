@@ -145,6 +145,13 @@ def test_quantized_models_validate(name: str, scheme: str, tier: str, page: Mode
     check_validation(page.validate(site.bundle(name, CASES[name], scheme), tier), tier)
 
 
+@pytest.mark.parametrize("name", ["tied", "untied-llama3"])
+def test_int8_activations_validate(name: str, page: ModelPage, site: Site) -> None:
+    report = page.validate(site.bundle(name, CASES[name], "q4f32_1"), "subgroups", activations="int8")
+    assert report["activation"] == "int8"
+    check_validation(report, "subgroups")
+
+
 @pytest.mark.parametrize(("name", "tier"), [("tied", "f16"), ("untied-llama3", "f16-subgroups")])
 def test_f16_tiers_validate(name: str, tier: str, f16_page: ModelPage, site: Site) -> None:
     check_validation(f16_page.validate(site.bundle(name, CASES[name], "q4f16_1"), tier), tier)

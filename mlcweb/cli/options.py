@@ -96,3 +96,8 @@ tier_option = click.option("--tier", type=click.Choice(TIERS), help="Run this ti
 chromium_option = click.option(
     "--chromium", type=click.Path(dir_okay=False, path_type=Path), help="The Chrome or Chromium to run."
 )
+activations_option = click.option(
+    "--activations",
+    type=click.Choice(("float", "int8")),
+    help="What prefill computes with, instead of what is faster on this GPU.",
+)

@@ -7,6 +7,7 @@ import type { Engine } from "./engine.js";
 export interface ValidationReport {
   readonly ok: boolean;
   readonly tier: string;
+  readonly activations: "float" | "int8";
   /** The least precise type of its sums' terms: the tolerance is by it. */
   readonly activation: "float16" | "float32" | "int8";
   readonly tolerance: number;
@@ -40,7 +41,7 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
   const mismatch = firstMismatch(greedy, wanted, steps, tolerance);
   return {
     ok: results.every((r) => r.ok) && mismatch < 0,
-    tier, activation, tolerance,
+    tier, activations, activation, tolerance,
     max_relative_difference: results.reduce((most, r) => (r.relative_difference > most || Number.isNaN(r.relative_difference) ? r.relative_difference : most), 0),
     steps: results, greedy, expected: wanted, greedy_equal: greedy.join() === wanted.join(), greedy_mismatch_at: mismatch,
     answer: engine.decode(greedy), expected_answer: expected.answer, seconds: (performance.now() - started) / 1000,

@@ -1,4 +1,4 @@
-"""A bundle's speed in the browser."""
+"""A bundle's speed in the browser, and where the time goes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mlcweb.browser.session import open_session
+from mlcweb.profile.report import FORMAT, VERSION, Profile
 from mlcweb.progress import Progress
+
+# Without it Chromium may round timestamps to 100 us.
+EXACT_TIMESTAMPS = "--enable-webgpu-developer-features"
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Measured:
     tier: str
     prefill_tokens: int
     decode_tokens: int
+    context: int
     repeats: int
     load_seconds: float
     prefill_tokens_per_second: float
@@ -35,19 +40,19 @@ def measure(
     bundle: Path,
     prefill: int,
     decode: int,
+    context: int,
     repeats: int,
     tier: str | None,
     chromium: Path | None,
     progress: Progress,
 ) -> Measured:
-    """Load, then time ``repeats`` runs of ``prefill`` tokens and ``decode`` tokens after them."""
+    """Load, then time ``repeats`` runs of ``prefill`` tokens, and of ``decode`` tokens after ``context`` others."""
     with open_session(bundle, chromium, progress) as session:
         adapter = session.adapter()
         loaded = session.load(tier, progress)
         progress.start(f"{repeats} runs of {prefill} + {decode} tokens")
-        found = session.bench({"prefill": prefill, "decode": decode, "context": prefill, "repeats": repeats})[
-            "median"
-        ]
+        amounts = {"prefill": prefill, "decode": decode, "context": context, "repeats": repeats}
+        found = session.bench(amounts)["median"]
     return Measured(
         bundle=bundle.name,
         browser=adapter.browser,
@@ -56,8 +61,30 @@ def measure(
         tier=str(loaded["tier"]),
         prefill_tokens=prefill,
         decode_tokens=decode,
+        context=context,
         repeats=repeats,
         load_seconds=float(loaded["timings"]["total_s"]),
         prefill_tokens_per_second=float(found["prefill_tokens_per_s"]),
         decode_tokens_per_second=float(found["decode_tokens_per_s"]),
     )
+
+
+def measure_profile(
+    bundle: Path,
+    prefill: int,
+    context: int | None,
+    repeats: int,
+    tier: str | None,
+    chromium: Path | None,
+    progress: Progress,
+) -> Profile:
+    """Load, then profile a decode step at ``context`` (512 where they fit) and a prefill chunk of at most
+    ``prefill`` tokens."""
+    with open_session(bundle, chromium, progress, [EXACT_TIMESTAMPS]) as session:
+        adapter = session.adapter()
+        session.load(tier, progress, profile=True)
+        progress.start("time every kernel")
+        options = {"prefill": prefill, "repeats": repeats, **({"context": context} if context else {})}
+        found = session.profile(options)
+    where = {"browser": adapter.browser, "adapter": adapter.name}
+    return Profile.from_json({"format": FORMAT, "version": VERSION, **where, **found})

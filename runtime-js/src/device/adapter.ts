@@ -37,7 +37,8 @@ export function describeAdapter(adapter: GPUAdapter): AdapterFacts {
   return { vendor, architecture, device, description, fallback: adapter.info.isFallbackAdapter ?? false };
 }
 
-/** Opens a device for a tier; `largestBuffer` raises the size limits where the plan needs it, `profile` asks for timestamps. */
+/** Opens a device for a tier; `largestBuffer` raises the size limits where the plan needs it, `profile` asks for what measuring uses, where
+ * the adapter has it: timestamps, and float16 arithmetic whatever the tier. */
 export async function openDevice(adapter: GPUAdapter, tier: Tier, largestBuffer: number, profile = false): Promise<GPUDevice> {
   const limits = Object.fromEntries(tier.limits) as Record<string, number>;
   const has = capabilities(adapter);
@@ -51,9 +52,8 @@ export async function openDevice(adapter: GPUAdapter, tier: Tier, largestBuffer:
     limits[name] = needed;
   }
   const features = [...tier.features] as GPUFeatureName[];
-  if (profile) {
-    if (!adapter.features.has("timestamp-query")) throw new MissingFeatureError("This GPU has no timestamps, so kernels cannot be profiled.", ["timestamp-query"]);
-    features.push("timestamp-query");
+  for (const feature of profile ? (["timestamp-query", "shader-f16"] as const) : []) {
+    if (adapter.features.has(feature) && !features.includes(feature)) features.push(feature);
   }
   try {
     return await adapter.requestDevice({ requiredFeatures: features, requiredLimits: limits, label: "mlcweb" });

@@ -91,18 +91,18 @@ def notes(profile: Profile) -> list[str]:
         f"{name} {microseconds(total)} here, {microseconds(entry.microseconds)} as replayed"
         for name, total, entry in totals
     )
-    if profile.decode.source == "passes":
-        first = (
-            "Bars: each launch in order, in a compute pass of its own with a timestamp at either end; medians. "
-            "What lies between the passes is left out."
-        )
-        second = f"The engine replays an entry in one pass, with the next ones in flight: {sums}."
-    else:
-        first = (
-            f"Bars: each launch has its kernel's time in a chain of that kernel's launches ({timed_by(profile)}); "
-            "the order is that of the entry."
-        )
-        second = f"The engine replays an entry in one pass, with the next ones in flight: {sums}."
+    order = {
+        "stamps": "Bars: each launch in order, in one compute pass with a timestamp after each; medians. A bar begins "
+        "where the launch before it ended.",
+        "passes": "Bars: each launch in order, in a compute pass of its own with a timestamp at either end; medians. "
+        "What lies between the passes is left out.",
+    }
+    first = order.get(
+        profile.decode.source,
+        f"Bars: each launch has its kernel's time in a chain of that kernel's launches ({timed_by(profile)}); "
+        "the order is that of the entry.",
+    )
+    second = f"The engine replays an entry in one pass, with the next ones in flight: {sums}."
     copy = per_second(profile.copy_bytes_per_s, "B") if profile.copy_bytes_per_s else "not measured"
     third = (
         "Rates are those of chains of a kernel's launches over all layers: bytes of weights and KV cache next to a "

@@ -9,9 +9,10 @@ function stampingDevice(rounding: bigint, features = ["timestamp-query"]): GPUDe
   let stamps: bigint[] = [];
   const buffer = { mapAsync: async () => {}, getMappedRange: (_: number, bytes: number) => BigUint64Array.from(stamps).buffer.slice(0, bytes), unmap() {}, destroy() {} };
   const encoder = {
-    beginComputePass() {
-      for (let i = 0; i < 2; i++) stamps.push(((now += 1234n) / rounding) * rounding);
-      return { end() {} };
+    beginComputePass(descriptor?: unknown) {
+      const writeTimestamp = (): void => { stamps.push(((now += 1234n) / rounding) * rounding); };
+      if (descriptor) { writeTimestamp(); writeTimestamp(); }
+      return { end() {}, writeTimestamp };
     },
     resolveQuerySet() {}, copyBufferToBuffer() {}, finish() {},
   };
@@ -31,6 +32,14 @@ describe("the timer", () => {
   });
   it.each([65_536n, 100_000n])("wants longer passes when timestamps are rounded to %s ns", async (rounding) => {
     expect((await openTimer(stampingDevice(rounding))).shortest).toBeGreaterThan(1000);
+  });
+  it.each([["passes", []], ["stamps", ["chromium-experimental-timestamp-query-inside-passes"]]])("tells launches apart by %s", async (source, more) => {
+    const timer = await openTimer(stampingDevice(1n, ["timestamp-query", ...more]));
+    expect(await timer.inOrder([() => {}, () => {}, () => {}])).toEqual({ source, microseconds: [1.234, 1.234, 1.234] });
+  });
+  it("does not pretend to tell launches apart", async () => {
+    expect(await (await openTimer(stampingDevice(65_536n))).inOrder([() => {}])).toBeUndefined();
+    expect(await (await openTimer(stampingDevice(1n, []))).inOrder([() => {}])).toBeUndefined();
   });
   it("takes the clock where there are none, or when told to", async () => {
     expect((await openTimer(stampingDevice(1n, []))).kind).toBe("wall");

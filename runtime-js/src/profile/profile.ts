@@ -4,7 +4,7 @@ import type { GpuModel } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
 import type { Entry } from "../plan/index.js";
 import { arithmeticSpeed, copySpeed } from "./peak.js";
-import { chained, median, openTimer, submit, type Encode, type Timer } from "./timer.js";
+import { chained, median, openTimer, submit, type Encode, type InOrder, type Timer } from "./timer.js";
 import { workOf, type Work } from "./work.js";
 
 export interface ProfileOptions {
@@ -36,8 +36,8 @@ export interface EntryProfile {
   readonly microseconds: number;
   /** CPU time to encode and submit it. */
   readonly encode_microseconds: number;
-  /** Each launch in order: in a pass of its own where there are timestamps ("passes"), else its kernel's time in a chain ("chains"). */
-  readonly timeline: { readonly source: "passes" | "chains"; readonly launches: readonly TimelineLaunch[] };
+  /** Each launch in order; "chains" where they cannot be told apart: each is then given its kernel's time in a chain. */
+  readonly timeline: { readonly source: InOrder["source"] | "chains"; readonly launches: readonly TimelineLaunch[] };
 }
 export interface ProfileReport {
   readonly timing: Timer["kind"];
@@ -107,12 +107,12 @@ class Profiler {
     const launches = entries.flatMap((entry) => entry.launches.map((launch, i) => ({ kernel: launch.kernel, encode: (pass: GPUComputePassEncoder) => entry.replayLaunches(pass, [i]) })));
     const replay: Encode = (pass) => { for (const entry of entries) entry.replay(pass); };
     const microseconds = await this.flying(replay, before);
-    const timed = this.timer.kind === "timestamps" && this.timer.shortest === 0 ? await this.passes(launches.map((l) => l.encode), before) : undefined;
+    const timed = await this.inOrder(launches.map((l) => l.encode), before);
     const each = new Map(kernels.map((kernel) => [kernel.name, kernel.microseconds / kernel.launches]));
     return {
       tokens, position, dispatches: launches.length, kernels, microseconds,
       encode_microseconds: await (decode ? this.encodeSteps(microseconds, before) : this.encodeChunk(replay, before)),
-      timeline: { source: timed ? "passes" : "chains", launches: launches.map(({ kernel }, i) => ({ kernel, microseconds: timed?.[i] ?? each.get(kernel)! })) },
+      timeline: { source: timed?.source ?? "chains", launches: launches.map(({ kernel }, i) => ({ kernel, microseconds: timed?.microseconds[i] ?? each.get(kernel)! })) },
     };
   }
 
@@ -152,15 +152,17 @@ class Profiler {
     return median(found);
   }
 
-  /** Each in a pass of its own, all in one submission: medians by place. */
-  private async passes(encodes: readonly Encode[], before: () => void): Promise<number[]> {
-    const found: number[][] = [];
+  /** Medians by place. */
+  private async inOrder(pieces: readonly Encode[], before: () => void): Promise<InOrder | undefined> {
+    const found: InOrder[] = [];
     const began = performance.now();
     while (found.length < this.repeats && (found.length < 1 || (performance.now() - began) * 1000 < SECOND_US)) {
       before();
-      found.push(await this.timer.measure(encodes));
+      const timed = await this.timer.inOrder(pieces);
+      if (!timed) return undefined;
+      found.push(timed);
     }
-    return encodes.map((_, i) => median(found.map((spans) => spans[i]!)));
+    return { source: found[0]!.source, microseconds: pieces.map((_, i) => median(found.map((timed) => timed.microseconds[i]!))) };
   }
 
   /** Microseconds of this thread for a decode step, through the calls of the decode loop. */

@@ -8,14 +8,24 @@ export interface Timer {
   readonly shortest: number;
   /** Microseconds of each pass. */
   measure(passes: readonly Encode[]): Promise<number[]>;
+  /** Microseconds of pieces that run one after the other; undefined where this clock cannot tell them apart. */
+  inOrder(pieces: readonly Encode[]): Promise<InOrder | undefined>;
   destroy(): void;
 }
 
+/** "stamps": all in one pass, with a timestamp after each; "passes": in a pass each, and what lies between the passes is left out. */
+export interface InOrder { readonly source: "stamps" | "passes"; readonly microseconds: readonly number[] }
+
+/** Chromium's, behind a flag: timestamps between the launches of a pass. */
+const INSIDE = "chromium-experimental-timestamp-query-inside-passes";
 const SHORTEST_US = 20_000;
 const PAIRS = 2048; // a query set holds 4096
 const ROUNDED_TO = [65_536n, 100_000n]; // nanoseconds: as Chromium does it, and as it says
 
 export const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
+
+/** Between two timestamps; clocks of GPUs are known to jump. */
+const microseconds = (start: bigint, end: bigint): number => Math.max(0, Number(end - start) / 1000);
 
 /** The best timer of the device. Chromium rounds timestamps unless it runs with --enable-webgpu-developer-features. */
 export async function openTimer(device: GPUDevice, kind?: Timer["kind"]): Promise<Timer> {
@@ -27,12 +37,12 @@ class Stamps implements Timer {
   shortest = 0;
   private readonly querySet: GPUQuerySet;
   private readonly resolved: GPUBuffer;
-  private readonly read: GPUBuffer;
+  private readonly staging: GPUBuffer;
 
   private constructor(private readonly device: GPUDevice) {
     this.querySet = device.createQuerySet({ type: "timestamp", count: PAIRS * 2 });
     this.resolved = device.createBuffer({ size: PAIRS * 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
-    this.read = device.createBuffer({ size: PAIRS * 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    this.staging = device.createBuffer({ size: PAIRS * 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
   }
 
   static async open(device: GPUDevice): Promise<Stamps> {
@@ -47,31 +57,47 @@ class Stamps implements Timer {
     const spans: number[] = [];
     for (let first = 0; first < passes.length; first += PAIRS) {
       const stamps = await this.stamps(passes.slice(first, first + PAIRS));
-      for (let i = 0; i < stamps.length; i += 2) spans.push(Math.max(0, Number(stamps[i + 1]! - stamps[i]!) / 1000));
+      for (let i = 0; i < stamps.length; i += 2) spans.push(microseconds(stamps[i]!, stamps[i + 1]!));
     }
     return spans;
   }
 
+  async inOrder(pieces: readonly Encode[]): Promise<InOrder | undefined> {
+    if (this.shortest > 0) return undefined;
+    if (!this.device.features.has(INSIDE) || pieces.length >= PAIRS * 2) return { source: "passes", microseconds: await this.measure(pieces) };
+    const stamps = await this.read(pieces.length + 1, (encoder) => {
+      const pass = encoder.beginComputePass() as GPUComputePassEncoder & { writeTimestamp(querySet: GPUQuerySet, index: number): void };
+      pass.writeTimestamp(this.querySet, 0);
+      pieces.forEach((encode, i) => { encode(pass); pass.writeTimestamp(this.querySet, i + 1); });
+      pass.end();
+    });
+    return { source: "stamps", microseconds: pieces.map((_, i) => microseconds(stamps[i]!, stamps[i + 1]!)) };
+  }
+
   /** When each pass began and ended, in nanoseconds; all are in one submission. */
-  private async stamps(passes: readonly Encode[]): Promise<bigint[]> {
-    const { querySet, device, resolved, read } = this;
-    const encoder = device.createCommandEncoder();
-    passes.forEach((encode, i) => {
+  private stamps(passes: readonly Encode[]): Promise<bigint[]> {
+    const { querySet } = this;
+    return this.read(passes.length * 2, (encoder) => passes.forEach((encode, i) => {
       const pass = encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
       encode(pass);
       pass.end();
-    });
-    const bytes = passes.length * 16;
-    encoder.resolveQuerySet(querySet, 0, passes.length * 2, resolved, 0);
-    encoder.copyBufferToBuffer(resolved, 0, read, 0, bytes);
+    }));
+  }
+
+  private async read(count: number, encode: (encoder: GPUCommandEncoder) => void): Promise<bigint[]> {
+    const { querySet, device, resolved, staging } = this;
+    const encoder = device.createCommandEncoder();
+    encode(encoder);
+    encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
+    encoder.copyBufferToBuffer(resolved, 0, staging, 0, count * 8);
     device.queue.submit([encoder.finish()]);
-    await read.mapAsync(GPUMapMode.READ, 0, bytes);
-    const stamps = [...new BigUint64Array(read.getMappedRange(0, bytes))];
-    read.unmap();
+    await staging.mapAsync(GPUMapMode.READ, 0, count * 8);
+    const stamps = [...new BigUint64Array(staging.getMappedRange(0, count * 8))];
+    staging.unmap();
     return stamps;
   }
 
-  destroy(): void { for (const made of [this.querySet, this.resolved, this.read]) made.destroy(); }
+  destroy(): void { for (const made of [this.querySet, this.resolved, this.staging]) made.destroy(); }
 }
 
 /** A submission a pass, less what an empty one takes. */
@@ -99,6 +125,8 @@ class WallClock implements Timer {
     }
     return spans;
   }
+
+  async inOrder(): Promise<undefined> {}
 
   destroy(): void {}
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,16 @@ from mlcweb.progress import Progress
 
 # Without it Chromium may round timestamps to 100 us.
 EXACT_TIMESTAMPS = "--enable-webgpu-developer-features"
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Tokens of a run: ``prefill`` to the first token; ``decode`` more after ``context`` others."""
+
+    prefill: int
+    decode: int
+    context: int
+    repeats: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class Measured:
     repeats: int
     load_seconds: float
     prefill_tokens_per_second: float
+    time_to_first_token_seconds: float
     decode_tokens_per_second: float
 
     def facts(self) -> dict[str, Any]:
@@ -38,35 +50,37 @@ class Measured:
 
 def measure(
     bundle: Path,
-    prefill: int,
-    decode: int,
-    context: int,
-    repeats: int,
+    runs: Sequence[Amounts],
     tier: str | None,
     chromium: Path | None,
     progress: Progress,
-) -> Measured:
-    """Load, then time ``repeats`` runs of ``prefill`` tokens, and of ``decode`` tokens after ``context`` others."""
+) -> list[Measured]:
+    """Load once, then time each of ``runs`` as often as it says."""
     with open_session(bundle, chromium, progress) as session:
         adapter = session.adapter()
         loaded = session.load(tier, progress)
-        progress.start(f"{repeats} runs of {prefill} + {decode} tokens")
-        amounts = {"prefill": prefill, "decode": decode, "context": context, "repeats": repeats}
-        found = session.bench(amounts)["median"]
-    return Measured(
-        bundle=bundle.name,
-        browser=adapter.browser,
-        adapter=adapter.name,
-        software=adapter.software,
-        tier=str(loaded["tier"]),
-        prefill_tokens=prefill,
-        decode_tokens=decode,
-        context=context,
-        repeats=repeats,
-        load_seconds=float(loaded["timings"]["total_s"]),
-        prefill_tokens_per_second=float(found["prefill_tokens_per_s"]),
-        decode_tokens_per_second=float(found["decode_tokens_per_s"]),
-    )
+        medians = []
+        for run in runs:
+            progress.start(f"{run.repeats} runs of {run.prefill} + {run.decode} tokens")
+            medians.append(session.bench(asdict(run))["median"])
+    return [
+        Measured(
+            bundle=bundle.name,
+            browser=adapter.browser,
+            adapter=adapter.name,
+            software=adapter.software,
+            tier=str(loaded["tier"]),
+            prefill_tokens=run.prefill,
+            decode_tokens=run.decode,
+            context=run.context,
+            repeats=run.repeats,
+            load_seconds=float(loaded["timings"]["total_s"]),
+            prefill_tokens_per_second=float(found["prefill_tokens_per_s"]),
+            time_to_first_token_seconds=float(found["time_to_first_token_s"]),
+            decode_tokens_per_second=float(found["decode_tokens_per_s"]),
+        )
+        for run, found in zip(runs, medians, strict=True)
+    ]
 
 
 def measure_profile(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlcweb.cli.numbers import rate, seconds
+from mlcweb.cli.numbers import microseconds, rate, seconds
 from mlcweb.cli.options import chromium_option, optional_bundle_argument, tier_option, verb
 from mlcweb.cli.output import Output
 
 if TYPE_CHECKING:
+    from mlcweb.browser.measure import Amounts
     from mlcweb.profile import Profile
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -77,23 +78,17 @@ def command(
             found = measure_profile(bundle, prefill, context, repeats or 20, tier, chromium, progress)
         _show_profile(output, found, svg)
     elif bundle:
-        _speeds(output, bundle, prefill, decode, context or prefill, repeats or 5, tier, chromium)
+        from mlcweb.browser.measure import Amounts
+
+        amounts = Amounts(prefill, decode, context or prefill, repeats or 5)
+        _speeds(output, bundle, amounts, tier, chromium)
 
 
-def _speeds(
-    output: Output,
-    bundle: Path,
-    prefill: int,
-    decode: int,
-    context: int,
-    repeats: int,
-    tier: str | None,
-    chromium: Path | None,
-) -> None:
+def _speeds(output: Output, bundle: Path, amounts: Amounts, tier: str | None, chromium: Path | None) -> None:
     from mlcweb.browser.measure import measure
 
     with output.progress() as progress:
-        found = measure(bundle, prefill, decode, context, repeats, tier, chromium, progress)
+        (found,) = measure(bundle, [amounts], tier, chromium, progress)
 
     def text() -> None:
         output.facts(
@@ -102,9 +97,10 @@ def _speeds(
                 "browser": found.browser,
                 "adapter": f"{found.adapter} ({'software' if found.software else 'GPU'}), tier {found.tier}",
                 "load": seconds(found.load_seconds),
-                f"prefill {prefill}": rate(found.prefill_tokens_per_second),
-                f"decode {decode} at context {context}": rate(found.decode_tokens_per_second),
-                "runs": str(repeats),
+                f"prefill {amounts.prefill}": rate(found.prefill_tokens_per_second),
+                "first token": microseconds(found.time_to_first_token_seconds * 1e6),
+                f"decode {amounts.decode} at context {amounts.context}": rate(found.decode_tokens_per_second),
+                "runs": str(amounts.repeats),
             }
         )
 

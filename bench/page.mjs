@@ -11,13 +11,21 @@ const FLAGS = [
 ];
 
 /** The browser to run: CHROME, MLCWEB_CHROMIUM, or the one on PATH. */
-export const chromium = () => process.env.CHROME ?? process.env.MLCWEB_CHROMIUM ?? "chromium";
+export const chromium = () => process.env.CHROME || process.env.MLCWEB_CHROMIUM || "chromium";
 
 /** The machine in a line; GPU_NAME names what the adapter does not. */
-export const machine = () => `${os.cpus()[0].model}, ${os.cpus().length} cores; ${process.env.GPU_NAME ?? "GPU not named"}`;
+export const machine = () => `${os.cpus()[0].model}, ${os.cpus().length} cores${process.env.GPU_NAME ? `; ${process.env.GPU_NAME}` : ""}`;
+
+/** An expression for the browser's whole version, which its user agent string does not tell. */
+export const VERSION = `"Chrome/" + (await navigator.userAgentData.getHighEntropyValues(["uaFullVersion"])).uaFullVersion`;
 
 /** What the scripts of `runPage` call to report. */
 export const REPORT = `const report = (value) => fetch("/report", { method: "POST", body: JSON.stringify(value) });`;
+
+// Whatever ends this process ends its browsers.
+const running = new Set();
+process.on("exit", () => running.forEach((browser) => browser.kill()));
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]]) process.on(signal, () => process.exit(code));
 
 /** Runs a module script in a page, with `folders` served under their names, and calls `heard` with each thing that it reports, until one
  * has `done`, the browser ends, or `seconds` have passed, which is an error. `isolated` gives the page shared memory. */
@@ -30,7 +38,13 @@ export function runPage(script, { folders, heard, flags = [], isolated = false, 
       if (ended) return;
       ended = true;
       clearTimeout(timer);
-      const close = () => { fs.rmSync(profile, { recursive: true, force: true, maxRetries: 5 }); server.close(); server.closeAllConnections(); error ? reject(error) : resolve(); };
+      running.delete(browser);
+      const close = () => {
+        server.close();
+        server.closeAllConnections();
+        // Chromium's other processes outlive it by a moment, and write.
+        fs.rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }, () => (error ? reject(error) : resolve()));
+      };
       if (!browser || browser.exitCode !== null || browser.signalCode !== null || browser.pid === undefined) return close();
       browser.once("exit", close);
       browser.kill();
@@ -65,6 +79,7 @@ export function runPage(script, { folders, heard, flags = [], isolated = false, 
       const root = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
       const url = `http://127.0.0.1:${server.address().port}/`;
       browser = spawn(chromium(), [...FLAGS, ...root, `--user-data-dir=${profile}`, ...flags, url], { stdio: "ignore" });
+      running.add(browser);
       browser.on("error", (error) => end(new Error(`${chromium()} did not start: ${error.message}; name a browser in MLCWEB_CHROMIUM`)));
       browser.on("exit", () => end(new Error("Chromium ended before the page was done")));
       timer = setTimeout(() => end(new Error(`not done after ${seconds} s`)), seconds * 1000);

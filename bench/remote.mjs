@@ -5,7 +5,7 @@
 // instead, which `mlcweb bench --from` shows and draws. GPU_NAME names the GPU in both.
 import fs from "node:fs";
 import path from "node:path";
-import { machine, runPage, table } from "./page.mjs";
+import { machine, runPage, table, VERSION } from "./page.mjs";
 
 const [own, flags] = split(process.argv.slice(2), "--");
 const at = own.indexOf("--profile");
@@ -26,7 +26,7 @@ const MEASURE = `
 const PROFILE = `
   const profile = await mlcweb.profile();
   if (profile.error) { await report({ url, error: profile.error }); continue; }
-  await report({ url, info: loaded.info, profile, userAgent: navigator.userAgent });`;
+  await report({ url, info: loaded.info, profile, browser: ${VERSION} });`;
 const script = `
 for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
   const loaded = await mlcweb.load(url, { cache: false, profile: ${Boolean(profiles)} });
@@ -34,7 +34,7 @@ for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
   ${profiles ? PROFILE : MEASURE}
 }
 const { features } = await navigator.gpu.requestAdapter();
-await report({ userAgent: navigator.userAgent, features: [...features] });`;
+await report({ browser: ${VERSION}, features: [...features] });`;
 
 const results = [];
 const rows = [];
@@ -54,7 +54,7 @@ process.exitCode = failed ? 1 : 0;
 
 function heard(result) {
   results.push(result);
-  if (result.features) return console.log(`browser: ${result.userAgent}; adapter features: ${result.features.join(" ")}`);
+  if (result.features) return console.log(`browser: ${result.browser}; adapter features: ${result.features.join(" ")}`);
   if (result.error) {
     failed = true;
     return console.error(`${result.url}: ${result.error.message}`);
@@ -80,10 +80,9 @@ function show({ info, validation, runs }) {
 }
 
 /** The document that `mlcweb bench --profile --format json` prints. */
-function keep({ url, info, profile, userAgent }) {
+function keep({ url, info, profile, browser }) {
   const { vendor, architecture, device, description } = info.adapter;
   const adapter = [...new Set([vendor, architecture, device, description].filter(Boolean))].join(" ") || "unnamed";
-  const browser = /Chrome\/[\d.]+/.exec(userAgent)?.[0] ?? userAgent;
   const document = { format: "mlcweb-profile", version: 1, machine: process.env.GPU_NAME, browser, adapter, ...profile };
   fs.mkdirSync(profiles, { recursive: true });
   const file = path.join(profiles, `${path.basename(bundles[Number(/\d+/.exec(url)[0])])}.profile.json`);

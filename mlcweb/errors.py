@@ -63,3 +63,9 @@ class ValidationError(MlcwebError):
     """The bundle ran, and its answer differs from the host reference."""
 
     code = "validation"
+
+
+class ProfileError(MlcwebError):
+    """A file that should hold a profile does not."""
+
+    code = "profile"

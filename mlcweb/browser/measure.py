@@ -1,13 +1,28 @@
-"""A bundle's speed in the browser."""
+"""A bundle's speed in the browser, and where the time goes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mlcweb.browser.session import open_session
+from mlcweb.profile.report import FORMAT, VERSION, Profile
 from mlcweb.progress import Progress
+
+# Without it Chromium may round timestamps to 100 us.
+EXACT_TIMESTAMPS = "--enable-webgpu-developer-features"
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Tokens of a run: ``prefill`` to the first token; ``decode`` more after ``context`` others."""
+
+    prefill: int
+    decode: int
+    context: int
+    repeats: int
 
 
 @dataclass(frozen=True)
@@ -21,9 +36,11 @@ class Measured:
     tier: str
     prefill_tokens: int
     decode_tokens: int
+    context: int
     repeats: int
     load_seconds: float
     prefill_tokens_per_second: float
+    time_to_first_token_seconds: float
     decode_tokens_per_second: float
 
     def facts(self) -> dict[str, Any]:
@@ -33,31 +50,55 @@ class Measured:
 
 def measure(
     bundle: Path,
+    runs: Sequence[Amounts],
+    tier: str | None,
+    chromium: Path | None,
+    progress: Progress,
+) -> list[Measured]:
+    """Load once, then time each of ``runs`` as often as it says."""
+    with open_session(bundle, chromium, progress) as session:
+        adapter = session.adapter()
+        loaded = session.load(tier, progress)
+        medians = []
+        for run in runs:
+            progress.start(f"{run.repeats} runs of {run.prefill} + {run.decode} tokens")
+            medians.append(session.bench(asdict(run))["median"])
+    return [
+        Measured(
+            bundle=bundle.name,
+            browser=adapter.browser,
+            adapter=adapter.name,
+            software=adapter.software,
+            tier=str(loaded["tier"]),
+            prefill_tokens=run.prefill,
+            decode_tokens=run.decode,
+            context=run.context,
+            repeats=run.repeats,
+            load_seconds=float(loaded["timings"]["total_s"]),
+            prefill_tokens_per_second=float(found["prefill_tokens_per_s"]),
+            time_to_first_token_seconds=float(found["time_to_first_token_s"]),
+            decode_tokens_per_second=float(found["decode_tokens_per_s"]),
+        )
+        for run, found in zip(runs, medians, strict=True)
+    ]
+
+
+def measure_profile(
+    bundle: Path,
     prefill: int,
-    decode: int,
+    context: int | None,
     repeats: int,
     tier: str | None,
     chromium: Path | None,
     progress: Progress,
-) -> Measured:
-    """Load, then time ``repeats`` runs of ``prefill`` tokens and ``decode`` tokens after them."""
-    with open_session(bundle, chromium, progress) as session:
+) -> Profile:
+    """Load, then profile a decode step at ``context`` (512 where they fit) and a prefill chunk of at most
+    ``prefill`` tokens."""
+    with open_session(bundle, chromium, progress, [EXACT_TIMESTAMPS]) as session:
         adapter = session.adapter()
-        loaded = session.load(tier, progress)
-        progress.start(f"{repeats} runs of {prefill} + {decode} tokens")
-        found = session.bench({"prefill": prefill, "decode": decode, "context": prefill, "repeats": repeats})[
-            "median"
-        ]
-    return Measured(
-        bundle=bundle.name,
-        browser=adapter.browser,
-        adapter=adapter.name,
-        software=adapter.software,
-        tier=str(loaded["tier"]),
-        prefill_tokens=prefill,
-        decode_tokens=decode,
-        repeats=repeats,
-        load_seconds=float(loaded["timings"]["total_s"]),
-        prefill_tokens_per_second=float(found["prefill_tokens_per_s"]),
-        decode_tokens_per_second=float(found["decode_tokens_per_s"]),
-    )
+        session.load(tier, progress, profile=True)
+        progress.start("time every kernel")
+        options = {"prefill": prefill, "repeats": repeats, **({"context": context} if context else {})}
+        found = session.profile(options)
+    where = {"browser": adapter.browser, "adapter": adapter.name}
+    return Profile.from_json({"format": FORMAT, "version": VERSION, **where, **found})

@@ -8,7 +8,7 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,10 +169,12 @@ class Page:
 
 
 @contextmanager
-def open_page(chromium: Path | None = None, *, hold_signals: bool = True) -> Iterator[Page]:
+def open_page(
+    chromium: Path | None = None, *, hold_signals: bool = True, flags: Sequence[str] = ()
+) -> Iterator[Page]:
     """A fresh profile in a fresh browser; both are gone afterwards, whatever happens.
 
-    ``hold_signals`` keeps Ctrl-C from interrupting playwright halfway.
+    ``hold_signals`` keeps Ctrl-C from interrupting playwright halfway; ``flags`` are Chromium's, beside ours.
     """
     executable = find_chromium(chromium)
     profile = tempfile.TemporaryDirectory(prefix="mlcweb-profile-", ignore_cleanup_errors=True)
@@ -181,13 +183,13 @@ def open_page(chromium: Path | None = None, *, hold_signals: bool = True) -> Ite
         if hold_signals:
             stack.enter_context(interrupts)
         folder = stack.enter_context(profile)
-        context = _launch(stack.enter_context(driver()), executable, Path(folder))
+        context = _launch(stack.enter_context(driver()), executable, Path(folder), flags)
         stack.callback(_close, context)
         interrupts.check()
         yield Page(context, interrupts, executable)
 
 
-def _launch(playwright: Playwright, executable: Path, profile: Path) -> BrowserContext:
+def _launch(playwright: Playwright, executable: Path, profile: Path, flags: Sequence[str]) -> BrowserContext:
     from playwright.sync_api import Error
 
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -201,7 +203,7 @@ def _launch(playwright: Playwright, executable: Path, profile: Path) -> BrowserC
             handle_sigterm=False,
             handle_sighup=False,
             timeout=60_000,
-            args=[*FLAGS, *shlex.split(os.environ.get(EXTRA_FLAGS, ""))],
+            args=[*FLAGS, *flags, *shlex.split(os.environ.get(EXTRA_FLAGS, ""))],
         )
     except Error as error:
         raise BrowserError(

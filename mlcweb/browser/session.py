@@ -35,10 +35,16 @@ class Session:
         """The adapter this browser offers."""
         return probe_page(self.page)
 
-    def load(self, tier: str | None = None, progress: Progress | None = None) -> Json:
-        """Load the bundle; the engine's facts (``info``: name, tier, adapter, memory, timings)."""
+    def load(
+        self, tier: str | None = None, progress: Progress | None = None, *, profile: bool = False
+    ) -> Json:
+        """Load the bundle; the engine's facts (``info``: name, tier, adapter, memory, timings).
+
+        ``profile`` asks the device for what profiling uses.
+        """
         self._loading = LoadProgress(progress or SilentProgress())
-        info = self._call("load", self.bundle_url, self._options(tier))["info"]
+        options = {**self._options(tier), "profile": profile}
+        info = self._call("load", self.bundle_url, options)["info"]
         assert isinstance(info, dict)
         return info
 
@@ -57,6 +63,10 @@ class Session:
     def bench(self, options: Json) -> Json:
         """Measure prefill and decode of the loaded bundle."""
         return self._call("bench", options)
+
+    def profile(self, options: Json) -> Json:
+        """Time a decode step and a prefill chunk of the loaded bundle, kernel by kernel."""
+        return self._call("profile", options)
 
     def _options(self, tier: str | None, activations: str | None = None) -> Json:
         # The profile is thrown away, so keeping a copy of the weights in its cache would be work for nothing.
@@ -117,12 +127,15 @@ def engine_error(error: Json) -> MlcwebError:
 
 @contextmanager
 def open_session(
-    bundle: Path, chromium: Path | None = None, progress: Progress | None = None
+    bundle: Path,
+    chromium: Path | None = None,
+    progress: Progress | None = None,
+    flags: Sequence[str] = (),
 ) -> Iterator[Session]:
-    """Serve the bundle on a free port and open the harness on it."""
+    """Serve the bundle on a free port and open the harness on it, in a Chromium with ``flags`` beside ours."""
     if progress:
         progress.start("start Chromium")
-    with serving(bundle) as server, open_page(chromium) as page:
+    with serving(bundle) as server, open_page(chromium, flags=flags) as page:
         session = Session(page, f"{server.url}bundle/")
         page.open(f"{server.url}harness.html", ready="() => Boolean(window.mlcweb)")
         yield session

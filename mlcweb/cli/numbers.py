@@ -28,3 +28,23 @@ def rate(per_second: float | None) -> str:
     if not per_second:
         return "-"
     return f"{per_second:,.0f} tok/s" if per_second >= 100 else f"{per_second:.1f} tok/s"
+
+
+def microseconds(duration: float) -> str:
+    """``4.21 us``, ``312 us``, ``1.08 ms`` or ``2.05 s``, from microseconds."""
+    power, unit = next(
+        (p, u) for p, u in ((1, "us"), (10**3, "ms"), (10**6, "s")) if duration < 999.5 * p or u == "s"
+    )
+    return f"{_three_digits(duration / power)} {unit}"
+
+
+def per_second(count: float, unit: str) -> str:
+    """``1.93 TB/s`` or ``28.5 TFLOP/s``: three digits and a power of 1000."""
+    powers = ((1, ""), (10**3, "k"), (10**6, "M"), (10**9, "G"), (10**12, "T"))
+    power, prefix = next((p, u) for p, u in powers if count < 999.5 * p or u == "T")
+    return f"{_three_digits(count / power)} {prefix}{unit}/s"
+
+
+def _three_digits(value: float) -> str:
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:,.{decimals}f}"

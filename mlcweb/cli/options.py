@@ -92,6 +92,12 @@ def find_bundle(value: str) -> Path:
 bundle_argument = click.argument(
     "bundle", callback=lambda ctx, param, value: find_bundle(value), shell_complete=_complete_bundle
 )
+optional_bundle_argument = click.argument(
+    "bundle",
+    required=False,
+    callback=lambda ctx, param, value: None if value is None else find_bundle(value),
+    shell_complete=_complete_bundle,
+)
 tier_option = click.option("--tier", type=click.Choice(TIERS), help="Run this tier instead of the best one.")
 chromium_option = click.option(
     "--chromium", type=click.Path(dir_okay=False, path_type=Path), help="The Chrome or Chromium to run."

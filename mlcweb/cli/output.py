@@ -56,11 +56,15 @@ class Output:
         for name, value in rows.items():
             self.line(f"{name:<{width}}  {value}".rstrip())
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Plain aligned columns, the same on a terminal and in a pipe."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> None:
+        """Plain aligned columns, the same on a terminal and in a pipe; ``numbers`` are all but the first."""
         widths = [max(len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
         for row in (columns, *rows):
-            self.line("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+            cells = [
+                f"{cell:>{width}}" if numbers and i else f"{cell:<{width}}"
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            self.line("  ".join(cells).rstrip())
 
     def note(self, text: str) -> None:
         """Something to know that is not the answer."""

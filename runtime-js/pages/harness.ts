@@ -105,7 +105,10 @@ const harness = {
     return { ...report, name: e.info.name, tier: e.info.tier, adapter: e.info.adapter, memory: e.info.memory, timings: e.info.timings };
   }),
   /** Time per kernel of the loaded bundle; `load` it with profile: true. */
-  profile: (options: ProfileOptions = {}) => guarded(async () => ({ ...(await loaded().profile(options)), adapter: loaded().info.adapter, tier: loaded().info.tier })),
+  profile: (options: ProfileOptions = {}) => guarded(async () => {
+    const { name, tier, model } = loaded().info;
+    return { name, tier, quantization: model.quantization, layers: model.layers, ...(await loaded().profile(options)) };
+  }),
   probe: () => guarded(probe),
   info: () => guarded(async () => loaded().info),
   reset: () => guarded(async () => { await loaded().reset(); return {}; }),

@@ -8,8 +8,8 @@ const common = { absWorkingDir: root, bundle: true, format: "esm", target: "es20
 
 await rm(`${root}dist`, { recursive: true, force: true });
 await build({ ...common, entryPoints: { mlcweb: "src/index.ts" }, outdir: "dist" });
-// The same engine in two chunks: text/ is fetched while weights load.
-await build({ ...common, entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "text-[hash]" });
+// The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
+await build({ ...common, entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
 
 // The folder itself stays: a server may be showing it.
 await mkdir(engine, { recursive: true });

@@ -46,7 +46,8 @@ window.mlcweb = {
     return { text, finish_reason: "stop", usage, logprobs: [] };
   },
   async bench({ prefill, decode }) {
-    return { median: { prefill_tokens_per_s: prefill * 10, decode_tokens_per_s: decode * 2 } };
+    const speeds = { prefill_tokens_per_s: prefill * 10, decode_tokens_per_s: decode * 2 };
+    return { median: { ...speeds, time_to_first_token_s: 0.1 } };
   },
 };
 """

@@ -1,18 +1,25 @@
-"""``mlcweb bench``: load time, prefill and decode speed in Chromium."""
+"""``mlcweb bench``: load time, prefill and decode speed in Chromium; with ``--profile``, where the time goes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mlcweb.cli.numbers import rate, seconds
-from mlcweb.cli.options import bundle_argument, chromium_option, tier_option, verb
+from mlcweb.cli.numbers import microseconds, rate, seconds
+from mlcweb.cli.options import chromium_option, optional_bundle_argument, tier_option, verb
 from mlcweb.cli.output import Output
+
+if TYPE_CHECKING:
+    from mlcweb.browser.measure import Amounts
+    from mlcweb.profile import Profile
+
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @verb("bench")
-@bundle_argument
+@optional_bundle_argument
 @click.option(
     "--prefill", type=click.IntRange(1), default=512, show_default=True, help="Prompt tokens to prefill."
 )
@@ -20,32 +27,68 @@ from mlcweb.cli.output import Output
     "--decode", type=click.IntRange(1), default=128, show_default=True, help="Tokens to decode after it."
 )
 @click.option(
-    "--repeats", type=click.IntRange(1), default=5, show_default=True, help="Runs; medians are shown."
+    "--context", type=click.IntRange(1), help="Tokens before those decoded; as many as --prefill by default."
 )
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    help="Runs; medians are shown. 5, or 20 of a kernel where it is fast.",
+)
+@click.option("--profile", is_flag=True, help="Time each kernel instead, next to what the device can do.")
+@click.option("--from", "source", type=FILE, help="Show this profile, and measure nothing.")
+@click.option("--svg", type=FILE, help="Draw the profile: each launch of a step and of a chunk as a bar.")
 @tier_option
 @chromium_option
 def command(
     output: Output,
-    bundle: Path,
+    bundle: Path | None,
     prefill: int,
     decode: int,
-    repeats: int,
+    context: int | None,
+    repeats: int | None,
+    profile: bool,
+    source: Path | None,
+    svg: Path | None,
     tier: str | None,
     chromium: Path | None,
 ) -> None:
     """Measure load, prefill and decode.
 
-    Runs BUNDLE in headless Chromium and shows the medians of several runs after one that warms up.
+    Runs BUNDLE in headless Chromium and shows the medians of several runs after one that warms up. With --profile
+    it times every kernel of one decode step and one prefill chunk, next to what the device copies and computes;
+    --format json prints that profile as --from reads it.
 
     \b
     Example:
       mlcweb bench SmolLM2-135M-Instruct-q4f32_1
       mlcweb bench SmolLM2-135M-Instruct-q4f32_1 --prefill 64 --decode 16 --repeats 1
+      mlcweb bench SmolLM2-135M-Instruct-q4f32_1 --profile --svg timeline.svg
+      mlcweb bench --from profile.json --svg timeline.svg
     """
+    if (bundle is None) == (source is None):
+        raise click.UsageError("give either a BUNDLE to measure or --from FILE")
+    if svg and not (profile or source):
+        raise click.UsageError("--svg draws a profile: add --profile")
+    if source:
+        _show_profile(output, _read(source), svg)
+    elif profile and bundle:
+        from mlcweb.browser.measure import measure_profile
+
+        with output.progress() as progress:
+            found = measure_profile(bundle, prefill, context, repeats or 20, tier, chromium, progress)
+        _show_profile(output, found, svg)
+    elif bundle:
+        from mlcweb.browser.measure import Amounts
+
+        amounts = Amounts(prefill, decode, context or prefill, repeats or 5)
+        _speeds(output, bundle, amounts, tier, chromium)
+
+
+def _speeds(output: Output, bundle: Path, amounts: Amounts, tier: str | None, chromium: Path | None) -> None:
     from mlcweb.browser.measure import measure
 
     with output.progress() as progress:
-        found = measure(bundle, prefill, decode, repeats, tier, chromium, progress)
+        (found,) = measure(bundle, [amounts], tier, chromium, progress)
 
     def text() -> None:
         output.facts(
@@ -54,10 +97,35 @@ def command(
                 "browser": found.browser,
                 "adapter": f"{found.adapter} ({'software' if found.software else 'GPU'}), tier {found.tier}",
                 "load": seconds(found.load_seconds),
-                f"prefill {prefill}": rate(found.prefill_tokens_per_second),
-                f"decode {decode} at context {prefill}": rate(found.decode_tokens_per_second),
-                "runs": str(repeats),
+                f"prefill {amounts.prefill}": rate(found.prefill_tokens_per_second),
+                "first token": microseconds(found.time_to_first_token_seconds * 1e6),
+                f"decode {amounts.decode} at context {amounts.context}": rate(found.decode_tokens_per_second),
+                "runs": str(amounts.repeats),
             }
         )
 
     output.data(found.facts(), text)
+
+
+def _read(path: Path) -> Profile:
+    from mlcweb.profile import read_profile
+
+    return read_profile(path)
+
+
+def _show_profile(output: Output, profile: Profile, svg: Path | None) -> None:
+    from mlcweb.profile import COLUMNS, draw, facts, headline, kernel_rows
+
+    if svg:
+        svg.write_text(draw(profile), encoding="utf-8")
+
+    def text() -> None:
+        output.facts(facts(profile))
+        for name, entry in profile.entries:
+            output.line()
+            output.line(headline(name, entry))
+            output.table(COLUMNS, kernel_rows(profile, entry), numbers=True)
+
+    output.data(profile.document, text)
+    if svg:
+        output.note(f"drawn in {svg}")

@@ -11,6 +11,7 @@ export interface AdapterFacts {
   readonly fallback: boolean;
 }
 
+const PROFILING = ["timestamp-query", "chromium-experimental-timestamp-query-inside-passes", "shader-f16"] as GPUFeatureName[];
 const BROWSERS = "Use a current Chrome, Edge, Safari 26 or Firefox, and check that hardware acceleration is on.";
 
 export async function requestAdapter(powerPreference: GPUPowerPreference = "high-performance"): Promise<GPUAdapter> {
@@ -37,7 +38,8 @@ export function describeAdapter(adapter: GPUAdapter): AdapterFacts {
   return { vendor, architecture, device, description, fallback: adapter.info.isFallbackAdapter ?? false };
 }
 
-/** Opens a device for a tier; `largestBuffer` raises the size limits where the plan needs it, `profile` asks for timestamps. */
+/** Opens a device for a tier; `largestBuffer` raises the size limits where the plan needs it, `profile` asks for what measuring uses, where
+ * the adapter has it: timestamps, also inside passes, and float16 arithmetic whatever the tier. */
 export async function openDevice(adapter: GPUAdapter, tier: Tier, largestBuffer: number, profile = false): Promise<GPUDevice> {
   const limits = Object.fromEntries(tier.limits) as Record<string, number>;
   const has = capabilities(adapter);
@@ -51,9 +53,8 @@ export async function openDevice(adapter: GPUAdapter, tier: Tier, largestBuffer:
     limits[name] = needed;
   }
   const features = [...tier.features] as GPUFeatureName[];
-  if (profile) {
-    if (!adapter.features.has("timestamp-query")) throw new MissingFeatureError("This GPU has no timestamps, so kernels cannot be profiled.", ["timestamp-query"]);
-    features.push("timestamp-query");
+  for (const feature of profile ? PROFILING : []) {
+    if (adapter.features.has(feature) && !features.includes(feature)) features.push(feature);
   }
   try {
     return await adapter.requestDevice({ requiredFeatures: features, requiredLimits: limits, label: "mlcweb" });

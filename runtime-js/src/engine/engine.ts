@@ -8,7 +8,7 @@ import { generateTokens, KvCache, type GeneratedToken, type GenerateEnd, type Ge
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import { InvalidRequestError, UnloadedError } from "../errors.js";
-import { profileModel, type ProfileOptions, type ProfileReport } from "./profile.js";
+import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import { load, type Activations, type Loaded, type LoadOptions, type Timings } from "./load.js";
 
 export interface EngineInfo {
@@ -141,13 +141,14 @@ export class Engine {
     return text === undefined ? undefined : JSON.parse(text);
   }
 
-  /** Time per kernel; the engine must have been loaded with `profile: true`. */
+  /** Where the time of a step goes. Load with `profile: true`, so that the device has timestamps where it can. */
   async profile(options: ProfileOptions = {}): Promise<ProfileReport> {
-    const { model } = this.alive();
+    const { model, manifest } = this.alive();
+    const { profileModel } = await import("../profile/index.js");
     const leave = await this.queue.enter();
     try {
       this.kv.clear();
-      return await profileModel(model.parts, options);
+      return await profileModel(model, manifest, options);
     } finally {
       leave();
     }

@@ -5,5 +5,5 @@ export { type LoadOptions } from "./load.js";
 export { type LoadProgress } from "./progress.js";
 export { validate, type ValidationReport } from "./validate.js";
 export { bench, type BenchOptions, type BenchReport } from "./bench.js";
-export type { LaunchTime, ProfileOptions, ProfileReport } from "./profile.js";
+export type { ProfileOptions, ProfileReport } from "../profile/index.js";
 export { CreateMLCEngine, MLCEngine, type InitProgressReport, type MLCEngineConfig } from "./webllm.js";

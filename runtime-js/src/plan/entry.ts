@@ -4,7 +4,7 @@ import { type Memory } from "../device/index.js";
 import { BundleError } from "../errors.js";
 import type { Buffers } from "./buffers.js";
 import type { Host } from "./host.js";
-import type { Plan, PlanEntry } from "./parse.js";
+import type { Plan, PlanBuffer, PlanEntry } from "./parse.js";
 import type { Pipelines } from "./pipelines.js";
 
 export class Entry {
@@ -15,8 +15,9 @@ export class Entry {
   private readonly uniforms: GPUBuffer;
   private readonly stride: number;
   private readonly words: number[];
-  /** The kernel of each launch, and the bytes of the weights it binds. */
-  readonly launches: readonly { readonly kernel: string; readonly weightBytes: number }[];
+  private readonly order: readonly number[];
+  /** The kernel of each launch, and the buffers it binds. */
+  readonly launches: readonly { readonly kernel: string; readonly buffers: readonly PlanBuffer[] }[];
 
   constructor(
     private readonly device: Pick<GPUDevice, "queue" | "limits" | "createBindGroup">,
@@ -31,10 +32,8 @@ export class Entry {
     this.stride = Math.ceil(Math.max(...sizes) / align) * align;
     this.uniforms = memory.create("uniform", `${entry.name}.uniforms`, this.stride * kernels.length, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
     this.grids = new Uint32Array(kernels.length * 3);
-    this.launches = entry.launches.map((launch, i) => {
-      const weights = new Set(launch.args.filter((arg) => plan.buffers[arg]!.kind === "weight"));
-      return { kernel: kernels[i]!.name, weightBytes: [...weights].reduce((sum, arg) => sum + buffers.get(plan.buffers[arg]!.name)!.size, 0) };
-    });
+    this.launches = entry.launches.map((launch, i) => ({ kernel: kernels[i]!.name, buffers: launch.args.map((arg) => plan.buffers[arg]!) }));
+    this.order = kernels.map((_, i) => i);
     this.pipelines = entry.launches.map((launch) => pipelines.get(launch.kernel));
     this.groups = entry.launches.map((launch, i) => device.createBindGroup({
       label: `${entry.name}[${i}] ${kernels[i]!.name}`,
@@ -69,26 +68,20 @@ export class Entry {
 
   /** Encodes the launches; `prepare` must have been called. Grids with a zero are skipped. */
   replay(pass: GPUComputePassEncoder): void {
+    this.replayLaunches(pass, this.order);
+  }
+
+  /** Encodes the launches at these indices, in this order. */
+  replayLaunches(pass: GPUComputePassEncoder, indices: readonly number[]): void {
     const { pipelines, groups, grids } = this;
     let current: GPUComputePipeline | undefined;
-    for (let i = 0; i < pipelines.length; i++) {
+    for (const i of indices) {
       const x = grids[i * 3]!, y = grids[i * 3 + 1]!, z = grids[i * 3 + 2]!;
       if (x === 0 || y === 0 || z === 0) continue;
       const pipeline = pipelines[i]!;
       if (pipeline !== current) pass.setPipeline((current = pipeline));
       pass.setBindGroup(0, groups[i]!);
       pass.dispatchWorkgroups(x, y, z);
-    }
-  }
-
-  /** Encodes the launches of one kernel, over and over until there are `count`, in the order of the entry. */
-  replayKernel(pass: GPUComputePassEncoder, kernel: string, count: number): void {
-    const mine = this.launches.flatMap((launch, i) => (launch.kernel === kernel ? [i] : []));
-    pass.setPipeline(this.pipelines[mine[0]!]!);
-    for (let j = 0; j < count; j++) {
-      const i = mine[j % mine.length]!;
-      pass.setBindGroup(0, this.groups[i]!);
-      pass.dispatchWorkgroups(this.grids[i * 3]!, this.grids[i * 3 + 1]!, this.grids[i * 3 + 2]!);
     }
   }
 }

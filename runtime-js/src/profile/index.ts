@@ -1,0 +1,2 @@
+// Where a step's time goes: each kernel's time next to what this device can copy and compute, and each launch in order.
+export { profileModel, type EntryProfile, type KernelProfile, type ProfileOptions, type ProfileReport, type TimelineLaunch } from "./profile.js";

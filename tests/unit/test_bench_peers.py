@@ -1,0 +1,100 @@
+"""What `make peers` runs, without its browsers and peers: the measurement, and what it says when something lacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PEERS = ROOT / "bench" / "peers"
+NODE = shutil.which("node", path=f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', '')}")
+pytestmark = pytest.mark.skipif(NODE is None, reason="no Node here")
+
+
+def node(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    assert NODE
+    return subprocess.run(
+        [NODE, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def evaluate(folder: Path, script: str) -> object:
+    """What a module prints as JSON; it sees `promptOf` and `measure`."""
+    file = folder / "script.mjs"
+    # Node takes a .js file for a module when its package.json says so, as that of bench/peers does
+    file.write_text(
+        f'import {{ promptOf, measure }} from "{PEERS}/contenders/measure.js";\n'
+        f"console.log(JSON.stringify(await (async () => {{ {script} }})()));"
+    )
+    done = node(file)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_prompt_has_as_many_tokens_as_asked(tmp_path: Path) -> None:
+    script = """
+      const length = async (text) => text.split(" ").filter(Boolean).length;
+      const text = await promptOf(37, length);
+      const odd = await promptOf(5, async (text) => text.length * 2).catch(String);
+      return [await length(text), text === await promptOf(37, length), odd];
+    """
+    count, same, refused = evaluate(tmp_path, script)  # type: ignore[misc]
+    assert (count, same) == (37, True)
+    assert "no prompt of exactly 5 tokens" in refused
+
+
+def test_first_token_and_what_follows_are_told_apart(tmp_path: Path) -> None:
+    """A contender that thinks for 60 ms, then gives a token each 10 ms: generous bounds, since timers are late."""
+    script = """
+      const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
+      const asked = [];
+      const contender = { async *answer(prompt, tokens) {
+        asked.push(tokens);
+        await sleep(60);
+        for (let i = 0; i < tokens; i++) { if (i) await sleep(10); yield {}; }
+        yield { end: true, promptTokens: 31, tokens };
+      } };
+      return { ...(await measure(contender, "text", 30, 8, 3)), asked };
+    """
+    found = evaluate(tmp_path, script)
+    assert isinstance(found, dict)
+    assert found["asked"] == [5, 9, 9, 9], "a short warm-up, and one token more than is decoded"
+    assert found["prompt_tokens"] == 31, "as the contender counts"
+    assert found["first_token_s"] >= 0.055
+    assert found["prefill_tokens_per_s"] == pytest.approx(30 / found["first_token_s"])
+    assert 0 < found["decode_tokens_per_s"] <= 105
+
+
+def test_an_answer_that_ends_early_is_no_measurement(tmp_path: Path) -> None:
+    script = """
+      const contender = { async *answer() { yield {}; yield {}; } };
+      return measure(contender, "text", 3, 8, 1).catch((error) => error.message);
+    """
+    assert evaluate(tmp_path, script) == "2 tokens came instead of 5"
+
+
+def test_what_lacks_is_said_in_a_line(tmp_path: Path) -> None:
+    assert node(PEERS / "run.mjs").returncode == 2
+    helped = node(PEERS / "run.mjs", "--help")
+    assert helped.returncode == 0 and "--web-llm-library" in helped.stderr
+    done = node(PEERS / "run.mjs", "--bundle", tmp_path, "--gguf", tmp_path / "missing.gguf")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and "is not there" in done.stderr
+
+
+def test_a_browser_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = node(
+        ROOT / "bench" / "remote.mjs", tmp_path, tmp_path, CHROME="", MLCWEB_CHROMIUM="/nowhere/chromium"
+    )
+    assert done.returncode == 1
+    assert "/nowhere/chromium did not start" in done.stderr
+    assert node(ROOT / "bench" / "remote.mjs", "--profile", "x").returncode == 2

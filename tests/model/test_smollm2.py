@@ -66,7 +66,7 @@ def test_validate_passes_with_shader_f16(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLCWEB_CHROMIUM", str(f16_chromium))
-    assert run(["validate", str(q4f16_bundle), "--format", "json"]) == 0
+    assert run(["validate", str(q4f16_bundle), "--tier", "f16-subgroups", "--format", "json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)["tiers"]
     assert report["tier"] == "f16-subgroups"
     assert report["passed"] is True and report["answer"] == PARIS

@@ -47,6 +47,7 @@ def silu_product(y: np.ndarray) -> np.ndarray:
         (66, 96, ("norm", "last_row")),
         (31, 32, ("residual",)),
         (1700, 64, ("residual", "norm")),
+        (1030, 32, ("swiglu",)),
     ],
 )
 def test_matvec(page: Any, scheme: str, tier: Tier, rows: int, columns: int, fused: tuple[str, ...]) -> None:

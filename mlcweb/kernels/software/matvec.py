@@ -1,4 +1,4 @@
-"""Decode's matrix-vector product on a CPU: a thread makes eight outputs, a lane a row; x goes from lane to lane.
+"""Decode's matrix-vector product on a CPU: a thread sums several rows, a lane a row; x goes from lane to lane.
 
 A word of codes is loaded once for eight weights. Each code is masked where it is in the word, and converted as it is,
 16^i times too large: x is scaled by 16^-i once for all rows, which is exact.
@@ -9,14 +9,18 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel, u32
+from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, kernel, u32
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum
 from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized
 
-VECTORS = 8  # rows a thread sums: more share the loads of x, fewer keep the loop in the instruction cache
 _MOST_THREADS = 64
 _WORKGROUPS = 24  # at least, where there are rows enough
+
+
+def _vectors(rows: int) -> int:
+    """Rows that a thread sums: more share the loads of x, fewer leave more workgroups to the CPUs."""
+    return 16 if rows >= 2048 else 8
 
 
 def threads_for(quads: int) -> int:
@@ -38,7 +42,8 @@ def matvec(
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32: the arguments and options of ``linear.matvec``."""
     outputs = weight.rows // 2 if swiglu else weight.rows
-    per_thread = VECTORS // 2 if swiglu else VECTORS
+    vectors = _vectors(weight.rows)
+    per_thread = vectors // 2 if swiglu else vectors
     per_quad = per_thread * QUAD
     quads = -(-outputs // per_quad)
     threads = threads_for(quads)
@@ -60,16 +65,16 @@ def matvec(
     if swiglu:
         rows += [row + outputs for row in rows]
 
-    sums, parts = k.local(VECTORS, name="sums"), k.local(VECTORS, name="parts")
+    sums, parts = k.local(vectors, name="sums"), k.local(vectors, name="parts")
     squares, mine = k.local(1, name="squares"), k.local(2, name="mine")
     values, x_sum = k.local(CODES_A_WORD, name="values"), k.local(1, name="x_sum")
     word = k.local(1, "uint32", name="word")
-    for v in range(VECTORS):
+    for v in range(vectors):
         k.store(sums, v, f32(0.0))
     k.store(squares, 0, f32(0.0))
     with k.loop(weight.groups) as group:
         k.store(x_sum, 0, f32(0.0))
-        for v in range(VECTORS):
+        for v in range(vectors):
             k.store(parts, v, f32(0.0))
         with k.loop(GROUP // CODES_A_WORD) as step:
             index = group * (GROUP // CODES_A_WORD) + step
@@ -83,7 +88,7 @@ def matvec(
                 k.store(values, i, broadcast(mine[i // QUAD], i % QUAD))
                 k.store(x_sum, 0, x_sum[0] + values[i])
                 if i < CODES_A_WORD - 1:
-                    k.store(values, i, values[i] * f32(16.0**-i))
+                    k.store(values, i, values[i] * _power16(-i))
             for v, row in enumerate(rows):
                 k.store(word, 0, w.word(row, index))
                 k.store(parts, v, parts[v] + _dot_word(word[0], values))
@@ -104,6 +109,11 @@ def matvec(
                 k.store(value, 0, value[0] / (1.0 + T.exp(f32(0.0) - value[0])) * up)
             k.store(y, [0, rows[v]], value[0] if r is None else r[0, rows[v]] + value[0])
     return k.finish()
+
+
+def _power16(exponent: int) -> Any:
+    """float32: a power of 16 by its bits, since TVM prints seven digits of a constant."""
+    return bits("float32", u32((127 + 4 * exponent) << 23))
 
 
 def _dot_word(word: Any, values: Any) -> Any:

@@ -15,7 +15,7 @@ from mlcweb.errors import BundleError
 
 DIST = Path("dist")
 MANIFEST = "mlcweb.json"
-TIERS = ("base", "subgroups", "f16", "f16-subgroups")
+TIERS = ("base", "subgroups", "f16", "f16-subgroups", "software")
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
 

@@ -84,7 +84,7 @@ def _lower(job: Job, tier: Tier, progress: Progress) -> Plan:
         vocab=job.config.vocab_size,
         context=job.context,
         chunk=job.chunk,
-        int8=job.scheme.bits is not None,
+        int8=job.scheme.bits is not None and not tier.software,
     )
     plan = build_plan(entries, tier)
     progress.advance(1)

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from tvm import tirx
 from tvm.relax.frontend.nn import Tensor, op
 
-from mlcweb.kernels import attention_decode, attention_prefill, sampling
+from mlcweb.kernels import attention_prefill, choose, sampling
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.embedding import embed
-from mlcweb.kernels.linear import Norm, matvec
-from mlcweb.kernels.matmul import matmul
+from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
-from mlcweb.kernels.norm import rms_norm
 from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix, Values
 from mlcweb.kernels.tier import Tier
 
@@ -61,21 +59,21 @@ class Decode(Ops):
     ) -> Tensor:
         """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
         key = (name, _shape(weight), "norm", swiglu)
-        func = self._once(key, lambda: matvec(weight, self.tier, norm=norm, swiglu=swiglu))
+        func = self._once(key, lambda: choose.matvec(weight, self.tier, norm=norm, swiglu=swiglu))
         out = Tensor.placeholder((1, weight.rows // 2 if swiglu else weight.rows), "float32")
         return op.tensor_ir_op(func, f"decode_{name}", [x, norm.weight.weight, *weight.tensors], out)
 
     def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
         """``residual + linear(x)``."""
-        func = self._once((name, _shape(weight)), lambda: matvec(weight, self.tier, residual=True))
+        func = self._once((name, _shape(weight)), lambda: choose.matvec(weight, self.tier, residual=True))
         out = Tensor.placeholder((1, weight.rows), "float32")
         return op.tensor_ir_op(func, f"decode_{name}", [x, *weight.tensors, residual], out)
 
     def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
         """``[1, H * D]``; appends the token's key and value to ``kv``."""
         layout = self.layout
-        attend = self._once("attend", lambda: attention_decode.attend(layout, self.context, self.tier))
-        partial = Tensor.placeholder((layout.heads, attention_decode.SPLITS, layout.head_dim + 2), "float32")
+        attend = self._once("attend", lambda: choose.attend(layout, self.context, self.tier))
+        partial = Tensor.placeholder((layout.heads, choose.splits(self.tier), layout.head_dim + 2), "float32")
         _, partial = op.tensor_ir_inplace_op(
             attend,
             "decode_attend",
@@ -83,7 +81,7 @@ class Decode(Ops):
             [5, -1],
             [Tensor.placeholder(layout.page_shape, self.tier.kv_dtype), partial],
         )
-        merge = self._once("merge", lambda: attention_decode.merge(layout))
+        merge = self._once("merge", lambda: choose.merge(layout, self.tier))
         out = Tensor.placeholder((1, layout.heads * layout.head_dim), "float32")
         return op.tensor_ir_op(merge, "decode_merge", [partial], out)
 
@@ -105,16 +103,18 @@ class Prefill(Ops):
         self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
     ) -> Tensor:
         """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
-        norm_func = self._once(("norm", norm.weight.columns), lambda: rms_norm(norm, self.tier))
+        norm_func = self._once(("norm", norm.weight.columns), lambda: choose.rms_norm(norm, self.tier))
         same = Tensor.placeholder(x.shape, "float32")
         normed = op.tensor_ir_op(norm_func, "prefill_norm", [x, norm.weight.weight], same)
-        func = self._once((name, _shape(weight), swiglu), lambda: matmul(weight, self.tier, swiglu=swiglu))
+        func = self._once(
+            (name, _shape(weight), swiglu), lambda: choose.matmul(weight, self.tier, swiglu=swiglu)
+        )
         out = Tensor.placeholder((x.shape[0], weight.rows // 2 if swiglu else weight.rows), "float32")
         return op.tensor_ir_op(func, f"prefill_{name}", [normed, *weight.tensors], out)
 
     def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
         """``residual + linear(x)``."""
-        func = self._once((name, _shape(weight)), lambda: matmul(weight, self.tier, residual=True))
+        func = self._once((name, _shape(weight)), lambda: choose.matmul(weight, self.tier, residual=True))
         out = Tensor.placeholder((x.shape[0], weight.rows), "float32")
         return op.tensor_ir_op(func, f"prefill_{name}", [x, *weight.tensors, residual], out)
 
@@ -131,14 +131,14 @@ class Prefill(Ops):
             [5, -1],
             [pages, Tensor.placeholder(shape, "float32")],
         )
-        attend = self._once("flash", lambda: attention_prefill.flash_attention(layout, self.tier))
+        attend = self._once("flash", lambda: choose.flash_attention(layout, self.tier))
         out = Tensor.placeholder(shape, "float32")
         return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
 
     def head(self, x: Tensor, norm: Norm, weight: Matrix) -> Tensor:
         """Logits ``[1, V]`` of the last token."""
         func = self._once(
-            ("head", _shape(weight)), lambda: matvec(weight, self.tier, norm=norm, last_row=True)
+            ("head", _shape(weight)), lambda: choose.matvec(weight, self.tier, norm=norm, last_row=True)
         )
         out = Tensor.placeholder((1, weight.rows), "float32")
         return op.tensor_ir_op(func, "prefill_head", [x, norm.weight.weight, *weight.tensors], out)

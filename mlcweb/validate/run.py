@@ -12,7 +12,11 @@ from mlcweb.validate.report import TierReport
 
 
 def validate_bundle(
-    bundle: Path, tiers: Sequence[str], chromium: Path | None, progress: Progress, activations: str | None = None
+    bundle: Path,
+    tiers: Sequence[str],
+    chromium: Path | None,
+    progress: Progress,
+    activations: str | None = None,
 ) -> list[TierReport]:
     """Verify every file's hash, then replay the answer on each tier (the best one when none is named).
 

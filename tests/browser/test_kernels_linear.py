@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlcweb.kernels.choose import matmul, matvec, rms_norm
 from mlcweb.kernels.embedding import embed
-from mlcweb.kernels.linear import Norm, matvec
-from mlcweb.kernels.matmul import matmul
+from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
-from mlcweb.kernels.norm import rms_norm
 from mlcweb.kernels.storage import Values
 from mlcweb.kernels.tier import TIERS, Tier, tiers_for
 from mlcweb.quantize import get_scheme
@@ -48,6 +47,8 @@ def silu_product(y: np.ndarray) -> np.ndarray:
         (96, 288, ("swiglu", "norm")),
         (66, 96, ("norm", "last_row")),
         (31, 32, ("residual",)),
+        (1700, 64, ("residual", "norm")),
+        (1030, 32, ("swiglu",)),
     ],
 )
 def test_matvec(page: Any, scheme: str, tier: Tier, rows: int, columns: int, fused: tuple[str, ...]) -> None:
@@ -81,7 +82,13 @@ def test_matvec(page: Any, scheme: str, tier: Tier, rows: int, columns: int, fus
 @pytest.mark.parametrize(("scheme", "tier"), CASES)
 @pytest.mark.parametrize(
     ("n", "rows", "columns", "fused"),
-    [(1, 64, 32, ()), (33, 132, 96, ("residual",)), (40, 96, 288, ("swiglu",)), (7, 68, 64, ("swiglu",))],
+    [
+        (1, 64, 32, ()),
+        (33, 132, 96, ("residual",)),
+        (40, 96, 288, ("swiglu",)),
+        (7, 68, 64, ("swiglu",)),
+        (9, 1700, 32, ()),
+    ],
 )
 def test_matmul(
     page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]

@@ -3,7 +3,7 @@
 import { Source, streamWeights, type FetchLike, type Manifest, type Tier, type Warning } from "../bundle/index.js";
 import { GpuModel } from "../decode/index.js";
 import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter, type AdapterFacts } from "../device/index.js";
-import { capabilities } from "../device/adapter.js";
+import { capabilities, isSoftware } from "../device/adapter.js";
 import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
 import { allocate, Entry, heaviestLaunch, Host, largestBuffer, parsePlan, Pipelines, splitKernels, timeHeaviest, type Buffers, type Plan, type PlanEntry } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
@@ -134,7 +134,7 @@ interface Choosing {
 async function chooseActivations({ options, source, manifest, plan, wgsl, adapter, device, guard, host, pipelines, tier }: Choosing): Promise<Activations> {
   const { prefill, prefill_int8: int8 } = plan.entries, wanted = options.activations;
   if (wanted === "int8" && !int8) throw new InvalidRequestError("activations", `the tier ${tier.name} of ${manifest.name} has no int8 prefill.`);
-  if (wanted !== undefined || !int8) return wanted ?? "float";
+  if (wanted !== undefined || !int8 || isSoftware(adapter.info)) return wanted ?? "float";
   const { vendor, architecture, device: model, description } = adapter.info;
   const found = await source.choice(`${[vendor, architecture, model, description].join(" ")}, ${tier.kernels}`, (value) => value === "float" || value === "int8", async () => {
     const both = [prefill, int8];

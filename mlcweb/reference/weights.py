@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import BundleError
+from mlcweb.native.matvec import matvec
 
 F32 = npt.NDArray[np.float32]
 
@@ -29,6 +30,9 @@ class ReferenceWeights(Protocol):
 
     def rows(self, name: str, start: int, stop: int) -> F32:
         """Rows ``start`` to ``stop`` along N, float32. Raises BundleError when there is no such parameter."""
+
+    def multiply(self, name: str, start: int, stop: int, x: F32, out: F32) -> None:
+        """``out = rows(name, start, stop) @ x``, for one vector [K]; out is [stop - start]."""
 
 
 class TensorStore(Protocol):
@@ -107,6 +111,14 @@ class PackedWeights:
         self._require(name)
         values: F32 = self._store.rows(f"{name}.weight", start, stop).astype(np.float32, copy=False)
         return values
+
+    def multiply(self, name: str, start: int, stop: int, x: F32, out: F32) -> None:
+        if f"{name}.q_weight" not in self._store:
+            np.einsum("k,nk->n", x, self.rows(name, start, stop), out=out)
+            return
+        codes = self._store.rows(f"{name}.q_weight", start, stop)
+        scales = self._store.rows(f"{name}.q_scale", start, stop).astype(np.float32, copy=False)
+        matvec(np.ascontiguousarray(codes), np.ascontiguousarray(scales), x, out)
 
     def _require(self, name: str) -> None:
         if f"{name}.weight" not in self._store:

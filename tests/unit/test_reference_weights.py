@@ -86,3 +86,15 @@ def test_weights_of_a_bundle_being_written_can_be_read(tmp_path: Path) -> None:
         weights = PackedWeights(writer.stored_weights())
         assert np.array_equal(weights.rows("a", 0, 40), slowly(codes, scales))
         assert np.array_equal(weights.rows("a", 17, 18), slowly(codes, scales)[17:18])
+
+
+@pytest.mark.parametrize("scale", ["float32", "float16"])
+@pytest.mark.parametrize("width", [32, 576, 2048])
+def test_a_product_with_one_vector_is_dequantized_on_the_way(width: int, scale: str) -> None:
+    codes, scales = codes_and_scales(9, width, scale)
+    x = np.random.default_rng(5).standard_normal(width).astype(np.float32)
+    out = np.full(7, np.nan, np.float32)
+    weights = PackedWeights(ArrayStore({"a.q_weight": codes, "a.q_scale": scales}))
+    weights.multiply("a", 1, 8, x, out)
+    exact = slowly(codes, scales)[1:8].astype(np.float64)
+    assert np.all(np.abs(out - exact @ x) <= 1e-6 * (np.abs(exact) @ np.abs(x)))

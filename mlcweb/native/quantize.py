@@ -63,7 +63,7 @@ def _quantize(source: str, half: bool, cast: bool, groups: int) -> tirx.PrimFunc
         if narrow and source != "float16":
             values = _round_half(k, values, LANES)
         magnitudes = T.bitwise_and(bits(_WORDS, values), repeat(u32(0x7FFFFFFF)))
-        scale = _scale(k, fold(k, magnitudes, "uint32", T.max), half)
+        scale = _scale(k, fold(k, magnitudes, T.max, "uint32"), half)
         k.store(scales, [row, g], _half_bits(scale) if half else scale)
         k.store(codes, [row, T.Ramp(g * 4, 1, 4)], _pack(k, _codes(k, values, scale, narrow)))
     return k.finish()

@@ -31,9 +31,11 @@ def constants(dtype: str, values: Sequence[int]) -> Any:
     return T.Shuffle([tirx.const(value, dtype) for value in values], list(range(len(values))))
 
 
-def fold(k: KernelBuilder, vector: Expr, dtype: str, combine: Callable[[Expr, Expr], Expr]) -> Any:
+def fold(
+    k: KernelBuilder, vector: Expr, combine: Callable[[Expr, Expr], Expr], dtype: str, lanes: int = LANES
+) -> Any:
     """All lanes combined into a scalar: halves first, the same order on every CPU."""
-    vector, lanes = keep(k, vector, dtype), LANES
+    vector = keep(k, vector, dtype, lanes)
     while lanes > 1:
         lanes //= 2
         low, high = list(range(lanes)), list(range(lanes, 2 * lanes))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import BundleError
-from mlcweb.native.matvec import matvec
+from mlcweb.native.matmul import matmul, matvec
 
 F32 = npt.NDArray[np.float32]
 
@@ -31,8 +31,8 @@ class ReferenceWeights(Protocol):
     def rows(self, name: str, start: int, stop: int) -> F32:
         """Rows ``start`` to ``stop`` along N, float32. Raises BundleError when there is no such parameter."""
 
-    def multiply(self, name: str, start: int, stop: int, x: F32, out: F32) -> None:
-        """``out = rows(name, start, stop) @ x``, for one vector [K]; out is [stop - start]."""
+    def products(self, name: str, start: int, stop: int, x: F32) -> F32:
+        """``rows(name, start, stop) @ x.T``, float32 [stop - start, T]; x is [T, K]."""
 
 
 class TensorStore(Protocol):
@@ -112,13 +112,14 @@ class PackedWeights:
         values: F32 = self._store.rows(f"{name}.weight", start, stop).astype(np.float32, copy=False)
         return values
 
-    def multiply(self, name: str, start: int, stop: int, x: F32, out: F32) -> None:
+    def products(self, name: str, start: int, stop: int, x: F32) -> F32:
         if f"{name}.q_weight" not in self._store:
-            np.einsum("k,nk->n", x, self.rows(name, start, stop), out=out)
-            return
-        codes = self._store.rows(f"{name}.q_weight", start, stop)
-        scales = self._store.rows(f"{name}.q_scale", start, stop).astype(np.float32, copy=False)
-        matvec(np.ascontiguousarray(codes), np.ascontiguousarray(scales), x, out)
+            # einsum, not BLAS: that has threads of its own, which fight those of the caller
+            products: F32 = np.einsum("nk,tk->nt", self.rows(name, start, stop), x)
+            return products
+        codes = np.ascontiguousarray(self._store.rows(f"{name}.q_weight", start, stop))
+        scales = np.ascontiguousarray(self._store.rows(f"{name}.q_scale", start, stop), np.float32)
+        return matvec(codes, scales, x[0])[:, None] if len(x) == 1 else matmul(codes, scales, x)
 
     def _require(self, name: str) -> None:
         if f"{name}.weight" not in self._store:

@@ -90,11 +90,19 @@ def test_weights_of_a_bundle_being_written_can_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", ["float32", "float16"])
 @pytest.mark.parametrize("width", [32, 576, 2048])
-def test_a_product_with_one_vector_is_dequantized_on_the_way(width: int, scale: str) -> None:
+@pytest.mark.parametrize("tokens", [1, 2, 9])
+def test_products_are_dequantized_on_the_way(tokens: int, width: int, scale: str) -> None:
     codes, scales = codes_and_scales(9, width, scale)
-    x = np.random.default_rng(5).standard_normal(width).astype(np.float32)
-    out = np.full(7, np.nan, np.float32)
+    x = np.random.default_rng(5).standard_normal((tokens, width)).astype(np.float32)
     weights = PackedWeights(ArrayStore({"a.q_weight": codes, "a.q_scale": scales}))
-    weights.multiply("a", 1, 8, x, out)
     exact = slowly(codes, scales)[1:8].astype(np.float64)
-    assert np.all(np.abs(out - exact @ x) <= 1e-6 * (np.abs(exact) @ np.abs(x)))
+    found = weights.products("a", 1, 8, x)
+    assert found.shape == (7, tokens)
+    assert np.all(np.abs(found - exact @ x.T) <= 1e-6 * (np.abs(exact) @ np.abs(x.T)))
+
+
+def test_products_with_unquantized_weights() -> None:
+    rows = np.random.default_rng(6).standard_normal((5, 48)).astype(np.float16)
+    x = np.random.default_rng(7).standard_normal((3, 48)).astype(np.float32)
+    found = PackedWeights(ArrayStore({"a.weight": rows})).products("a", 0, 5, x)
+    assert np.allclose(found, rows.astype(np.float64) @ x.T, atol=1e-4)

@@ -85,7 +85,7 @@ def _context(request: CompileRequest, recipe: Recipe | None, config: LlamaConfig
 
 
 def _chunk(config: LlamaConfig) -> int:
-    """Tokens of a prefill chunk: a small model needs more of them to fill a GPU, and scratch grows with their product."""
+    """Tokens of a prefill chunk: a small model needs more to fill a GPU; scratch grows with chunk times width."""
     chunk = 512
     while chunk < 2048 and 2 * chunk * config.hidden_size <= 5 << 18:
         chunk *= 2

@@ -1,4 +1,4 @@
-"""The model's entry points (prefill, perhaps with int8 activations, decode, sample) as a Relax module, memory planned."""
+"""The model's entry points (prefill, also with int8 activations, decode, sample) as a Relax module, planned."""
 
 from __future__ import annotations
 

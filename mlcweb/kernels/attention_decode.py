@@ -10,6 +10,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
+from mlcweb.kernels.blocks import place
 from mlcweb.kernels.builder import KernelBuilder, call, cast, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.cache import (
     PAGE_SIZE,
@@ -218,7 +219,7 @@ def _block_tops(k: KernelBuilder, group: int, tid: Any, scores: Any, tops: Any) 
 
 @kernel
 def merge(layout: HeadLayout) -> tirx.PrimFunc:
-    """Kernel ``attention[1, H * D]`` from the splits' partial results ``[H, SPLITS, D + 2]``."""
+    """Kernel ``attention[1, H * D]``, in block order, from the splits' partial results ``[H, SPLITS, D + 2]``."""
     d = layout.head_dim
     k = KernelBuilder("merge")
     partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
@@ -240,5 +241,5 @@ def merge(layout: HeadLayout) -> tirx.PrimFunc:
         for s in range(SPLITS):
             part = weights[s] * partial[head, s, dim]
             value = part if value is None else value + part
-        k.store(out, [0, head * d + dim], value / total[0])
+        k.store(out, [0, place(head * d + dim, layout.heads * d)], value / total[0])
     return k.finish()

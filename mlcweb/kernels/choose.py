@@ -14,11 +14,16 @@ from mlcweb.kernels.storage import GroupQuantized, Matrix
 from mlcweb.kernels.tier import Tier
 
 
+def in_blocks(tier: Tier) -> bool:
+    """Whether decode's vectors are in block order: a CPU's lanes take a row each, and read x in its own order."""
+    return not tier.software
+
+
 def matvec(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
     """``linear.matvec``, with its options."""
     if tier.software and isinstance(weight, GroupQuantized):
         return software.matvec.matvec(weight, **options)
-    return linear.matvec(weight, tier, **options)
+    return linear.matvec(weight, tier, from_blocks=in_blocks(tier), **options)
 
 
 def matmul(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:

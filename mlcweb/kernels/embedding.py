@@ -3,6 +3,7 @@
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
+from mlcweb.kernels.blocks import place4
 from mlcweb.kernels.builder import KernelBuilder, dynamic, kernel, ramp4
 from mlcweb.kernels.storage import Matrix
 
@@ -10,10 +11,11 @@ THREADS = 64
 
 
 @kernel
-def embed(table: Matrix, *, prefill: bool) -> tirx.PrimFunc:
+def embed(table: Matrix, *, prefill: bool, to_blocks: bool = False) -> tirx.PrimFunc:
     """Kernel ``x[n, D] = table[tokens]`` in float32. Arguments: the ids, table's tensors, x.
 
     Prefill reads ``tokens`` i32 ``[n]``; decode reads its token from ``state`` i32 ``[8]``.
+    ``to_blocks``: x is in block order.
     """
     k = KernelBuilder("embed")
     n = dynamic("n") if prefill else 1
@@ -25,5 +27,6 @@ def embed(table: Matrix, *, prefill: bool) -> tirx.PrimFunc:
     quad = k.let(wg * THREADS + tid, "quad")
     with k.when(quad < quads):
         token = k.let(T.max(T.min(ids[row if prefill else 1], table.rows - 1), 0), "token")
-        k.store(x, [row, ramp4(quad * 4)], w.four(k, token, quad * 4))
+        at = k.let(place4(quad * 4, table.columns) if to_blocks else quad * 4, "at")
+        k.store(x, [row, ramp4(at)], w.four(k, token, quad * 4))
     return k.finish()

@@ -1,8 +1,7 @@
 """Decode's matrix-vector product, with everything around it folded in: RMSNorm before, residual or SwiGLU after.
 
-A workgroup makes a few outputs. A thread takes whole blocks (groups) of the input axis, so that neighbouring threads
-load neighbouring 16 bytes of codes; x is brought to workgroup memory in the other order, so that its loads and reads
-are neighbouring too: read straight from the buffer, a block's values would cost 32 cache lines a load.
+A workgroup makes a few outputs. A thread takes whole blocks of the input axis, so that neighbouring threads load
+neighbouring 16 bytes of codes; vectors are in block order, so that what neighbours read of x is side by side too.
 """
 
 from dataclasses import dataclass
@@ -11,21 +10,10 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import (
-    KernelBuilder,
-    bits,
-    call,
-    dynamic,
-    f32,
-    kernel,
-    lane,
-    load4,
-    ramp4,
-    splat,
-    u32,
-)
+from mlcweb.kernels.blocks import place, place4
+from mlcweb.kernels.builder import KernelBuilder, bits, call, dynamic, f32, kernel, lane, load4, splat, u32
 from mlcweb.kernels.reduce import reduce_rows
-from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Matrix, Reader, Values
+from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Matrix, Reader, Vector
 from mlcweb.kernels.tier import Tier
 
 
@@ -33,18 +21,20 @@ from mlcweb.kernels.tier import Tier
 class Norm:
     """RMSNorm's weight ``[D]`` and epsilon."""
 
-    weight: Values
+    weight: Vector
     epsilon: float
 
 
 def _threads(blocks: int) -> int:
-    """64 where they divide the blocks of a row, else 32: more would not fit their part of x in workgroup memory."""
-    return 64 if blocks % 64 == 0 else 32
+    """As many as divide the blocks of a row, up to four subgroups of 32."""
+    return next((threads for threads in (128, 64) if blocks % threads == 0), 32)
 
 
-def _rows(outputs: int) -> int:
+def _rows(outputs: int, threads: int) -> int:
     """Outputs of a workgroup: more share the loads of x, fewer leave more workgroups to fill a GPU with."""
-    return 8 if outputs >= 32768 else 4
+    if outputs >= 16384:
+        return 8
+    return 2 if outputs < 2048 or threads > 64 else 4
 
 
 @kernel
@@ -56,17 +46,21 @@ def matvec(
     residual: bool = False,
     swiglu: bool = False,
     last_row: bool = False,
+    from_blocks: bool = True,
+    to_blocks: bool = False,
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for ``x`` ``[1, K]``, or the last row of ``[n, K]``.
 
     Arguments: x, [norm weight], weight's tensors, [residual ``[1, N]``], y. ``swiglu``: ``weight`` is gate over
-    up, ``[2N, K]``, and y = silu(gate) * up.
+    up, ``[2N, K]``, and y = silu(gate) * up. ``from_blocks``: x is in block order, unless ``last_row``.
+    ``to_blocks``: y, and the residual, are.
     """
     outputs = weight.rows // 2 if swiglu else weight.rows
     columns = weight.columns
     step = GROUP if isinstance(weight, GroupQuantized) else 4
     blocks = columns // step
-    threads, per_group = _threads(blocks), _rows(outputs)
+    threads = _threads(blocks)
+    per_group = _rows(outputs, threads)
     k = KernelBuilder("matvec")
     x_rows = dynamic("n") if last_row else 1
     x = k.buffer("x", (x_rows, columns), "float32")
@@ -85,29 +79,22 @@ def matvec(
     for i in range(count):
         k.store(sums, i, f32(0.0))
 
-    quads = step // 4  # vectors of four in a block
-    stride = threads + 1 if quads > 1 else threads  # one more, so that no two threads of a row share a bank
-    staged = k.shared(quads * stride * 4, name="staged")
-    with k.loop(-(-blocks // threads)) as i:
-        block = k.let(T.min(i * threads + tid, blocks - 1), "block")
-        loaded = [_load_block(k, w, row, block) for row in rows]  # under way while x is staged
-        for j in range(quads):
-            item = k.let(j * threads + tid, "item")
-            where = k.let((i * quads * threads + item) * 4, "at")
-            value = k.local(1, "float32x4", name="value")
-            k.store(value, 0, splat(f32(0.0)))
-            with k.when(where < columns):
-                k.store(value, 0, load4(x, x_rows - 1, where))
-                if norm_weight is not None:
-                    k.store(sums, len(rows), sums[len(rows)] + call("float32", "dot", value[0], value[0]))
-                    k.store(value, 0, value[0] * norm_weight.four(k, 0, where))
-            k.store(staged, ramp4((item % quads * stride + item // quads) * 4), value[0])
-        k.barrier()
-        x4 = [k.let(load4(staged, (c * stride + tid) * 4), "x4") for c in range(quads)]
+    with k.loop(T.ceildiv(blocks - tid, threads)) as i:
+        block = k.let(i * threads + tid, "block")
+        loaded = [_load_block(k, w, row, block) for row in rows]
+        x4 = []
+        for c in range(step // 4):
+            column = block * step + c * 4
+            placed = k.let(place4(column, columns), "placed")
+            value = k.local(1, "float32x4", name="x4")
+            k.store(value, 0, load4(x, x_rows - 1, placed if from_blocks and not last_row else column))
+            if norm_weight is not None:
+                k.store(sums, len(rows), sums[len(rows)] + call("float32", "dot", value[0], value[0]))
+                k.store(value, 0, value[0] * norm_weight.placed(k, placed))
+            x4.append(value[0])
         x_sum = k.let(call("float32", "dot", sum(x4[1:], x4[0]), splat(f32(1.0))), "x_sum")
         for j, values in enumerate(loaded):
             k.store(sums, j, sums[j] + _dot_block(w, values, x4, x_sum))
-        k.barrier()
 
     totals = reduce_rows(k, tier, tid, sums, count, threads)
     with k.when(tid < per_group), k.when(first + tid < outputs):
@@ -115,7 +102,8 @@ def matvec(
         value = k.let(totals(tid) * scale, "value")
         if swiglu:
             value = value / (1.0 + T.exp(-value)) * (totals(tid + per_group) * scale)
-        k.store(y, [0, first + tid], value if r is None else r[0, first + tid] + value)
+        at = k.let(place(first + tid, outputs) if to_blocks else first + tid, "at")
+        k.store(y, [0, at], value if r is None else r[0, at] + value)
     return k.finish()
 
 

@@ -61,7 +61,7 @@ def quantize_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.Prim
         values = []
         for j in range(8):
             column = group * GROUP + j * 4
-            values.append(load4(x, row, column) * splat(factor[0]) * weight.four(k, 0, column))
+            values.append(load4(x, row, column) * splat(factor[0]) * weight.four(k, column))
         _quantize_group(k, values, row, group, codes, scales)
     return k.finish()
 

@@ -33,6 +33,6 @@ def rms_norm(norm: Norm, tier: Tier) -> tirx.PrimFunc:
         k.store(
             y,
             [row, ramp4(column)],
-            load4(x, row, column) * splat(factor) * weight.four(k, 0, column),
+            load4(x, row, column) * splat(factor) * weight.four(k, column),
         )
     return k.finish()

@@ -50,7 +50,7 @@ class Decode(Ops):
 
     def embed(self, table: Matrix, ids: Tensor) -> Tensor:
         """x ``[1, D]`` of the token in ``state``."""
-        func = self._once("embed", lambda: embed(table, prefill=False))
+        func = self._once("embed", lambda: embed(table, prefill=False, to_blocks=choose.in_blocks(self.tier)))
         out = Tensor.placeholder((1, table.columns), "float32")
         return op.tensor_ir_op(func, "decode_embed", [ids, *table.tensors], out)
 
@@ -59,13 +59,18 @@ class Decode(Ops):
     ) -> Tensor:
         """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
         key = (name, _shape(weight), "norm", swiglu)
-        func = self._once(key, lambda: choose.matvec(weight, self.tier, norm=norm, swiglu=swiglu))
+        # attention and sampling, which read the other outputs, want them in rows
+        options = {"to_blocks": True} if swiglu and choose.in_blocks(self.tier) else {}
+        func = self._once(key, lambda: choose.matvec(weight, self.tier, norm=norm, swiglu=swiglu, **options))
         out = Tensor.placeholder((1, weight.rows // 2 if swiglu else weight.rows), "float32")
-        return op.tensor_ir_op(func, f"decode_{name}", [x, norm.weight.weight, *weight.tensors], out)
+        return op.tensor_ir_op(func, f"decode_{name}", [x, *norm.weight.tensors, *weight.tensors], out)
 
     def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
         """``residual + linear(x)``."""
-        func = self._once((name, _shape(weight)), lambda: choose.matvec(weight, self.tier, residual=True))
+        options = {"to_blocks": True} if choose.in_blocks(self.tier) else {}
+        func = self._once(
+            (name, _shape(weight)), lambda: choose.matvec(weight, self.tier, residual=True, **options)
+        )
         out = Tensor.placeholder((1, weight.rows), "float32")
         return op.tensor_ir_op(func, f"decode_{name}", [x, *weight.tensors, residual], out)
 
@@ -105,7 +110,7 @@ class Prefill(Ops):
         """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
         norm_func = self._once(("norm", norm.weight.columns), lambda: choose.rms_norm(norm, self.tier))
         same = Tensor.placeholder(x.shape, "float32")
-        normed = op.tensor_ir_op(norm_func, "prefill_norm", [x, norm.weight.weight], same)
+        normed = op.tensor_ir_op(norm_func, "prefill_norm", [x, *norm.weight.tensors], same)
         func = self._once(
             (name, _shape(weight), swiglu), lambda: choose.matmul(weight, self.tier, swiglu=swiglu)
         )
@@ -141,7 +146,7 @@ class Prefill(Ops):
             ("head", _shape(weight)), lambda: choose.matvec(weight, self.tier, norm=norm, last_row=True)
         )
         out = Tensor.placeholder((1, weight.rows), "float32")
-        return op.tensor_ir_op(func, "prefill_head", [x, norm.weight.weight, *weight.tensors], out)
+        return op.tensor_ir_op(func, "prefill_head", [x, *norm.weight.tensors, *weight.tensors], out)
 
 
 class PrefillInt8(Prefill):
@@ -161,7 +166,7 @@ class PrefillInt8(Prefill):
     def _rounded(self, x: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
         n, width = x.shape[0], int(x.shape[1])
         func = self._once(("int8", width, norm is None), lambda: quantize_rows(width, self.tier, norm))
-        args = [x] if norm is None else [x, norm.weight.weight]
+        args = [x] if norm is None else [x, *norm.weight.tensors]
         outs = [
             Tensor.placeholder((n, width // 4), "uint32"),
             Tensor.placeholder((n, width // GROUP), "float32"),

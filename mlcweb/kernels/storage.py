@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from tvm.relax.frontend import nn
 from tvm.tirx.script import builder as T
 
+from mlcweb.kernels.blocks import place, place4
 from mlcweb.kernels.builder import KernelBuilder, call, cast, lane, load4, splat, u32
 from mlcweb.kernels.tier import Tier
 from mlcweb.quantize import Scheme
@@ -78,6 +79,45 @@ class ValuesReader:
         if not self.packed:
             return cast("float32", self.buffer[row, column])
         return _half_of(k.let(self.buffer[row, T.shift_right(column, 1)], "half2"), column)
+
+
+class Vector(nn.Module):
+    """An unquantized vector ``[D]``, in block order (``kernels.blocks``)."""
+
+    def __init__(self, size: int, dtype: str, tier: Tier) -> None:
+        self.columns = size
+        self.packed = dtype == "float16" and not tier.f16
+        if self.packed:
+            self.blocks = nn.Parameter((1, size // 2), dtype="uint32")
+        else:
+            self.blocks = nn.Parameter((1, size), dtype=dtype)
+
+    @property
+    def tensors(self) -> list[nn.Tensor]:
+        return [self.blocks]
+
+    def bind(self, k: KernelBuilder, name: str) -> "VectorReader":
+        """Declare this tensor as the kernel's next argument."""
+        return VectorReader(k.buffer(name, self.blocks.shape, self.blocks.dtype), self.packed, self.columns)
+
+
+class VectorReader:
+    """Reads a vector."""
+
+    def __init__(self, buffer: Any, packed: bool, size: int) -> None:
+        self.values, self.size = ValuesReader(buffer, packed), size
+
+    def placed(self, k: KernelBuilder, position: Any) -> Any:
+        """float32x4: the four elements that are at ``position`` of the block order."""
+        return self.values.four(k, 0, position)
+
+    def four(self, k: KernelBuilder, column: Any) -> Any:
+        """float32x4: the elements ``column … column + 3``."""
+        return self.values.four(k, 0, k.let(place4(column, self.size), "place"))
+
+    def one(self, k: KernelBuilder, column: Any) -> Any:
+        """float32: an element. A kernel that calls this cannot call the others."""
+        return self.values.one(k, 0, k.let(place(column, self.size), "place"))
 
 
 class GroupQuantized(nn.Module):

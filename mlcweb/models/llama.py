@@ -12,7 +12,7 @@ from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, rope_shapes, rope_tables
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.ops import Decode, Prefill, Rope
-from mlcweb.kernels.storage import Values, matrix
+from mlcweb.kernels.storage import Values, Vector, matrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.models.rope import inverse_frequencies
 from mlcweb.quantize import Param, Scheme
@@ -125,16 +125,20 @@ class LlamaConfig:
             qkv = tuple(f"{p}.self_attn.{n}_proj.weight" for n in "qkv")
             gate_up = tuple(f"{p}.mlp.{n}_proj.weight" for n in ("gate", "up"))
             out += [
-                Param(f"{p}.input_layernorm", (h,), (f"{p}.input_layernorm.weight",), False),
+                Param(f"{p}.input_layernorm", (h,), (f"{p}.input_layernorm.weight",), False, blocks=True),
                 Param(f"{p}.self_attn.qkv_proj", (q + 2 * kv, h), qkv, True),
                 Param(f"{p}.self_attn.o_proj", (h, q), (f"{p}.self_attn.o_proj.weight",), True),
                 Param(
-                    f"{p}.post_attention_layernorm", (h,), (f"{p}.post_attention_layernorm.weight",), False
+                    f"{p}.post_attention_layernorm",
+                    (h,),
+                    (f"{p}.post_attention_layernorm.weight",),
+                    False,
+                    blocks=True,
                 ),
                 Param(f"{p}.mlp.gate_up_proj", (2 * i, h), gate_up, True),
                 Param(f"{p}.mlp.down_proj", (h, i), (f"{p}.mlp.down_proj.weight",), True),
             ]
-        out.append(Param("model.norm", (h,), ("model.norm.weight",), False))
+        out.append(Param("model.norm", (h,), ("model.norm.weight",), False, blocks=True))
         if not self.tie_word_embeddings:
             out.append(Param("lm_head", (self.vocab_size, h), ("lm_head.weight",), True))
         return out
@@ -176,9 +180,9 @@ class LlamaMLP(nn.Module):
 
 class LlamaLayer(nn.Module):
     def __init__(self, config: LlamaConfig, scheme: Scheme, tier: Tier, layout: HeadLayout) -> None:
-        self.input_layernorm = Values((config.hidden_size,), scheme.activation, tier)
+        self.input_layernorm = Vector(config.hidden_size, scheme.activation, tier)
         self.self_attn = LlamaAttention(config, scheme, tier, layout)
-        self.post_attention_layernorm = Values((config.hidden_size,), scheme.activation, tier)
+        self.post_attention_layernorm = Vector(config.hidden_size, scheme.activation, tier)
         self.mlp = LlamaMLP(config, scheme, tier)
         self.epsilon = config.rms_norm_eps
 
@@ -200,7 +204,7 @@ class LlamaBody(nn.Module):
         self.layers = nn.ModuleList(
             [LlamaLayer(config, scheme, tier, layout) for _ in range(config.num_hidden_layers)]
         )
-        self.norm = Values((config.hidden_size,), scheme.activation, tier)
+        self.norm = Vector(config.hidden_size, scheme.activation, tier)
 
 
 class RopeTables(nn.Module):

@@ -13,12 +13,13 @@ from mlcweb.quantize.schemes import Scheme
 class Param:
     """One tensor of the compiled model: ``shape`` (N, K) or (D,), made of checkpoint tensors ``sources``
     stacked along axis 0. ``quantized`` ones are group-quantized if the scheme quantizes at all (2-D
-    only)."""
+    only). ``blocks`` ones, vectors, are stored in block order (``kernels.blocks``)."""
 
     name: str
     shape: tuple[int, ...]
     sources: tuple[str, ...]
     quantized: bool
+    blocks: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class PackedTensor:
 def packed_tensors(param: Param, scheme: Scheme) -> list[PackedTensor]:
     """The stored tensors of ``param``, in the order ``quantize_params`` yields them.
 
-    Quantized: ``<name>.q_weight`` uint32 [N, words] and ``<name>.q_scale`` [N, groups]. Otherwise
-    ``<name>.weight`` in the activation dtype, or just ``<name>`` for a name that already ends in ``.bias``
-    or ``.weight``.
+    Quantized: ``<name>.q_weight`` uint32 [N, words] and ``<name>.q_scale`` [N, groups]. A vector in block order:
+    ``<name>.blocks``. Otherwise ``<name>.weight``, or just ``<name>`` for a name that already ends in ``.bias`` or
+    ``.weight``. All but codes are in the activation dtype.
     """
     if param.quantized and scheme.bits is not None:
         n, k = param.shape
@@ -48,5 +49,7 @@ def packed_tensors(param: Param, scheme: Scheme) -> list[PackedTensor]:
             PackedTensor(f"{param.name}.q_weight", "uint32", (n, scheme.words(k))),
             PackedTensor(f"{param.name}.q_scale", scheme.activation, (n, scheme.groups(k))),
         ]
+    if param.blocks:
+        return [PackedTensor(f"{param.name}.blocks", scheme.activation, param.shape)]
     complete = param.name.endswith((".bias", ".weight"))
     return [PackedTensor(param.name if complete else f"{param.name}.weight", scheme.activation, param.shape)]

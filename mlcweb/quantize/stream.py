@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError
 from mlcweb.progress import Progress, SilentProgress
+from mlcweb.quantize.blocks import to_blocks
 from mlcweb.quantize.casting import cast
 from mlcweb.quantize.group import quantize_group
 from mlcweb.quantize.param import PackedTensor, Param, packed_tensors
@@ -126,7 +127,7 @@ def _check(checkpoint: Checkpoint, param: Param) -> None:
 
 def _cut(checkpoint: Checkpoint, param: Param, block_bytes: int) -> Iterator[_Task]:
     row_bytes = 4 * math.prod(param.shape[1:])
-    step = max(1, block_bytes // max(row_bytes, 1))
+    step = param.shape[0] if param.blocks else max(1, block_bytes // max(row_bytes, 1))
     for name in param.sources:
         tensor = checkpoint.tensors[name]
         for start in range(0, tensor.shape[0], step):
@@ -139,7 +140,8 @@ def _pack(task: _Task, scheme: Scheme) -> _Block:
         if task.param.quantized and scheme.bits is not None:
             # The cast comes first as in MLC's conversion, which changes a code in a few hundred.
             return quantize_group(values, scheme, cast=True)
-        return (_require_finite(cast(values, scheme.activation), scheme.activation),)
+        finite = _require_finite(cast(values, scheme.activation), scheme.activation)
+        return (to_blocks(finite) if task.param.blocks else finite,)
     except CheckpointError as error:
         raise CheckpointError(f"{task.tensor.name}: {error.message}", hint=error.hint) from error
 

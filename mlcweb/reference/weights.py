@@ -84,32 +84,42 @@ def dequantize_rows(q_weight: npt.NDArray[np.uint32], q_scale: npt.NDArray[Any])
     return values.reshape(rows, words * 8)
 
 
+def _from_blocks(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """[D] from the order in which the first fours of all groups come first, then the second fours, …"""
+    if len(vector) % GROUP:
+        return vector
+    rows: npt.NDArray[Any] = vector.reshape(GROUP // 4, -1, 4).swapaxes(0, 1).reshape(-1)
+    return rows
+
+
 class PackedWeights:
     """ReferenceWeights over the compiler's packed tensors.
 
     A parameter P is ``P.q_weight`` (uint32 [N, K/8]) with ``P.q_scale`` (float16 or float32 [N, K/32]), or
-    ``P.weight`` (float16 or float32, any shape).
+    ``P.weight`` (float16 or float32, any shape), or ``P.blocks`` (a vector in block order).
     """
 
     def __init__(self, store: TensorStore) -> None:
         self._store = store
 
     def __contains__(self, name: str) -> bool:
-        return f"{name}.q_weight" in self._store or f"{name}.weight" in self._store
+        return any(f"{name}.{kind}" in self._store for kind in ("q_weight", "weight", "blocks"))
 
     def shape(self, name: str) -> tuple[int, ...]:
         if f"{name}.q_weight" in self._store:
             rows, words = self._store.shape(f"{name}.q_weight")
             return rows, words * 8
-        self._require(name)
-        return self._store.shape(f"{name}.weight")
+        return self._store.shape(self._unquantized(name))
 
     def rows(self, name: str, start: int, stop: int) -> F32:
         if f"{name}.q_weight" in self._store:
             codes = self._store.rows(f"{name}.q_weight", start, stop)
             return dequantize_rows(codes, self._store.rows(f"{name}.q_scale", start, stop))
-        self._require(name)
-        values: F32 = self._store.rows(f"{name}.weight", start, stop).astype(np.float32, copy=False)
+        stored = self._unquantized(name)
+        if stored.endswith(".blocks"):
+            whole = _from_blocks(self._store.rows(stored, 0, self._store.shape(stored)[0]))
+            return whole[start:stop].astype(np.float32, copy=False)
+        values: F32 = self._store.rows(stored, start, stop).astype(np.float32, copy=False)
         return values
 
     def products(self, name: str, start: int, stop: int, x: F32) -> F32:
@@ -121,6 +131,8 @@ class PackedWeights:
         scales = np.ascontiguousarray(self._store.rows(f"{name}.q_scale", start, stop), np.float32)
         return matvec(codes, scales, x[0])[:, None] if len(x) == 1 else matmul(codes, scales, x)
 
-    def _require(self, name: str) -> None:
-        if f"{name}.weight" not in self._store:
-            raise BundleError(f"the weights have no parameter {name!r}")
+    def _unquantized(self, name: str) -> str:
+        for stored in (f"{name}.weight", f"{name}.blocks"):
+            if stored in self._store:
+                return stored
+        raise BundleError(f"the weights have no parameter {name!r}")

@@ -10,8 +10,9 @@ import pytest
 
 from mlcweb.kernels.attention_prefill import rope_append
 from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, rope_tables
-from mlcweb.kernels.choose import attend, flash_attention, merge, splits
+from mlcweb.kernels.choose import attend, flash_attention, in_blocks, merge, splits
 from mlcweb.kernels.tier import TIERS, Tier
+from mlcweb.quantize.blocks import to_blocks
 from tests.browser.kernel_page import run_kernel
 
 CONTEXT = 1024
@@ -114,4 +115,5 @@ def check_decode(page: Any, case: Case, tier: Tier) -> None:
     np.testing.assert_allclose(kv, case.after, atol=4e-3 if tier.f16 else 1e-5)
     out = np.zeros((1, layout.heads * layout.head_dim), np.float32)
     *_, found = run_kernel(page, merge(layout, tier), tier, [partial, out])
-    assert np.abs(found - case.expected).max() < (2e-2 if tier.f16 else 2e-5)
+    expected = to_blocks(case.expected) if in_blocks(tier) else case.expected
+    assert np.abs(found - expected).max() < (2e-2 if tier.f16 else 2e-5)

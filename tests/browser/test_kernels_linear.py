@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.choose import matmul, matvec, rms_norm
+from mlcweb.kernels.choose import in_blocks, matmul, matvec, rms_norm
 from mlcweb.kernels.embedding import embed
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
-from mlcweb.kernels.storage import Values
+from mlcweb.kernels.storage import Vector
 from mlcweb.kernels.tier import TIERS, Tier, tiers_for
 from mlcweb.quantize import get_scheme
+from mlcweb.quantize.blocks import to_blocks
 from tests.browser.kernel_page import run_kernel, stored
 
 CASES = [
@@ -49,6 +50,7 @@ def silu_product(y: np.ndarray) -> np.ndarray:
         (31, 32, ("residual",)),
         (1700, 64, ("residual", "norm")),
         (1030, 32, ("swiglu",)),
+        (32, 4096, ("residual", "norm")),
     ],
 )
 def test_matvec(page: Any, scheme: str, tier: Tier, rows: int, columns: int, fused: tuple[str, ...]) -> None:
@@ -57,12 +59,16 @@ def test_matvec(page: Any, scheme: str, tier: Tier, rows: int, columns: int, fus
     x = rng.standard_normal((n, columns)).astype(np.float32)
     weight = rng.standard_normal((rows * 2 if "swiglu" in fused else rows, columns)) * 0.1
     storage, tensors, dequantized = stored(weight, how, tier)
-    args, options = [x], dict[str, Any]()
+    laid = to_blocks if in_blocks(tier) else np.array
+    args, options = [x if "last_row" in fused else laid(x)], dict[str, Any]()
+    if in_blocks(tier) and "last_row" not in fused:
+        options["to_blocks"] = True
+    y_laid = laid if "to_blocks" in options else np.array
     normed = x[-1:]
     if "norm" in fused:
         scale = (1 + 0.1 * rng.standard_normal(columns)).astype(how.activation)
-        options["norm"] = Norm(Values((columns,), how.activation, tier), 1e-5)
-        args.append(scale)
+        options["norm"] = Norm(Vector(columns, how.activation, tier), 1e-5)
+        args.append(to_blocks(scale))
         normed = normed / np.sqrt((normed**2).mean() + 1e-5) * scale.astype(np.float32)
     args += tensors
     expected = normed @ dequantized.T
@@ -70,13 +76,13 @@ def test_matvec(page: Any, scheme: str, tier: Tier, rows: int, columns: int, fus
         expected, options["swiglu"] = silu_product(expected), True
     if "residual" in fused:
         residual = rng.standard_normal((1, rows)).astype(np.float32)
-        args.append(residual)
+        args.append(y_laid(residual))
         expected, options["residual"] = expected + residual, True
     if "last_row" in fused:
         options["last_row"] = True
     args.append(np.zeros((1, rows), np.float32))
     *_, y = run_kernel(page, matvec(storage, tier, **options), tier, args, n=n)
-    close(y, expected, 2e-5)
+    close(y, y_laid(expected), 2e-5)
 
 
 @pytest.mark.parametrize(("scheme", "tier"), CASES)
@@ -121,10 +127,10 @@ def test_embedding_reads_the_right_rows(page: Any, scheme: str, tier: Tier) -> N
     )
     np.testing.assert_array_equal(x, dequantized[ids])
     state = np.array([7, 42, 0, 0, 0, 0, 0, 0], np.int32)
-    *_, x = run_kernel(
-        page, embed(storage, prefill=False), tier, [state, *tensors, np.zeros((1, 96), np.float32)]
-    )
-    np.testing.assert_array_equal(x, dequantized[42:43])
+    for ordered in (False, True):
+        func = embed(storage, prefill=False, to_blocks=ordered)
+        *_, x = run_kernel(page, func, tier, [state, *tensors, np.zeros((1, 96), np.float32)])
+        np.testing.assert_array_equal(x, to_blocks(dequantized[42:43]) if ordered else dequantized[42:43])
 
 
 @pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
@@ -133,8 +139,8 @@ def test_rms_norm(page: Any, tier: Tier, width: int) -> None:
     rng = np.random.default_rng(width)
     x = rng.standard_normal((5, width)).astype(np.float32) * 7
     scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float16)
-    norm = Norm(Values((width,), "float16", tier), 1e-5)
-    *_, y = run_kernel(page, rms_norm(norm, tier), tier, [x, scale, np.zeros_like(x)], n=5)
+    norm = Norm(Vector(width, "float16", tier), 1e-5)
+    *_, y = run_kernel(page, rms_norm(norm, tier), tier, [x, to_blocks(scale), np.zeros_like(x)], n=5)
     close(y, x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale.astype(np.float32), 1e-5)
 
 
@@ -159,9 +165,10 @@ def test_quantize_rows(page: Any, tier: Tier, n: int, width: int, normed: bool) 
     x[0, 32:64] = 0  # a group of zeros has scale 0
     expected, args, norm = x, [x], None
     if normed:
-        norm = Norm(Values((width,), "float32", tier), 1e-5)
-        args.append((1 + 0.1 * rng.standard_normal(width)).astype(np.float32))
-        expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * args[1]
+        norm = Norm(Vector(width, "float32", tier), 1e-5)
+        scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float32)
+        args.append(to_blocks(scale))
+        expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale
     args += [np.zeros((n, width // 4), np.uint32), np.zeros((n, width // 32), np.float32)]
     *_, words, scales = run_kernel(page, quantize_rows(width, tier, norm), tier, args, n=n)
     codes, expected_scales = int8_rows(expected)

@@ -83,7 +83,7 @@ def matvec(
                 k.store(mine, half, x[x_rows - 1, column])
                 if norm_weight is not None:
                     k.store(squares, 0, squares[0] + mine[half] * mine[half])
-                    k.store(mine, half, mine[half] * norm_weight.one(k, 0, column))
+                    k.store(mine, half, mine[half] * norm_weight.one(k, column))
             for i in range(CODES_A_WORD):
                 k.store(values, i, broadcast(mine[i // QUAD], i % QUAD))
                 k.store(x_sum, 0, x_sum[0] + values[i])

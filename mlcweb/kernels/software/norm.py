@@ -26,5 +26,5 @@ def rms_norm(norm: Norm) -> tirx.PrimFunc:
     k.store(factor, 0, T.rsqrt(factor[0] / float(width) + f32(norm.epsilon)))
     with k.loop(width // QUAD) as i:
         column = i * QUAD + tid
-        k.store(y, [row, column], x[row, column] * factor[0] * weight.one(k, 0, column))
+        k.store(y, [row, column], x[row, column] * factor[0] * weight.one(k, column))
     return k.finish()

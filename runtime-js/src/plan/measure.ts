@@ -5,9 +5,10 @@ import type { Plan, PlanEntry } from "./parse.js";
 import type { Pipelines } from "./pipelines.js";
 
 /** Rows of the product that is timed: enough to fill a GPU, and few enough for a slow one. */
-const ROWS = 256;
-const LAUNCHES = 4, REPEATS = 3;
-/** A single launch that takes longer than this is measured enough. */
+const ROWS = 512;
+/** A run is as many launches as take about this long, so that what a submission costs hides little; the best run counts. */
+const RUN_MS = 10, REPEATS = 3, MOST_LAUNCHES = 200;
+/** Where one launch takes longer than this, it is measured enough. */
 const SLOW_MS = 50;
 
 /** Which launch stands for an entry: of the kernel that reads the most weights in all. */
@@ -62,7 +63,9 @@ export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, 
     const times: number[] = [];
     for (const run of runs) {
       let best = await run(1);
-      for (let i = 0; i < REPEATS && best < SLOW_MS; i++) best = Math.min(best, await run(LAUNCHES));
+      for (let i = 0; i < REPEATS && best < SLOW_MS; i++) {
+        best = Math.min(best, await run(Math.min(MOST_LAUNCHES, Math.max(1, Math.round(RUN_MS / best)))));
+      }
       times.push(best);
     }
     return times;

@@ -1,0 +1,27 @@
+"""Block order: how decode's vectors lie in memory, so that threads that take a block each read side by side.
+
+Element ``32 b + 4 c + i`` of a vector of ``32 B`` elements is at ``(c B + b) 4 + i``: the first fours of all blocks,
+then the second fours, and so on. Vectors of other lengths lie as they are.
+"""
+
+from typing import Any
+
+from tvm.tirx.script import builder as T
+
+BLOCK = 32
+
+
+def place4(column: Any, width: int) -> Any:
+    """Where the elements ``column … column + 3`` of a vector are; ``column`` is a multiple of 4."""
+    if width % BLOCK:
+        return column
+    return (
+        T.shift_right(T.bitwise_and(column, BLOCK - 1), 2) * (width // BLOCK) + T.shift_right(column, 5)
+    ) * 4
+
+
+def place(index: Any, width: int) -> Any:
+    """Where an element of a vector is."""
+    if width % BLOCK:
+        return index
+    return place4(index, width) + T.bitwise_and(index, 3)

@@ -1,0 +1,17 @@
+"""Block order, in which the kernels read a vector (``mlcweb.kernels.blocks`` says why)."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_BLOCK = 32
+
+
+def to_blocks(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``[…, D]``: the first fours of all blocks of 32, then the second fours, …; as it is if 32 does not divide D."""
+    width = vector.shape[-1]
+    if width % _BLOCK:
+        return vector
+    fours = vector.reshape(*vector.shape[:-1], width // _BLOCK, _BLOCK // 4, 4).swapaxes(-2, -3)
+    return np.ascontiguousarray(fours).reshape(vector.shape)

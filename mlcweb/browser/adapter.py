@@ -15,6 +15,7 @@ TIER_FEATURES = {
     "subgroups": ("subgroups",),
     "base": (),
 }
+SOFTWARE_FEATURES = {"software": ("subgroups",)}
 LIMITS = (
     "maxBufferSize",
     "maxStorageBufferBindingSize",
@@ -57,14 +58,18 @@ class Adapter:
 
     @property
     def software(self) -> bool:
-        """Whether the CPU does the work. Subgroups of 32 and more are no CPU's, whatever name it goes by."""
-        named = self.architecture == "swiftshader" or "llvmpipe" in self.description.lower()
+        """Whether the CPU does the work, by the engine's rule: subgroups of 32 and more are no CPU's, whatever name
+        it goes by.
+        """
+        name = f"{self.architecture} {self.device} {self.description}".lower()
+        named = any(renderer in name for renderer in ("swiftshader", "llvmpipe", "lavapipe"))
         return (named or self.fallback) and self.subgroup_max < 32
 
     @property
     def tiers(self) -> list[str]:
-        """The tiers it can run, best first."""
-        return [tier for tier, needs in TIER_FEATURES.items() if set(needs) <= set(self.features)]
+        """The tiers it can run, best first: that for software adapters is the first or the last."""
+        order = SOFTWARE_FEATURES | TIER_FEATURES if self.software else TIER_FEATURES | SOFTWARE_FEATURES
+        return [tier for tier, needs in order.items() if set(needs) <= set(self.features)]
 
     @property
     def name(self) -> str:

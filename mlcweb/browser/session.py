@@ -53,10 +53,12 @@ class Session:
         self._on_delta = on_delta
         return self._call("chat", list(messages), options, stop=self._interrupt)
 
-    def validate(self, tier: str | None = None, progress: Progress | None = None) -> Json:
+    def validate(
+        self, tier: str | None = None, progress: Progress | None = None, activations: str | None = None
+    ) -> Json:
         """Replay the bundle's expected answer."""
         self._loading = LoadProgress(progress or SilentProgress(), "replay the answer")
-        return self._call("validate", self.bundle_url, self._options(tier))
+        return self._call("validate", self.bundle_url, self._options(tier, activations))
 
     def bench(self, options: Json) -> Json:
         """Measure prefill and decode of the loaded bundle."""
@@ -66,9 +68,10 @@ class Session:
         """Time a decode step and a prefill chunk of the loaded bundle, kernel by kernel."""
         return self._call("profile", options)
 
-    def _options(self, tier: str | None) -> Json:
+    def _options(self, tier: str | None, activations: str | None = None) -> Json:
         # The profile is thrown away, so keeping a copy of the weights in its cache would be work for nothing.
-        return {"cache": False, **({"tier": tier} if tier else {})}
+        wanted = {"tier": tier, "activations": activations}
+        return {"cache": False, **{name: value for name, value in wanted.items() if value}}
 
     def _interrupt(self) -> None:
         self.page.evaluate("window.mlcweb.interrupt()")

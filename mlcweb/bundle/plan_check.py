@@ -8,7 +8,7 @@ from mlcweb.bundle.check import check_schema
 from mlcweb.bundle.manifest import Manifest
 from mlcweb.errors import BundleError
 
-_DIMS: dict[str, list[str]] = {"prefill": ["n"], "decode": [], "sample": []}
+_DIMS: dict[str, list[str]] = {"prefill": ["n"], "prefill_int8": ["n"], "decode": [], "sample": []}
 
 
 def check_plan(plan: Any, tier: str, file: str) -> None:

@@ -15,7 +15,7 @@ from mlcweb.errors import BundleError
 
 DIST = Path("dist")
 MANIFEST = "mlcweb.json"
-TIERS = ("base", "subgroups", "f16", "f16-subgroups")
+TIERS = ("base", "subgroups", "f16", "f16-subgroups", "software")
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
 
@@ -101,4 +101,9 @@ optional_bundle_argument = click.argument(
 tier_option = click.option("--tier", type=click.Choice(TIERS), help="Run this tier instead of the best one.")
 chromium_option = click.option(
     "--chromium", type=click.Path(dir_okay=False, path_type=Path), help="The Chrome or Chromium to run."
+)
+activations_option = click.option(
+    "--activations",
+    type=click.Choice(("float", "int8")),
+    help="What prefill computes with, instead of what is faster on this GPU.",
 )

@@ -19,7 +19,6 @@ from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.sources import Checkpoint, require
 
 DEFAULT_CONTEXT = 4096
-DEFAULT_CHUNK = 512
 DEFAULT_QUANTIZATION = "q4f16_1"
 DEFAULT_PROMPT = "What is the capital of France?"
 _LONGEST_NAME = 200  # file systems admit 255 bytes, and the folder has a longer name while it is written
@@ -47,7 +46,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         scheme=scheme,
         tiers=_tiers(request, scheme),
         context=context,
-        chunk=min(request.prefill_chunk or (recipe.prefill_chunk if recipe else DEFAULT_CHUNK), context),
+        chunk=min(request.prefill_chunk or (recipe.prefill_chunk if recipe else _chunk(config)), context),
         name=request.name or f"{base}-{scheme.name}",
         licence=recipe.licence if recipe else checkpoint.licence,
         prompt=prompt,
@@ -83,6 +82,14 @@ def _context(request: CompileRequest, recipe: Recipe | None, config: LlamaConfig
             hint=f"Give at most --context {longest}.",
         )
     return request.context_length
+
+
+def _chunk(config: LlamaConfig) -> int:
+    """Tokens of a prefill chunk: a small model needs more to fill a GPU; scratch grows with chunk times width."""
+    chunk = 512
+    while chunk < 2048 and 2 * chunk * config.hidden_size <= 5 << 18:
+        chunk *= 2
+    return chunk
 
 
 def _tiers(request: CompileRequest, scheme: Scheme) -> tuple[Tier, ...]:

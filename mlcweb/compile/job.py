@@ -24,6 +24,7 @@ _FOLDERS = (
     "kernels",
     "lower",
     "models",
+    "native",
     "plan",
     "quantize",
     "reference",

@@ -78,7 +78,14 @@ def _weight_bytes(job: Job) -> int:
 
 def _lower(job: Job, tier: Tier, progress: Progress) -> Plan:
     model = job.model_class(job.config, job.scheme, tier, job.context)
-    entries = lower_entries(model, tier, vocab=job.config.vocab_size, context=job.context, chunk=job.chunk)
+    entries = lower_entries(
+        model,
+        tier,
+        vocab=job.config.vocab_size,
+        context=job.context,
+        chunk=job.chunk,
+        int8=job.scheme.bits is not None and not tier.software,
+    )
     plan = build_plan(entries, tier)
     progress.advance(1)
     return plan

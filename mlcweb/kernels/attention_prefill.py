@@ -1,22 +1,33 @@
 """Prefill attention: RoPE and cache append for a chunk, then tiled flash attention over the paged KV cache.
 
-A workgroup owns a few rows, a row being a (query, head of the group) pair of one KV head, and walks the context in
-blocks of 32 tokens; a thread makes 4 x 4 scores, then 4 rows of its share of the value dimensions.
+A workgroup owns 32 rows, a row being a (query, head of the group) pair of one KV head, and walks the context in
+blocks of 64 tokens; queries, keys, weights and values pass through workgroup memory, transposed for register tiles.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, kernel, lane, load4, ramp4, splat
-from mlcweb.kernels.cache import HeadLayout, key_index, page_of, rope_shapes, rotate4, slot_of, value_index
+from mlcweb.kernels.builder import KernelBuilder, call, cast, dynamic, f32, kernel, lane, load4, ramp4, splat
+from mlcweb.kernels.cache import (
+    PAGE_SIZE,
+    HeadLayout,
+    key_index,
+    page_of,
+    rope_shapes,
+    rotate4,
+    slot_of,
+    value_index,
+)
 from mlcweb.kernels.tier import Tier
 
 THREADS = 64
-ROWS = 16  # of a workgroup of flash attention; few, so that a short chunk of a small model fills a GPU
-TOKENS = 32
-_LOADS = 2  # vectors of each query and key in flight at once
+ROWS = 32  # of a workgroup of flash attention; few, so that a short chunk of a small model fills a GPU
+TOKENS = 64
+_DEPTH = 16  # dimensions staged at a time for the scores
 _MINUS_INFINITY = -1.0e30
 
 
@@ -66,14 +77,15 @@ def rope_append(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
 
 
 @kernel
-def flash_attention(
-    layout: HeadLayout, tier: Tier, *, tile_rows: int = ROWS, loads: int = _LOADS
-) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * D]``: causal softmax(q kᵀ) v of a chunk that begins at ``state[0]``.
 
-    Arguments: queries ``[n, H * D]``, state, page_table, kv, attention.
+    Arguments: queries ``[n, H * D]``, state, page_table, kv, attention. FlashAttention's online softmax
+    (https://arxiv.org/abs/2205.14135) over register tiles: a thread makes 4 x 8 scores, then 4 rows of its share of
+    the dimensions.
     """
     d, group, quads = layout.head_dim, layout.group, layout.head_dim // 4
+    most = PAGE_SIZE if d <= 128 else PAGE_SIZE // 2  # tokens whose values are staged at a time, in 16 KiB
     k = KernelBuilder("flash_attention")
     n = dynamic("n")
     queries = k.buffer("queries", (n, layout.heads * d), "float32")
@@ -82,24 +94,26 @@ def flash_attention(
     kv = k.buffer("kv", layout.page_shape, tier.kv_dtype)
     out = k.buffer("attention", (n, layout.heads * d), "float32")
 
-    (tile, head), tid = k.launch([T.ceildiv(n * group, tile_rows), layout.kv_heads], tile_rows * 2)
+    tiles = T.ceildiv(n * group, ROWS)
+    (wg, head), tid = k.launch([tiles, layout.kv_heads], THREADS)
     tx, ty = k.let(tid % 8, "tx"), k.let(tid // 8, "ty")
-    weights = k.shared(tile_rows * TOKENS, name="weights")
-    tops = k.shared(tile_rows * 8, name="tops")
+    row0 = k.let((tiles - 1 - wg) * ROWS, "row0")  # the longest first, so that none is left alone at the end
     base = k.let(state[0], "base")
-    rows, columns, limits = [], [], []
-    for i in range(4):
-        flat = k.let(T.min(tile * tile_rows + ty * 4 + i, n * group - 1), "flat")
-        rows.append(k.let(flat // group, "row"))
-        columns.append(k.let((head * group + flat % group) * d, "column"))
-        limits.append(k.let(base + rows[i], "limit"))  # the last token that this row sees
-    last_row = k.let(T.min(tile * tile_rows + tile_rows, n * group) - 1, "last_row")
-    end = k.let(base + last_row // group + 1, "end")
 
-    shares = -(-quads // 8)  # vectors of four value dimensions a thread keeps for each of its rows
+    def flat(row: Any) -> Any:
+        return T.min(row0 + row, n * group - 1)
+
+    def offset(flat_row: Any) -> Any:
+        return (head * group + flat_row % group) * d
+
+    last = k.let(flat(ROWS - 1) // group, "last")
+    end = k.let(base + last + 1, "end")
+    tile = k.shared(max(_DEPTH * (ROWS + TOKENS), most * (ROWS + d)), name="tile")
+    tops = k.shared(ROWS * 8, name="tops")
+    shares = -(-quads // 8)  # vectors of four dimensions that a thread keeps for each of its rows
     maximum, total = k.local(4, name="maximum"), k.local(4, name="total")
     sums = k.local(4 * shares, "float32x4", name="sums")
-    scores, new = k.local(4, "float32x4", name="scores"), k.local(4, name="raised")
+    scores = k.local(8, "float32x4", name="scores")
     for i in range(4):
         k.store(maximum, i, f32(_MINUS_INFINITY))
         k.store(total, i, f32(0.0))
@@ -107,89 +121,163 @@ def flash_attention(
             k.store(sums, i * shares + j, splat(f32(0.0)))
 
     with k.loop(T.ceildiv(end, TOKENS)) as block:
-        first = k.let(block * TOKENS + tx * 4, "first")  # this thread's four tokens are in one page
-        page = k.let(page_of(table, T.min(first, end - 1)), "page")
-        slot = k.let(slot_of(first), "slot")
-        for i in range(4):
+        start = k.let(block * TOKENS, "start")
+        for i in range(8):
             k.store(scores, i, splat(f32(0.0)))
-        with k.loop(quads // loads) as step:
-            fetched = []
-            for u in range(loads):
-                quad = k.let(step * loads + u, "quad")
-                q = [k.let(load4(queries, rows[i], columns[i] + quad * 4), "q") for i in range(4)]
-                at = [key_index(layout, slot + t, quad) for t in range(4)]
-                keys = [k.let(cast("float32x4", load4(kv, page, 0, head, index)), "key") for index in at]
-                fetched.append((q, keys))
-            # transposed, so that a row's four scores are one vector
-            for q, keys in fetched:
-                for c in range(4):
-                    across = k.let(T.Shuffle([lane(key, c) for key in keys], [0, 1, 2, 3]), "across")
-                    for i in range(4):
-                        k.store(scores, i, scores[i] + splat(lane(q[i], c)) * across)
+        with k.loop(d // _DEPTH) as step:
+            _stage_scores(k, layout, queries, kv, table, head, start, end, step, tid, tile, flat, offset)
+            with k.loop(_DEPTH) as depth:
+                q = k.let(load4(tile, depth * ROWS + ty * 4), "q")
+                keys = [
+                    k.let(load4(tile, _DEPTH * ROWS + depth * TOKENS + h * 32 + tx * 4), "key")
+                    for h in (0, 1)
+                ]
+                for i in range(4):
+                    for h in (0, 1):
+                        at = i * 2 + h
+                        k.store(scores, at, scores[at] + splat(lane(q, i)) * keys[h])
+        with k.when(start + TOKENS > base + flat(0) // group + 1):  # some row does not see all of the block
+            for i in range(4):
+                limit = k.let(base + flat(ty * 4 + i) // group, "limit")
+                for h in (0, 1):
+                    first, value = start + h * 32 + tx * 4, scores[i * 2 + h]
+                    seen = [
+                        T.Select(first + t <= limit, lane(value, t), f32(_MINUS_INFINITY)) for t in range(4)
+                    ]
+                    k.store(scores, i * 2 + h, T.Shuffle(seen, [0, 1, 2, 3]))
         for i in range(4):
-            masked = [
-                T.Select(first + t <= limits[i], lane(scores[i], t), f32(_MINUS_INFINITY)) for t in range(4)
-            ]
-            k.store(scores, i, T.Shuffle(masked, [0, 1, 2, 3]))
-            top = T.max(
-                T.max(lane(scores[i], 0), lane(scores[i], 1)), T.max(lane(scores[i], 2), lane(scores[i], 3))
+            top = k.let(call("float32x4", "max", scores[i * 2], scores[i * 2 + 1]), "top")
+            k.store(
+                tops,
+                (ty * 4 + i) * 8 + tx,
+                T.max(T.max(lane(top, 0), lane(top, 1)), T.max(lane(top, 2), lane(top, 3))),
             )
-            k.store(tops, (ty * 4 + i) * 8 + tx, top)
         k.barrier()
+        raised = k.local(1, name="raised")
         for i in range(4):
-            top = maximum[i]
+            k.store(raised, 0, maximum[i])
             for j in range(8):
-                top = T.max(top, tops[(ty * 4 + i) * 8 + j])
-            k.store(new, i, top)
-            rescale = k.let(T.exp(maximum[i] - new[i]), "rescale")
-            k.store(total, i, total[i] * rescale)
+                k.store(raised, 0, T.max(raised[0], tops[(ty * 4 + i) * 8 + j]))
+            rescale = k.local(1, name="rescale")
+            k.store(rescale, 0, T.exp(maximum[i] - raised[0]))
+            k.store(maximum, i, raised[0])
+            for h in (0, 1):
+                k.store(scores, i * 2 + h, T.exp(scores[i * 2 + h] - splat(raised[0])))
+            mine = call("float32", "dot", scores[i * 2] + scores[i * 2 + 1], splat(f32(1.0)))
+            k.store(total, i, total[i] * rescale[0] + mine)
             for j in range(shares):
-                k.store(sums, i * shares + j, sums[i * shares + j] * splat(rescale))
-            k.store(maximum, i, new[i])
-            k.store(weights, ramp4((ty * 4 + i) * TOKENS + tx * 4), T.exp(scores[i] - splat(new[i])))
-        k.barrier()
-        _accumulate(k, layout, block, end, ty, tx, table, kv, head, weights, sums, total, shares)
-        k.barrier()
+                k.store(sums, i * shares + j, sums[i * shares + j] * splat(rescale[0]))
+        with k.loop(T.min(T.ceildiv(end - start, most), TOKENS // most)) as part:
+            _stage_values(k, layout, kv, table, head, start + part * most, end, part, most, tid, scores, tile)
+            with k.loop(most) as token:
+                weight = k.let(load4(tile, token * ROWS + ty * 4), "weight")
+                for j in range(shares):
+                    quad = T.min(tx + j * 8, quads - 1)
+                    value = k.let(load4(tile, most * ROWS + token * d + quad * 4), "value")
+                    for i in range(4):
+                        at = i * shares + j
+                        k.store(sums, at, sums[at] + splat(lane(weight, i)) * value)
 
+    k.barrier()  # the last block's maxima have been read
     for i in range(4):
-        with k.when(tile * tile_rows + ty * 4 + i < n * group):
+        k.store(tops, (ty * 4 + i) * 8 + tx, total[i])
+    k.barrier()
+    for i in range(4):
+        k.store(total, i, f32(0.0))
+        for j in range(8):
+            k.store(total, i, total[i] + tops[(ty * 4 + i) * 8 + j])
+        with k.when(row0 + ty * 4 + i < n * group):
+            row = k.let(flat(ty * 4 + i), "row")
             for j in range(shares):
                 quad = tx + j * 8
                 with k.when(quad < quads):
-                    k.store(
-                        out, [rows[i], ramp4(columns[i] + quad * 4)], sums[i * shares + j] / splat(total[i])
-                    )
+                    index = ramp4(offset(row) + quad * 4)
+                    k.store(out, [row // group, index], sums[i * shares + j] / splat(total[i]))
     return k.finish()
 
 
-def _accumulate(
+def _stage_scores(
     k: KernelBuilder,
     layout: HeadLayout,
-    block: Any,
-    end: Any,
-    ty: Any,
-    tx: Any,
-    table: Any,
+    queries: Any,
     kv: Any,
+    table: Any,
     head: Any,
-    weights: Any,
-    sums: Any,
-    total: Any,
-    shares: int,
+    start: Any,
+    end: Any,
+    step: Any,
+    tid: Any,
+    tile: Any,
+    flat: Callable[[Any], Any],
+    offset: Callable[[Any], Any],
 ) -> None:
-    """``sums += weights @ values`` for the block, four tokens at a time."""
+    """``tile``: 16 dimensions of the queries ``[16, ROWS]`` and of the block's keys ``[16, TOKENS]``, transposed."""
+    group, quads = layout.group, _DEPTH // 4
+    q, keys = k.local(4, "float32x4", name="q"), k.local(4, "float32x4", name="keys")
+    quad, fours = k.let(tid % quads, "quad"), k.let(tid // quads, "fours")
+    with k.when(tid < quads * ROWS // 4):
+        for i in range(4):
+            row = k.let(flat(fours * 4 + i), "row")
+            k.store(q, i, load4(queries, row // group, offset(row) + (step * quads + quad) * 4))
+    key_quad, token4 = k.let(tid // (TOKENS // 4), "key_quad"), k.let(tid % (TOKENS // 4), "token4")
+    first = k.let(start + token4 * 4, "first")  # four tokens of one page
+    page, slot = k.let(page_of(table, T.min(first, end - 1)), "page"), k.let(slot_of(first), "slot")
+    for i in range(4):
+        index = key_index(layout, slot + i, step * quads + key_quad)
+        k.store(keys, i, cast("float32x4", load4(kv, page, 0, head, index)))
+    k.barrier()
+    with k.when(tid < quads * ROWS // 4):
+        for c in range(4):
+            k.store(tile, ramp4((quad * 4 + c) * ROWS + fours * 4), _across(q, c))
+    for c in range(4):
+        k.store(tile, ramp4(_DEPTH * ROWS + (key_quad * 4 + c) * TOKENS + token4 * 4), _across(keys, c))
+    k.barrier()
+
+
+def _stage_values(
+    k: KernelBuilder,
+    layout: HeadLayout,
+    kv: Any,
+    table: Any,
+    head: Any,
+    first: Any,
+    end: Any,
+    part: Any,
+    most: int,
+    tid: Any,
+    scores: Any,
+    tile: Any,
+) -> None:
+    """``tile``: the weights of ``most`` tokens, transposed ``[most, ROWS]``, and their values ``[most, D]``."""
     quads = layout.head_dim // 4
-    with k.loop(T.ceildiv(T.min(end - block * TOKENS, TOKENS), 4)) as step:
-        w = [k.let(load4(weights, (ty * 4 + i) * TOKENS + step * 4), "w") for i in range(4)]
-        first = k.let(block * TOKENS + step * 4, "first")
-        page, slot = k.let(page_of(table, T.min(first, end - 1)), "page"), k.let(slot_of(first), "slot")
+    tx, ty = tid % 8, tid // 8
+    items = most * quads
+    values = k.local(-(-items // THREADS), "float32x4", name="values")
+    page, slot = k.let(page_of(table, T.min(first, end - 1)), "page"), k.let(slot_of(first), "slot")
+    for i in range(0, items, THREADS):
+        item = T.min(tid + i, items - 1)
+        at = value_index(layout, slot + item // quads, item % quads * 4)
+        k.store(values, i // THREADS, cast("float32x4", load4(kv, page, 1, head, at)))
+    k.barrier()
+    for i in range(0, items, THREADS):
+        with _each(k, tid + i, items):
+            k.store(tile, ramp4(most * ROWS + (tid + i) * 4), values[i // THREADS])
+    # a thread has four tokens of either half of the block, so a part's are with a few threads, in one half
+    lanes, parts = most // 4, TOKENS // 2 // most
+    with k.when(tx // lanes == part % parts):
         for t in range(4):
-            for j in range(shares):
-                dim = T.min(tx + j * 8, quads - 1) * 4
-                value = k.let(
-                    cast("float32x4", load4(kv, page, 1, head, value_index(layout, slot + t, dim))), "value"
-                )
-                for i in range(4):
-                    k.store(sums, i * shares + j, sums[i * shares + j] + splat(lane(w[i], t)) * value)
-            for i in range(4):
-                k.store(total, i, total[i] + lane(w[i], t))
+            mine = [
+                T.Select(part < parts, lane(scores[i * 2], t), lane(scores[i * 2 + 1], t)) for i in range(4)
+            ]
+            k.store(tile, ramp4((tx % lanes * 4 + t) * ROWS + ty * 4), T.Shuffle(mine, [0, 1, 2, 3]))
+    k.barrier()
+
+
+def _each(k: KernelBuilder, item: Any, items: int) -> AbstractContextManager[None]:
+    """A branch for the threads that have an item, and none where all have."""
+    return nullcontext() if items % THREADS == 0 else k.when(item < items)
+
+
+def _across(vectors: Any, c: int) -> Any:
+    """Lane c of four vectors."""
+    return T.Shuffle([lane(vectors[i], c) for i in range(4)], [0, 1, 2, 3])

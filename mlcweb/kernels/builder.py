@@ -60,9 +60,12 @@ class KernelBuilder:
         self.threads = 1
         _open.append(self)
 
-    def buffer(self, name: str, shape: Sequence[Expr], dtype: str) -> Any:
-        """Declare the next argument, a storage buffer; a ``tirx.Var`` in the shape is a dynamic size."""
-        return T.arg(name, T.buffer(tuple(shape), dtype))
+    def buffer(self, name: str, shape: Sequence[Expr], dtype: str, align: int = 0) -> Any:
+        """Declare the next argument, a storage buffer; a ``tirx.Var`` in the shape is a dynamic size.
+
+        ``align`` is what its address is a multiple of, in bytes: 64 without it.
+        """
+        return T.arg(name, T.buffer(tuple(shape), dtype, align=align))
 
     def scalar(self, name: str) -> Any:
         """Declare the next argument, an int32 (host functions only)."""

@@ -95,11 +95,11 @@ def matmul(
         row = row0 + ty * 4 + i // 4 * tile.rows // 2 + i % 4
         with k.when(row < n):
             if swiglu:
-                _write(k, y, r, row, column0 + tx * 4, outputs, _silu(k, sums[i * 2]) * sums[i * 2 + 1])
+                write(k, y, r, row, column0 + tx * 4, outputs, silu(k, sums[i * 2]) * sums[i * 2 + 1])
             else:
                 for h in range(2):
                     column = column0 + tx * 4 + h * tile.columns // 2
-                    _write(k, y, r, row, column, outputs, sums[i * 2 + h])
+                    write(k, y, r, row, column, outputs, sums[i * 2 + h])
     return k.finish()
 
 
@@ -168,11 +168,13 @@ def _load_b(
                 k.store(shared, ramp4(at[c]), cast(f"{dtype}x4", column))
 
 
-def _silu(k: KernelBuilder, value: Any) -> Any:
+def silu(k: KernelBuilder, value: Any) -> Any:
+    """x / (1 + exp(-x)) of a float32x4."""
     gate = k.let(value, "gate")
     return gate / (splat(f32(1.0)) + T.exp(splat(f32(0.0)) - gate))
 
 
-def _write(k: KernelBuilder, y: Any, r: Any, row: Any, column: Any, outputs: int, value: Any) -> None:
+def write(k: KernelBuilder, y: Any, r: Any, row: Any, column: Any, outputs: int, value: Any) -> None:
+    """``y[row, column:column+4] = value``, plus the residual's, where there is such a column."""
     with k.when(column < outputs):
         k.store(y, [row, ramp4(column)], value if r is None else load4(r, row, column) + value)

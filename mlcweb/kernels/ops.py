@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from tvm import tirx
 from tvm.relax.frontend.nn import Tensor, op
 
-from mlcweb.kernels import attention_decode, attention_prefill, sampling
+from mlcweb.kernels import attention_prefill, choose, sampling
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.embedding import embed
-from mlcweb.kernels.linear import Norm, matvec
-from mlcweb.kernels.matmul import matmul
-from mlcweb.kernels.norm import rms_norm
-from mlcweb.kernels.storage import Matrix, Values
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
+from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix, Values
 from mlcweb.kernels.tier import Tier
 
 
@@ -60,21 +59,21 @@ class Decode(Ops):
     ) -> Tensor:
         """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
         key = (name, _shape(weight), "norm", swiglu)
-        func = self._once(key, lambda: matvec(weight, self.tier, norm=norm, swiglu=swiglu))
+        func = self._once(key, lambda: choose.matvec(weight, self.tier, norm=norm, swiglu=swiglu))
         out = Tensor.placeholder((1, weight.rows // 2 if swiglu else weight.rows), "float32")
         return op.tensor_ir_op(func, f"decode_{name}", [x, norm.weight.weight, *weight.tensors], out)
 
     def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
         """``residual + linear(x)``."""
-        func = self._once((name, _shape(weight)), lambda: matvec(weight, self.tier, residual=True))
+        func = self._once((name, _shape(weight)), lambda: choose.matvec(weight, self.tier, residual=True))
         out = Tensor.placeholder((1, weight.rows), "float32")
         return op.tensor_ir_op(func, f"decode_{name}", [x, *weight.tensors, residual], out)
 
     def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
         """``[1, H * D]``; appends the token's key and value to ``kv``."""
         layout = self.layout
-        attend = self._once("attend", lambda: attention_decode.attend(layout, self.context, self.tier))
-        partial = Tensor.placeholder((layout.heads, attention_decode.SPLITS, layout.head_dim + 2), "float32")
+        attend = self._once("attend", lambda: choose.attend(layout, self.context, self.tier))
+        partial = Tensor.placeholder((layout.heads, choose.splits(self.tier), layout.head_dim + 2), "float32")
         _, partial = op.tensor_ir_inplace_op(
             attend,
             "decode_attend",
@@ -82,7 +81,7 @@ class Decode(Ops):
             [5, -1],
             [Tensor.placeholder(layout.page_shape, self.tier.kv_dtype), partial],
         )
-        merge = self._once("merge", lambda: attention_decode.merge(layout))
+        merge = self._once("merge", lambda: choose.merge(layout, self.tier))
         out = Tensor.placeholder((1, layout.heads * layout.head_dim), "float32")
         return op.tensor_ir_op(merge, "decode_merge", [partial], out)
 
@@ -104,16 +103,18 @@ class Prefill(Ops):
         self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
     ) -> Tensor:
         """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
-        norm_func = self._once(("norm", norm.weight.columns), lambda: rms_norm(norm, self.tier))
+        norm_func = self._once(("norm", norm.weight.columns), lambda: choose.rms_norm(norm, self.tier))
         same = Tensor.placeholder(x.shape, "float32")
         normed = op.tensor_ir_op(norm_func, "prefill_norm", [x, norm.weight.weight], same)
-        func = self._once((name, _shape(weight), swiglu), lambda: matmul(weight, self.tier, swiglu=swiglu))
+        func = self._once(
+            (name, _shape(weight), swiglu), lambda: choose.matmul(weight, self.tier, swiglu=swiglu)
+        )
         out = Tensor.placeholder((x.shape[0], weight.rows // 2 if swiglu else weight.rows), "float32")
         return op.tensor_ir_op(func, f"prefill_{name}", [normed, *weight.tensors], out)
 
     def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
         """``residual + linear(x)``."""
-        func = self._once((name, _shape(weight)), lambda: matmul(weight, self.tier, residual=True))
+        func = self._once((name, _shape(weight)), lambda: choose.matmul(weight, self.tier, residual=True))
         out = Tensor.placeholder((x.shape[0], weight.rows), "float32")
         return op.tensor_ir_op(func, f"prefill_{name}", [x, *weight.tensors, residual], out)
 
@@ -130,17 +131,56 @@ class Prefill(Ops):
             [5, -1],
             [pages, Tensor.placeholder(shape, "float32")],
         )
-        attend = self._once("flash", lambda: attention_prefill.flash_attention(layout, self.tier))
+        attend = self._once("flash", lambda: choose.flash_attention(layout, self.tier))
         out = Tensor.placeholder(shape, "float32")
         return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
 
     def head(self, x: Tensor, norm: Norm, weight: Matrix) -> Tensor:
         """Logits ``[1, V]`` of the last token."""
         func = self._once(
-            ("head", _shape(weight)), lambda: matvec(weight, self.tier, norm=norm, last_row=True)
+            ("head", _shape(weight)), lambda: choose.matvec(weight, self.tier, norm=norm, last_row=True)
         )
         out = Tensor.placeholder((1, weight.rows), "float32")
         return op.tensor_ir_op(func, "prefill_head", [x, norm.weight.weight, *weight.tensors], out)
+
+
+class PrefillInt8(Prefill):
+    """As ``Prefill``, with activations rounded to int8 before each product, in groups as weights are."""
+
+    def norm_linear(
+        self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
+    ) -> Tensor:
+        """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
+        rounded = self._rounded(x, norm)
+        return self._product(name, rounded, weight, None, swiglu)
+
+    def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
+        """``residual + linear(x)``."""
+        return self._product(name, self._rounded(x, None), weight, residual, False)
+
+    def _rounded(self, x: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
+        n, width = x.shape[0], int(x.shape[1])
+        func = self._once(("int8", width, norm is None), lambda: quantize_rows(width, self.tier, norm))
+        args = [x] if norm is None else [x, norm.weight.weight]
+        outs = [
+            Tensor.placeholder((n, width // 4), "uint32"),
+            Tensor.placeholder((n, width // GROUP), "float32"),
+        ]
+        codes, scales = op.tensor_ir_op(func, "prefill_int8_round", args, outs)
+        return codes, scales
+
+    def _product(
+        self, name: str, x: tuple[Tensor, Tensor], weight: Matrix, residual: Tensor | None, swiglu: bool
+    ) -> Tensor:
+        if not isinstance(weight, GroupQuantized):
+            raise ValueError(f"{name}: an int8 product needs group-quantized weights")
+        func = self._once(
+            (name, _shape(weight), swiglu),
+            lambda: matmul_int8(weight, residual=residual is not None, swiglu=swiglu),
+        )
+        args = [*x, *weight.tensors, *([] if residual is None else [residual])]
+        out = Tensor.placeholder((x[0].shape[0], weight.rows // 2 if swiglu else weight.rows), "float32")
+        return op.tensor_ir_op(func, f"prefill_int8_{name}", args, out)
 
 
 def sample(logits: Tensor, sampling_params: Tensor, state: Tensor) -> Tensor:

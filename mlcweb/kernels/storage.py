@@ -21,6 +21,11 @@ def _half(word: Any) -> Any:
     return lane(call("float32x2", "unpack2x16float", word), 0)
 
 
+def _half_of(word: Any, index: Any) -> Any:
+    """The float32 value of element ``index`` of packed float16s, in their uint32."""
+    return _half(T.shift_right(word, u32(T.bitwise_and(index, 1) * 16)))
+
+
 def unpack_half4(low: Any, high: Any) -> Any:
     """Two uint32 of packed float16 → float32x4."""
     pairs = [call("float32x2", "unpack2x16float", word) for word in (low, high)]
@@ -68,6 +73,12 @@ class ValuesReader:
         words = [k.let(self.buffer[row, T.shift_right(column, 1) + i], "half2") for i in (0, 1)]
         return unpack_half4(*words)
 
+    def one(self, k: KernelBuilder, row: Any, column: Any) -> Any:
+        """float32: the element ``[row, column]``. A kernel that calls this cannot call ``four``."""
+        if not self.packed:
+            return cast("float32", self.buffer[row, column])
+        return _half_of(k.let(self.buffer[row, T.shift_right(column, 1)], "half2"), column)
+
 
 class GroupQuantized(nn.Module):
     """A 4-bit group-quantized matrix ``[rows, columns]``: codes ``[rows, columns/8]`` and scales ``[rows,
@@ -106,8 +117,11 @@ class GroupQuantizedReader:
         index = row * self.groups + group
         if not self.packed:
             return cast("float32", self.scales[index])
-        word = k.let(self.scales[T.shift_right(index, 1)], "half2")
-        return _half(T.shift_right(word, u32(T.bitwise_and(index, 1) * 16)))
+        return _half_of(k.let(self.scales[T.shift_right(index, 1)], "half2"), index)
+
+    def word(self, row: Any, index: Any) -> Any:
+        """uint32: the codes of the elements ``[row, 8*index:8*index+8]``, the first in the lowest bits."""
+        return self.codes[row, index]
 
     def four(self, k: KernelBuilder, row: Any, column: Any) -> Any:
         """float32x4: the dequantized elements ``[row, column:column+4]``."""

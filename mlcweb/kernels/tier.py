@@ -10,6 +10,7 @@ class Tier:
     name: str
     subgroups: bool
     f16: bool
+    software: bool = False  # for adapters that are a CPU: kernels.software
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -25,9 +26,10 @@ BASE = Tier("base", subgroups=False, f16=False)
 SUBGROUPS = Tier("subgroups", subgroups=True, f16=False)
 F16 = Tier("f16", subgroups=False, f16=True)
 F16_SUBGROUPS = Tier("f16-subgroups", subgroups=True, f16=True)
+SOFTWARE = Tier("software", subgroups=True, f16=False, software=True)
 
-# Best first: the engine takes the first that the device admits.
-TIERS = (F16_SUBGROUPS, F16, SUBGROUPS, BASE)
+# Best first: the engine takes the first that the device admits; `software` before all where the adapter is a CPU.
+TIERS = (F16_SUBGROUPS, F16, SUBGROUPS, BASE, SOFTWARE)
 
 
 def tiers_for(activation: str) -> tuple[Tier, ...]:

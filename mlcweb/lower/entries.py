@@ -1,4 +1,4 @@
-"""The model's entry points (prefill, decode, sample) as a Relax module, memory planned."""
+"""The model's entry points (prefill, also with int8 activations, decode, sample) as a Relax module, planned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tvm.relax import transform as rx
 from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.ops import Decode, Prefill, sample
+from mlcweb.kernels.ops import Decode, Prefill, PrefillInt8, sample
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower.wgsl import target_for
 
@@ -25,17 +25,20 @@ class Entries:
     module: tvm.IRModule
     parameters: tuple[str, ...]
     chunk: int
-    names: tuple[str, ...] = ("prefill", "decode", "sample")
+    names: tuple[str, ...]
 
 
 class _EntryPoints(nn.Module):
     """Gives the exporter one method per entry; parameters keep the model's names."""
 
-    def __init__(self, model: nn.Module, prefill: Prefill, decode: Decode) -> None:
-        self.inner, self.prefill_ops, self.decode_ops = model, prefill, decode
+    def __init__(self, model: nn.Module, prefill: Prefill, int8: PrefillInt8, decode: Decode) -> None:
+        self.inner, self.prefill_ops, self.int8_ops, self.decode_ops = model, prefill, int8, decode
 
     def prefill(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
         return self.inner(self.prefill_ops, tokens, state, page_table)
+
+    def prefill_int8(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
+        return self.inner(self.int8_ops, tokens, state, page_table)
 
     def decode(self, state: Tensor, page_table: Tensor) -> Tensor:
         return self.inner(self.decode_ops, state, state, page_table)
@@ -44,21 +47,30 @@ class _EntryPoints(nn.Module):
         return sample(logits, sampling, state)
 
 
-def lower_entries(model: nn.Module, tier: Tier, *, vocab: int, context: int, chunk: int) -> Entries:
-    """Export ``model`` for ``tier`` and plan its memory; ``chunk`` is the most tokens a prefill call takes."""
+def lower_entries(
+    model: nn.Module, tier: Tier, *, vocab: int, context: int, chunk: int, int8: bool
+) -> Entries:
+    """Export ``model`` for ``tier`` and plan its memory; ``chunk`` is the most tokens a prefill call takes.
+
+    ``int8`` adds the entry ``prefill_int8``, for models whose weights are group-quantized.
+    """
     layout = model.layout
-    entry_points = _EntryPoints(model, Prefill(tier, layout, context), Decode(tier, layout, context))
+    prefills = Prefill(tier, layout, context), PrefillInt8(tier, layout, context)
+    entry_points = _EntryPoints(model, *prefills, Decode(tier, layout, context))
     spec = nn.spec.Tensor
     state, pages = spec([8], "int32"), spec([layout.pages], "int32")
     mode = {"param_mode": "plain", "effect_mode": "none"}
     specs: dict[str, Any] = {
         "prefill": {"tokens": spec(["n"], "int32"), "state": state, "page_table": pages, "$": mode},
+        "prefill_int8": {"tokens": spec(["n"], "int32"), "state": state, "page_table": pages, "$": mode},
         "decode": {"state": state, "page_table": pages, "$": mode},
         "sample": {"logits": spec([1, vocab], "float32"), "sampling": state, "state": state, "$": mode},
     }
+    if not int8:
+        del specs["prefill_int8"]
     module, parameters = entry_points.export_tvm(spec=specs)
     for variable, function in module.functions_items():
-        if variable.name_hint == "prefill":
+        if variable.name_hint.startswith("prefill"):
             module[variable] = function.with_attr("tir_var_upper_bound", {"n": chunk})
     with target_for(tier):
         passes = [
@@ -69,4 +81,4 @@ def lower_entries(model: nn.Module, tier: Tier, *, vocab: int, context: int, chu
         ]
         module = tvm.transform.Sequential(passes)(module)
     names = tuple(name.removeprefix("inner.") for name, _ in parameters)
-    return Entries(module, names, chunk)
+    return Entries(module, names, chunk, tuple(specs))

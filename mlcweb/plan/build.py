@@ -138,7 +138,7 @@ class _PlanBuilder:
 
     def add_entry(self, name: str) -> None:
         function = self.entries.module[name]
-        dims = {"n": self.entries.chunk} if name == "prefill" else {}
+        dims = {"n": self.entries.chunk} if name.startswith("prefill") else {}
         entry = Entry(name, tuple(dims))
         values: dict[Any, Any] = {}  # Relax variable → buffer index, ("scratch", i), or a tuple of those
         inputs = len(function.params) - len(self.entries.parameters)

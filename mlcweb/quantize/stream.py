@@ -134,12 +134,12 @@ def _cut(checkpoint: Checkpoint, param: Param, block_bytes: int) -> Iterator[_Ta
 
 
 def _pack(task: _Task, scheme: Scheme) -> _Block:
-    # The cast comes before quantizing as in MLC's conversion, which changes a code in a few hundred.
-    values = cast(task.tensor.read(slice(task.start, task.stop)), scheme.activation)
+    values = task.tensor.read(slice(task.start, task.stop))
     try:
         if task.param.quantized and scheme.bits is not None:
-            return quantize_group(values, scheme)
-        return (_require_finite(values, scheme.activation),)
+            # The cast comes first as in MLC's conversion, which changes a code in a few hundred.
+            return quantize_group(values, scheme, cast=True)
+        return (_require_finite(cast(values, scheme.activation), scheme.activation),)
     except CheckpointError as error:
         raise CheckpointError(f"{task.tensor.name}: {error.message}", hint=error.hint) from error
 

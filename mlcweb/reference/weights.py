@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import BundleError
+from mlcweb.native.matmul import matmul, matvec
 
 F32 = npt.NDArray[np.float32]
 
@@ -29,6 +30,9 @@ class ReferenceWeights(Protocol):
 
     def rows(self, name: str, start: int, stop: int) -> F32:
         """Rows ``start`` to ``stop`` along N, float32. Raises BundleError when there is no such parameter."""
+
+    def products(self, name: str, start: int, stop: int, x: F32) -> F32:
+        """``rows(name, start, stop) @ x.T``, float32 [stop - start, T]; x is [T, K]."""
 
 
 class TensorStore(Protocol):
@@ -107,6 +111,15 @@ class PackedWeights:
         self._require(name)
         values: F32 = self._store.rows(f"{name}.weight", start, stop).astype(np.float32, copy=False)
         return values
+
+    def products(self, name: str, start: int, stop: int, x: F32) -> F32:
+        if f"{name}.q_weight" not in self._store:
+            # einsum, not BLAS: that has threads of its own, which fight those of the caller
+            products: F32 = np.einsum("nk,tk->nt", self.rows(name, start, stop), x)
+            return products
+        codes = np.ascontiguousarray(self._store.rows(f"{name}.q_weight", start, stop))
+        scales = np.ascontiguousarray(self._store.rows(f"{name}.q_scale", start, stop), np.float32)
+        return matvec(codes, scales, x[0])[:, None] if len(x) == 1 else matmul(codes, scales, x)
 
     def _require(self, name: str) -> None:
         if f"{name}.weight" not in self._store:

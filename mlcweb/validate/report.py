@@ -12,10 +12,12 @@ from typing import Any
 class TierReport:
     """A tier's expected and actual tokens, and the largest logit difference relative to its step's range.
 
+    ``activations`` is what prefill computed with: "float" or "int8".
     ``mismatch_at`` is the first token that differs without a near tie in the reference to excuse it, else -1.
     """
 
     tier: str
+    activations: str
     adapter: str
     answer: str
     expected: list[int]
@@ -52,6 +54,7 @@ class TierReport:
         difference = found["max_relative_difference"]
         return cls(
             tier=str(found["tier"]),
+            activations=str(found["activations"]),
             adapter=adapter,
             answer=str(found["answer"]),
             expected=[int(token) for token in found["expected"]],

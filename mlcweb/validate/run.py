@@ -12,9 +12,16 @@ from mlcweb.validate.report import TierReport
 
 
 def validate_bundle(
-    bundle: Path, tiers: Sequence[str], chromium: Path | None, progress: Progress
+    bundle: Path,
+    tiers: Sequence[str],
+    chromium: Path | None,
+    progress: Progress,
+    activations: str | None = None,
 ) -> list[TierReport]:
-    """Verify every file's hash, then replay the answer on each tier (the best one when none is named)."""
+    """Verify every file's hash, then replay the answer on each tier (the best one when none is named).
+
+    ``activations`` is what prefill computes with: "float", "int8", or None for what is faster there.
+    """
     from mlcweb.bundle import open_bundle
 
     opened = open_bundle(bundle)
@@ -30,7 +37,7 @@ def validate_bundle(
     for tier in wanted:
         with open_session(bundle, chromium, progress) as session:
             adapter = session.adapter()
-            found = session.validate(tier, progress)
+            found = session.validate(tier, progress, activations)
             reports.append(TierReport.from_engine(found, adapter.name))
     return reports
 

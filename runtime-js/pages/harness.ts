@@ -2,7 +2,7 @@
 import { bench, deleteFromCache, Engine, MlcwebError, probe, validate, type BenchOptions, type ChatMessage, type ChatRequest, type EngineInfo, type LoadOptions, type LoadProgress, type ProfileOptions, type Warning } from "mlcweb";
 
 interface Failure { error: { code: string; message: string; hint: string } }
-type LoadJson = Pick<LoadOptions, "tier" | "contextLength" | "cache" | "depth" | "powerPreference" | "profile">;
+type LoadJson = Pick<LoadOptions, "tier" | "activations" | "contextLength" | "cache" | "depth" | "powerPreference" | "profile">;
 
 declare global {
   interface Window {
@@ -34,7 +34,7 @@ function loaded(): Engine {
 async function ensure(url: string | undefined, options: LoadJson): Promise<Engine> {
   let info: EngineInfo | undefined;
   try { info = engine?.info; } catch { /* unloaded or lost: loaded anew below */ }
-  const same = info && info.url === new URL(url!, location.href).href && (options.tier ?? info.tier) === info.tier && options.contextLength === undefined;
+  const same = info && info.url === new URL(url!, location.href).href && (options.tier ?? info.tier) === info.tier && (options.activations ?? info.activations) === info.activations && options.contextLength === undefined;
   if (url !== undefined && !same) await replace(url, options);
   return loaded();
 }

@@ -20,7 +20,7 @@ export function modelFacts({ model, timings }: EngineInfo): string {
 /** What it runs on: adapter, tier, GPU memory, and how full the context is. */
 export function machineFacts({ adapter, tier, memory, cachedTokens, contextLength }: EngineInfo): string {
   const gpu = adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed GPU";
-  return `${gpu}${adapter.fallback ? " (software)" : ""} · ${tier} · ${mebibytes(memory.total)} on the GPU · context ${cachedTokens}/${contextLength}`;
+  return `${gpu}${adapter.software ? " (software)" : ""} · ${tier} · ${mebibytes(memory.total)} on the GPU · context ${cachedTokens}/${contextLength}`;
 }
 
 export function answerFacts({ completion_tokens, extra }: Usage): string[] {

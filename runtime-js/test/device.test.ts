@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
 import type { Tier } from "../src/bundle/index.js";
+import { isSoftware } from "../src/device/adapter.js";
 import { chooseTier, Guard, Memory } from "../src/device/index.js";
 import { DeviceLostError, GpuError, InvalidRequestError, MissingFeatureError, OutOfMemoryError, UnloadedError } from "../src/errors.js";
 
 const tier = (name: string, features: string[], limits: [string, number][] = []): Tier => ({ name, features, limits: new Map(limits), plan: "p", kernels: "k" });
 const TIERS = [tier("f16-subgroups", ["shader-f16", "subgroups"]), tier("subgroups", ["subgroups"], [["maxComputeWorkgroupStorageSize", 32768]]), tier("base", [])];
-const adapter = (features: string[], limits: Record<string, number> = {}) => ({ features: new Set(features), limit: (n: string) => limits[n] });
+const adapter = (features: string[], limits: Record<string, number> = {}, software = false) => ({ features: new Set(features), limit: (n: string) => limits[n], software });
 
 describe("tier choice", () => {
   it("takes the first that the adapter can run", () => {
@@ -19,6 +20,16 @@ describe("tier choice", () => {
     expect(() => chooseTier(TIERS, adapter([]), "f16")).toThrow(InvalidRequestError);
     expect(() => chooseTier(TIERS, adapter(["subgroups"]), "f16-subgroups")).toThrow(/lacks shader-f16/);
   });
+  it("gives a CPU the software tier and a GPU any other, where the bundle has one that fits", () => {
+    const all = [...TIERS, tier("software", ["subgroups"])];
+    const features = ["shader-f16", "subgroups"];
+    expect(chooseTier(all, adapter(features, {}, true)).name).toBe("software");
+    expect(chooseTier(all, adapter([], {}, true)).name).toBe("base");
+    expect(chooseTier(TIERS, adapter(features, {}, true)).name).toBe("f16-subgroups");
+    expect(chooseTier(all, adapter(features)).name).toBe("f16-subgroups");
+    expect(chooseTier(all, adapter(features), "software").name).toBe("software");
+    expect(chooseTier(all.slice(3), adapter(features)).name).toBe("software");
+  });
   it("says what each tier needs when none fits", () => {
     let error: unknown;
     try { chooseTier(TIERS.slice(0, 2), adapter(["shader-f16"])); } catch (e) { error = e; }
@@ -29,6 +40,19 @@ describe("tier choice", () => {
     const aligned = [tier("base", [], [["minUniformBufferOffsetAlignment", 64]])];
     expect(chooseTier(aligned, adapter([], { minUniformBufferOffsetAlignment: 32 })).name).toBe("base");
     expect(() => chooseTier(aligned, adapter([], { minUniformBufferOffsetAlignment: 256 }))).toThrow(MissingFeatureError);
+  });
+});
+
+describe("software adapters", () => {
+  const info = (facts: Partial<GPUAdapterInfo>) => ({ vendor: "", architecture: "", device: "", description: "", ...facts }) as GPUAdapterInfo;
+  it("are known by the browser's word or by name", () => {
+    expect(isSoftware(info({ isFallbackAdapter: true }))).toBe(true);
+    expect(isSoftware(info({ vendor: "google", architecture: "swiftshader", subgroupMaxSize: 4 }))).toBe(true);
+    expect(isSoftware(info({ description: "llvmpipe (LLVM 19.1.7, 256 bits)", subgroupMaxSize: 8 }))).toBe(true);
+    expect(isSoftware(info({ vendor: "arm", architecture: "valhall", subgroupMaxSize: 16 }))).toBe(false);
+  });
+  it("have small subgroups, whatever a GPU's driver calls itself", () => {
+    expect(isSoftware(info({ vendor: "google", architecture: "swiftshader", isFallbackAdapter: true, subgroupMaxSize: 32 }))).toBe(false);
   });
 });
 

@@ -87,10 +87,10 @@ class ModelPage:
             self.info = self.right("load", f"./{bundle}/", {"cache": False, **options})["info"]
         return self.info
 
-    def validate(self, bundle: str, tier: str) -> dict[str, Any]:
+    def validate(self, bundle: str, tier: str, **options: Any) -> dict[str, Any]:
         """The engine's report on the bundle's expected answer."""
         self.loaded = "", {}
-        report = self.right("validate", f"./{bundle}/", {"cache": False, "tier": tier})
+        report = self.right("validate", f"./{bundle}/", {"cache": False, "tier": tier, **options})
         assert isinstance(report, dict)
         return report
 

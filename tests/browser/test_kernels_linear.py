@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlcweb.kernels.choose import matmul, matvec, rms_norm
 from mlcweb.kernels.embedding import embed
-from mlcweb.kernels.linear import Norm, matvec
-from mlcweb.kernels.matmul import matmul
-from mlcweb.kernels.norm import rms_norm
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
 from mlcweb.kernels.storage import Values
 from mlcweb.kernels.tier import TIERS, Tier, tiers_for
 from mlcweb.quantize import get_scheme
@@ -47,6 +47,8 @@ def silu_product(y: np.ndarray) -> np.ndarray:
         (96, 288, ("swiglu", "norm")),
         (66, 96, ("norm", "last_row")),
         (31, 32, ("residual",)),
+        (1700, 64, ("residual", "norm")),
+        (1030, 32, ("swiglu",)),
     ],
 )
 def test_matvec(page: Any, scheme: str, tier: Tier, rows: int, columns: int, fused: tuple[str, ...]) -> None:
@@ -80,7 +82,13 @@ def test_matvec(page: Any, scheme: str, tier: Tier, rows: int, columns: int, fus
 @pytest.mark.parametrize(("scheme", "tier"), CASES)
 @pytest.mark.parametrize(
     ("n", "rows", "columns", "fused"),
-    [(1, 64, 32, ()), (33, 132, 96, ("residual",)), (40, 96, 288, ("swiglu",)), (7, 68, 64, ("swiglu",))],
+    [
+        (1, 64, 32, ()),
+        (33, 132, 96, ("residual",)),
+        (40, 96, 288, ("swiglu",)),
+        (7, 68, 64, ("swiglu",)),
+        (9, 1700, 32, ()),
+    ],
 )
 def test_matmul(
     page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
@@ -128,3 +136,64 @@ def test_rms_norm(page: Any, tier: Tier, width: int) -> None:
     norm = Norm(Values((width,), "float16", tier), 1e-5)
     *_, y = run_kernel(page, rms_norm(norm, tier), tier, [x, scale, np.zeros_like(x)], n=5)
     close(y, x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale.astype(np.float32), 1e-5)
+
+
+def int8_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x [n, K] as int8 [n, K/32, 32] and scales [n, K/32]."""
+    groups = x.reshape(len(x), -1, 32)
+    scales = np.abs(groups).max(-1) / np.float32(127)
+    return np.rint(groups / np.where(scales == 0, 1, scales)[..., None]).astype(np.int8), scales
+
+
+def int8_words(codes: np.ndarray) -> np.ndarray:
+    """As the kernels pack them: of eight, the even four, then the odd four."""
+    eights = codes.reshape(len(codes), -1, 4, 2).swapaxes(-1, -2)
+    return np.ascontiguousarray(eights).reshape(len(codes), -1).view(np.uint32)
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+@pytest.mark.parametrize(("n", "width", "normed"), [(1, 96, False), (31, 576, True), (33, 2080, True)])
+def test_quantize_rows(page: Any, tier: Tier, n: int, width: int, normed: bool) -> None:
+    rng = np.random.default_rng(width)
+    x = rng.standard_normal((n, width)).astype(np.float32)
+    x[0, 32:64] = 0  # a group of zeros has scale 0
+    expected, args, norm = x, [x], None
+    if normed:
+        norm = Norm(Values((width,), "float32", tier), 1e-5)
+        args.append((1 + 0.1 * rng.standard_normal(width)).astype(np.float32))
+        expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * args[1]
+    args += [np.zeros((n, width // 4), np.uint32), np.zeros((n, width // 32), np.float32)]
+    *_, words, scales = run_kernel(page, quantize_rows(width, tier, norm), tier, args, n=n)
+    codes, expected_scales = int8_rows(expected)
+    np.testing.assert_allclose(scales, expected_scales, rtol=1e-5)
+    wrong = words.view(np.int8).astype(int) - int8_words(codes).view(np.int8)
+    assert np.abs(wrong).max() <= 1 and (wrong != 0).mean() < 1e-3  # a tie may fall to either side
+
+
+@pytest.mark.parametrize(("scheme", "tier"), [case for case in CASES if str(case.id).startswith("q4")])
+@pytest.mark.parametrize(
+    ("n", "rows", "columns", "fused"),
+    [
+        (1, 64, 32, ""),
+        (31, 132, 576, ""),
+        (33, 68, 288, "swiglu"),
+        (70, 100, 2080, "residual"),
+        (129, 256, 128, "swiglu"),
+    ],
+)
+def test_matmul_int8(page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: str) -> None:
+    rng = np.random.default_rng(rows)
+    codes, scales = int8_rows(rng.standard_normal((n, columns)).astype(np.float32))
+    weight = rng.standard_normal((rows * 2 if fused == "swiglu" else rows, columns)) * 0.1
+    storage, tensors, dequantized = stored(weight, get_scheme(scheme), tier)
+    args = [int8_words(codes), scales, *tensors]
+    expected = (codes * scales[..., None]).reshape(n, columns) @ dequantized.T
+    if fused == "swiglu":
+        expected = silu_product(expected)
+    if fused == "residual":
+        args.append(rng.standard_normal((n, rows)).astype(np.float32))
+        expected = expected + args[-1]
+    args.append(np.zeros((n, rows), np.float32))
+    func = matmul_int8(storage, residual=fused == "residual", swiglu=fused == "swiglu")
+    *_, y = run_kernel(page, func, tier, args, n=n)
+    close(y, expected, 2e-5)

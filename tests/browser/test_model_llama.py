@@ -54,7 +54,8 @@ def reference(model: TinyLlama, tokens: list[int], following: list[int]) -> list
 
 
 @pytest.mark.parametrize(
-    ("name", "tier", "chunk"), [("untied-llama3", "base", 64), ("tied", "subgroups", 16)]
+    ("name", "tier", "chunk"),
+    [("untied-llama3", "base", 64), ("tied", "subgroups", 16), ("tied", "software", 16)],
 )
 def test_every_logit_is_transformers(name: str, chunk: int, tier: str, page: ModelPage, site: Site) -> None:
     """40 tokens of prompt, in one chunk or in three, then 16 steps, over the page boundary at 48."""
@@ -139,10 +140,23 @@ def test_a_context_that_is_no_multiple_of_a_page(page: ModelPage, site: Site) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "scheme", "tier"), [("tied", "q4f32_1", "base"), ("untied-llama3", "q4f16_1", "subgroups")]
+    ("name", "scheme", "tier"),
+    [
+        ("tied", "q4f32_1", "base"),
+        ("untied-llama3", "q4f16_1", "subgroups"),
+        ("tied", "q4f32_1", "software"),
+        ("untied-llama3", "q4f16_1", "software"),
+    ],
 )
 def test_quantized_models_validate(name: str, scheme: str, tier: str, page: ModelPage, site: Site) -> None:
     check_validation(page.validate(site.bundle(name, CASES[name], scheme), tier), tier)
+
+
+@pytest.mark.parametrize("name", ["tied", "untied-llama3"])
+def test_int8_activations_validate(name: str, page: ModelPage, site: Site) -> None:
+    report = page.validate(site.bundle(name, CASES[name], "q4f32_1"), "subgroups", activations="int8")
+    assert report["activation"] == "int8"
+    check_validation(report, "subgroups")
 
 
 @pytest.mark.parametrize(("name", "tier"), [("tied", "f16"), ("untied-llama3", "f16-subgroups")])

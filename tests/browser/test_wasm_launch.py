@@ -29,7 +29,7 @@ def plans() -> list[Plan]:
     made = []
     for tier in (F16_SUBGROUPS, SUBGROUPS):
         model = Llama(config, get_scheme("q4f16_1"), tier, 256)
-        entries = lower_entries(model, tier, vocab=tiny.vocab, context=256, chunk=CHUNK)
+        entries = lower_entries(model, tier, vocab=tiny.vocab, context=256, chunk=CHUNK, int8=True)
         made.append(build_plan(entries, tier))
     return made
 
@@ -42,7 +42,7 @@ def wasm(gpu_page: Any, plans: list[Plan]) -> Wasm:
 def test_it_imports_nothing_and_exports_what_the_format_says(wasm: Wasm, plans: list[Plan]) -> None:
     imports, exports = wasm.names()
     launches = [entry["launch"] for plan in plans for entry in plan.to_json()["entries"].values()]
-    assert launches[0] == "f16_subgroups_prefill" and len(set(launches)) == 6
+    assert launches[0] == "f16_subgroups_prefill" and len(set(launches)) == 8
     assert imports == []
     assert exports == sorted(["memory", "__heap_base", "host_sample", *launches])
 

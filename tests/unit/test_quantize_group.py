@@ -8,7 +8,6 @@ import pytest
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.quantize import dequantize_group, get_scheme, quantize_group
-from mlcweb.quantize.casting import round_normal_to_float16
 
 GOLDEN = np.load(Path(__file__).parent.parent / "fixtures" / "mlc_group_quant.npz")
 CASES = sorted(
@@ -66,14 +65,42 @@ def test_equals_scalar_arithmetic_at_every_magnitude(name, magnitude):
     np.testing.assert_array_equal(got[1], expected[1])
 
 
-def test_float16_rounding_equals_a_cast():
-    every_half = np.arange(0x0400, 0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
-    between = (every_half[:-1] + every_half[1:]) / 2  # ties
-    values = np.concatenate([every_half, between, np.nextafter(between, 0), np.nextafter(between, np.inf)])
-    values = np.concatenate([values, -values])
-    rounded = values.copy()
-    round_normal_to_float16(rounded)
-    np.testing.assert_array_equal(rounded, values.astype(np.float16).astype(np.float32))
+@pytest.mark.parametrize("source", [np.float32, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("magnitude", [1.0, 1e-3, 1e-5, 3e-7, 6e4])
+def test_with_cast_the_weight_counts_as_cast_first(source, magnitude):
+    """Also where float16 has no normal value left, and for ties between two float16."""
+    rng = np.random.default_rng(8)
+    weight = (rng.uniform(-1, 1, (16, 96)) * magnitude).astype(source)
+    weight[0, :32] = (np.float32(magnitude) * (1 + np.arange(32) * 2.0**-11)).astype(source)
+    for name in ("q4f16_1", "q4f32_1"):
+        scheme = get_scheme(name)
+        cast_first = weight.astype(np.float32).astype(scheme.activation)
+        got = quantize_group(weight, scheme, cast=True)
+        expected = quantize_group(cast_first, scheme)
+        np.testing.assert_array_equal(got[0], expected[0])
+        np.testing.assert_array_equal(got[1], expected[1])
+
+
+def test_every_float16_is_read_and_every_scale_written():
+    """A group each of one float16 value and zeros: its scale is that value / 7."""
+    every = np.arange(0x7C00, dtype=np.uint16).view(np.float16)
+    weight = np.zeros((len(every), 32), np.float16)
+    weight[:, 5] = -every
+    for name in ("q4f16_1", "q4f32_1"):
+        activation = np.dtype(get_scheme(name).activation).type
+        expected = every.astype(activation) / activation(7)
+        np.testing.assert_array_equal(quantize_group(weight, get_scheme(name))[1][:, 0], expected)
+
+
+def test_an_array_need_not_be_aligned():
+    buffer = np.random.default_rng(9).standard_normal(4 * 64 + 3).astype(np.float32)
+    expected = quantize_group(buffer[3:].reshape(4, 64).copy(), get_scheme("q4f32_1"))
+    for start in range(3):
+        buffer[start : start + 256] = (
+            buffer[3:].copy() if start == 0 else buffer[start - 1 : start + 255].copy()
+        )
+        got = quantize_group(buffer[start : start + 256].reshape(4, 64), get_scheme("q4f32_1"))
+        np.testing.assert_array_equal(got[0], expected[0])
 
 
 def test_zero_groups_and_padding_have_scale_and_codes_zero():

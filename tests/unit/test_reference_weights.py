@@ -86,3 +86,23 @@ def test_weights_of_a_bundle_being_written_can_be_read(tmp_path: Path) -> None:
         weights = PackedWeights(writer.stored_weights())
         assert np.array_equal(weights.rows("a", 0, 40), slowly(codes, scales))
         assert np.array_equal(weights.rows("a", 17, 18), slowly(codes, scales)[17:18])
+
+
+@pytest.mark.parametrize("scale", ["float32", "float16"])
+@pytest.mark.parametrize("width", [32, 576, 2048])
+@pytest.mark.parametrize("tokens", [1, 2, 9])
+def test_products_are_dequantized_on_the_way(tokens: int, width: int, scale: str) -> None:
+    codes, scales = codes_and_scales(9, width, scale)
+    x = np.random.default_rng(5).standard_normal((tokens, width)).astype(np.float32)
+    weights = PackedWeights(ArrayStore({"a.q_weight": codes, "a.q_scale": scales}))
+    exact = slowly(codes, scales)[1:8].astype(np.float64)
+    found = weights.products("a", 1, 8, x)
+    assert found.shape == (7, tokens)
+    assert np.all(np.abs(found - exact @ x.T) <= 1e-6 * (np.abs(exact) @ np.abs(x.T)))
+
+
+def test_products_with_unquantized_weights() -> None:
+    rows = np.random.default_rng(6).standard_normal((5, 48)).astype(np.float16)
+    x = np.random.default_rng(7).standard_normal((3, 48)).astype(np.float32)
+    found = PackedWeights(ArrayStore({"a.weight": rows})).products("a", 0, 5, x)
+    assert np.allclose(found, rows.astype(np.float64) @ x.T, atol=1e-4)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mlcweb.cli.options import TIERS, bundle_argument, chromium_option, verb
+from mlcweb.cli.options import TIERS, activations_option, bundle_argument, chromium_option, verb
 from mlcweb.cli.output import Output
 
 
@@ -15,8 +15,11 @@ from mlcweb.cli.output import Output
 @click.option(
     "--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="Check this tier; may be repeated."
 )
+@activations_option
 @chromium_option
-def command(output: Output, bundle: Path, tiers: tuple[str, ...], chromium: Path | None) -> None:
+def command(
+    output: Output, bundle: Path, tiers: tuple[str, ...], activations: str | None, chromium: Path | None
+) -> None:
     """Check a bundle's files and answer.
 
     Verifies every file of BUNDLE, then replays its expected answer in headless Chromium.
@@ -27,17 +30,19 @@ def command(output: Output, bundle: Path, tiers: tuple[str, ...], chromium: Path
     Example:
       mlcweb validate SmolLM2-135M-Instruct-q4f32_1
       mlcweb validate dist/SmolLM2-135M-Instruct-q4f16_1 --tier base --tier subgroups
+      mlcweb validate dist/SmolLM2-135M-Instruct-q4f32_1 --activations int8
     """
     from mlcweb.validate import require_pass, validate_bundle
 
     with output.progress() as progress:
-        reports = validate_bundle(bundle, tiers, chromium, progress)
+        reports = validate_bundle(bundle, tiers, chromium, progress, activations)
 
     def text() -> None:
-        columns = ("TIER", "TOKENS MATCH", "LARGEST DIFFERENCE", "TOLERANCE", "RESULT")
+        columns = ("TIER", "PREFILL", "TOKENS MATCH", "LARGEST DIFFERENCE", "TOLERANCE", "RESULT")
         rows = [
             (
                 r.tier,
+                r.activations,
                 r.matching,
                 f"{r.largest_difference:.2e}",
                 f"{r.tolerance:.1e}",

@@ -9,6 +9,8 @@ export interface AdapterFacts {
   readonly device: string;
   readonly description: string;
   readonly fallback: boolean;
+  /** Whether the CPU does the work. */
+  readonly software: boolean;
 }
 
 const PROFILING = ["timestamp-query", "chromium-experimental-timestamp-query-inside-passes", "shader-f16"] as GPUFeatureName[];
@@ -30,12 +32,19 @@ export async function requestAdapter(powerPreference: GPUPowerPreference = "high
 
 export function capabilities(adapter: GPUAdapter): Capabilities {
   const limits = adapter.limits as unknown as Record<string, number | undefined>;
-  return { features: adapter.features as ReadonlySet<string>, limit: (name) => limits[name] };
+  return { features: adapter.features as ReadonlySet<string>, limit: (name) => limits[name], software: isSoftware(adapter.info) };
+}
+
+/** By the browser's word or the renderer's name; but subgroups of 32 and more are no CPU's, whatever name it goes by. */
+export function isSoftware(info: GPUAdapterInfo): boolean {
+  const name = `${info.architecture} ${info.device} ${info.description}`.toLowerCase();
+  const named = ["swiftshader", "llvmpipe", "lavapipe"].some((renderer) => name.includes(renderer));
+  return (named || (info.isFallbackAdapter ?? false)) && (info.subgroupMaxSize ?? 0) < 32;
 }
 
 export function describeAdapter(adapter: GPUAdapter): AdapterFacts {
   const { vendor, architecture, device, description } = adapter.info;
-  return { vendor, architecture, device, description, fallback: adapter.info.isFallbackAdapter ?? false };
+  return { vendor, architecture, device, description, fallback: adapter.info.isFallbackAdapter ?? false, software: isSoftware(adapter.info) };
 }
 
 /** Opens a device for a tier; `largestBuffer` raises the size limits where the plan needs it, `profile` asks for what measuring uses, where

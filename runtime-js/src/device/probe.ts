@@ -1,6 +1,7 @@
 // What this browser's GPU offers, for `mlcweb doctor` and bug reports.
 import { MlcwebError } from "../errors.js";
-import { describeAdapter, requestAdapter, type AdapterFacts } from "./adapter.js";
+import { describeAdapter, isSoftware, requestAdapter, type AdapterFacts } from "./adapter.js";
+import { SOFTWARE_TIER } from "./tier.js";
 
 export interface ProbeReport {
   readonly webgpu: boolean;
@@ -17,7 +18,9 @@ export interface ProbeReport {
   readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null;
 }
 
-const TIERS: readonly (readonly [string, readonly string[]])[] = [["f16-subgroups", ["shader-f16", "subgroups"]], ["f16", ["shader-f16"]], ["subgroups", ["subgroups"]], ["base", []]];
+type Needs = readonly [name: string, features: readonly string[]];
+const SOFTWARE: Needs = [SOFTWARE_TIER, ["subgroups"]];
+const TIERS: readonly Needs[] = [["f16-subgroups", ["shader-f16", "subgroups"]], ["f16", ["shader-f16"]], ["subgroups", ["subgroups"]], ["base", []]];
 
 export async function probe(): Promise<ProbeReport> {
   const estimate = await navigator.storage?.estimate().catch(() => undefined);
@@ -39,7 +42,7 @@ export async function probe(): Promise<ProbeReport> {
       ...base, webgpu: true, adapter: describeAdapter(adapter), features, limits,
       wgslFeatures: [...navigator.gpu.wgslLanguageFeatures].sort(),
       subgroupSizes: min && max ? [min, max] : null,
-      tiers: TIERS.filter(([, needed]) => needed.every((f) => features.includes(f))).map(([name]) => name),
+      tiers: (isSoftware(adapter.info) ? [SOFTWARE, ...TIERS] : [...TIERS, SOFTWARE]).filter(([, needed]) => needed.every((f) => features.includes(f))).map(([name]) => name),
       error: null,
     };
   } catch (error) {

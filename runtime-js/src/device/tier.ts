@@ -1,4 +1,5 @@
-// Which tier of a bundle an adapter can run: the first whose features and limits it has.
+// Which tier of a bundle an adapter can run: the first whose features and limits it has, and `software` before all
+// where the adapter is a CPU.
 import type { Tier } from "../bundle/manifest.js";
 import { InvalidRequestError, MissingFeatureError } from "../errors.js";
 
@@ -6,7 +7,12 @@ export interface Capabilities {
   readonly features: ReadonlySet<string>;
   /** The adapter's value of a WebGPU limit; undefined when it does not know the limit. */
   limit(name: string): number | undefined;
+  /** Whether the CPU does the work. */
+  readonly software: boolean;
 }
+
+/** The tier with kernels for adapters that are a CPU; any adapter with its features can run it. */
+export const SOFTWARE_TIER = "software";
 
 /** What the adapter lacks for a tier: feature names, and limits as "name ≥ value". */
 export function missingFor(tier: Tier, adapter: Capabilities): string[] {
@@ -28,7 +34,8 @@ export function chooseTier(tiers: readonly Tier[], adapter: Capabilities, wanted
     return tier;
   }
   const lacking: string[] = [];
-  for (const tier of tiers) {
+  const suited = (tier: Tier): boolean => (tier.name === SOFTWARE_TIER) === adapter.software;
+  for (const tier of [...tiers.filter(suited), ...tiers.filter((t) => !suited(t))]) {
     const missing = missingFor(tier, adapter);
     if (missing.length === 0) return tier;
     lacking.push(`${tier.name} needs ${missing.join(", ")}`);

@@ -9,7 +9,7 @@ import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import { InvalidRequestError, UnloadedError } from "../errors.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
-import { load, type Loaded, type LoadOptions, type Timings } from "./load.js";
+import { load, type Activations, type Loaded, type LoadOptions, type Timings } from "./load.js";
 
 export interface EngineInfo {
   readonly name: string;
@@ -18,6 +18,8 @@ export interface EngineInfo {
   readonly model: Manifest["model"];
   readonly tier: string;
   readonly tiers: readonly string[];
+  /** What prefill computes its products with. */
+  readonly activations: Activations;
   readonly adapter: AdapterFacts;
   readonly contextLength: number;
   /** Bytes allocated on the GPU, by kind. */
@@ -58,9 +60,9 @@ export class Engine {
   }
 
   get info(): EngineInfo {
-    const { manifest, tier, adapter, model, memory, timings, base } = this.alive();
+    const { manifest, tier, activations, adapter, model, memory, timings, base } = this.alive();
     return {
-      name: manifest.name, url: base, createdBy: manifest.createdBy, model: manifest.model, tier: tier.name, tiers: manifest.tiers.map((t) => t.name), adapter,
+      name: manifest.name, url: base, createdBy: manifest.createdBy, model: manifest.model, tier: tier.name, tiers: manifest.tiers.map((t) => t.name), activations, adapter,
       contextLength: model.contextLength, memory: memory.use, cachedTokens: this.kv.length, timings,
     };
   }

@@ -3,9 +3,9 @@
 import { Source, streamWeights, type FetchLike, type Manifest, type Tier, type Warning } from "../bundle/index.js";
 import { GpuModel } from "../decode/index.js";
 import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter, type AdapterFacts } from "../device/index.js";
-import { capabilities } from "../device/adapter.js";
+import { capabilities, isSoftware } from "../device/adapter.js";
 import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
-import { allocate, Entry, Host, largestBuffer, parsePlan, Pipelines, splitKernels, type Buffers, type Plan } from "../plan/index.js";
+import { allocate, Entry, heaviestLaunch, Host, largestBuffer, parsePlan, Pipelines, splitKernels, timeHeaviest, type Buffers, type Plan, type PlanEntry } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
 import { Progress, type LoadProgress } from "./progress.js";
 
@@ -15,6 +15,9 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
   /** A tier's name; by default the best that the GPU has the features for. */
   readonly tier?: string | undefined;
+  /** Prefill's activations: "float", or "int8", which rounds them to eight bits, in groups of 32 as the weights are. By
+   * default the faster on this GPU, timed at the first load. */
+  readonly activations?: Activations | undefined;
   /** Tokens of KV cache to allocate; by default the model's, at most 4096. */
   readonly contextLength?: number | undefined;
   /** Keep the bundle in the Cache API; true by default. */
@@ -27,12 +30,15 @@ export interface LoadOptions {
   readonly fetch?: FetchLike | undefined;
 }
 
+export type Activations = "float" | "int8";
+
 export interface Timings { readonly manifest_s: number; readonly weights_s: number; readonly kernels_s: number; readonly total_s: number }
 
 export interface Loaded {
   readonly base: string;
   readonly manifest: Manifest;
   readonly tier: Tier;
+  readonly activations: Activations;
   readonly adapter: AdapterFacts;
   readonly device: GPUDevice;
   readonly guard: Guard;
@@ -91,27 +97,52 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
 
   let kernels_s = 0, weights_s = 0;
   const pipelines = new Pipelines(device);
-  const kernelsDone = pipelines.create(plan, splitKernels(kernelText), (done, total) => progress.kernel(done, total)).then(() => { kernels_s = seconds() - manifest_s; });
+  const wgsl = splitKernels(kernelText), host = await Host.load(wasm);
+  const activations = await chooseActivations({ options, source, manifest, plan, wgsl, adapter, device, guard, host, pipelines, tier });
+  const prefill = activations === "int8" ? plan.entries.prefill_int8! : plan.entries.prefill;
+  const used = [prefill, plan.entries.decode, plan.entries.sample];
+  const kernels = new Set(used.flatMap((entry) => entry.launches.map((launch) => launch.kernel)));
+  const kernelsDone = pipelines.create(plan, wgsl, kernels, (done, total) => progress.kernel(done, total)).then(() => { kernels_s = seconds() - manifest_s; });
   kernelsDone.catch(() => {}); // Looked at below, with the weights.
   const buffers = await allocate(plan, memory, pages);
   const names = plan.buffers.filter((b) => b.kind === "weight").map((b) => b.name);
   const weights = streamWeights(source, manifest, names, sink(device, guard, buffers), controller).then(() => { weights_s = seconds() - manifest_s; });
-  const [, , host, codec] = await settle(controller, [weights, kernelsDone, Host.load(wasm), makeCodec(manifest, read)] as const);
+  const [, , codec] = await settle(controller, [weights, kernelsDone, makeCodec(manifest, read)] as const);
 
-  const entry = (name: keyof Plan["entries"]): Entry => {
-    host.requireFunction(plan.entries[name].launch);
-    return new Entry(device, host, plan.entries[name], plan, memory, buffers, pipelines);
+  const ready = (entry: PlanEntry): Entry => {
+    host.requireFunction(entry.launch);
+    return new Entry(device, host, entry, plan, memory, buffers, pipelines);
   };
-  const entries = await memory.scoped(() => ({ prefill: entry("prefill"), decode: entry("decode"), sample: entry("sample") }));
+  const entries = await memory.scoped(() => ({ prefill: ready(prefill), decode: ready(plan.entries.decode), sample: ready(plan.entries.sample) }));
   const { vocab_size: vocabSize, prefill_chunk: prefillChunk } = manifest.model;
   const model = new GpuModel({ device, guard, memory, buffers, entries, vocabSize, prefillChunk, contextLength });
   guard.check();
   progress.ready();
   return {
-    base: source.base, manifest, tier, adapter: describeAdapter(adapter), device, guard, memory, model, host, codec,
+    base: source.base, manifest, tier, activations, adapter: describeAdapter(adapter), device, guard, memory, model, host, codec,
     timings: { manifest_s, weights_s, kernels_s, total_s: seconds() },
     validation: async () => (manifest.validation === undefined ? undefined : read(manifest.validation)),
   };
+}
+
+interface Choosing {
+  readonly options: LoadOptions; readonly source: Source; readonly manifest: Manifest; readonly plan: Plan; readonly wgsl: ReadonlyMap<string, string>;
+  readonly adapter: GPUAdapter; readonly device: GPUDevice; readonly guard: Guard; readonly host: Host; readonly pipelines: Pipelines; readonly tier: Tier;
+}
+
+/** As asked for, or what is faster here: measured once for a bundle and an adapter, and kept with the cached bundle. */
+async function chooseActivations({ options, source, manifest, plan, wgsl, adapter, device, guard, host, pipelines, tier }: Choosing): Promise<Activations> {
+  const { prefill, prefill_int8: int8 } = plan.entries, wanted = options.activations;
+  if (wanted === "int8" && !int8) throw new InvalidRequestError("activations", `the tier ${tier.name} of ${manifest.name} has no int8 prefill.`);
+  if (wanted !== undefined || !int8 || isSoftware(adapter.info)) return wanted ?? "float";
+  const { vendor, architecture, device: model, description } = adapter.info;
+  const found = await source.choice(`${[vendor, architecture, model, description].join(" ")}, ${tier.kernels}`, (value) => value === "float" || value === "int8", async () => {
+    const both = [prefill, int8];
+    await pipelines.create(plan, wgsl, new Set(both.map((entry) => entry.launches[heaviestLaunch(plan, entry)]!.kernel)));
+    const [float, rounded] = await timeHeaviest(device, guard, host, plan, pipelines, both, manifest.model.prefill_chunk);
+    return rounded! < float! ? "int8" : "float";
+  });
+  return found as Activations;
 }
 
 /** All values; the first failure cancels the rest, and all of them have ended when it is thrown. */

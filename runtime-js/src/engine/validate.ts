@@ -7,7 +7,9 @@ import type { Engine } from "./engine.js";
 export interface ValidationReport {
   readonly ok: boolean;
   readonly tier: string;
-  readonly activation: "float16" | "float32";
+  readonly activations: "float" | "int8";
+  /** The least precise type of its sums' terms: the tolerance is by it. */
+  readonly activation: "float16" | "float32" | "int8";
   readonly tolerance: number;
   /** The largest |difference| / range of any step. */
   readonly max_relative_difference: number;
@@ -26,8 +28,8 @@ interface Step { readonly top: readonly (readonly [number, number])[]; readonly 
 
 export async function validate(engine: Engine): Promise<ValidationReport> {
   const started = performance.now();
-  const { tier, model } = engine.info;
-  const activation = tier.startsWith("f16") ? "float16" : "float32";
+  const { tier, activations, model } = engine.info;
+  const activation = activations === "int8" ? "int8" : tier.startsWith("f16") ? "float16" : "float32";
   const expected = parse(await engine.validation(), activation, model.vocab_size);
   const { tokens, greedy: wanted, steps, tolerance } = expected;
 
@@ -39,7 +41,7 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
   const mismatch = firstMismatch(greedy, wanted, steps, tolerance);
   return {
     ok: results.every((r) => r.ok) && mismatch < 0,
-    tier, activation, tolerance,
+    tier, activations, activation, tolerance,
     max_relative_difference: results.reduce((most, r) => (r.relative_difference > most || Number.isNaN(r.relative_difference) ? r.relative_difference : most), 0),
     steps: results, greedy, expected: wanted, greedy_equal: greedy.join() === wanted.join(), greedy_mismatch_at: mismatch,
     answer: engine.decode(greedy), expected_answer: expected.answer, seconds: (performance.now() - started) / 1000,
@@ -66,7 +68,7 @@ function firstMismatch(greedy: readonly number[], wanted: readonly number[], ste
   return chosen && step.top[0]![1] - chosen[1] <= 2 * tolerance * step.range ? -1 : at;
 }
 
-function parse(json: unknown, activation: "float16" | "float32", vocab: number): { tokens: number[]; greedy: number[]; steps: Step[]; tolerance: number; answer: string | null } {
+function parse(json: unknown, activation: ValidationReport["activation"], vocab: number): { tokens: number[]; greedy: number[]; steps: Step[]; tolerance: number; answer: string | null } {
   if (json === undefined) throw new BundleError("The bundle has no validation file.", "Compile it again, with validation on.");
   const top = object(json, "validation");
   const ids = (value: unknown, path: string): number[] => array(value, path).map((id, i) => integer(id, `${path}[${i}]`, 0, vocab - 1));

@@ -6,7 +6,7 @@ import { BundleError } from "../errors.js";
 export const SHARED = ["tokens", "state", "page_table", "sampling", "logits"] as const;
 const BINDINGS = ["read-only-storage", "storage", "uniform"] as const;
 const KINDS = ["weight", "kv", "input", "output", "scratch"] as const;
-const ENTRIES = { prefill: ["n"], decode: [], sample: [] } as const;
+const ENTRIES = { prefill: ["n"], prefill_int8: ["n"], decode: [], sample: [] } as const;
 export type EntryName = keyof typeof ENTRIES;
 
 export type PlanBuffer =
@@ -24,7 +24,8 @@ export interface Plan {
   readonly tier: string;
   readonly buffers: readonly PlanBuffer[];
   readonly kernels: readonly PlanKernel[];
-  readonly entries: Readonly<Record<EntryName, PlanEntry>>;
+  /** `prefill_int8` does what `prefill` does, with activations rounded to int8. */
+  readonly entries: Readonly<Record<"prefill" | "decode" | "sample", PlanEntry> & { prefill_int8: PlanEntry | undefined }>;
 }
 
 export function parsePlan(source: string, manifest: Manifest): Plan {
@@ -42,7 +43,10 @@ export function parsePlan(source: string, manifest: Manifest): Plan {
   const entries = object(top.entries, "plan.entries");
   const entry = (name: EntryName): PlanEntry => parseEntry(name, entries[name], buffers.length, kernels);
   checkShared(buffers, manifest);
-  return { tier: text(top.tier, "plan.tier"), buffers, kernels, entries: { prefill: entry("prefill"), decode: entry("decode"), sample: entry("sample") } };
+  return { tier: text(top.tier, "plan.tier"), buffers, kernels, entries: {
+    prefill: entry("prefill"), prefill_int8: entries.prefill_int8 === undefined ? undefined : entry("prefill_int8"),
+    decode: entry("decode"), sample: entry("sample"),
+  } };
 }
 
 function parseBuffer(item: unknown, path: string, manifest: Manifest): PlanBuffer {

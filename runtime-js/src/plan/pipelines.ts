@@ -1,4 +1,4 @@
-// One compute pipeline a kernel, all created in parallel, with explicit and deduplicated layouts, so that nothing
+// One compute pipeline a kernel, all that are wanted created in parallel, with explicit and deduplicated layouts, so that nothing
 // depends on what a shader compiler drops and the work can start before any buffer exists.
 import { BundleError } from "../errors.js";
 import type { Plan, PlanKernel } from "./parse.js";
@@ -10,13 +10,15 @@ export class Pipelines {
 
   constructor(private readonly device: GPUDevice) {}
 
-  async create(plan: Plan, wgsl: ReadonlyMap<string, string>, onDone: (done: number, total: number) => void): Promise<void> {
+  /** Makes the pipelines of these kernels of the plan, but those that are made already. */
+  async create(plan: Plan, wgsl: ReadonlyMap<string, string>, wanted: ReadonlySet<number>, onDone: (done: number, total: number) => void = () => {}): Promise<void> {
     let done = 0;
     // The longest shaders first: they take the longest to compile.
-    const order = plan.kernels.map((kernel, i) => ({ kernel, i, size: wgsl.get(kernel.name)?.length ?? 0 })).sort((a, b) => b.size - a.size);
+    const order = [...wanted].filter((i) => !this.pipelines[i])
+      .map((i) => ({ kernel: plan.kernels[i]!, i, size: wgsl.get(plan.kernels[i]!.name)?.length ?? 0 })).sort((a, b) => b.size - a.size);
     await Promise.all(order.map(async ({ kernel, i }) => {
       this.pipelines[i] = await this.compile(kernel, wgsl.get(kernel.name));
-      onDone(++done, plan.kernels.length);
+      onDone(++done, order.length);
     }));
   }
 

@@ -1,0 +1,57 @@
+"""The kernel of each operation on a tier: those of ``kernels.software`` where the adapter is a CPU, else the others.
+
+A software tier shares what has no kernel of its own there, unquantized matrices among it.
+"""
+
+from typing import Any
+
+from tvm import tirx
+
+from mlcweb.kernels import attention_decode, attention_prefill, linear, norm, software
+from mlcweb.kernels import matmul as matmul_
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.storage import GroupQuantized, Matrix
+from mlcweb.kernels.tier import Tier
+
+
+def matvec(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
+    """``linear.matvec``, with its options."""
+    if tier.software and isinstance(weight, GroupQuantized):
+        return software.matvec.matvec(weight, **options)
+    return linear.matvec(weight, tier, **options)
+
+
+def matmul(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
+    """``matmul.matmul``, with its options."""
+    if tier.software and isinstance(weight, GroupQuantized):
+        return software.matmul.matmul(weight, **options)
+    return matmul_.matmul(weight, tier, **options)
+
+
+def rms_norm(how: linear.Norm, tier: Tier) -> tirx.PrimFunc:
+    """``norm.rms_norm``."""
+    return software.norm.rms_norm(how) if tier.software else norm.rms_norm(how, tier)
+
+
+def splits(tier: Tier) -> int:
+    """Into how many parts ``attend`` splits the context."""
+    return software.attention.SPLITS if tier.software else attention_decode.SPLITS
+
+
+def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
+    """``attention_decode.attend``."""
+    if tier.software:
+        return software.attention.attend(layout, context)
+    return attention_decode.attend(layout, context, tier)
+
+
+def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
+    """``attention_decode.merge``."""
+    return software.attention.merge(layout) if tier.software else attention_decode.merge(layout)
+
+
+def flash_attention(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
+    """``attention_prefill.flash_attention``."""
+    if tier.software:
+        return software.attention.flash_attention(layout)
+    return attention_prefill.flash_attention(layout, tier)

@@ -1,0 +1,247 @@
+"""Attention over the paged KV cache on a CPU: a lane has every fourth dimension of a few rows' queries and sums.
+
+A row is a (query, head) pair; the rows of a thread share a KV head, and so the loads of keys and values. Four tokens
+are scored one after the other, each score summed over the quad; then a lane keeps one token's, so that a vector holds
+four tokens for the exponential, which is dear.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel
+from mlcweb.kernels.cache import (
+    PAGE_SIZE,
+    ROPE_FINE,
+    HeadLayout,
+    key_index,
+    page_of,
+    rope_shapes,
+    slot_of,
+    value_index,
+)
+from mlcweb.kernels.software.quads import QUAD, quad_sum
+
+SPLITS = 4  # of decode's context: with the KV heads, workgroups for all of a few CPUs
+_ROWS = 6  # of prefill
+_REGISTERS = 128  # values that prefill's queries may take: more is slower than loading keys again
+_MINUS_INFINITY = -1.0e30
+
+
+@dataclass
+class _Rows:
+    """The rows of a thread: ``queries`` and ``sums`` are ``[rows, head_dim/4]``, a lane's dimensions 4i + lane."""
+
+    k: KernelBuilder
+    layout: HeadLayout
+    count: int
+    lane: Any
+
+    def __post_init__(self) -> None:
+        k, count = self.k, self.count
+        self.mine = self.layout.head_dim // QUAD
+        self.queries, self.sums = (k.local(count * self.mine, name=name) for name in ("queries", "sums"))
+        self.maximum, self.total = k.local(count, name="maximum"), k.local(count, name="total")
+        for row in range(count):
+            k.store(self.maximum, row, f32(_MINUS_INFINITY))
+            k.store(self.total, row, f32(0.0))
+            for i in range(self.mine):
+                k.store(self.sums, row * self.mine + i, f32(0.0))
+
+    def dims(self) -> list[Any]:
+        """This lane's dimensions."""
+        return [self.lane[0] + i * QUAD for i in range(self.mine)]
+
+    def attend(self, kv: Any, table: Any, head: Any, begin: Any, end: Any, limits: list[Any]) -> None:
+        """Take the tokens ``[begin, end)``, ``begin`` a multiple of 4; row r sees them up to ``limits[r]``."""
+        k, rows, mine, layout = self.k, range(self.count), self.mine, self.layout
+        scores, dots = k.local(self.count, name="scores"), k.local(self.count, name="dots")
+        rescale, loaded = k.local(1, name="rescale"), k.local(1, name="loaded")
+        page, slot = k.local(1, "int32", name="page"), k.local(1, "int32", name="slot")
+        with k.loop(T.max(T.ceildiv(end - begin, QUAD), 0)) as block:
+            first = k.let(begin + block * QUAD, "first")
+            k.store(page, 0, page_of(table, first))
+            with k.loop(QUAD) as c:
+                k.store(slot, 0, slot_of(first) + c)
+                for row in rows:
+                    k.store(dots, row, f32(0.0))
+                for i in range(mine):
+                    k.store(loaded, 0, kv[page[0], 0, head, key_index(layout, slot[0], i) + self.lane[0]])
+                    for row in rows:
+                        k.store(dots, row, dots[row] + self.queries[row * mine + i] * loaded[0])
+                for row in rows:
+                    quad_sum(k, dots, row)
+                    k.store(scores, row, T.Select(self.lane[0] == c, dots[row], scores[row]))
+            for row in rows:
+                seen = first + self.lane[0] <= limits[row]
+                k.store(scores, row, T.Select(seen, scores[row], f32(_MINUS_INFINITY)))
+                k.store(dots, row, T.max(self.maximum[row], scores[row]))
+                for swap in ("quadSwapX", "quadSwapY"):
+                    k.store(dots, row, T.max(dots[row], call("float32", swap, dots[row])))
+                k.store(rescale, 0, T.exp(self.maximum[row] - dots[row]))
+                k.store(self.maximum, row, dots[row])
+                k.store(scores, row, T.exp(scores[row] - dots[row]))
+                k.store(self.total, row, self.total[row] * rescale[0] + scores[row])
+                for i in range(row * mine, (row + 1) * mine):
+                    k.store(self.sums, i, self.sums[i] * rescale[0])
+            with k.loop(QUAD) as c:
+                k.store(slot, 0, slot_of(first) + c)
+                for row in rows:
+                    k.store(dots, row, T.Select(self.lane[0] == c, scores[row], f32(0.0)))
+                    quad_sum(k, dots, row)
+                for i, dim in enumerate(self.dims()):
+                    k.store(loaded, 0, kv[page[0], 1, head, value_index(layout, slot[0], dim)])
+                    for row in rows:
+                        at = row * mine + i
+                        k.store(self.sums, at, self.sums[at] + dots[row] * loaded[0])
+        for row in rows:
+            quad_sum(k, self.total, row)
+
+
+@kernel
+def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
+    """Kernel: partial attention of one new token, with the arguments of ``attention_decode.attend`` and SPLITS of
+    this file.
+    """
+    d, group = layout.head_dim, layout.group
+    k = KernelBuilder("attend")
+    qkv = k.buffer("qkv", (1, (layout.heads + 2 * layout.kv_heads) * d), "float32")
+    coarse_shape, fine_shape = rope_shapes(d, context)
+    coarse = k.buffer("rope_coarse", coarse_shape, "float32")
+    fine = k.buffer("rope_fine", fine_shape, "float32")
+    state = k.buffer("state", (8,), "int32")
+    table = k.buffer("page_table", (layout.pages,), "int32")
+    kv = k.buffer("kv", layout.page_shape, "float32")
+    partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
+
+    (head, split), tid = k.launch([layout.kv_heads, SPLITS], QUAD)
+    lane, position = k.local(1, "int32", name="lane"), k.local(1, "int32", name="position")
+    k.store(lane, 0, tid)
+    k.store(position, 0, state[0])
+    pages = T.shift_right(position[0], 4) + 1
+    share = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
+    begin = k.let(split * share, "begin")
+    end = k.let(T.min(begin + share, position[0] + 1), "end")
+
+    rows = _Rows(k, layout, group, lane)
+    half = rows.mine // 2
+    turn, pair = k.local(4, name="turn"), k.local(2, name="pair")
+    page, slot = page_of(table, position[0]), slot_of(position[0])
+    owner = k.let(T.And(begin <= position[0], position[0] < end), "owner")
+    for i, dim in enumerate(rows.dims()[:half]):
+        _rope_angle(k, turn, coarse, fine, position[0], dim, d)
+        for g in range(group):
+            base = (head * group + g) * d + dim
+            _rotate(k, pair, turn, qkv[0, base], qkv[0, base + d // 2])
+            for part in range(2):
+                k.store(rows.queries, g * rows.mine + i + part * half, pair[part] * f32(d**-0.5))
+        # a lane reads back only what it writes here itself, so nobody waits
+        with k.when(owner):
+            base = (layout.heads + head) * d + dim
+            _rotate(k, pair, turn, qkv[0, base], qkv[0, base + d // 2])
+            for part in range(2):
+                k.store(kv, [page, 0, head, key_index(layout, slot, i + part * half) + lane[0]], pair[part])
+                value = qkv[0, (layout.heads + layout.kv_heads + head) * d + dim + part * (d // 2)]
+                k.store(kv, [page, 1, head, value_index(layout, slot, dim + part * (d // 2))], value)
+
+    rows.attend(kv, table, head, begin, end, [position[0]] * group)
+    for g in range(group):
+        for i, dim in enumerate(rows.dims()):
+            k.store(partial, [head * group + g, split, dim], rows.sums[g * rows.mine + i])
+        with k.when(tid == 0):
+            k.store(partial, [head * group + g, split, d], rows.maximum[g])
+            k.store(partial, [head * group + g, split, d + 1], rows.total[g])
+    return k.finish()
+
+
+def _rope_angle(
+    k: KernelBuilder, turn: Any, coarse: Any, fine: Any, position: Any, dim: Any, head_dim: int
+) -> None:
+    """``turn[0]``, ``turn[1]``: cosine and sine of the position's angle for the pair of dimension ``dim``."""
+    row, rest = T.shift_right(position, 6), T.bitwise_and(position, ROPE_FINE - 1)
+    c1, s1, c2, s2 = (k.local(1, name=name) for name in ("c1", "s1", "c2", "s2"))
+    for cell, value in (
+        (c1, coarse[row, dim]),
+        (s1, coarse[row, dim + head_dim // 2]),
+        (c2, fine[rest, dim]),
+        (s2, fine[rest, dim + head_dim // 2]),
+    ):
+        k.store(cell, 0, value)
+    k.store(turn, 0, c1[0] * c2[0] - s1[0] * s2[0])
+    k.store(turn, 1, s1[0] * c2[0] + c1[0] * s2[0])
+
+
+def _rotate(k: KernelBuilder, pair: Any, turn: Any, low: Any, high: Any) -> None:
+    """``pair``: (low, high), rotated by the angle in ``turn``."""
+    k.store(turn, 2, low)
+    k.store(turn, 3, high)
+    k.store(pair, 0, turn[2] * turn[0] - turn[3] * turn[1])
+    k.store(pair, 1, turn[3] * turn[0] + turn[2] * turn[1])
+
+
+@kernel
+def merge(layout: HeadLayout) -> tirx.PrimFunc:
+    """Kernel ``attention[1, H * D]`` from the splits' partial results ``[H, SPLITS, D + 2]``, a quad a head."""
+    d = layout.head_dim
+    k = KernelBuilder("merge")
+    partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
+    out = k.buffer("attention", (1, layout.heads * d), "float32")
+    (head,), tid = k.launch([layout.heads], QUAD)
+    tops, weights = k.local(SPLITS, name="tops"), k.local(SPLITS, name="weights")
+    top, total = k.local(1, name="top"), k.local(1, name="total")
+    for s in range(SPLITS):
+        k.store(tops, s, partial[head, s, d])
+        k.store(top, 0, tops[s] if s == 0 else T.max(top[0], tops[s]))
+    k.store(total, 0, f32(0.0))
+    for s in range(SPLITS):
+        k.store(weights, s, T.exp(tops[s] - top[0]))
+        k.store(total, 0, total[0] + weights[s] * partial[head, s, d + 1])
+    for s in range(SPLITS):
+        k.store(weights, s, weights[s] / total[0])
+    with k.loop(d // QUAD) as i:
+        dim = k.let(i * QUAD + tid, "dim")
+        values = [weights[s] * partial[head, s, dim] for s in range(SPLITS)]
+        k.store(out, [0, head * d + dim], sum(values[1:], values[0]))
+    return k.finish()
+
+
+def _tokens_for(layout: HeadLayout) -> int:
+    """Queries whose heads are a prefill thread's rows."""
+    rows = min(_ROWS, _REGISTERS // (layout.head_dim // QUAD))
+    return max(1, rows // layout.group)
+
+
+@kernel
+def flash_attention(layout: HeadLayout) -> tirx.PrimFunc:
+    """Kernel ``attention[n, H * D]``: causal attention of a chunk, with the arguments of
+    ``attention_prefill.flash_attention``.
+    """
+    d, group, together = layout.head_dim, layout.group, _tokens_for(layout)
+    k = KernelBuilder("flash_attention")
+    n = dynamic("n")
+    queries = k.buffer("queries", (n, layout.heads * d), "float32")
+    state = k.buffer("state", (8,), "int32")
+    table = k.buffer("page_table", (layout.pages,), "int32")
+    kv = k.buffer("kv", layout.page_shape, "float32")
+    out = k.buffer("attention", (n, layout.heads * d), "float32")
+
+    (block, head), tid = k.launch([T.ceildiv(n, together), layout.kv_heads], QUAD)
+    lane, base = k.local(1, "int32", name="lane"), k.local(1, "int32", name="base")
+    k.store(lane, 0, tid)
+    k.store(base, 0, state[0])
+    rows = _Rows(k, layout, together * group, lane)
+    tokens = [block * together + t for t in range(together) for _ in range(group)]
+    for row, token in enumerate(tokens):
+        for i, dim in enumerate(rows.dims()):
+            column = (head * group + row % group) * d + dim
+            k.store(rows.queries, row * rows.mine + i, queries[T.min(token, n - 1), column])
+    end = k.let(base[0] + T.min(block * together + together, n), "end")
+    rows.attend(kv, table, head, 0, end, [base[0] + token for token in tokens])
+    for row, token in enumerate(tokens):
+        with k.when(token < n):
+            for i, dim in enumerate(rows.dims()):
+                column = (head * group + row % group) * d + dim
+                k.store(out, [token, column], rows.sums[row * rows.mine + i] / rows.total[row])
+    return k.finish()

@@ -1,0 +1,88 @@
+"""Prefill's matrix product on a CPU: a thread makes 8 x 8 outputs, a lane a weight row; x goes from lane to lane.
+
+What is live at a time is kept small: eight sums, a weight of each row, one x.
+"""
+
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel, u32
+from mlcweb.kernels.software.matvec import threads_for
+from mlcweb.kernels.software.quads import QUAD, broadcast
+from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized
+
+VECTORS = 8  # weight rows of a thread
+TOKENS = 8
+
+
+@kernel
+def matmul(weight: GroupQuantized, *, residual: bool = False, swiglu: bool = False) -> tirx.PrimFunc:
+    """Kernel ``y[n, N] = x @ weight.T`` in float32: the arguments and options of ``matmul.matmul``."""
+    outputs = weight.rows // 2 if swiglu else weight.rows
+    per_thread = VECTORS // 2 if swiglu else VECTORS
+    per_quad = per_thread * QUAD
+    quads = -(-outputs // per_quad)
+    threads = threads_for(quads)
+    k = KernelBuilder("matmul")
+    n = dynamic("n")
+    x = k.buffer("x", (n, weight.columns), "float32")
+    w = weight.bind(k, "w")
+    r = k.buffer("residual", (n, outputs), "float32") if residual else None
+    y = k.buffer("y", (n, outputs), "float32")
+
+    (wg, block), tid = k.launch([-(-quads * QUAD // threads), T.ceildiv(n, TOKENS)], threads)
+    lane = k.local(1, "int32", name="lane")
+    k.store(lane, 0, T.bitwise_and(tid, QUAD - 1))
+    first = k.local(1, "int32", name="first")
+    k.store(first, 0, (wg * (threads // QUAD) + T.shift_right(tid, 2)) * per_quad + lane[0])
+    # rows and tokens past the last are read all the same, which WebGPU keeps in bounds, and not written
+    rows = [first[0] + v * QUAD for v in range(per_thread)]
+    if swiglu:
+        rows += [row + outputs for row in rows]
+    tokens = [block * TOKENS + m for m in range(TOKENS)]
+
+    sums = k.local(VECTORS * TOKENS, name="sums")
+    scales, zeros = k.local(VECTORS, name="scales"), k.local(VECTORS, name="zeros")
+    words, mine = k.local(VECTORS, "uint32", name="words"), k.local(TOKENS, name="mine")
+    weights, value = k.local(VECTORS, name="weights"), k.local(1, name="value")
+    for i in range(VECTORS * TOKENS):
+        k.store(sums, i, f32(0.0))
+    with k.loop(weight.groups) as group:
+        for v, row in enumerate(rows):
+            k.store(scales, v, w.scale(k, row, group))
+            k.store(zeros, v, scales[v] * -7.0)
+        with k.loop(GROUP // CODES_A_WORD) as step:
+            index = group * (GROUP // CODES_A_WORD) + step
+            for v, row in enumerate(rows):
+                k.store(words, v, w.word(row, index))
+            for half in range(2):
+                for m, token in enumerate(tokens):
+                    k.store(mine, m, x[token, index * CODES_A_WORD + half * QUAD + lane[0]])
+                for i in range(QUAD):
+                    for v in range(VECTORS):
+                        code = _code(words[v], half * QUAD + i)
+                        k.store(weights, v, code * scales[v] + zeros[v])
+                    for m in range(TOKENS):
+                        k.store(value, 0, broadcast(mine[m], i))
+                        for v in range(VECTORS):
+                            at = v * TOKENS + m
+                            k.store(sums, at, sums[at] + weights[v] * value[0])
+
+    for m, token in enumerate(tokens):
+        with k.when(token < n):
+            for v in range(per_thread):
+                with k.when(rows[v] < outputs):
+                    k.store(value, 0, sums[v * TOKENS + m])
+                    if swiglu:
+                        up = sums[(v + per_thread) * TOKENS + m]
+                        k.store(value, 0, value[0] / (1.0 + T.exp(f32(0.0) - value[0])) * up)
+                    k.store(y, [token, rows[v]], value[0] if r is None else r[token, rows[v]] + value[0])
+    return k.finish()
+
+
+def _code(word: Any, index: int) -> Any:
+    """float32: the word's code ``index``; converted as a signed integer, which is one instruction."""
+    code = T.bitwise_and(T.shift_right(word, u32(4 * index)), u32(15))
+    return T.Cast("float32", T.reinterpret("int32", code))

@@ -1,0 +1,127 @@
+"""Decode's matrix-vector product on a CPU: a thread sums several rows, a lane a row; x goes from lane to lane.
+
+A word of codes is loaded once for eight weights. Each code is masked where it is in the word, and converted as it is,
+16^i times too large: x is scaled by 16^-i once for all rows, which is exact.
+"""
+
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, kernel, u32
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum
+from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized
+
+_MOST_THREADS = 64
+_WORKGROUPS = 24  # at least, where there are rows enough
+
+
+def _vectors(rows: int) -> int:
+    """Rows that a thread sums: more share the loads of x, fewer leave more workgroups to the CPUs."""
+    return 16 if rows >= 2048 else 8
+
+
+def threads_for(quads: int) -> int:
+    """A workgroup's threads where ``quads`` are needed in all: workgroups are dear to start, but feed several CPUs."""
+    threads = QUAD
+    while threads < _MOST_THREADS and quads * QUAD // (threads * 2) >= _WORKGROUPS:
+        threads *= 2
+    return threads
+
+
+@kernel
+def matvec(
+    weight: GroupQuantized,
+    *,
+    norm: Norm | None = None,
+    residual: bool = False,
+    swiglu: bool = False,
+    last_row: bool = False,
+) -> tirx.PrimFunc:
+    """Kernel ``y[1, N] = f(x) @ weight.T`` in float32: the arguments and options of ``linear.matvec``."""
+    outputs = weight.rows // 2 if swiglu else weight.rows
+    vectors = _vectors(weight.rows)
+    per_thread = vectors // 2 if swiglu else vectors
+    per_quad = per_thread * QUAD
+    quads = -(-outputs // per_quad)
+    threads = threads_for(quads)
+    k = KernelBuilder("matvec")
+    x_rows = dynamic("n") if last_row else 1
+    x = k.buffer("x", (x_rows, weight.columns), "float32")
+    norm_weight = norm.weight.bind(k, "norm") if norm else None
+    w = weight.bind(k, "w")
+    r = k.buffer("residual", (1, outputs), "float32") if residual else None
+    y = k.buffer("y", (1, outputs), "float32")
+
+    (wg,), tid = k.launch([-(-quads * QUAD // threads)], threads)
+    lane = k.local(1, "int32", name="lane")
+    k.store(lane, 0, T.bitwise_and(tid, QUAD - 1))
+    first = k.local(1, "int32", name="first")
+    k.store(first, 0, (wg * (threads // QUAD) + T.shift_right(tid, 2)) * per_quad + lane[0])
+    # rows past the last are read all the same, which WebGPU keeps in bounds, and not written
+    rows = [first[0] + v * QUAD for v in range(per_thread)]
+    if swiglu:
+        rows += [row + outputs for row in rows]
+
+    sums, parts = k.local(vectors, name="sums"), k.local(vectors, name="parts")
+    squares, mine = k.local(1, name="squares"), k.local(2, name="mine")
+    values, x_sum = k.local(CODES_A_WORD, name="values"), k.local(1, name="x_sum")
+    word = k.local(1, "uint32", name="word")
+    for v in range(vectors):
+        k.store(sums, v, f32(0.0))
+    k.store(squares, 0, f32(0.0))
+    with k.loop(weight.groups) as group:
+        k.store(x_sum, 0, f32(0.0))
+        for v in range(vectors):
+            k.store(parts, v, f32(0.0))
+        with k.loop(GROUP // CODES_A_WORD) as step:
+            index = group * (GROUP // CODES_A_WORD) + step
+            for half in range(2):
+                column = index * CODES_A_WORD + half * QUAD + lane[0]
+                k.store(mine, half, x[x_rows - 1, column])
+                if norm_weight is not None:
+                    k.store(squares, 0, squares[0] + mine[half] * mine[half])
+                    k.store(mine, half, mine[half] * norm_weight.one(k, 0, column))
+            for i in range(CODES_A_WORD):
+                k.store(values, i, broadcast(mine[i // QUAD], i % QUAD))
+                k.store(x_sum, 0, x_sum[0] + values[i])
+                if i < CODES_A_WORD - 1:
+                    k.store(values, i, values[i] * _power16(-i))
+            for v, row in enumerate(rows):
+                k.store(word, 0, w.word(row, index))
+                k.store(parts, v, parts[v] + _dot_word(word[0], values))
+        for v, row in enumerate(rows):
+            k.store(sums, v, sums[v] + (parts[v] - x_sum[0] * 7.0) * w.scale(k, row, group))
+
+    factor = k.local(1, name="factor")
+    k.store(factor, 0, f32(1.0))
+    if norm:
+        quad_sum(k, squares)
+        k.store(factor, 0, T.rsqrt(squares[0] / float(weight.columns) + f32(norm.epsilon)))
+    for v in range(per_thread):
+        with k.when(rows[v] < outputs):
+            value = k.local(1, name="value")
+            k.store(value, 0, sums[v] * factor[0])
+            if swiglu:
+                up = sums[v + per_thread] * factor[0]
+                k.store(value, 0, value[0] / (1.0 + T.exp(f32(0.0) - value[0])) * up)
+            k.store(y, [0, rows[v]], value[0] if r is None else r[0, rows[v]] + value[0])
+    return k.finish()
+
+
+def _power16(exponent: int) -> Any:
+    """float32: a power of 16 by its bits, since TVM prints seven digits of a constant."""
+    return bits("float32", u32((127 + 4 * exponent) << 23))
+
+
+def _dot_word(word: Any, values: Any) -> Any:
+    """The sum of code i times ``values[i]`` times 16^i; the last code, whose bits are a sign's place, is shifted."""
+    total: Any = None
+    for i in range(CODES_A_WORD):
+        last = i == CODES_A_WORD - 1
+        code = T.shift_right(word, u32(4 * i)) if last else T.bitwise_and(word, u32(15 << 4 * i))
+        part = T.Cast("float32", T.reinterpret("int32", code)) * values[i]
+        total = part if total is None else total + part
+    return total

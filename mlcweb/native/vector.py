@@ -1,0 +1,43 @@
+"""Vectors of a group's 32 values in TIR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.builder import Expr, KernelBuilder
+from mlcweb.native.function import LANES
+
+
+def repeat(value: Expr, lanes: int = LANES) -> Any:
+    """A scalar in every lane."""
+    return T.Broadcast(value, lanes) if lanes > 1 else value
+
+
+def keep(k: KernelBuilder, value: Expr, dtype: str, lanes: int = LANES) -> Any:
+    """A value computed once, in registers. Of a ``let``, TVM's passes write the value out at each use while they
+    simplify, which takes exponential time in a chain of them."""
+    registers = k.local(lanes, dtype)
+    index = T.Ramp(0, 1, lanes) if lanes > 1 else 0
+    k.store(registers, index, value)
+    return registers[index]
+
+
+def constants(dtype: str, values: Sequence[int]) -> Any:
+    """A constant vector."""
+    return T.Shuffle([tirx.const(value, dtype) for value in values], list(range(len(values))))
+
+
+def fold(
+    k: KernelBuilder, vector: Expr, combine: Callable[[Expr, Expr], Expr], dtype: str, lanes: int = LANES
+) -> Any:
+    """All lanes combined into a scalar: halves first, the same order on every CPU."""
+    vector = keep(k, vector, dtype, lanes)
+    while lanes > 1:
+        lanes //= 2
+        low, high = list(range(lanes)), list(range(lanes, 2 * lanes))
+        vector = keep(k, combine(T.Shuffle([vector], low), T.Shuffle([vector], high)), dtype, lanes)
+    return vector

@@ -1,0 +1,72 @@
+// Which of the plan's prefills is faster on this device: the launches that read the most weights, timed side by side.
+import type { Guard } from "../device/index.js";
+import type { Host } from "./host.js";
+import type { Plan, PlanEntry } from "./parse.js";
+import type { Pipelines } from "./pipelines.js";
+
+/** Rows of the product that is timed: enough to fill a GPU, and few enough for a slow one. */
+const ROWS = 256;
+const LAUNCHES = 4, REPEATS = 3;
+/** A single launch that takes longer than this is measured enough. */
+const SLOW_MS = 50;
+
+/** Which launch stands for an entry: of the kernel that reads the most weights in all. */
+export function heaviestLaunch(plan: Pick<Plan, "buffers">, entry: Pick<PlanEntry, "launches">): number {
+  const bytes = new Map<number, number>();
+  for (const { kernel, args } of entry.launches) {
+    const weights = args.reduce((sum, arg) => { const b = plan.buffers[arg]!; return sum + (b.kind === "weight" ? b.bytes : 0); }, 0);
+    bytes.set(kernel, (bytes.get(kernel) ?? 0) + weights);
+  }
+  const most = [...bytes].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+  return entry.launches.findIndex((launch) => launch.kernel === most);
+}
+
+/** Milliseconds of each entry's heaviest launch, on buffers of zeros that are destroyed again. */
+export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, plan: Plan, pipelines: Pipelines, entries: readonly PlanEntry[], chunk: number): Promise<number[]> {
+  const made: GPUBuffer[] = [];
+  const create = (size: number, usage: number): GPUBuffer => {
+    const buffer = device.createBuffer({ size: Math.max(16, Math.ceil(size / 16) * 16), usage });
+    made.push(buffer);
+    return buffer;
+  };
+  const shared = new Map<number, GPUBuffer>();
+  const bufferOf = (arg: number): GPUBuffer => {
+    let buffer = shared.get(arg);
+    const { [arg]: planned } = plan.buffers;
+    if (!buffer) shared.set(arg, (buffer = create(planned!.kind === "kv" ? planned!.pageBytes : planned!.bytes, GPUBufferUsage.STORAGE)));
+    return buffer;
+  };
+  try {
+    const runs = entries.map((entry) => {
+      const at = heaviestLaunch(plan, entry), { kernel, args } = entry.launches[at]!, { uniformWords } = plan.kernels[kernel]!;
+      const table = host.launchTable(entry.launch, [Math.min(ROWS, chunk)], entry.launches.length * entry.recordWords);
+      const record = table.slice(at * entry.recordWords, (at + 1) * entry.recordWords);
+      const uniform = create(uniformWords * 4, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+      device.queue.writeBuffer(uniform, 0, record, 3, uniformWords);
+      const group = device.createBindGroup({
+        layout: pipelines.groupLayout(plan.kernels[kernel]!),
+        entries: [...args.map(bufferOf), uniform].map((buffer, binding) => ({ binding, resource: { buffer } })),
+      });
+      return async (launches: number): Promise<number> => {
+        const encoder = device.createCommandEncoder(), pass = encoder.beginComputePass();
+        pass.setPipeline(pipelines.get(kernel));
+        pass.setBindGroup(0, group);
+        for (let i = 0; i < launches; i++) pass.dispatchWorkgroups(record[0]!, record[1]!, record[2]!);
+        pass.end();
+        const start = performance.now();
+        device.queue.submit([encoder.finish()]);
+        await guard.race(device.queue.onSubmittedWorkDone());
+        return (performance.now() - start) / launches;
+      };
+    });
+    const times: number[] = [];
+    for (const run of runs) {
+      let best = await run(1);
+      for (let i = 0; i < REPEATS && best < SLOW_MS; i++) best = Math.min(best, await run(LAUNCHES));
+      times.push(best);
+    }
+    return times;
+  } finally {
+    for (const buffer of made) buffer.destroy();
+  }
+}

@@ -70,6 +70,7 @@ def test_the_command_profiles_and_draws(
     document = json.loads(out)
     check_accounts(document, bundle)
     assert (document["timing"], document["rounded_timestamps"]) == ("timestamps", False)
+    assert document["device"]["f16_flops_per_s"] is None
     assert document["decode"]["timeline"]["source"] in ("stamps", "passes")
     assert document["browser"].startswith("Chrome/")
     assert Profile.from_json(document).document == document
@@ -92,3 +93,14 @@ def test_without_timestamps_chains_are_timed_by_the_clock(
             error = page.call("profile", {**size, **wrong})["error"]
             assert error["code"] == "invalid-request" and next(iter(wrong)) in error["message"]
         assert greedy == page.right("greedy", [1, 2, 3], 4)["tokens"], "profiling leaves a usable model"
+
+
+def test_float16_is_measured_where_the_device_has_it(
+    bundle: Path, f16_chromium: Path, tmp_path: Path
+) -> None:
+    """Also for a tier that does not use it."""
+    with serve_site(tmp_path) as site, open_model_page(f16_chromium, site) as page:
+        (tmp_path / "b").symlink_to(bundle)
+        page.load("b", profile=True, tier="subgroups")
+        found = page.right("profile", {"context": CONTEXT, "prefill": CHUNK, "repeats": 1})
+        assert found["device"]["f16_flops_per_s"] > 1e6

@@ -45,10 +45,11 @@ def test_a_prompt_has_as_many_tokens_as_asked(tmp_path: Path) -> None:
       const length = async (text) => text.split(" ").filter(Boolean).length;
       const text = await promptOf(37, length);
       const odd = await promptOf(5, async (text) => text.length * 2).catch(String);
-      return [await length(text), text === await promptOf(37, length), odd];
+      const letters = (await promptOf(40, async (text) => text.length)).length;
+      return [await length(text), text === await promptOf(37, length), letters, odd];
     """
-    count, same, refused = evaluate(tmp_path, script)  # type: ignore[misc]
-    assert (count, same) == (37, True)
+    count, same, letters, refused = evaluate(tmp_path, script)  # type: ignore[misc]
+    assert (count, same, letters) == (37, True, 40)
     assert "no prompt of exactly 5 tokens" in refused
 
 

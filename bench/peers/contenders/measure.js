@@ -3,14 +3,21 @@
 /** Text of exactly `count` tokens, by the tokenizer that `length` asks. */
 export async function promptOf(count, length) {
   const words = "the of and in to was is for on as with by that from at his it an were are which this be had also has their one after who its but not they have been more her two first".split(" ");
-  let state = 12345;
-  const text = [];
-  for (let tokens = 0; tokens < count; tokens = await length(text.join(" "))) {
+  let state = 12345, text = "";
+  for (;;) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    text.push(words[state % words.length]);
+    const longer = `${text}${text && " "}${words[state % words.length]}`;
+    const tokens = await length(longer);
+    if (tokens === count) return longer;
+    if (tokens > count) break;
+    text = longer;
   }
-  if ((await length(text.join(" "))) !== count) throw new Error(`no prompt of exactly ${count} tokens was found`);
-  return text.join(" ");
+  // A word was too much: what is left is filled with shorter ends.
+  for (let i = 0; i < count; i++) {
+    text += "x.?!"[i % 4];
+    if ((await length(text)) === count) return text;
+  }
+  throw new Error(`no prompt of exactly ${count} tokens was found`);
 }
 
 /** One run. What an engine yields is a token, or several at once; the last, with `end`, says how many. */

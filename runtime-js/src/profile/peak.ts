@@ -4,7 +4,7 @@ import { chained, type Timer } from "./timer.js";
 /** Bytes moved (read and written) per second by a copy of half of `bytes` to the other half. A launch copies into what the next one reads,
  * as kernels of a model do, and works on other memory than the last, so that no cache helps. */
 export async function copySpeed(device: GPUDevice, timer: Timer, bytes: number, repeats: number): Promise<number> {
-  const half = Math.ceil(bytes / 2 / 16) * 16, groups = Math.min(65535, Math.ceil(half / 16 / 256));
+  const half = Math.min(Math.ceil(bytes / 2 / 16) * 16, device.limits.maxStorageBufferBindingSize), groups = Math.min(65535, Math.ceil(half / 16 / 256));
   const pipeline = await compile(device, `@group(0) @binding(0) var<storage, read> source: array<vec4<u32>>; @group(0) @binding(1) var<storage, read_write> sink: array<vec4<u32>>;
     @compute @workgroup_size(256) fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
       for (var i = id.x; i < ${half / 16}u; i += groups.x * 256u) { sink[i] = source[i]; } }`);
@@ -27,7 +27,7 @@ export async function arithmeticSpeed(device: GPUDevice, timer: Timer, type: "f3
     @group(0) @binding(0) var<storage, read> seed: array<vec4<f32>>; @group(0) @binding(1) var<storage, read_write> sink: array<vec4<f32>>;
     @compute @workgroup_size(${THREADS}) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       let scale = vec4<${type}>(seed[0]); let offset = vec4<${type}>(seed[1]);
-      ${each((i) => `var x${i} = vec4<${type}>(f32(id.x % 64u) * 0.01 + ${i}.0);`)}
+      ${each((i) => `var x${i} = vec4<${type}>(${type}(f32(id.x % 64u) * 0.01 + ${i}.0));`)}
       for (var n = 0; n < ${ITERATIONS}; n++) {
       ${each((i) => `x${i} = x${i} * scale + offset;`)}
       }

@@ -1,11 +1,11 @@
 // Loading: manifest, adapter and tier, plan and wasm, then weights to the GPU while pipelines are made. Whatever fails,
 // everything that was allocated is destroyed before the error is thrown.
 import { Source, streamWeights, type FetchLike, type Manifest, type Tier, type Warning } from "../bundle/index.js";
-import { GpuModel } from "../decode/index.js";
+import { FIRST_TOKENS, GpuModel } from "../decode/index.js";
 import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter, type AdapterFacts } from "../device/index.js";
 import { capabilities } from "../device/adapter.js";
 import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
-import { allocate, Entry, Host, largestBuffer, parsePlan, Pipelines, splitKernels, type Buffers, type Plan } from "../plan/index.js";
+import { Entry, Host, largestBuffer, parsePlan, PlanBuffers, Pipelines, splitKernels, type Buffers, type Plan } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
 import { Progress, type LoadProgress } from "./progress.js";
 
@@ -15,8 +15,11 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
   /** A tier's name; by default the best that the GPU has the features for. */
   readonly tier?: string | undefined;
-  /** Tokens of KV cache to allocate; by default the model's, at most 4096. */
+  /** Tokens that a conversation may have; by default the model's, at most 4096. */
   readonly contextLength?: number | undefined;
+  /** Tokens of KV cache to allocate at load; it doubles when a conversation needs more, up to contextLength. By default
+   * 1024. */
+  readonly firstTokens?: number | undefined;
   /** Keep the bundle in the Cache API; true by default. */
   readonly cache?: boolean | undefined;
   /** Decode steps in flight. */
@@ -76,7 +79,8 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   const adapter = await requestAdapter(options.powerPreference);
   const tier = chooseTier(manifest.tiers, capabilities(adapter), options.tier);
   const contextLength = chooseContext(manifest, options.contextLength);
-  const pages = Math.ceil(contextLength / manifest.model.page_size);
+  const pageSize = manifest.model.page_size;
+  const pages = Math.ceil(contextLength / pageSize), firstPages = Math.ceil(chooseFirst(contextLength, options.firstTokens) / pageSize);
   progress.expect(bytesToLoad(manifest, tier));
   const read = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
 
@@ -93,7 +97,8 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   const pipelines = new Pipelines(device);
   const kernelsDone = pipelines.create(plan, splitKernels(kernelText), (done, total) => progress.kernel(done, total)).then(() => { kernels_s = seconds() - manifest_s; });
   kernelsDone.catch(() => {}); // Looked at below, with the weights.
-  const buffers = await allocate(plan, memory, pages);
+  const planBuffers = await PlanBuffers.allocate(plan, memory, firstPages);
+  const buffers = planBuffers.all;
   const names = plan.buffers.filter((b) => b.kind === "weight").map((b) => b.name);
   const weights = streamWeights(source, manifest, names, sink(device, guard, buffers), controller).then(() => { weights_s = seconds() - manifest_s; });
   const [, , host, codec] = await settle(controller, [weights, kernelsDone, Host.load(wasm), makeCodec(manifest, read)] as const);
@@ -104,7 +109,7 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   };
   const entries = await memory.scoped(() => ({ prefill: entry("prefill"), decode: entry("decode"), sample: entry("sample") }));
   const { vocab_size: vocabSize, prefill_chunk: prefillChunk } = manifest.model;
-  const model = new GpuModel({ device, guard, memory, buffers, entries, vocabSize, prefillChunk, contextLength });
+  const model = new GpuModel({ device, guard, memory, planBuffers, buffers, entries, vocabSize, prefillChunk, contextLength, pageSize });
   guard.check();
   progress.ready();
   return {
@@ -157,6 +162,11 @@ export function chooseContext({ model }: Pick<Manifest, "model">, wanted: number
   if (!Number.isInteger(wanted) || wanted < 2) throw new InvalidRequestError("contextLength", "must be an integer of at least 2.");
   if (wanted > model.context_length) throw new InvalidRequestError("contextLength", `is more than the model's ${model.context_length}.`);
   return wanted;
+}
+
+function chooseFirst(contextLength: number, wanted = FIRST_TOKENS): number {
+  if (!Number.isInteger(wanted) || wanted < 1) throw new InvalidRequestError("firstTokens", "must be an integer of at least 1.");
+  return Math.min(contextLength, wanted);
 }
 
 /** The tier's files and every chunk; a tier that binds fewer tensors may skip some chunks, which progress then overstates. */

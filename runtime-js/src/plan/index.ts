@@ -4,5 +4,5 @@ export { parsePlan, SHARED, type Plan, type PlanBuffer, type PlanEntry, type Pla
 export { splitKernels } from "./wgsl.js";
 export { Host } from "./host.js";
 export { Pipelines } from "./pipelines.js";
-export { allocate, largestBuffer, type Buffers } from "./buffers.js";
+export { largestBuffer, PlanBuffers, type Buffers } from "./buffers.js";
 export { Entry } from "./entry.js";

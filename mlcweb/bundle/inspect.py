@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mlcweb.bundle.manifest import Tier
@@ -10,9 +11,13 @@ from mlcweb.bundle.reader import Bundle
 # The default minUniformBufferOffsetAlignment: what one launch takes of an entry's uniform buffer.
 UNIFORM_STRIDE = 256
 
+# Tokens of KV cache that the engine allocates at load (runtime-js/src/decode/kv_growth.ts).
+FIRST_TOKENS = 1024
 
-def facts(bundle: Bundle) -> dict[str, Any]:
-    """Facts of the bundle; sizes in bytes, ``tiers`` best first. Raises BundleError for a damaged plan."""
+
+def facts(bundle: Bundle, contexts: Sequence[int] = ()) -> dict[str, Any]:
+    """Facts of the bundle; sizes in bytes, ``tiers`` best first. ``contexts`` are the context lengths to tell memory
+    for, by default those of ``context_lengths``. Raises BundleError for a damaged plan."""
     manifest = bundle.manifest
     model = manifest.model
     return {
@@ -30,34 +35,8 @@ def facts(bundle: Bundle) -> dict[str, Any]:
             "chunks": len(manifest.weights.chunks),
             "tensors": len(manifest.weights.tensors),
         },
-        "tiers": [_tier(bundle, tier) for tier in manifest.tiers],
+        "tiers": [_tier(bundle, tier, contexts) for tier in manifest.tiers],
     }
-
-
-def summary(bundle: Bundle) -> dict[str, str]:
-    """The same in a few rows for people: label to text. Raises BundleError for a damaged plan."""
-    manifest = bundle.manifest
-    model = manifest.model
-    rows = {
-        "name": manifest.name,
-        "model": f"{model.family}, {model.parameters / 1e6:,.0f} M parameters, {model.quantization}",
-        "context": f"{model.context_length} tokens, prefill in chunks of {model.prefill_chunk}",
-        "licence": model.licence or "unknown",
-        "source": ", ".join(f"{key} {value}" for key, value in model.source.items()),
-        "made by": manifest.created_by,
-        "files": f"{len(manifest.files)}, {_megabytes(sum(f.bytes for f in manifest.files.values()))}, "
-        f"of which weights {_megabytes(manifest.weights.bytes)} in {len(manifest.weights.chunks)} chunks",
-    }
-    for tier in manifest.tiers:
-        found = _tier(bundle, tier)
-        launches = ", ".join(f"{count} a {entry}" for entry, count in found["launches"].items())
-        memory = ", ".join(f"{_megabytes(m['total'])} at {m['context']}" for m in found["memory"])
-        needs = [*tier.features, *(f"{name} {value}" for name, value in tier.limits.items())]
-        rows[f"tier {tier.name}"] = (
-            f"needs {', '.join(needs) or 'nothing beyond WebGPU'}; {found['pipelines']} pipelines; "
-            f"launches: {launches}; GPU memory by context: {memory}"
-        )
-    return rows
 
 
 def context_lengths(longest: int) -> list[int]:
@@ -71,22 +50,35 @@ def context_lengths(longest: int) -> list[int]:
 
 
 def gpu_memory(plan: dict[str, Any], context: int, page_size: int) -> dict[str, int]:
-    """GPU bytes by kind, as the engine allocates: whole KV pages for ``context`` tokens."""
-    pages = -(-context // page_size)
-    found = {"weights": 0, "kv": 0, "scratch": 0, "io": 0}
+    """GPU bytes as the engine allocates them, by its kinds, when the KV cache has grown to ``context`` tokens.
+
+    ``kv_at_load`` and ``total_at_load`` are what it begins with. Read-back buffers are not counted: the engine makes
+    them as it needs them, 32 bytes for a step in flight, and ``vocab_size`` floats for a host that samples.
+    """
+    kinds = ("weight", "kv", "input", "output", "scratch", "uniform")
+    found = dict.fromkeys((*kinds, "kv_at_load"), 0)
     for buffer in plan["buffers"]:
         if buffer["kind"] == "kv":
-            found["kv"] += buffer["page_bytes"] * min(pages, buffer["pages"])
+            found["kv"] += _allocated(buffer["page_bytes"] * min(-(-context // page_size), buffer["pages"]))
+            first = -(-min(context, FIRST_TOKENS) // page_size)
+            found["kv_at_load"] += _allocated(buffer["page_bytes"] * min(first, buffer["pages"]))
         else:
-            kind = {"weight": "weights", "scratch": "scratch"}.get(buffer["kind"], "io")
-            found[kind] += buffer["bytes"]
+            found[buffer["kind"]] += _allocated(buffer["bytes"])
     for entry in plan["entries"].values():
-        found["io"] += UNIFORM_STRIDE * len(entry["launches"])
-    found["total"] = sum(found.values())
+        words = max(plan["kernels"][launch["kernel"]]["uniform_words"] for launch in entry["launches"])
+        stride = -(-max(16, 4 * words) // UNIFORM_STRIDE) * UNIFORM_STRIDE
+        found["uniform"] += stride * len(entry["launches"])
+    found["total"] = sum(found[kind] for kind in kinds)
+    found["total_at_load"] = found["total"] - found["kv"] + found["kv_at_load"]
     return found
 
 
-def _tier(bundle: Bundle, tier: Tier) -> dict[str, Any]:
+def _allocated(size: int) -> int:
+    """A buffer's size on the GPU: whole words, 16 bytes at least."""
+    return max(16, -(-size // 4) * 4)
+
+
+def _tier(bundle: Bundle, tier: Tier, contexts: Sequence[int]) -> dict[str, Any]:
     plan = bundle.plan(tier.name)
     kernels = bundle.kernels(tier.name)
     launched = {launch["kernel"] for entry in plan["entries"].values() for launch in entry["launches"]}
@@ -100,10 +92,6 @@ def _tier(bundle: Bundle, tier: Tier) -> dict[str, Any]:
         "launches": {name: len(entry["launches"]) for name, entry in plan["entries"].items()},
         "memory": [
             {"context": context, **gpu_memory(plan, context, model.page_size)}
-            for context in context_lengths(model.context_length)
+            for context in contexts or context_lengths(model.context_length)
         ],
     }
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"

@@ -2,7 +2,7 @@
 import { bench, deleteFromCache, Engine, MlcwebError, probe, validate, type BenchOptions, type ChatMessage, type ChatRequest, type EngineInfo, type LoadOptions, type LoadProgress, type ProfileOptions, type Warning } from "mlcweb";
 
 interface Failure { error: { code: string; message: string; hint: string } }
-type LoadJson = Pick<LoadOptions, "tier" | "activations" | "contextLength" | "cache" | "depth" | "powerPreference" | "profile">;
+type LoadJson = Pick<LoadOptions, "tier" | "activations" | "contextLength" | "firstTokens" | "cache" | "depth" | "powerPreference" | "profile">;
 
 declare global {
   interface Window {

@@ -31,8 +31,8 @@ export class MissingFeatureError extends MlcwebError {
 }
 
 export class OutOfMemoryError extends MlcwebError {
-  constructor(message: string, hint = "Load with a smaller contextLength, close other tabs, or choose a smaller model.") {
-    super("out-of-memory", message, hint);
+  constructor(message: string, hint = "Load with a smaller contextLength, close other tabs, or choose a smaller model.", options?: { cause?: unknown }) {
+    super("out-of-memory", message, hint, options);
     this.name = "OutOfMemoryError";
   }
 }

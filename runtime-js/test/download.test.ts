@@ -45,6 +45,33 @@ describe("download", () => {
     expect(target).toEqual(DATA);
     expect(counted).toBe(100);
   });
+  it.each([{}, { "Content-Range": "bytes 10-99/100" }])("starts over where a partial answer hides its range, or has another: %o", async (headers) => {
+    const asked: (string | undefined)[] = [];
+    const fetch: FetchLike = async (_, init) => {
+      const range = rangeOf(init);
+      asked.push(range);
+      if (range) return new Response(body(DATA.slice(60), false), { status: 206, headers: headers as Record<string, string> });
+      return answer(0, asked.length === 1 ? 60 : 100, asked.length === 1);
+    };
+    const target = new Uint8Array(100);
+    let counted = 0;
+    await download(URL_, target, { fetch, backoffMs: 1, onBytes: (n) => (counted += n) });
+    expect(target).toEqual(DATA);
+    expect(asked).toEqual([undefined, "bytes=60-", undefined]);
+    expect(counted).toBe(100);
+  });
+  it("never asks again for a part, once one could not be used", async () => {
+    const asked: (string | undefined)[] = [];
+    const fetch: FetchLike = async (_, init) => {
+      asked.push(rangeOf(init));
+      if (asked.at(-1)) return new Response(body(DATA.slice(60), false), { status: 206 });
+      return answer(0, asked.length < 4 ? 60 : 100, asked.length < 4);
+    };
+    const target = new Uint8Array(100);
+    await download(URL_, target, { fetch, backoffMs: 1 });
+    expect(target).toEqual(DATA);
+    expect(asked).toEqual([undefined, "bytes=60-", undefined, undefined]);
+  });
   it("gives up after a bounded number of attempts", async () => {
     let calls = 0;
     const fetch: FetchLike = async () => { calls++; throw new TypeError("Failed to fetch"); };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { generateTokens, KvCache, type GenerateEnd, type GenerateParams, type Model, type Sampling } from "../src/decode/index.js";
-import { CancelledError, ContextLengthError, DeviceLostError, InvalidRequestError } from "../src/errors.js";
+import { CancelledError, ContextLengthError, DeviceLostError, InvalidRequestError, OutOfMemoryError } from "../src/errors.js";
 
 const HOST_OFF = { minP: 0, repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map<number, number>(), topLogprobs: undefined };
 const END = 99;
@@ -24,9 +24,20 @@ class FakeModel implements Model {
   private last: Promise<void> = Promise.resolve();
   constructor(private readonly rule: (history: number[]) => number) {}
 
+  kvTokens = 32;
+  /** Tokens that the fake GPU has memory for. */
+  fits = Infinity;
+  reserved: number[] = [];
+  async reserve(tokens: number): Promise<void> {
+    if (tokens <= this.kvTokens) return;
+    this.reserved.push(tokens);
+    await new Promise((resolve) => setTimeout(resolve, this.delay));
+    if (tokens > this.fits) throw new OutOfMemoryError("no room");
+    this.kvTokens = Math.min(this.contextLength, this.fits, Math.max(tokens, this.kvTokens * 2));
+  }
   setSampling(sampling: Sampling): void { this.lastSampling = sampling; }
   private put(tokens: readonly number[], position: number): void {
-    if (position + tokens.length > this.contextLength) throw new Error("past the context");
+    if (position + tokens.length > Math.min(this.contextLength, this.kvTokens)) throw new Error("past the KV cache");
     this.chunks.push(tokens.length);
     tokens.forEach((t, i) => (this.kv[position + i] = t));
     this.position = position + tokens.length;
@@ -46,7 +57,7 @@ class FakeModel implements Model {
     const tokens: number[] = [];
     for (let i = 0; i < count; i++) {
       if (this.taken++ === this.failAt) return Promise.reject(new DeviceLostError("gone"));
-      if (this.position >= this.contextLength) throw new Error("past the context");
+      if (this.position >= Math.min(this.contextLength, this.kvTokens)) throw new Error("past the KV cache");
       this.kv[this.position++] = this.token;
       tokens.push(this.sample());
     }
@@ -209,6 +220,44 @@ describe("decode loop", () => {
     const kv = new KvCache();
     await expect(run(model, kv, [1, 2], params())).rejects.toThrow(DeviceLostError);
     expect(kv.length).toBe(0);
+  });
+
+  it.each([1, 4, 8])("makes room for the prompt, and for the steps in flight before they are submitted (%i in flight)", async (depth) => {
+    const model = new FakeModel(sum);
+    model.kvTokens = 3;
+    const prompt = [3, 1, 4, 1, 5, 9];
+    const { tokens } = await run(model, new KvCache(), prompt, params({ depth }));
+    expect(tokens).toEqual(expected(sum, prompt, 26));
+    expect(model.reserved[0]).toBe(6);
+    expect(model.kvTokens).toBe(32);
+    expect(model.reserved.length).toBeLessThanOrEqual(5);
+  });
+
+  it("without room for more, gives the tokens that fit, and the conversation goes on from them", async () => {
+    const model = new FakeModel(sum);
+    model.kvTokens = 4;
+    model.fits = 8;
+    const kv = new KvCache(), tokens: number[] = [];
+    const failed = (async () => {
+      for await (const { token } of generateTokens(model, kv, argmax, [1, 2, 3], params({ depth: 8 }))) tokens.push(token);
+    })();
+    await expect(failed).rejects.toThrow(OutOfMemoryError);
+    expect(tokens).toEqual(expected(sum, [1, 2, 3], tokens.length));
+    expect(tokens.length).toBeGreaterThanOrEqual(3);
+    expect(kv.length).toBeGreaterThanOrEqual(3 + tokens.length - 1);
+    const again = [1, 2, 3, tokens[0]!, 7];
+    let cached = -1;
+    const next = await run(model, kv, again, params({ maxTokens: 2, onCached: (n) => (cached = n) }));
+    expect([next.tokens, cached]).toEqual([expected(sum, again, 2), 4]);
+    await expect(run(model, kv, Array(9).fill(1), params())).rejects.toThrow(OutOfMemoryError);
+    expect((await run(model, kv, again, params({ maxTokens: 2 }))).tokens).toEqual(next.tokens);
+  });
+
+  it("makes room for tokens that the host samples", async () => {
+    const model = new FakeModel(sum);
+    model.kvTokens = 3;
+    const host = { ...HOST_OFF, topLogprobs: 0 };
+    expect((await run(model, new KvCache(), [1, 2], params({ host, maxTokens: 9 }))).tokens).toEqual(expected(sum, [1, 2], 9));
   });
 
   it("samples on the host when a request needs the logits, with the same answer", async () => {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlcweb.bundle import Bundle, BundleWriter, open_bundle
-from mlcweb.bundle.inspect import context_lengths, facts, gpu_memory, summary
+from mlcweb.bundle.inspect import context_lengths, facts, gpu_memory
 from mlcweb.bundle.plan_check import check_plan
 from mlcweb.bundle.reader import split_kernels
 from mlcweb.errors import BundleError
@@ -198,9 +198,18 @@ def test_a_plan_that_does_not_fit_its_bundle_is_never_put_in_place(
 
 def test_memory_counts_whole_pages_and_uniform_slots() -> None:
     assert gpu_memory(plan("base"), 17, 16) == {
-        "weights": 576, "kv": 2000, "scratch": 96, "io": 64 + 128 + 32 + 16 + 32 + 4 * 256, "total": 3968,
+        "weight": 576, "kv": 2000, "scratch": 96, "input": 64 + 32 + 16 + 32, "output": 128, "uniform": 4 * 256,
+        "total": 3968, "kv_at_load": 2000, "total_at_load": 3968,
     }  # fmt: skip
     assert gpu_memory(plan("base"), 1000, 16)["kv"] == 4000
+    long = plan("base")
+    long["buffers"][1]["pages"] = 256
+    long["buffers"][4]["bytes"] = 9  # whole words, 16 bytes at least
+    long["kernels"][0]["uniform_words"] = 65
+    found = gpu_memory(long, 4096, 16)
+    assert (found["kv"], found["kv_at_load"], found["scratch"]) == (256000, 64000, 16)
+    assert found["uniform"] == 512 + 2 * 512 + 256
+    assert found["total"] - found["total_at_load"] == 256000 - 64000
     assert context_lengths(8192) == [1024, 2048, 4096, 8192]
     assert context_lengths(64) == [64]
     assert context_lengths(3000) == [1024, 2048, 3000]
@@ -217,9 +226,7 @@ def test_inspect_is_json_and_complete(bundle: Bundle) -> None:
     assert found["bytes"] == sum(
         (bundle.path / name).stat().st_size for name in bundle.manifest.files
     ) and len(found["files"]) == len(bundle.manifest.files)
-    rows = summary(bundle)
-    assert "1 a prefill, 2 a decode, 1 a sample" in rows["tier base"]
-    assert "needs subgroups;" in rows["tier subgroups"]
+    assert [m["context"] for m in facts(bundle, [3, 40])["tiers"][0]["memory"]] == [3, 40]
 
 
 def test_stored_weights_before_the_bundle_is_finished(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 from mlcweb.cli.numbers import size
 from mlcweb.cli.options import bundle_argument, verb
 from mlcweb.cli.output import Output
@@ -13,18 +15,35 @@ from mlcweb.cli.output import Output
 
 @verb("inspect")
 @bundle_argument
-def command(output: Output, bundle: Path) -> None:
+@click.option(
+    "--context",
+    "contexts",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Tell GPU memory for this context length; may be repeated.",
+)
+def command(output: Output, bundle: Path, contexts: tuple[int, ...]) -> None:
     """Show a bundle's model, tiers, files and memory.
 
     \b
     Example:
       mlcweb inspect SmolLM2-135M-Instruct-q4f32_1
       mlcweb inspect dist/SmolLM2-135M-Instruct-q4f32_1 --format json
+      mlcweb inspect SmolLM2-135M-Instruct-q4f32_1 --context 3000
     """
     from mlcweb.bundle import open_bundle
     from mlcweb.bundle.inspect import facts as bundle_facts
+    from mlcweb.errors import UnsupportedError
 
-    facts = bundle_facts(open_bundle(bundle))
+    opened = open_bundle(bundle)
+    longest = opened.manifest.model.context_length
+    for context in contexts:
+        if context > longest:
+            raise UnsupportedError(
+                f"--context {context} is longer than the bundle's {longest} tokens",
+                hint=f"Give at most {longest}, or compile with a larger --context.",
+            )
+    facts = bundle_facts(opened, contexts)
     output.data(facts, lambda: _text(output, facts))
 
 
@@ -55,8 +74,11 @@ def _text(output: Output, facts: Mapping[str, Any]) -> None:
     lengths = facts["tiers"][0]["memory"]
     contexts = [f"{row['context']}" for row in lengths]
     output.table(
-        ["GPU MEMORY AT CONTEXT", *contexts],
-        [(t["name"], *(size(row["total"]) for row in t["memory"])) for t in facts["tiers"]],
+        ["GPU MEMORY", "AT LOAD", *(f"{context} TOKENS" for context in contexts)],
+        [
+            (t["name"], size(t["memory"][-1]["total_at_load"]), *(size(row["total"]) for row in t["memory"]))
+            for t in facts["tiers"]
+        ],
     )
 
 

@@ -40,11 +40,17 @@ export async function download(url: string, target: Uint8Array, options: Downloa
   }
 }
 
-interface Cursor { filled: number }
+/** `whole`: this server's partial answers do not say where they start, so that only whole ones can be used. */
+interface Cursor { filled: number; whole?: boolean }
 
 async function attempt(url: string, target: Uint8Array, at: Cursor, options: DownloadOptions): Promise<void> {
   const watch = new Watchdog(options.stallMs ?? 30_000, options.signal);
   try {
+    const startOver = (): void => {
+      options.onBytes?.(-at.filled);
+      at.filled = 0;
+    };
+    if (at.whole && at.filled > 0) startOver();
     const headers: Record<string, string> = at.filled > 0 ? { Range: `bytes=${at.filled}-` } : {};
     const init: RequestInit = { headers, signal: watch.signal };
     if (options.cacheMode) init.cache = options.cacheMode;
@@ -52,9 +58,13 @@ async function attempt(url: string, target: Uint8Array, at: Cursor, options: Dow
     watch.alive();
     checkStatus(url, response);
     if (at.filled > 0 && rangeStart(response) !== at.filled) {
-      if (response.status === 206) throw new NetworkError(`${fileOf(url)}: the server answered another range than it was asked for.`);
-      options.onBytes?.(-at.filled);
-      at.filled = 0;
+      if (response.status === 206) {
+        // Across origins Content-Range is hidden unless the server exposes it: then nothing says what these bytes are.
+        at.whole = true;
+        response.body?.cancel().catch(() => {});
+        throw new NetworkError(`${fileOf(url)}: the server answered a part of the file without saying which, or another than it was asked for.`);
+      }
+      startOver();
     }
     if (!response.body) throw new NetworkError(`${fileOf(url)}: the answer has no body.`);
     const reader = response.body.getReader();

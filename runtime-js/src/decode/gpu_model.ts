@@ -2,7 +2,8 @@
 // a small ring of staging buffers.
 import type { Guard, Memory } from "../device/index.js";
 import { GpuError } from "../errors.js";
-import type { Buffers, Entry } from "../plan/index.js";
+import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";
+import { KvGrowth } from "./kv_growth.js";
 import type { Model, Sampling } from "./model.js";
 
 const STATE_WORDS = 8, STATE_BYTES = STATE_WORDS * 4;
@@ -11,28 +12,42 @@ export interface GpuModelParts {
   readonly device: GPUDevice;
   readonly guard: Guard;
   readonly memory: Memory;
+  readonly planBuffers: PlanBuffers;
   readonly buffers: Buffers;
   readonly entries: { readonly prefill: Entry; readonly decode: Entry; readonly sample: Entry };
   readonly vocabSize: number;
   readonly prefillChunk: number;
   readonly contextLength: number;
+  readonly pageSize: number;
 }
 
 export class GpuModel implements Model {
   readonly vocabSize: number;
   readonly prefillChunk: number;
   readonly contextLength: number;
+  private readonly growth: KvGrowth;
   private readonly free = new Map<number, GPUBuffer[]>();
 
   constructor(readonly parts: GpuModelParts) {
     this.vocabSize = parts.vocabSize;
     this.prefillChunk = parts.prefillChunk;
     this.contextLength = parts.contextLength;
+    const { device, guard, planBuffers, entries } = parts;
+    this.growth = new KvGrowth({
+      get pages() { return planBuffers.pages; },
+      async grow(pages) {
+        await guard.race(planBuffers.grow(device, pages));
+        for (const entry of [entries.prefill, entries.decode]) entry.rebindKv(planBuffers.all);
+      },
+    }, parts.pageSize, parts.contextLength);
     const pages = this.buffer("page_table").size / 4;
     this.write("page_table", Int32Array.from({ length: pages }, (_, i) => i));
     parts.entries.decode.prepare([]);
     parts.entries.sample.prepare([]);
   }
+
+  get kvTokens(): number { return this.growth.tokens; }
+  reserve(tokens: number): Promise<void> { return this.growth.reserve(tokens); }
 
   setSampling({ temperature, topP, topK, seed }: Sampling): void {
     const words = new Int32Array(8);

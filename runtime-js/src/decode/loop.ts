@@ -1,6 +1,6 @@
 // One generation. Steps are submitted ahead of their read-back; what ran past the stop is discarded, and the KV cache
 // is rolled back to the tokens that were accepted.
-import { CancelledError, ContextLengthError, GpuError, InvalidRequestError, throwIfAborted } from "../errors.js";
+import { CancelledError, ContextLengthError, GpuError, InvalidRequestError, OutOfMemoryError, throwIfAborted } from "../errors.js";
 import type { Host } from "../plan/index.js";
 import { HostSampler, needsHost, type HostParams } from "./host_sampling.js";
 import type { KvCache } from "./kv.js";
@@ -44,15 +44,15 @@ export async function* generateTokens(
       feed.accept(next.token);
       if (params.stopTokens.has(next.token)) return end("stop");
       if (params.interrupted?.()) return end("abort");
-      if (++count < most) feed.ahead();
+      if (++count < most) await feed.ahead();
       yield next;
       throwIfAborted(params.signal);
       if (params.interrupted?.()) return end("abort");
       if (count >= most) return end("length");
     }
   } catch (error) {
-    // After a failed submission nobody knows what the cache holds.
-    if (!(error instanceof CancelledError)) kv.clear();
+    // After a failed submission nobody knows what the cache holds. A cache that could not grow is as it was.
+    if (!(error instanceof CancelledError || error instanceof OutOfMemoryError)) kv.clear();
     throw error;
   } finally {
     feed.finish();
@@ -66,9 +66,10 @@ export function checkPrompt(prompt: readonly number[], model: Model): void {
   if (prompt.length >= model.contextLength) throw new ContextLengthError(prompt.length, model.contextLength);
 }
 
-/** Submits whole chunks, at most two in flight so that a cancellation is heard, and leaves the last for the caller;
+/** Makes room for the prompt, submits whole chunks, at most two in flight so that a cancellation is heard, and leaves the last for the caller;
  * false when interrupted. */
 export async function prefillAllButLast(model: Model, kv: KvCache, prompt: readonly number[], { signal, interrupted }: Pick<GenerateParams, "signal" | "interrupted">): Promise<boolean> {
+  await model.reserve(prompt.length);
   let before: Promise<void> = Promise.resolve();
   while (prompt.length - kv.length > model.prefillChunk) {
     throwIfAborted(signal);
@@ -89,7 +90,7 @@ interface Feed {
   /** The caller has taken the token: if it was fed already, it is part of the cache. */
   accept(token: number): void;
   /** Submit more steps, up to the depth. */
-  ahead(): void;
+  ahead(): Promise<void>;
   finish(): void;
 }
 
@@ -107,6 +108,8 @@ class GpuFeed implements Feed {
   private readonly accepted: number[] = [];
   private lastAt = 0;
   private stepMs = NaN;
+  /** Why no more steps are submitted: the KV cache could not grow. */
+  private refused: unknown;
 
   constructor(
     private readonly model: Model, private readonly kv: KvCache, private readonly prompt: readonly number[],
@@ -120,10 +123,10 @@ class GpuFeed implements Feed {
       const rest = this.prompt.slice(this.kv.length);
       this.fly(this.model.prefillAndSample(rest, this.kv.length).then((token) => [token]), 1);
       this.kv.push(...rest);
-      this.ahead();
+      await this.ahead();
     }
     const flying = this.flying[0];
-    if (!flying) throw new GpuError("No step is in flight.");
+    if (!flying) throw this.refused ?? new GpuError("No step is in flight.");
     const token = await flying;
     this.flying.shift();
     return { token };
@@ -131,13 +134,22 @@ class GpuFeed implements Feed {
 
   accept(token: number): void { this.accepted.push(token); }
 
-  ahead(): void {
+  async ahead(): Promise<void> {
     const depth = this.stepMs <= SLOW_MS ? this.depth : Math.min(2, this.depth); // and until the first is measured
     const batch = this.stepMs < FAST_MS ? Math.min(BATCH, Math.ceil(depth / 2)) : 1;
     for (;;) {
       const left = this.most - this.submitted, room = depth - this.flying.length;
-      if (left <= 0 || room < Math.min(batch, left)) return;
+      if (left <= 0 || room < Math.min(batch, left) || this.refused) return;
       const count = Math.min(batch, left);
+      const tokens = this.prompt.length + this.submitted + count - 1;
+      if (tokens > this.model.kvTokens) {
+        try {
+          await this.model.reserve(tokens);
+        } catch (error) {
+          this.refused = error; // thrown when the tokens that are in flight have been taken
+          return;
+        }
+      }
       this.fly(this.model.steps(count), count);
     }
   }
@@ -174,6 +186,7 @@ class HostFeed implements Feed {
       logits = this.model.prefillAndRead(rest, position);
       this.kv.push(...rest);
     } else {
+      await this.model.reserve(position + 1);
       logits = this.model.decodeAndRead(this.last, position);
       this.kv.push(this.last);
     }
@@ -182,7 +195,7 @@ class HostFeed implements Feed {
     return next;
   }
   accept(): void {}
-  ahead(): void {}
+  async ahead(): Promise<void> {}
   finish(): void {}
 }
 

@@ -6,8 +6,12 @@ export interface Sampling { readonly temperature: number; readonly topP: number;
 export interface Model {
   readonly vocabSize: number;
   readonly prefillChunk: number;
-  /** Tokens that the KV cache has room for. */
+  /** Tokens that the KV cache may grow to. */
   readonly contextLength: number;
+  /** Tokens that it has room for now; what is submitted must not go past them. */
+  readonly kvTokens: number;
+  /** Makes room in the KV cache for so many tokens in all; throws OutOfMemoryError, and then all is as it was. */
+  reserve(tokens: number): Promise<void>;
   setSampling(sampling: Sampling): void;
   /** Runs a chunk of at most prefillChunk tokens at a position. */
   prefill(tokens: readonly number[], position: number): Promise<void>;

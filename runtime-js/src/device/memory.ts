@@ -7,18 +7,21 @@ export type MemoryUse = Readonly<Record<BufferKind, number>> & { readonly total:
 type Allocator = Pick<GPUDevice, "createBuffer" | "pushErrorScope" | "popErrorScope">;
 
 export class Memory {
-  private readonly buffers = new Set<GPUBuffer>();
+  private readonly buffers = new Map<GPUBuffer, { readonly kind: BufferKind; readonly size: number }>();
   private readonly bytes: Record<BufferKind, number> = { weight: 0, kv: 0, input: 0, output: 0, scratch: 0, uniform: 0, staging: 0 };
   constructor(private readonly device: Allocator) {}
 
-  /** Runs `make`, which creates buffers with `create`, and throws a typed error if the GPU refused any of them. */
+  /** Runs `make`, which creates buffers with `create`; if the GPU refuses any of them, all are freed, and a typed error
+   * is thrown. */
   async scoped<T>(make: () => T): Promise<T> {
+    const before = new Set(this.buffers.keys());
     this.device.pushErrorScope("validation");
     this.device.pushErrorScope("out-of-memory");
     let result: T | undefined, thrown: unknown;
     try { result = make(); } catch (error) { thrown = error ?? new Error("failed"); }
     const [memory, validation] = await Promise.all([this.device.popErrorScope(), this.device.popErrorScope()]);
-    const asked = Object.values(this.bytes).reduce((a, b) => a + b, 0);
+    const asked = this.use.total;
+    if (memory || validation || thrown) for (const buffer of this.buffers.keys()) if (!before.has(buffer)) this.free(buffer);
     if (memory || thrown instanceof RangeError) throw new OutOfMemoryError(`The GPU has no room for the model: ${(asked / 2 ** 20).toFixed(0)} MiB were asked for.`);
     if (validation) throw new GpuError(`The GPU refused a buffer: ${validation.message}`);
     if (thrown) throw thrown;
@@ -27,10 +30,19 @@ export class Memory {
 
   create(kind: BufferKind, label: string, bytes: number, usage: number): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 4) * 4);
-    this.bytes[kind] += size;
     const buffer = this.device.createBuffer({ label, size, usage });
-    this.buffers.add(buffer);
+    this.bytes[kind] += size;
+    this.buffers.set(buffer, { kind, size });
     return buffer;
+  }
+
+  /** Destroys a buffer; what was submitted before still runs with it. */
+  free(buffer: GPUBuffer): void {
+    const made = this.buffers.get(buffer);
+    if (!made) return;
+    this.bytes[made.kind] -= made.size;
+    this.buffers.delete(buffer);
+    buffer.destroy();
   }
 
   get use(): MemoryUse {
@@ -38,8 +50,6 @@ export class Memory {
   }
 
   destroy(): void {
-    for (const buffer of this.buffers) buffer.destroy();
-    this.buffers.clear();
-    for (const kind of Object.keys(this.bytes) as BufferKind[]) this.bytes[kind] = 0;
+    for (const buffer of [...this.buffers.keys()]) this.free(buffer);
   }
 }

@@ -22,6 +22,8 @@ export interface EngineInfo {
   readonly activations: Activations;
   readonly adapter: AdapterFacts;
   readonly contextLength: number;
+  /** Tokens that the KV cache has room for now: it grows to contextLength with the conversation. */
+  readonly kvTokens: number;
   /** Bytes allocated on the GPU, by kind. */
   readonly memory: MemoryUse;
   readonly cachedTokens: number;
@@ -63,7 +65,7 @@ export class Engine {
     const { manifest, tier, activations, adapter, model, memory, timings, base } = this.alive();
     return {
       name: manifest.name, url: base, createdBy: manifest.createdBy, model: manifest.model, tier: tier.name, tiers: manifest.tiers.map((t) => t.name), activations, adapter,
-      contextLength: model.contextLength, memory: memory.use, cachedTokens: this.kv.length, timings,
+      contextLength: model.contextLength, kvTokens: model.kvTokens, memory: memory.use, cachedTokens: this.kv.length, timings,
     };
   }
 
@@ -113,6 +115,7 @@ export class Engine {
       kv.push(...rest);
       yield await first;
       for (const token of following) {
+        await model.reserve(kv.length + 1);
         const logits = model.decodeAndRead(token, kv.length);
         kv.push(token);
         yield await logits;
@@ -148,6 +151,7 @@ export class Engine {
     const leave = await this.queue.enter();
     try {
       this.kv.clear();
+      await model.reserve(model.contextLength); // it runs at positions of its own
       return await profileModel(model, manifest, options);
     } finally {
       leave();

@@ -1,11 +1,11 @@
 // Loading: manifest, adapter and tier, plan and wasm, then weights to the GPU while pipelines are made. Whatever fails,
 // everything that was allocated is destroyed before the error is thrown.
 import { Source, streamWeights, type FetchLike, type Manifest, type Tier, type Warning } from "../bundle/index.js";
-import { GpuModel } from "../decode/index.js";
+import { FIRST_TOKENS, GpuModel } from "../decode/index.js";
 import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter, type AdapterFacts } from "../device/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
-import { allocate, Entry, heaviestLaunch, Host, largestBuffer, parsePlan, Pipelines, splitKernels, timeHeaviest, type Buffers, type Plan, type PlanEntry } from "../plan/index.js";
+import { Entry, heaviestLaunch, Host, largestBuffer, parsePlan, PlanBuffers, Pipelines, splitKernels, timeHeaviest, type Buffers, type Plan, type PlanEntry } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
 import { Progress, type LoadProgress } from "./progress.js";
 
@@ -18,8 +18,11 @@ export interface LoadOptions {
   /** Prefill's activations: "float", or "int8", which rounds them to eight bits, in groups of 32 as the weights are. By
    * default the faster on this GPU, timed at the first load. */
   readonly activations?: Activations | undefined;
-  /** Tokens of KV cache to allocate; by default the model's, at most 4096. */
+  /** Tokens that a conversation may have; by default the model's, at most 4096. */
   readonly contextLength?: number | undefined;
+  /** Tokens of KV cache to allocate at load; it doubles when a conversation needs more, up to contextLength. By default
+   * 1024. */
+  readonly firstTokens?: number | undefined;
   /** Keep the bundle in the Cache API; true by default. */
   readonly cache?: boolean | undefined;
   /** Decode steps in flight. */
@@ -29,6 +32,9 @@ export interface LoadOptions {
   readonly profile?: boolean | undefined;
   readonly fetch?: FetchLike | undefined;
 }
+
+/** Tokens of a prefill chunk on a CPU. */
+const SOFTWARE_CHUNK = 128;
 
 export type Activations = "float" | "int8";
 
@@ -82,7 +88,8 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   const adapter = await requestAdapter(options.powerPreference);
   const tier = chooseTier(manifest.tiers, capabilities(adapter), options.tier);
   const contextLength = chooseContext(manifest, options.contextLength);
-  const pages = Math.ceil(contextLength / manifest.model.page_size);
+  const pageSize = manifest.model.page_size;
+  const pages = Math.ceil(contextLength / pageSize), firstPages = Math.ceil(chooseFirst(contextLength, options.firstTokens) / pageSize);
   progress.expect(bytesToLoad(manifest, tier));
   const read = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
 
@@ -104,7 +111,8 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   const kernels = new Set(used.flatMap((entry) => entry.launches.map((launch) => launch.kernel)));
   const kernelsDone = pipelines.create(plan, wgsl, kernels, (done, total) => progress.kernel(done, total)).then(() => { kernels_s = seconds() - manifest_s; });
   kernelsDone.catch(() => {}); // Looked at below, with the weights.
-  const buffers = await allocate(plan, memory, pages);
+  const planBuffers = await PlanBuffers.allocate(plan, memory, firstPages);
+  const buffers = planBuffers.all;
   const names = plan.buffers.filter((b) => b.kind === "weight").map((b) => b.name);
   const weights = streamWeights(source, manifest, names, sink(device, guard, buffers), controller).then(() => { weights_s = seconds() - manifest_s; });
   const [, , codec] = await settle(controller, [weights, kernelsDone, makeCodec(manifest, read)] as const);
@@ -114,8 +122,10 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
     return new Entry(device, host, entry, plan, memory, buffers, pipelines);
   };
   const entries = await memory.scoped(() => ({ prefill: ready(prefill), decode: ready(plan.entries.decode), sample: ready(plan.entries.sample) }));
-  const { vocab_size: vocabSize, prefill_chunk: prefillChunk } = manifest.model;
-  const model = new GpuModel({ device, guard, memory, buffers, entries, vocabSize, prefillChunk, contextLength });
+  const { vocab_size: vocabSize } = manifest.model;
+  // A cancellation is heard between chunks, so where a token takes long, they are short.
+  const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, manifest.model.prefill_chunk) : manifest.model.prefill_chunk;
+  const model = new GpuModel({ device, guard, memory, planBuffers, buffers, entries, vocabSize, prefillChunk, contextLength, pageSize });
   guard.check();
   progress.ready();
   return {
@@ -188,6 +198,11 @@ export function chooseContext({ model }: Pick<Manifest, "model">, wanted: number
   if (!Number.isInteger(wanted) || wanted < 2) throw new InvalidRequestError("contextLength", "must be an integer of at least 2.");
   if (wanted > model.context_length) throw new InvalidRequestError("contextLength", `is more than the model's ${model.context_length}.`);
   return wanted;
+}
+
+function chooseFirst(contextLength: number, wanted = FIRST_TOKENS): number {
+  if (!Number.isInteger(wanted) || wanted < 1) throw new InvalidRequestError("firstTokens", "must be an integer of at least 1.");
+  return Math.min(contextLength, wanted);
 }
 
 /** The tier's files and every chunk; a tier that binds fewer tensors may skip some chunks, which progress then overstates. */

@@ -11,6 +11,8 @@ export class Entry {
   private dims: string | undefined;
   private readonly pipelines: GPUComputePipeline[];
   private readonly groups: GPUBindGroup[];
+  private readonly makeGroup: (launch: number, buffers: Buffers) => GPUBindGroup;
+  private readonly bindsKv: readonly boolean[];
   private readonly grids: Uint32Array;
   private readonly uniforms: GPUBuffer;
   private readonly stride: number;
@@ -35,14 +37,24 @@ export class Entry {
     this.launches = entry.launches.map((launch, i) => ({ kernel: kernels[i]!.name, buffers: launch.args.map((arg) => plan.buffers[arg]!) }));
     this.order = kernels.map((_, i) => i);
     this.pipelines = entry.launches.map((launch) => pipelines.get(launch.kernel));
-    this.groups = entry.launches.map((launch, i) => device.createBindGroup({
-      label: `${entry.name}[${i}] ${kernels[i]!.name}`,
-      layout: pipelines.groupLayout(kernels[i]!),
-      entries: [
-        ...launch.args.map((arg, binding) => ({ binding, resource: { buffer: buffers.get(plan.buffers[arg]!.name)! } })),
-        { binding: launch.args.length, resource: { buffer: this.uniforms, offset: i * this.stride, size: sizes[i]! } },
-      ],
-    }));
+    this.makeGroup = (i, from) => {
+      const { args } = entry.launches[i]!;
+      return device.createBindGroup({
+        label: `${entry.name}[${i}] ${kernels[i]!.name}`,
+        layout: pipelines.groupLayout(kernels[i]!),
+        entries: [
+          ...args.map((arg, binding) => ({ binding, resource: { buffer: from.get(plan.buffers[arg]!.name)! } })),
+          { binding: args.length, resource: { buffer: this.uniforms, offset: i * this.stride, size: sizes[i]! } },
+        ],
+      });
+    };
+    this.groups = entry.launches.map((_, i) => this.makeGroup(i, buffers));
+    this.bindsKv = entry.launches.map((launch) => launch.args.some((arg) => plan.buffers[arg]!.kind === "kv"));
+  }
+
+  /** Makes the bind groups of the launches that use KV buffers anew, after those have grown. */
+  rebindKv(buffers: Buffers): void {
+    this.bindsKv.forEach((binds, i) => { if (binds) this.groups[i] = this.makeGroup(i, buffers); });
   }
 
   /** Computes grids and uniforms for the dims, unless they are those of the last call. */

@@ -5,5 +5,5 @@ export { splitKernels } from "./wgsl.js";
 export { Host } from "./host.js";
 export { Pipelines } from "./pipelines.js";
 export { heaviestLaunch, timeHeaviest } from "./measure.js";
-export { allocate, largestBuffer, type Buffers } from "./buffers.js";
+export { largestBuffer, PlanBuffers, type Buffers } from "./buffers.js";
 export { Entry } from "./entry.js";

@@ -1,0 +1,44 @@
+// How far the KV buffers reach, and how they grow: to twice their size, as a conversation nears their end.
+import { OutOfMemoryError } from "../errors.js";
+
+/** Tokens that the KV buffers have room for when a model is loaded, unless the page asks for others. */
+export const FIRST_TOKENS = 1024;
+
+export interface KvRoom {
+  /** Pages that the buffers hold. */
+  readonly pages: number;
+  /** Makes them hold more, with their content; throws OutOfMemoryError and changes nothing when the GPU has no room. */
+  grow(pages: number): Promise<void>;
+}
+
+export class KvGrowth {
+  private readonly mostPages: number;
+  constructor(private readonly room: KvRoom, private readonly pageSize: number, private readonly contextLength: number) {
+    this.mostPages = Math.ceil(contextLength / pageSize);
+  }
+
+  /** Tokens that there is room for. */
+  get tokens(): number { return Math.min(this.contextLength, this.room.pages * this.pageSize); }
+
+  /** Makes room for `tokens` in all, at most the context length. Twice the size costs copying a token once on average;
+   * where that does not fit, what is needed may. */
+  async reserve(tokens: number): Promise<void> {
+    if (tokens <= this.tokens) return;
+    const needed = Math.min(this.mostPages, Math.ceil(tokens / this.pageSize));
+    const doubled = Math.min(this.mostPages, Math.max(needed, this.room.pages * 2));
+    try {
+      await this.room.grow(doubled);
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      try {
+        if (needed === doubled) throw error;
+        await this.room.grow(needed);
+      } catch (cause) {
+        if (!(cause instanceof OutOfMemoryError)) throw cause;
+        throw new OutOfMemoryError(
+          `The GPU has no room for a conversation of ${tokens} tokens; ${this.tokens} fit.`,
+          "Start a shorter conversation, close other tabs, or choose a smaller model.", { cause });
+      }
+    }
+  }
+}

@@ -56,7 +56,7 @@ def draw(profile: Profile) -> str:
     """The SVG's text. Equal profiles give equal pictures."""
     canvas = Canvas()
     canvas.y += 8
-    canvas.text(MARGIN, f"{profile.name}, tier {profile.tier}", "title")
+    canvas.text(MARGIN, profile.title, "title")
     canvas.text(WIDTH - MARGIN, f"{profile.machine}, {profile.browser}", "quiet", "end")
     operations = dict.fromkeys(operation(bar.kernel) for _, entry in profile.entries for bar in entry.bars)
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(operations)}

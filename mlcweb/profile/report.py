@@ -85,6 +85,7 @@ class Profile:
 
     name: str
     tier: str
+    activations: str
     machine: str
     browser: str
     timing: str
@@ -95,6 +96,12 @@ class Profile:
     f32_flops_per_s: float
     f16_flops_per_s: float | None
     document: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """What ran: the bundle, its tier, and prefill's activations where they are rounded."""
+        rounded = f", prefill with {self.activations} activations" if self.activations != "float" else ""
+        return f"{self.name}, tier {self.tier}{rounded}"
 
     @property
     def entries(self) -> tuple[tuple[str, Entry], tuple[str, Entry]]:
@@ -118,6 +125,7 @@ class Profile:
             return cls(
                 name=str(document["name"]),
                 tier=str(document["tier"]),
+                activations=str(document["activations"]),
                 machine=str(document.get("machine") or document["adapter"]),
                 browser=str(document["browser"]),
                 timing=str(document["timing"]),
@@ -145,8 +153,8 @@ def read_profile(path: Path) -> Profile:
 
 
 def operation(kernel: str) -> str:
-    """``decode_gate_up`` and ``prefill_gate_up_1`` are ``gate_up``."""
-    return re.sub(r"_?\d+$", "", re.sub(r"^(decode|prefill)_", "", kernel))
+    """``decode_gate_up``, ``prefill_gate_up_1`` and ``prefill_int8_gate_up`` are ``gate_up``."""
+    return re.sub(r"_?\d+$", "", re.sub(r"^(decode|prefill)_(int8_)?", "", kernel))
 
 
 def _entry(found: Any) -> Entry:

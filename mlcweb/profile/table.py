@@ -15,7 +15,7 @@ def facts(profile: Profile) -> dict[str, str]:
         arithmetic += f", {per_second(profile.f16_flops_per_s, 'FLOP')} in f16"
     copy = profile.copy_bytes_per_s
     return {
-        "bundle": f"{profile.name}, tier {profile.tier}",
+        "bundle": profile.title,
         "machine": profile.machine,
         "browser": profile.browser,
         "timed by": timed_by(profile),

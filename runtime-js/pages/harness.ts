@@ -106,8 +106,8 @@ const harness = {
   }),
   /** Time per kernel of the loaded bundle; `load` it with profile: true. */
   profile: (options: ProfileOptions = {}) => guarded(async () => {
-    const { name, tier, model } = loaded().info;
-    return { name, tier, quantization: model.quantization, layers: model.layers, ...(await loaded().profile(options)) };
+    const { name, tier, activations, model } = loaded().info;
+    return { name, tier, activations, quantization: model.quantization, layers: model.layers, ...(await loaded().profile(options)) };
   }),
   probe: () => guarded(probe),
   info: () => guarded(async () => loaded().info),

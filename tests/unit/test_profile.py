@@ -115,6 +115,16 @@ def test_the_picture_says_how_launches_were_timed() -> None:
         ]
 
 
+def test_rounded_activations_are_named_and_keep_their_colours() -> None:
+    plain = Profile.from_json(sample_profile())
+    document = json.loads(
+        json.dumps(sample_profile(activations="int8")).replace("prefill_qkv", "prefill_int8_qkv")
+    )
+    rounded = Profile.from_json(document)
+    assert "int8 activations" in texts(draw(rounded)) and "int8" not in texts(draw(plain))
+    assert [bar.get("fill") for bar in bars(draw(rounded))] == [bar.get("fill") for bar in bars(draw(plain))]
+
+
 def test_hostile_names_stay_text() -> None:
     svg = draw(Profile.from_json(sample_profile(name="<script>alert(1)</script>", adapter='"]]>&')))
     assert ET.fromstring(svg).find(f".//{SVG}script") is None

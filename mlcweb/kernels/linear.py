@@ -16,6 +16,8 @@ from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Matrix, Reader, Vector
 from mlcweb.kernels.tier import Tier
 
+_FILLED = 100_000  # threads that keep a large GPU busy: docs/performance.md
+
 
 @dataclass(frozen=True)
 class Norm:
@@ -30,11 +32,10 @@ def _threads(blocks: int) -> int:
     return next((threads for threads in (128, 64) if blocks % threads == 0), 32)
 
 
-def _rows(outputs: int, threads: int) -> int:
-    """Outputs of a workgroup: more share the loads of x, fewer leave more workgroups to fill a GPU with."""
-    if outputs >= 16384:
-        return 8
-    return 2 if outputs < 2048 or threads > 64 else 4
+def _outputs(rows: int, each: int, threads: int) -> int:
+    """Outputs of a workgroup, of ``each`` rows: more share the loads of x, fewer leave a GPU more threads."""
+    most = next((count for count in (8, 4) if rows // count * threads >= _FILLED), 2)
+    return max(2, most // each)
 
 
 @kernel
@@ -60,7 +61,7 @@ def matvec(
     step = GROUP if isinstance(weight, GroupQuantized) else 4
     blocks = columns // step
     threads = _threads(blocks)
-    per_group = _rows(outputs, threads)
+    per_group = _outputs(weight.rows, 2 if swiglu else 1, threads)
     k = KernelBuilder("matvec")
     x_rows = dynamic("n") if last_row else 1
     x = k.buffer("x", (x_rows, columns), "float32")

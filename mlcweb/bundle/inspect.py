@@ -53,8 +53,8 @@ def gpu_memory(plan: dict[str, Any], context: int, page_size: int) -> dict[str, 
     """GPU bytes as the engine allocates them, by its kinds, when the KV cache has grown to ``context`` tokens.
 
     ``kv_at_load`` and ``total_at_load`` are what it begins with. Read-back buffers are not counted: the engine makes
-    them as it needs them, 32 bytes for a step in flight, and ``vocab_size`` floats for a host that samples. Where there
-    are two prefills, it is that with int8 activations; with float ones it is a few hundred bytes a layer less.
+    them as it needs them, 32 bytes for a step in flight, and ``vocab_size`` floats for a host that samples. Of two
+    prefills it is that with int8 activations; with float ones it is a few hundred bytes a layer less.
     """
     kinds = ("weight", "kv", "input", "output", "scratch", "uniform")
     found = dict.fromkeys((*kinds, "kv_at_load"), 0)

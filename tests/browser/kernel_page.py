@@ -30,7 +30,7 @@ _SCRIPT = """async ({features, kernel}) => {
   const errors = (await module.getCompilationInfo()).messages.filter(m => m.type === 'error');
   if (errors.length) throw new Error('WGSL: ' + errors.map(m => `${m.lineNum}: ${m.message}`).join('; '));
   const buffers = kernel.args.map(arg => {
-    const data = bytes(arg), padded = new Uint8Array((data.length + 15) & ~15);
+    const data = bytes(arg), padded = new Uint8Array((data.length + 3) & ~3); // as the engine's buffers are
     padded.set(data);
     const size = Math.max(16, padded.length), usage = U.STORAGE | U.COPY_SRC | U.COPY_DST;
     const buffer = device.createBuffer({size, usage});

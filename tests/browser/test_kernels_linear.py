@@ -141,10 +141,27 @@ def test_matvec(
         (40, 96, 288, ("swiglu",)),
         (31, 132, 300, ("residual",)),
         (33, 2052, 84, ("swiglu",)),  # rows enough for the wide tile
-        (1000, 68, 100, ("residual",)),
     ],
 )
 def test_matmul(
+    kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
+) -> None:
+    check_matmul(kernel_page, scheme, tier, n, rows, columns, fused)
+
+
+@pytest.mark.parametrize(
+    ("browser", "scheme", "tier"),
+    [
+        *on("stock", BASE, "q4f32_1"),
+        *on("stock", SOFTWARE, "q4f32_1"),
+        *on("f16", F16, "q4f16_1"),
+    ],
+)
+def test_matmul_of_many_rows(kernel_page: Any, scheme: str, tier: Tier) -> None:
+    check_matmul(kernel_page, scheme, tier, 1000, 68, 100, ("residual",))
+
+
+def check_matmul(
     kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
 ) -> None:
     how, rng = get_scheme(scheme), np.random.default_rng(n)
@@ -238,10 +255,20 @@ def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed:
         (33, 68, 288, "swiglu"),
         (70, 100, 2060, "residual"),
         (129, 256, 128, "swiglu"),
-        (1000, 68, 100, "residual"),
     ],
 )
 def test_matmul_int8(
+    kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: str
+) -> None:
+    check_matmul_int8(kernel_page, scheme, tier, n, rows, columns, fused)
+
+
+@pytest.mark.parametrize(("browser", "scheme", "tier"), on("stock", BASE, "q4f32_1"))
+def test_matmul_int8_of_many_rows(kernel_page: Any, scheme: str, tier: Tier) -> None:
+    check_matmul_int8(kernel_page, scheme, tier, 1000, 68, 100, "residual")
+
+
+def check_matmul_int8(
     kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: str
 ) -> None:
     rng = np.random.default_rng(rows)

@@ -58,7 +58,11 @@ def test_a_name_like_nothing_suggests_nothing():
         ("[pypi]", "[pypi", "cannot be read as TOML"),
         ('expect = "Paris"', "expect = ['Paris']", "expect is .* expected a str"),
         ("gated = false", "gated = false\nkv_cache_dtype = 16", "kv_cache_dtype is 16, expected a str"),
-        ("gated = false", 'gated = false\nkv_cache_dtype = "f16"', "kv_cache_dtype is 'f16', expected float16"),
+        (
+            "gated = false",
+            'gated = false\nkv_cache_dtype = "f16"',
+            "kv_cache_dtype is 'f16', expected float16",
+        ),
     ],
 )
 def test_malformed_recipes_name_file_and_field(tmp_path, old, new, message):

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from mlcweb.errors import RecipeError
 
@@ -45,6 +46,7 @@ class Recipe:
     gated: bool  # the hub asks for an account that accepted the licence
     prompt: str
     expect: str  # a greedy answer to the prompt contains this
+    kv_cache_dtype: str | None = None  # float16 or float32; each tier's own by default
     pypi: PypiSource | None = None  # the same model, for when the hub cannot be reached
 
 
@@ -90,6 +92,8 @@ def load_recipe(path: Path) -> Recipe:
     for field in ("context_length", "prefill_chunk"):
         if getattr(recipe, field) < 1:
             raise RecipeError(f"{path}: {field} is {getattr(recipe, field)}, expected a positive number")
+    if recipe.kv_cache_dtype not in (None, "float16", "float32"):
+        raise RecipeError(f"{path}: kv_cache_dtype is {recipe.kv_cache_dtype!r}, expected float16 or float32")
     return recipe
 
 
@@ -103,11 +107,11 @@ def _check(path: Path, table: Mapping[str, Any], kind: type, prefix: str) -> dic
             raise RecipeError(f"{path}: unknown field {prefix}{key}", hint=hint)
     for field in fields(kind):
         if field.name not in table:
-            if field.name == "pypi":
+            if field.default is None:
                 continue
             raise RecipeError(f"{path}: lacks the field {prefix}{field.name}")
         value = table[field.name]
-        expected = PypiSource if field.name == "pypi" else types[field.name]
+        expected = next((t for t in get_args(types[field.name]) if t is not NoneType), types[field.name])
         # type() and not isinstance: true is an int to Python, and no context length.
         if type(value) is not expected:
             shown = "table" if expected is PypiSource else expected.__name__

@@ -92,6 +92,7 @@ def _tier(bundle: Bundle, tier: Tier, contexts: Sequence[int]) -> dict[str, Any]
         "name": tier.name,
         "features": list(tier.features),
         "limits": dict(tier.limits),
+        "kv_cache_dtype": tier.kv_cache_dtype,
         "kernels": [{"name": name, "wgsl_bytes": len(source.encode())} for name, source in kernels.items()],
         "pipelines": len(launched),
         "launches": {name: len(entry["launches"]) for name, entry in plan["entries"].items()},

@@ -45,13 +45,17 @@ class TokenizerFiles:
 
 @dataclass(frozen=True)
 class Tier:
-    """One set of kernels: the WebGPU features and limits it needs, and its plan and WGSL file names."""
+    """One set of kernels: the WebGPU features and limits it needs, and its plan and WGSL file names.
+
+    ``kv_cache_dtype`` is the type of the KV cache's elements, ``float16`` or ``float32``, where the bundle says it.
+    """
 
     name: str
     features: tuple[str, ...]
     limits: Mapping[str, int]
     plan: str
     kernels: str
+    kv_cache_dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,9 @@ class Manifest:
         data["model"] = _plain(self.model)
         data["tokenizer"] = _plain(self.tokenizer)
         data["wasm"] = self.wasm
-        data["tiers"] = [_plain(tier) for tier in self.tiers]
+        data["tiers"] = [
+            {key: value for key, value in _plain(tier).items() if value is not None} for tier in self.tiers
+        ]
         data["weights"] = _plain(self.weights)
         data["memory"] = _plain(self.memory)
         if self.validation is not None:
@@ -142,7 +148,14 @@ class Manifest:
             ),
             wasm=data["wasm"],
             tiers=tuple(
-                Tier(t["name"], tuple(t["features"]), t["limits"], t["plan"], t["kernels"])
+                Tier(
+                    t["name"],
+                    tuple(t["features"]),
+                    t["limits"],
+                    t["plan"],
+                    t["kernels"],
+                    t.get("kv_cache_dtype"),
+                )
                 for t in data["tiers"]
             ),
             weights=Weights(

@@ -16,6 +16,7 @@ from mlcweb.errors import BundleError
 DIST = Path("dist")
 MANIFEST = "mlcweb.json"
 TIERS = ("base", "subgroups", "f16", "f16-subgroups", "software")
+KV_DTYPES = ("float16", "float32")
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
 

@@ -9,7 +9,7 @@ from mlcweb.compile.job import Job
 from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.source import open_source
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.kernels.tier import TIERS, Tier, tiers_for
+from mlcweb.kernels.tier import KV_DTYPES, TIERS, Tier, tiers_for
 from mlcweb.models import LlamaConfig, architecture
 from mlcweb.progress import Progress
 from mlcweb.quantize import Scheme, get_scheme
@@ -47,6 +47,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         tiers=_tiers(request, scheme),
         context=context,
         chunk=min(request.prefill_chunk or (recipe.prefill_chunk if recipe else _chunk(config)), context),
+        kv_cache_dtype=request.kv_cache_dtype or (recipe.kv_cache_dtype if recipe else None),
         name=request.name or f"{base}-{scheme.name}",
         licence=recipe.licence if recipe else checkpoint.licence,
         prompt=prompt,
@@ -62,6 +63,11 @@ def _check_options(request: CompileRequest) -> None:
     for option, value in (("context", request.context_length), ("prefill-chunk", request.prefill_chunk)):
         if value is not None and value < 1:
             raise UnsupportedError(f"--{option} {value} is not a positive number of tokens")
+    if request.kv_cache_dtype not in (None, *KV_DTYPES):
+        raise UnsupportedError(
+            f"--kv-cache-dtype {request.kv_cache_dtype} is not supported",
+            hint=f"Give {' or '.join(KV_DTYPES)}.",
+        )
     name = request.name
     if name is not None and (
         not name.strip() or name.startswith(".") or set("/\\") & set(name) or len(name) > _LONGEST_NAME

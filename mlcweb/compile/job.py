@@ -35,7 +35,10 @@ _FOLDERS = (
 
 @dataclass(frozen=True)
 class Job:
-    """A request with everything decided and checked. ``prompt_tokens`` is the prompt as the engine renders it."""
+    """A request with everything decided and checked.
+
+    ``kv_cache_dtype`` is None where each tier takes its own; ``prompt_tokens`` is the prompt as the engine renders it.
+    """
 
     checkpoint: Checkpoint
     config: LlamaConfig
@@ -44,6 +47,7 @@ class Job:
     tiers: tuple[Tier, ...]
     context: int
     chunk: int
+    kv_cache_dtype: str | None
     name: str
     licence: str
     prompt: str
@@ -65,6 +69,7 @@ class Job:
             "tiers": [tier.name for tier in self.tiers],
             "context": self.context,
             "chunk": self.chunk,
+            "kv_cache_dtype": self.kv_cache_dtype,
             "name": self.name,
             "licence": self.licence,
             "prompt": self.prompt,

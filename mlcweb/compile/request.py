@@ -10,7 +10,8 @@ from pathlib import Path
 class CompileRequest:
     """What to compile: ``source`` is a recipe's name, a hub id, a folder or a .gguf file; None takes defaults.
 
-    ``source_kind``: for a recipe, ``hub``, ``pypi``, or ``auto`` (the hub, else PyPI).
+    ``source_kind``: for a recipe, ``hub``, ``pypi``, or ``auto`` (the hub, else PyPI). ``kv_cache_dtype``: ``float16``
+    or ``float32`` on all tiers; each tier's own by default.
     """
 
     source: str
@@ -19,6 +20,7 @@ class CompileRequest:
     name: str | None = None
     context_length: int | None = None
     prefill_chunk: int | None = None
+    kv_cache_dtype: str | None = None
     tiers: tuple[str, ...] | None = None
     revision: str | None = None
     source_kind: str = "auto"

@@ -38,7 +38,7 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
             progress.start("lower", len(job.tiers))
             plans = [_lower(job, tier, progress) for tier in job.tiers]
             wasm = writer.add_file("model", "wasm", build_wasm(plans, job.chunk))
-            tiers = [_add_tier(writer, plan) for plan in plans]
+            tiers = [_add_tier(writer, job, plan) for plan in plans]
         with timed(stages, "quantize"):
             _quantize(writer, job, progress)
         with timed(stages, "reference"):
@@ -77,7 +77,7 @@ def _weight_bytes(job: Job) -> int:
 
 
 def _lower(job: Job, tier: Tier, progress: Progress) -> Plan:
-    model = job.model_class(job.config, job.scheme, tier, job.context)
+    model = job.model_class(job.config, job.scheme, tier, job.context, job.kv_cache_dtype)
     entries = lower_entries(
         model,
         tier,
@@ -91,7 +91,7 @@ def _lower(job: Job, tier: Tier, progress: Progress) -> Plan:
     return plan
 
 
-def _add_tier(writer: BundleWriter, plan: Plan) -> TierFacts:
+def _add_tier(writer: BundleWriter, job: Job, plan: Plan) -> TierFacts:
     # KV buffers are not counted: their size follows the context that the engine is asked for, and it sees to that
     largest = max(buffer.bytes for buffer in plan.buffers if buffer.kind != "kv")
     limits = {}
@@ -103,6 +103,7 @@ def _add_tier(writer: BundleWriter, plan: Plan) -> TierFacts:
         name=plan.tier.name,
         features=plan.tier.features,
         limits=limits,
+        kv_cache_dtype=job.kv_cache_dtype or plan.tier.kv_dtype,
         plan=writer.add_file(f"plan.{plan.tier.name}", "json", _json(plan.to_json())),
         kernels=writer.add_file(f"kernels.{plan.tier.name}", "wgsl", plan.wgsl().encode()),
     )

@@ -2,7 +2,7 @@
 
 Launch one, a workgroup per (KV head, split): RoPE on the queries and the new key, the new key and value appended to
 the cache by the split that owns the position, then online softmax over the split's tokens in blocks of 64, a thread
-a token for the scores and a thread a dimension for the values. Launch two merges the splits.
+a token for the scores and a thread a word for the values. Launch two merges the splits.
 """
 
 from typing import Any
@@ -11,18 +11,8 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.blocks import place
-from mlcweb.kernels.builder import KernelBuilder, call, cast, f32, kernel, lane, load4, ramp4, splat
-from mlcweb.kernels.cache import (
-    PAGE_SIZE,
-    HeadLayout,
-    key_index,
-    page_of,
-    rope_shapes,
-    rotate4,
-    slot_of,
-    value_index,
-)
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.builder import KernelBuilder, call, f32, kernel, lane, load4, ramp4, splat
+from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, KVCache, page_of, rope_shapes, rotate4, slot_of
 
 THREADS = 64
 SPLITS = 32
@@ -31,7 +21,7 @@ _LANES = 16  # threads that reduce one head's block of scores
 
 
 @kernel
-def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
+def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 KV) * D]``, RoPE tables, state,
     page_table, kv (read and written), partial ``[H, SPLITS, D + 2]`` (weighted values, maximum, sum).
     """
@@ -43,7 +33,7 @@ def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
     fine = k.buffer("rope_fine", fine_shape, "float32")
     state = k.buffer("state", (8,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
-    kv = k.buffer("kv", layout.page_shape, tier.kv_dtype)
+    kv = KVCache(k, layout)
     partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)
@@ -59,11 +49,12 @@ def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
     scores = k.shared(group * THREADS, name="scores")
     tops = k.shared(group * _LANES, name="tops")
     _rotate_queries(k, layout, qkv, coarse, fine, position, head, tid, queries)
-    _append(k, layout, tier, qkv, coarse, fine, position, head, tid, split == owner, table, kv)
+    _append(k, layout, qkv, coarse, fine, position, head, tid, split == owner, table, kv)
     k.barrier()
     k.storage_barrier()  # the owning split reads back the key and value that its other threads stored
 
-    dims = -(-d // THREADS)  # value dimensions a thread keeps
+    words = -(-layout.words // THREADS)  # words of the values that a thread keeps
+    dims = words * layout.word
     maximum, total = k.local(group, name="maximum"), k.local(group, name="total")
     sums = k.local(group * dims, name="sums")
     score, rescale = k.local(group, name="score"), k.local(group, name="rescale")
@@ -85,10 +76,7 @@ def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
             unroll = next(u for u in (8, 5, 4, 3, 2, 1) if quads % u == 0)  # loads in flight at once
             with k.loop(quads // unroll) as step:
                 base = [k.let(step * unroll + u, "quad") for u in range(unroll)]
-                keys = [
-                    k.let(cast("float32x4", load4(kv, page, 0, head, key_index(layout, slot, quad))), "key")
-                    for quad in base
-                ]
+                keys = [k.let(kv.key4(page, head, slot, quad), "key") for quad in base]
                 for quad, key in zip(base, keys, strict=True):
                     for g in range(group):
                         dot = call("float32", "dot", load4(queries, g * d + quad * 4), key)
@@ -118,16 +106,18 @@ def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
                 [k.let(load4(scores, g * THREADS + i * PAGE_SIZE + t), "w") for t in range(0, PAGE_SIZE, 4)]
                 for g in range(group)
             ]
-            for j in range(dims):
-                dim = T.min(tid + j * THREADS, d - 1)
+            for j in range(words):
+                word = T.min(tid + j * THREADS, layout.words - 1)
                 values = [
-                    k.let(cast("float32", kv[page, 1, head, value_index(layout, slot, dim)]), "value")
+                    [k.let(value, "value") for value in kv.value_word(page, head, slot, word)]
                     for slot in range(PAGE_SIZE)
                 ]
                 for g in range(group):
-                    for slot, value in enumerate(values):
+                    for slot, elements in enumerate(values):
                         weight = lane(weights[g][slot // 4], slot % 4)
-                        k.store(sums, g * dims + j, sums[g * dims + j] + weight * value)
+                        for e, value in enumerate(elements):
+                            at = (g * words + j) * layout.word + e
+                            k.store(sums, at, sums[at] + weight * value)
             for g in range(group):
                 ones = splat(f32(1.0))
                 k.store(total, g, total[g] + call("float32", "dot", sum(weights[g][1:], weights[g][0]), ones))
@@ -135,9 +125,12 @@ def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
 
     for g in range(group):
         row = head * group + g
-        for j in range(dims):
-            with k.when(tid + j * THREADS < d):
-                k.store(partial, [row, split, tid + j * THREADS], sums[g * dims + j])
+        for j in range(words):
+            word = tid + j * THREADS
+            with k.when(word < layout.words):
+                for e in range(layout.word):
+                    at = (g * words + j) * layout.word + e
+                    k.store(partial, [row, split, word * layout.word + e], sums[at])
         with k.when(tid == 0):
             k.store(partial, [row, split, d], maximum[g])
             k.store(partial, [row, split, d + 1], total[g])
@@ -172,7 +165,6 @@ def _rotate_queries(
 def _append(
     k: KernelBuilder,
     layout: HeadLayout,
-    tier: Tier,
     qkv: Any,
     coarse: Any,
     fine: Any,
@@ -181,12 +173,11 @@ def _append(
     tid: Any,
     mine: Any,
     table: Any,
-    kv: Any,
+    kv: KVCache,
 ) -> None:
     """The owning split writes the new token's rotated key and its value to the cache."""
     d, half = layout.head_dim, layout.head_dim // 2
     key_base, value_base = layout.heads * d, (layout.heads + layout.kv_heads) * d
-    vector = f"{tier.kv_dtype}x4"
     with k.when(mine):
         page, slot = k.let(page_of(table, position), "page"), k.let(slot_of(position), "slot")
         with k.loop(T.ceildiv(half // 4 - tid, THREADS)) as i:
@@ -194,15 +185,12 @@ def _append(
             base = k.let(key_base + head * d + pair, "base")
             low, high = k.let(load4(qkv, 0, base), "low"), k.let(load4(qkv, 0, base + half), "high")
             first, second = rotate4(k, low, high, coarse, fine, position, pair, d)
-            for quad, rotated in ((pair // 4, first), ((pair + half) // 4, second)):
-                for c in range(4):
-                    index = key_index(layout, slot, quad) + c
-                    k.store(kv, [page, 0, head, index], cast(tier.kv_dtype, lane(rotated, c)))
+            kv.store_key4(page, head, slot, pair // 4, first)
+            kv.store_key4(page, head, slot, (pair + half) // 4, second)
         with k.loop(T.ceildiv(d // 4 - tid, THREADS)) as i:
-            dim = k.let((i * THREADS + tid) * 4, "dim")
-            value = k.let(cast(vector, load4(qkv, 0, value_base + head * d + dim)), "value")
-            for c in range(4):
-                k.store(kv, [page, 1, head, value_index(layout, slot, dim + c)], lane(value, c))
+            quad = k.let(i * THREADS + tid, "quad")
+            value = k.let(load4(qkv, 0, value_base + head * d + quad * 4), "value")
+            kv.store_value4(page, head, slot, quad, value)
 
 
 def _block_tops(k: KernelBuilder, group: int, tid: Any, scores: Any, tops: Any) -> None:

@@ -11,18 +11,8 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, call, cast, dynamic, f32, kernel, lane, load4, ramp4, splat
-from mlcweb.kernels.cache import (
-    PAGE_SIZE,
-    HeadLayout,
-    key_index,
-    page_of,
-    rope_shapes,
-    rotate4,
-    slot_of,
-    value_index,
-)
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel, lane, load4, ramp4, splat
+from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, KVCache, page_of, rope_shapes, rotate4, slot_of
 
 THREADS = 64
 ROWS = 32  # of a workgroup of flash attention; few, so that a short chunk of a small model fills a GPU
@@ -32,7 +22,7 @@ _MINUS_INFINITY = -1.0e30
 
 
 @kernel
-def rope_append(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
+def rope_append(layout: HeadLayout, context: int) -> tirx.PrimFunc:
     """Kernel: queries ``[n, H * D]``, rotated and scaled by 1/sqrt(D); rotated keys, and values, to the cache.
 
     Arguments: qkv ``[n, (H + 2 KV) * D]``, RoPE tables, state, page_table, kv (written), queries.
@@ -47,7 +37,7 @@ def rope_append(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
     fine = k.buffer("rope_fine", fine_shape, "float32")
     state = k.buffer("state", (8,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
-    kv = k.buffer("kv", layout.page_shape, tier.kv_dtype)
+    kv = KVCache(k, layout, fours=True)
     queries = k.buffer("queries", (n, heads * d), "float32")
 
     items = (heads + 2 * kv_heads) * half // 4  # a thread rotates four pairs, or copies eight values
@@ -66,18 +56,17 @@ def rope_append(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
                 k.store(queries, [row, ramp4(head * d + pair)], first * scale)
                 k.store(queries, [row, ramp4(head * d + half + pair)], second * scale)
             with k.when(head >= heads):
-                for quad, value in ((pair // 4, first), ((pair + half) // 4, second)):
-                    index = ramp4(key_index(layout, slot, quad))
-                    k.store(kv, [page, 0, head - heads, index], cast(f"{tier.kv_dtype}x4", value))
+                kv.store_key4(page, head - heads, slot, pair // 4, first)
+                kv.store_key4(page, head - heads, slot, (pair + half) // 4, second)
         with k.when(head >= heads + kv_heads):
-            for dim, value in ((pair, low), (pair + half, high)):
-                index = ramp4(value_index(layout, slot, dim))
-                k.store(kv, [page, 1, head - heads - kv_heads, index], cast(f"{tier.kv_dtype}x4", value))
+            kv_head = head - heads - kv_heads
+            kv.store_value4(page, kv_head, slot, pair // 4, low)
+            kv.store_value4(page, kv_head, slot, (pair + half) // 4, high)
     return k.finish()
 
 
 @kernel
-def flash_attention(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * D]``: causal softmax(q kᵀ) v of a chunk that begins at ``state[0]``.
 
     Arguments: queries ``[n, H * D]``, state, page_table, kv, attention. FlashAttention's online softmax
@@ -91,7 +80,7 @@ def flash_attention(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
     queries = k.buffer("queries", (n, layout.heads * d), "float32")
     state = k.buffer("state", (8,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
-    kv = k.buffer("kv", layout.page_shape, tier.kv_dtype)
+    kv = KVCache(k, layout, fours=True)
     out = k.buffer("attention", (n, layout.heads * d), "float32")
 
     tiles = T.ceildiv(n * group, ROWS)
@@ -200,7 +189,7 @@ def _stage_scores(
     k: KernelBuilder,
     layout: HeadLayout,
     queries: Any,
-    kv: Any,
+    kv: KVCache,
     table: Any,
     head: Any,
     start: Any,
@@ -223,8 +212,7 @@ def _stage_scores(
     first = k.let(start + token4 * 4, "first")  # four tokens of one page
     page, slot = k.let(page_of(table, T.min(first, end - 1)), "page"), k.let(slot_of(first), "slot")
     for i in range(4):
-        index = key_index(layout, slot + i, step * quads + key_quad)
-        k.store(keys, i, cast("float32x4", load4(kv, page, 0, head, index)))
+        k.store(keys, i, kv.key4(page, head, slot + i, step * quads + key_quad))
     k.barrier()
     with k.when(tid < quads * ROWS // 4):
         for c in range(4):
@@ -237,7 +225,7 @@ def _stage_scores(
 def _stage_values(
     k: KernelBuilder,
     layout: HeadLayout,
-    kv: Any,
+    kv: KVCache,
     table: Any,
     head: Any,
     first: Any,
@@ -256,8 +244,7 @@ def _stage_values(
     page, slot = k.let(page_of(table, T.min(first, end - 1)), "page"), k.let(slot_of(first), "slot")
     for i in range(0, items, THREADS):
         item = T.min(tid + i, items - 1)
-        at = value_index(layout, slot + item // quads, item % quads * 4)
-        k.store(values, i // THREADS, cast("float32x4", load4(kv, page, 1, head, at)))
+        k.store(values, i // THREADS, kv.value4(page, head, slot + item // quads, item % quads))
     k.barrier()
     for i in range(0, items, THREADS):
         with _each(k, tid + i, items):

@@ -47,7 +47,7 @@ def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
     """``attention_decode.attend``."""
     if tier.software:
         return software.attention.attend(layout, context)
-    return attention_decode.attend(layout, context, tier)
+    return attention_decode.attend(layout, context)
 
 
 def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
@@ -59,4 +59,4 @@ def flash_attention(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
     """``attention_prefill.flash_attention``."""
     if tier.software:
         return software.attention.flash_attention(layout)
-    return attention_prefill.flash_attention(layout, tier)
+    return attention_prefill.flash_attention(layout)

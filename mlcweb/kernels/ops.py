@@ -84,7 +84,7 @@ class Decode(Ops):
             "decode_attend",
             [qkv, rope.coarse.weight, rope.fine.weight, state, table, kv],
             [5, -1],
-            [Tensor.placeholder(layout.page_shape, self.tier.kv_dtype), partial],
+            [Tensor.placeholder(layout.page_shape, layout.storage), partial],
         )
         merge = self._once("merge", lambda: choose.merge(layout, self.tier))
         out = Tensor.placeholder((1, layout.heads * layout.head_dim), "float32")
@@ -126,9 +126,9 @@ class Prefill(Ops):
     def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
         """``[n, H * D]``, causal; appends the chunk's keys and values to ``kv``."""
         layout = self.layout
-        append = self._once("append", lambda: attention_prefill.rope_append(layout, self.context, self.tier))
+        append = self._once("append", lambda: attention_prefill.rope_append(layout, self.context))
         shape = (qkv.shape[0], layout.heads * layout.head_dim)
-        pages = Tensor.placeholder(layout.page_shape, self.tier.kv_dtype)
+        pages = Tensor.placeholder(layout.page_shape, layout.storage)
         kv, queries = op.tensor_ir_inplace_op(
             append,
             "prefill_rope",

@@ -18,7 +18,7 @@ class Tier:
 
     @property
     def kv_dtype(self) -> str:
-        """The KV cache's element type."""
+        """The KV cache's element type, unless another is asked for."""
         return "float16" if self.f16 else "float32"
 
 
@@ -27,6 +27,8 @@ SUBGROUPS = Tier("subgroups", subgroups=True, f16=False)
 F16 = Tier("f16", subgroups=False, f16=True)
 F16_SUBGROUPS = Tier("f16-subgroups", subgroups=True, f16=True)
 SOFTWARE = Tier("software", subgroups=True, f16=False, software=True)
+
+KV_DTYPES = ("float16", "float32")
 
 # Best first: the engine takes the first that the device admits; `software` before all where the adapter is a CPU.
 TIERS = (F16_SUBGROUPS, F16, SUBGROUPS, BASE, SOFTWARE)

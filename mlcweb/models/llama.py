@@ -9,7 +9,7 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, rope_shapes, rope_tables
+from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, kv_storage, rope_shapes, rope_tables
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.ops import Decode, Prefill, Rope
 from mlcweb.kernels.storage import Values, Vector, matrix
@@ -104,10 +104,10 @@ class LlamaConfig:
         head = 0 if self.tie_word_embeddings else self.vocab_size * h
         return self.vocab_size * h + self.num_hidden_layers * layer + h + head
 
-    def layout(self, context: int) -> HeadLayout:
-        """The KV cache for ``context`` tokens."""
+    def layout(self, context: int, storage: str) -> HeadLayout:
+        """The KV cache for ``context`` tokens, of words of the dtype ``storage``."""
         pages = -(-context // PAGE_SIZE)
-        return HeadLayout(self.num_attention_heads, self.num_key_value_heads, self.head_dim, pages)
+        return HeadLayout(self.num_attention_heads, self.num_key_value_heads, self.head_dim, pages, storage)
 
     def params(self) -> list[Param]:
         """The model's weights, and the checkpoint tensors each is made of."""
@@ -163,7 +163,7 @@ class LlamaAttention(nn.Module):
         rows = width + 2 * layout.kv_heads * layout.head_dim
         self.qkv_proj = matrix(rows, config.hidden_size, scheme, tier)
         self.o_proj = matrix(config.hidden_size, width, scheme, tier)
-        self.kv = nn.Parameter(layout.page_shape, dtype=tier.kv_dtype)
+        self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
 
 
 class LlamaMLP(nn.Module):
@@ -208,10 +208,15 @@ class RopeTables(nn.Module):
 
 
 class Llama(nn.Module):
-    """The model for one tier; ``forward`` serves decode and prefill alike."""
+    """The model for one tier; ``forward`` serves decode and prefill alike.
 
-    def __init__(self, config: LlamaConfig, scheme: Scheme, tier: Tier, context: int) -> None:
-        self.layout = config.layout(context)
+    ``kv_dtype`` is the type of the KV cache's elements, float16 or float32; None takes the tier's.
+    """
+
+    def __init__(
+        self, config: LlamaConfig, scheme: Scheme, tier: Tier, context: int, kv_dtype: str | None = None
+    ) -> None:
+        self.layout = config.layout(context, kv_storage(kv_dtype or tier.kv_dtype, tier))
         self.model = LlamaBody(config, scheme, tier, self.layout)
         self.rope = RopeTables(config.head_dim, context, tier)
         if not config.tie_word_embeddings:

@@ -46,6 +46,7 @@ const HOSTILE: [name: string, message: RegExp, damage: (m: Any) => void][] = [
   ["two tiers of one name", /two tiers/, (m) => m.tiers.push(m.tiers[0])],
   ["features that are no list", /array/, (m) => (m.tiers[0].features = "subgroups")],
   ["limits that are no numbers", /integer/, (m) => (m.tiers[0].limits = { maxBufferSize: "big" })],
+  ["a KV cache of no such type", /kv_cache_dtype must be one of float16, float32/, (m) => (m.tiers[0].kv_cache_dtype = "int8")],
   ["no vocabulary", /between/, (m) => (m.model.vocab_size = 0)],
   ["a vocabulary of 2^40", /between/, (m) => (m.model.vocab_size = 2 ** 40)],
   ["a model that is null", /object/, (m) => (m.model = null)],
@@ -58,6 +59,12 @@ describe("manifest", () => {
     const m = manifest();
     expect(m.tensors.get("b")).toEqual({ name: "b", dtype: "float16", shape: [3], offset: 80, bytes: 6 });
     expect([m.chunkBytes, m.weightBytes, m.validation]).toEqual([64, 160, undefined]);
+  });
+  it("reads a tier's KV cache, where it is stated", () => {
+    const json = manifestJson();
+    json.tiers[0].kv_cache_dtype = "float16";
+    expect(parseManifest(JSON.stringify(json)).tiers[0]!.kvCacheDtype).toBe("float16");
+    expect(manifest().tiers[0]!.kvCacheDtype).toBeUndefined();
   });
   it.each(HOSTILE)("refuses %s", (_, message, damage) => {
     const json = manifestJson();

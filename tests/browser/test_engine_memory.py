@@ -32,11 +32,12 @@ def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
         yield opened
 
 
+OPTIONS: dict[str, Any] = {"tiers": ("subgroups",), "context_length": 2048, "prefill_chunk": 16}
+
+
 @pytest.fixture(scope="module")
 def bundle(site: Site) -> str:
-    return site.bundle(
-        "memory", MODEL, "q4f32_1", tiers=("subgroups",), context_length=2048, prefill_chunk=16
-    )
+    return site.bundle("memory", MODEL, "q4f32_1", **OPTIONS)
 
 
 def inspected(folder: Path, context: int, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -66,6 +67,18 @@ def test_inspect_says_what_the_engine_allocates(
         assert whole["kvTokens"] == context
         grown = {**{kind: row[kind] for kind in KINDS}, "kv": row["kv"], "total": row["total"]}
         assert whole["memory"] == {**grown, "staging": 0}
+
+
+def test_a_packed_cache_takes_half_in_both(
+    page: ModelPage, site: Site, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = site.bundle("memory", MODEL, "q4f32_1", kv_cache_dtype="float16", **OPTIONS)
+    row, usual = inspected(site.folder / packed, 2048, capsys), inspected(site.folder / bundle, 2048, capsys)
+    assert (row["kv"], row["kv_at_load"]) == (usual["kv"] // 2, usual["kv_at_load"] // 2)
+    for first, kind in ((2048, "kv"), (1024, "kv_at_load")):
+        info = page.load(packed, contextLength=2048, firstTokens=first)
+        assert info["memory"]["kv"] == row[kind]
+    assert info["kvCacheDtype"] == "float16"
 
 
 def test_growing_changes_no_logit(page: ModelPage, bundle: str) -> None:

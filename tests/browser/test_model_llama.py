@@ -153,6 +153,17 @@ def test_quantized_models_validate(name: str, scheme: str, tier: str, page: Mode
     check_validation(page.validate(site.bundle(name, MODELS[name], scheme), tier), tier)
 
 
+@pytest.mark.parametrize("tier", ["base", "subgroups", "software"])
+def test_packed_kv_caches_validate(tier: str, page: ModelPage, site: Site) -> None:
+    name = "untied-llama3"
+    bundle = site.bundle(name, CASES[name], "q4f32_1", kv_cache_dtype="float16")
+    report = page.validate(bundle, tier)
+    assert report["activation"] == "float16"
+    check_validation(report, tier)
+    # what only the cache's elements may cost: well under what float16 arithmetic is admitted
+    assert 1e-6 < report["max_relative_difference"] < 2e-3
+
+
 @pytest.mark.parametrize("name", ["tied", "odd"])
 def test_int8_activations_validate(name: str, page: ModelPage, site: Site) -> None:
     report = page.validate(site.bundle(name, MODELS[name], "q4f32_1"), "subgroups", activations="int8")
@@ -163,6 +174,11 @@ def test_int8_activations_validate(name: str, page: ModelPage, site: Site) -> No
 @pytest.mark.parametrize(("name", "tier"), [("tied", "f16"), ("odd", "f16-subgroups")])
 def test_f16_tiers_validate(name: str, tier: str, f16_page: ModelPage, site: Site) -> None:
     check_validation(f16_page.validate(site.bundle(name, MODELS[name], "q4f16_1"), tier), tier)
+
+
+def test_f16_tiers_validate_with_a_float32_cache(f16_page: ModelPage, site: Site) -> None:
+    bundle = site.bundle("tied", CASES["tied"], "q4f16_1", kv_cache_dtype="float32")
+    check_validation(f16_page.validate(bundle, "f16-subgroups"), "f16-subgroups")
 
 
 def check_validation(report: dict[str, Any], tier: str) -> None:

@@ -61,6 +61,24 @@ def test_the_bundle_is_complete(model: Path, tmp_path: Path) -> None:
     assert result.peak_memory_bytes > 10_000_000
 
 
+@pytest.mark.parametrize(
+    ("asked", "stored", "item"), [(None, "float32", 4), ("float32", "float32", 4), ("float16", "float16", 2)]
+)
+def test_the_manifest_tells_the_kv_cache(
+    asked: str | None, stored: str, item: int, model: Path, tmp_path: Path
+) -> None:
+    manifest = open_bundle(compiled(model, tmp_path / "out", kv_cache_dtype=asked).path).manifest
+    assert [tier.kv_cache_dtype for tier in manifest.tiers] == [stored]
+    assert manifest.memory.kv_per_token == SMALL.layers * 2 * SMALL.kv_heads * SMALL.head_dim * item
+
+
+def test_each_tier_has_its_own_kv_cache_unless_one_is_asked_for(model: Path, tmp_path: Path) -> None:
+    options = {"quantization": "q4f16_1", "tiers": ("f16", "base")}
+    for asked, expected in ((None, ["float16", "float32"]), ("float32", ["float32", "float32"])):
+        result = compiled(model, tmp_path / "out", kv_cache_dtype=asked, **options)
+        assert [tier.kv_cache_dtype for tier in open_bundle(result.path).manifest.tiers] == expected
+
+
 def test_tvm_and_the_linker_say_nothing(
     model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +104,7 @@ def test_a_current_bundle_is_reused(model: Path, tmp_path: Path) -> None:
         {"tiers": ("subgroups",)},
         {"context_length": 64},
         {"prefill_chunk": 32},
+        {"kv_cache_dtype": "float16"},
         {"name": "another"},
     ],
     ids=lambda change: next(iter(change)),

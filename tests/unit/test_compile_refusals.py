@@ -76,6 +76,7 @@ def test_a_path_that_is_not_there_is_not_taken_for_a_recipe(source: str, out: Pa
         ({"context_length": 40}, "--context 40 leaves no room", "--context "),
         ({"context_length": 0}, "--context 0", ""),
         ({"prefill_chunk": -1}, "--prefill-chunk -1", ""),
+        ({"kv_cache_dtype": "int8"}, "--kv-cache-dtype int8", "float16 or float32"),
         ({"name": "a/b"}, "--name 'a/b'", "--out"),
         ({"name": ".hidden"}, "--name '.hidden'", "--out"),
         ({"name": "n" * 300}, "cannot name a bundle", "--out"),

@@ -11,7 +11,7 @@ import pytest
 
 from mlcweb.errors import CompileError
 from mlcweb.kernels.builder import KernelBuilder
-from mlcweb.kernels.tier import BASE, Tier
+from mlcweb.kernels.tier import BASE, TIERS, Tier
 from mlcweb.lower import LoweredKernel, lower_kernel
 from mlcweb.wasm.launch_table import substitute
 from tests.fixtures.lowered import CHUNK, SHAPES, VARIANTS, lowered
@@ -54,10 +54,18 @@ def test_kernels_stay_within_default_limits(shape: str, scheme: str, tier: Tier)
         check(kernel, CHUNK)
 
 
+@pytest.mark.parametrize("kv_dtype", ["float16", "float32"])
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+def test_kernels_of_another_kv_cache_stay_within_default_limits(tier: Tier, kv_dtype: str) -> None:
+    for kernel in lowered("Llama-3.2-3B", "q4f16_1", tier, kv_dtype)[1].kernels:
+        check(kernel, CHUNK)
+
+
 @pytest.mark.parametrize("shape", ["tiny", "SmolLM2-135M"])
-def test_a_tier_asks_for_no_more_than_its_features(shape: str) -> None:
+@pytest.mark.parametrize("kv_dtype", [None, "float16"])
+def test_a_tier_asks_for_no_more_than_its_features(shape: str, kv_dtype: str | None) -> None:
     for scheme, tier in VARIANTS:
-        wgsl = lowered(shape, scheme, tier)[1].wgsl()
+        wgsl = lowered(shape, scheme, tier, kv_dtype)[1].wgsl()
         assert ("enable f16;" in wgsl) <= tier.f16
         assert ("enable subgroups;" in wgsl) <= tier.subgroups
         assert bool(re.search(r"\bf16\b", wgsl)) <= tier.f16

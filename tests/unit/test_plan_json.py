@@ -89,6 +89,21 @@ def test_buffers(shape: str, scheme: str, tier: Tier) -> None:
     }
 
 
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+@pytest.mark.parametrize(("dtype", "item"), [("float16", 2), ("float32", 4)])
+def test_a_kv_cache_of_either_type_on_any_tier(dtype: str, item: int, tier: Tier) -> None:
+    """float16 takes half, also where no shader can name it; and nothing else changes."""
+    tiny = SHAPES["tiny"]
+    _, plan = lowered("tiny", "q4f16_1", tier, dtype)
+    kv = [b for b in plan.buffers if b.kind == "kv"]
+    assert len(kv) == tiny.layers
+    for buffer in kv:
+        assert buffer.to_json()["page_bytes"] == 2 * tiny.kv_heads * tiny.head_dim * PAGE_SIZE * item
+    _, usual = lowered("tiny", "q4f16_1", tier)
+    assert [b for b in usual.buffers if b.kind != "kv"] == [b for b in plan.buffers if b.kind != "kv"]
+    assert (plan.wgsl() == usual.wgsl()) == (dtype == tier.kv_dtype)
+
+
 def test_every_tier_binds_the_same_weights() -> None:
     """They are in the bundle once; a tier reads a float16 tensor as such or as packed uint32, of the same bytes."""
     found = [

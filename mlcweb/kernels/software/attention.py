@@ -1,4 +1,4 @@
-"""Attention over the paged KV cache on a CPU: a lane has every fourth dimension of a few rows' queries and sums.
+"""Attention over the paged KV cache on a CPU: a lane has the dimensions of every fourth of the cache's words.
 
 A row is a (query, head) pair; the rows of a thread share a KV head, and so the loads of keys and values. Four tokens
 are scored one after the other, each score summed over the quad; then a lane keeps one token's, so that a vector holds
@@ -12,16 +12,7 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel
-from mlcweb.kernels.cache import (
-    PAGE_SIZE,
-    ROPE_FINE,
-    HeadLayout,
-    key_index,
-    page_of,
-    rope_shapes,
-    slot_of,
-    value_index,
-)
+from mlcweb.kernels.cache import PAGE_SIZE, ROPE_FINE, HeadLayout, KVCache, page_of, rope_shapes, slot_of
 from mlcweb.kernels.software.quads import QUAD, quad_sum
 
 SPLITS = 4  # of decode's context: with the KV heads, workgroups for all of a few CPUs
@@ -32,7 +23,7 @@ _MINUS_INFINITY = -1.0e30
 
 @dataclass
 class _Rows:
-    """The rows of a thread: ``queries`` and ``sums`` are ``[rows, head_dim/4]``, a lane's dimensions 4i + lane."""
+    """The rows of a thread: ``queries`` and ``sums`` are ``[rows, head_dim/4]``, of a lane's words 4i + lane."""
 
     k: KernelBuilder
     layout: HeadLayout
@@ -52,13 +43,15 @@ class _Rows:
 
     def dims(self) -> list[Any]:
         """This lane's dimensions."""
-        return [self.lane[0] + i * QUAD for i in range(self.mine)]
+        size = self.layout.word
+        return [(self.lane[0] + i // size * QUAD) * size + i % size for i in range(self.mine)]
 
-    def attend(self, kv: Any, table: Any, head: Any, begin: Any, end: Any, limits: list[Any]) -> None:
+    def attend(self, kv: KVCache, table: Any, head: Any, begin: Any, end: Any, limits: list[Any]) -> None:
         """Take the tokens ``[begin, end)``, ``begin`` a multiple of 4; row r sees them up to ``limits[r]``."""
         k, rows, mine, layout = self.k, range(self.count), self.mine, self.layout
         scores, dots = k.local(self.count, name="scores"), k.local(self.count, name="dots")
-        rescale, loaded = k.local(1, name="rescale"), k.local(1, name="loaded")
+        size = layout.word
+        rescale, loaded = k.local(1, name="rescale"), k.local(size, name="loaded")
         page, slot = k.local(1, "int32", name="page"), k.local(1, "int32", name="slot")
         with k.loop(T.max(T.ceildiv(end - begin, QUAD), 0)) as block:
             first = k.let(begin + block * QUAD, "first")
@@ -67,10 +60,12 @@ class _Rows:
                 k.store(slot, 0, slot_of(first) + c)
                 for row in rows:
                     k.store(dots, row, f32(0.0))
-                for i in range(mine):
-                    k.store(loaded, 0, kv[page[0], 0, head, key_index(layout, slot[0], i) + self.lane[0]])
+                for i in range(0, mine, size):
+                    for e, key in enumerate(kv.key_word(page[0], head, slot[0], i // size, self.lane[0])):
+                        k.store(loaded, e, key)
                     for row in rows:
-                        k.store(dots, row, dots[row] + self.queries[row * mine + i] * loaded[0])
+                        for e in range(size):
+                            k.store(dots, row, dots[row] + self.queries[row * mine + i + e] * loaded[e])
                 for row in rows:
                     quad_sum(k, dots, row)
                     k.store(scores, row, T.Select(self.lane[0] == c, dots[row], scores[row]))
@@ -91,11 +86,14 @@ class _Rows:
                 for row in rows:
                     k.store(dots, row, T.Select(self.lane[0] == c, scores[row], f32(0.0)))
                     quad_sum(k, dots, row)
-                for i, dim in enumerate(self.dims()):
-                    k.store(loaded, 0, kv[page[0], 1, head, value_index(layout, slot[0], dim)])
+                for i in range(0, mine, size):
+                    word = self.lane[0] + i // size * QUAD
+                    for e, value in enumerate(kv.value_word(page[0], head, slot[0], word)):
+                        k.store(loaded, e, value)
                     for row in rows:
-                        at = row * mine + i
-                        k.store(self.sums, at, self.sums[at] + dots[row] * loaded[0])
+                        for e in range(size):
+                            at = row * mine + i + e
+                            k.store(self.sums, at, self.sums[at] + dots[row] * loaded[e])
         for row in rows:
             quad_sum(k, self.total, row)
 
@@ -113,7 +111,7 @@ def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
     fine = k.buffer("rope_fine", fine_shape, "float32")
     state = k.buffer("state", (8,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
-    kv = k.buffer("kv", layout.page_shape, "float32")
+    kv = KVCache(k, layout)
     partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], QUAD)
@@ -126,25 +124,32 @@ def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
     end = k.let(T.min(begin + share, position[0] + 1), "end")
 
     rows = _Rows(k, layout, group, lane)
-    half = rows.mine // 2
-    turn, pair = k.local(4, name="turn"), k.local(2, name="pair")
+    half, size = rows.mine // 2, layout.word
+    turns = [k.local(4, name="turn") for _ in range(size)]
+    pairs = [k.local(2, name="pair") for _ in range(size)]
     page, slot = page_of(table, position[0]), slot_of(position[0])
     owner = k.let(T.And(begin <= position[0], position[0] < end), "owner")
-    for i, dim in enumerate(rows.dims()[:half]):
-        _rope_angle(k, turn, coarse, fine, position[0], dim, d)
-        for g in range(group):
-            base = (head * group + g) * d + dim
-            _rotate(k, pair, turn, qkv[0, base], qkv[0, base + d // 2])
-            for part in range(2):
-                k.store(rows.queries, g * rows.mine + i + part * half, pair[part] * f32(d**-0.5))
+    for i in range(0, half, size):
+        dims = rows.dims()[i : i + size]
+        for e, (dim, turn, pair) in enumerate(zip(dims, turns, pairs, strict=True)):
+            _rope_angle(k, turn, coarse, fine, position[0], dim, d)
+            for g in range(group):
+                base = (head * group + g) * d + dim
+                _rotate(k, pair, turn, qkv[0, base], qkv[0, base + d // 2])
+                for part in range(2):
+                    at = g * rows.mine + i + e + part * half
+                    k.store(rows.queries, at, pair[part] * f32(d**-0.5))
         # a lane reads back only what it writes here itself, so nobody waits
         with k.when(owner):
-            base = (layout.heads + head) * d + dim
-            _rotate(k, pair, turn, qkv[0, base], qkv[0, base + d // 2])
+            for dim, turn, pair in zip(dims, turns, pairs, strict=True):
+                base = (layout.heads + head) * d + dim
+                _rotate(k, pair, turn, qkv[0, base], qkv[0, base + d // 2])
             for part in range(2):
-                k.store(kv, [page, 0, head, key_index(layout, slot, i + part * half) + lane[0]], pair[part])
-                value = qkv[0, (layout.heads + layout.kv_heads + head) * d + dim + part * (d // 2)]
-                k.store(kv, [page, 1, head, value_index(layout, slot, dim + part * (d // 2))], value)
+                four = (i + part * half) // size
+                kv.store_key_word(page, head, slot, four, lane[0], [pair[part] for pair in pairs])
+                base = (layout.heads + layout.kv_heads + head) * d + part * (d // 2)
+                values = [qkv[0, base + dim] for dim in dims]
+                kv.store_value_word(page, head, slot, four * QUAD + lane[0], values)
 
     rows.attend(kv, table, head, begin, end, [position[0]] * group)
     for g in range(group):
@@ -224,7 +229,7 @@ def flash_attention(layout: HeadLayout) -> tirx.PrimFunc:
     queries = k.buffer("queries", (n, layout.heads * d), "float32")
     state = k.buffer("state", (8,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
-    kv = k.buffer("kv", layout.page_shape, "float32")
+    kv = KVCache(k, layout)
     out = k.buffer("attention", (n, layout.heads * d), "float32")
 
     (block, head), tid = k.launch([T.ceildiv(n, together), layout.kv_heads], QUAD)

@@ -20,6 +20,8 @@ export interface Tier {
   readonly limits: ReadonlyMap<string, number>;
   readonly plan: string;
   readonly kernels: string;
+  /** The type of the KV cache's elements, where the bundle says it. */
+  readonly kvCacheDtype?: "float16" | "float32" | undefined;
 }
 export interface ModelFacts {
   readonly family: string;
@@ -144,6 +146,7 @@ function parseTiers(value: unknown, file: (value: unknown, path: string) => stri
       limits: new Map(limits.map(([k, v]) => [k, integer(v, `tiers[${i}].limits.${k}`)])),
       plan: file(tier.plan, `tiers[${i}].plan`),
       kernels: file(tier.kernels, `tiers[${i}].kernels`),
+      kvCacheDtype: tier.kv_cache_dtype === undefined ? undefined : oneOf(tier.kv_cache_dtype, `tiers[${i}].kv_cache_dtype`, ["float16", "float32"] as const),
     };
   });
   check(tiers.length > 0, "tiers", "is empty");

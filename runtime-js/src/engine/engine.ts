@@ -19,6 +19,8 @@ export interface EngineInfo {
   readonly model: Manifest["model"];
   readonly tier: string;
   readonly tiers: readonly string[];
+  /** The type of the KV cache's elements, where the bundle says it. */
+  readonly kvCacheDtype: "float16" | "float32" | undefined;
   /** What prefill computes its products with. */
   readonly activations: Activations;
   readonly adapter: AdapterFacts;
@@ -65,7 +67,7 @@ export class Engine {
   get info(): EngineInfo {
     const { manifest, tier, activations, adapter, model, memory, timings, base } = this.alive();
     return {
-      name: manifest.name, url: base, createdBy: manifest.createdBy, model: manifest.model, tier: tier.name, tiers: manifest.tiers.map((t) => t.name), activations, adapter,
+      name: manifest.name, url: base, createdBy: manifest.createdBy, model: manifest.model, tier: tier.name, tiers: manifest.tiers.map((t) => t.name), kvCacheDtype: tier.kvCacheDtype, activations, adapter,
       contextLength: model.contextLength, kvTokens: model.kvTokens, memory: memory.use, cachedTokens: this.kv.length, timings,
     };
   }

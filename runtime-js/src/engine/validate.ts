@@ -29,8 +29,8 @@ interface Step { readonly top: readonly (readonly [number, number])[]; readonly 
 
 export async function validate(engine: Engine): Promise<ValidationReport> {
   const started = performance.now();
-  const { tier, activations, model } = engine.info;
-  const activation = activations === "int8" ? "int8" : tier.startsWith("f16") ? "float16" : "float32";
+  const { tier, activations, model, kvCacheDtype } = engine.info;
+  const activation = activations === "int8" ? "int8" : tier.startsWith("f16") || kvCacheDtype === "float16" ? "float16" : "float32";
   const expected = parse(await engine.validation(), activation, model.vocab_size);
   const { tokens, greedy: wanted, steps, tolerance } = expected;
 

@@ -65,7 +65,7 @@ function heard(result) {
 function show({ info, validation, runs }) {
   const said = validation.error ? validation.error.message : `${validation.ok} (largest difference ${validation.max_relative_difference?.toExponential(1)})`;
   failed ||= validation.ok !== true;
-  console.log(`${info.name}: tier ${info.tier}, GPU memory ${(info.memory.total / 1e6).toFixed(0)} MB, load ${info.timings.total_s.toFixed(2)} s, validates: ${said}`);
+  console.log(`${info.name}: tier ${info.tier}, prefill ${info.activations}, GPU memory ${(info.memory.total / 1e6).toFixed(0)} MB, load ${info.timings.total_s.toFixed(2)} s (choice ${info.timings.choice_s.toFixed(2)}, kernels ${info.timings.kernels_s.toFixed(2)}, weights ${info.timings.weights_s.toFixed(2)}), validates: ${said}`);
   for (const run of runs) {
     if (run.error) { failed = true; console.error(`  ${run.error.message}`); continue; }
     const { prefill_tokens_per_s: prefill, decode_tokens_per_s: decode, time_to_first_token_s: first } = run.median;

@@ -20,6 +20,7 @@ from models import QUANTS, compile_real, compile_shapes
 
 from mlcweb.browser.adapter import Adapter, probe
 from mlcweb.browser.measure import Amounts, measure
+from mlcweb.browser.session import Choice
 from mlcweb.cli.failures import explain, report
 from mlcweb.cli.numbers import microseconds, seconds, size
 from mlcweb.cli.output import Output
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace, output: Output) -> None:
         path = model.pop("path")
         model |= {"name": path.name, "bytes": bundle_bytes(path)}
         with output.progress() as progress:
-            found = measure(path, runs, args.tier, args.chromium, progress)
+            found = measure(path, runs, Choice(args.tier), args.chromium, progress)
         model["runs"] = [speed.facts() for speed in found]
     document = {
         "machine": machine(),

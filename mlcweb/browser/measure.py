@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlcweb.browser.session import open_session
+from mlcweb.browser.session import Choice, open_session
 from mlcweb.profile.report import FORMAT, VERSION, Profile
 from mlcweb.progress import Progress
 
@@ -34,6 +34,7 @@ class Measured:
     adapter: str
     software: bool
     tier: str
+    activations: str
     prefill_tokens: int
     decode_tokens: int
     context: int
@@ -51,14 +52,14 @@ class Measured:
 def measure(
     bundle: Path,
     runs: Sequence[Amounts],
-    tier: str | None,
+    choice: Choice,
     chromium: Path | None,
     progress: Progress,
 ) -> list[Measured]:
     """Load once, then time each of ``runs`` as often as it says."""
     with open_session(bundle, chromium, progress) as session:
         adapter = session.adapter()
-        loaded = session.load(tier, progress)
+        loaded = session.load(choice, progress)
         medians = []
         for run in runs:
             progress.start(f"{run.repeats} runs of {run.prefill} + {run.decode} tokens")
@@ -70,6 +71,7 @@ def measure(
             adapter=adapter.name,
             software=adapter.software,
             tier=str(loaded["tier"]),
+            activations=str(loaded["activations"]),
             prefill_tokens=run.prefill,
             decode_tokens=run.decode,
             context=run.context,
@@ -88,7 +90,7 @@ def measure_profile(
     prefill: int,
     context: int | None,
     repeats: int,
-    tier: str | None,
+    choice: Choice,
     chromium: Path | None,
     progress: Progress,
 ) -> Profile:
@@ -96,7 +98,7 @@ def measure_profile(
     ``prefill`` tokens."""
     with open_session(bundle, chromium, progress, [EXACT_TIMESTAMPS]) as session:
         adapter = session.adapter()
-        session.load(tier, progress, profile=True)
+        session.load(choice, progress, profile=True)
         progress.start("time every kernel")
         options = {"prefill": prefill, "repeats": repeats, **({"context": context} if context else {})}
         found = session.profile(options)

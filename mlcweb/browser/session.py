@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,17 @@ from mlcweb.serve import serving
 
 Json = dict[str, Any]
 BUNDLE_ERRORS = ("integrity", "bundle")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of a bundle's kernels to run; None leaves it to the engine.
+
+    ``activations`` is what prefill computes with, "float" or "int8".
+    """
+
+    tier: str | None = None
+    activations: str | None = None
 
 
 class Session:
@@ -36,14 +48,14 @@ class Session:
         return probe_page(self.page)
 
     def load(
-        self, tier: str | None = None, progress: Progress | None = None, *, profile: bool = False
+        self, choice: Choice = Choice(), progress: Progress | None = None, *, profile: bool = False
     ) -> Json:
         """Load the bundle; the engine's facts (``info``: name, tier, adapter, memory, timings).
 
         ``profile`` asks the device for what profiling uses.
         """
         self._loading = LoadProgress(progress or SilentProgress())
-        options = {**self._options(tier), "profile": profile}
+        options = {**self._options(choice), "profile": profile}
         info = self._call("load", self.bundle_url, options)["info"]
         assert isinstance(info, dict)
         return info
@@ -53,12 +65,10 @@ class Session:
         self._on_delta = on_delta
         return self._call("chat", list(messages), options, stop=self._interrupt)
 
-    def validate(
-        self, tier: str | None = None, progress: Progress | None = None, activations: str | None = None
-    ) -> Json:
+    def validate(self, choice: Choice = Choice(), progress: Progress | None = None) -> Json:
         """Replay the bundle's expected answer."""
         self._loading = LoadProgress(progress or SilentProgress(), "replay the answer")
-        return self._call("validate", self.bundle_url, self._options(tier, activations))
+        return self._call("validate", self.bundle_url, self._options(choice))
 
     def bench(self, options: Json) -> Json:
         """Measure prefill and decode of the loaded bundle."""
@@ -68,10 +78,9 @@ class Session:
         """Time a decode step and a prefill chunk of the loaded bundle, kernel by kernel."""
         return self._call("profile", options)
 
-    def _options(self, tier: str | None, activations: str | None = None) -> Json:
+    def _options(self, choice: Choice) -> Json:
         # The profile is thrown away, so keeping a copy of the weights in its cache would be work for nothing.
-        wanted = {"tier": tier, "activations": activations}
-        return {"cache": False, **{name: value for name, value in wanted.items() if value}}
+        return {"cache": False, **{name: value for name, value in asdict(choice).items() if value}}
 
     def _interrupt(self) -> None:
         self.page.evaluate("window.mlcweb.interrupt()")

@@ -54,9 +54,14 @@ def check_plan_fits(plan: Any, manifest: Manifest, file: str) -> None:
     """
     stored = {tensor.name: tensor.bytes for tensor in manifest.weights.tensors}
     for i, buffer in enumerate(plan["buffers"]):
-        if buffer["kind"] == "weight" and stored.get(buffer["name"]) != buffer["bytes"]:
-            has = stored.get(buffer["name"], "no such tensor")
-            raise BundleError(f"{file}: buffers[{i}].bytes: {buffer['bytes']}, the weights have {has}")
+        if buffer["kind"] != "weight":
+            continue
+        has = stored.get(buffer["name"])
+        # an odd number of float16 ends in half a word, which a kernel that reads words binds whole
+        if has is None or -(-has // 4) != -(-buffer["bytes"] // 4):
+            raise BundleError(
+                f"{file}: buffers[{i}].bytes: {buffer['bytes']}, the weights have {has or 'no such tensor'}"
+            )
     pages = max([1, *(buffer["pages"] for buffer in plan["buffers"] if buffer["kind"] == "kv")])
     needed = {
         "tokens": 4 * manifest.model.prefill_chunk,

@@ -5,6 +5,7 @@ neighbouring 16 bytes of codes; vectors are in block order, so that what neighbo
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -14,7 +15,10 @@ from mlcweb.kernels.blocks import place, place4
 from mlcweb.kernels.builder import KernelBuilder, bits, call, dynamic, f32, kernel, lane, load4, splat, u32
 from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Matrix, Reader, Vector
+from mlcweb.kernels.tail import load_padded
 from mlcweb.kernels.tier import Tier
+
+_FILLED = 100_000  # threads that keep a large GPU busy: docs/performance.md
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,10 @@ def _threads(blocks: int) -> int:
     return next((threads for threads in (128, 64) if blocks % threads == 0), 32)
 
 
-def _rows(outputs: int, threads: int) -> int:
-    """Outputs of a workgroup: more share the loads of x, fewer leave more workgroups to fill a GPU with."""
-    if outputs >= 16384:
-        return 8
-    return 2 if outputs < 2048 or threads > 64 else 4
+def _outputs(rows: int, each: int, threads: int) -> int:
+    """Outputs of a workgroup, of ``each`` rows: more share the loads of x, fewer leave a GPU more threads."""
+    most = next((count for count in (8, 4) if rows // count * threads >= _FILLED), 2)
+    return max(2, most // each)
 
 
 @kernel
@@ -58,9 +61,9 @@ def matvec(
     outputs = weight.rows // 2 if swiglu else weight.rows
     columns = weight.columns
     step = GROUP if isinstance(weight, GroupQuantized) else 4
-    blocks = columns // step
+    blocks = -(-columns // step)
     threads = _threads(blocks)
-    per_group = _rows(outputs, threads)
+    per_group = _outputs(weight.rows, 2 if swiglu else 1, threads)
     k = KernelBuilder("matvec")
     x_rows = dynamic("n") if last_row else 1
     x = k.buffer("x", (x_rows, columns), "float32")
@@ -79,6 +82,8 @@ def matvec(
     for i in range(count):
         k.store(sums, i, f32(0.0))
 
+    # where a block has padding, vectors are as they are: their places are columns
+    padded = partial(load_padded, columns=columns, step=step)
     with k.loop(T.ceildiv(blocks - tid, threads)) as i:
         block = k.let(i * threads + tid, "block")
         loaded = [_load_block(k, w, row, block) for row in rows]
@@ -86,11 +91,13 @@ def matvec(
         for c in range(step // 4):
             column = block * step + c * 4
             placed = k.let(place4(column, columns), "placed")
+            place_x = placed if from_blocks and not last_row else column
             value = k.local(1, "float32x4", name="x4")
-            k.store(value, 0, load4(x, x_rows - 1, placed if from_blocks and not last_row else column))
+            k.store(value, 0, padded(lambda at: load4(x, x_rows - 1, at), place_x, offset=c * 4))
             if norm_weight is not None:
                 k.store(sums, len(rows), sums[len(rows)] + call("float32", "dot", value[0], value[0]))
-                k.store(value, 0, value[0] * norm_weight.placed(k, placed))
+                scale4 = padded(lambda at: norm_weight.placed(k, at), placed, offset=c * 4)
+                k.store(value, 0, value[0] * scale4)
             x4.append(value[0])
         x_sum = k.let(call("float32", "dot", sum(x4[1:], x4[0]), splat(f32(1.0))), "x_sum")
         for j, values in enumerate(loaded):

@@ -12,7 +12,8 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, kernel, lane, load4, ramp4, splat, u32
-from mlcweb.kernels.storage import GROUP, GroupQuantizedReader, Matrix, Reader
+from mlcweb.kernels.storage import GroupQuantizedReader, Matrix, Reader
+from mlcweb.kernels.tail import load_padded
 from mlcweb.kernels.tier import Tier
 
 
@@ -48,8 +49,8 @@ def matmul(
     ``[2N, K]``, and y = silu(gate) * up; half of a tile's columns are gates, the others their ups.
     """
     outputs = weight.rows // 2 if swiglu else weight.rows
-    if outputs % 4 or weight.columns % GROUP:
-        raise ValueError(f"matmul needs N % 4 == 0 and K % 32 == 0, not {weight.rows} x {weight.columns}")
+    if outputs % 4 or weight.columns % 4:
+        raise ValueError(f"matmul needs multiples of 4, not {weight.rows} x {weight.columns}")
     tile = tile or (WIDE if weight.rows >= _WIDE_OUTPUTS else NARROW)
     dtype = "float16" if tier.f16 else "float32"
     k = KernelBuilder("matmul")
@@ -72,9 +73,9 @@ def matmul(
     across = tile.columns // 8
     tx, ty = k.let(tid % across, "tx"), k.let(tid // across, "ty")
 
-    with k.loop(weight.columns // tile.depth) as block:
-        _load_a(k, tile, x, a_tile, n, row0, block, tid, dtype)
-        _load_b(k, tile, w, b_tile, column0, outputs, block, tid, swiglu, dtype)
+    with k.loop(-(-weight.columns // tile.depth)) as block:
+        _load_a(k, tile, x, a_tile, n, weight.columns, row0, block, tid, dtype)
+        _load_b(k, tile, w, b_tile, column0, outputs, weight.columns, block, tid, swiglu, dtype)
         k.barrier()
         with k.loop(tile.depth) as depth:
             a = [
@@ -111,16 +112,26 @@ def _items(k: KernelBuilder, tile: Tile, tid: Any, count: int) -> list[Any]:
 
 
 def _load_a(
-    k: KernelBuilder, tile: Tile, x: Any, shared: Any, n: Any, row0: Any, block: Any, tid: Any, dtype: str
+    k: KernelBuilder,
+    tile: Tile,
+    x: Any,
+    shared: Any,
+    n: Any,
+    columns: int,
+    row0: Any,
+    block: Any,
+    tid: Any,
+    dtype: str,
 ) -> None:
     """Item (q, p) is columns 4q… of rows 4p…, stored transposed."""
+
+    def load(row: Any, column: Any) -> Any:
+        return load_padded(lambda at: load4(x, T.min(row, n - 1), at), column, columns, tile.depth)
+
     quads = tile.depth // 4
     for item in _items(k, tile, tid, tile.rows * tile.depth // 16):
         q, p = k.let(item % quads, "q"), k.let(item // quads, "p")
-        rows = [
-            k.let(load4(x, T.min(row0 + p * 4 + i, n - 1), block * tile.depth + q * 4), "x4")
-            for i in range(4)
-        ]
+        rows = [k.let(load(row0 + p * 4 + i, block * tile.depth + q * 4), "x4") for i in range(4)]
         for c in range(4):
             column = T.Shuffle([lane(row, c) for row in rows], [0, 1, 2, 3])
             k.store(shared, ramp4((q * 4 + c) * tile.rows + p * 4), cast(f"{dtype}x4", column))
@@ -133,6 +144,7 @@ def _load_b(
     shared: Any,
     column0: Any,
     outputs: int,
+    columns: int,
     block: Any,
     tid: Any,
     swiglu: bool,
@@ -162,7 +174,9 @@ def _load_b(
                 value = (T.Cast("float32x4", codes) - splat(f32(7.0))) * scale4
                 k.store(shared, ramp4(at[c]), cast(f"{dtype}x4", value))
         else:
-            values = [k.let(w.four(k, row, depth), "w4") for row in rows]
+            # past the end x is zero, and a weight must only be finite
+            within = depth if columns % tile.depth == 0 else k.let(T.min(depth, columns - 4), "within")
+            values = [k.let(w.four(k, row, within), "w4") for row in rows]
             for c in range(4):
                 column = T.Shuffle([lane(value, c) for value in values], [0, 1, 2, 3])
                 k.store(shared, ramp4(at[c]), cast(f"{dtype}x4", column))

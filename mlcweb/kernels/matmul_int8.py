@@ -15,6 +15,7 @@ from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul import silu, write
 from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader
+from mlcweb.kernels.tail import load_padded
 from mlcweb.kernels.tier import Tier
 
 _TILE = 64  # rows and columns of a workgroup
@@ -25,26 +26,29 @@ _CODES = GROUP // 8  # words of eight 4-bit codes in a group
 
 @kernel
 def quantize_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.PrimFunc:
-    """Kernel: x, RMS-normalized if ``norm``, as int8 ``[n, K/4]`` uint32 and scales ``[n, K/32]``.
+    """Kernel: x, RMS-normalized if ``norm``, as int8 ``[n, 8 * groups]`` uint32 and scales ``[n, groups]``.
 
-    Arguments: x ``[n, K]``, [norm weight], codes, scales. scale = max|x| / 127 over 32 values. Of eight values the
-    first word has the even ones and the second the odd ones, as masking nibbles gives the weights'.
+    Arguments: x ``[n, K]``, [norm weight], codes, scales. scale = max|x| / 127 over 32 values, the last group padded
+    with zeros. Of eight values the first word has the even ones and the second the odd ones, as masking nibbles
+    gives the weights'.
     """
-    groups = width // GROUP
+    groups = -(-width // GROUP)
     k = KernelBuilder("quantize_rows")
     n = dynamic("n")
     x = k.buffer("x", (n, width), "float32")
     weight: Any = norm.weight.bind(k, "norm") if norm else None
-    codes = k.buffer("codes", (n, width // 4), "uint32")
+    codes = k.buffer("codes", (n, groups * _WORDS), "uint32")
     scales = k.buffer("scales", (n, groups), "float32")
     if norm is None:
         (wg,), tid = k.launch([T.ceildiv(n * groups, _THREADS)], _THREADS)
         item = k.let(wg * _THREADS + tid, "item")
         with k.when(item < n * groups):
             row, group = k.let(item // groups, "row"), k.let(item % groups, "group")
-            _quantize_group(
-                k, [load4(x, row, group * GROUP + i * 4) for i in range(8)], row, group, codes, scales
-            )
+            values = [
+                load_padded(lambda at: load4(x, row, at), group * GROUP + i * 4, width, GROUP, offset=i * 4)
+                for i in range(8)
+            ]
+            _quantize_group(k, values, row, group, codes, scales)
         return k.finish()
 
     (row,), tid = k.launch([n], _THREADS)
@@ -56,12 +60,16 @@ def quantize_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.Prim
     total = reduce_rows(k, tier, tid, sums, 1, _THREADS)(0)
     factor = k.local(1, name="factor")
     k.store(factor, 0, T.rsqrt(total / float(width) + f32(norm.epsilon)))
+
+    def normed(column: Any) -> Any:
+        return load4(x, row, column) * splat(factor[0]) * weight.four(k, column)
+
     with k.loop(T.ceildiv(groups - tid, _THREADS)) as i:
         group = k.let(i * _THREADS + tid, "group")
         values = []
         for j in range(8):
             column = group * GROUP + j * 4
-            values.append(load4(x, row, column) * splat(factor[0]) * weight.four(k, column))
+            values.append(load_padded(normed, column, width, GROUP, offset=j * 4))
         _quantize_group(k, values, row, group, codes, scales)
     return k.finish()
 
@@ -100,8 +108,8 @@ def _quantize_group(
 def matmul_int8(weight: GroupQuantized, *, residual: bool = False, swiglu: bool = False) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``quantize_rows`` leaves it.
 
-    Arguments: codes ``[n, K/4]``, scales ``[n, K/32]``, weight's tensors, [residual ``[n, N]``], y. ``swiglu``:
-    ``weight`` is gate over up, ``[2N, K]``, and y = silu(gate) * up; half of a tile's columns are gates.
+    Arguments: codes ``[n, 8 * groups]``, scales ``[n, groups]``, weight's tensors, [residual ``[n, N]``], y.
+    ``swiglu``: ``weight`` is gate over up, ``[2N, K]``, and y = silu(gate) * up; half of a tile's columns are gates.
     """
     outputs = weight.rows // 2 if swiglu else weight.rows
     groups = weight.groups
@@ -110,7 +118,7 @@ def matmul_int8(weight: GroupQuantized, *, residual: bool = False, swiglu: bool 
     many = 2 if groups % 2 == 0 else 1  # groups staged at a time
     k = KernelBuilder("matmul_int8")
     n = dynamic("n")
-    x = k.buffer("codes", (n, weight.columns // 4), "uint32")
+    x = k.buffer("codes", (n, groups * _WORDS), "uint32")
     x_scales = k.buffer("scales", (n, groups), "float32")
     w = weight.bind(k, "w")
     r = k.buffer("residual", (n, outputs), "float32") if residual else None

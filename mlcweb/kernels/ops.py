@@ -165,11 +165,12 @@ class PrefillInt8(Prefill):
 
     def _rounded(self, x: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
         n, width = x.shape[0], int(x.shape[1])
+        groups = -(-width // GROUP)
         func = self._once(("int8", width, norm is None), lambda: quantize_rows(width, self.tier, norm))
         args = [x] if norm is None else [x, *norm.weight.tensors]
         outs = [
-            Tensor.placeholder((n, width // 4), "uint32"),
-            Tensor.placeholder((n, width // GROUP), "float32"),
+            Tensor.placeholder((n, groups * GROUP // 4), "uint32"),
+            Tensor.placeholder((n, groups), "float32"),
         ]
         codes, scales = op.tensor_ir_op(func, "prefill_int8_round", args, outs)
         return codes, scales

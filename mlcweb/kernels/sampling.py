@@ -93,19 +93,28 @@ def scan(vocab: int) -> tirx.PrimFunc:
     temperature = k.let(bits("float32", sampling[0]), "temperature")
     best, top = _Best(k), k.local(1, name="top")
     k.store(top, 0, f32(_MINUS_INFINITY))
+
+    def consider(index: Any, loaded: Any) -> None:
+        logit = k.let(loaded, "logit")
+        k.store(top, 0, T.max(top[0], logit))
+        score = k.local(1, name="score")
+        k.store(score, 0, logit)
+        with k.when(temperature > 0.0):
+            noise = _gumbel(k, sampling[3], state[3], index)
+            k.store(score, 0, logit / temperature + noise)
+        best.offer(score[0], index)
+
     with k.loop(PER_THREAD // 4) as i:
         first = k.let(block * BLOCK + (i * THREADS + tid) * 4, "first")
-        with k.when(first < vocab):
-            four = k.let(load4(logits, 0, first), "four")
+        if vocab % 4:  # no vectors, since the last would be past the end
             for c in range(4):
-                logit = k.let(lane(four, c), "logit")
-                k.store(top, 0, T.max(top[0], logit))
-                score = k.local(1, name="score")
-                k.store(score, 0, logit)
-                with k.when(temperature > 0.0):
-                    noise = _gumbel(k, sampling[3], state[3], first + c)
-                    k.store(score, 0, logit / temperature + noise)
-                best.offer(score[0], first + c)
+                with k.when(first + c < vocab):
+                    consider(first + c, logits[0, first + c])
+        else:
+            with k.when(first < vocab):
+                four = k.let(load4(logits, 0, first), "four")
+                for c in range(4):
+                    consider(first + c, lane(four, c))
     _reduce_best(k, tid, THREADS, best, shared_scores, shared_ids)
     k.barrier()
     k.store(shared_scores, tid, top[0])

@@ -121,15 +121,15 @@ class VectorReader:
 
 
 class GroupQuantized(nn.Module):
-    """A 4-bit group-quantized matrix ``[rows, columns]``: codes ``[rows, columns/8]`` and scales ``[rows,
-    columns/32]``.
+    """A 4-bit group-quantized matrix ``[rows, columns]``: codes ``[rows, 4 * groups]`` and scales ``[rows,
+    groups]``; a last group that columns do not fill is padded with codes 0 (``kernels.tail``).
     """
 
     def __init__(self, shape: tuple[int, ...], scheme: Scheme, tier: Tier) -> None:
         self.rows, self.columns = shape
-        self.groups = self.columns // GROUP
+        self.groups = -(-self.columns // GROUP)
         self.packed = scheme.activation == "float16" and not tier.f16
-        self.q_weight = nn.Parameter((self.rows, self.columns // CODES_A_WORD), dtype="uint32")
+        self.q_weight = nn.Parameter((self.rows, self.groups * GROUP // CODES_A_WORD), dtype="uint32")
         if self.packed:
             self.q_scale = nn.Parameter(((self.rows * self.groups + 1) // 2,), dtype="uint32")
         else:

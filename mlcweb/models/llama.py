@@ -83,16 +83,10 @@ class LlamaConfig:
         for key in ("attention_bias", "mlp_bias"):
             if config.get(key):
                 raise UnsupportedError(f"config.json has {key} = true, which is not supported")
-        multiples = (("hidden_size", 32), ("intermediate_size", 32), ("head_dim", 16), ("vocab_size", 4))
-        for key, multiple in multiples:
+        for key, multiple in (("hidden_size", 4), ("intermediate_size", 4), ("head_dim", 16)):
             value = getattr(self, key)
             if value % multiple:
                 raise UnsupportedError(f"{key} {value} is not supported: it must be a multiple of {multiple}")
-        width = self.num_attention_heads * self.head_dim
-        if width % 32:
-            raise UnsupportedError(
-                f"num_attention_heads * head_dim is {width}, which is not supported: it must be a multiple of 32"
-            )
         # also refuses a scaling that it does not know
         inverse_frequencies(self.head_dim, self.rope_theta, self.rope_scaling)
         if self.num_attention_heads % self.num_key_value_heads:

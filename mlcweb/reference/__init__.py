@@ -1,4 +1,4 @@
-"""The host reference: the model in numpy float32 on packed weights, independent of every WebGPU kernel."""
+"""The host reference: the model in float32, numpy and native products, independent of every WebGPU kernel."""
 
 from mlcweb.reference.config import LlamaConfig
 from mlcweb.reference.llama import LlamaReference

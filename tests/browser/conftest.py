@@ -61,6 +61,15 @@ def f16_gpu_page(f16_chromium: Path) -> Iterator[RawPage]:
 
 
 @pytest.fixture
+def kernel_page(request: pytest.FixtureRequest, browser: str) -> RawPage:
+    """The page of the test's parameter ``browser``: stock (SwiftShader's subgroups of 4, where there is no GPU) or
+    f16 (lavapipe's of 8).
+    """
+    page: RawPage = request.getfixturevalue({"stock": "gpu_page", "f16": "f16_gpu_page"}[browser])
+    return page
+
+
+@pytest.fixture
 def serve_and_open(chromium: Path) -> Callable[..., AbstractContextManager[Session]]:
     """``with serve_and_open(bundle) as session``: the bundle served and the harness page open on it."""
 

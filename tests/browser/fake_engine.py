@@ -30,7 +30,8 @@ window.mlcweb = {
       await window.mlcwebProgress({ stage: "weights", loadedBytes, totalBytes });
     }
     await window.mlcwebProgress({ stage: "kernels", loadedBytes: totalBytes, totalBytes });
-    return { info: { name: "Fake", tier: options.tier ?? "subgroups", timings: { total_s: 0.5 } } };
+    const { tier = "subgroups", activations = "float" } = options;
+    return { info: { name: "Fake", tier, activations, timings: { total_s: 0.5 } } };
   },
   interrupt() { interrupted = true; },
   async chat(messages, options) {

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mlcweb.kernels.storage import GroupQuantized, Matrix, matrix
 from mlcweb.kernels.tier import Tier
-from mlcweb.lower import lower_kernel
+from mlcweb.lower import LoweredKernel, lower_kernel
 from mlcweb.quantize import Scheme, dequantize_group, quantize_group
 from mlcweb.wasm.launch_table import substitute
 
@@ -26,11 +26,22 @@ _SCRIPT = """async ({features, kernel}) => {
     .requestDevice({requiredFeatures: features});
   const U = GPUBufferUsage;
   device.pushErrorScope('validation');
-  const module = device.createShaderModule({code: kernel.wgsl});
-  const errors = (await module.getCompilationInfo()).messages.filter(m => m.type === 'error');
-  if (errors.length) throw new Error('WGSL: ' + errors.map(m => `${m.lineNum}: ${m.message}`).join('; '));
+  const make = async () => {
+    const module = device.createShaderModule({code: kernel.wgsl});
+    const errors = (await module.getCompilationInfo()).messages.filter(m => m.type === 'error');
+    if (errors.length) throw new Error('WGSL: ' + errors.map(m => `${m.lineNum}: ${m.message}`).join('; '));
+    const layout = device.createBindGroupLayout({
+      entries: kernel.bindings.map((type, binding) => ({binding, visibility: 4, buffer: {type}}))});
+    const pipeline = device.createComputePipeline({
+      layout: device.createPipelineLayout({bindGroupLayouts: [layout]}), compute: {module, entryPoint: kernel.name}});
+    return {layout, pipeline};
+  };
+  const kept = window.testPipelines ??= new Map(), key = features + kernel.wgsl;
+  const {layout, pipeline} = kept.get(key) ?? await make();
+  kept.set(key, {layout, pipeline});
+  if (kept.size > 4) kept.delete(kept.keys().next().value); // a test repeats one or two
   const buffers = kernel.args.map(arg => {
-    const data = bytes(arg), padded = new Uint8Array((data.length + 15) & ~15);
+    const data = bytes(arg), padded = new Uint8Array((data.length + 3) & ~3); // as the engine's buffers are
     padded.set(data);
     const size = Math.max(16, padded.length), usage = U.STORAGE | U.COPY_SRC | U.COPY_DST;
     const buffer = device.createBuffer({size, usage});
@@ -39,10 +50,6 @@ _SCRIPT = """async ({features, kernel}) => {
   });
   const uniform = device.createBuffer({size: 64, usage: U.UNIFORM | U.COPY_DST});
   device.queue.writeBuffer(uniform, 0, new Uint32Array(kernel.uniform));
-  const layout = device.createBindGroupLayout({
-    entries: kernel.bindings.map((type, binding) => ({binding, visibility: 4, buffer: {type}}))});
-  const pipeline = device.createComputePipeline({
-    layout: device.createPipelineLayout({bindGroupLayouts: [layout]}), compute: {module, entryPoint: kernel.name}});
   const entries = kernel.arguments.map((a, binding) => ({binding, resource: {buffer: buffers[a].buffer}}));
   entries.push({binding: entries.length, resource: {buffer: uniform}});
   const encoder = device.createCommandEncoder(), pass = encoder.beginComputePass();
@@ -73,7 +80,13 @@ def run_kernel(
     page: Any, func: Any, tier: Tier, args: list[npt.NDArray[Any]], **dims: int
 ) -> list[npt.NDArray[Any]]:
     """Lower and run ``func`` on ``args`` (the PrimFunc's order, outputs included); returns every buffer afterwards."""
-    kernel = lower_kernel("test_kernel", func, tier)
+    return run_lowered(page, lower_kernel("test_kernel", func, tier), tier, args, **dims)
+
+
+def run_lowered(
+    page: Any, kernel: LoweredKernel, tier: Tier, args: list[npt.NDArray[Any]], **dims: int
+) -> list[npt.NDArray[Any]]:
+    """As ``run_kernel``, for a kernel that is run often."""
     grid = [substitute(extent, dims) for extent in kernel.grid]
     request = {
         "features": list(tier.features),

@@ -133,6 +133,7 @@ def test_a_page_that_crashes(engine: Path) -> None:
 def report(**changes: object) -> TierReport:
     found: dict[str, object] = {
         "tier": "base",
+        "activations": "float",
         "greedy": [1, 2, 3],
         "expected": [1, 2, 3],
         "greedy_mismatch_at": -1,

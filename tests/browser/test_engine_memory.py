@@ -58,12 +58,12 @@ def test_inspect_says_what_the_engine_allocates(
     context: int, page: ModelPage, site: Site, bundle: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row = inspected(site.folder / bundle, context, capsys)
-    first = page.load(bundle, contextLength=context)
+    first = page.load(bundle, contextLength=context, activations="int8")
     assert first["kvTokens"] == min(context, 1024)
     at_load = {**{kind: row[kind] for kind in KINDS}, "kv": row["kv_at_load"], "total": row["total_at_load"]}
     assert first["memory"] == {**at_load, "staging": 0}
     if context > 1024:
-        whole = page.load(bundle, contextLength=context, firstTokens=context)
+        whole = page.load(bundle, contextLength=context, firstTokens=context, activations="int8")
         assert whole["kvTokens"] == context
         grown = {**{kind: row[kind] for kind in KINDS}, "kv": row["kv"], "total": row["total"]}
         assert whole["memory"] == {**grown, "staging": 0}

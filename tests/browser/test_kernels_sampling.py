@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,17 @@ import pytest
 
 from mlcweb.kernels.sampling import blocks, pick, scan
 from mlcweb.kernels.tier import BASE
-from tests.browser.kernel_page import run_kernel
+from mlcweb.lower import LoweredKernel, lower_kernel
+from tests.browser.kernel_page import run_lowered
 
 
 def bits(value: float) -> int:
     return int(np.float32(value).view(np.int32))
+
+
+@cache
+def kernels(vocab: int) -> tuple[LoweredKernel, LoweredKernel]:
+    return lower_kernel("scan", scan(vocab), BASE), lower_kernel("pick", pick(vocab), BASE)
 
 
 def sample(
@@ -21,11 +28,12 @@ def sample(
 ) -> np.ndarray:
     """The state after one sampled step that began as [10, 0, 5, step]."""
     vocab = logits.shape[1]
+    scan_, pick_ = kernels(vocab)
     sampling = np.array([bits(temperature), bits(top_p), top_k, seed, 0, 0, 0, 0], np.int32)
     state = np.array([10, 0, 5, step, 0, 0, 0, 0], np.int32)
     ids, scores = np.zeros(blocks(vocab), np.int32), np.zeros((blocks(vocab), 2), np.float32)
-    *_, ids, scores = run_kernel(page, scan(vocab), BASE, [logits, sampling, state, ids, scores])
-    return run_kernel(page, pick(vocab), BASE, [logits, sampling, ids, scores, state])[-1]
+    *_, ids, scores = run_lowered(page, scan_, BASE, [logits, sampling, state, ids, scores])
+    return run_lowered(page, pick_, BASE, [logits, sampling, ids, scores, state])[-1]
 
 
 def distribution(logits: np.ndarray, temperature: float, top_p: float, top_k: int) -> np.ndarray:
@@ -38,11 +46,23 @@ def distribution(logits: np.ndarray, temperature: float, top_p: float, top_k: in
     return p / p.sum()
 
 
-@pytest.mark.parametrize("vocab", [4, 1000, 1028, 49152])
-def test_greedy_takes_the_largest_and_advances_the_state(gpu_page: Any, vocab: int) -> None:
+GREEDY = [*(("stock", vocab) for vocab in (1, 4, 1000, 1025, 49152)), ("f16", 50257)]
+
+
+@pytest.mark.parametrize(("browser", "vocab"), GREEDY)
+def test_greedy_takes_the_largest_and_advances_the_state(kernel_page: Any, vocab: int) -> None:
     logits = np.random.default_rng(vocab).standard_normal((1, vocab)).astype(np.float32)
-    state = sample(gpu_page, logits, 0.0, 1.0, 0, 1, 7)
+    state = sample(kernel_page, logits, 0.0, 1.0, 0, 1, 7)
     assert state.tolist() == [15, int(logits.argmax()), 1, 8, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("browser", "vocab"), [("stock", 1), ("stock", 3), ("f16", 1025), ("stock", 50257)])
+def test_the_last_token_can_be_drawn_and_none_after_it(kernel_page: Any, vocab: int) -> None:
+    """Negative logits, so that a zero past the end would win; by each of the three ways to draw."""
+    logits = np.full((1, vocab), -60, np.float32)
+    logits[0, -1] = -30
+    for top_p, top_k in ((1.0, 0), (0.5, 0), (1.0, 2)):
+        assert sample(kernel_page, logits, 1.0, top_p, top_k, 5, 1)[1] == vocab - 1
 
 
 def test_greedy_takes_the_lowest_id_among_equals(gpu_page: Any) -> None:
@@ -58,12 +78,12 @@ def test_greedy_takes_the_lowest_id_among_equals(gpu_page: Any) -> None:
 def test_draws_follow_the_filtered_distribution(
     gpu_page: Any, temperature: float, top_p: float, top_k: int
 ) -> None:
-    logits = (np.random.default_rng(1).standard_normal((1, 200)) * 3).astype(np.float32)
+    logits = (np.random.default_rng(1).standard_normal((1, 201)) * 3).astype(np.float32)
     expected = distribution(logits, temperature, top_p, top_k)
     draws = [int(sample(gpu_page, logits, temperature, top_p, top_k, 42, step)[1]) for step in range(150)]
     assert all(expected[token] > 0 for token in draws)
     # the largest gap of the two cumulative distributions (Kolmogorov-Smirnov): 1.63/sqrt(n) at 1%
-    found = np.bincount(draws, minlength=200) / len(draws)
+    found = np.bincount(draws, minlength=201) / len(draws)
     assert np.abs(np.cumsum(found - expected)).max() < 1.63 / np.sqrt(len(draws))
 
 

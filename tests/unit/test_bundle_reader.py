@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from mlcweb.bundle import Bundle, BundleWriter, open_bundle
 from mlcweb.bundle.inspect import context_lengths, facts, gpu_memory
-from mlcweb.bundle.plan_check import check_plan
+from mlcweb.bundle.plan_check import check_plan, check_plan_fits
 from mlcweb.bundle.reader import split_kernels
 from mlcweb.errors import BundleError
 from mlcweb.progress import SilentProgress
@@ -180,6 +181,19 @@ MISFITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "too short a page table": (lambda p: p["buffers"][6].update(bytes=12), "page_table has 12 of 16 bytes"),
     "a kernel without WGSL": (lambda p: p["kernels"][1].update(name="peck"), "lacks the kernel peck"),
 }
+
+
+def test_a_tensor_that_ends_in_half_a_word_is_bound_whole() -> None:
+    tensors = [SimpleNamespace(name="a", bytes=6), SimpleNamespace(name="b", bytes=6)]
+    model = SimpleNamespace(prefill_chunk=0, vocab_size=0)
+    manifest: Any = SimpleNamespace(weights=SimpleNamespace(tensors=tensors), model=model)
+    inputs = [{"name": n, "kind": "input", "bytes": 32} for n in ("state", "sampling", "page_table")]
+    sizes = {"a": 6, "b": 8}
+    data = {"buffers": inputs + [{"name": n, "kind": "weight", "bytes": size} for n, size in sizes.items()]}
+    check_plan_fits(data, manifest, "plan.json")
+    data["buffers"][-1]["bytes"] = 10
+    with pytest.raises(BundleError, match="10, the weights have 6"):
+        check_plan_fits(data, manifest, "plan.json")
 
 
 @pytest.mark.parametrize("case", MISFITS)

@@ -63,7 +63,7 @@ def test_rope_as_transformers_5_writes_it() -> None:
         ({"num_attention_heads": None}, CheckpointError),
         ({"rms_norm_eps": ...}, CheckpointError),
         ({"head_dim": 8}, UnsupportedError),
-        ({"intermediate_size": 100}, UnsupportedError),
+        ({"intermediate_size": 98}, UnsupportedError),
         ({"num_hidden_layers": 0}, CheckpointError),
         ({"max_position_embeddings": 0}, CheckpointError),
         ({"rope_theta": -1.0}, CheckpointError),

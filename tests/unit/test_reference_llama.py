@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from mlcweb.errors import BundleError, UnsupportedError
+from mlcweb.quantize import dequantize_group, get_scheme, quantize_group
 from mlcweb.reference import ArrayStore, LlamaConfig, LlamaReference, PackedWeights, llama
 from mlcweb.reference.rope import inverse_frequencies
-from tests.fixtures.llama_cases import CASES, LLAMA3_ROPE, STEPS, packed, prompt
+from tests.fixtures.llama_cases import CASES, LLAMA3_ROPE, ODD, STEPS, packed, prompt
 from tests.tiny import TinyLlama
 
 EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")
@@ -51,6 +52,25 @@ def test_one_token_at_a_time_is_the_same_as_a_prefill(name: str, monkeypatch: py
     assert worst(logits, whole) < 1e-5
     monkeypatch.setattr(llama, "CHUNK", 7)
     assert worst(reference(CASES[name]).feed(tokens), whole) < 1e-5
+
+
+def test_a_padded_last_group_does_not_count() -> None:
+    """Packed weights of odd sizes against the same weights, dequantized and without padding."""
+    q4, whole = get_scheme("q4f32_1"), packed(ODD)
+    codes: dict[str, np.ndarray] = {}
+    for name, weight in packed(ODD).items():
+        if weight.ndim == 1:
+            codes[name] = weight
+            continue
+        parts = quantize_group(weight, q4)
+        codes |= zip((name.replace("weight", kind) for kind in ("q_weight", "q_scale")), parts, strict=True)
+        whole[name] = dequantize_group(*parts, weight.shape[1])
+    sizes = LlamaConfig.from_hf(ODD.hf_config())
+    found, expected = (
+        LlamaReference(PackedWeights(ArrayStore(arrays)), sizes, 64).feed(prompt(ODD))
+        for arrays in (codes, whole)
+    )
+    assert found.shape == (321,) and worst(found, expected) < 1e-5
 
 
 def test_the_fixture_tells_rope_scaling_and_eps_apart() -> None:

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from mlcweb.cli.numbers import microseconds, rate, seconds
-from mlcweb.cli.options import chromium_option, optional_bundle_argument, tier_option, verb
+from mlcweb.cli.options import (
+    activations_option,
+    chromium_option,
+    optional_bundle_argument,
+    tier_option,
+    verb,
+)
 from mlcweb.cli.output import Output
 
 if TYPE_CHECKING:
     from mlcweb.browser.measure import Amounts
+    from mlcweb.browser.session import Choice
     from mlcweb.profile import Profile
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -38,6 +45,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--from", "source", type=FILE, help="Show this profile, and measure nothing.")
 @click.option("--svg", type=FILE, help="Draw the profile: each launch of a step and of a chunk as a bar.")
 @tier_option
+@activations_option
 @chromium_option
 def command(
     output: Output,
@@ -50,6 +58,7 @@ def command(
     source: Path | None,
     svg: Path | None,
     tier: str | None,
+    activations: str | None,
     chromium: Path | None,
 ) -> None:
     """Measure load, prefill and decode.
@@ -73,29 +82,33 @@ def command(
         _show_profile(output, _read(source), svg)
     elif profile and bundle:
         from mlcweb.browser.measure import measure_profile
+        from mlcweb.browser.session import Choice
 
+        choice = Choice(tier, activations)
         with output.progress() as progress:
-            found = measure_profile(bundle, prefill, context, repeats or 20, tier, chromium, progress)
+            found = measure_profile(bundle, prefill, context, repeats or 20, choice, chromium, progress)
         _show_profile(output, found, svg)
     elif bundle:
         from mlcweb.browser.measure import Amounts
+        from mlcweb.browser.session import Choice
 
         amounts = Amounts(prefill, decode, context or prefill, repeats or 5)
-        _speeds(output, bundle, amounts, tier, chromium)
+        _speeds(output, bundle, amounts, Choice(tier, activations), chromium)
 
 
-def _speeds(output: Output, bundle: Path, amounts: Amounts, tier: str | None, chromium: Path | None) -> None:
+def _speeds(output: Output, bundle: Path, amounts: Amounts, choice: Choice, chromium: Path | None) -> None:
     from mlcweb.browser.measure import measure
 
     with output.progress() as progress:
-        (found,) = measure(bundle, [amounts], tier, chromium, progress)
+        (found,) = measure(bundle, [amounts], choice, chromium, progress)
 
     def text() -> None:
+        kind = "software" if found.software else "GPU"
         output.facts(
             {
                 "bundle": bundle.name,
                 "browser": found.browser,
-                "adapter": f"{found.adapter} ({'software' if found.software else 'GPU'}), tier {found.tier}",
+                "adapter": f"{found.adapter} ({kind}), tier {found.tier}, prefill {found.activations}",
                 "load": seconds(found.load_seconds),
                 f"prefill {amounts.prefill}": rate(found.prefill_tokens_per_second),
                 "first token": microseconds(found.time_to_first_token_seconds * 1e6),

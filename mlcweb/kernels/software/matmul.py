@@ -12,6 +12,7 @@ from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel, u32
 from mlcweb.kernels.software.matvec import threads_for
 from mlcweb.kernels.software.quads import QUAD, broadcast
 from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized
+from mlcweb.kernels.tail import load_padded
 
 VECTORS = 8  # weight rows of a thread
 TOKENS = 8
@@ -49,6 +50,10 @@ def matmul(weight: GroupQuantized, *, residual: bool = False, swiglu: bool = Fal
     weights, value = k.local(VECTORS, name="weights"), k.local(1, name="value")
     for i in range(VECTORS * TOKENS):
         k.store(sums, i, f32(0.0))
+
+    def load(token: Any, column: Any) -> Any:
+        return load_padded(lambda at: x[token, at], column, weight.columns, GROUP, lanes=1)
+
     with k.loop(weight.groups) as group:
         for v, row in enumerate(rows):
             k.store(scales, v, w.scale(k, row, group))
@@ -58,8 +63,9 @@ def matmul(weight: GroupQuantized, *, residual: bool = False, swiglu: bool = Fal
             for v, row in enumerate(rows):
                 k.store(words, v, w.word(row, index))
             for half in range(2):
+                column = index * CODES_A_WORD + half * QUAD + lane[0]
                 for m, token in enumerate(tokens):
-                    k.store(mine, m, x[token, index * CODES_A_WORD + half * QUAD + lane[0]])
+                    k.store(mine, m, load(token, column))
                 for i in range(QUAD):
                     for v in range(VECTORS):
                         code = _code(words[v], half * QUAD + i)

@@ -4,6 +4,7 @@ A word of codes is loaded once for eight weights. Each code is masked where it i
 16^i times too large: x is scaled by 16^-i once for all rows, which is exact.
 """
 
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -13,6 +14,7 @@ from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, kernel, u3
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum
 from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized
+from mlcweb.kernels.tail import load_padded
 
 _MOST_THREADS = 64
 _WORKGROUPS = 24  # at least, where there are rows enough
@@ -72,6 +74,7 @@ def matvec(
     for v in range(vectors):
         k.store(sums, v, f32(0.0))
     k.store(squares, 0, f32(0.0))
+    padded = partial(load_padded, columns=weight.columns, step=GROUP, lanes=1)
     with k.loop(weight.groups) as group:
         k.store(x_sum, 0, f32(0.0))
         for v in range(vectors):
@@ -80,10 +83,10 @@ def matvec(
             index = group * (GROUP // CODES_A_WORD) + step
             for half in range(2):
                 column = index * CODES_A_WORD + half * QUAD + lane[0]
-                k.store(mine, half, x[x_rows - 1, column])
+                k.store(mine, half, padded(lambda at: x[x_rows - 1, at], column))
                 if norm_weight is not None:
                     k.store(squares, 0, squares[0] + mine[half] * mine[half])
-                    k.store(mine, half, mine[half] * norm_weight.one(k, column))
+                    k.store(mine, half, mine[half] * padded(lambda at: norm_weight.one(k, at), column))
             for i in range(CODES_A_WORD):
                 k.store(values, i, broadcast(mine[i // QUAD], i % QUAD))
                 k.store(x_sum, 0, x_sum[0] + values[i])

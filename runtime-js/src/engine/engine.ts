@@ -9,7 +9,8 @@ import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import { InvalidRequestError, UnloadedError } from "../errors.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
-import { load, type Activations, type Loaded, type LoadOptions, type Timings } from "./load.js";
+import type { Activations } from "./activations.js";
+import { load, type Loaded, type LoadOptions, type Timings } from "./load.js";
 
 export interface EngineInfo {
   readonly name: string;

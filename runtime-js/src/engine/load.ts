@@ -5,7 +5,8 @@ import { FIRST_TOKENS, GpuModel } from "../decode/index.js";
 import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter, type AdapterFacts } from "../device/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
-import { Entry, heaviestLaunch, Host, largestBuffer, parsePlan, PlanBuffers, Pipelines, splitKernels, timeHeaviest, type Buffers, type Plan, type PlanEntry } from "../plan/index.js";
+import { Entry, Host, largestBuffer, parsePlan, PlanBuffers, Pipelines, splitKernels, type Buffers, type PlanEntry } from "../plan/index.js";
+import { chooseActivations, type Activations } from "./activations.js";
 import type { TextCodec } from "../text/codec.js";
 import { Progress, type LoadProgress } from "./progress.js";
 
@@ -36,9 +37,14 @@ export interface LoadOptions {
 /** Tokens of a prefill chunk on a CPU. */
 const SOFTWARE_CHUNK = 128;
 
-export type Activations = "float" | "int8";
-
-export interface Timings { readonly manifest_s: number; readonly weights_s: number; readonly kernels_s: number; readonly total_s: number }
+export interface Timings {
+  readonly manifest_s: number;
+  /** Choosing prefill's activations; more than a few milliseconds only where it is measured. */
+  readonly choice_s: number;
+  readonly weights_s: number;
+  readonly kernels_s: number;
+  readonly total_s: number;
+}
 
 export interface Loaded {
   readonly base: string;
@@ -105,12 +111,21 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   let kernels_s = 0, weights_s = 0;
   const pipelines = new Pipelines(device);
   const wgsl = splitKernels(kernelText), host = await Host.load(wasm);
-  const activations = await chooseActivations({ options, source, manifest, plan, wgsl, adapter, device, guard, host, pipelines, tier });
+  const kernelsOf = (...entries: PlanEntry[]): Set<number> => new Set(entries.flatMap((entry) => entry.launches.map((launch) => launch.kernel)));
+  // Decode's pipelines are under way while prefill's are chosen.
+  const ofDecode = kernelsOf(plan.entries.decode, plan.entries.sample);
+  let made = 0;
+  const most = ofDecode.size + Math.max(...[plan.entries.prefill, plan.entries.prefill_int8].map((entry) => (entry ? kernelsOf(entry).size : 0)));
+  const one = (): void => progress.kernel(++made, most);
+  const decodeDone = pipelines.create(plan, wgsl, ofDecode, one);
+  decodeDone.catch(() => {}); // Looked at below, with the weights.
+  const choosing = seconds();
+  const activations = await chooseActivations(options.activations, { source, manifest, plan, wgsl, adapter, device, guard, host, pipelines, tier });
+  const choice_s = seconds() - choosing;
   const prefill = activations === "int8" ? plan.entries.prefill_int8! : plan.entries.prefill;
-  const used = [prefill, plan.entries.decode, plan.entries.sample];
-  const kernels = new Set(used.flatMap((entry) => entry.launches.map((launch) => launch.kernel)));
-  const kernelsDone = pipelines.create(plan, wgsl, kernels, (done, total) => progress.kernel(done, total)).then(() => { kernels_s = seconds() - manifest_s; });
-  kernelsDone.catch(() => {}); // Looked at below, with the weights.
+  const prefillDone = pipelines.create(plan, wgsl, kernelsOf(prefill), one);
+  const kernelsDone = Promise.all([decodeDone, prefillDone]).then(() => { kernels_s = seconds() - manifest_s; });
+  kernelsDone.catch(() => {});
   const planBuffers = await PlanBuffers.allocate(plan, memory, firstPages);
   const buffers = planBuffers.all;
   const names = plan.buffers.filter((b) => b.kind === "weight").map((b) => b.name);
@@ -130,29 +145,9 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   progress.ready();
   return {
     base: source.base, manifest, tier, activations, adapter: describeAdapter(adapter), device, guard, memory, model, host, codec,
-    timings: { manifest_s, weights_s, kernels_s, total_s: seconds() },
+    timings: { manifest_s, choice_s, weights_s, kernels_s, total_s: seconds() },
     validation: async () => (manifest.validation === undefined ? undefined : read(manifest.validation)),
   };
-}
-
-interface Choosing {
-  readonly options: LoadOptions; readonly source: Source; readonly manifest: Manifest; readonly plan: Plan; readonly wgsl: ReadonlyMap<string, string>;
-  readonly adapter: GPUAdapter; readonly device: GPUDevice; readonly guard: Guard; readonly host: Host; readonly pipelines: Pipelines; readonly tier: Tier;
-}
-
-/** As asked for, or what is faster here: measured once for a bundle and an adapter, and kept with the cached bundle. */
-async function chooseActivations({ options, source, manifest, plan, wgsl, adapter, device, guard, host, pipelines, tier }: Choosing): Promise<Activations> {
-  const { prefill, prefill_int8: int8 } = plan.entries, wanted = options.activations;
-  if (wanted === "int8" && !int8) throw new InvalidRequestError("activations", `the tier ${tier.name} of ${manifest.name} has no int8 prefill.`);
-  if (wanted !== undefined || !int8 || isSoftware(adapter.info)) return wanted ?? "float";
-  const { vendor, architecture, device: model, description } = adapter.info;
-  const found = await source.choice(`${[vendor, architecture, model, description].join(" ")}, ${tier.kernels}`, (value) => value === "float" || value === "int8", async () => {
-    const both = [prefill, int8];
-    await pipelines.create(plan, wgsl, new Set(both.map((entry) => entry.launches[heaviestLaunch(plan, entry)]!.kernel)));
-    const [float, rounded] = await timeHeaviest(device, guard, host, plan, pipelines, both, manifest.model.prefill_chunk);
-    return rounded! < float! ? "int8" : "float";
-  });
-  return found as Activations;
 }
 
 /** All values; the first failure cancels the rest, and all of them have ended when it is thrown. */

@@ -2,12 +2,13 @@
 // answer of the real loop.
 import { array, check, integer, object } from "../bundle/fields.js";
 import { BundleError } from "../errors.js";
+import type { Activations } from "./activations.js";
 import type { Engine } from "./engine.js";
 
 export interface ValidationReport {
   readonly ok: boolean;
   readonly tier: string;
-  readonly activations: "float" | "int8";
+  readonly activations: Activations;
   /** The least precise type of its sums' terms: the tolerance is by it. */
   readonly activation: "float16" | "float32" | "int8";
   readonly tolerance: number;

@@ -7,7 +7,7 @@ import type { Pipelines } from "./pipelines.js";
 /** Rows of the product that is timed: enough to fill a GPU, and few enough for a slow one. */
 const ROWS = 512;
 /** A run is as many launches as take about this long, so that what a submission costs hides little; the best run counts. */
-const RUN_MS = 10, REPEATS = 3, MOST_LAUNCHES = 200;
+const RUN_MS = 6, REPEATS = 2, MOST_LAUNCHES = 200;
 /** Where one launch takes longer than this, it is measured enough. */
 const SLOW_MS = 50;
 

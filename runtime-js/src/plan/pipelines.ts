@@ -11,14 +11,13 @@ export class Pipelines {
   constructor(private readonly device: GPUDevice) {}
 
   /** Makes the pipelines of these kernels of the plan, but those that are made already. */
-  async create(plan: Plan, wgsl: ReadonlyMap<string, string>, wanted: ReadonlySet<number>, onDone: (done: number, total: number) => void = () => {}): Promise<void> {
-    let done = 0;
+  async create(plan: Plan, wgsl: ReadonlyMap<string, string>, wanted: ReadonlySet<number>, onDone: () => void = () => {}): Promise<void> {
     // The longest shaders first: they take the longest to compile.
     const order = [...wanted].filter((i) => !this.pipelines[i])
       .map((i) => ({ kernel: plan.kernels[i]!, i, size: wgsl.get(plan.kernels[i]!.name)?.length ?? 0 })).sort((a, b) => b.size - a.size);
     await Promise.all(order.map(async ({ kernel, i }) => {
       this.pipelines[i] = await this.compile(kernel, wgsl.get(kernel.name));
-      onDone(++done, order.length);
+      onDone();
     }));
   }
 

@@ -57,6 +57,7 @@ const ROOM = 64;
 /** Smaller copies measure a launch, and the largest what the memory gives. */
 const SMALLEST_COPY = 1 << 18, LARGEST_COPY = 1 << 26;
 const SECOND_US = 1e6;
+const WARM_UP_MS = 500;
 /** Steps submitted at once, as the decode loop does on a fast device. */
 const AHEAD = 16, BATCH = 4;
 
@@ -70,6 +71,7 @@ export async function profileModel(model: GpuModel, manifest: Manifest, options:
   const timer = await openTimer(device, timing);
   try {
     const profiler = new Profiler(model, manifest, timer, repeats);
+    await profiler.warmUp();
     const decoded = await profiler.entry([entries.decode, entries.sample], 1, context);
     const chunk = await profiler.entry([entries.prefill], Math.min(prefill, model.prefillChunk), 0);
     await profiler.copy(LARGEST_COPY);
@@ -91,6 +93,18 @@ class Profiler {
   private readonly device: GPUDevice;
   constructor(private readonly model: GpuModel, private readonly manifest: Manifest, private readonly timer: Timer, private readonly repeats: number) {
     this.device = model.parts.device;
+  }
+
+  /** Until a GPU that was idle has raised its clocks: what is measured first took more than twice as long. */
+  async warmUp(): Promise<void> {
+    const { decode } = this.model.parts.entries, end = performance.now() + WARM_UP_MS;
+    let many = 1;
+    do {
+      const start = performance.now();
+      for (let i = 0; i < many; i++) submit(this.device, (pass) => decode.replay(pass));
+      await this.device.queue.onSubmittedWorkDone();
+      many = Math.max(1, Math.min(64, Math.round((many * 20) / (performance.now() - start))));
+    } while (performance.now() < end);
   }
 
   async entry(entries: readonly Entry[], tokens: number, position: number): Promise<EntryProfile> {

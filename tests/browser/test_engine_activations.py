@@ -1,0 +1,59 @@
+"""The engine's own choice of prefill's activations: measured where the adapter seems a GPU, kept, and followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from model_page import ENGINE, ModelPage, Site, open_model_page, serve_site
+
+from tests.fixtures.llama_cases import CASES
+
+pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+
+# The engine measures nothing on a CPU: this one says that it is none.
+GPU = "Object.defineProperty(GPUAdapterInfo.prototype, 'subgroupMaxSize', { get: () => 32 });"
+CHOICES = """async (put) => {
+  const cache = await caches.open('mlcweb-v1');
+  const keys = (await cache.keys()).filter((request) => request.url.includes('/choice/'));
+  if (put) for (const key of keys) await cache.put(key, new Response(put));
+  return Promise.all(keys.map(async (key) => (await cache.match(key)).text()));
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with serve_site(tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
+    with open_model_page(chromium, site, GPU) as opened:
+        yield opened
+
+
+def test_it_is_measured_once_and_kept_with_the_bundle(page: ModelPage, site: Site) -> None:
+    bundle = site.bundle("tied", CASES["tied"], "q4f32_1")
+    first = page.load(bundle, tier="subgroups", cache=True)
+    assert first["activations"] in ("float", "int8")
+    assert page.raw.evaluate(CHOICES, None) == [first["activations"]]
+    other = "int8" if first["activations"] == "float" else "float"
+    assert page.raw.evaluate(CHOICES, other) == [other]
+    page.loaded = "", {}
+    assert page.load(bundle, tier="subgroups", cache=True)["activations"] == other
+    assert page.load(bundle, tier="subgroups", cache=True, activations="float")["activations"] == "float"
+    page.raw.evaluate(CHOICES, "nonsense")
+    page.loaded = "", {}
+    assert page.load(bundle, tier="subgroups", cache=True)["activations"] in ("float", "int8")
+    assert page.raw.evaluate(CHOICES, None) != ["nonsense"]
+
+
+def test_a_model_without_int8_says_so(page: ModelPage, site: Site) -> None:
+    bundle = site.bundle("tied", CASES["tied"], "q0f32", prefill_chunk=16)
+    assert page.load(bundle, tier="subgroups")["activations"] == "float"
+    error = page.call("load", f"./{bundle}/", {"cache": False, "tier": "subgroups", "activations": "int8"})[
+        "error"
+    ]
+    assert error["code"] == "invalid-request" and "int8" in error["message"]

@@ -156,14 +156,14 @@ class PrefillInt8(Prefill):
         self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
     ) -> Tensor:
         """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
-        rounded = self._rounded(x, norm)
+        rounded = self._rounded("norm", x, norm)
         return self._product(name, rounded, weight, None, swiglu)
 
     def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
         """``residual + linear(x)``."""
-        return self._product(name, self._rounded(x, None), weight, residual, False)
+        return self._product(name, self._rounded(f"round_{name}", x, None), weight, residual, False)
 
-    def _rounded(self, x: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
+    def _rounded(self, name: str, x: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
         n, width = x.shape[0], int(x.shape[1])
         groups = -(-width // GROUP)
         func = self._once(("int8", width, norm is None), lambda: quantize_rows(width, self.tier, norm))
@@ -172,7 +172,7 @@ class PrefillInt8(Prefill):
             Tensor.placeholder((n, groups * GROUP // 4), "uint32"),
             Tensor.placeholder((n, groups), "float32"),
         ]
-        codes, scales = op.tensor_ir_op(func, "prefill_int8_round", args, outs)
+        codes, scales = op.tensor_ir_op(func, f"prefill_int8_{name}", args, outs)
         return codes, scales
 
     def _product(

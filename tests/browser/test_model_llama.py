@@ -153,7 +153,7 @@ def test_quantized_models_validate(name: str, scheme: str, tier: str, page: Mode
     check_validation(page.validate(site.bundle(name, MODELS[name], scheme), tier), tier)
 
 
-@pytest.mark.parametrize("tier", ["subgroups", "software"])
+@pytest.mark.parametrize("tier", ["base", "subgroups", "software"])
 def test_packed_kv_caches_validate(tier: str, page: ModelPage, site: Site) -> None:
     name = "untied-llama3"
     bundle = site.bundle(name, CASES[name], "q4f32_1", kv_cache_dtype="float16")

@@ -38,7 +38,7 @@ class Site:
         """The name under which the model's bundle is served."""
         served = "-".join([name, quantization, *(f"{value}" for value in options.values())])
         if not (self.folder / served).exists():
-            source = self.folder.parent / "models" / name
+            source = self.folder.with_name(f"{self.folder.name}-models") / name
             if not source.exists():
                 make_llama(source, model)
             request = CompileRequest(

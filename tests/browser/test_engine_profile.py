@@ -26,7 +26,7 @@ CONTEXT, CHUNK = 40, 16
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     with serve_site(folder) as site:
-        return folder / site.bundle("tied", MODEL, "q4f32_1", prefill_chunk=CHUNK)
+        return folder / site.bundle("profiled", MODEL, "q4f32_1", prefill_chunk=CHUNK)
 
 
 def check_accounts(document: dict[str, Any], bundle: Path) -> None:

@@ -12,7 +12,7 @@ from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.blocks import place
 from mlcweb.kernels.builder import KernelBuilder, call, f32, kernel, lane, load4, ramp4, splat
-from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, KVCache, page_of, rope_shapes, rotate4, slot_of
+from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, KVCache, bind_new_tokens, page_of, rotate4, slot_of
 
 THREADS = 64
 SPLITS = 32
@@ -27,13 +27,7 @@ def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
     """
     d, group, quads = layout.head_dim, layout.group, layout.head_dim // 4
     k = KernelBuilder("attend")
-    qkv = k.buffer("qkv", (1, (layout.heads + 2 * layout.kv_heads) * d), "float32")
-    coarse_shape, fine_shape = rope_shapes(d, context)
-    coarse = k.buffer("rope_coarse", coarse_shape, "float32")
-    fine = k.buffer("rope_fine", fine_shape, "float32")
-    state = k.buffer("state", (8,), "int32")
-    table = k.buffer("page_table", (layout.pages,), "int32")
-    kv = KVCache(k, layout)
+    qkv, coarse, fine, state, table, kv = bind_new_tokens(k, layout, context)
     partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)

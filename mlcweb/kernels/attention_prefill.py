@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel, lane, load4, ramp4, splat
-from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, KVCache, page_of, rope_shapes, rotate4, slot_of
+from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, KVCache, bind_new_tokens, page_of, rotate4, slot_of
 
 THREADS = 64
 ROWS = 32  # of a workgroup of flash attention; few, so that a short chunk of a small model fills a GPU
@@ -31,13 +31,7 @@ def rope_append(layout: HeadLayout, context: int) -> tirx.PrimFunc:
     heads, kv_heads = layout.heads, layout.kv_heads
     k = KernelBuilder("rope_append")
     n = dynamic("n")
-    qkv = k.buffer("qkv", (n, (heads + 2 * kv_heads) * d), "float32")
-    coarse_shape, fine_shape = rope_shapes(d, context)
-    coarse = k.buffer("rope_coarse", coarse_shape, "float32")
-    fine = k.buffer("rope_fine", fine_shape, "float32")
-    state = k.buffer("state", (8,), "int32")
-    table = k.buffer("page_table", (layout.pages,), "int32")
-    kv = KVCache(k, layout, fours=True)
+    qkv, coarse, fine, state, table, kv = bind_new_tokens(k, layout, context, n, fours=True)
     queries = k.buffer("queries", (n, heads * d), "float32")
 
     items = (heads + 2 * kv_heads) * half // 4  # a thread rotates four pairs, or copies eight values

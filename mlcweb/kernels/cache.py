@@ -183,6 +183,24 @@ def rope_shapes(head_dim: int, context: int) -> tuple[tuple[int, int], tuple[int
     return (-(-context // ROPE_FINE), head_dim), (ROPE_FINE, head_dim)
 
 
+def bind_new_tokens(
+    k: KernelBuilder, layout: HeadLayout, context: int, rows: Any = 1, *, fours: bool = False
+) -> tuple[Any, Any, Any, Any, Any, KVCache]:
+    """Declare the next arguments of a kernel that takes new tokens in: qkv ``[rows, (H + 2 KV) * D]``, RoPE's coarse
+    and fine tables, state, page_table and kv (``fours``: see ``KVCache``).
+    """
+    width = (layout.heads + 2 * layout.kv_heads) * layout.head_dim
+    coarse, fine = rope_shapes(layout.head_dim, context)
+    return (
+        k.buffer("qkv", (rows, width), "float32"),
+        k.buffer("rope_coarse", coarse, "float32"),
+        k.buffer("rope_fine", fine, "float32"),
+        k.buffer("state", (8,), "int32"),
+        k.buffer("page_table", (layout.pages,), "int32"),
+        KVCache(k, layout, fours=fours),
+    )
+
+
 def rotate4(
     k: KernelBuilder, low: Any, high: Any, coarse: Any, fine: Any, position: Any, pair: Any, head_dim: int
 ) -> tuple[Any, Any]:

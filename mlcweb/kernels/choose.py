@@ -19,11 +19,12 @@ def in_blocks(tier: Tier) -> bool:
     return not tier.software
 
 
-def matvec(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
-    """``linear.matvec``, with its options."""
+def matvec(weight: Matrix, tier: Tier, *, to_blocks: bool = False, **options: Any) -> tirx.PrimFunc:
+    """``linear.matvec``, with its options; block order only where the tier has it."""
     if tier.software and isinstance(weight, GroupQuantized):
         return software.matvec.matvec(weight, **options)
-    return linear.matvec(weight, tier, from_blocks=in_blocks(tier), **options)
+    ordered = in_blocks(tier)
+    return linear.matvec(weight, tier, from_blocks=ordered, to_blocks=to_blocks and ordered, **options)
 
 
 def matmul(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:

@@ -60,16 +60,16 @@ class Decode(Ops):
         """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
         key = (name, _shape(weight), "norm", swiglu)
         # attention and sampling, which read the other outputs, want them in rows
-        options = {"to_blocks": True} if swiglu and choose.in_blocks(self.tier) else {}
-        func = self._once(key, lambda: choose.matvec(weight, self.tier, norm=norm, swiglu=swiglu, **options))
+        func = self._once(
+            key, lambda: choose.matvec(weight, self.tier, norm=norm, swiglu=swiglu, to_blocks=swiglu)
+        )
         out = Tensor.placeholder((1, weight.rows // 2 if swiglu else weight.rows), "float32")
         return op.tensor_ir_op(func, f"decode_{name}", [x, *norm.weight.tensors, *weight.tensors], out)
 
     def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
         """``residual + linear(x)``."""
-        options = {"to_blocks": True} if choose.in_blocks(self.tier) else {}
         func = self._once(
-            (name, _shape(weight)), lambda: choose.matvec(weight, self.tier, residual=True, **options)
+            (name, _shape(weight)), lambda: choose.matvec(weight, self.tier, residual=True, to_blocks=True)
         )
         out = Tensor.placeholder((1, weight.rows), "float32")
         return op.tensor_ir_op(func, f"decode_{name}", [x, *weight.tensors, residual], out)

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from model_page import Site, serve_site
 from playwright.sync_api import Page as RawPage
 
 from mlcweb.browser.adapter import open_blank
@@ -23,6 +24,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def chromium() -> Path:
     """The Chrome or Chromium of this machine; `make setup` sees that there is one."""
     return find_chromium()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A folder of a module's own that is served, with the engine and the bundles that its tests ask for."""
+    with serve_site(tmp_path_factory.mktemp("site")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from model_page import ENGINE, ModelPage, Site, open_model_page, serve_site
+from model_page import ENGINE, ModelPage, Site, open_model_page
 
 from tests.fixtures.llama_cases import CASES
 
@@ -20,12 +20,6 @@ CHOICES = """async (put) => {
   if (put) for (const key of keys) await cache.put(key, new Response(put));
   return Promise.all(keys.map(async (key) => (await cache.match(key)).text()));
 }"""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with serve_site(tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_page import ENGINE, ModelPage, Site, open_model_page, serve_site
+from model_page import ENGINE, ModelPage, Site, open_model_page
 
 from mlcweb.cli.command import run
 from tests.tiny import TinyLlama
@@ -18,12 +18,6 @@ pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason=
 # Its context is longer than the KV cache that a load begins with, and its pages are small.
 MODEL = TinyLlama(context=2048, layers=1)
 PROMPT = [(7 * i) % 250 + 3 for i in range(40)]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with serve_site(tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

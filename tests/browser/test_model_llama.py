@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_page import ENGINE, ModelPage, Site, open_model_page, serve_site
+from model_page import ENGINE, ModelPage, Site, open_model_page
 
 from mlcweb.reference import ArrayStore, LlamaConfig, LlamaReference, PackedWeights
 from tests.fixtures.llama_cases import CASES, ODD, STEPS, packed, prompt
@@ -21,12 +21,6 @@ EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")
 MODELS = {**CASES, "odd": ODD}
 CHUNKED = {"prefill_chunk": 16}
 SHARED = {"tier": "subgroups"}
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with serve_site(tmp_path_factory.mktemp("site")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

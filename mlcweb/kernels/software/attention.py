@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel
-from mlcweb.kernels.cache import PAGE_SIZE, ROPE_FINE, HeadLayout, KVCache, page_of, rope_shapes, slot_of
+from mlcweb.kernels.cache import PAGE_SIZE, ROPE_FINE, HeadLayout, KVCache, bind_new_tokens, page_of, slot_of
 from mlcweb.kernels.software.quads import QUAD, quad_sum
 
 SPLITS = 4  # of decode's context: with the KV heads, workgroups for all of a few CPUs
@@ -105,13 +105,7 @@ def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
     """
     d, group = layout.head_dim, layout.group
     k = KernelBuilder("attend")
-    qkv = k.buffer("qkv", (1, (layout.heads + 2 * layout.kv_heads) * d), "float32")
-    coarse_shape, fine_shape = rope_shapes(d, context)
-    coarse = k.buffer("rope_coarse", coarse_shape, "float32")
-    fine = k.buffer("rope_fine", fine_shape, "float32")
-    state = k.buffer("state", (8,), "int32")
-    table = k.buffer("page_table", (layout.pages,), "int32")
-    kv = KVCache(k, layout)
+    qkv, coarse, fine, state, table, kv = bind_new_tokens(k, layout, context)
     partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], QUAD)

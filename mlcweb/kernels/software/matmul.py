@@ -9,8 +9,7 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel, u32
-from mlcweb.kernels.software.matvec import threads_for
-from mlcweb.kernels.software.quads import QUAD, broadcast
+from mlcweb.kernels.software.quads import QUAD, broadcast, rows_of_thread, threads_for
 from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized
 from mlcweb.kernels.tail import load_padded
 
@@ -34,12 +33,8 @@ def matmul(weight: GroupQuantized, *, residual: bool = False, swiglu: bool = Fal
     y = k.buffer("y", (n, outputs), "float32")
 
     (wg, block), tid = k.launch([-(-quads * QUAD // threads), T.ceildiv(n, TOKENS)], threads)
-    lane = k.local(1, "int32", name="lane")
-    k.store(lane, 0, T.bitwise_and(tid, QUAD - 1))
-    first = k.local(1, "int32", name="first")
-    k.store(first, 0, (wg * (threads // QUAD) + T.shift_right(tid, 2)) * per_quad + lane[0])
-    # rows and tokens past the last are read all the same, which WebGPU keeps in bounds, and not written
-    rows = [first[0] + v * QUAD for v in range(per_thread)]
+    lane, rows = rows_of_thread(k, wg, tid, threads, per_thread)
+    # tokens past the last are read all the same too
     if swiglu:
         rows += [row + outputs for row in rows]
     tokens = [block * TOKENS + m for m in range(TOKENS)]

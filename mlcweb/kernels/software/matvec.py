@@ -12,25 +12,14 @@ from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, kernel, u32
 from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum
+from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum, rows_of_thread, threads_for
 from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized
 from mlcweb.kernels.tail import load_padded
-
-_MOST_THREADS = 64
-_WORKGROUPS = 24  # at least, where there are rows enough
 
 
 def _vectors(rows: int) -> int:
     """Rows that a thread sums: more share the loads of x, fewer leave more workgroups to the CPUs."""
     return 16 if rows >= 2048 else 8
-
-
-def threads_for(quads: int) -> int:
-    """A workgroup's threads where ``quads`` are needed in all: workgroups are dear to start, but feed several CPUs."""
-    threads = QUAD
-    while threads < _MOST_THREADS and quads * QUAD // (threads * 2) >= _WORKGROUPS:
-        threads *= 2
-    return threads
 
 
 @kernel
@@ -58,12 +47,7 @@ def matvec(
     y = k.buffer("y", (1, outputs), "float32")
 
     (wg,), tid = k.launch([-(-quads * QUAD // threads)], threads)
-    lane = k.local(1, "int32", name="lane")
-    k.store(lane, 0, T.bitwise_and(tid, QUAD - 1))
-    first = k.local(1, "int32", name="first")
-    k.store(first, 0, (wg * (threads // QUAD) + T.shift_right(tid, 2)) * per_quad + lane[0])
-    # rows past the last are read all the same, which WebGPU keeps in bounds, and not written
-    rows = [first[0] + v * QUAD for v in range(per_thread)]
+    lane, rows = rows_of_thread(k, wg, tid, threads, per_thread)
     if swiglu:
         rows += [row + outputs for row in rows]
 

@@ -2,9 +2,33 @@
 
 from typing import Any
 
+from tvm.tirx.script import builder as T
+
 from mlcweb.kernels.builder import KernelBuilder, call, u32
 
 QUAD = 4
+_MOST_THREADS = 64
+_WORKGROUPS = 24  # at least, where there are rows enough
+
+
+def threads_for(quads: int) -> int:
+    """A workgroup's threads where ``quads`` are needed in all: workgroups are dear to start, but feed several CPUs."""
+    threads = QUAD
+    while threads < _MOST_THREADS and quads * QUAD // (threads * 2) >= _WORKGROUPS:
+        threads *= 2
+    return threads
+
+
+def rows_of_thread(k: KernelBuilder, wg: Any, tid: Any, threads: int, count: int) -> tuple[Any, list[Any]]:
+    """A thread's lane in its quad, and the ``count`` weight rows that it sums, every fourth of its quad's.
+
+    Rows past the last are among them: reading those WebGPU keeps in bounds, and they are not to be written.
+    """
+    lane = k.local(1, "int32", name="lane")
+    k.store(lane, 0, T.bitwise_and(tid, QUAD - 1))
+    first = k.local(1, "int32", name="first")
+    k.store(first, 0, (wg * (threads // QUAD) + T.shift_right(tid, 2)) * (count * QUAD) + lane[0])
+    return lane, [first[0] + v * QUAD for v in range(count)]
 
 
 def broadcast(value: Any, lane: int) -> Any:

@@ -19,12 +19,16 @@ def in_blocks(tier: Tier) -> bool:
     return not tier.software
 
 
-def matvec(weight: Matrix, tier: Tier, *, to_blocks: bool = False, **options: Any) -> tirx.PrimFunc:
+def matvec(
+    weight: Matrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
+) -> tirx.PrimFunc:
     """``linear.matvec``, with its options; block order only where the tier has it."""
     if tier.software and isinstance(weight, GroupQuantized):
         return software.matvec.matvec(weight, **options)
     ordered = in_blocks(tier)
-    return linear.matvec(weight, tier, from_blocks=ordered, to_blocks=to_blocks and ordered, **options)
+    return linear.matvec(
+        weight, tier, from_blocks=from_blocks and ordered, to_blocks=to_blocks and ordered, **options
+    )
 
 
 def matmul(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
@@ -34,9 +38,11 @@ def matmul(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
     return matmul_.matmul(weight, tier, **options)
 
 
-def rms_norm(how: linear.Norm, tier: Tier) -> tirx.PrimFunc:
-    """``norm.rms_norm``."""
-    return software.norm.rms_norm(how) if tier.software else norm.rms_norm(how, tier)
+def normalize(how: linear.Norm, tier: Tier, *, decode: bool = False, **options: Any) -> tirx.PrimFunc:
+    """``norm.normalize``, with its options; decode's vectors are in block order where the tier has it."""
+    if tier.software:
+        return software.norm.normalize(how, decode=decode, **options)
+    return norm.normalize(how, tier, decode=decode, in_blocks=decode, **options)
 
 
 def splits(tier: Tier) -> int:

@@ -9,12 +9,22 @@ from functools import partial
 from typing import Any
 
 from tvm import tirx
+from tvm.relax.frontend import nn
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.blocks import place, place4
 from mlcweb.kernels.builder import KernelBuilder, bits, call, dynamic, f32, kernel, lane, load4, splat, u32
+from mlcweb.kernels.outputs import Activation, activate, soft_cap
 from mlcweb.kernels.reduce import reduce_rows
-from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Matrix, Reader, Vector
+from mlcweb.kernels.storage import (
+    GROUP,
+    GroupQuantized,
+    GroupQuantizedReader,
+    Matrix,
+    Reader,
+    Values,
+    Vector,
+)
 from mlcweb.kernels.tail import load_padded
 from mlcweb.kernels.tier import Tier
 
@@ -23,10 +33,20 @@ _FILLED = 100_000  # threads that keep a large GPU busy: docs/performance.md
 
 @dataclass(frozen=True)
 class Norm:
-    """RMSNorm's weight ``[D]`` and epsilon."""
+    """RMSNorm's weight ``[D]`` and epsilon; LayerNorm's, which takes the mean away first, if ``centered``.
+
+    Only LayerNorm has a ``bias`` ``[D]``, if any.
+    """
 
     weight: Vector
     epsilon: float
+    centered: bool = False
+    bias: Vector | None = None
+
+    @property
+    def tensors(self) -> list[nn.Tensor]:
+        """Arguments of a kernel that normalizes."""
+        return [*self.weight.tensors, *(self.bias.tensors if self.bias else [])]
 
 
 def _threads(blocks: int) -> int:
@@ -46,36 +66,42 @@ def matvec(
     tier: Tier,
     *,
     norm: Norm | None = None,
+    bias: Values | None = None,
     residual: bool = False,
-    swiglu: bool = False,
+    activation: Activation | None = None,
+    gated: bool = False,
+    cap: float | None = None,
     last_row: bool = False,
     from_blocks: bool = True,
     to_blocks: bool = False,
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for ``x`` ``[1, K]``, or the last row of ``[n, K]``.
 
-    Arguments: x, [norm weight], weight's tensors, [residual ``[1, N]``], y. ``swiglu``: ``weight`` is gate over
-    up, ``[2N, K]``, and y = silu(gate) * up. ``from_blocks``: x is in block order, unless ``last_row``.
-    ``to_blocks``: y, and the residual, are.
+    Arguments: x, [norm weight], weight's tensors, [bias], [residual ``[1, N]``], y. ``gated``: ``weight`` is gate
+    over up, ``[2N, K]``, and y = activation(gate) * up. ``cap``: y = cap * tanh(y / cap). ``from_blocks``: x is in
+    block order, unless ``last_row``. ``to_blocks``: y, and the residual, are.
     """
-    outputs = weight.rows // 2 if swiglu else weight.rows
+    outputs = weight.rows // 2 if gated else weight.rows
+    if norm is not None and norm.centered:
+        raise ValueError("matvec folds RMSNorm in, not LayerNorm")
     columns = weight.columns
     step = GROUP if isinstance(weight, GroupQuantized) else 4
     blocks = -(-columns // step)
     threads = _threads(blocks)
-    per_group = _outputs(weight.rows, 2 if swiglu else 1, threads)
+    per_group = _outputs(weight.rows, 2 if gated else 1, threads)
     k = KernelBuilder("matvec")
     x_rows = dynamic("n") if last_row else 1
     x = k.buffer("x", (x_rows, columns), "float32")
     norm_weight = norm.weight.bind(k, "norm") if norm else None
     w = weight.bind(k, "w")
+    b = bias.bind(k, "bias") if bias else None
     r = k.buffer("residual", (1, outputs), "float32") if residual else None
     y = k.buffer("y", (1, outputs), "float32")
 
     (wg,), tid = k.launch([T.ceildiv(outputs, per_group)], threads)
     first = k.let(wg * per_group, "first")
     rows = [_clamp(first + i, outputs, per_group) for i in range(per_group)]
-    if swiglu:  # a gate row and its up row are summed by the same threads
+    if gated:  # a gate row and its up row are summed by the same threads
         rows += [row + outputs for row in rows]
     count = len(rows) + (1 if norm else 0)
     sums = k.local(count, name="sums")
@@ -106,9 +132,17 @@ def matvec(
     totals = reduce_rows(k, tier, tid, sums, count, threads)
     with k.when(tid < per_group), k.when(first + tid < outputs):
         scale: Any = T.rsqrt(totals(len(rows)) / float(columns) + f32(norm.epsilon)) if norm else f32(1.0)
-        value = k.let(totals(tid) * scale, "value")
-        if swiglu:
-            value = value / (1.0 + T.exp(-value)) * (totals(tid + per_group) * scale)
+
+        def output(total: Any, row: Any) -> Any:
+            return total * scale if b is None else total * scale + b.one(k, 0, row)
+
+        value = k.let(output(totals(tid), first + tid), "value")
+        if activation is not None:
+            value = activate(activation, value)
+        if gated:
+            value = value * output(totals(tid + per_group), first + tid + outputs)
+        if cap is not None:
+            value = soft_cap(value, cap)
         at = k.let(place(first + tid, outputs) if to_blocks else first + tid, "at")
         k.store(y, [0, at], value if r is None else r[0, at] + value)
     return k.finish()

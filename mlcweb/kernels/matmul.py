@@ -12,7 +12,8 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, kernel, lane, load4, ramp4, splat, u32
-from mlcweb.kernels.storage import GroupQuantizedReader, Matrix, Reader
+from mlcweb.kernels.outputs import Activation, activate
+from mlcweb.kernels.storage import GroupQuantizedReader, Matrix, Reader, Values, ValuesReader
 from mlcweb.kernels.tail import load_padded
 from mlcweb.kernels.tier import Tier
 
@@ -41,14 +42,21 @@ _WIDE_OUTPUTS = 4096
 
 @kernel
 def matmul(
-    weight: Matrix, tier: Tier, *, residual: bool = False, swiglu: bool = False, tile: Tile | None = None
+    weight: Matrix,
+    tier: Tier,
+    *,
+    bias: Values | None = None,
+    residual: bool = False,
+    activation: Activation | None = None,
+    gated: bool = False,
+    tile: Tile | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, tiles in float16 on the f16 tiers.
 
-    Arguments: x ``[n, K]``, weight's tensors, [residual ``[n, N]``], y. ``swiglu``: ``weight`` is gate over up,
-    ``[2N, K]``, and y = silu(gate) * up; half of a tile's columns are gates, the others their ups.
+    Arguments: x ``[n, K]``, weight's tensors, [bias], [residual ``[n, N]``], y. ``gated``: ``weight`` is gate over
+    up, ``[2N, K]``, and y = activation(gate) * up; half of a tile's columns are gates, the others their ups.
     """
-    outputs = weight.rows // 2 if swiglu else weight.rows
+    outputs = weight.rows // 2 if gated else weight.rows
     if outputs % 4 or weight.columns % 4:
         raise ValueError(f"matmul needs multiples of 4, not {weight.rows} x {weight.columns}")
     tile = tile or (WIDE if weight.rows >= _WIDE_OUTPUTS else NARROW)
@@ -57,10 +65,12 @@ def matmul(
     n = dynamic("n")
     x = k.buffer("x", (n, weight.columns), "float32")
     w = weight.bind(k, "w")
+    b = bias.bind(k, "bias") if bias else None
     r = k.buffer("residual", (n, outputs), "float32") if residual else None
     y = k.buffer("y", (n, outputs), "float32")
+    finish = Finish(k, y, outputs, activation, gated, b, r)
 
-    step = tile.columns // 2 if swiglu else tile.columns
+    step = tile.columns // 2 if gated else tile.columns
     grid = [T.ceildiv(outputs, step), T.ceildiv(n, tile.rows)]
     (wg_n, wg_m), tid = k.launch(grid, tile.threads)
     a_tile = k.shared(tile.depth * tile.rows, dtype, name="a_tile")
@@ -75,7 +85,7 @@ def matmul(
 
     with k.loop(-(-weight.columns // tile.depth)) as block:
         _load_a(k, tile, x, a_tile, n, weight.columns, row0, block, tid, dtype)
-        _load_b(k, tile, w, b_tile, column0, outputs, weight.columns, block, tid, swiglu, dtype)
+        _load_b(k, tile, w, b_tile, column0, outputs, weight.columns, block, tid, gated, dtype)
         k.barrier()
         with k.loop(tile.depth) as depth:
             a = [
@@ -95,12 +105,7 @@ def matmul(
     for i in range(mine):
         row = row0 + ty * 4 + i // 4 * tile.rows // 2 + i % 4
         with k.when(row < n):
-            if swiglu:
-                write(k, y, r, row, column0 + tx * 4, outputs, silu(k, sums[i * 2]) * sums[i * 2 + 1])
-            else:
-                for h in range(2):
-                    column = column0 + tx * 4 + h * tile.columns // 2
-                    write(k, y, r, row, column, outputs, sums[i * 2 + h])
+            finish.write(row, column0 + tx * 4, tile.columns // 2, [sums[i * 2], sums[i * 2 + 1]])
     return k.finish()
 
 
@@ -147,7 +152,7 @@ def _load_b(
     columns: int,
     block: Any,
     tid: Any,
-    swiglu: bool,
+    gated: bool,
     dtype: str,
 ) -> None:
     """Item (q, d) is depth 4d… of the four weight rows 4q…, dequantized; with a quarter of a word each, half of the
@@ -157,11 +162,11 @@ def _load_b(
     for item in _items(k, tile, tid, fours * tile.depth // 4):
         q, d = k.let(item % fours, "q"), k.let(item // fours, "d")
         depth = k.let(block * tile.depth + d * 4, "depth")
-        base = k.let(column0 + (q % half if swiglu else q) * 4, "base")
+        base = k.let(column0 + (q % half if gated else q) * 4, "base")
         rows = []
         for i in range(4):
             row = T.min(base + i, outputs - 1)
-            rows.append(k.let(T.Select(q < half, row, row + outputs) if swiglu else row, "row"))
+            rows.append(k.let(T.Select(q < half, row, row + outputs) if gated else row, "row"))
         at = [(d * 4 + c) * tile.columns + q * 4 for c in range(4)]
         if isinstance(w, GroupQuantizedReader):
             words = [k.let(w.codes[row, T.shift_right(depth, 3)], "word") for row in rows]
@@ -182,13 +187,40 @@ def _load_b(
                 k.store(shared, ramp4(at[c]), cast(f"{dtype}x4", column))
 
 
-def silu(k: KernelBuilder, value: Any) -> Any:
-    """x / (1 + exp(-x)) of a float32x4."""
-    gate = k.let(value, "gate")
-    return gate / (splat(f32(1.0)) + T.exp(splat(f32(0.0)) - gate))
+@dataclass(frozen=True)
+class Finish:
+    """Writes a tile's outputs, with what is folded into them."""
 
+    k: KernelBuilder
+    y: Any
+    outputs: int
+    activation: Activation | None
+    gated: bool
+    bias: ValuesReader | None
+    residual: Any
 
-def write(k: KernelBuilder, y: Any, r: Any, row: Any, column: Any, outputs: int, value: Any) -> None:
-    """``y[row, column:column+4] = value``, plus the residual's, where there is such a column."""
-    with k.when(column < outputs):
-        k.store(y, [row, ramp4(column)], value if r is None else load4(r, row, column) + value)
+    def write(self, row: Any, column: Any, apart: Any, sums: list[Any]) -> None:
+        """The two fours of a row of sums: columns ``column …`` and those ``apart`` from them, or a gate and its up."""
+        if self.gated:
+            gate = self._activated(sums[0], column)
+            self._store(row, column, lambda: gate * self._biased(sums[1], column + self.outputs))
+            return
+        for h, value in enumerate(sums):
+            at = column + h * apart
+            self._store(row, at, lambda value=value, at=at: self._activated(value, at))
+
+    def _activated(self, value: Any, column: Any) -> Any:
+        value = self._biased(value, column)
+        if self.activation is None:
+            return value
+        return activate(self.activation, self.k.let(value, "gate"), lanes=4)
+
+    def _biased(self, value: Any, column: Any) -> Any:
+        return value if self.bias is None else value + self.bias.four(self.k, 0, column)
+
+    def _store(self, row: Any, column: Any, value: Any) -> None:
+        """``y[row, column:column+4] = value()``, plus the residual's, where there is such a column."""
+        with self.k.when(column < self.outputs):
+            r = self.residual
+            result = value() if r is None else load4(r, row, column) + value()
+            self.k.store(self.y, [row, ramp4(column)], result)

@@ -12,9 +12,10 @@ from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel, lane, load4, ramp4, splat, u32
 from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.matmul import silu, write
+from mlcweb.kernels.matmul import Finish
+from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.reduce import reduce_rows
-from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader
+from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Values
 from mlcweb.kernels.tail import load_padded
 from mlcweb.kernels.tier import Tier
 
@@ -105,13 +106,21 @@ def _quantize_group(
 
 
 @kernel
-def matmul_int8(weight: GroupQuantized, *, residual: bool = False, swiglu: bool = False) -> tirx.PrimFunc:
+def matmul_int8(
+    weight: GroupQuantized,
+    *,
+    bias: Values | None = None,
+    residual: bool = False,
+    activation: Activation | None = None,
+    gated: bool = False,
+) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``quantize_rows`` leaves it.
 
-    Arguments: codes ``[n, 8 * groups]``, scales ``[n, groups]``, weight's tensors, [residual ``[n, N]``], y.
-    ``swiglu``: ``weight`` is gate over up, ``[2N, K]``, and y = silu(gate) * up; half of a tile's columns are gates.
+    Arguments: codes ``[n, 8 * groups]``, scales ``[n, groups]``, weight's tensors, [bias], [residual
+    ``[n, N]``], y. ``gated``: ``weight`` is gate over up, ``[2N, K]``, and y = activation(gate) * up; half of a tile's
+    columns are gates.
     """
-    outputs = weight.rows // 2 if swiglu else weight.rows
+    outputs = weight.rows // 2 if gated else weight.rows
     groups = weight.groups
     if outputs % 4:
         raise ValueError(f"matmul_int8 needs N % 4 == 0, not {weight.rows} x {weight.columns}")
@@ -121,14 +130,16 @@ def matmul_int8(weight: GroupQuantized, *, residual: bool = False, swiglu: bool 
     x = k.buffer("codes", (n, groups * _WORDS), "uint32")
     x_scales = k.buffer("scales", (n, groups), "float32")
     w = weight.bind(k, "w")
+    b = bias.bind(k, "bias") if bias else None
     r = k.buffer("residual", (n, outputs), "float32") if residual else None
     y = k.buffer("y", (n, outputs), "float32")
+    finish = Finish(k, y, outputs, activation, gated, b, r)
 
-    step = _TILE // 2 if swiglu else _TILE
+    step = _TILE // 2 if gated else _TILE
     (wg_n, wg_m), tid = k.launch([T.ceildiv(outputs, step), T.ceildiv(n, _TILE)], _THREADS)
     tx, ty = k.let(tid % 8, "tx"), k.let(tid // 8, "ty")
     row0, column0 = k.let(wg_m * _TILE, "row0"), k.let(wg_n * step, "column0")
-    stage = _Stage(k, many, n, x, x_scales, w, row0, column0, outputs, tid, swiglu)
+    stage = _Stage(k, many, n, x, x_scales, w, row0, column0, outputs, tid, gated)
     sums = k.local(16, "float32x4", name="sums")
     for i in range(16):
         k.store(sums, i, splat(f32(0.0)))
@@ -146,11 +157,7 @@ def matmul_int8(weight: GroupQuantized, *, residual: bool = False, swiglu: bool 
     for i in range(8):
         row = row0 + ty * 4 + i // 4 * (_TILE // 2) + i % 4
         with k.when(row < n):
-            if swiglu:
-                write(k, y, r, row, column0 + tx * 4, outputs, silu(k, sums[i * 2]) * sums[i * 2 + 1])
-            else:
-                for h in range(2):
-                    write(k, y, r, row, column0 + tx * 4 + h * (_TILE // 2), outputs, sums[i * 2 + h])
+            finish.write(row, column0 + tx * 4, _TILE // 2, [sums[i * 2], sums[i * 2 + 1]])
     return k.finish()
 
 
@@ -203,7 +210,7 @@ class _Stage:
         column0: Any,
         outputs: int,
         tid: Any,
-        swiglu: bool,
+        gated: bool,
     ) -> None:
         self.k, self.many, self.x, self.x_scales, self.w, self.tid = k, many, x, x_scales, w, tid
         quads, size = _TILE // 4, many * _WORDS * _PITCH * 4
@@ -221,7 +228,7 @@ class _Stage:
             return T.min(row0 + at, n - 1)
 
         def column(quad: Any, i: int) -> Any:
-            if not swiglu:
+            if not gated:
                 return T.min(column0 + quad * 4 + i, outputs - 1)
             gate = T.min(column0 + quad % (quads // 2) * 4 + i, outputs - 1)
             return T.Select(quad < quads // 2, gate, gate + outputs)

@@ -1,6 +1,7 @@
 """The kernels as operations of an nn model: ``Decode`` works on one token, ``Prefill`` on a chunk of n.
 
-Both have the same methods, so a model is written once; each method is one or two launches.
+Both have the same methods, so a model is written once; each method is one or two launches. ``reference.HostOps`` has
+them too, in numpy.
 """
 
 from collections.abc import Callable, Hashable
@@ -14,6 +15,7 @@ from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.embedding import embed
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
+from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix, Values
 from mlcweb.kernels.tier import Tier
 
@@ -24,6 +26,32 @@ class Rope:
 
     coarse: Values
     fine: Values
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is folded into a product's outputs: bias, activation (times the up half, if ``gated``), residual."""
+
+    bias: Values | None = None
+    activation: Activation | None = None
+    gated: bool = False
+    residual: Tensor | None = None
+    cap: float | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What a kernel depends on."""
+        return (self.bias is not None, self.activation, self.gated, self.residual is not None, self.cap)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """A kernel's arguments after the weight."""
+        bias = self.bias.tensors if self.bias else []
+        return [*bias, *([] if self.residual is None else [self.residual])]
+
+    def outputs(self, weight: Matrix) -> int:
+        """Columns of the result."""
+        return weight.rows // 2 if self.gated else weight.rows
 
 
 @dataclass
@@ -45,34 +73,81 @@ def _shape(weight: Matrix) -> tuple[str, int, int]:
     return type(weight).__name__, weight.rows, weight.columns
 
 
+def _norm_key(norm: Norm | None) -> Hashable:
+    return norm and (norm.weight.columns, norm.epsilon, norm.centered, norm.bias is not None)
+
+
 class Decode(Ops):
     """One token: matrix-vector products with norm, SwiGLU and residual folded in; split attention."""
 
-    def embed(self, table: Matrix, ids: Tensor) -> Tensor:
-        """x ``[1, D]`` of the token in ``state``."""
-        func = self._once("embed", lambda: embed(table, prefill=False, to_blocks=choose.in_blocks(self.tier)))
-        out = Tensor.placeholder((1, table.columns), "float32")
-        return op.tensor_ir_op(func, "decode_embed", [ids, *table.tensors], out)
-
-    def norm_linear(
-        self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
+    def embed(
+        self, table: Matrix, ids: Tensor, *, scale: float = 1.0, positions: Matrix | None = None
     ) -> Tensor:
-        """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
-        key = (name, _shape(weight), "norm", swiglu)
-        # attention and sampling, which read the other outputs, want them in rows
+        """x ``[1, D]`` of the token in ``state``, scaled; plus its learned position, if there are ``positions``."""
         func = self._once(
-            key, lambda: choose.matvec(weight, self.tier, norm=norm, swiglu=swiglu, to_blocks=swiglu)
+            "embed",
+            lambda: embed(
+                table,
+                prefill=False,
+                to_blocks=choose.in_blocks(self.tier),
+                scale=scale,
+                positions=positions,
+            ),
         )
-        out = Tensor.placeholder((1, weight.rows // 2 if swiglu else weight.rows), "float32")
-        return op.tensor_ir_op(func, f"decode_{name}", [x, *norm.weight.tensors, *weight.tensors], out)
+        out = Tensor.placeholder((1, table.columns), "float32")
+        learned = positions.tensors if positions else []
+        return op.tensor_ir_op(func, "decode_embed", [ids, *table.tensors, *learned], out)
 
-    def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
-        """``residual + linear(x)``."""
+    def linear(
+        self,
+        name: str,
+        x: Tensor,
+        weight: Matrix,
+        *,
+        norm: Norm | None = None,
+        bias: Values | None = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        residual: Tensor | None = None,
+        rows: bool = False,
+    ) -> Tensor:
+        """``residual + activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and the result
+        activation(gate) * up. ``rows``: for attention, which reads the outputs in their own order.
+        """
+        return self._linear(name, x, weight, norm, Finish(bias, activation, gated, residual), blocks=not rows)
+
+    def _linear(
+        self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, finish: Finish, *, blocks: bool
+    ) -> Tensor:
+        if norm is not None and norm.centered:
+            x, norm = self.norm(x, norm), None
         func = self._once(
-            (name, _shape(weight)), lambda: choose.matvec(weight, self.tier, residual=True, to_blocks=True)
+            (name, _shape(weight), _norm_key(norm), finish.key, blocks),
+            lambda: choose.matvec(
+                weight,
+                self.tier,
+                norm=norm,
+                bias=finish.bias,
+                residual=finish.residual is not None,
+                activation=finish.activation,
+                gated=finish.gated,
+                cap=finish.cap,
+                to_blocks=blocks,
+            ),
         )
-        out = Tensor.placeholder((1, weight.rows), "float32")
-        return op.tensor_ir_op(func, f"decode_{name}", [x, *weight.tensors, residual], out)
+        out = Tensor.placeholder((1, finish.outputs(weight)), "float32")
+        norms = norm.tensors if norm else []
+        args = [x, *norms, *weight.tensors, *finish.tensors]
+        return op.tensor_ir_op(func, f"decode_{name}", args, out)
+
+    def norm(self, x: Tensor, norm: Norm, *, residual: Tensor | None = None) -> Tensor:
+        """``norm(x)``, or ``residual + norm(x)``."""
+        func = self._once(
+            ("norm", _norm_key(norm), residual is None),
+            lambda: choose.normalize(norm, self.tier, decode=True, residual=residual is not None),
+        )
+        args = [x, *norm.tensors, *([] if residual is None else [residual])]
+        return op.tensor_ir_op(func, "decode_norm", args, Tensor.placeholder(x.shape, "float32"))
 
     def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
         """``[1, H * D]``; appends the token's key and value to ``kv``."""
@@ -90,38 +165,83 @@ class Decode(Ops):
         out = Tensor.placeholder((1, layout.heads * layout.head_dim), "float32")
         return op.tensor_ir_op(merge, "decode_merge", [partial], out)
 
-    def head(self, x: Tensor, norm: Norm, weight: Matrix) -> Tensor:
-        """Logits ``[1, V]``."""
-        return self.norm_linear("head", x, norm, weight)
+    def head(
+        self,
+        x: Tensor,
+        norm: Norm,
+        weight: Matrix,
+        *,
+        bias: Values | None = None,
+        cap: float | None = None,
+    ) -> Tensor:
+        """Logits ``[1, V]``, soft-capped if ``cap``."""
+        return self._linear("head", x, weight, norm, Finish(bias, cap=cap), blocks=False)
 
 
 class Prefill(Ops):
     """A chunk of n tokens: tiled matrix products and flash attention; only the last token's logits."""
 
-    def embed(self, table: Matrix, ids: Tensor) -> Tensor:
-        """x ``[n, D]`` of ``tokens`` ``[n]``."""
-        func = self._once("embed", lambda: embed(table, prefill=True))
-        out = Tensor.placeholder((ids.shape[0], table.columns), "float32")
-        return op.tensor_ir_op(func, "prefill_embed", [ids, *table.tensors], out)
-
-    def norm_linear(
-        self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
+    def embed(
+        self,
+        table: Matrix,
+        ids: Tensor,
+        *,
+        scale: float = 1.0,
+        positions: Matrix | None = None,
+        state: Tensor | None = None,
     ) -> Tensor:
-        """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
-        norm_func = self._once(("norm", norm.weight.columns), lambda: choose.rms_norm(norm, self.tier))
-        same = Tensor.placeholder(x.shape, "float32")
-        normed = op.tensor_ir_op(norm_func, "prefill_norm", [x, *norm.weight.tensors], same)
-        func = self._once(
-            (name, _shape(weight), swiglu), lambda: choose.matmul(weight, self.tier, swiglu=swiglu)
-        )
-        out = Tensor.placeholder((x.shape[0], weight.rows // 2 if swiglu else weight.rows), "float32")
-        return op.tensor_ir_op(func, f"prefill_{name}", [normed, *weight.tensors], out)
+        """x ``[n, D]`` of ``tokens`` ``[n]``, scaled; plus learned ``positions``, of which ``state`` has the first."""
+        func = self._once("embed", lambda: embed(table, prefill=True, scale=scale, positions=positions))
+        out = Tensor.placeholder((ids.shape[0], table.columns), "float32")
+        learned = [state, *positions.tensors] if positions else []
+        return op.tensor_ir_op(func, "prefill_embed", [ids, *table.tensors, *learned], out)
 
-    def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
-        """``residual + linear(x)``."""
-        func = self._once((name, _shape(weight)), lambda: choose.matmul(weight, self.tier, residual=True))
-        out = Tensor.placeholder((x.shape[0], weight.rows), "float32")
-        return op.tensor_ir_op(func, f"prefill_{name}", [x, *weight.tensors, residual], out)
+    def linear(
+        self,
+        name: str,
+        x: Tensor,
+        weight: Matrix,
+        *,
+        norm: Norm | None = None,
+        bias: Values | None = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        residual: Tensor | None = None,
+        rows: bool = False,
+    ) -> Tensor:
+        """``residual + activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and the result
+        activation(gate) * up. ``rows`` is for decode.
+        """
+        del rows
+        return self._product(name, x, weight, norm, Finish(bias, activation, gated, residual))
+
+    def _product(self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, finish: Finish) -> Tensor:
+        x = self.norm(x, norm) if norm else x
+        func = self._once(
+            (name, _shape(weight), finish.key),
+            lambda: choose.matmul(
+                weight,
+                self.tier,
+                bias=finish.bias,
+                residual=finish.residual is not None,
+                activation=finish.activation,
+                gated=finish.gated,
+            ),
+        )
+        out = Tensor.placeholder((x.shape[0], finish.outputs(weight)), "float32")
+        return op.tensor_ir_op(func, f"prefill_{name}", [x, *weight.tensors, *finish.tensors], out)
+
+    def norm(
+        self, x: Tensor, norm: Norm, *, residual: Tensor | None = None, last_row: bool = False
+    ) -> Tensor:
+        """``norm(x)``, or ``residual + norm(x)``; of the last token only if ``last_row``."""
+        func = self._once(
+            ("norm", _norm_key(norm), residual is None, last_row),
+            lambda: choose.normalize(norm, self.tier, residual=residual is not None, last_row=last_row),
+        )
+        args = [x, *norm.tensors, *([] if residual is None else [residual])]
+        out = Tensor.placeholder((1, x.shape[1]) if last_row else x.shape, "float32")
+        return op.tensor_ir_op(func, "prefill_norm", args, out)
 
     def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
         """``[n, H * D]``, causal; appends the chunk's keys and values to ``kv``."""
@@ -140,53 +260,70 @@ class Prefill(Ops):
         out = Tensor.placeholder(shape, "float32")
         return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
 
-    def head(self, x: Tensor, norm: Norm, weight: Matrix) -> Tensor:
-        """Logits ``[1, V]`` of the last token."""
+    def head(
+        self,
+        x: Tensor,
+        norm: Norm,
+        weight: Matrix,
+        *,
+        bias: Values | None = None,
+        cap: float | None = None,
+    ) -> Tensor:
+        """Logits ``[1, V]`` of the last token, soft-capped if ``cap``."""
+        if norm.centered:
+            x = self.norm(x, norm, last_row=True)
+        folded = None if norm.centered else norm
         func = self._once(
-            ("head", _shape(weight)), lambda: choose.matvec(weight, self.tier, norm=norm, last_row=True)
+            ("head", _shape(weight)),
+            lambda: choose.matvec(
+                weight,
+                self.tier,
+                norm=folded,
+                bias=bias,
+                cap=cap,
+                last_row=folded is not None,
+                from_blocks=False,
+            ),
         )
         out = Tensor.placeholder((1, weight.rows), "float32")
-        return op.tensor_ir_op(func, "prefill_head", [x, *norm.weight.tensors, *weight.tensors], out)
+        args = [x, *(folded.tensors if folded else []), *weight.tensors, *(bias.tensors if bias else [])]
+        return op.tensor_ir_op(func, "prefill_head", args, out)
 
 
 class PrefillInt8(Prefill):
     """As ``Prefill``, with activations rounded to int8 before each product, in groups as weights are."""
 
-    def norm_linear(
-        self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
-    ) -> Tensor:
-        """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
-        rounded = self._rounded("norm", x, norm)
-        return self._product(name, rounded, weight, None, swiglu)
-
-    def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
-        """``residual + linear(x)``."""
-        return self._product(name, self._rounded(f"round_{name}", x, None), weight, residual, False)
+    def _product(self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, finish: Finish) -> Tensor:
+        if not isinstance(weight, GroupQuantized):
+            raise ValueError(f"{name}: an int8 product needs group-quantized weights")
+        if norm is not None and norm.centered:
+            x, norm = self.norm(x, norm), None
+        codes, scales = self._rounded("norm" if norm else f"round_{name}", x, norm)
+        func = self._once(
+            (name, _shape(weight), finish.key),
+            lambda: matmul_int8(
+                weight,
+                bias=finish.bias,
+                residual=finish.residual is not None,
+                activation=finish.activation,
+                gated=finish.gated,
+            ),
+        )
+        args = [codes, scales, *weight.tensors, *finish.tensors]
+        out = Tensor.placeholder((x.shape[0], finish.outputs(weight)), "float32")
+        return op.tensor_ir_op(func, f"prefill_int8_{name}", args, out)
 
     def _rounded(self, name: str, x: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
         n, width = x.shape[0], int(x.shape[1])
         groups = -(-width // GROUP)
-        func = self._once(("int8", width, norm is None), lambda: quantize_rows(width, self.tier, norm))
-        args = [x] if norm is None else [x, *norm.weight.tensors]
+        func = self._once(("int8", width, _norm_key(norm)), lambda: quantize_rows(width, self.tier, norm))
         outs = [
             Tensor.placeholder((n, groups * GROUP // 4), "uint32"),
             Tensor.placeholder((n, groups), "float32"),
         ]
+        args = [x, *(norm.tensors if norm else [])]
         codes, scales = op.tensor_ir_op(func, f"prefill_int8_{name}", args, outs)
         return codes, scales
-
-    def _product(
-        self, name: str, x: tuple[Tensor, Tensor], weight: Matrix, residual: Tensor | None, swiglu: bool
-    ) -> Tensor:
-        if not isinstance(weight, GroupQuantized):
-            raise ValueError(f"{name}: an int8 product needs group-quantized weights")
-        func = self._once(
-            (name, _shape(weight), swiglu),
-            lambda: matmul_int8(weight, residual=residual is not None, swiglu=swiglu),
-        )
-        args = [*x, *weight.tensors, *([] if residual is None else [residual])]
-        out = Tensor.placeholder((x[0].shape[0], weight.rows // 2 if swiglu else weight.rows), "float32")
-        return op.tensor_ir_op(func, f"prefill_int8_{name}", args, out)
 
 
 def sample(logits: Tensor, sampling_params: Tensor, state: Tensor) -> Tensor:

@@ -48,7 +48,8 @@ class Values(nn.Module):
         self.rows, self.columns = rows, columns
         self.packed = dtype == "float16" and not tier.f16
         if self.packed:
-            self.weight = nn.Parameter((rows, columns // 2), dtype="uint32")
+            # an odd row's last word is half padding; only a row alone may be odd
+            self.weight = nn.Parameter((rows, (columns + 1) // 2), dtype="uint32")
         else:
             self.weight = nn.Parameter((rows, columns), dtype=dtype)
 

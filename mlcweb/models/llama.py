@@ -184,12 +184,13 @@ class LlamaLayer(nn.Module):
         self, ops: Decode | Prefill, x_TD: Tensor, rope: Rope, state: Tensor, table: Tensor
     ) -> Tensor:
         attn, mlp = self.self_attn, self.mlp
-        qkv_TE = ops.norm_linear("qkv", x_TD, Norm(self.input_layernorm, self.epsilon), attn.qkv_proj)
+        norm = Norm(self.input_layernorm, self.epsilon)
+        qkv_TE = ops.linear("qkv", x_TD, attn.qkv_proj, norm=norm, rows=True)
         heads_TE = ops.attention(qkv_TE, rope, state, table, attn.kv)
-        x_TD = ops.add_linear("o", heads_TE, attn.o_proj, x_TD)
+        x_TD = ops.linear("o", heads_TE, attn.o_proj, residual=x_TD)
         norm = Norm(self.post_attention_layernorm, self.epsilon)
-        hidden_TI = ops.norm_linear("gate_up", x_TD, norm, mlp.gate_up_proj, swiglu=True)
-        return ops.add_linear("down", hidden_TI, mlp.down_proj, x_TD)
+        hidden_TI = ops.linear("gate_up", x_TD, mlp.gate_up_proj, norm=norm, activation="silu", gated=True)
+        return ops.linear("down", hidden_TI, mlp.down_proj, residual=x_TD)
 
 
 class LlamaBody(nn.Module):

@@ -6,16 +6,19 @@ subgroup operations runs on subgroups of 4 and of 8.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mlcweb.kernels.choose import in_blocks, matmul, matvec, rms_norm
+from mlcweb.kernels.builder import KernelBuilder, ramp4
+from mlcweb.kernels.choose import in_blocks, matmul, matvec, normalize
 from mlcweb.kernels.embedding import embed
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
-from mlcweb.kernels.storage import Vector
+from mlcweb.kernels.outputs import activate
+from mlcweb.kernels.storage import Values, Vector
 from mlcweb.kernels.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks
@@ -77,9 +80,50 @@ def close(found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
     assert np.abs(found - expected).max() <= tolerance * max(1.0, float(np.abs(expected).max()))
 
 
-def silu_product(y: np.ndarray) -> np.ndarray:
-    gate, up = np.split(y, 2, axis=1)
-    return gate / (1 + np.exp(-gate)) * up
+ACTIVATIONS = {
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "gelu": lambda x: x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "gelu_tanh": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+}
+
+
+def folded(
+    y: np.ndarray, fused: tuple[str, ...], dtype: str, tier: Tier, rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray], dict[str, Any]]:
+    """A product's sums with what is folded in: the result, the kernel's arguments for it, and its options."""
+    args, options = list[np.ndarray](), dict[str, Any]()
+    if "bias" in fused:
+        args.append(rng.standard_normal((1, y.shape[1])).astype(dtype))
+        y, options["bias"] = y + args[-1], Values((1, y.shape[1]), dtype, tier)
+    gate, up = np.split(y, 2, axis=1) if "gated" in fused else (y, 1.0)
+    for name in set(fused) & set(ACTIVATIONS):
+        gate, options["activation"] = ACTIVATIONS[name](gate), name
+    options["gated"] = "gated" in fused
+    y = gate * up
+    if "cap" in fused:
+        y, options["cap"] = 2 * np.tanh(y / 2), 2.0
+    if "residual" in fused:
+        args.append(rng.standard_normal(y.shape).astype(np.float32))
+        y, options["residual"] = y + args[-1], True
+    return y, args, options
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("browser", ["stock", "f16"])
+def test_activations_of_small_and_large_values(kernel_page: Any, kind: Any, lanes: int) -> None:
+    x = np.concatenate([np.linspace(-9, 9, 56), [-1e4, -100.0, -1e-5, 0, 1e-5, 40, 100, 1e4]]).astype(
+        np.float32
+    )
+    k = KernelBuilder("activate")
+    values, y = k.buffer("x", (64,), "float32"), k.buffer("y", (64,), "float32")
+    _, tid = k.launch([1], 64 // lanes)
+    at = tid if lanes == 1 else ramp4(tid * 4)
+    k.store(y, at, activate(kind, k.let(values[at], "value"), lanes))
+    *_, found = run_kernel(kernel_page, k.finish(), BASE, [x, np.zeros_like(x)])
+    with np.errstate(over="ignore"):
+        expected = ACTIVATIONS[kind](x.astype(np.float64))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("browser", "scheme", "tier"), MATVEC)
@@ -88,14 +132,18 @@ def silu_product(y: np.ndarray) -> np.ndarray:
     [
         (128, 576, ()),
         (64, 2080, ("residual",)),
-        (96, 288, ("swiglu", "norm")),
+        (96, 288, ("silu", "gated", "norm")),
         (66, 96, ("norm", "last_row")),
+        (50, 128, ("bias", "gelu_tanh", "norm")),
+        (38, 160, ("bias", "residual")),
+        (34, 64, ("gelu_tanh", "gated", "bias")),
+        (33, 64, ("cap", "bias")),
         (31, 4, ("residual",)),
         (1700, 64, ("residual", "norm")),
         (32, 4096, ("residual", "norm")),
-        (1030, 36, ("swiglu",)),
+        (1030, 36, ("silu", "gated")),
         (44, 300, ("residual", "norm")),
-        (64, 80, ("swiglu", "norm")),
+        (64, 80, ("silu", "gated", "norm")),
         (16387, 100, ("norm", "last_row")),
     ],
 )
@@ -105,7 +153,7 @@ def test_matvec(
     how, rng = get_scheme(scheme), np.random.default_rng(rows)
     n = 3 if "last_row" in fused else 1
     x = rng.standard_normal((n, columns)).astype(np.float32)
-    weight = rng.standard_normal((rows * 2 if "swiglu" in fused else rows, columns)) * 0.1
+    weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
     storage, tensors, dequantized = stored(weight, how, tier)
     laid = to_blocks if in_blocks(tier) else np.array
     args, options = [x if "last_row" in fused else laid(x)], dict[str, Any]()
@@ -119,13 +167,10 @@ def test_matvec(
         args.append(to_blocks(scale))
         normed = normed / np.sqrt((normed**2).mean() + 1e-5) * scale.astype(np.float32)
     args += tensors
-    expected = normed @ dequantized.T
-    if "swiglu" in fused:
-        expected, options["swiglu"] = silu_product(expected), True
+    expected, more, given = folded(normed @ dequantized.T, fused, how.activation, tier, rng)
     if "residual" in fused:
-        residual = rng.standard_normal((1, rows)).astype(np.float32)
-        args.append(y_laid(residual))
-        expected, options["residual"] = expected + residual, True
+        more[-1] = y_laid(more[-1])
+    args, options = args + more, options | given
     if "last_row" in fused:
         options["last_row"] = True
     args.append(np.zeros((1, rows), np.float32))
@@ -138,9 +183,11 @@ def test_matvec(
     ("n", "rows", "columns", "fused"),
     [
         (1, 64, 32, ()),
-        (40, 96, 288, ("swiglu",)),
-        (31, 132, 300, ("residual",)),
-        (33, 2052, 84, ("swiglu",)),  # rows enough for the wide tile
+        (40, 96, 288, ("silu", "gated")),
+        (31, 132, 300, ("residual", "bias")),
+        (33, 2052, 84, ("silu", "gated")),  # rows enough for the wide tile
+        (9, 68, 64, ("gelu_tanh", "gated", "bias")),
+        (9, 68, 64, ("gelu", "bias")),
     ],
 )
 def test_matmul(
@@ -166,18 +213,11 @@ def check_matmul(
 ) -> None:
     how, rng = get_scheme(scheme), np.random.default_rng(n)
     x = rng.standard_normal((n, columns)).astype(np.float32)
-    weight = rng.standard_normal((rows * 2 if "swiglu" in fused else rows, columns)) * 0.1
+    weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
     storage, tensors, dequantized = stored(weight, how, tier)
-    args = [x, *tensors]
-    expected = x @ dequantized.T
-    if "swiglu" in fused:
-        expected = silu_product(expected)
-    if "residual" in fused:
-        residual = rng.standard_normal((n, rows)).astype(np.float32)
-        args.append(residual)
-        expected = expected + residual
-    args.append(np.zeros((n, rows), np.float32))
-    func = matmul(storage, tier, residual="residual" in fused, swiglu="swiglu" in fused)
+    expected, more, options = folded(x @ dequantized.T, fused, how.activation, tier, rng)
+    args = [x, *tensors, *more, np.zeros((n, rows), np.float32)]
+    func = matmul(storage, tier, **options)
     *_, y = run_kernel(kernel_page, func, tier, args, n=n)
     close(y, expected, 3e-3 if tier.f16 else 2e-5)  # f16 tiers round both tiles to 11 bits
 
@@ -198,15 +238,64 @@ def test_embedding_reads_the_right_rows(kernel_page: Any, scheme: str, tier: Tie
         np.testing.assert_array_equal(x, to_blocks(dequantized[50:]) if ordered else dequantized[50:])
 
 
+@pytest.mark.parametrize(("browser", "scheme", "tier"), EMBED)
+def test_embedding_with_a_scale_and_learned_positions(kernel_page: Any, scheme: str, tier: Tier) -> None:
+    how, rng = get_scheme(scheme), np.random.default_rng(6)
+    storage, tensors, dequantized = stored(rng.standard_normal((51, 96)), how, tier)
+    places = rng.standard_normal((40, 96)).astype(how.activation)
+    positions = Values((40, 96), how.activation, tier)
+    options: dict[str, Any] = {"scale": 96**0.5, "positions": positions}
+    expected = dequantized * np.float32(96**0.5)
+    ids = rng.integers(0, 51, 9).astype(np.int32)
+    state = np.array([7, 50, 0, 0, 0, 0, 0, 0], np.int32)
+    out = np.zeros((9, 96), np.float32)
+    func = embed(storage, prefill=True, **options)
+    *_, x = run_kernel(kernel_page, func, tier, [ids, *tensors, state, places, out], n=9)
+    close(x, expected[ids] + places[7:16], 1e-6)
+    func = embed(storage, prefill=False, to_blocks=True, **options)
+    *_, x = run_kernel(kernel_page, func, tier, [state, *tensors, places, out[:1]])
+    close(x, to_blocks(expected[50:] + places[7:8]), 1e-6)
+
+
 @pytest.mark.parametrize(("browser", "tier"), [*NORM, *on("stock f16", SOFTWARE)])
-@pytest.mark.parametrize("width", [36, 96, 2080])
-def test_rms_norm(kernel_page: Any, tier: Tier, width: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "how"),
+    [
+        (36, ()),
+        (96, ("residual",)),
+        (2080, ("last_row",)),
+        (576, ("decode", "residual")),
+        (36, ("centered", "bias")),
+        (96, ("centered", "bias", "residual", "decode")),
+        (2080, ("centered", "last_row")),
+    ],
+)
+def test_normalize(kernel_page: Any, tier: Tier, width: int, how: tuple[str, ...]) -> None:
     rng = np.random.default_rng(width)
-    x = rng.standard_normal((5, width)).astype(np.float32) * 7
+    n, centered = 1 if "decode" in how else 5, "centered" in how
+    x = rng.standard_normal((n, width)).astype(np.float32) * 7 + 20 * centered
+    laid = to_blocks if "decode" in how and in_blocks(tier) else np.array
     scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float16)
-    norm = Norm(Vector(width, "float16", tier), 1e-5)
-    *_, y = run_kernel(kernel_page, rms_norm(norm, tier), tier, [x, to_blocks(scale), np.zeros_like(x)], n=5)
-    close(y, x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale.astype(np.float32), 1e-5)
+    args = [laid(x), to_blocks(scale)]
+    expected = x - x.mean(1, keepdims=True) * centered
+    expected = expected / np.sqrt((expected**2).mean(1, keepdims=True) + 1e-5) * scale.astype(np.float32)
+    bias = None
+    if "bias" in how:
+        bias = Vector(width, "float16", tier)
+        added = rng.standard_normal(width).astype(np.float16)
+        args.append(to_blocks(added))
+        expected = expected + added.astype(np.float32)
+    if "last_row" in how:
+        expected = expected[-1:]
+    if "residual" in how:
+        residual = rng.standard_normal(expected.shape).astype(np.float32)
+        args.append(laid(residual))
+        expected = expected + residual
+    norm = Norm(Vector(width, "float16", tier), 1e-5, centered, bias)
+    flags = {flag: flag in how for flag in ("decode", "residual", "last_row")}
+    args.append(np.zeros_like(expected))
+    *_, y = run_kernel(kernel_page, normalize(norm, tier, **flags), tier, args, n=n)
+    close(y, laid(expected), 1e-5)
 
 
 def int8_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -250,39 +339,33 @@ def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed:
 @pytest.mark.parametrize(
     ("n", "rows", "columns", "fused"),
     [
-        (1, 64, 32, ""),
-        (31, 132, 576, ""),
-        (33, 68, 288, "swiglu"),
-        (70, 100, 2060, "residual"),
-        (129, 256, 128, "swiglu"),
+        (1, 64, 32, ()),
+        (31, 132, 576, ("bias",)),
+        (33, 68, 288, ("silu", "gated")),
+        (70, 100, 2060, ("residual",)),
+        (129, 256, 128, ("gelu_tanh", "gated", "bias")),
     ],
 )
 def test_matmul_int8(
-    kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: str
+    kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
 ) -> None:
     check_matmul_int8(kernel_page, scheme, tier, n, rows, columns, fused)
 
 
 @pytest.mark.parametrize(("browser", "scheme", "tier"), on("stock", BASE, "q4f32_1"))
 def test_matmul_int8_of_many_rows(kernel_page: Any, scheme: str, tier: Tier) -> None:
-    check_matmul_int8(kernel_page, scheme, tier, 1000, 68, 100, "residual")
+    check_matmul_int8(kernel_page, scheme, tier, 1000, 68, 100, ("residual",))
 
 
 def check_matmul_int8(
-    kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: str
+    kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
 ) -> None:
-    rng = np.random.default_rng(rows)
+    how, rng = get_scheme(scheme), np.random.default_rng(rows)
     codes, scales = int8_rows(rng.standard_normal((n, columns)).astype(np.float32))
-    weight = rng.standard_normal((rows * 2 if fused == "swiglu" else rows, columns)) * 0.1
-    storage, tensors, dequantized = stored(weight, get_scheme(scheme), tier)
-    args = [int8_words(codes), scales, *tensors]
-    expected = (codes * scales[..., None]).reshape(n, -1)[:, :columns] @ dequantized.T
-    if fused == "swiglu":
-        expected = silu_product(expected)
-    if fused == "residual":
-        args.append(rng.standard_normal((n, rows)).astype(np.float32))
-        expected = expected + args[-1]
-    args.append(np.zeros((n, rows), np.float32))
-    func = matmul_int8(storage, residual=fused == "residual", swiglu=fused == "swiglu")
-    *_, y = run_kernel(kernel_page, func, tier, args, n=n)
+    weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
+    storage, tensors, dequantized = stored(weight, how, tier)
+    product = (codes * scales[..., None]).reshape(n, -1)[:, :columns] @ dequantized.T
+    expected, more, options = folded(product, fused, how.activation, tier, rng)
+    args = [int8_words(codes), scales, *tensors, *more, np.zeros((n, rows), np.float32)]
+    *_, y = run_kernel(kernel_page, matmul_int8(storage, **options), tier, args, n=n)
     close(y, expected, 2e-5)

@@ -9,8 +9,9 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel, u32
+from mlcweb.kernels.outputs import Activation, activate
 from mlcweb.kernels.software.quads import QUAD, broadcast, rows_of_thread, threads_for
-from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized
+from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized, Values
 from mlcweb.kernels.tail import load_padded
 
 VECTORS = 8  # weight rows of a thread
@@ -18,10 +19,17 @@ TOKENS = 8
 
 
 @kernel
-def matmul(weight: GroupQuantized, *, residual: bool = False, swiglu: bool = False) -> tirx.PrimFunc:
+def matmul(
+    weight: GroupQuantized,
+    *,
+    bias: Values | None = None,
+    residual: bool = False,
+    activation: Activation | None = None,
+    gated: bool = False,
+) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32: the arguments and options of ``matmul.matmul``."""
-    outputs = weight.rows // 2 if swiglu else weight.rows
-    per_thread = VECTORS // 2 if swiglu else VECTORS
+    outputs = weight.rows // 2 if gated else weight.rows
+    per_thread = VECTORS // 2 if gated else VECTORS
     per_quad = per_thread * QUAD
     quads = -(-outputs // per_quad)
     threads = threads_for(quads)
@@ -29,13 +37,14 @@ def matmul(weight: GroupQuantized, *, residual: bool = False, swiglu: bool = Fal
     n = dynamic("n")
     x = k.buffer("x", (n, weight.columns), "float32")
     w = weight.bind(k, "w")
+    b = bias.bind(k, "bias") if bias else None
     r = k.buffer("residual", (n, outputs), "float32") if residual else None
     y = k.buffer("y", (n, outputs), "float32")
 
     (wg, block), tid = k.launch([-(-quads * QUAD // threads), T.ceildiv(n, TOKENS)], threads)
     lane, rows = rows_of_thread(k, wg, tid, threads, per_thread)
     # tokens past the last are read all the same too
-    if swiglu:
+    if gated:
         rows += [row + outputs for row in rows]
     tokens = [block * TOKENS + m for m in range(TOKENS)]
 
@@ -71,14 +80,19 @@ def matmul(weight: GroupQuantized, *, residual: bool = False, swiglu: bool = Fal
                             at = v * TOKENS + m
                             k.store(sums, at, sums[at] + weights[v] * value[0])
 
+    def biased(total: Any, row: Any) -> Any:
+        return total if b is None else total + b.one(k, 0, row)
+
     for m, token in enumerate(tokens):
         with k.when(token < n):
             for v in range(per_thread):
                 with k.when(rows[v] < outputs):
-                    k.store(value, 0, sums[v * TOKENS + m])
-                    if swiglu:
-                        up = sums[(v + per_thread) * TOKENS + m]
-                        k.store(value, 0, value[0] / (1.0 + T.exp(f32(0.0) - value[0])) * up)
+                    k.store(value, 0, biased(sums[v * TOKENS + m], rows[v]))
+                    if activation is not None:
+                        k.store(value, 0, activate(activation, value[0]))
+                    if gated:
+                        up = biased(sums[(v + per_thread) * TOKENS + m], rows[v] + outputs)
+                        k.store(value, 0, value[0] * up)
                     k.store(y, [token, rows[v]], value[0] if r is None else r[token, rows[v]] + value[0])
     return k.finish()
 

@@ -12,8 +12,9 @@ from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, kernel, u32
 from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.outputs import Activation, activate, soft_cap
 from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum, rows_of_thread, threads_for
-from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized
+from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized, Values
 from mlcweb.kernels.tail import load_padded
 
 
@@ -27,14 +28,17 @@ def matvec(
     weight: GroupQuantized,
     *,
     norm: Norm | None = None,
+    bias: Values | None = None,
     residual: bool = False,
-    swiglu: bool = False,
+    activation: Activation | None = None,
+    gated: bool = False,
+    cap: float | None = None,
     last_row: bool = False,
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32: the arguments and options of ``linear.matvec``."""
-    outputs = weight.rows // 2 if swiglu else weight.rows
+    outputs = weight.rows // 2 if gated else weight.rows
     vectors = _vectors(weight.rows)
-    per_thread = vectors // 2 if swiglu else vectors
+    per_thread = vectors // 2 if gated else vectors
     per_quad = per_thread * QUAD
     quads = -(-outputs // per_quad)
     threads = threads_for(quads)
@@ -43,12 +47,13 @@ def matvec(
     x = k.buffer("x", (x_rows, weight.columns), "float32")
     norm_weight = norm.weight.bind(k, "norm") if norm else None
     w = weight.bind(k, "w")
+    b = bias.bind(k, "bias") if bias else None
     r = k.buffer("residual", (1, outputs), "float32") if residual else None
     y = k.buffer("y", (1, outputs), "float32")
 
     (wg,), tid = k.launch([-(-quads * QUAD // threads)], threads)
     lane, rows = rows_of_thread(k, wg, tid, threads, per_thread)
-    if swiglu:
+    if gated:
         rows += [row + outputs for row in rows]
 
     sums, parts = k.local(vectors, name="sums"), k.local(vectors, name="parts")
@@ -90,10 +95,17 @@ def matvec(
     for v in range(per_thread):
         with k.when(rows[v] < outputs):
             value = k.local(1, name="value")
-            k.store(value, 0, sums[v] * factor[0])
-            if swiglu:
-                up = sums[v + per_thread] * factor[0]
-                k.store(value, 0, value[0] / (1.0 + T.exp(f32(0.0) - value[0])) * up)
+
+            def output(total: Any, row: Any) -> Any:
+                return total * factor[0] if b is None else total * factor[0] + b.one(k, 0, row)
+
+            k.store(value, 0, output(sums[v], rows[v]))
+            if activation is not None:
+                k.store(value, 0, activate(activation, value[0]))
+            if gated:
+                k.store(value, 0, value[0] * output(sums[v + per_thread], rows[v] + outputs))
+            if cap is not None:
+                k.store(value, 0, soft_cap(value[0], cap))
             k.store(y, [0, rows[v]], value[0] if r is None else r[0, rows[v]] + value[0])
     return k.finish()
 

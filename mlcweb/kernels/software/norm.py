@@ -1,4 +1,6 @@
-"""RMSNorm over rows on a CPU, for prefill: a quad a row."""
+"""RMSNorm and LayerNorm over rows on a CPU: a quad a row."""
+
+from typing import Any
 
 from tvm import tirx
 from tvm.tirx.script import builder as T
@@ -9,22 +11,42 @@ from mlcweb.kernels.software.quads import QUAD, quad_sum
 
 
 @kernel
-def rms_norm(norm: Norm) -> tirx.PrimFunc:
-    """Kernel ``y[n, D] = x / rms(x) * weight`` in float32. Arguments: x ``[n, D]``, weight, y."""
-    k = KernelBuilder("rms_norm")
-    n, width = dynamic("n"), norm.weight.columns
+def normalize(
+    norm: Norm, *, decode: bool = False, residual: bool = False, last_row: bool = False
+) -> tirx.PrimFunc:
+    """Kernel ``y[n, D] = [residual +] norm(x)`` in float32: the arguments and options of ``norm.normalize``."""
+    k = KernelBuilder("norm")
+    n, width = 1 if decode else dynamic("n"), norm.weight.columns
+    rows = 1 if last_row else n
     x = k.buffer("x", (n, width), "float32")
     weight = norm.weight.bind(k, "norm")
-    y = k.buffer("y", (n, width), "float32")
-    (row,), tid = k.launch([n], QUAD)
+    bias = norm.bias.bind(k, "bias") if norm.bias else None
+    r = k.buffer("residual", (rows, width), "float32") if residual else None
+    y = k.buffer("y", (rows, width), "float32")
+    (to,), tid = k.launch([rows], QUAD)
+    row = n - 1 if last_row else to
     factor, value = k.local(1, name="factor"), k.local(1, name="value")
+    middle = k.local(1, name="middle")
+    if norm.centered:
+        k.store(middle, 0, f32(0.0))
+        with k.loop(width // QUAD) as i:
+            k.store(middle, 0, middle[0] + x[row, i * QUAD + tid])
+        quad_sum(k, middle)
+        k.store(middle, 0, middle[0] / float(width))
+
+    def load(column: Any) -> Any:
+        return x[row, column] - middle[0] if norm.centered else x[row, column]
+
     k.store(factor, 0, f32(0.0))
     with k.loop(width // QUAD) as i:
-        k.store(value, 0, x[row, i * QUAD + tid])
+        k.store(value, 0, load(i * QUAD + tid))
         k.store(factor, 0, factor[0] + value[0] * value[0])
     quad_sum(k, factor)
     k.store(factor, 0, T.rsqrt(factor[0] / float(width) + f32(norm.epsilon)))
     with k.loop(width // QUAD) as i:
         column = i * QUAD + tid
-        k.store(y, [row, column], x[row, column] * factor[0] * weight.one(k, column))
+        result = load(column) * factor[0] * weight.one(k, column)
+        if bias is not None:
+            result = result + bias.one(k, column)
+        k.store(y, [to, column], result if r is None else r[to, column] + result)
     return k.finish()

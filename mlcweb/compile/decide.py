@@ -10,13 +10,12 @@ from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.source import open_source
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.tier import KV_DTYPES, TIERS, Tier, tiers_for
-from mlcweb.models import LlamaConfig, architecture
+from mlcweb.models import DecoderConfig, architecture, outline_of
 from mlcweb.progress import Progress
 from mlcweb.quantize import Scheme, get_scheme
 from mlcweb.recipes import Recipe
-from mlcweb.reference import LlamaConfig as ReferenceConfig
 from mlcweb.reference.prompt import PromptRenderer
-from mlcweb.sources import Checkpoint, require
+from mlcweb.sources import Checkpoint, require, with_prefix
 
 DEFAULT_CONTEXT = 4096
 DEFAULT_QUANTIZATION = "q4f16_1"
@@ -31,8 +30,10 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     recipe, checkpoint = open_source(request, progress)
     config_class, model_class = architecture(checkpoint.config)
     config = config_class.from_hf(checkpoint.config)
-    ReferenceConfig.from_hf(checkpoint.config)  # refuses what the host reference, which runs last, would
-    require(checkpoint, config.shapes())
+    outline = outline_of(model_class, config)
+    checkpoint = with_prefix(checkpoint, outline.prefix)
+    copies = [outline.outline.head] if config.tie_word_embeddings else []
+    require(checkpoint, outline.shapes(), copies=copies)
     _check_eos(checkpoint, config)
     scheme = get_scheme(request.quantization or (recipe.quantization if recipe else DEFAULT_QUANTIZATION))
     context = _context(request, recipe, config)
@@ -78,7 +79,7 @@ def _check_options(request: CompileRequest) -> None:
         )
 
 
-def _context(request: CompileRequest, recipe: Recipe | None, config: LlamaConfig) -> int:
+def _context(request: CompileRequest, recipe: Recipe | None, config: DecoderConfig) -> int:
     longest = config.max_position_embeddings
     if request.context_length is None:
         return min(recipe.context_length if recipe else DEFAULT_CONTEXT, longest)
@@ -90,7 +91,7 @@ def _context(request: CompileRequest, recipe: Recipe | None, config: LlamaConfig
     return request.context_length
 
 
-def _chunk(config: LlamaConfig) -> int:
+def _chunk(config: DecoderConfig) -> int:
     """Tokens of a prefill chunk: a small model needs more to fill a GPU; scratch grows with chunk times width."""
     chunk = 512
     while chunk < 2048 and 2 * chunk * config.hidden_size <= 5 << 18:
@@ -114,7 +115,7 @@ def _tiers(request: CompileRequest, scheme: Scheme) -> tuple[Tier, ...]:
     return tuple(tier for tier in possible if tier.name in request.tiers)
 
 
-def _check_eos(checkpoint: Checkpoint, config: LlamaConfig) -> None:
+def _check_eos(checkpoint: Checkpoint, config: DecoderConfig) -> None:
     for token in checkpoint.eos_token_ids:
         if not 0 <= token < config.vocab_size:
             raise CheckpointError(
@@ -124,7 +125,7 @@ def _check_eos(checkpoint: Checkpoint, config: LlamaConfig) -> None:
 
 
 def _prompt_tokens(
-    renderer: PromptRenderer, prompt: str, config: LlamaConfig, context: int
+    renderer: PromptRenderer, prompt: str, config: DecoderConfig, context: int
 ) -> tuple[int, ...]:
     tokens = tuple(renderer.tokens(prompt))
     if not tokens or max(tokens) >= config.vocab_size:

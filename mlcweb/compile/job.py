@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
 from mlcweb import __version__
-from mlcweb.kernels.tier import Tier
-from mlcweb.models import LlamaConfig
+from mlcweb.kernels.tier import BASE, Tier
+from mlcweb.models import Decoder, DecoderConfig
 from mlcweb.quantize import Scheme
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.sources import Checkpoint
@@ -41,8 +39,8 @@ class Job:
     """
 
     checkpoint: Checkpoint
-    config: LlamaConfig
-    model_class: Any
+    config: DecoderConfig
+    model_class: type[Decoder]
     scheme: Scheme
     tiers: tuple[Tier, ...]
     context: int
@@ -53,6 +51,10 @@ class Job:
     prompt: str
     prompt_tokens: tuple[int, ...]
     renderer: PromptRenderer
+
+    def model(self, tier: Tier = BASE) -> Decoder:
+        """The model for a tier."""
+        return self.model_class(self.config, self.scheme, tier, self.context, self.kv_cache_dtype)
 
     @property
     def family(self) -> str:

@@ -71,15 +71,15 @@ def timed(stages: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _weight_bytes(job: Job) -> int:
-    tables = sum(table.nbytes for table in job.config.constants(job.context).values())
-    params = job.config.params()
+    model = job.model()
+    tables = sum(table.nbytes for table in model.constants().values())
+    params = model.params()
     return tables + sum(tensor.nbytes for param in params for tensor in packed_tensors(param, job.scheme))
 
 
 def _lower(job: Job, tier: Tier, progress: Progress) -> Plan:
-    model = job.model_class(job.config, job.scheme, tier, job.context, job.kv_cache_dtype)
     entries = lower_entries(
-        model,
+        job.model(tier),
         tier,
         vocab=job.config.vocab_size,
         context=job.context,
@@ -114,10 +114,11 @@ def _kv_per_token(plan: Plan) -> int:
 
 
 def _quantize(writer: BundleWriter, job: Job, progress: Progress) -> None:
-    params = job.config.params()
+    model = job.model()
+    params = model.params()
     progress.start("quantize", count_bytes(job.checkpoint, params), "bytes")
     with writer.weights() as weights:
-        for name, table in job.config.constants(job.context).items():
+        for name, table in model.constants().items():
             weights.add_tensor(name, table)
         for tensor, blocks in quantize_params(job.checkpoint, params, job.scheme, progress=progress):
             weights.begin_tensor(tensor.name, tensor.dtype, tensor.shape)
@@ -128,7 +129,8 @@ def _quantize(writer: BundleWriter, job: Job, progress: Progress) -> None:
 def _add_validation(writer: BundleWriter, job: Job, progress: Progress) -> str:
     validation = make_validation(
         PackedWeights(writer.stored_weights()),
-        job.checkpoint.config,
+        job.model(),
+        job.context,
         job.prompt_tokens,
         min(VALIDATION_STEPS, job.context - len(job.prompt_tokens)),
         prompt=job.prompt,
@@ -153,7 +155,7 @@ def _model_facts(job: Job) -> ModelFacts:
     return ModelFacts(
         family=job.family,
         quantization=job.scheme.name,
-        parameters=config.parameters,
+        parameters=job.model().weight_count,
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
         layers=config.num_hidden_layers,

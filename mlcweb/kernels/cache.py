@@ -163,18 +163,18 @@ def slot_of(token: Any) -> Any:
 
 
 def rope_tables(
-    inverse_frequencies: npt.NDArray[np.float64], context: int, scale: float = 1.0
+    inverse_frequencies: npt.NDArray[np.float64], context: int, scale: npt.NDArray[np.float64] | float = 1.0
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Tables ``coarse`` [ceil(context/64), head_dim] and ``fine`` [64, head_dim]: cosines, then sines.
 
-    ``scale`` multiplies the result (YaRN's and longrope's attention factor). Computed in float64.
+    ``scale``, of each pair, multiplies the result (YaRN's and longrope's attention factor). Computed in float64.
     """
     rows = -(-context // ROPE_FINE)
     coarse = np.arange(rows)[:, None] * ROPE_FINE * inverse_frequencies[None, :]
     fine = np.arange(ROPE_FINE)[:, None] * inverse_frequencies[None, :]
     return (
         np.concatenate([np.cos(coarse), np.sin(coarse)], 1).astype(np.float32),
-        (scale * np.concatenate([np.cos(fine), np.sin(fine)], 1)).astype(np.float32),
+        np.concatenate([scale * np.cos(fine), scale * np.sin(fine)], 1).astype(np.float32),
     )
 
 

@@ -43,6 +43,8 @@ class Reader(Protocol):
 class Values(nn.Module):
     """An unquantized tensor ``[rows, columns]`` (a vector has one row), stored in ``dtype``."""
 
+    origin: Any = None  # where it comes from: models.weights
+
     def __init__(self, shape: tuple[int, ...], dtype: str, tier: Tier) -> None:
         rows, columns = (1, *shape)[-2:]
         self.rows, self.columns = rows, columns
@@ -85,6 +87,8 @@ class ValuesReader:
 class Vector(nn.Module):
     """An unquantized vector ``[D]``, in block order (``kernels.blocks``)."""
 
+    origin: Any = None
+
     def __init__(self, size: int, dtype: str, tier: Tier) -> None:
         self.columns = size
         self.packed = dtype == "float16" and not tier.f16
@@ -125,6 +129,8 @@ class GroupQuantized(nn.Module):
     """A 4-bit group-quantized matrix ``[rows, columns]``: codes ``[rows, 4 * groups]`` and scales ``[rows,
     groups]``; a last group that columns do not fill is padded with codes 0 (``kernels.tail``).
     """
+
+    origin: Any = None
 
     def __init__(self, shape: tuple[int, ...], scheme: Scheme, tier: Tier) -> None:
         self.rows, self.columns = shape

@@ -3,13 +3,42 @@
 ``architecture(config)`` finds the file for a Hugging Face config.
 """
 
+from typing import Any
+
 from mlcweb.errors import UnsupportedError
+from mlcweb.models.decoder import Decoder, DecoderConfig, outline_of
+from mlcweb.models.gemma import Gemma, GemmaConfig
+from mlcweb.models.gemma2 import Gemma2, Gemma2Config
+from mlcweb.models.gemma3 import Gemma3, Gemma3Config
+from mlcweb.models.gpt2 import GPT2, GPT2Config
+from mlcweb.models.gpt_neox import GPTNeoX, GPTNeoXConfig
 from mlcweb.models.llama import Llama, LlamaConfig
+from mlcweb.models.mistral import Mistral, MistralConfig
+from mlcweb.models.olmo2 import Olmo2, Olmo2Config
+from mlcweb.models.phi import Phi, PhiConfig
+from mlcweb.models.phi3 import Phi3, Phi3Config
+from mlcweb.models.qwen2 import Qwen2, Qwen2Config
+from mlcweb.models.qwen3 import Qwen3, Qwen3Config
+from mlcweb.models.stablelm import StableLm, StableLmConfig
 
-ARCHITECTURES = {"LlamaForCausalLM": (LlamaConfig, Llama)}
+ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
+    "GPT2LMHeadModel": (GPT2Config, GPT2),
+    "GPTNeoXForCausalLM": (GPTNeoXConfig, GPTNeoX),
+    "Gemma2ForCausalLM": (Gemma2Config, Gemma2),
+    "Gemma3ForCausalLM": (Gemma3Config, Gemma3),
+    "GemmaForCausalLM": (GemmaConfig, Gemma),
+    "LlamaForCausalLM": (LlamaConfig, Llama),
+    "MistralForCausalLM": (MistralConfig, Mistral),
+    "Olmo2ForCausalLM": (Olmo2Config, Olmo2),
+    "Phi3ForCausalLM": (Phi3Config, Phi3),
+    "PhiForCausalLM": (PhiConfig, Phi),
+    "Qwen2ForCausalLM": (Qwen2Config, Qwen2),
+    "Qwen3ForCausalLM": (Qwen3Config, Qwen3),
+    "StableLmForCausalLM": (StableLmConfig, StableLm),
+}
 
 
-def architecture(config: dict[str, object]) -> tuple[type[LlamaConfig], type[Llama]]:
+def architecture(config: dict[str, object]) -> tuple[Any, type[Decoder]]:
     """The (config class, model class) for ``config["architectures"][0]``. Raises UnsupportedError."""
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else config.get("model_type", "unnamed")
@@ -21,4 +50,4 @@ def architecture(config: dict[str, object]) -> tuple[type[LlamaConfig], type[Lla
     return ARCHITECTURES[name]
 
 
-__all__ = ["ARCHITECTURES", "Llama", "LlamaConfig", "architecture"]
+__all__ = ["ARCHITECTURES", "Decoder", "DecoderConfig", "architecture", "outline_of"]

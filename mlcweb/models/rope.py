@@ -1,6 +1,10 @@
-"""RoPE's inverse frequencies, by Hugging Face's ``rope_scaling`` types."""
+"""RoPE's inverse frequencies, by Hugging Face's ``rope_scaling`` types, and the order of rows that kernels want."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,38 +12,178 @@ import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 
+F64 = npt.NDArray[np.float64]
 
-def inverse_frequencies(
-    head_dim: int, theta: float, scaling: dict[str, Any] | None
-) -> npt.NDArray[np.float64]:
-    """``[head_dim / 2]``: theta ** (-2i / head_dim), scaled.
+TYPES = ("default", "linear", "dynamic", "yarn", "llama3", "longrope")
 
-    Types: none or ``default``, ``linear`` (positions divided by ``factor``), ``llama3`` (Llama 3.1's: long
-    wavelengths divided by ``factor``, short ones kept, smooth between). Raises UnsupportedError for others,
-    CheckpointError for one that lacks a number.
+
+@dataclass(frozen=True)
+class RopeSettings:
+    """What turns a head's first ``dims`` of ``head_dim`` dimensions; ``scaling`` is config.json's rope_scaling.
+
+    ``longest`` is config.json's max_position_embeddings, ``original`` that before a context was extended.
     """
-    if scaling is not None and not isinstance(scaling, dict):
-        raise CheckpointError(f"config.json: rope_scaling is {scaling!r}, not an object")
-    base = theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
-    kind = (scaling or {}).get("rope_type", (scaling or {}).get("type", "default"))
-    if scaling is None or kind == "default":
-        return base
-    if kind == "linear":
-        return base / _number(scaling, "factor")
-    if kind != "llama3":
-        raise UnsupportedError(
-            f"rope_scaling type {kind!r} is not supported; known: default, linear, llama3",
-            hint="Only checkpoints with these RoPE scalings can be compiled.",
+
+    head_dim: int
+    dims: int
+    theta: float
+    scaling: Mapping[str, Any] | None
+    longest: int
+    original: int | None = None
+
+    @classmethod
+    def from_hf(
+        cls,
+        config: Mapping[str, Any],
+        head_dim: int,
+        longest: int,
+        *,
+        theta: float = 10000.0,
+        share: float = 1.0,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> RopeSettings:
+        """Of a config.json; ``theta`` and ``share``, the part of a head that turns, are the architecture's defaults.
+
+        transformers 5 keeps theta, share and scaling in ``rope_parameters``, before they stood apart. ``parameters``
+        replaces both. Raises CheckpointError or UnsupportedError for a scaling that is not usable.
+        """
+        found = parameters if parameters is not None else config.get("rope_parameters")
+        scaling = found or config.get("rope_scaling")
+        if scaling is not None and not isinstance(scaling, Mapping):
+            raise CheckpointError(f"config.json: rope_scaling is {scaling!r}, not an object")
+        known = {"rope_theta": theta, "partial_rotary_factor": share}
+        for key in known:
+            for place in (found or {}, config if parameters is None else {}):
+                if place.get(key) is not None:
+                    known[key] = _number(place, key)
+                    break
+        original = config.get("original_max_position_embeddings")
+        result = cls(
+            head_dim,
+            int(head_dim * known["partial_rotary_factor"]),
+            known["rope_theta"],
+            scaling or None,
+            longest,
+            None if original is None else int(_number(config, "original_max_position_embeddings")),
         )
-    factor, low, high = (_number(scaling, f) for f in ("factor", "low_freq_factor", "high_freq_factor"))
-    original = _number(scaling, "original_max_position_embeddings")
-    wavelength = 2 * math.pi / base
-    smooth = np.clip((original / wavelength - low) / (high - low), 0.0, 1.0)
-    return (1 - smooth) * base / factor + smooth * base
+        if not 0 < result.dims <= head_dim or result.dims % 2:
+            raise UnsupportedError(f"config.json: RoPE turns {result.dims} of {head_dim} dimensions of a head")
+        result.frequencies(longest)  # refuses a scaling that it does not know
+        return result
+
+    @classmethod
+    def none(cls, head_dim: int) -> RopeSettings:
+        """For an architecture without RoPE."""
+        return cls(head_dim, 0, 1.0, None, 1)
+
+    @property
+    def kind(self) -> str:
+        """The scaling's type."""
+        if self.scaling is None:
+            return "default"
+        kind = self.scaling.get("rope_type", self.scaling.get("type", "default"))
+        return "longrope" if kind == "su" else str(kind)  # its name before it was renamed
+
+    def frequencies(self, context: int) -> tuple[F64, float]:
+        """Radians a position ``[dims / 2]``, and the factor of cosines and sines, for contexts of ``context``.
+
+        ``dynamic`` and ``longrope`` depend on a context's length, which transformers takes anew at every step, and
+        a compiled model when it is compiled. Raises UnsupportedError for an unknown type, CheckpointError for one
+        that lacks a number.
+        """
+        base = self.theta ** (-np.arange(0, self.dims, 2, dtype=np.float64) / max(self.dims, 1))
+        if self.scaling is None or self.kind == "default":
+            return base, 1.0
+        if self.kind not in TYPES:
+            raise UnsupportedError(
+                f"rope_scaling type {self.kind!r} is not supported; known: {', '.join(TYPES)}",
+                hint="Only checkpoints with these RoPE scalings can be compiled.",
+            )
+        return getattr(self, f"_{self.kind}")(self.scaling, base, context)  # type: ignore[no-any-return]
+
+    def _linear(self, scaling: Mapping[str, Any], base: F64, context: int) -> tuple[F64, float]:
+        """Positions divided by ``factor``."""
+        return base / _number(scaling, "factor"), 1.0
+
+    def _dynamic(self, scaling: Mapping[str, Any], base: F64, context: int) -> tuple[F64, float]:
+        """A larger theta for contexts longer than the model's (NTK-aware scaling)."""
+        factor, dims = _number(scaling, "factor"), self.dims
+        length = max(context, self.longest)
+        theta = self.theta * (factor * length / self.longest - (factor - 1)) ** (dims / (dims - 2))
+        return theta ** (-np.arange(0, dims, 2, dtype=np.float64) / dims), 1.0
+
+    def _llama3(self, scaling: Mapping[str, Any], base: F64, context: int) -> tuple[F64, float]:
+        """Llama 3.1's: long wavelengths divided by ``factor``, short ones kept, smooth between."""
+        factor, low, high = (_number(scaling, f) for f in ("factor", "low_freq_factor", "high_freq_factor"))
+        original = _number(scaling, "original_max_position_embeddings")
+        wavelength = 2 * math.pi / base
+        smooth = np.clip((original / wavelength - low) / (high - low), 0.0, 1.0)
+        return (1 - smooth) * base / factor + smooth * base, 1.0
+
+    def _yarn(self, scaling: Mapping[str, Any], base: F64, context: int) -> tuple[F64, float]:
+        """YaRN (https://arxiv.org/abs/2309.00071): dimensions that turn often keep their speed, the others slow."""
+        factor = _number(scaling, "factor")
+        original = _number(scaling, "original_max_position_embeddings", self.longest)
+
+        def dimension(turns: float) -> float:
+            return self.dims * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(self.theta))
+
+        low = dimension(_number(scaling, "beta_fast", 32.0))
+        high = dimension(_number(scaling, "beta_slow", 1.0))
+        if scaling.get("truncate", True):
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, self.dims - 1)
+        ramp = np.clip((np.arange(self.dims // 2) - low) / max(high - low, 0.001), 0.0, 1.0)
+
+        def magnitude(scale: float) -> float:
+            return 0.1 * scale * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+        attention = magnitude(1.0)
+        if scaling.get("attention_factor") is not None:
+            attention = _number(scaling, "attention_factor")
+        elif scaling.get("mscale") and scaling.get("mscale_all_dim"):
+            attention = magnitude(_number(scaling, "mscale")) / magnitude(_number(scaling, "mscale_all_dim"))
+        return base / factor * ramp + base * (1 - ramp), attention
+
+    def _longrope(self, scaling: Mapping[str, Any], base: F64, context: int) -> tuple[F64, float]:
+        """Phi-3's (https://arxiv.org/abs/2402.13753): a factor a dimension, others within the original context."""
+        original = self.original or _number(scaling, "original_max_position_embeddings", self.longest)
+        key = "long_factor" if context > original else "short_factor"
+        factors = scaling.get(key)
+        if not isinstance(factors, list) or len(factors) != len(base):
+            raise CheckpointError(f"config.json: rope_scaling's {key} needs {len(base)} numbers")
+        ratio = self.longest / original if self.original else _number(scaling, "factor", self.longest / original)
+        attention = math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 else 1.0
+        if scaling.get("attention_factor") is not None:
+            attention = _number(scaling, "attention_factor")
+        return base / np.array(factors, np.float64), attention
+
+    def turns(self, context: int) -> tuple[F64, F64]:
+        """Radians a position and the factor of cosine and sine, for each of a head's pairs ``[head_dim / 2]``.
+
+        Pair i is dimension i and i + head_dim/2 in the order of ``head_order``; those past ``dims`` stand still.
+        """
+        frequencies, scale = self.frequencies(context)
+        rest = (self.head_dim - self.dims) // 2
+        return np.pad(frequencies, (0, rest)), np.pad(np.full(len(frequencies), scale), (0, rest), constant_values=1.0)
+
+    def head_order(self) -> npt.NDArray[np.int64]:
+        """Which of a head's dimensions stands where, ``[head_dim]``.
+
+        Kernels turn dimension i with i + head_dim/2. Where fewer turn, or none, queries and keys are stored in this
+        order, in which those that turn come first in each half: scores do not change if both are.
+        """
+        half, turning = self.head_dim // 2, self.dims // 2
+        rest = np.arange(self.dims, self.head_dim)
+        first, second = np.split(rest, 2)
+        low = np.concatenate([np.arange(turning), first])
+        high = np.concatenate([np.arange(turning, self.dims), second])
+        assert len(low) == len(high) == half
+        return np.concatenate([low, high])
 
 
-def _number(scaling: dict[str, Any], key: str) -> float:
-    value = scaling.get(key)
+def _number(scaling: Mapping[str, Any], key: str, default: float | None = None) -> float:
+    value = scaling.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
         raise CheckpointError(f"config.json: rope_scaling needs a positive {key}, not {value!r}")
     return float(value)

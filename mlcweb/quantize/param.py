@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from mlcweb.quantize.schemes import Scheme
 
@@ -13,13 +16,24 @@ from mlcweb.quantize.schemes import Scheme
 class Param:
     """One tensor of the compiled model: ``shape`` (N, K) or (D,), made of checkpoint tensors ``sources``
     stacked along axis 0. ``quantized`` ones are group-quantized if the scheme quantizes at all (2-D
-    only). ``blocks`` ones, vectors, are stored in block order (``kernels.blocks``)."""
+    only). ``blocks`` ones, vectors, are stored in block order (``kernels.blocks``).
+
+    ``order`` [N] names the stacked row that is stored in each place; without it they are stored as they are stacked.
+    ``transposed``: the checkpoint has each source as [K, rows]. ``plus`` is added to every value.
+    """
 
     name: str
     shape: tuple[int, ...]
     sources: tuple[str, ...]
     quantized: bool
     blocks: bool = False
+    order: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
+    transposed: bool = False
+    plus: float = 0.0
+
+    def rows_of(self, shape: tuple[int, ...]) -> int:
+        """Rows that a source of ``shape`` brings."""
+        return shape[1] if self.transposed else shape[0]
 
 
 @dataclass(frozen=True)
@@ -40,8 +54,7 @@ def packed_tensors(param: Param, scheme: Scheme) -> list[PackedTensor]:
     """The stored tensors of ``param``, in the order ``quantize_params`` yields them.
 
     Quantized: ``<name>.q_weight`` uint32 [N, words] and ``<name>.q_scale`` [N, groups]. A vector in block order:
-    ``<name>.blocks``. Otherwise ``<name>.weight``, or just ``<name>`` for a name that already ends in ``.bias`` or
-    ``.weight``. All but codes are in the activation dtype.
+    ``<name>.blocks``. Otherwise ``<name>.weight``. All but codes are in the activation dtype.
     """
     if param.quantized and scheme.bits is not None:
         n, k = param.shape
@@ -51,5 +64,4 @@ def packed_tensors(param: Param, scheme: Scheme) -> list[PackedTensor]:
         ]
     if param.blocks:
         return [PackedTensor(f"{param.name}.blocks", scheme.activation, param.shape)]
-    complete = param.name.endswith((".bias", ".weight"))
-    return [PackedTensor(param.name if complete else f"{param.name}.weight", scheme.activation, param.shape)]
+    return [PackedTensor(f"{param.name}.weight", scheme.activation, param.shape)]

@@ -27,12 +27,22 @@ _Block = tuple[npt.NDArray[Any], ...]  # rows of each packed tensor of the param
 
 @dataclass(frozen=True)
 class _Task:
-    """Rows ``start`` to ``stop`` of one source tensor of one parameter."""
+    """Some rows of one parameter: consecutive pieces of source tensors, each (tensor, start, stop) of its rows."""
 
     param: Param
-    tensor: LazyTensor
-    start: int
-    stop: int
+    pieces: tuple[tuple[LazyTensor, int, int], ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(stop - start for _, start, stop in self.pieces)
+
+    @property
+    def nbytes(self) -> int:
+        """What it reads of the checkpoint."""
+        return sum(
+            _read_bytes(tensor) * (stop - start) // self.param.rows_of(tensor.shape)
+            for tensor, start, stop in self.pieces
+        )
 
 
 def quantize_params(
@@ -60,7 +70,18 @@ def quantize_params(
 
 def count_bytes(checkpoint: Checkpoint, params: Sequence[Param]) -> int:
     """By how many bytes ``quantize_params`` advances in all: a total for the progress stage."""
-    return sum(_read_bytes(checkpoint.tensors[name]) for param in params for name in param.sources)
+    return sum(
+        _read_bytes(checkpoint.tensors[name])
+        if param.order is None
+        else _read_bytes(checkpoint.tensors[name]) * param.shape[0] // _stacked(checkpoint, param)
+        for param in params
+        for name in param.sources
+    )
+
+
+def _stacked(checkpoint: Checkpoint, param: Param) -> int:
+    """Rows of all sources of a parameter."""
+    return sum(param.rows_of(checkpoint.tensors[name].shape) for name in param.sources)
 
 
 def _read_bytes(tensor: LazyTensor) -> int:
@@ -85,14 +106,14 @@ def _stream(
             ahead.append((task, pool.submit(_pack, task, scheme)))
         task, future = ahead.popleft()
         block = future.result()
-        progress.advance(_read_bytes(task.tensor) // task.tensor.shape[0] * (task.stop - task.start))
+        progress.advance(task.nbytes)
         return task, block
 
     def blocks(param: Param, later: list[_Block]) -> Iterator[npt.NDArray[Any]]:
         rows = 0
         while rows < param.shape[0]:
             task, (first, *rest) = take()
-            rows += task.stop - task.start
+            rows += task.rows
             later.append(tuple(rest))
             yield first
 
@@ -111,31 +132,63 @@ def _stream(
 
 def _check(checkpoint: Checkpoint, param: Param) -> None:
     """Raise CheckpointError unless the parameter's sources exist and stack to its shape."""
-    rows = 0
     for name in param.sources:
         if name not in checkpoint.tensors:
             raise CheckpointError(f"the checkpoint lacks {name}, needed for {param.name}")
         shape = checkpoint.tensors[name].shape
-        if shape[1:] != param.shape[1:] or len(shape) != len(param.shape):
+        across = shape[:-1] if param.transposed else shape[1:]
+        if across != param.shape[1:] or len(shape) != len(param.shape):
             raise CheckpointError(
                 f"{name} is {list(shape)}, which is no part of {param.name} {list(param.shape)}"
             )
-        rows += shape[0]
-    if rows != param.shape[0]:
+    rows = _stacked(checkpoint, param)
+    if param.order is None and rows != param.shape[0]:
         raise CheckpointError(f"the sources of {param.name} have {rows} rows, expected {param.shape[0]}")
+    if param.order is not None and (len(param.order) != param.shape[0] or param.order.max() >= rows):
+        raise ValueError(f"{param.name}: no order of {param.shape[0]} of {rows} rows")
 
 
 def _cut(checkpoint: Checkpoint, param: Param, block_bytes: int) -> Iterator[_Task]:
     row_bytes = 4 * math.prod(param.shape[1:])
-    step = param.shape[0] if param.blocks else max(1, block_bytes // max(row_bytes, 1))
-    for name in param.sources:
-        tensor = checkpoint.tensors[name]
-        for start in range(0, tensor.shape[0], step):
-            yield _Task(param, tensor, start, min(start + step, tensor.shape[0]))
+    # a transposed source is read whole, so it is cut once
+    whole = param.blocks or param.transposed
+    step = param.shape[0] if whole else max(1, block_bytes // max(row_bytes, 1))
+    tensors = [checkpoint.tensors[name] for name in param.sources]
+    if param.order is None:
+        for tensor in tensors:
+            rows = param.rows_of(tensor.shape)
+            for start in range(0, rows, step):
+                yield _Task(param, ((tensor, start, min(start + step, rows)),))
+        return
+    firsts = np.cumsum([0, *(param.rows_of(tensor.shape) for tensor in tensors)])
+    for start in range(0, len(param.order), step):
+        order = param.order[start : start + step]
+        owner = np.searchsorted(firsts, order, side="right") - 1
+        runs = np.flatnonzero((np.diff(order) != 1) | (np.diff(owner) != 0)) + 1
+        pieces = []
+        for run in np.split(np.arange(len(order)), runs):
+            source = int(owner[run[0]])
+            first = int(order[run[0]] - firsts[source])
+            pieces.append((tensors[source], first, first + len(run)))
+        yield _Task(param, tuple(pieces))
+
+
+def _read(task: _Task) -> npt.NDArray[Any]:
+    """The task's rows, as the checkpoint has them."""
+    parts = []
+    for tensor, start, stop in task.pieces:
+        if task.param.transposed:
+            parts.append(tensor.read()[:, start:stop].T)
+        else:
+            parts.append(tensor.read(slice(start, stop)))
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if task.param.plus:
+        values = values.astype(np.float32) + np.float32(task.param.plus)
+    return np.ascontiguousarray(values)
 
 
 def _pack(task: _Task, scheme: Scheme) -> _Block:
-    values = task.tensor.read(slice(task.start, task.stop))
+    values = _read(task)
     try:
         if task.param.quantized and scheme.bits is not None:
             # The cast comes first as in MLC's conversion, which changes a code in a few hundred.
@@ -143,7 +196,8 @@ def _pack(task: _Task, scheme: Scheme) -> _Block:
         finite = _require_finite(cast(values, scheme.activation), scheme.activation)
         return (to_blocks(finite) if task.param.blocks else finite,)
     except CheckpointError as error:
-        raise CheckpointError(f"{task.tensor.name}: {error.message}", hint=error.hint) from error
+        names = ", ".join(dict.fromkeys(tensor.name for tensor, _, _ in task.pieces))
+        raise CheckpointError(f"{names}: {error.message}", hint=error.hint) from error
 
 
 def _require_finite(values: npt.NDArray[Any], activation: str) -> npt.NDArray[Any]:

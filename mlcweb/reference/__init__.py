@@ -1,15 +1,16 @@
-"""The host reference: the model in float32, numpy and native products, independent of every WebGPU kernel."""
+"""The host reference: the model in float32, numpy and native products, independent of every WebGPU kernel.
 
-from mlcweb.reference.config import LlamaConfig
-from mlcweb.reference.llama import LlamaReference
+It shares a model's definition with them, which tests/browser/test_families.py proves against transformers.
+"""
+
+from mlcweb.reference.model import HostModel
 from mlcweb.reference.validation import TOLERANCE, make_validation
 from mlcweb.reference.weights import ArrayStore, PackedWeights, ReferenceWeights, TensorStore
 
 __all__ = [
     "TOLERANCE",
     "ArrayStore",
-    "LlamaConfig",
-    "LlamaReference",
+    "HostModel",
     "PackedWeights",
     "ReferenceWeights",
     "TensorStore",

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import ValidationError
+from mlcweb.models import Decoder
 from mlcweb.progress import Progress, SilentProgress
-from mlcweb.reference.config import LlamaConfig
-from mlcweb.reference.llama import LlamaReference
+from mlcweb.reference.model import HostModel
 from mlcweb.reference.weights import ReferenceWeights
 
 TOP = 8
@@ -26,7 +26,8 @@ _DECIMALS = 4
 
 def make_validation(
     weights: ReferenceWeights,
-    config: Mapping[str, Any],
+    model: Decoder,
+    context: int,
     tokens: Sequence[int],
     steps: int,
     *,
@@ -39,26 +40,25 @@ def make_validation(
 ) -> dict[str, Any]:
     """The content of ``validation.<hash>.json`` (docs/bundle-format.md): at most ``steps`` greedy tokens.
 
-    ``config`` has Hugging Face keys, ``tokens`` is the rendered prompt; an eos id is the last greedy token.
+    ``tokens`` is the rendered prompt, and ``context`` what the model is compiled for; an eos id is the last greedy token.
     ``decode`` makes the answer's text from ids without the eos. Progress is in tokens.
     Raises ValidationError when logits are not finite, ValueError for no tokens, no steps or too many.
     """
-    llama = LlamaConfig.from_hf(config)
-    if steps < 1 or len(tokens) + steps > llama.context:
-        raise ValueError(f"{len(tokens)} tokens and {steps} steps in a context of {llama.context}")
+    if steps < 1 or len(tokens) + steps > context:
+        raise ValueError(f"{len(tokens)} tokens and {steps} steps in a context of {context}")
     progress = progress or SilentProgress()
     progress.start("reference", len(tokens) + steps - 1, "items")
-    model = LlamaReference(weights, llama, len(tokens) + steps, threads)
+    host = HostModel(model, weights, len(tokens) + steps, context, threads)
     greedy: list[int] = []
     found: list[dict[str, Any]] = []
-    logits = model.feed(tokens)
+    logits = host.feed(tokens)
     progress.advance(len(tokens))
     while True:
         found.append(_step(logits, len(greedy)))
         greedy.append(int(np.argmax(logits)))
         if len(greedy) == steps or greedy[-1] in eos_token_ids:
             break
-        logits = model.feed(greedy[-1:])
+        logits = host.feed(greedy[-1:])
         progress.advance(1)
     result: dict[str, Any] = {"prompt": prompt, "tokens": [int(token) for token in tokens], "greedy": greedy}
     if decode is not None:

@@ -2,6 +2,6 @@
 
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor
 from mlcweb.sources.open import open_checkpoint
-from mlcweb.sources.require import require
+from mlcweb.sources.require import require, with_prefix
 
-__all__ = ["Checkpoint", "LazyTensor", "open_checkpoint", "require"]
+__all__ = ["Checkpoint", "LazyTensor", "open_checkpoint", "require", "with_prefix"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from mlcweb.errors import CheckpointError, UnsupportedError
@@ -20,12 +21,14 @@ IGNORED = (
 _LISTED = 5
 
 
-def require(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]) -> None:
+def require(
+    checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], *, copies: Iterable[str] = ()
+) -> None:
     """Check that the checkpoint holds exactly the tensors ``expected``, each of its shape and in floats.
 
     Extra tensors are an error too: weights that the model definition does not use mean that it is the wrong
-    definition, and its answers would be quietly wrong. With tied embeddings a stored ``lm_head.weight`` is
-    a copy, and is not extra. Raises CheckpointError (missing, extra, shapes) or UnsupportedError (stored in
+    definition, and its answers would be quietly wrong. ``copies`` may be stored too, as a head that is tied to
+    the embeddings is by some. Raises CheckpointError (missing, extra, shapes) or UnsupportedError (stored in
     no float type).
     """
     tensors = checkpoint.tensors
@@ -45,7 +48,7 @@ def require(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]) -> 
             f"shapes disagree with config.json: {_enumerate(wrong, '; ')}",
             hint="Use the config.json that was published with these weights.",
         )
-    ignored = [*IGNORED, *(["lm_head.weight"] if checkpoint.config.get("tie_word_embeddings") else [])]
+    ignored = [*IGNORED, *copies]
     extra = [
         name
         for name in tensors
@@ -62,6 +65,16 @@ def require(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]]) -> 
                 f"{name} is stored as {tensors[name].dtype}; mlcweb reads F32, F16 and BF16",
                 hint="Compile the unquantized checkpoint.",
             )
+
+
+def with_prefix(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
+    """The checkpoint, its tensors renamed if it was saved without the ``prefix`` of the base model (GPT-2's was)."""
+    if any(name.startswith(prefix) for name in checkpoint.tensors):
+        return checkpoint
+    tensors = {
+        prefix + name: replace(tensor, name=prefix + name) for name, tensor in checkpoint.tensors.items()
+    }
+    return replace(checkpoint, tensors=tensors)
 
 
 def _enumerate(items: Iterable[str], separator: str = ", ") -> str:

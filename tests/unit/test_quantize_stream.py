@@ -77,8 +77,8 @@ def test_names_shapes_and_sizes_are_static():
     assert packed_tensors(Param("x", (3, 250), (), True), get_scheme("q0f32")) == [
         PackedTensor("x.weight", "float32", (3, 250))
     ]
-    assert [p.name for p in packed_tensors(Param("x.bias", (3,), (), False), get_scheme("q4f16_1"))] == [
-        "x.bias"
+    assert [p.name for p in packed_tensors(Param("x", (3,), (), False), get_scheme("q4f16_1"))] == [
+        "x.weight"
     ]
 
 

@@ -1,0 +1,93 @@
+"""Self-attention's weights and launches, as every architecture has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.head_norm import HeadNorm
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.scores import Scores
+from mlcweb.models.decoder import DecoderConfig, Step
+from mlcweb.models.rope import RopeSettings
+from mlcweb.models.weights import Order, Weights
+
+
+class Attention(nn.Module):
+    """Queries, keys and values of one product, heads, and the product after them.
+
+    ``prefix`` is the checkpoint's, ``qkv`` and ``out`` its names of the projections: three, or one that is fused.
+    ``rope`` is which of the config's. ``fused_order`` names the row of a fused tensor that is in each place of
+    queries, keys and values, one after the other.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        w: Weights,
+        layout: HeadLayout,
+        prefix: str,
+        *,
+        scores: Scores,
+        qkv: tuple[str, ...] = ("q_proj", "k_proj", "v_proj"),
+        out: str = "o_proj",
+        qkv_bias: bool = False,
+        out_bias: bool = False,
+        rope: int = 0,
+        fused_order: Order | None = None,
+        transposed: bool = False,
+    ) -> None:
+        hidden, width = config.hidden_size, config.query_width
+        each = (width, config.key_width, config.key_width)
+        rows = dict(zip(qkv, each if len(qkv) == 3 else (sum(each),), strict=True))
+        order = qkv_order(config, config.ropes[rope])
+        if fused_order is not None:
+            order = fused_order if order is None else fused_order[order]
+        self.qkv_proj = w.matrix(
+            {f"{prefix}.{n}.weight": r for n, r in rows.items()}, hidden, order=order, transposed=transposed
+        )
+        if qkv_bias:
+            self.qkv_bias = w.row({f"{prefix}.{n}.bias": (r,) for n, r in rows.items()}, order=order)
+        self.o_proj = w.matrix({f"{prefix}.{out}.weight": hidden}, width, transposed=transposed)
+        if out_bias:
+            self.o_bias = w.row({f"{prefix}.{out}.bias": (hidden,)})
+        self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
+        self.scores, self.rope = scores, rope
+        self.has_bias, self.has_out_bias = qkv_bias, out_bias
+
+    def head_norm(self) -> HeadNorm | None:
+        """The norm of queries and keys, for architectures that have one."""
+        return None
+
+    def forward(self, step: Step, x_TD: Tensor, norm: Norm | None, residual: Tensor | None) -> Tensor:
+        """``residual + attention(norm(x))``."""
+        ops, head_norm = step.ops, self.head_norm()
+        bias = self.qkv_bias if self.has_bias else None
+        qkv_TE = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=bias, rows=True)
+        if head_norm is not None:
+            qkv_TE = ops.norm_heads(qkv_TE, head_norm)
+        heads_TE = ops.attention(
+            qkv_TE, step.ropes[self.rope], step.state, step.page_table, self.kv, self.scores
+        )
+        out_bias = self.o_bias if self.has_out_bias else None
+        return ops.linear("o", heads_TE, self.o_proj, bias=out_bias, residual=residual)
+
+
+def qkv_order(config: DecoderConfig, rope: RopeSettings) -> Order | None:
+    """Rows of queries, keys and values in the order that ``RopeSettings.head_order`` wants; None if it is theirs."""
+    head = rope.head_order()
+    if np.array_equal(head, np.arange(config.head_dim)):
+        return None
+    turned = config.num_attention_heads + config.num_key_value_heads
+    firsts = np.arange(turned)[:, None] * config.head_dim
+    values = np.arange(config.key_width) + turned * config.head_dim
+    return np.concatenate([(firsts + head).reshape(-1), values])
+
+
+def scale_of(config: DecoderConfig, **kwargs: Any) -> Scores:
+    """Scores over the square root of a head's size."""
+    return Scores(config.head_dim**-0.5, **kwargs)

@@ -1,0 +1,209 @@
+"""What the architectures share: a config's sizes, and the decoder's outline around its layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.errors import CheckpointError
+from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.ops import Decode, Prefill, Rope
+from mlcweb.kernels.storage import Vector
+from mlcweb.kernels.tier import BASE, Tier
+from mlcweb.models.fields import Fields, multiple_of
+from mlcweb.models.rope import RopeSettings
+from mlcweb.models.weights import Weights, declared, origin
+from mlcweb.quantize import Param, Scheme, get_scheme
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """An architecture's numbers, named as in config.json. ``ropes`` are the ways its layers turn queries and keys."""
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    max_position_embeddings: int
+    norm_eps: float
+    tie_word_embeddings: bool
+    ropes: tuple[RopeSettings, ...]
+
+    centered: ClassVar[bool] = False  # LayerNorm, not RMSNorm
+
+    @classmethod
+    def sizes(cls, fields: Fields, *, tied: bool = False, longest: int | None = None) -> dict[str, Any]:
+        """The keys that most architectures name alike, without ``norm_eps`` and ``ropes``.
+
+        Raises CheckpointError for a missing or odd value, UnsupportedError for sizes that no kernel takes.
+        """
+        heads, hidden = fields.count("num_attention_heads"), fields.count("hidden_size")
+        found = {
+            "vocab_size": fields.count("vocab_size"),
+            "hidden_size": hidden,
+            "intermediate_size": fields.count("intermediate_size"),
+            "num_hidden_layers": fields.count("num_hidden_layers"),
+            "num_attention_heads": heads,
+            "num_key_value_heads": fields.count("num_key_value_heads", heads),
+            "head_dim": fields.count("head_dim", max(hidden // heads, 1)),
+            "max_position_embeddings": longest or fields.count("max_position_embeddings"),
+            "tie_word_embeddings": fields.flag("tie_word_embeddings", tied),
+        }
+        check_sizes(found)
+        return found
+
+    @property
+    def query_width(self) -> int:
+        """Outputs of the query projection, and inputs of attention's output projection."""
+        return self.num_attention_heads * self.head_dim
+
+    @property
+    def key_width(self) -> int:
+        """Outputs of the key, or the value, projection."""
+        return self.num_key_value_heads * self.head_dim
+
+    def norm(self, weight: Vector, bias: Vector | None = None) -> Norm:
+        """A norm with the model's epsilon."""
+        return Norm(weight, self.norm_eps, self.centered, bias)
+
+    def layout(self, context: int, storage: str) -> HeadLayout:
+        """The KV cache for ``context`` tokens, of words of the dtype ``storage``."""
+        pages = -(-context // PAGE_SIZE)
+        return HeadLayout(self.num_attention_heads, self.num_key_value_heads, self.head_dim, pages, storage)
+
+
+def check_sizes(sizes: dict[str, Any]) -> None:
+    """Raise UnsupportedError for sizes that no kernel takes, CheckpointError for those that no model has."""
+    for key, divisor in (("hidden_size", 4), ("intermediate_size", 4), ("head_dim", 16)):
+        multiple_of(key, sizes[key], divisor)
+    heads, kv_heads = sizes["num_attention_heads"], sizes["num_key_value_heads"]
+    if heads % kv_heads:
+        raise CheckpointError(
+            f"config.json: {heads} attention heads do not divide into {kv_heads} key-value heads"
+        )
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is around the layers, by the checkpoint's names."""
+
+    embed: str = "model.embed_tokens.weight"
+    norm: str = "model.norm.weight"
+    head: str = "lm_head.weight"
+    norm_bias: str | None = None  # the norm is a LayerNorm then
+    norm_plus: float = 0.0
+    head_bias: str | None = None
+    positions: str | None = None  # learned ones
+    scale: float = 1.0  # of embeddings
+    cap: float | None = None  # of logits
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a layer has besides its input."""
+
+    ops: Decode | Prefill
+    state: Tensor
+    page_table: Tensor
+    ropes: tuple[Rope, ...]
+
+
+class _Body(nn.Module):
+    def __init__(self, decoder: Decoder, config: Any, w: Weights, layout: HeadLayout) -> None:
+        outline, hidden = decoder.outline, config.hidden_size
+        self.embed_tokens = w.matrix({outline.embed: config.vocab_size}, hidden)
+        if outline.positions:
+            longest = config.max_position_embeddings
+            self.positions = w.matrix({outline.positions: longest}, hidden, quantized=False)
+        self.layers = nn.ModuleList(
+            [decoder.layer(config, w, layout, i) for i in range(config.num_hidden_layers)]
+        )
+        self.norm = w.vector(outline.norm, hidden, plus=outline.norm_plus)
+        self.norm_bias = w.vector(outline.norm_bias, hidden) if outline.norm_bias else None
+
+
+class RopeTables(nn.Module):
+    """The tables of one of a model's RoPEs."""
+
+    def __init__(self, settings: RopeSettings, context: int, w: Weights) -> None:
+        frequencies, scale = settings.turns(context)
+        coarse, fine = rope_tables(frequencies, context, scale)
+        self.coarse, self.fine = w.computed(coarse), w.computed(fine)
+
+
+class Decoder(nn.Module):
+    """A model for one tier; ``forward`` serves decode, prefill and the host reference alike.
+
+    An architecture gives ``outline`` and ``layer``. ``kv_dtype`` is the type of the KV cache's elements, float16 or
+    float32; None takes the tier's.
+    """
+
+    prefix: ClassVar[str] = "model."  # of the base model's tensors; some checkpoints leave it out
+    def __init__(
+        self, config: Any, scheme: Scheme, tier: Tier, context: int, kv_dtype: str | None = None
+    ) -> None:
+        w = Weights(scheme, tier)
+        self.config, self.outline = config, self.make_outline(config)
+        self.layout = config.layout(context, kv_storage(kv_dtype or tier.kv_dtype, tier))
+        self.model = _Body(self, config, w, self.layout)
+        self.rope = RopeTables(config.ropes[0], context, w)
+        if len(config.ropes) > 1:
+            self.local_rope = RopeTables(config.ropes[1], context, w)
+        if not config.tie_word_embeddings:
+            self.lm_head = w.matrix({self.outline.head: config.vocab_size}, config.hidden_size)
+        if self.outline.head_bias:
+            self.lm_head_bias = w.row({self.outline.head_bias: (config.vocab_size,)})
+
+    def make_outline(self, config: Any) -> Outline:
+        """What is around the layers."""
+        return Outline()
+
+    def layer(self, config: Any, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+        """Layer ``index``, called with (step, x)."""
+        raise NotImplementedError
+
+    def forward(self, ops: Decode | Prefill, ids: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
+        """Logits ``[1, V]`` of the last token."""
+        body, outline = self.model, self.outline
+        tables = [self.rope, *([self.local_rope] if len(self.config.ropes) > 1 else [])]
+        step = Step(ops, state, page_table, tuple(Rope(t.coarse, t.fine) for t in tables))
+        positions = body.positions if outline.positions else None
+        x_TD = ops.embed(body.embed_tokens, ids, scale=outline.scale, positions=positions, state=state)
+        for layer in body.layers:
+            x_TD = layer(step, x_TD)
+        norm = self.config.norm(body.norm, body.norm_bias)
+        head = body.embed_tokens if self.config.tie_word_embeddings else self.lm_head
+        bias = self.lm_head_bias if outline.head_bias else None
+        return ops.head(x_TD, norm, head, bias=bias, cap=outline.cap)
+
+    def params(self) -> list[Param]:
+        """The model's weights, and the checkpoint tensors each is made of."""
+        return [origin(w).param(name) for name, w in declared(self) if origin(w).computed is None]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The checkpoint tensors that ``params`` needs, with their shapes."""
+        return {name: shape for _, w in declared(self) for name, shape in origin(w).sources.items()}
+
+    def constants(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Tensors of the bundle that no checkpoint has: RoPE's tables."""
+        found = ((name, origin(w).computed) for name, w in declared(self))
+        return {f"{name}.weight": array for name, array in found if array is not None}
+
+    @property
+    def weight_count(self) -> int:
+        """Weights of the model, a tied head counted once."""
+        return sum(int(np.prod(shape)) for shape in self.shapes().values())
+
+
+def outline_of(model: type[Decoder], config: DecoderConfig, scheme: str = "q0f32", context: int = 64) -> Decoder:
+    """A model to ask for its weights, without a device."""
+    return model(config, get_scheme(scheme), BASE, context)

@@ -1,0 +1,76 @@
+"""Reads config.json's keys with errors that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlcweb.errors import CheckpointError, UnsupportedError
+
+_REQUIRED: Any = object()
+
+
+class Fields:
+    """A config.json. Every reader raises CheckpointError for a value that is missing or of another kind."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+
+    def count(self, key: str, default: Any = _REQUIRED) -> int:
+        """A positive integer; null counts as missing."""
+        value = self._get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+            raise _unusable(key, value, "a whole number")
+        if value <= 0:
+            raise CheckpointError(f"config.json: {key} is {value}, which no model has")
+        return int(value)
+
+    def number(self, key: str, default: Any = _REQUIRED) -> float:
+        """A positive number; null counts as missing."""
+        value = self._get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise _unusable(key, value, "a number")
+        if not value > 0:
+            raise CheckpointError(f"config.json: {key} is {value}, which no model has")
+        return float(value)
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """True or false; null counts as missing."""
+        value = self._get(key, default)
+        if not isinstance(value, bool):
+            raise _unusable(key, value, "true or false")
+        return value
+
+    def optional(self, key: str) -> int | None:
+        """A positive integer, or None where it is missing or null."""
+        return None if self.config.get(key) is None else self.count(key)
+
+    def only(self, key: str, *supported: Any) -> Any:
+        """One of the values ``supported``, the first where it is missing; raises UnsupportedError for others."""
+        value = self._get(key, supported[0])
+        if value not in supported:
+            raise UnsupportedError(
+                f"config.json has {key} = {value!r}, which is not supported; "
+                f"only {', '.join(map(repr, supported))}"
+            )
+        return value
+
+    def _get(self, key: str, default: Any) -> Any:
+        value = self.config.get(key)
+        if value is None:
+            value = default
+        if value is _REQUIRED:
+            raise CheckpointError(
+                f"config.json lacks {key}", hint="Is it the config.json that was published with these weights?"
+            )
+        return value
+
+
+def _unusable(key: str, value: Any, wanted: str) -> CheckpointError:
+    return CheckpointError(f"config.json: {key} is {value!r}, not {wanted}")
+
+
+def multiple_of(key: str, value: int, divisor: int) -> None:
+    """Raise UnsupportedError unless ``divisor`` divides ``value``, as the kernels need."""
+    if value % divisor:
+        raise UnsupportedError(f"{key} {value} is not supported: it must be a multiple of {divisor}")

@@ -1,0 +1,100 @@
+"""Gemma 2 (``Gemma2ForCausalLM``): norms before and after each half, soft caps, a window in every other layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.errors import CheckpointError
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.scores import Scores
+from mlcweb.models.attention import Attention
+from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step
+from mlcweb.models.fields import Fields
+from mlcweb.models.gemma import check_gemma
+from mlcweb.models.mlp import GatedMLP
+from mlcweb.models.rope import RopeSettings
+from mlcweb.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class Gemma2Config(DecoderConfig):
+    """Gemma 2's numbers; ``scores`` has a layer's scale, cap and window."""
+
+    scores: tuple[Scores, ...]
+    logit_cap: float | None
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> Gemma2Config:
+        """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
+        fields = Fields(config)
+        check_gemma(fields)
+        sizes = cls.sizes(fields, tied=True)
+        rope = RopeSettings.from_hf(config, sizes["head_dim"], sizes["max_position_embeddings"])
+        return cls(
+            **sizes,
+            norm_eps=fields.number("rms_norm_eps", 1e-6),
+            ropes=(rope,),
+            scores=gemma_scores(fields, sizes["num_hidden_layers"], pattern=2),
+            logit_cap=_cap(fields, "final_logit_softcapping"),
+        )
+
+
+def gemma_scores(fields: Fields, layers: int, pattern: int) -> tuple[Scores, ...]:
+    """Each layer's scores: the window is off in every ``pattern``-th layer, or as ``layer_types`` says."""
+    scale = fields.number("query_pre_attn_scalar", 256) ** -0.5
+    cap, window = _cap(fields, "attn_logit_softcapping"), fields.optional("sliding_window")
+    types = fields.config.get("layer_types")
+    if types is None:
+        sliding = [(i + 1) % pattern != 0 for i in range(layers)]
+    elif not isinstance(types, list) or len(types) != layers:
+        raise CheckpointError(f"config.json: layer_types needs one entry for each of {layers} layers")
+    else:
+        sliding = [kind == "sliding_attention" for kind in types]
+    return tuple(Scores(scale, cap, window if slides else None) for slides in sliding)
+
+
+def _cap(fields: Fields, key: str) -> float | None:
+    return None if fields.config.get(key) is None else fields.number(key)
+
+
+class Gemma2Layer(nn.Module):
+    """Norms of what goes into a half and of what comes out of it, before it is added."""
+
+    def __init__(
+        self, config: Any, w: Weights, layout: HeadLayout, index: int, attention: Attention | None = None
+    ) -> None:
+        prefix = f"model.layers.{index}"
+
+        def norm(name: str) -> Any:
+            return w.vector(f"{prefix}.{name}.weight", config.hidden_size, plus=1.0)
+
+        self.input_layernorm = norm("input_layernorm")
+        self.self_attn = attention or Attention(
+            config, w, layout, f"{prefix}.self_attn", scores=config.scores[index]
+        )
+        self.post_attention_layernorm = norm("post_attention_layernorm")
+        self.pre_feedforward_layernorm = norm("pre_feedforward_layernorm")
+        self.mlp = GatedMLP(config, w, f"{prefix}.mlp", activation="gelu_tanh")
+        self.post_feedforward_layernorm = norm("post_feedforward_layernorm")
+        self.config = config
+
+    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
+        norm, ops = self.config.norm, step.ops
+        y_TD = self.self_attn(step, x_TD, norm(self.input_layernorm), None)
+        x_TD = ops.norm(y_TD, norm(self.post_attention_layernorm), residual=x_TD)
+        y_TD = self.mlp(step, x_TD, norm(self.pre_feedforward_layernorm), None)
+        return ops.norm(y_TD, norm(self.post_feedforward_layernorm), residual=x_TD)
+
+
+class Gemma2(Decoder):
+    """The model."""
+
+    def make_outline(self, config: Gemma2Config) -> Outline:
+        return Outline(norm_plus=1.0, scale=config.hidden_size**0.5, cap=config.logit_cap)
+
+    def layer(self, config: Gemma2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+        return Gemma2Layer(config, w, layout, index)

@@ -1,0 +1,76 @@
+"""Gemma 3's text models (``Gemma3ForCausalLM``): Gemma 2 with norms of heads for caps, and two RoPEs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.relax.frontend import nn
+
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.head_norm import HeadNorm
+from mlcweb.models.attention import Attention
+from mlcweb.models.decoder import Outline
+from mlcweb.models.fields import Fields
+from mlcweb.models.gemma import check_gemma
+from mlcweb.models.gemma2 import Gemma2, Gemma2Config, Gemma2Layer, gemma_scores
+from mlcweb.models.rope import RopeSettings
+from mlcweb.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class Gemma3Config(Gemma2Config):
+    """Gemma 3's numbers; its ropes are the global layers', and that of those with a window."""
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> Gemma3Config:
+        """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
+        fields = Fields(config)
+        check_gemma(fields)
+        sizes = cls.sizes(fields, tied=True)
+        head_dim, longest = sizes["head_dim"], sizes["max_position_embeddings"]
+        nested = config.get("rope_parameters") or {}
+        if "full_attention" in nested:  # as transformers 5 writes it
+            ropes = tuple(
+                RopeSettings.from_hf(config, head_dim, longest, theta=theta, parameters=nested.get(kind) or {})
+                for kind, theta in (("full_attention", 1e6), ("sliding_attention", 1e4))
+            )
+        else:
+            local = {"rope_theta": fields.number("rope_local_base_freq", 1e4)}
+            ropes = (
+                RopeSettings.from_hf(config, head_dim, longest, theta=1e6),
+                RopeSettings.from_hf(config, head_dim, longest, parameters=local),
+            )
+        pattern = fields.count("sliding_window_pattern", config.get("_sliding_window_pattern", 6))
+        return cls(
+            **sizes,
+            norm_eps=fields.number("rms_norm_eps", 1e-6),
+            ropes=ropes,
+            scores=gemma_scores(fields, sizes["num_hidden_layers"], pattern),
+            logit_cap=None,
+        )
+
+
+class Gemma3Attention(Attention):
+    """With norms of each query and key head, which all heads share."""
+
+    def __init__(self, config: Gemma3Config, w: Weights, layout: HeadLayout, prefix: str, index: int) -> None:
+        scores = config.scores[index]
+        super().__init__(config, w, layout, prefix, scores=scores, rope=0 if scores.window is None else 1)
+        self.q_norm = w.row({f"{prefix}.q_norm.weight": (config.head_dim,)}, plus=1.0)
+        self.k_norm = w.row({f"{prefix}.k_norm.weight": (config.head_dim,)}, plus=1.0)
+        self.epsilon = config.norm_eps
+
+    def head_norm(self) -> HeadNorm:
+        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, "head")
+
+
+class Gemma3(Gemma2):
+    """The model."""
+
+    def make_outline(self, config: Gemma2Config) -> Outline:
+        return Outline(norm_plus=1.0, scale=config.hidden_size**0.5)
+
+    def layer(self, config: Any, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+        attention = Gemma3Attention(config, w, layout, f"model.layers.{index}.self_attn", index)
+        return Gemma2Layer(config, w, layout, index, attention)

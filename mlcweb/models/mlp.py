@@ -1,0 +1,79 @@
+"""The feed-forward half of a layer: gated, or with one hidden product."""
+
+from __future__ import annotations
+
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.outputs import Activation
+from mlcweb.models.decoder import DecoderConfig, Step
+from mlcweb.models.weights import Weights
+
+
+class GatedMLP(nn.Module):
+    """``down(activation(gate(x)) * up(x))``; ``names`` are the checkpoint's gate and up, or one that is both."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        w: Weights,
+        prefix: str,
+        *,
+        activation: Activation = "silu",
+        names: tuple[str, ...] = ("gate_proj", "up_proj"),
+        bias: bool = False,
+    ) -> None:
+        hidden, inner = config.hidden_size, config.intermediate_size
+        rows = 2 * inner // len(names)
+        self.gate_up_proj = w.matrix({f"{prefix}.{n}.weight": rows for n in names}, hidden)
+        self.down_proj = w.matrix({f"{prefix}.down_proj.weight": hidden}, inner)
+        self.has_bias, self.activation = bias, activation
+        if bias:
+            self.gate_up_bias = w.row({f"{prefix}.{n}.bias": (rows,) for n in names})
+            self.down_bias = w.row({f"{prefix}.down_proj.bias": (hidden,)})
+
+    def forward(self, step: Step, x_TD: Tensor, norm: Norm | None, residual: Tensor | None) -> Tensor:
+        """``residual + mlp(norm(x))``."""
+        ops = step.ops
+        gate_up, down = (self.gate_up_bias, self.down_bias) if self.has_bias else (None, None)
+        hidden_TI = ops.linear(
+            "gate_up",
+            x_TD,
+            self.gate_up_proj,
+            norm=norm,
+            bias=gate_up,
+            activation=self.activation,
+            gated=True,
+        )
+        return ops.linear("down", hidden_TI, self.down_proj, bias=down, residual=residual)
+
+
+class MLP(nn.Module):
+    """``down(activation(up(x)))`` with biases; ``names`` are the checkpoint's up and down."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        w: Weights,
+        prefix: str,
+        names: tuple[str, str],
+        activation: Activation,
+        *,
+        transposed: bool = False,
+    ) -> None:
+        hidden, inner = config.hidden_size, config.intermediate_size
+        up, down = (f"{prefix}.{name}" for name in names)
+        self.up_proj = w.matrix({f"{up}.weight": inner}, hidden, transposed=transposed)
+        self.up_bias = w.row({f"{up}.bias": (inner,)})
+        self.down_proj = w.matrix({f"{down}.weight": hidden}, inner, transposed=transposed)
+        self.down_bias = w.row({f"{down}.bias": (hidden,)})
+        self.activation = activation
+
+    def forward(self, step: Step, x_TD: Tensor, norm: Norm | None, residual: Tensor | None) -> Tensor:
+        """``residual + mlp(norm(x))``."""
+        ops = step.ops
+        hidden_TI = ops.linear(
+            "up", x_TD, self.up_proj, norm=norm, bias=self.up_bias, activation=self.activation
+        )
+        return ops.linear("down", hidden_TI, self.down_proj, bias=self.down_bias, residual=residual)

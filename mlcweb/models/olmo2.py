@@ -1,0 +1,71 @@
+"""OLMo-2 (``Olmo2ForCausalLM``): no norm before a half but one after it, and norms over all queries and all keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.head_norm import HeadNorm
+from mlcweb.kernels.scores import Scores
+from mlcweb.models.attention import Attention
+from mlcweb.models.decoder import Decoder, Step
+from mlcweb.models.fields import Fields
+from mlcweb.models.llama import LlamaConfig
+from mlcweb.models.mlp import GatedMLP
+from mlcweb.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class Olmo2Config(LlamaConfig):
+    """OLMo-2's numbers."""
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> Olmo2Config:
+        """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
+        fields = Fields(config)
+        fields.only("hidden_act", "silu")
+        bias = fields.flag("attention_bias")
+        return cls(**cls.common(fields), attention_bias=bias, output_bias=bias, mlp_bias=False)
+
+
+class Olmo2Attention(Attention):
+    """With norms over all query heads together, and all key heads."""
+
+    def __init__(self, config: Olmo2Config, w: Weights, layout: HeadLayout, prefix: str) -> None:
+        bias, scores = config.attention_bias, Scores(config.head_dim**-0.5)
+        super().__init__(config, w, layout, prefix, scores=scores, qkv_bias=bias, out_bias=bias)
+        self.q_norm = w.row({f"{prefix}.q_norm.weight": (config.query_width,)})
+        self.k_norm = w.row({f"{prefix}.k_norm.weight": (config.key_width,)})
+        self.epsilon = config.norm_eps
+
+    def head_norm(self) -> HeadNorm:
+        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, "width")
+
+
+class Olmo2Layer(nn.Module):
+    """Each half's outputs are normalized before they are added."""
+
+    def __init__(self, config: Olmo2Config, w: Weights, layout: HeadLayout, index: int) -> None:
+        prefix, hidden = f"model.layers.{index}", config.hidden_size
+        self.self_attn = Olmo2Attention(config, w, layout, f"{prefix}.self_attn")
+        self.post_attention_layernorm = w.vector(f"{prefix}.post_attention_layernorm.weight", hidden)
+        self.mlp = GatedMLP(config, w, f"{prefix}.mlp")
+        self.post_feedforward_layernorm = w.vector(f"{prefix}.post_feedforward_layernorm.weight", hidden)
+        self.config = config
+
+    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
+        norm, ops = self.config.norm, step.ops
+        x_TD = ops.norm(self.self_attn(step, x_TD, None, None), norm(self.post_attention_layernorm), residual=x_TD)
+        y_TD = self.mlp(step, x_TD, None, None)
+        return ops.norm(y_TD, norm(self.post_feedforward_layernorm), residual=x_TD)
+
+
+class Olmo2(Decoder):
+    """The model."""
+
+    def layer(self, config: Olmo2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+        return Olmo2Layer(config, w, layout, index)

@@ -1,0 +1,73 @@
+"""Phi-1.5 and Phi-2 (``PhiForCausalLM``): one LayerNorm a layer, attention and MLP beside each other, partial RoPE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.scores import Scores
+from mlcweb.models.attention import Attention
+from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step
+from mlcweb.models.fields import Fields
+from mlcweb.models.mlp import MLP
+from mlcweb.models.rope import RopeSettings
+from mlcweb.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class PhiConfig(DecoderConfig):
+    """Phi's numbers."""
+
+    centered: ClassVar[bool] = True
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> PhiConfig:
+        """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
+        fields = Fields(config)
+        fields.only("hidden_act", "gelu_new")
+        fields.only("qk_layernorm", False)
+        sizes = cls.sizes(fields)
+        longest = sizes["max_position_embeddings"]
+        rope = RopeSettings.from_hf(config, sizes["head_dim"], longest, share=0.5)
+        return cls(**sizes, norm_eps=fields.number("layer_norm_eps", 1e-5), ropes=(rope,))
+
+
+class PhiLayer(nn.Module):
+    """Attention and MLP of the same normalized input, both onto the residual."""
+
+    def __init__(self, config: PhiConfig, w: Weights, layout: HeadLayout, index: int) -> None:
+        prefix, hidden = f"model.layers.{index}", config.hidden_size
+        self.input_layernorm = w.vector(f"{prefix}.input_layernorm.weight", hidden)
+        self.input_layernorm_bias = w.vector(f"{prefix}.input_layernorm.bias", hidden)
+        self.self_attn = Attention(
+            config,
+            w,
+            layout,
+            f"{prefix}.self_attn",
+            scores=Scores(config.head_dim**-0.5),
+            out="dense",
+            qkv_bias=True,
+            out_bias=True,
+        )
+        self.mlp = MLP(config, w, f"{prefix}.mlp", ("fc1", "fc2"), "gelu_tanh")
+        self.config = config
+
+    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
+        norm = self.config.norm(self.input_layernorm, self.input_layernorm_bias)
+        normed_TD = step.ops.norm(x_TD, norm)
+        return self.mlp(step, normed_TD, None, self.self_attn(step, normed_TD, None, x_TD))
+
+
+class Phi(Decoder):
+    """The model."""
+
+    def make_outline(self, config: PhiConfig) -> Outline:
+        norm = "model.final_layernorm"
+        return Outline(norm=f"{norm}.weight", norm_bias=f"{norm}.bias", head_bias="lm_head.bias")
+
+    def layer(self, config: PhiConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+        return PhiLayer(config, w, layout, index)

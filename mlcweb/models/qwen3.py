@@ -1,0 +1,55 @@
+"""Qwen3 (``Qwen3ForCausalLM``): Llama with an RMSNorm of each query and key head before RoPE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.relax.frontend import nn
+
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.head_norm import HeadNorm
+from mlcweb.kernels.scores import Scores
+from mlcweb.models.attention import Attention
+from mlcweb.models.fields import Fields
+from mlcweb.models.llama import Llama, LlamaConfig, LlamaLayer
+from mlcweb.models.qwen2 import qwen_windows
+from mlcweb.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class Qwen3Config(LlamaConfig):
+    """Qwen3's numbers."""
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> Qwen3Config:
+        """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
+        fields = Fields(config)
+        fields.only("hidden_act", "silu")
+        common = cls.common(fields)
+        common["windows"] = qwen_windows(fields, common["num_hidden_layers"])
+        bias = fields.flag("attention_bias")
+        return cls(**common, attention_bias=bias, output_bias=bias, mlp_bias=False)
+
+
+class Qwen3Attention(Attention):
+    """With the norms' weights, which all heads share."""
+
+    def __init__(self, config: Qwen3Config, w: Weights, layout: HeadLayout, prefix: str, scores: Scores) -> None:
+        bias, size = config.attention_bias, (config.head_dim,)
+        super().__init__(config, w, layout, prefix, scores=scores, qkv_bias=bias, out_bias=bias)
+        self.q_norm = w.row({f"{prefix}.q_norm.weight": size})
+        self.k_norm = w.row({f"{prefix}.k_norm.weight": size})
+        self.epsilon = config.norm_eps
+
+    def head_norm(self) -> HeadNorm:
+        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, "head")
+
+
+class Qwen3(Llama):
+    """The model."""
+
+    def layer(self, config: Qwen3Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+        scores = Scores(config.head_dim**-0.5, window=config.windows[index])
+        attention = Qwen3Attention(config, w, layout, f"model.layers.{index}.self_attn", scores)
+        return LlamaLayer(config, w, layout, index, attention)

@@ -1,0 +1,107 @@
+"""StableLM-2 and StableLM Zephyr 3B (``StableLmForCausalLM``): LayerNorm, partial RoPE, gated MLP, optional biases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.head_norm import HeadNorm
+from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.storage import Values
+from mlcweb.models.attention import Attention
+from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step
+from mlcweb.models.fields import Fields
+from mlcweb.models.mlp import GatedMLP
+from mlcweb.models.rope import RopeSettings
+from mlcweb.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class StableLmConfig(DecoderConfig):
+    """StableLM's numbers; 12B has norms of heads, and attention and MLP beside each other."""
+
+    qkv_bias: bool
+    head_norms: bool
+    parallel: bool
+
+    centered: ClassVar[bool] = True
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> StableLmConfig:
+        """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
+        fields = Fields(config)
+        fields.only("hidden_act", "silu")
+        sizes = cls.sizes(fields)
+        longest = sizes["max_position_embeddings"]
+        rope = RopeSettings.from_hf(config, sizes["head_dim"], longest, share=0.25)
+        return cls(
+            **sizes,
+            norm_eps=fields.number("layer_norm_eps", 1e-5),
+            ropes=(rope,),
+            qkv_bias=fields.flag("use_qkv_bias"),
+            head_norms=fields.flag("qk_layernorm"),
+            parallel=fields.flag("use_parallel_residual"),
+        )
+
+
+class StableLmAttention(Attention):
+    """With a LayerNorm of its own for each query and key head, where the config says so."""
+
+    def __init__(self, config: StableLmConfig, w: Weights, layout: HeadLayout, prefix: str) -> None:
+        scores = Scores(config.head_dim**-0.5)
+        super().__init__(config, w, layout, prefix, scores=scores, qkv_bias=config.qkv_bias)
+        self.config = config
+        if config.head_norms:
+            self.q_norm = self._norms(w, f"{prefix}.q_layernorm", config.num_attention_heads)
+            self.k_norm = self._norms(w, f"{prefix}.k_layernorm", config.num_key_value_heads)
+
+    def _norms(self, w: Weights, prefix: str, heads: int) -> Values:
+        size = self.config.head_dim
+        order = self.config.ropes[0].head_order() + np.arange(heads)[:, None] * size
+        sources = {f"{prefix}.norms.{head}.weight": (size,) for head in range(heads)}
+        return w.row(sources, order=order.reshape(-1))
+
+    def head_norm(self) -> HeadNorm | None:
+        if not self.config.head_norms:
+            return None
+        return HeadNorm(self.q_norm, self.k_norm, self.config.norm_eps, "heads")
+
+
+class StableLmLayer(nn.Module):
+    """Attention and MLP one after the other, or both of the same normalized input."""
+
+    def __init__(self, config: StableLmConfig, w: Weights, layout: HeadLayout, index: int) -> None:
+        prefix, hidden = f"model.layers.{index}", config.hidden_size
+        self.input_layernorm = w.vector(f"{prefix}.input_layernorm.weight", hidden)
+        self.input_layernorm_bias = w.vector(f"{prefix}.input_layernorm.bias", hidden)
+        self.self_attn = StableLmAttention(config, w, layout, f"{prefix}.self_attn")
+        if not config.parallel:
+            name = f"{prefix}.post_attention_layernorm"
+            self.post_attention_layernorm = w.vector(f"{name}.weight", hidden)
+            self.post_attention_layernorm_bias = w.vector(f"{name}.bias", hidden)
+        self.mlp = GatedMLP(config, w, f"{prefix}.mlp")
+        self.config = config
+
+    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
+        norm = self.config.norm(self.input_layernorm, self.input_layernorm_bias)
+        if self.config.parallel:
+            normed_TD = step.ops.norm(x_TD, norm)
+            return self.mlp(step, normed_TD, None, self.self_attn(step, normed_TD, None, x_TD))
+        x_TD = self.self_attn(step, x_TD, norm, x_TD)
+        norm = self.config.norm(self.post_attention_layernorm, self.post_attention_layernorm_bias)
+        return self.mlp(step, x_TD, norm, x_TD)
+
+
+class StableLm(Decoder):
+    """The model."""
+
+    def make_outline(self, config: StableLmConfig) -> Outline:
+        return Outline(norm_bias="model.norm.bias")
+
+    def layer(self, config: StableLmConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+        return StableLmLayer(config, w, layout, index)

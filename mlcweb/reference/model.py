@@ -1,0 +1,54 @@
+"""A model on the host: its ``forward``, with operations in numpy, one token or many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mlcweb.models import Decoder
+from mlcweb.reference.ops import HostOps
+from mlcweb.reference.weights import ReferenceWeights
+
+F32 = npt.NDArray[np.float32]
+
+# Prompt tokens run together: bounds the score matrix, and spreads a weight's dequantization over this many.
+CHUNK = 256
+
+
+class HostModel:
+    """A model and its KV cache of ``capacity`` tokens, float32 throughout; ``context`` is the compiled model's."""
+
+    def __init__(
+        self,
+        model: Decoder,
+        weights: ReferenceWeights,
+        capacity: int,
+        context: int,
+        threads: int | None = None,
+    ) -> None:
+        """``threads`` is how many share a matrix product; all cores without it."""
+        self._model, self._capacity = model, capacity
+        self._ops = HostOps(model, weights, capacity, context, threads)
+        self._vocab = model.config.vocab_size
+
+    @property
+    def position(self) -> int:
+        """Tokens fed so far."""
+        return self._ops.position
+
+    def feed(self, tokens: Sequence[int]) -> F32:
+        """Append tokens to the context; returns the logits after the last, float32 [vocab].
+
+        Raises ValueError for no tokens, ids outside the vocabulary or more than the capacity.
+        """
+        if not tokens or self.position + len(tokens) > self._capacity:
+            raise ValueError(f"{len(tokens)} tokens at position {self.position} of {self._capacity}")
+        if not all(0 <= token < self._vocab for token in tokens):
+            raise ValueError(f"a token id outside the vocabulary of {self._vocab}")
+        for start in range(0, len(tokens), CHUNK):
+            chunk = tokens[start : start + CHUNK]
+            logits: F32 = self._model.forward(self._ops, chunk, None, None)[0]  # type: ignore[arg-type]
+            self._ops.position += len(chunk)
+        return logits

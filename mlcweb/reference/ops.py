@@ -1,0 +1,179 @@
+"""The operations of ``kernels.ops`` in numpy: a model's ``forward`` runs on the host as it is lowered for a GPU.
+
+What is x ``[T, …]`` there is a float32 array here, of as many tokens as are fed. Weights are looked up by the name
+that the model declares them under.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlcweb.kernels.head_norm import HeadNorm
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.ops import Rope
+from mlcweb.kernels.outputs import Activation
+from mlcweb.kernels.scores import Scores
+from mlcweb.models import Decoder
+from mlcweb.models.weights import declared
+from mlcweb.reference.linear import Linear
+from mlcweb.reference.weights import ReferenceWeights
+
+F32 = npt.NDArray[np.float32]
+
+
+class HostOps:
+    """For one model and a KV cache of ``capacity`` tokens; ``position`` is the first of the tokens that are fed."""
+
+    def __init__(
+        self, model: Decoder, weights: ReferenceWeights, capacity: int, context: int, threads: int | None
+    ) -> None:
+        self.layout, self._weights = model.layout, weights
+        self._names = {id(weight): name for name, weight in declared(model)}
+        self._linear = Linear(weights, threads)
+        self._capacity, self.position = capacity, 0
+        self._cache: dict[int, tuple[F32, F32]] = {}
+        tables = [model.rope, *([model.local_rope] if len(model.config.ropes) > 1 else [])]
+        self._turns = {
+            id(table.coarse): settings.turns(context)
+            for table, settings in zip(tables, model.config.ropes, strict=True)
+        }
+
+    def embed(
+        self, table: Any, ids: Any, *, scale: float = 1.0, positions: Any = None, state: Any = None
+    ) -> F32:
+        """x ``[T, D]`` of the tokens ``ids``."""
+        name = self._names[id(table)]
+        rows = [self._weights.rows(name, token, token + 1)[0] for token in ids]
+        x_TD: F32 = np.stack(rows)[:, : table.columns] * np.float32(scale)
+        if positions is None:
+            return x_TD
+        end = self.position + len(ids)
+        return x_TD + self._weights.rows(self._names[id(positions)], self.position, end)
+
+    def linear(
+        self,
+        name: str,
+        x: F32,
+        weight: Any,
+        *,
+        norm: Norm | None = None,
+        bias: Any = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        residual: F32 | None = None,
+        rows: bool = False,
+    ) -> F32:
+        """``residual + activation(linear(norm(x)) + bias)``, times the up half if ``gated``."""
+        y = self._linear(self.norm(x, norm) if norm else x, self._names[id(weight)])
+        if bias is not None:
+            y = y + self._vector(bias)
+        gate, up = np.split(y, 2, axis=1) if gated else (y, None)
+        if activation is not None:
+            gate = activate(activation, gate)
+        y = gate if up is None else gate * up
+        return y if residual is None else residual + y
+
+    def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None) -> F32:
+        """``norm(x)``, or ``residual + norm(x)``."""
+        y = _normalize(x, norm.epsilon, norm.centered) * self._vector(norm.weight)
+        if norm.bias is not None:
+            y = y + self._vector(norm.bias)
+        return y if residual is None else residual + y
+
+    def norm_heads(self, qkv: F32, norm: HeadNorm) -> F32:
+        """Queries and keys normalized, values as they are."""
+        layout, parts = self.layout, []
+        widths = np.cumsum([layout.heads * layout.head_dim, layout.kv_heads * layout.head_dim])
+        queries, keys, values = np.split(qkv, widths, axis=1)
+        for part, weight in ((queries, norm.q_weight), (keys, norm.k_weight)):
+            heads = part if norm.kind == "width" else part.reshape(len(part), -1, layout.head_dim)
+            scale = self._vector(weight)
+            if norm.kind == "heads":
+                scale = scale.reshape(-1, layout.head_dim)
+            normed = _normalize(heads, norm.epsilon, norm.kind == "heads") * scale
+            parts.append(normed.reshape(part.shape))
+        return np.concatenate([*parts, values], axis=1)
+
+    def attention(self, qkv: F32, rope: Rope, state: Any, table: Any, kv: Any, scores: Scores) -> F32:
+        """``[T, H * D]``; appends the tokens' keys and values to the cache."""
+        layout, count = self.layout, len(qkv)
+        heads, kv_heads, dim = layout.heads, layout.kv_heads, layout.head_dim
+        positions = np.arange(self.position, self.position + count)
+        end = self.position + count
+        q_THD, k_TKD, v_TKD = np.split(qkv.reshape(count, -1, dim), [heads, heads + kv_heads], axis=1)
+        turns = self._turns[id(rope.coarse)]
+        shape = (kv_heads, self._capacity, dim)
+        keys, values = self._cache.setdefault(
+            id(kv), (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+        )
+        keys[:, self.position : end] = _rotate(k_TKD, positions, turns).swapaxes(0, 1)
+        values[:, self.position : end] = v_TKD.swapaxes(0, 1)
+
+        q_KGTD = _rotate(q_THD, positions, turns).reshape(count, kv_heads, -1, dim)
+        q_KGTD = q_KGTD.transpose(1, 2, 0, 3) * np.float32(scores.scale)
+        tokens = np.arange(end)
+        hidden_TS = tokens > positions[:, None]
+        if scores.window is not None:
+            hidden_TS |= positions[:, None] - tokens >= scores.window
+        out_KGTD = np.empty_like(q_KGTD)
+        for head in range(kv_heads):  # one KV head at a time bounds the scores' memory
+            s_GTS = q_KGTD[head] @ keys[head, :end].T
+            if scores.cap is not None:
+                s_GTS = np.float32(scores.cap) * np.tanh(s_GTS / np.float32(scores.cap))
+            s_GTS[:, hidden_TS] = -np.inf
+            s_GTS -= s_GTS.max(axis=-1, keepdims=True)
+            np.exp(s_GTS, out=s_GTS)
+            s_GTS /= s_GTS.sum(axis=-1, keepdims=True)
+            out_KGTD[head] = s_GTS @ values[head, :end]
+        return out_KGTD.transpose(2, 0, 1, 3).reshape(count, heads * dim)
+
+    def head(self, x: F32, norm: Norm, weight: Any, *, bias: Any = None, cap: float | None = None) -> F32:
+        """Logits ``[1, V]`` of the last token."""
+        logits = self.linear("head", x[-1:], weight, norm=norm, bias=bias)
+        return logits if cap is None else np.float32(cap) * np.tanh(logits / np.float32(cap))
+
+    def _vector(self, weight: Any) -> F32:
+        return self._weights.rows(self._names[id(weight)], 0, weight.columns)
+
+
+def activate(kind: Activation, x: F32) -> F32:
+    """The activation of each value; tanh does not overflow where exp(-x) would."""
+    half = np.float32(0.5)
+    if kind == "silu":
+        return x * (half * (1 + np.tanh(half * x)))
+    if kind == "gelu_tanh":
+        inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
+        return half * x * (1 + np.tanh(inner))
+    erf: F32 = _erf(x * np.float32(math.sqrt(0.5))).astype(np.float32)
+    return half * x * (1 + erf)
+
+
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def _normalize(x: F32, epsilon: float, centered: bool) -> F32:
+    if centered:
+        x = x - x.mean(axis=-1, keepdims=True)
+    mean_square = np.mean(np.square(x), axis=-1, keepdims=True)
+    normed: F32 = x / np.sqrt(mean_square + np.float32(epsilon))
+    return normed
+
+
+def _rotate(
+    x: F32,
+    positions: npt.NDArray[np.int64],
+    turns: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+) -> F32:
+    """Turn x ``[T, heads, D]``, dimension i with i + D/2, by its positions ``[T]``; a new array.
+
+    Angles are float32, as transformers has them.
+    """
+    frequencies, scale = (array.astype(np.float32) for array in turns)
+    angles = positions.astype(np.float32)[:, None] * frequencies
+    cos, sin = (np.cos(angles) * scale)[:, None, :], (np.sin(angles) * scale)[:, None, :]
+    first, second = np.split(x, 2, axis=-1)
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)

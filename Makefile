@@ -1,11 +1,12 @@
 # make demo   a model compiled here answers in headless Chromium     make test   everything that is checked
 # make bench  sizes and speeds as a table and dist/bench.json        make setup  what the others need, and nothing more
 # make peers  other engines from npm beside ours
+# make fixtures  what transformers computes for tests/fixtures/models, in a virtual environment of its own (gigabytes)
 # Each works on a fresh Debian 12 with Python 3.10+ and make; nothing asks anything, and a second run redoes nothing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test bench peers setup engine chromium fmt lint docs clean
+.PHONY: demo test bench peers fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,6 +15,8 @@ INSTALLED := $(VENV)/.mlcweb-installed
 NPM := scripts/with-node.sh npm --prefix runtime-js
 MODULES := runtime-js/node_modules/.package-lock.json
 PEERS := bench/peers/node_modules/.package-lock.json
+FIXTURES := tests/fixtures/models
+TRANSFORMERS := .cache/transformers/.installed
 ENGINE := mlcweb/engine/harness.html
 ENGINE_SOURCES := $(shell find runtime-js -path '*/node_modules' -prune -o -path runtime-js/dist -prune -o -path runtime-js/test -prune -o -type f -print 2>/dev/null)
 DEMO := dist/SmolLM2-135M-Instruct-q4f32_1
@@ -36,6 +39,14 @@ peers: setup $(PEERS)
 
 $(PEERS): bench/peers/package-lock.json | $(INSTALLED)
 	scripts/with-node.sh npm --prefix bench/peers ci
+	touch $@
+
+fixtures: $(TRANSFORMERS)
+	.cache/transformers/bin/python -m tests.fixtures.models.make $(FIXTURES_FLAGS)
+
+$(TRANSFORMERS): $(FIXTURES)/requirements.txt | $(INSTALLED)
+	$(BIN)/python -m venv .cache/transformers
+	.cache/transformers/bin/pip install --quiet --no-input --disable-pip-version-check -r $<
 	touch $@
 
 setup: $(INSTALLED) $(ENGINE) chromium

@@ -1,0 +1,58 @@
+"""The checkpoints that families are tested with are those that transformers was given, and our sources read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlcweb.quantize import SCHEMES, dequantize_group, quantize_group
+from mlcweb.sources import open_checkpoint
+from mlcweb.sources.require import IGNORED
+from tests.fixtures.models.case import PROMPT, STEPS, Case
+from tests.fixtures.models.cases import BY_NAME, CASES
+from tests.fixtures.models.checkpoint import drawn, make_checkpoint, weights
+from tests.fixtures.models.dequantize import dequantized
+from tests.fixtures.models.expected import LOGITS, load
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_checkpoints_are_read_as_they_were_drawn(case: Case, tmp_path: Path) -> None:
+    expected = weights(case)  # which checks that they are those of the expected logits
+    checkpoint = open_checkpoint(str(make_checkpoint(tmp_path / case.name, case)))
+    assert checkpoint.config == case.config
+    buffers = {name for name in checkpoint.tensors if name not in expected}
+    assert bool(buffers) == case.buffers
+    assert all(any(Path(name).match(pattern) for pattern in IGNORED) for name in buffers)
+    for name, array in expected.items():
+        assert checkpoint.tensors[name].shape == array.shape
+    if case.shards > 1:
+        assert len(list((tmp_path / case.name).glob("*.safetensors"))) == case.shards
+
+
+def test_every_case_has_its_logits_and_no_other_is_kept() -> None:
+    assert list(drawn()) == list(BY_NAME) and len(BY_NAME) == len(CASES)
+    assert {path.stem for path in LOGITS.iterdir()} == set(BY_NAME)
+
+
+@pytest.mark.parametrize("scheme", ["q0f32", "q4f32_1", "q4f16_1"])
+def test_answers_are_greedy(scheme: str) -> None:
+    for case in CASES:
+        found = load(case, scheme)
+        assert found.greedy[:STEPS] == found.tokens[PROMPT:]
+
+
+@pytest.mark.parametrize("scheme", ["q4f32_1", "q4f16_1"])
+@pytest.mark.parametrize("name", ["llama-3.1", "llama-linear", "gpt2"])
+def test_two_quantizers_agree(name: str, scheme: str) -> None:
+    """That of the expected logits shares no code with the compiler's. Rows of gpt2's layers are columns on disk."""
+    case = BY_NAME[name]
+    drawn_weights = weights(case)
+    found = dequantized(case, drawn_weights, scheme)
+    for key in [key for key, array in drawn_weights.items() if array.ndim == 2 and "wpe" not in key]:
+        turned = key.startswith("h.")
+        matrix = drawn_weights[key].T if turned else drawn_weights[key]
+        codes, scales = quantize_group(np.ascontiguousarray(matrix), SCHEMES[scheme], cast=True)
+        ours = dequantize_group(codes, scales, matrix.shape[1])
+        np.testing.assert_array_equal(found[key].T if turned else found[key], ours)

@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from mlcweb.models import LlamaConfig
+from mlcweb.models import architecture, outline_of
 from tests.tiny import write_tokenizer
 
 _LLAMA3 = {
@@ -81,7 +81,8 @@ def write_checkpoint(shape: str, folder: Path, seed: int = 0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     write_tokenizer(folder)
-    tensors = LlamaConfig.from_hf(config).shapes()
+    config_class, model_class = architecture(config)
+    tensors = outline_of(model_class, config_class.from_hf(config)).shapes()
     header: dict[str, Any] = {}
     offset = 0
     for name, dims in tensors.items():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+
 from mlcweb import __version__
 from mlcweb.kernels.tier import BASE, Tier
 from mlcweb.models import Decoder, DecoderConfig

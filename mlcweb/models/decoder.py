@@ -148,6 +148,7 @@ class Decoder(nn.Module):
     """
 
     prefix: ClassVar[str] = "model."  # of the base model's tensors; some checkpoints leave it out
+
     def __init__(
         self, config: Any, scheme: Scheme, tier: Tier, context: int, kv_dtype: str | None = None
     ) -> None:
@@ -204,6 +205,8 @@ class Decoder(nn.Module):
         return sum(int(np.prod(shape)) for shape in self.shapes().values())
 
 
-def outline_of(model: type[Decoder], config: DecoderConfig, scheme: str = "q0f32", context: int = 64) -> Decoder:
+def outline_of(
+    model: type[Decoder], config: DecoderConfig, scheme: str = "q0f32", context: int = 64
+) -> Decoder:
     """A model to ask for its weights, without a device."""
     return model(config, get_scheme(scheme), BASE, context)

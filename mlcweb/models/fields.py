@@ -61,7 +61,8 @@ class Fields:
             value = default
         if value is _REQUIRED:
             raise CheckpointError(
-                f"config.json lacks {key}", hint="Is it the config.json that was published with these weights?"
+                f"config.json lacks {key}",
+                hint="Is it the config.json that was published with these weights?",
             )
         return value
 

@@ -32,7 +32,9 @@ class Gemma3Config(Gemma2Config):
         nested = config.get("rope_parameters") or {}
         if "full_attention" in nested:  # as transformers 5 writes it
             ropes = tuple(
-                RopeSettings.from_hf(config, head_dim, longest, theta=theta, parameters=nested.get(kind) or {})
+                RopeSettings.from_hf(
+                    config, head_dim, longest, theta=theta, parameters=nested.get(kind) or {}
+                )
                 for kind, theta in (("full_attention", 1e6), ("sliding_attention", 1e4))
             )
         else:

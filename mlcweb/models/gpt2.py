@@ -81,9 +81,7 @@ class GPT2Layer(nn.Module):
         )
         self.ln_2 = w.vector(f"{prefix}.ln_2.weight", hidden)
         self.ln_2_bias = w.vector(f"{prefix}.ln_2.bias", hidden)
-        self.mlp = MLP(
-            config, w, f"{prefix}.mlp", ("c_fc", "c_proj"), config.activation, transposed=True
-        )
+        self.mlp = MLP(config, w, f"{prefix}.mlp", ("c_fc", "c_proj"), config.activation, transposed=True)
         self.config = config
 
     def forward(self, step: Step, x_TD: Tensor) -> Tensor:

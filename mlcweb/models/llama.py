@@ -33,7 +33,9 @@ class LlamaConfig(DecoderConfig):
         fields = Fields(config)
         fields.only("hidden_act", "silu")
         bias = fields.flag("attention_bias")
-        return cls(**cls.common(fields), attention_bias=bias, output_bias=bias, mlp_bias=fields.flag("mlp_bias"))
+        return cls(
+            **cls.common(fields), attention_bias=bias, output_bias=bias, mlp_bias=fields.flag("mlp_bias")
+        )
 
     @classmethod
     def common(cls, fields: Fields, *, tied: bool = False) -> dict[str, Any]:
@@ -52,7 +54,12 @@ class LlamaLayer(nn.Module):
     """Attention and a gated MLP, each after a norm and onto the residual."""
 
     def __init__(
-        self, config: LlamaConfig, w: Weights, layout: HeadLayout, index: int, attention: Attention | None = None
+        self,
+        config: LlamaConfig,
+        w: Weights,
+        layout: HeadLayout,
+        index: int,
+        attention: Attention | None = None,
     ) -> None:
         prefix = f"model.layers.{index}"
         self.input_layernorm = w.vector(f"{prefix}.input_layernorm.weight", config.hidden_size)

@@ -59,7 +59,9 @@ class Olmo2Layer(nn.Module):
 
     def forward(self, step: Step, x_TD: Tensor) -> Tensor:
         norm, ops = self.config.norm, step.ops
-        x_TD = ops.norm(self.self_attn(step, x_TD, None, None), norm(self.post_attention_layernorm), residual=x_TD)
+        x_TD = ops.norm(
+            self.self_attn(step, x_TD, None, None), norm(self.post_attention_layernorm), residual=x_TD
+        )
         y_TD = self.mlp(step, x_TD, None, None)
         return ops.norm(y_TD, norm(self.post_feedforward_layernorm), residual=x_TD)
 

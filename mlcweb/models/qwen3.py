@@ -35,7 +35,9 @@ class Qwen3Config(LlamaConfig):
 class Qwen3Attention(Attention):
     """With the norms' weights, which all heads share."""
 
-    def __init__(self, config: Qwen3Config, w: Weights, layout: HeadLayout, prefix: str, scores: Scores) -> None:
+    def __init__(
+        self, config: Qwen3Config, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+    ) -> None:
         bias, size = config.attention_bias, (config.head_dim,)
         super().__init__(config, w, layout, prefix, scores=scores, qkv_bias=bias, out_bias=bias)
         self.q_norm = w.row({f"{prefix}.q_norm.weight": size})

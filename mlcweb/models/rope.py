@@ -67,7 +67,9 @@ class RopeSettings:
             None if original is None else int(_number(config, "original_max_position_embeddings")),
         )
         if not 0 < result.dims <= head_dim or result.dims % 2:
-            raise UnsupportedError(f"config.json: RoPE turns {result.dims} of {head_dim} dimensions of a head")
+            raise UnsupportedError(
+                f"config.json: RoPE turns {result.dims} of {head_dim} dimensions of a head"
+            )
         result.frequencies(longest)  # refuses a scaling that it does not know
         return result
 
@@ -152,7 +154,9 @@ class RopeSettings:
         factors = scaling.get(key)
         if not isinstance(factors, list) or len(factors) != len(base):
             raise CheckpointError(f"config.json: rope_scaling's {key} needs {len(base)} numbers")
-        ratio = self.longest / original if self.original else _number(scaling, "factor", self.longest / original)
+        ratio = (
+            self.longest / original if self.original else _number(scaling, "factor", self.longest / original)
+        )
         attention = math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 else 1.0
         if scaling.get("attention_factor") is not None:
             attention = _number(scaling, "attention_factor")
@@ -165,7 +169,9 @@ class RopeSettings:
         """
         frequencies, scale = self.frequencies(context)
         rest = (self.head_dim - self.dims) // 2
-        return np.pad(frequencies, (0, rest)), np.pad(np.full(len(frequencies), scale), (0, rest), constant_values=1.0)
+        return np.pad(frequencies, (0, rest)), np.pad(
+            np.full(len(frequencies), scale), (0, rest), constant_values=1.0
+        )
 
     def head_order(self) -> npt.NDArray[np.int64]:
         """Which of a head's dimensions stands where, ``[head_dim]``.

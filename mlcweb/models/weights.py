@@ -69,9 +69,7 @@ class Weights:
         rows = sum(sources.values())
         made = matrix(rows, columns, self.scheme, self.tier, quantized=quantized)
         shapes = {name: (columns, n) if transposed else (n, columns) for name, n in sources.items()}
-        made.origin = _Origin(
-            (rows, columns), shapes, quantized, order=order, transposed=transposed
-        )
+        made.origin = _Origin((rows, columns), shapes, quantized, order=order, transposed=transposed)
         return made
 
     def vector(self, source: str, size: int, *, plus: float = 0.0) -> Vector:

@@ -40,7 +40,7 @@ def make_validation(
 ) -> dict[str, Any]:
     """The content of ``validation.<hash>.json`` (docs/bundle-format.md): at most ``steps`` greedy tokens.
 
-    ``tokens`` is the rendered prompt, and ``context`` what the model is compiled for; an eos id is the last greedy token.
+    ``tokens`` is the rendered prompt, ``context`` what the model is compiled for; an eos id is the last greedy token.
     ``decode`` makes the answer's text from ids without the eos. Progress is in tokens.
     Raises ValidationError when logits are not finite, ValueError for no tokens, no steps or too many.
     """

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from model_page import ENGINE, ModelPage, Site, open_model_page
 
-from mlcweb.reference import ArrayStore, LlamaConfig, LlamaReference, PackedWeights
-from tests.fixtures.llama_cases import CASES, ODD, STEPS, packed, prompt
+from tests.fixtures.llama_cases import CASES, ODD, STEPS, host, prompt
 from tests.tiny import TinyLlama
 
 pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
@@ -43,8 +42,7 @@ def worst(found: Any, expected: np.ndarray) -> float:
 
 def reference(model: TinyLlama, tokens: list[int], following: list[int]) -> list[np.ndarray]:
     """The host reference's logits after the tokens and after each that follows."""
-    sizes = LlamaConfig.from_hf(model.hf_config())
-    llama = LlamaReference(PackedWeights(ArrayStore(packed(model))), sizes, len(tokens) + len(following))
+    llama = host(model, len(tokens) + len(following))
     return [llama.feed(tokens), *(llama.feed([token]) for token in following)]
 
 

@@ -10,9 +10,9 @@ from mlcweb.bundle.plan_check import check_plan
 from mlcweb.errors import CompileError
 from mlcweb.kernels.cache import PAGE_SIZE
 from mlcweb.kernels.tier import BASE, SUBGROUPS, TIERS, Tier
-from mlcweb.models import LlamaConfig
 from mlcweb.plan import build_plan
 from mlcweb.quantize import get_scheme, packed_tensors
+from tests.fixtures.llama_cases import decoder
 from tests.fixtures.lowered import SHAPES, VARIANTS, lowered
 
 BOTH = pytest.mark.parametrize("shape", ["tiny", "tiny-untied"])
@@ -69,9 +69,9 @@ def test_record_words_hold_the_widest_uniform(shape: str, scheme: str, tier: Tie
 def test_buffers(shape: str, scheme: str, tier: Tier) -> None:
     tiny = SHAPES[shape]
     _, plan = lowered(shape, scheme, tier)
-    config = LlamaConfig.from_hf(tiny.hf_config())
-    weights = {t.name: t.nbytes for p in config.params() for t in packed_tensors(p, get_scheme(scheme))}
-    weights |= {name: table.nbytes for name, table in config.constants(512).items()}
+    model = decoder(tiny)
+    weights = {t.name: t.nbytes for p in model.params() for t in packed_tensors(p, get_scheme(scheme))}
+    weights |= {name: table.nbytes for name, table in model.constants().items()}
     assert {b.name: b.bytes for b in plan.buffers if b.kind == "weight"} == weights
     kv = [b for b in plan.buffers if b.kind == "kv"]
     item = 2 if tier.f16 else 4

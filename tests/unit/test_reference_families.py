@@ -33,7 +33,10 @@ def test_logits_at_every_position(case: Case, scheme: str, tmp_path: Path) -> No
     }
     expected = load(case, scheme)
     host = HostModel(model, PackedWeights(ArrayStore(arrays)), CONTEXT, CONTEXT)
-    found = [host.feed(expected.tokens[: PROMPT - 8]), *(host.feed([t]) for t in expected.tokens[PROMPT - 8 :])]
+    found = [
+        host.feed(expected.tokens[: PROMPT - 8]),
+        *(host.feed([t]) for t in expected.tokens[PROMPT - 8 :]),
+    ]
     wanted = expected.logits[PROMPT - 9 :]
     worst = np.abs(np.stack(found) - wanted).max(axis=1) / np.ptp(wanted, axis=1)
     assert worst.max() < 1e-4

@@ -11,7 +11,7 @@ import pytest
 
 from mlcweb.errors import ValidationError
 from mlcweb.reference import ArrayStore, PackedWeights, make_validation
-from tests.fixtures.llama_cases import CASES, packed, prompt
+from tests.fixtures.llama_cases import CASES, decoder, packed, prompt
 
 CASE = CASES["tied"]
 EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")["tied"]
@@ -19,7 +19,7 @@ EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")[
 
 def make(steps: int, **options: Any) -> dict[str, Any]:
     weights = PackedWeights(ArrayStore(packed(CASE)))
-    return make_validation(weights, CASE.hf_config(), prompt(CASE), steps, **options)
+    return make_validation(weights, decoder(CASE), CASE.context, prompt(CASE), steps, **options)
 
 
 def test_greedy_tokens_and_logits_are_those_of_transformers() -> None:
@@ -63,4 +63,4 @@ def test_logits_that_are_not_finite() -> None:
     tensors = packed(CASE)
     tensors["model.norm.weight"] = np.full(64, np.nan, np.float32)
     with pytest.raises(ValidationError, match="at step 0 are not finite"):
-        make_validation(PackedWeights(ArrayStore(tensors)), CASE.hf_config(), [1, 2], 2)
+        make_validation(PackedWeights(ArrayStore(tensors)), decoder(CASE), CASE.context, [1, 2], 2)

@@ -156,17 +156,20 @@ class PrefillInt8(Prefill):
         self, name: str, x: Tensor, norm: Norm, weight: Matrix, *, swiglu: bool = False
     ) -> Tensor:
         """``linear(rms_norm(x))``, then silu(gate) * up if ``swiglu``."""
-        rounded = self._rounded("norm", x, norm)
+        rounded = self._rounded("norm", x, norm, weight)
         return self._product(name, rounded, weight, None, swiglu)
 
     def add_linear(self, name: str, x: Tensor, weight: Matrix, residual: Tensor) -> Tensor:
         """``residual + linear(x)``."""
-        return self._product(name, self._rounded(f"round_{name}", x, None), weight, residual, False)
+        return self._product(name, self._rounded(f"round_{name}", x, None, weight), weight, residual, False)
 
-    def _rounded(self, name: str, x: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
-        n, width = x.shape[0], int(x.shape[1])
+    def _rounded(self, name: str, x: Tensor, norm: Norm | None, weight: Matrix) -> tuple[Tensor, Tensor]:
+        n, width, bits = x.shape[0], int(x.shape[1]), _group_quantized(weight).bits
         groups = -(-width // GROUP)
-        func = self._once(("int8", width, norm is None), lambda: quantize_rows(width, self.tier, norm))
+        func = self._once(
+            ("int8", width, norm is None, bits),
+            lambda: quantize_rows(width, self.tier, norm, weight_bits=bits),
+        )
         args = [x] if norm is None else [x, *norm.weight.tensors]
         outs = [
             Tensor.placeholder((n, groups * GROUP // 4), "uint32"),
@@ -178,15 +181,20 @@ class PrefillInt8(Prefill):
     def _product(
         self, name: str, x: tuple[Tensor, Tensor], weight: Matrix, residual: Tensor | None, swiglu: bool
     ) -> Tensor:
-        if not isinstance(weight, GroupQuantized):
-            raise ValueError(f"{name}: an int8 product needs group-quantized weights")
+        quantized = _group_quantized(weight)
         func = self._once(
             (name, _shape(weight), swiglu),
-            lambda: matmul_int8(weight, residual=residual is not None, swiglu=swiglu),
+            lambda: matmul_int8(quantized, residual=residual is not None, swiglu=swiglu),
         )
         args = [*x, *weight.tensors, *([] if residual is None else [residual])]
         out = Tensor.placeholder((x[0].shape[0], weight.rows // 2 if swiglu else weight.rows), "float32")
         return op.tensor_ir_op(func, f"prefill_int8_{name}", args, out)
+
+
+def _group_quantized(weight: Matrix) -> GroupQuantized:
+    if not isinstance(weight, GroupQuantized):
+        raise ValueError("an int8 product needs group-quantized weights")
+    return weight
 
 
 def sample(logits: Tensor, sampling_params: Tensor, state: Tensor) -> Tensor:

@@ -113,7 +113,11 @@ class LlamaConfig:
         """The model's weights, and the checkpoint tensors each is made of."""
         h, d, i = self.hidden_size, self.head_dim, self.intermediate_size
         q, kv = self.num_attention_heads * d, self.num_key_value_heads * d
-        out = [Param("model.embed_tokens", (self.vocab_size, h), ("model.embed_tokens.weight",), True)]
+        out = [
+            Param(
+                "model.embed_tokens", (self.vocab_size, h), ("model.embed_tokens.weight",), True, vocab=True
+            )
+        ]
         for layer in range(self.num_hidden_layers):
             p = f"model.layers.{layer}"
             qkv = tuple(f"{p}.self_attn.{n}_proj.weight" for n in "qkv")
@@ -134,7 +138,7 @@ class LlamaConfig:
             ]
         out.append(Param("model.norm", (h,), ("model.norm.weight",), False, blocks=True))
         if not self.tie_word_embeddings:
-            out.append(Param("lm_head", (self.vocab_size, h), ("lm_head.weight",), True))
+            out.append(Param("lm_head", (self.vocab_size, h), ("lm_head.weight",), True, vocab=True))
         return out
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -194,7 +198,7 @@ class LlamaLayer(nn.Module):
 
 class LlamaBody(nn.Module):
     def __init__(self, config: LlamaConfig, scheme: Scheme, tier: Tier, layout: HeadLayout) -> None:
-        self.embed_tokens = matrix(config.vocab_size, config.hidden_size, scheme, tier)
+        self.embed_tokens = matrix(config.vocab_size, config.hidden_size, scheme, tier, vocab=True)
         self.layers = nn.ModuleList(
             [LlamaLayer(config, scheme, tier, layout) for _ in range(config.num_hidden_layers)]
         )
@@ -220,7 +224,7 @@ class Llama(nn.Module):
         self.model = LlamaBody(config, scheme, tier, self.layout)
         self.rope = RopeTables(config.head_dim, context, tier)
         if not config.tie_word_embeddings:
-            self.lm_head = matrix(config.vocab_size, config.hidden_size, scheme, tier)
+            self.lm_head = matrix(config.vocab_size, config.hidden_size, scheme, tier, vocab=True)
         self.tied, self.epsilon = config.tie_word_embeddings, config.rms_norm_eps
 
     def forward(self, ops: Decode | Prefill, ids: Tensor, state: Tensor, page_table: Tensor) -> Tensor:

@@ -13,13 +13,19 @@ from mlcweb.quantize.schemes import Scheme
 class Param:
     """One tensor of the compiled model: ``shape`` (N, K) or (D,), made of checkpoint tensors ``sources``
     stacked along axis 0. ``quantized`` ones are group-quantized if the scheme quantizes at all (2-D
-    only). ``blocks`` ones, vectors, are stored in block order (``kernels.blocks``)."""
+    only); ``vocab`` ones, an embedding or a head, if it quantizes those too. ``blocks`` ones, vectors, are
+    stored in block order (``kernels.blocks``)."""
 
     name: str
     shape: tuple[int, ...]
     sources: tuple[str, ...]
     quantized: bool
     blocks: bool = False
+    vocab: bool = False
+
+    def packed(self, scheme: Scheme) -> bool:
+        """Whether it is stored as codes and scales."""
+        return self.quantized and scheme.quantizes(vocab=self.vocab)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ def packed_tensors(param: Param, scheme: Scheme) -> list[PackedTensor]:
     ``<name>.blocks``. Otherwise ``<name>.weight``, or just ``<name>`` for a name that already ends in ``.bias`` or
     ``.weight``. All but codes are in the activation dtype.
     """
-    if param.quantized and scheme.bits is not None:
+    if param.packed(scheme):
         n, k = param.shape
         return [
             PackedTensor(f"{param.name}.q_weight", "uint32", (n, scheme.words(k))),

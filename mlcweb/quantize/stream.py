@@ -137,7 +137,7 @@ def _cut(checkpoint: Checkpoint, param: Param, block_bytes: int) -> Iterator[_Ta
 def _pack(task: _Task, scheme: Scheme) -> _Block:
     values = task.tensor.read(slice(task.start, task.stop))
     try:
-        if task.param.quantized and scheme.bits is not None:
+        if task.param.packed(scheme):
             # The cast comes first as in MLC's conversion, which changes a code in a few hundred.
             return quantize_group(values, scheme, cast=True)
         finite = _require_finite(cast(values, scheme.activation), scheme.activation)

@@ -13,6 +13,7 @@ from mlcweb.bundle import BundleWriter, Manifest, MemoryFacts, ModelFacts, Token
 from mlcweb.bundle import Tier as TierFacts
 from mlcweb.compile.job import Job
 from mlcweb.kernels.cache import PAGE_SIZE
+from mlcweb.kernels.choose import has_int8
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower import lower_entries
 from mlcweb.lower.wgsl import MAX_BINDING_BYTES
@@ -84,7 +85,7 @@ def _lower(job: Job, tier: Tier, progress: Progress) -> Plan:
         vocab=job.config.vocab_size,
         context=job.context,
         chunk=job.chunk,
-        int8=job.scheme.bits is not None and not tier.software,
+        int8=has_int8(job.scheme, tier),
     )
     plan = build_plan(entries, tier)
     progress.advance(1)
@@ -128,7 +129,7 @@ def _quantize(writer: BundleWriter, job: Job, progress: Progress) -> None:
 
 def _add_validation(writer: BundleWriter, job: Job, progress: Progress) -> str:
     validation = make_validation(
-        PackedWeights(writer.stored_weights()),
+        PackedWeights(writer.stored_weights(), job.scheme.bits or 4),
         job.model(),
         job.context,
         job.prompt_tokens,

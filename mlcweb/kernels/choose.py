@@ -1,6 +1,6 @@
 """The kernel of each operation on a tier: those of ``kernels.software`` where the adapter is a CPU, else the others.
 
-A software tier shares what has no kernel of its own there, unquantized matrices among it.
+A software tier shares what has no kernel of its own there: matrices that are not of 4 bits, among others.
 """
 
 from typing import Any
@@ -10,8 +10,9 @@ from tvm import tirx
 from mlcweb.kernels import attention_decode, attention_prefill, linear, norm, software
 from mlcweb.kernels import matmul as matmul_
 from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.storage import GroupQuantized, Matrix
+from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix
 from mlcweb.kernels.tier import Tier
+from mlcweb.quantize import Scheme
 
 
 def in_blocks(tier: Tier) -> bool:
@@ -19,11 +20,16 @@ def in_blocks(tier: Tier) -> bool:
     return not tier.software
 
 
+def has_int8(scheme: Scheme, tier: Tier) -> bool:
+    """Whether prefill can have int8 activations too: they come in groups that must be the weights'."""
+    return scheme.bits is not None and scheme.group_size == GROUP and not tier.software
+
+
 def matvec(
     weight: Matrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
 ) -> tirx.PrimFunc:
     """``linear.matvec``, with its options; block order only where the tier has it."""
-    if tier.software and isinstance(weight, GroupQuantized):
+    if tier.software and isinstance(weight, GroupQuantized) and weight.bits == 4:
         return software.matvec.matvec(weight, **options)
     ordered = in_blocks(tier)
     return linear.matvec(
@@ -33,7 +39,7 @@ def matvec(
 
 def matmul(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
     """``matmul.matmul``, with its options."""
-    if tier.software and isinstance(weight, GroupQuantized):
+    if tier.software and isinstance(weight, GroupQuantized) and weight.bits == 4:
         return software.matmul.matmul(weight, **options)
     return matmul_.matmul(weight, tier, **options)
 

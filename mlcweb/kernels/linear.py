@@ -5,7 +5,6 @@ neighbouring 16 bytes of codes; vectors are in block order, so that what neighbo
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -13,11 +12,22 @@ from tvm.relax.frontend import nn
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.blocks import place, place4
-from mlcweb.kernels.builder import KernelBuilder, bits, call, dynamic, f32, kernel, lane, load4, splat, u32
+from mlcweb.kernels.builder import (
+    KernelBuilder,
+    bits,
+    call,
+    dynamic,
+    f32,
+    kernel,
+    lane,
+    load4,
+    select,
+    splat,
+    u32,
+)
 from mlcweb.kernels.outputs import Activation, activate, soft_cap
 from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.storage import (
-    GROUP,
     GroupQuantized,
     GroupQuantizedReader,
     Matrix,
@@ -25,7 +35,7 @@ from mlcweb.kernels.storage import (
     Values,
     Vector,
 )
-from mlcweb.kernels.tail import load_padded
+from mlcweb.kernels.tail import is_padded
 from mlcweb.kernels.tier import Tier
 
 _FILLED = 100_000  # threads that keep a large GPU busy: docs/performance.md
@@ -85,7 +95,7 @@ def matvec(
     if norm is not None and norm.centered:
         raise ValueError("matvec folds RMSNorm in, not LayerNorm")
     columns = weight.columns
-    step = GROUP if isinstance(weight, GroupQuantized) else 4
+    step = weight.group_size if isinstance(weight, GroupQuantized) else 4
     blocks = -(-columns // step)
     threads = _threads(blocks)
     per_group = _outputs(weight.rows, 2 if gated else 1, threads)
@@ -108,22 +118,21 @@ def matvec(
     for i in range(count):
         k.store(sums, i, f32(0.0))
 
-    # where a block has padding, vectors are as they are: their places are columns
-    padded = partial(load_padded, columns=columns, step=step)
     with k.loop(T.ceildiv(blocks - tid, threads)) as i:
         block = k.let(i * threads + tid, "block")
         loaded = [_load_block(k, w, row, block) for row in rows]
         x4 = []
         for c in range(step // 4):
             column = block * step + c * 4
-            placed = k.let(place4(column, columns), "placed")
-            place_x = placed if from_blocks and not last_row else column
+            past = is_padded(columns, step, c * 4)
+            within = k.let(T.min(column, columns - 4), "within") if past else column
+            placed = k.let(place4(within, columns), "placed")
             value = k.local(1, "float32x4", name="x4")
-            k.store(value, 0, padded(lambda at: load4(x, x_rows - 1, at), place_x, offset=c * 4))
+            x_value = load4(x, x_rows - 1, placed if from_blocks and not last_row else within)
+            k.store(value, 0, select(column < columns, x_value, splat(f32(0.0))) if past else x_value)
             if norm_weight is not None:
                 k.store(sums, len(rows), sums[len(rows)] + call("float32", "dot", value[0], value[0]))
-                scale4 = padded(lambda at: norm_weight.placed(k, at), placed, offset=c * 4)
-                k.store(value, 0, value[0] * scale4)
+                k.store(value, 0, value[0] * norm_weight.placed(k, placed))
             x4.append(value[0])
         x_sum = k.let(call("float32", "dot", sum(x4[1:], x4[0]), splat(f32(1.0))), "x_sum")
         for j, values in enumerate(loaded):
@@ -153,39 +162,49 @@ def _clamp(row: Any, rows: int, per_group: int) -> Any:
 
 
 def _load_block(k: KernelBuilder, w: Reader, row: Any, block: Any) -> list[Any]:
-    """A block of a row: its codes and scale, or four values."""
+    """A block of a row: its words of codes, by fours, and its scale; or four values."""
     if not isinstance(w, GroupQuantizedReader):
         return [k.let(w.four(k, row, block * 4), "w4")]
-    return [k.let(load4(w.codes, row, block * 4), "words"), k.let(w.scale(k, row, block), "scale")]
+    words = w.words_per_group
+    fours = [k.let(load4(w.codes, row, block * words + i), "words") for i in range(0, words, 4)]
+    return [*fours, k.let(w.scale(k, row, block), "scale")]
 
 
 def _dot_block(w: Reader, values: list[Any], x4: list[Any], x_sum: Any) -> Any:
     """The product of one block of a row with x.
 
-    A code c goes into the mantissa of v = 1 + c/16, which costs a shift and one and-or where a conversion from
-    integer runs at a quarter of the rate; then sum((c - 7) x) = 16 sum(v x) - 23 sum(x).
+    A code c of 4 bits goes into the mantissa of v = 1 + c/16, which costs a shift and one and-or where a conversion
+    from integer runs at a quarter of the rate; then sum((c - 7) x) = 16 sum(v x) - 23 sum(x).
     """
     if not isinstance(w, GroupQuantizedReader):
         return call("float32", "dot", values[0], x4[0])
-    words, scale = values
+    *fours, scale = values
+    each = w.codes_per_word
     total: Any = None
     for c, value in enumerate(x4):
-        part = call("float32", "dot", _mantissas(lane(words, c // 2), high=c % 2 == 1), value)
+        codes = [divmod(c * 4 + i, each) for i in range(4)]
+        lanes = {word: lane(fours[word // 4], word % 4) for word, _ in codes}
+        mantissas = _mantissas([lanes[word] for word, _ in codes], [at * w.bits for _, at in codes], w.bits)
+        part = call("float32", "dot", mantissas, value)
         total = part if total is None else total + part
-    return (total * 16.0 - x_sum * 23.0) * scale
+    unit = 1 << w.bits
+    return (total * float(unit) - x_sum * float(unit + w.zero)) * scale
 
 
-def _mantissas(word: Any, high: bool) -> Any:
-    """float32x4: 1 + c/16 of the low (or high) four 4-bit codes of a uint32; bits 19 to 22 are the mantissa's top."""
-    wide = T.Broadcast(word, 4)
-    if high:
-        shifted = _shift_each(word, [(3, True), (1, False), (5, False), (9, False)])
+def _mantissas(words: list[Any], starts: list[int], width: int) -> Any:
+    """float32x4: 1 + c / 2^width of four codes, ``starts`` being their lowest bits in their words.
+
+    A code becomes the mantissa's top bits, those below bit 23.
+    """
+    shifts = [23 - width - start for start in starts]  # to the left
+    if min(shifts) >= 0 and all(word.same_as(words[0]) for word in words):
+        shifted = T.shift_left(T.Broadcast(words[0], 4), T.Shuffle([u32(s) for s in shifts], [0, 1, 2, 3]))
     else:
-        shifted = T.shift_left(wide, T.Shuffle([u32(s) for s in (19, 15, 11, 7)], [0, 1, 2, 3]))
-    masked = T.bitwise_and(shifted, T.Broadcast(u32(0x00780000), 4))
+        each = [
+            T.shift_left(word, u32(s)) if s > 0 else T.shift_right(word, u32(-s))
+            for word, s in zip(words, shifts, strict=True)
+        ]
+        shifted = T.Shuffle(each, [0, 1, 2, 3])
+    mask = ((1 << width) - 1) << (23 - width)
+    masked = T.bitwise_and(shifted, T.Broadcast(u32(mask), 4))
     return bits("float32x4", T.bitwise_or(masked, T.Broadcast(u32(0x3F800000), 4)))
-
-
-def _shift_each(word: Any, shifts: list[tuple[int, bool]]) -> Any:
-    parts = [T.shift_left(word, u32(s)) if left else T.shift_right(word, u32(s)) for s, left in shifts]
-    return T.Shuffle(parts, [0, 1, 2, 3])

@@ -168,19 +168,19 @@ def _load_b(
             row = T.min(base + i, outputs - 1)
             rows.append(k.let(T.Select(q < half, row, row + outputs) if gated else row, "row"))
         at = [(d * 4 + c) * tile.columns + q * 4 for c in range(4)]
+        # past the end x is zero, and a weight must only be finite
+        stored = w.groups * w.group_size if isinstance(w, GroupQuantizedReader) else columns
+        blocks = -(-columns // tile.depth)
+        within = depth if blocks * tile.depth <= stored else k.let(T.min(depth, columns - 4), "within")
         if isinstance(w, GroupQuantizedReader):
-            words = [k.let(w.codes[row, T.shift_right(depth, 3)], "word") for row in rows]
-            shift = u32(T.bitwise_and(depth, 4) * 4)
-            word4 = k.let(T.shift_right(T.Shuffle(words, [0, 1, 2, 3]), splat(shift)), "word4")
-            scales = [w.scale(k, row, T.shift_right(depth, 5)) for row in rows]
+            word4 = k.let(w.codes4(k, rows, within), "word4")
+            scales = [w.scale(k, row, w.group(within)) for row in rows]
             scale4 = k.let(T.Shuffle(scales, [0, 1, 2, 3]), "scale4")
             for c in range(4):
-                codes = T.bitwise_and(T.shift_right(word4, splat(u32(4 * c))), splat(u32(15)))
-                value = (T.Cast("float32x4", codes) - splat(f32(7.0))) * scale4
+                codes = T.bitwise_and(T.shift_right(word4, splat(u32(w.bits * c))), splat(u32(w.mask)))
+                value = (T.Cast("float32x4", codes) - splat(f32(float(w.zero)))) * scale4
                 k.store(shared, ramp4(at[c]), cast(f"{dtype}x4", value))
         else:
-            # past the end x is zero, and a weight must only be finite
-            within = depth if columns % tile.depth == 0 else k.let(T.min(depth, columns - 4), "within")
             values = [k.let(w.four(k, row, within), "w4") for row in rows]
             for c in range(4):
                 column = T.Shuffle([lane(value, c) for value in values], [0, 1, 2, 3])

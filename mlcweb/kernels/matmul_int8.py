@@ -1,8 +1,8 @@
 """Prefill's matrix product with activations rounded to int8: four multiply-adds an instruction (dot4I8Packed).
 
-Activations get a scale for each 32 values of a row, as weights have. The sum over a group is exact in int32, and is
-multiplied by both scales in float32. llama.cpp's Q8_1 activations are the same idea; here weights' codes lose their
-offset when a tile is filled, so no sums of activations are needed.
+Activations get a scale for each 32 values of a row, as weights of 4 and 8 bits have. The sum over a group is exact in
+int32, and is multiplied by both scales in float32. llama.cpp's Q8_1 activations are the same idea; here weights' codes
+lose their offset when a tile is filled, so no sums of activations are needed.
 """
 
 from typing import Any
@@ -22,17 +22,17 @@ from mlcweb.kernels.tier import Tier
 _TILE = 64  # rows and columns of a workgroup
 _THREADS = 64  # 8 x 8 sums each
 _WORDS = GROUP // 4  # words of four int8 in a group
-_CODES = GROUP // 8  # words of eight 4-bit codes in a group
 
 
 @kernel
-def quantize_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.PrimFunc:
+def quantize_rows(width: int, tier: Tier, norm: Norm | None = None, *, weight_bits: int = 4) -> tirx.PrimFunc:
     """Kernel: x, RMS-normalized if ``norm``, as int8 ``[n, 8 * groups]`` uint32 and scales ``[n, groups]``.
 
     Arguments: x ``[n, K]``, [norm weight], codes, scales. scale = max|x| / 127 over 32 values, the last group padded
-    with zeros. Of eight values the first word has the even ones and the second the odd ones, as masking nibbles
-    gives the weights'.
+    with zeros. For weights of 4 bits, of eight values the first word has the even ones and the second the odd ones, as
+    masking nibbles gives the weights'; for 8 bits they are in order.
     """
+    paired = weight_bits == 4
     groups = -(-width // GROUP)
     k = KernelBuilder("quantize_rows")
     n = dynamic("n")
@@ -49,7 +49,7 @@ def quantize_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.Prim
                 load_padded(lambda at: load4(x, row, at), group * GROUP + i * 4, width, GROUP, offset=i * 4)
                 for i in range(8)
             ]
-            _quantize_group(k, values, row, group, codes, scales)
+            _quantize_group(k, values, row, group, codes, scales, paired)
         return k.finish()
 
     (row,), tid = k.launch([n], _THREADS)
@@ -71,12 +71,12 @@ def quantize_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.Prim
         for j in range(8):
             column = group * GROUP + j * 4
             values.append(load_padded(normed, column, width, GROUP, offset=j * 4))
-        _quantize_group(k, values, row, group, codes, scales)
+        _quantize_group(k, values, row, group, codes, scales, paired)
     return k.finish()
 
 
 def _quantize_group(
-    k: KernelBuilder, values: list[Any], row: Any, group: Any, codes: Any, scales: Any
+    k: KernelBuilder, values: list[Any], row: Any, group: Any, codes: Any, scales: Any, paired: bool
 ) -> None:
     kept = k.local(8, "float32x4", name="values")
     top = k.local(1, "float32x4", name="top")
@@ -99,6 +99,9 @@ def _quantize_group(
         words = []
         for pair in range(2):
             low, high = rounded[half * 4 + pair * 2], rounded[half * 4 + pair * 2 + 1]
+            if not paired:
+                words += [call("uint32", "pack4xI8", four) for four in (low, high)]
+                continue
             for first in (0, 1):
                 lanes = [lane(low, first), lane(low, first + 2), lane(high, first), lane(high, first + 2)]
                 words.append(call("uint32", "pack4xI8", T.Shuffle(lanes, [0, 1, 2, 3])))
@@ -124,6 +127,8 @@ def matmul_int8(
     groups = weight.groups
     if outputs % 4:
         raise ValueError(f"matmul_int8 needs N % 4 == 0, not {weight.rows} x {weight.columns}")
+    if weight.group_size != GROUP:
+        raise ValueError(f"matmul_int8 needs groups of {GROUP}, not {weight.group_size}")
     many = 2 if groups % 2 == 0 else 1  # groups staged at a time
     k = KernelBuilder("matmul_int8")
     n = dynamic("n")
@@ -213,13 +218,14 @@ class _Stage:
         gated: bool,
     ) -> None:
         self.k, self.many, self.x, self.x_scales, self.w, self.tid = k, many, x, x_scales, w, tid
+        self.codes = many * w.words_per_group  # words of each column
         quads, size = _TILE // 4, many * _WORDS * _PITCH * 4
         self.a, self.b = k.shared(size, "uint32", name="a_tile"), k.shared(size, "uint32", name="b_tile")
         self.a_scales = k.shared(many * _TILE, name="a_scales")
         self.b_scales = k.shared(many * _TILE, name="b_scales")
         # x: a vector of four words of each of four rows; w: a word of codes of each of four columns
         self.x_parts = many * _WORDS // 4
-        self.x_items, self.w_items = quads * self.x_parts, quads * many * _CODES
+        self.x_items, self.w_items = quads * self.x_parts, quads * self.codes
         self.x_words = k.local(-(-self.x_items // _THREADS) * 4, "uint32x4", name="x_words")
         self.w_words = k.local(-(-self.w_items // _THREADS) * 4, "uint32", name="w_words")
         self.fetched_scales = k.local(4, name="fetched_scales")
@@ -237,7 +243,7 @@ class _Stage:
 
     def fetch(self, group: Any) -> None:
         """Load groups ``group … group + many - 1``."""
-        k, tid, quads, codes = self.k, self.tid, _TILE // 4, self.many * _CODES
+        k, tid, quads, codes = self.k, self.tid, _TILE // 4, self.codes
         for at in range(0, self.x_items, _THREADS):
             with k.when(tid + at < self.x_items):
                 quad, part = (tid + at) // self.x_parts, (tid + at) % self.x_parts
@@ -248,7 +254,7 @@ class _Stage:
             with k.when(tid + at < self.w_items):
                 quad, word = (tid + at) // codes, (tid + at) % codes
                 for i in range(4):
-                    value = self.w.codes[self.column(quad, i), group * _CODES + word]
+                    value = self.w.codes[self.column(quad, i), group * self.w.words_per_group + word]
                     k.store(self.w_words, at // _THREADS * 4 + i, value)
         quad, g = tid % quads, tid // quads % self.many
         with k.when(tid < quads * self.many):
@@ -260,7 +266,7 @@ class _Stage:
 
     def put(self) -> None:
         """Store what was loaded."""
-        k, tid, quads, codes = self.k, self.tid, _TILE // 4, self.many * _CODES
+        k, tid, quads, codes = self.k, self.tid, _TILE // 4, self.codes
         for at in range(0, self.x_items, _THREADS):
             with k.when(tid + at < self.x_items):
                 quad, part = (tid + at) // self.x_parts, (tid + at) % self.x_parts
@@ -273,9 +279,9 @@ class _Stage:
                 quad, word = (tid + at) // codes, (tid + at) % codes
                 words = [self.w_words[at // _THREADS * 4 + i] for i in range(4)]
                 word4 = k.let(T.Shuffle(words, [0, 1, 2, 3]), "word4")
-                for odd in (0, 1):
-                    value = _signed(T.shift_right(word4, splat(u32(4))) if odd else word4)
-                    k.store(self.b, ramp4(((word * 2 + odd) * _PITCH + quad) * 4), value)
+                signed = _signed4(word4) if self.w.bits == 4 else [_signed8(word4)]
+                for i, value in enumerate(signed):
+                    k.store(self.b, ramp4(((word * len(signed) + i) * _PITCH + quad) * 4), value)
         scales = T.Shuffle([self.fetched_scales[i] for i in range(4)], [0, 1, 2, 3])
         at = (tid % quads + tid // quads % self.many * quads) * 4
         with k.when(tid < quads * self.many):
@@ -284,9 +290,19 @@ class _Stage:
             k.store(self.b_scales, ramp4(at), scales)
 
 
-def _signed(words: Any) -> Any:
+def _signed4(words: Any) -> list[Any]:
+    """Two uint32x4 of four int8, code - 7, of the low and of the high nibbles of each byte."""
+    return [_less_7(words), _less_7(T.shift_right(words, splat(u32(4))))]
+
+
+def _less_7(words: Any) -> Any:
     """Four int8, code - 7, of the four low nibbles of each byte of a uint32x4; the high bit keeps borrows apart."""
     low = T.bitwise_and(words, splat(u32(0x0F0F0F0F)))
     return T.bitwise_xor(
         T.bitwise_or(low, splat(u32(0x80808080))) - splat(u32(0x07070707)), splat(u32(0x80808080))
     )
+
+
+def _signed8(words: Any) -> Any:
+    """Four int8, code - 127, of the four bytes of a uint32x4: a code is at most 254, so nothing is carried."""
+    return T.bitwise_xor(words + splat(u32(0x01010101)), splat(u32(0x80808080)))

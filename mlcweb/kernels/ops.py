@@ -298,7 +298,7 @@ class PrefillInt8(Prefill):
             raise ValueError(f"{name}: an int8 product needs group-quantized weights")
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
-        codes, scales = self._rounded("norm" if norm else f"round_{name}", x, norm)
+        codes, scales = self._rounded("norm" if norm else f"round_{name}", x, norm, weight.bits)
         func = self._once(
             (name, _shape(weight), finish.key),
             lambda: matmul_int8(
@@ -313,10 +313,13 @@ class PrefillInt8(Prefill):
         out = Tensor.placeholder((x.shape[0], finish.outputs(weight)), "float32")
         return op.tensor_ir_op(func, f"prefill_int8_{name}", args, out)
 
-    def _rounded(self, name: str, x: Tensor, norm: Norm | None) -> tuple[Tensor, Tensor]:
+    def _rounded(self, name: str, x: Tensor, norm: Norm | None, bits: int) -> tuple[Tensor, Tensor]:
         n, width = x.shape[0], int(x.shape[1])
         groups = -(-width // GROUP)
-        func = self._once(("int8", width, _norm_key(norm)), lambda: quantize_rows(width, self.tier, norm))
+        func = self._once(
+            ("int8", width, _norm_key(norm), bits),
+            lambda: quantize_rows(width, self.tier, norm, weight_bits=bits),
+        )
         outs = [
             Tensor.placeholder((n, groups * GROUP // 4), "uint32"),
             Tensor.placeholder((n, groups), "float32"),

@@ -13,6 +13,7 @@ from mlcweb.kernels.builder import KernelBuilder, call, cast, lane, load4, splat
 from mlcweb.kernels.tier import Tier
 from mlcweb.quantize import Scheme
 
+# Of 4-bit storage; GroupQuantized says those of any.
 GROUP = 32
 CODES_A_WORD = 8
 
@@ -126,7 +127,7 @@ class VectorReader:
 
 
 class GroupQuantized(nn.Module):
-    """A 4-bit group-quantized matrix ``[rows, columns]``: codes ``[rows, 4 * groups]`` and scales ``[rows,
+    """A group-quantized matrix ``[rows, columns]``: codes ``[rows, words]`` of ``bits`` bits and scales ``[rows,
     groups]``; a last group that columns do not fill is padded with codes 0 (``kernels.tail``).
     """
 
@@ -134,9 +135,10 @@ class GroupQuantized(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], scheme: Scheme, tier: Tier) -> None:
         self.rows, self.columns = shape
-        self.groups = -(-self.columns // GROUP)
+        self.bits, self.group_size = scheme.bits or 0, scheme.group_size
+        self.groups = scheme.groups(self.columns)
         self.packed = scheme.activation == "float16" and not tier.f16
-        self.q_weight = nn.Parameter((self.rows, self.groups * GROUP // CODES_A_WORD), dtype="uint32")
+        self.q_weight = nn.Parameter((self.rows, scheme.words(self.columns)), dtype="uint32")
         if self.packed:
             self.q_scale = nn.Parameter(((self.rows * self.groups + 1) // 2,), dtype="uint32")
         else:
@@ -150,14 +152,19 @@ class GroupQuantized(nn.Module):
         """Declare codes and scales as the kernel's next two arguments."""
         codes = k.buffer(f"{name}_codes", self.q_weight.shape, "uint32")
         scales = k.buffer(f"{name}_scales", self.q_scale.shape, self.q_scale.dtype)
-        return GroupQuantizedReader(codes, scales, self.groups, self.packed)
+        return GroupQuantizedReader(codes, scales, self)
 
 
 class GroupQuantizedReader:
     """Reads a group-quantized matrix."""
 
-    def __init__(self, codes: Any, scales: Any, groups: int, packed: bool) -> None:
-        self.codes, self.scales, self.groups, self.packed = codes, scales, groups, packed
+    def __init__(self, codes: Any, scales: Any, weight: GroupQuantized) -> None:
+        self.codes, self.scales, self.groups, self.packed = codes, scales, weight.groups, weight.packed
+        self.bits, self.group_size = weight.bits, weight.group_size
+        self.codes_per_word = 32 // self.bits
+        self.words_per_group = self.group_size // self.codes_per_word
+        self.zero = (1 << (self.bits - 1)) - 1  # the code that stands for 0
+        self.mask = (1 << self.bits) - 1
 
     def scale(self, k: KernelBuilder, row: Any, group: Any) -> Any:
         """float32: the scale of a group."""
@@ -166,29 +173,60 @@ class GroupQuantizedReader:
             return cast("float32", self.scales[index])
         return _half_of(k.let(self.scales[T.shift_right(index, 1)], "half2"), index)
 
+    def group(self, column: Any) -> Any:
+        """The group that a column is in."""
+        return T.shift_right(column, 5) if self.group_size == 32 else column // self.group_size
+
     def word(self, row: Any, index: Any) -> Any:
-        """uint32: the codes of the elements ``[row, 8*index:8*index+8]``, the first in the lowest bits."""
+        """uint32: word ``index`` of a row's codes, the first in the lowest bits."""
         return self.codes[row, index]
+
+    def codes4(self, k: KernelBuilder, rows: list[Any], column: Any) -> Any:
+        """The codes of ``column … column + 3``, a multiple of 4, of one row or four: uint32 or uint32x4.
+
+        They are in the low bits, the first lowest; above them is whatever comes next.
+        """
+
+        def gather(index: Any, name: str) -> Any:
+            words = [k.let(self.codes[row, index], name) for row in rows]
+            return words[0] if len(words) == 1 else T.Shuffle(words, [0, 1, 2, 3])
+
+        def spread(shift: Any) -> Any:
+            return shift if len(rows) == 1 else splat(shift)
+
+        if self.bits == 8:
+            return gather(T.shift_right(column, 2), "word")
+        if self.bits == 4:
+            return T.shift_right(
+                gather(T.shift_right(column, 3), "word"), spread(u32(T.bitwise_and(column, 4) * 4))
+            )
+        # Ten codes a word, so four may lie in two words. Otherwise the second is the first again, and what it adds
+        # lies above the four.
+        first, last = k.let(column // 10, "first"), k.let((column + 3) // 10, "last")
+        shift = k.let((column - first * 10) * 3, "shift")
+        low = T.shift_right(gather(first, "word"), spread(u32(shift)))
+        found = T.bitwise_or(low, T.shift_left(gather(last, "next"), spread(u32(30 - shift))))
+        # in registers, not `let`, which TVM would write out at each use
+        kept = k.local(1, "uint32" if len(rows) == 1 else "uint32x4", name="found")
+        k.store(kept, 0, found)
+        return kept[0]
 
     def four(self, k: KernelBuilder, row: Any, column: Any) -> Any:
         """float32x4: the dequantized elements ``[row, column:column+4]``."""
-        word = k.let(self.codes[row, T.shift_right(column, 3)], "word")
-        codes = nibbles4(T.shift_right(word, u32(T.bitwise_and(column, 4) * 4)))
-        return (codes - splat(7.0)) * splat(self.scale(k, row, T.shift_right(column, 5)))
-
-
-def nibbles4(word: Any, high: bool = False) -> Any:
-    """float32x4 of the low (or high) four 4-bit codes of a uint32."""
-    first = u32(16 if high else 0)
-    shifted = T.shift_right(T.Broadcast(word, 4), T.Ramp(first, u32(4), 4))
-    return T.Cast("float32x4", T.bitwise_and(shifted, T.Broadcast(u32(15), 4)))
+        word = self.codes4(k, [row], column)
+        shifts = T.Ramp(u32(0), u32(self.bits), 4)
+        codes = T.bitwise_and(T.shift_right(T.Broadcast(word, 4), shifts), T.Broadcast(u32(self.mask), 4))
+        values = T.Cast("float32x4", codes) - splat(float(self.zero))
+        return values * splat(self.scale(k, row, self.group(column)))
 
 
 Matrix = Values | GroupQuantized
 
 
-def matrix(rows: int, columns: int, scheme: Scheme, tier: Tier, *, quantized: bool = True) -> Matrix:
-    """The storage of a ``[rows, columns]`` weight under ``scheme``."""
-    if quantized and scheme.bits is not None:
+def matrix(
+    rows: int, columns: int, scheme: Scheme, tier: Tier, *, quantized: bool = True, vocab: bool = False
+) -> Matrix:
+    """The storage of a ``[rows, columns]`` weight under ``scheme``, by the rule of ``Param``."""
+    if quantized and scheme.quantizes(vocab=vocab):
         return GroupQuantized((rows, columns), scheme, tier)
     return Values((rows, columns), scheme.activation, tier)

@@ -26,8 +26,13 @@ def load_padded(
     The row is read in steps of ``step``; ``offset`` is the column's place in its step, where that is known.
     ``column`` and ``columns`` are multiples of ``lanes``; no load is past the end.
     """
-    tail = columns % step
-    if not tail or (offset is not None and offset < tail):
+    if not is_padded(columns, step, offset):
         return load(column)
     zero = splat(f32(0.0)) if lanes == 4 else f32(0.0)
     return select(column < columns, load(T.min(column, columns - lanes)), zero)
+
+
+def is_padded(columns: int, step: int, offset: int | None = None) -> bool:
+    """Whether a column may be past the row."""
+    tail = columns % step
+    return tail > 0 and (offset is None or offset >= tail)

@@ -52,7 +52,7 @@ def lower_entries(
 ) -> Entries:
     """Export ``model`` for ``tier`` and plan its memory; ``chunk`` is the most tokens a prefill call takes.
 
-    ``int8`` adds the entry ``prefill_int8``, for models whose weights are group-quantized.
+    ``int8`` adds the entry ``prefill_int8``, where ``kernels.choose.has_int8``.
     """
     layout = model.layout
     prefills = Prefill(tier, layout, context), PrefillInt8(tier, layout, context)

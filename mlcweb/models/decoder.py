@@ -120,7 +120,7 @@ class Step:
 class _Body(nn.Module):
     def __init__(self, decoder: Decoder, config: Any, w: Weights, layout: HeadLayout) -> None:
         outline, hidden = decoder.outline, config.hidden_size
-        self.embed_tokens = w.matrix({outline.embed: config.vocab_size}, hidden)
+        self.embed_tokens = w.matrix({outline.embed: config.vocab_size}, hidden, vocab=True)
         if outline.positions:
             longest = config.max_position_embeddings
             self.positions = w.matrix({outline.positions: longest}, hidden, quantized=False)
@@ -160,7 +160,7 @@ class Decoder(nn.Module):
         if len(config.ropes) > 1:
             self.local_rope = RopeTables(config.ropes[1], context, w)
         if not config.tie_word_embeddings:
-            self.lm_head = w.matrix({self.outline.head: config.vocab_size}, config.hidden_size)
+            self.lm_head = w.matrix({self.outline.head: config.vocab_size}, config.hidden_size, vocab=True)
         if self.outline.head_bias:
             self.lm_head_bias = w.row({self.outline.head_bias: (config.vocab_size,)})
 

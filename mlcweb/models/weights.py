@@ -32,6 +32,7 @@ class _Origin:
     order: Order | None = None
     transposed: bool = False
     plus: float = 0.0
+    vocab: bool = False
     computed: npt.NDArray[np.float32] | None = None
 
     def param(self, name: str) -> Param:
@@ -42,9 +43,10 @@ class _Origin:
             tuple(self.sources),
             self.quantized,
             self.blocks,
-            self.order,
-            self.transposed,
-            self.plus,
+            order=self.order,
+            transposed=self.transposed,
+            plus=self.plus,
+            vocab=self.vocab,
         )
 
 
@@ -60,16 +62,19 @@ class Weights:
         columns: int,
         *,
         quantized: bool = True,
+        vocab: bool = False,
         order: Order | None = None,
         transposed: bool = False,
     ) -> Matrix:
         """A matrix ``[rows, columns]``: the sources ``[rows, columns]`` stacked, or ``[columns, rows]`` if
-        ``transposed``, its rows in ``order``.
+        ``transposed``, its rows in ``order``. ``vocab``: an embedding or a head.
         """
         rows = sum(sources.values())
-        made = matrix(rows, columns, self.scheme, self.tier, quantized=quantized)
+        made = matrix(rows, columns, self.scheme, self.tier, quantized=quantized, vocab=vocab)
         shapes = {name: (columns, n) if transposed else (n, columns) for name, n in sources.items()}
-        made.origin = _Origin((rows, columns), shapes, quantized, order=order, transposed=transposed)
+        made.origin = _Origin(
+            (rows, columns), shapes, quantized, order=order, transposed=transposed, vocab=vocab
+        )
         return made
 
     def vector(self, source: str, size: int, *, plus: float = 0.0) -> Vector:

@@ -16,7 +16,6 @@ from tvm.tirx import transform as tx
 
 from mlcweb.kernels.builder import KernelBuilder
 
-LANES = 32  # a group of weights is one vector, which LLVM cuts to what the CPU has
 Native = Callable[..., None]
 _building = threading.Lock()  # TVM's builders belong to a thread, but what they register does not
 

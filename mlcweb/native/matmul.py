@@ -1,8 +1,9 @@
-"""4-bit matrices times one vector or several, dequantized on the way: the host reference's products."""
+"""Group-quantized matrices times one vector or several, dequantized on the way: the host reference's products."""
 
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,101 +12,142 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, dynamic, kernel
-from mlcweb.native.function import LANES, Native, argument, built_once, compile_native
-from mlcweb.native.vector import constants, fold, keep, repeat
+from mlcweb.native.function import Native, argument, built_once, compile_native
+from mlcweb.native.vector import LANES, constants, fold, keep, repeat
 
 F32 = npt.NDArray[np.float32]
 _ROWS, _TOKENS = 2, 4  # sums kept at a time: as many vectors as AVX2 has registers
-_HALF = LANES // 2
 
 
-def matvec(codes: npt.NDArray[np.uint32], scales: F32, x: F32) -> F32:
-    """``sum_k (code[n, k] - 7) * scale[n, k / 32] * x[k]``, float32 [N].
+@dataclass(frozen=True)
+class _Kind:
+    """What of a matrix makes another function: its codes, and its groups in a row."""
 
-    codes uint32 [N, K/8], lowest nibble first; scales float32 [N, K/32]; x float32 [K].
+    bits: int
+    group_size: int
+    groups: int
+
+    @property
+    def codes_per_word(self) -> int:
+        return 32 // self.bits
+
+    @property
+    def words_per_group(self) -> int:
+        return self.group_size // self.codes_per_word
+
+    @property
+    def lanes(self) -> int:
+        """A vector's: a group is one, or several where its size is no power of two."""
+        return LANES if self.group_size == LANES else 8
+
+    @property
+    def width(self) -> int:
+        """Weights of a row, padding included."""
+        return self.groups * self.group_size
+
+
+def matvec(codes: npt.NDArray[np.uint32], scales: F32, x: F32, bits: int = 4) -> F32:
+    """``sum_k (code[n, k] - max_code) * scale[n, group of k] * x[k]``, float32 [N].
+
+    codes uint32 [N, words], lowest bits first; scales float32 [N, groups]; x float32 [K], K padded to whole groups.
     """
     out = np.empty(len(codes), np.float32)
-    _built_matvec(scales.shape[1])(codes, scales, x, out)
+    _built_matvec(_kind(codes, scales, bits))(codes, scales, x, out)
     return out
 
 
-def matmul(codes: npt.NDArray[np.uint32], scales: F32, x: F32) -> F32:
+def matmul(codes: npt.NDArray[np.uint32], scales: F32, x: F32, bits: int = 4) -> F32:
     """The same for each row of x, float32 [T, K]: float32 [N, T]."""
     count = len(x)
     padded = np.pad(x, ((0, -count % _TOKENS), (0, 0)))
     out = np.empty((len(codes), len(padded)), np.float32)
     rows = np.empty((_ROWS, x.shape[1]), np.float32)
-    _built_matmul(scales.shape[1])(codes, scales, padded, rows, out)
+    _built_matmul(_kind(codes, scales, bits))(codes, scales, padded, rows, out)
     return out[:, :count]
 
 
-@built_once
-def _built_matvec(groups: int) -> Native:
-    return compile_native("matvec", _matvec(groups))
+def _kind(codes: npt.NDArray[np.uint32], scales: F32, bits: int) -> _Kind:
+    groups = scales.shape[1]
+    return _Kind(bits, codes.shape[1] // groups * (32 // bits), groups)
 
 
 @built_once
-def _built_matmul(groups: int) -> Native:
-    return compile_native("matmul", _matmul(groups))
+def _built_matvec(kind: _Kind) -> Native:
+    return compile_native("matvec", _matvec(kind))
+
+
+@built_once
+def _built_matmul(kind: _Kind) -> Native:
+    return compile_native("matmul", _matmul(kind))
 
 
 @kernel
-def _matvec(groups: int) -> tirx.PrimFunc:
+def _matvec(kind: _Kind) -> tirx.PrimFunc:
     k = KernelBuilder("matvec")
     n = dynamic("n")
-    codes = argument(k, "codes", (n, groups * 4), "uint32")
-    scales = argument(k, "scales", (n, groups), "float32")
-    x = argument(k, "x", (groups * LANES,), "float32")
+    codes = argument(k, "codes", (n, kind.groups * kind.words_per_group), "uint32")
+    scales = argument(k, "scales", (n, kind.groups), "float32")
+    x = argument(k, "x", (kind.width,), "float32")
     out = argument(k, "out", (n,), "float32")
-    lanes = T.Ramp(0, 1, LANES)
-    sums = k.local(LANES, name="sums")
+    lanes = T.Ramp(0, 1, kind.lanes)
+    sums = k.local(kind.lanes, name="sums")
     with k.loop(n) as row:
-        k.store(sums, lanes, repeat(tirx.const(0.0, "float32")))
-        with k.loop(groups) as g:
-            values = _dequantize(codes, scales, row, g)
-            k.store(sums, lanes, sums[lanes] + values * x[T.Ramp(g * LANES, 1, LANES)])
-        k.store(out, row, fold(k, sums[lanes], operator.add, "float32"))
+        k.store(sums, lanes, repeat(tirx.const(0.0, "float32"), kind.lanes))
+        with k.loop(kind.groups) as g:
+            for first, values in _dequantize(kind, codes, scales, row, g):
+                inputs = x[T.Ramp(g * kind.group_size + first, 1, kind.lanes)]
+                k.store(sums, lanes, sums[lanes] + values * inputs)
+        k.store(out, row, fold(k, sums[lanes], operator.add, "float32", kind.lanes))
     return k.finish()
 
 
 @kernel
-def _matmul(groups: int) -> tirx.PrimFunc:
+def _matmul(kind: _Kind) -> tirx.PrimFunc:
     k = KernelBuilder("matmul")
     n, tokens = dynamic("n"), dynamic("tokens")
-    codes = argument(k, "codes", (n, groups * 4), "uint32")
-    scales = argument(k, "scales", (n, groups), "float32")
-    x = argument(k, "x", (tokens, groups * LANES), "float32")
-    rows = argument(k, "rows", (_ROWS, groups * LANES), "float32")
+    codes = argument(k, "codes", (n, kind.groups * kind.words_per_group), "uint32")
+    scales = argument(k, "scales", (n, kind.groups), "float32")
+    x = argument(k, "x", (tokens, kind.width), "float32")
+    rows = argument(k, "rows", (_ROWS, kind.width), "float32")
     out = argument(k, "out", (n, tokens), "float32")
-    lanes = T.Ramp(0, 1, _HALF)
+    half_size = min(kind.lanes, LANES // 2)
+    lanes = T.Ramp(0, 1, half_size)
     pairs = [(r, t) for r in range(_ROWS) for t in range(_TOKENS)]
-    sums = {pair: k.local(_HALF, name="sums") for pair in pairs}
+    sums = {pair: k.local(half_size, name="sums") for pair in pairs}
     with k.loop((n + _ROWS - 1) // _ROWS) as block:
         # past the last row it is that row again
         row = [T.min(block * _ROWS + r, n - 1) for r in range(_ROWS)]
-        with k.loop(groups) as g:
+        with k.loop(kind.groups) as g:
             for r in range(_ROWS):
-                k.store(rows, [r, T.Ramp(g * LANES, 1, LANES)], _dequantize(codes, scales, row[r], g))
+                for first, values in _dequantize(kind, codes, scales, row[r], g):
+                    k.store(rows, [r, T.Ramp(g * kind.group_size + first, 1, kind.lanes)], values)
         with k.loop(tokens // _TOKENS) as few:
             for pair in pairs:
-                k.store(sums[pair], lanes, repeat(tirx.const(0.0, "float32"), _HALF))
-            with k.loop(groups * 2) as half:
-                at = T.Ramp(half * _HALF, 1, _HALF)
-                weights = [keep(k, rows[r, at], "float32", _HALF) for r in range(_ROWS)]
-                inputs = [keep(k, x[few * _TOKENS + t, at], "float32", _HALF) for t in range(_TOKENS)]
+                k.store(sums[pair], lanes, repeat(tirx.const(0.0, "float32"), half_size))
+            with k.loop(kind.width // half_size) as half:
+                at = T.Ramp(half * half_size, 1, half_size)
+                weights = [keep(k, rows[r, at], "float32", half_size) for r in range(_ROWS)]
+                inputs = [keep(k, x[few * _TOKENS + t, at], "float32", half_size) for t in range(_TOKENS)]
                 for r, t in pairs:
                     k.store(sums[r, t], lanes, sums[r, t][lanes] + weights[r] * inputs[t])
             for r, t in pairs:
-                total = fold(k, sums[r, t][lanes], operator.add, "float32", _HALF)
+                total = fold(k, sums[r, t][lanes], operator.add, "float32", half_size)
                 k.store(out, [row[r], few * _TOKENS + t], total)
     return k.finish()
 
 
-def _dequantize(codes: Any, scales: Any, row: Any, group: Any) -> Any:
-    """A group's weights."""
-    words = codes[row, T.Ramp(group * 4, 1, 4)]
-    spread = T.Shuffle([words] * 8, [lane // 8 for lane in range(LANES)])
-    shifts = constants("uint32", [lane % 8 * 4 for lane in range(LANES)])
-    nibbles = T.bitwise_and(T.shift_right(spread, shifts), repeat(tirx.const(15, "uint32")))
-    values = T.Cast(f"int32x{LANES}", nibbles) - repeat(tirx.const(7, "int32"))
-    return T.Cast(f"float32x{LANES}", values) * repeat(scales[row, group])
+def _dequantize(kind: _Kind, codes: Any, scales: Any, row: Any, group: Any) -> list[tuple[int, Any]]:
+    """A group's weights in vectors, each after the place in the group that it begins at."""
+    words, each, size = kind.words_per_group, kind.codes_per_word, kind.lanes
+    loaded = codes[row, T.Ramp(group * words, 1, words)]
+    vectors = []
+    for first in range(0, kind.group_size, size):
+        at = [divmod(first + lane, each) for lane in range(size)]
+        spread = T.Shuffle([loaded] * -(-size // words), [word for word, _ in at])
+        shifts = constants("uint32", [place * kind.bits for _, place in at])
+        mask = repeat(tirx.const((1 << kind.bits) - 1, "uint32"), size)
+        found = T.bitwise_and(T.shift_right(spread, shifts), mask)
+        zero = tirx.const((1 << (kind.bits - 1)) - 1, "int32")
+        values = T.Cast(f"int32x{size}", found) - repeat(zero, size)
+        vectors.append((first, T.Cast(f"float32x{size}", values) * repeat(scales[row, group], size)))
+    return vectors

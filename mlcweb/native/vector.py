@@ -1,4 +1,4 @@
-"""Vectors of a group's 32 values in TIR."""
+"""Vectors in TIR, by default of 32 lanes: a group of weights, which LLVM cuts to what the CPU has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import Expr, KernelBuilder
-from mlcweb.native.function import LANES
+
+LANES = 32
 
 
 def repeat(value: Expr, lanes: int = LANES) -> Any:
@@ -34,10 +35,14 @@ def constants(dtype: str, values: Sequence[int]) -> Any:
 def fold(
     k: KernelBuilder, vector: Expr, combine: Callable[[Expr, Expr], Expr], dtype: str, lanes: int = LANES
 ) -> Any:
-    """All lanes combined into a scalar: halves first, the same order on every CPU."""
-    vector = keep(k, vector, dtype, lanes)
+    """All lanes combined into a scalar: halves first, the same order on every CPU; an odd lane goes last."""
+    vector, odd = keep(k, vector, dtype, lanes), list[Any]()
     while lanes > 1:
+        if lanes % 2:
+            odd.append(T.Shuffle([vector], [lanes - 1]))
         lanes //= 2
         low, high = list(range(lanes)), list(range(lanes, 2 * lanes))
         vector = keep(k, combine(T.Shuffle([vector], low), T.Shuffle([vector], high)), dtype, lanes)
+    for lane in odd:
+        vector = keep(k, combine(vector, lane), dtype, 1)
     return vector

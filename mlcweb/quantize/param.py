@@ -16,7 +16,8 @@ from mlcweb.quantize.schemes import Scheme
 class Param:
     """One tensor of the compiled model: ``shape`` (N, K) or (D,), made of checkpoint tensors ``sources``
     stacked along axis 0. ``quantized`` ones are group-quantized if the scheme quantizes at all (2-D
-    only). ``blocks`` ones, vectors, are stored in block order (``kernels.blocks``).
+    only); ``vocab`` ones, an embedding or a head, if it quantizes those too. ``blocks`` ones, vectors, are
+    stored in block order (``kernels.blocks``).
 
     ``order`` [N] names the stacked row that is stored in each place; without it they are stored as they are stacked.
     ``transposed``: the checkpoint has each source as [K, rows]. ``plus`` is added to every value.
@@ -27,6 +28,7 @@ class Param:
     sources: tuple[str, ...]
     quantized: bool
     blocks: bool = False
+    vocab: bool = False
     order: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
     transposed: bool = False
     plus: float = 0.0
@@ -34,6 +36,10 @@ class Param:
     def rows_of(self, shape: tuple[int, ...]) -> int:
         """Rows that a source of ``shape`` brings."""
         return shape[1] if self.transposed else shape[0]
+
+    def packed(self, scheme: Scheme) -> bool:
+        """Whether it is stored as codes and scales."""
+        return self.quantized and scheme.quantizes(vocab=self.vocab)
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def packed_tensors(param: Param, scheme: Scheme) -> list[PackedTensor]:
     Quantized: ``<name>.q_weight`` uint32 [N, words] and ``<name>.q_scale`` [N, groups]. A vector in block order:
     ``<name>.blocks``. Otherwise ``<name>.weight``. All but codes are in the activation dtype.
     """
-    if param.quantized and scheme.bits is not None:
+    if param.packed(scheme):
         n, k = param.shape
         return [
             PackedTensor(f"{param.name}.q_weight", "uint32", (n, scheme.words(k))),

@@ -1,4 +1,8 @@
-"""Quantization schemes by name. Names and bits are MLC's, so that its users and files find what they know."""
+"""Quantization schemes by name. Names and bits are MLC's, so that its users and files find what they know.
+
+Its ``_0`` are ``_1`` transposed: the same codes and scales of the same groups. A bundle stores both in the rows that
+the kernels read. q8 is not among MLC's group schemes: it is MLC's rule with 8 bits.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,15 @@ class Scheme:
     """How weights are stored, and the float type of everything else (activations, scales, norms).
 
     ``bits`` is None for the unquantized schemes (q0). Codes are symmetric around ``max_code`` (7 for 4
-    bits), eight to a uint32, lowest nibble first; a group of ``group_size`` weights along the input axis
-    shares a scale.
+    bits), as many to a uint32 as fit whole, lowest bits first; a group of ``group_size`` weights along the
+    input axis shares a scale. ``quantizes_vocab`` is whether the embedding and the head are quantized too.
     """
 
     name: str
     bits: int | None
     activation: Literal["float16", "float32"]
     group_size: int = 32
+    quantizes_vocab: bool = True
 
     @property
     def max_code(self) -> int:
@@ -32,6 +37,10 @@ class Scheme:
     def codes_per_word(self) -> int:
         """Codes in a uint32."""
         return 32 // (self.bits or 32)
+
+    def quantizes(self, *, vocab: bool) -> bool:
+        """Whether a matrix is quantized; ``vocab``: it has a row for each token of the vocabulary."""
+        return self.bits is not None and (self.quantizes_vocab or not vocab)
 
     def groups(self, k: int) -> int:
         """Groups, and so scales, in a row of ``k`` weights; the last may be partly padding."""
@@ -47,6 +56,14 @@ SCHEMES = {
     for scheme in (
         Scheme("q4f16_1", 4, "float16"),
         Scheme("q4f32_1", 4, "float32"),
+        Scheme("q3f16_1", 3, "float16", group_size=40),
+        Scheme("q3f32_1", 3, "float32", group_size=40),
+        Scheme("q8f16_1", 8, "float16"),
+        Scheme("q8f32_1", 8, "float32"),
+        Scheme("q4f16_0", 4, "float16"),
+        Scheme("q3f16_0", 3, "float16", group_size=40),
+        Scheme("q4f16_2", 4, "float16", quantizes_vocab=False),
+        Scheme("q4f32_2", 4, "float32", quantizes_vocab=False),
         Scheme("q0f16", None, "float16"),
         Scheme("q0f32", None, "float32"),
     )
@@ -56,9 +73,12 @@ SCHEMES = {
 def get_scheme(name: str) -> Scheme:
     """The scheme called ``name``. Raises UnsupportedError with the known names, nearest first."""
     if name not in SCHEMES:
-        near = difflib.get_close_matches(name.lower(), SCHEMES, n=1)
+        likeness = {known: difflib.SequenceMatcher(None, name.lower(), known).ratio() for known in SCHEMES}
+        near = max(likeness, key=likeness.__getitem__)  # of equals the first, which is the usual one
         raise UnsupportedError(
             f"quantization {name!r} is not implemented; known: {', '.join(SCHEMES)}",
-            hint=f"Did you mean {near[0]}?" if near else "q4f16_1 suits most models and devices.",
+            hint=f"Did you mean {near}?"
+            if likeness[near] >= 0.6
+            else "q4f16_1 suits most models and devices.",
         )
     return SCHEMES[name]

@@ -190,7 +190,7 @@ def _read(task: _Task) -> npt.NDArray[Any]:
 def _pack(task: _Task, scheme: Scheme) -> _Block:
     values = _read(task)
     try:
-        if task.param.quantized and scheme.bits is not None:
+        if task.param.packed(scheme):
             # The cast comes first as in MLC's conversion, which changes a code in a few hundred.
             return quantize_group(values, scheme, cast=True)
         finite = _require_finite(cast(values, scheme.activation), scheme.activation)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.reference.weights import GROUP, ReferenceWeights
+from mlcweb.reference.weights import LARGEST_GROUP, ReferenceWeights
 
 F32 = npt.NDArray[np.float32]
 
@@ -34,7 +34,7 @@ class Linear:
         """
         rows, width = self._weights.shape(name)
         inputs = x.shape[1]
-        if not inputs <= width < inputs + GROUP:
+        if not inputs <= width < inputs + LARGEST_GROUP:
             raise ValueError(f"{name} has {width} columns for {inputs} inputs")
         out = np.empty((x.shape[0], rows), np.float32)
         step = max(1, BLOCK_VALUES // width)

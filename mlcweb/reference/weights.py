@@ -13,7 +13,10 @@ from mlcweb.native.matmul import matmul, matvec
 
 F32 = npt.NDArray[np.float32]
 
-GROUP = 32
+# Weights that share a scale, by a code's bits.
+_GROUP_SIZES = {3: 40, 4: 32, 8: 32}
+LARGEST_GROUP = max(_GROUP_SIZES.values())
+_BLOCK = 32
 
 
 class ReferenceWeights(Protocol):
@@ -61,46 +64,37 @@ class ArrayStore:
         return self._arrays[name][start:stop]
 
 
-def _nibble_pairs() -> npt.NDArray[np.uint64]:
-    """For each byte, two float32 in one uint64: low nibble - 7, then high nibble - 7. uint64 [256]."""
-    codes = np.arange(256)
-    pairs = np.stack([(codes & 15) - 7, (codes >> 4) - 7], axis=1).astype(np.float32)
-    return pairs.view(np.uint64).reshape(256)
-
-
-# One lookup a byte is three times as fast in numpy as masks, shifts and casts.
-_PAIRS = _nibble_pairs()
-
-
-def dequantize_rows(q_weight: npt.NDArray[np.uint32], q_scale: npt.NDArray[Any]) -> F32:
-    """(code - 7) * scale, MLC's 4-bit layout, lowest nibble first: [N, K/8], [N, K/32] to float32 [N, K]."""
+def dequantize_rows(q_weight: npt.NDArray[np.uint32], q_scale: npt.NDArray[Any], bits: int = 4) -> F32:
+    """(code - max_code) * scale, MLC's layout, lowest bits first: [N, words], [N, groups] to float32 [N, K]."""
     rows, words = q_weight.shape
-    if q_scale.shape != (rows, words * 8 // GROUP):
+    each = 32 // bits
+    if q_scale.shape[0] != rows or words * each != q_scale.shape[1] * _GROUP_SIZES[bits]:
         raise ValueError(f"scales {q_scale.shape} do not fit codes {q_weight.shape}")
-    codes = np.ascontiguousarray(q_weight, "<u4").view(np.uint8)
-    # A byte is never out of range: "wrap" only spares numpy the buffered copy that "raise" makes.
-    values = np.take(_PAIRS, codes, mode="wrap").view(np.float32).reshape(rows, -1, GROUP)
+    shifts = np.arange(each, dtype=np.uint32) * np.uint32(bits)
+    codes = q_weight[:, :, None] >> shifts & np.uint32((1 << bits) - 1)
+    values: F32 = codes.reshape(rows, -1, _GROUP_SIZES[bits]).astype(np.float32) - ((1 << (bits - 1)) - 1)
     values *= q_scale.astype(np.float32)[:, :, None]
-    return values.reshape(rows, words * 8)
+    return values.reshape(rows, words * each)
 
 
 def _from_blocks(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """[D] from the order in which the first fours of all groups come first, then the second fours, …"""
-    if len(vector) % GROUP:
+    """[D] from the order in which the first fours of all blocks of 32 come first, then the second fours, …"""
+    if len(vector) % _BLOCK:
         return vector
-    rows: npt.NDArray[Any] = vector.reshape(GROUP // 4, -1, 4).swapaxes(0, 1).reshape(-1)
+    rows: npt.NDArray[Any] = vector.reshape(_BLOCK // 4, -1, 4).swapaxes(0, 1).reshape(-1)
     return rows
 
 
 class PackedWeights:
     """ReferenceWeights over the compiler's packed tensors.
 
-    A parameter P is ``P.q_weight`` (uint32 [N, K/8]) with ``P.q_scale`` (float16 or float32 [N, K/32]), or
-    ``P.weight`` (float16 or float32, any shape), or ``P.blocks`` (a vector in block order).
+    A parameter P is ``P.q_weight`` (uint32 [N, words], codes of ``bits`` bits) with ``P.q_scale`` (float16 or float32
+    [N, groups]), or ``P.weight`` (float16 or float32, any shape), or ``P.blocks`` (a vector in block order).
     """
 
-    def __init__(self, store: TensorStore) -> None:
+    def __init__(self, store: TensorStore, bits: int = 4) -> None:
         self._store = store
+        self._bits = bits
 
     def __contains__(self, name: str) -> bool:
         return any(f"{name}.{kind}" in self._store for kind in ("q_weight", "weight", "blocks"))
@@ -108,13 +102,13 @@ class PackedWeights:
     def shape(self, name: str) -> tuple[int, ...]:
         if f"{name}.q_weight" in self._store:
             rows, words = self._store.shape(f"{name}.q_weight")
-            return rows, words * 8
+            return rows, words * (32 // self._bits)
         return self._store.shape(self._unquantized(name))
 
     def rows(self, name: str, start: int, stop: int) -> F32:
         if f"{name}.q_weight" in self._store:
             codes = self._store.rows(f"{name}.q_weight", start, stop)
-            return dequantize_rows(codes, self._store.rows(f"{name}.q_scale", start, stop))
+            return dequantize_rows(codes, self._store.rows(f"{name}.q_scale", start, stop), self._bits)
         stored = self._unquantized(name)
         if stored.endswith(".blocks"):
             whole = _from_blocks(self._store.rows(stored, 0, self._store.shape(stored)[0]))
@@ -129,7 +123,9 @@ class PackedWeights:
             return products
         codes = np.ascontiguousarray(self._store.rows(f"{name}.q_weight", start, stop))
         scales = np.ascontiguousarray(self._store.rows(f"{name}.q_scale", start, stop), np.float32)
-        return matvec(codes, scales, x[0])[:, None] if len(x) == 1 else matmul(codes, scales, x)
+        if len(x) == 1:
+            return matvec(codes, scales, x[0], self._bits)[:, None]
+        return matmul(codes, scales, x, self._bits)
 
     def _unquantized(self, name: str) -> str:
         for stored in (f"{name}.weight", f"{name}.blocks"):

@@ -116,4 +116,4 @@ def stored(
     if not isinstance(storage, GroupQuantized):
         return storage, [weight], weight.astype(np.float32)
     codes, scales = quantize_group(weight, scheme)
-    return storage, [codes, scales], dequantize_group(codes, scales, weight.shape[1])
+    return storage, [codes, scales], dequantize_group(codes, scales, weight.shape[1], storage.bits)

@@ -47,6 +47,10 @@ MATVEC = [
     *on("stock", SUBGROUPS, "q4f16_1"),
     *on("f16", BASE, "q4f16_1"),
     *on("stock", SOFTWARE, "q4f16_1"),
+    *on("f16", F16_SUBGROUPS, "q3f16_1"),
+    *on("stock", SOFTWARE, "q3f16_1"),
+    *on("stock", SUBGROUPS, "q8f16_1"),
+    *on("f16", BASE, "q8f32_1"),
     *on("f16", F16_SUBGROUPS, "q0f16"),
     *on("stock", BASE, "q0f16"),
     *on("f16", SUBGROUPS, "q0f32"),
@@ -59,6 +63,10 @@ MATMUL = [
     *on("f16", F16, "q4f16_1"),
     *on("stock", BASE, "q4f16_1"),
     *on("f16", SOFTWARE, "q4f16_1"),
+    *on("f16", F16, "q3f16_1"),
+    *on("stock", BASE, "q3f32_1"),
+    *on("f16", F16, "q8f16_1"),
+    *on("stock", SOFTWARE, "q8f32_1"),
     *on("f16", F16, "q0f16"),
     *on("stock", BASE, "q0f16"),
     *on("f16", BASE, "q0f32"),
@@ -67,11 +75,20 @@ EMBED = [
     *on("f16", F16, "q4f16_1"),
     *on("stock", BASE, "q4f16_1"),
     *on("stock f16", BASE, "q4f32_1"),
+    *on("f16", F16, "q3f16_1"),
+    *on("stock", BASE, "q3f32_1"),
+    *on("f16", F16, "q8f16_1"),
     *on("f16", F16, "q0f16"),
     *on("stock", BASE, "q0f16"),
     *on("f16", BASE, "q0f32"),
 ]
-INT8 = [*on("f16", F16, "q4f16_1"), *on("stock", BASE, "q4f16_1"), *on("stock f16", BASE, "q4f32_1")]
+INT8 = [
+    *on("f16", F16, "q4f16_1"),
+    *on("stock", BASE, "q4f16_1"),
+    *on("stock f16", BASE, "q4f32_1"),
+    *on("stock", BASE, "q8f32_1"),
+    *on("f16", F16, "q8f16_1"),
+]
 NORM = [*on("stock f16", SUBGROUPS), *on("stock f16", BASE), *on("f16", F16_SUBGROUPS)]
 
 
@@ -202,6 +219,7 @@ def test_matmul(
         *on("stock", BASE, "q4f32_1"),
         *on("stock", SOFTWARE, "q4f32_1"),
         *on("f16", F16, "q4f16_1"),
+        *on("f16", BASE, "q3f32_1"),  # a row's last block is past its last group
     ],
 )
 def test_matmul_of_many_rows(kernel_page: Any, scheme: str, tier: Tier) -> None:
@@ -305,18 +323,28 @@ def int8_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(groups / np.where(scales == 0, 1, scales)[..., None]).astype(np.int8), scales
 
 
-def int8_words(codes: np.ndarray) -> np.ndarray:
-    """As the kernels pack them: of eight, the even four, then the odd four."""
+def int8_words(codes: np.ndarray, bits: int) -> np.ndarray:
+    """As the kernels pack them: for weights of 4 bits of eight the even four, then the odd four; for 8 in order."""
+    if bits == 8:
+        return np.ascontiguousarray(codes).reshape(len(codes), -1).view(np.uint32)
     eights = codes.reshape(len(codes), -1, 4, 2).swapaxes(-1, -2)
     return np.ascontiguousarray(eights).reshape(len(codes), -1).view(np.uint32)
 
 
 @pytest.mark.parametrize(("browser", "tier"), NORM)
 @pytest.mark.parametrize(
-    ("n", "width", "normed"),
-    [(1, 96, False), (1000, 36, False), (31, 576, True), (33, 2080, True), (5, 100, True)],
+    ("n", "width", "normed", "bits"),
+    [
+        (1, 96, False, 4),
+        (1000, 36, False, 4),
+        (31, 576, True, 4),
+        (33, 2080, True, 4),
+        (5, 100, True, 4),
+        (33, 96, False, 8),
+        (5, 100, True, 8),
+    ],
 )
-def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bool) -> None:
+def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bool, bits: int) -> None:
     rng = np.random.default_rng(width)
     x = rng.standard_normal((n, width)).astype(np.float32)
     x[0, 32:64] = 0  # a group of zeros has scale 0
@@ -328,10 +356,11 @@ def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed:
         args.append(to_blocks(scale))
         expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale
     args += [np.ones((n, groups * 8), np.uint32), np.zeros((n, groups), np.float32)]
-    *_, words, scales = run_kernel(kernel_page, quantize_rows(width, tier, norm), tier, args, n=n)
+    func = quantize_rows(width, tier, norm, weight_bits=bits)
+    *_, words, scales = run_kernel(kernel_page, func, tier, args, n=n)
     codes, expected_scales = int8_rows(expected)
     np.testing.assert_allclose(scales, expected_scales, rtol=1e-5)
-    wrong = words.view(np.int8).astype(int) - int8_words(codes).view(np.int8)
+    wrong = words.view(np.int8).astype(int) - int8_words(codes, bits).view(np.int8)
     assert np.abs(wrong).max() <= 1 and (wrong != 0).mean() < 1e-3  # a tie may fall to either side
 
 
@@ -366,6 +395,6 @@ def check_matmul_int8(
     storage, tensors, dequantized = stored(weight, how, tier)
     product = (codes * scales[..., None]).reshape(n, -1)[:, :columns] @ dequantized.T
     expected, more, options = folded(product, fused, how.activation, tier, rng)
-    args = [int8_words(codes), scales, *tensors, *more, np.zeros((n, rows), np.float32)]
+    args = [int8_words(codes, storage.bits), scales, *tensors, *more, np.zeros((n, rows), np.float32)]
     *_, y = run_kernel(kernel_page, matmul_int8(storage, **options), tier, args, n=n)
     close(y, expected, 2e-5)

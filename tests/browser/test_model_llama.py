@@ -139,6 +139,9 @@ def test_a_context_that_is_no_multiple_of_a_page(page: ModelPage, site: Site) ->
         ("untied-llama3", "q4f16_1", "subgroups"),
         ("tied", "q4f32_1", "software"),
         ("odd", "q4f16_1", "software"),  # its scales are odd in number, and bound as words
+        ("odd", "q3f16_1", "software"),
+        ("odd", "q8f16_1", "base"),
+        ("odd", "q4f16_2", "subgroups"),
     ],
 )
 def test_quantized_models_validate(name: str, scheme: str, tier: str, page: ModelPage, site: Site) -> None:
@@ -156,16 +159,23 @@ def test_packed_kv_caches_validate(tier: str, page: ModelPage, site: Site) -> No
     assert 1e-6 < report["max_relative_difference"] < 2e-3
 
 
-@pytest.mark.parametrize("name", ["tied", "odd"])
-def test_int8_activations_validate(name: str, page: ModelPage, site: Site) -> None:
-    report = page.validate(site.bundle(name, MODELS[name], "q4f32_1"), "subgroups", activations="int8")
+@pytest.mark.parametrize(("name", "scheme"), [("tied", "q4f32_1"), ("odd", "q4f32_1"), ("odd", "q8f16_1")])
+def test_int8_activations_validate(name: str, scheme: str, page: ModelPage, site: Site) -> None:
+    report = page.validate(site.bundle(name, MODELS[name], scheme), "subgroups", activations="int8")
     assert report["activation"] == "int8"
     check_validation(report, "subgroups")
 
 
-@pytest.mark.parametrize(("name", "tier"), [("tied", "f16"), ("odd", "f16-subgroups")])
-def test_f16_tiers_validate(name: str, tier: str, f16_page: ModelPage, site: Site) -> None:
-    check_validation(f16_page.validate(site.bundle(name, MODELS[name], "q4f16_1"), tier), tier)
+@pytest.mark.parametrize(
+    ("name", "scheme", "tier"),
+    [
+        ("tied", "q4f16_1", "f16"),
+        ("odd", "q4f16_1", "f16-subgroups"),
+        ("odd", "q3f16_1", "f16"),
+    ],
+)
+def test_f16_tiers_validate(name: str, scheme: str, tier: str, f16_page: ModelPage, site: Site) -> None:
+    check_validation(f16_page.validate(site.bundle(name, MODELS[name], scheme), tier), tier)
 
 
 def test_f16_tiers_validate_with_a_float32_cache(f16_page: ModelPage, site: Site) -> None:

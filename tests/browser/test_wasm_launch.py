@@ -12,7 +12,7 @@ from wasm_page import Wasm
 from mlcweb.errors import CompileError
 from mlcweb.kernels.tier import F16_SUBGROUPS, SUBGROUPS
 from mlcweb.lower import lower_entries
-from mlcweb.models import Llama, LlamaConfig
+from mlcweb.models.llama import Llama, LlamaConfig
 from mlcweb.plan import Plan, build_plan
 from mlcweb.quantize import get_scheme
 from mlcweb.wasm import build_wasm

@@ -68,7 +68,7 @@ def test_a_path_that_is_not_there_is_not_taken_for_a_recipe(source: str, out: Pa
 @pytest.mark.parametrize(
     ("options", "said", "hint"),
     [
-        ({"quantization": "q4f16_2"}, "quantization 'q4f16_2'", "Did you mean q4f16_1?"),
+        ({"quantization": "q4f16_3"}, "quantization 'q4f16_3'", "Did you mean q4f16_1?"),
         ({"quantization": ""}, "quantization ''", "q4f16_1"),
         ({"tiers": ("f16",)}, "tier f16 computes in float16, and q4f32_1 in float32", "subgroups, base"),
         ({"tiers": ("base", "fast")}, "no tier 'fast'", "subgroups, base"),

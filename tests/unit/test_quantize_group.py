@@ -10,16 +10,16 @@ from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.quantize import dequantize_group, get_scheme, quantize_group
 
 GOLDEN = np.load(Path(__file__).parent.parent / "fixtures" / "mlc_group_quant.npz")
-CASES = sorted(
-    key.removesuffix(".q_weight")
-    for key in GOLDEN
-    if key.startswith(("q4f16_1.", "q4f32_1.")) and key.endswith(".q_weight")
-)
+CASES = sorted(key.removesuffix(".q_weight") for key in GOLDEN if key.endswith(".q_weight"))
+EVERY = ["q4f16_1", "q4f32_1", "q3f16_1", "q3f32_1", "q8f16_1", "q8f32_1"]
 
 
-def test_golden_file_covers_both_schemes_and_the_padded_row():
-    assert len(CASES) == 6
-    assert {case.split(".")[1] for case in CASES} == {"rand", "k250"}
+def test_golden_file_covers_mlcs_schemes_and_the_padded_row():
+    assert {tuple(case.split(".")[:2]) for case in CASES} == {
+        (scheme, shape)
+        for scheme in ("q3f16_0", "q3f16_1", "q4f16_0", "q4f16_1", "q4f16_2", "q4f32_1")
+        for shape in ("rand", "k250")
+    }
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -27,10 +27,11 @@ def test_equals_mlc_bit_for_bit(case):
     scheme, shape, source = case.split(".")
     weight = GOLDEN[f"w.{shape}.{source.removeprefix('from_')}"]
     q_weight, q_scale = quantize_group(weight, get_scheme(scheme))
-    np.testing.assert_array_equal(q_weight, GOLDEN[f"{case}.q_weight"], strict=True)
-    np.testing.assert_array_equal(
-        q_scale.view(np.uint8), GOLDEN[f"{case}.q_scale"].view(np.uint8), strict=True
-    )
+    expected, expected_scale = GOLDEN[f"{case}.q_weight"], GOLDEN[f"{case}.q_scale"]
+    if scheme.endswith("_0"):  # transposed, which is all that it is
+        expected, expected_scale = (np.ascontiguousarray(array.T) for array in (expected, expected_scale))
+    np.testing.assert_array_equal(q_weight, expected, strict=True)
+    np.testing.assert_array_equal(q_scale.view(np.uint8), expected_scale.view(np.uint8), strict=True)
 
 
 def reference(weight, scheme):
@@ -39,19 +40,20 @@ def reference(weight, scheme):
     n, k = w.shape
     q_weight = np.zeros((n, scheme.words(k)), np.uint32)
     q_scale = np.zeros((n, scheme.groups(k)), w.dtype)
+    size, each, top = scheme.group_size, scheme.codes_per_word, w.dtype.type(scheme.max_code)
     for row in range(n):
         for col in range(k):
-            group = w[row, col // 32 * 32 : col // 32 * 32 + 32]
-            scale = np.abs(group).max() / w.dtype.type(7)
-            q_scale[row, col // 32] = scale
+            group = w[row, col // size * size : (col // size + 1) * size]
+            scale = np.abs(group).max() / top
+            q_scale[row, col // size] = scale
             with np.errstate(all="ignore"):
-                value = np.rint(w[row, col] / scale + w.dtype.type(7))
-            code = int(np.fmin(np.fmax(value, 0), 14))
-            q_weight[row, col // 8] |= np.uint32(code << 4 * (col % 8))
+                value = np.rint(w[row, col] / scale + top)
+            code = int(np.fmin(np.fmax(value, 0), 2 * top))
+            q_weight[row, col // each] |= np.uint32(code << scheme.bits * (col % each))
     return q_weight, q_scale
 
 
-@pytest.mark.parametrize("name", ["q4f16_1", "q4f32_1"])
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("magnitude", [1.0, 1e-3, 3e-7, 6e4])
 def test_equals_scalar_arithmetic_at_every_magnitude(name, magnitude):
     rng = np.random.default_rng(7)
@@ -72,7 +74,7 @@ def test_with_cast_the_weight_counts_as_cast_first(source, magnitude):
     rng = np.random.default_rng(8)
     weight = (rng.uniform(-1, 1, (16, 96)) * magnitude).astype(source)
     weight[0, :32] = (np.float32(magnitude) * (1 + np.arange(32) * 2.0**-11)).astype(source)
-    for name in ("q4f16_1", "q4f32_1"):
+    for name in EVERY:
         scheme = get_scheme(name)
         cast_first = weight.astype(np.float32).astype(scheme.activation)
         got = quantize_group(weight, scheme, cast=True)
@@ -82,13 +84,13 @@ def test_with_cast_the_weight_counts_as_cast_first(source, magnitude):
 
 
 def test_every_float16_is_read_and_every_scale_written():
-    """A group each of one float16 value and zeros: its scale is that value / 7."""
+    """A group each of one float16 value and zeros: its scale is that value / 7, or what stands for 7."""
     every = np.arange(0x7C00, dtype=np.uint16).view(np.float16)
     weight = np.zeros((len(every), 32), np.float16)
     weight[:, 5] = -every
-    for name in ("q4f16_1", "q4f32_1"):
+    for name in EVERY:
         activation = np.dtype(get_scheme(name).activation).type
-        expected = every.astype(activation) / activation(7)
+        expected = every.astype(activation) / activation(get_scheme(name).max_code)
         np.testing.assert_array_equal(quantize_group(weight, get_scheme(name))[1][:, 0], expected)
 
 
@@ -120,13 +122,14 @@ def test_bfloat16_is_quantized_as_the_float32_it_widens_to():
         np.testing.assert_array_equal(got[1], expected[1])
 
 
-@pytest.mark.parametrize("k", [32, 250, 256])
-def test_dequantized_is_within_half_a_step(k):
-    weight = np.random.default_rng(2).standard_normal((9, k), np.float32)
-    q_weight, q_scale = quantize_group(weight, get_scheme("q4f32_1"))
-    restored = dequantize_group(q_weight, q_scale, k)
+@pytest.mark.parametrize("name", ["q4f32_1", "q3f32_1", "q8f32_1"])
+@pytest.mark.parametrize("k", [32, 40, 250, 256])
+def test_dequantized_is_within_half_a_step(k, name):
+    scheme, weight = get_scheme(name), np.random.default_rng(2).standard_normal((9, k), np.float32)
+    q_weight, q_scale = quantize_group(weight, scheme)
+    restored = dequantize_group(q_weight, q_scale, k, scheme.bits)
     assert restored.shape == weight.shape and restored.dtype == np.float32
-    steps = np.repeat(q_scale, 32, axis=1)[:, :k]
+    steps = np.repeat(q_scale, scheme.group_size, axis=1)[:, :k]
     assert np.all(np.abs(restored - weight) <= steps * 0.5001)
     largest = np.abs(weight).argmax(axis=1)
     rows = np.arange(9)
@@ -151,6 +154,21 @@ def test_weights_that_float16_cannot_hold_are_refused(value):
 
 
 def test_unknown_scheme_names_the_nearest():
-    with pytest.raises(UnsupportedError, match="q4f16_1, q4f32_1, q0f16, q0f32") as caught:
+    with pytest.raises(UnsupportedError, match=r"q4f16_1, q4f32_1, q3f16_1, .*, q0f32") as caught:
         get_scheme("Q4F16")
     assert caught.value.hint == "Did you mean q4f16_1?"
+
+
+def test_schemes_that_leave_the_vocabulary_or_everything_as_it_is():
+    assert [get_scheme(name).quantizes(vocab=True) for name in ("q4f16_1", "q4f16_2", "q0f16")] == [
+        True,
+        False,
+        False,
+    ]
+    assert [get_scheme(name).quantizes(vocab=False) for name in ("q4f16_1", "q4f16_2", "q0f16")] == [
+        True,
+        True,
+        False,
+    ]
+    with pytest.raises(ValueError, match="q0f16 does not quantize"):
+        quantize_group(np.ones((1, 32), np.float32), get_scheme("q0f16"))

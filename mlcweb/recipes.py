@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from mlcweb.errors import RecipeError
 
@@ -38,14 +38,17 @@ class Recipe:
     source: str  # Hugging Face model id
     revision: str  # branch, tag or commit
     family: str  # architecture, as mlcweb.models names it
-    bundle_name: str  # output folder name, before the quantization's
+    bundle_name: str  # output folder name, before the quantization's; MLC's, so that WebLLM's model ids fit
     quantization: str  # default scheme
     context_length: int  # tokens
-    prefill_chunk: int  # tokens
     licence: str
     gated: bool  # the hub asks for an account that accepted the licence
-    prompt: str
-    expect: str  # a greedy answer to the prompt contains this
+    config: dict[
+        str, Any
+    ]  # the model's shape in config.json's keys, for sizes; a checkpoint's own is what is compiled
+    prompt: str = "What is the capital of France?"
+    expect: str | None = None  # a greedy answer to the prompt contains this
+    prefill_chunk: int | None = None  # tokens; by the model's width by default
     kv_cache_dtype: str | None = None  # float16 or float32; each tier's own by default
     pypi: PypiSource | None = None  # the same model, for when the hub cannot be reached
 
@@ -63,15 +66,15 @@ def all_recipes(folder: Path | None = None) -> list[Recipe]:
 
 
 def find_recipe(name: str, folder: Path | None = None) -> Recipe:
-    """The recipe called ``name``, whatever its case, with or without ``-Instruct``.
+    """The recipe called ``name`` or after its bundle, whatever the case, with or without ``-Instruct``.
 
     Raises RecipeError with the nearest names for an unknown one.
     """
-    recipes = {_normalize(recipe.name): recipe for recipe in all_recipes(folder)}
+    recipes = {_normalize(called): r for r in all_recipes(folder) for called in (r.bundle_name, r.name)}
     key = _normalize(name)
     if key not in recipes:
         near = difflib.get_close_matches(key, recipes, n=3)
-        names = ", ".join(recipes[key].name for key in near) if near else ""
+        names = ", ".join(dict.fromkeys(recipes[key].name for key in near))
         raise RecipeError(
             f"no recipe is called {name!r}" + (f"; did you mean {names}?" if names else ""),
             hint="`mlcweb list` shows them all; a folder, a .gguf file or a hub id (org/name) works too.",
@@ -90,8 +93,9 @@ def load_recipe(path: Path) -> Recipe:
         table["pypi"] = PypiSource(**_check(path, pypi, PypiSource, "pypi."))
     recipe = Recipe(**_check(path, table, Recipe, ""))
     for field in ("context_length", "prefill_chunk"):
-        if getattr(recipe, field) < 1:
-            raise RecipeError(f"{path}: {field} is {getattr(recipe, field)}, expected a positive number")
+        value = getattr(recipe, field)
+        if value is not None and value < 1:
+            raise RecipeError(f"{path}: {field} is {value}, expected a positive number")
     if recipe.kv_cache_dtype not in (None, "float16", "float32"):
         raise RecipeError(f"{path}: kv_cache_dtype is {recipe.kv_cache_dtype!r}, expected float16 or float32")
     return recipe
@@ -107,16 +111,24 @@ def _check(path: Path, table: Mapping[str, Any], kind: type, prefix: str) -> dic
             raise RecipeError(f"{path}: unknown field {prefix}{key}", hint=hint)
     for field in fields(kind):
         if field.name not in table:
-            if field.default is None:
+            if field.default is not MISSING:
                 continue
             raise RecipeError(f"{path}: lacks the field {prefix}{field.name}")
         value = table[field.name]
-        expected = next((t for t in get_args(types[field.name]) if t is not NoneType), types[field.name])
+        expected = _plain_type(types[field.name])
         # type() and not isinstance: true is an int to Python, and no context length.
         if type(value) is not expected:
-            shown = "table" if expected is PypiSource else expected.__name__
+            shown = "table" if expected in (PypiSource, dict) else expected.__name__
             raise RecipeError(f"{path}: {prefix}{field.name} is {value!r}, expected a {shown}")
     return dict(table)
+
+
+def _plain_type(annotation: Any) -> type:
+    """``str`` of ``str | None``, and ``dict`` of ``dict[str, Any]``."""
+    if get_origin(annotation) is UnionType:
+        annotation = next(option for option in get_args(annotation) if option is not NoneType)
+    plain: type = get_origin(annotation) or annotation
+    return plain
 
 
 def _normalize(name: str) -> str:

@@ -13,6 +13,12 @@ def size(count: int) -> str:
     return f"{count / power:.1f} {unit}"
 
 
+def count(number: int) -> str:
+    """``1.24 B`` or ``135 M``, as models' parameters are told."""
+    unit, power = ("B", 10**9) if number >= 999_500_000 else ("M", 10**6)
+    return f"{_three_digits(number / power)} {unit}"
+
+
 def seconds(duration: float) -> str:
     """``0.42 s``, ``12.3 s`` or ``2 min 05 s``."""
     if duration < 9.95:

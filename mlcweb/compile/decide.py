@@ -5,6 +5,8 @@ All of it is quick, so a wrong option or a damaged checkpoint is reported before
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from mlcweb.compile.job import Job
 from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.source import open_source
@@ -30,6 +32,8 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     recipe, checkpoint = open_source(request, progress)
     config_class, model_class = architecture(checkpoint.config)
     config = config_class.from_hf(checkpoint.config)
+    if recipe is not None:
+        _compare(config, config_class.from_hf(recipe.config), recipe.name, progress)
     outline = outline_of(model_class, config)
     checkpoint = with_prefix(checkpoint, outline.prefix)
     copies = [outline.outline.head] if config.tie_word_embeddings else []
@@ -47,7 +51,9 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         scheme=scheme,
         tiers=_tiers(request, scheme),
         context=context,
-        chunk=min(request.prefill_chunk or (recipe.prefill_chunk if recipe else _chunk(config)), context),
+        chunk=min(
+            request.prefill_chunk or (recipe and recipe.prefill_chunk) or default_chunk(config), context
+        ),
         kv_cache_dtype=request.kv_cache_dtype or (recipe.kv_cache_dtype if recipe else None),
         name=request.name or f"{base}-{scheme.name}",
         licence=recipe.licence if recipe else checkpoint.licence,
@@ -79,6 +85,20 @@ def _check_options(request: CompileRequest) -> None:
         )
 
 
+def _compare(config: DecoderConfig, expected: DecoderConfig, recipe: str, progress: Progress) -> None:
+    """A revision may change a model, so a recipe that says otherwise than its checkpoint stops nothing."""
+    found = [
+        f"{field.name} is {getattr(config, field.name)}, not {getattr(expected, field.name)}"
+        for field in fields(config)
+        if getattr(config, field.name) != getattr(expected, field.name)
+    ]
+    if found:
+        progress.note(
+            f"the checkpoint is not what the recipe {recipe} says: {'; '.join(found)}. "
+            "The checkpoint's is compiled; sizes in `mlcweb list` are the recipe's"
+        )
+
+
 def _context(request: CompileRequest, recipe: Recipe | None, config: DecoderConfig) -> int:
     longest = config.max_position_embeddings
     if request.context_length is None:
@@ -91,7 +111,7 @@ def _context(request: CompileRequest, recipe: Recipe | None, config: DecoderConf
     return request.context_length
 
 
-def _chunk(config: DecoderConfig) -> int:
+def default_chunk(config: DecoderConfig) -> int:
     """Tokens of a prefill chunk: a small model needs more to fill a GPU; scratch grows with chunk times width."""
     chunk = 512
     while chunk < 2048 and 2 * chunk * config.hidden_size <= 5 << 18:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlcweb.compile import CompileRequest, source
+from mlcweb.compile.decide import decide
 from mlcweb.compile.source import open_source
 from mlcweb.errors import CheckpointError, SourceError
-from mlcweb.models import ARCHITECTURES
 from mlcweb.progress import SilentProgress
-from mlcweb.recipes import all_recipes
+from mlcweb.recipes import find_recipe
 from mlcweb.sources import open_checkpoint
-from tests.tiny import make_llama
+from tests.tiny import TinyLlama, make_llama
 
 
 class Notes(SilentProgress):
@@ -118,6 +119,20 @@ def test_a_folder_named_like_a_recipe(network: Network, tmp_path: Path) -> None:
     assert recipe is None
 
 
-def test_a_recipes_family_is_an_architecture_of_ours() -> None:
-    families = {model.__module__.rsplit(".", 1)[-1] for _, model in ARCHITECTURES.values()}
-    assert {recipe.family for recipe in all_recipes()} <= families
+def test_a_checkpoint_of_another_shape_than_its_recipe_is_told_and_compiled(network: Network) -> None:
+    network.down, progress = None, Notes()
+    job = decide(CompileRequest("SmolLM2-135M", context_length=64), progress)
+    assert job.config.num_hidden_layers == TinyLlama().layers
+    (said,) = progress.said
+    assert "is not what the recipe SmolLM2-135M says" in said
+    assert f"num_hidden_layers is {TinyLlama().layers}, not 30" in said
+
+
+def test_a_checkpoint_of_its_recipes_shape_needs_no_words(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(find_recipe("SmolLM2-135M"), config=TinyLlama().hf_config())
+    monkeypatch.setattr(source, "find_recipe", lambda name: recipe)
+    network.down, progress = None, Notes()
+    decide(CompileRequest("SmolLM2-135M", context_length=64), progress)
+    assert progress.said == []

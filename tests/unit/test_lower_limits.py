@@ -12,38 +12,11 @@ import pytest
 from mlcweb.errors import CompileError
 from mlcweb.kernels.builder import KernelBuilder
 from mlcweb.kernels.tier import BASE, TIERS, Tier
-from mlcweb.lower import LoweredKernel, lower_kernel
-from mlcweb.wasm.launch_table import substitute
+from mlcweb.lower import lower_kernel
+from tests.fixtures.limits import check, workgroup_bytes
 from tests.fixtures.lowered import CHUNK, SHAPES, VARIANTS, lowered
 
-SCALARS = {"f32": 4, "u32": 4, "i32": 4, "f16": 2}
 REAL = ["SmolLM2-135M", "Llama-3.2-1B", "Llama-3.2-3B"]
-
-
-def workgroup_bytes(wgsl: str) -> int:
-    """Of all ``var<workgroup>``; fails for a declaration that it cannot read."""
-    declared = re.findall(r"var<workgroup>\s*\w+\s*:\s*([^;]+);", wgsl)
-    assert len(declared) == wgsl.count("var<workgroup>")
-    total = 0
-    for type_ in declared:
-        match = re.fullmatch(r"array<(?:vec([234])<)?(\w+?)>?, (\d+)>", type_.strip())
-        assert match, type_
-        lanes = {None: 1, "2": 2, "3": 4, "4": 4}[match[1]]
-        total += lanes * SCALARS[match[2]] * int(match[3])
-    return total
-
-
-def check(kernel: LoweredKernel, largest: int) -> None:
-    assert workgroup_bytes(kernel.wgsl) <= 16384, kernel.name
-    size = re.search(r"@workgroup_size\((\d+), (\d+), (\d+)\)", kernel.wgsl)
-    assert size, kernel.name
-    x, y, z = map(int, size.groups())
-    assert x * y * z == kernel.threads <= 256 and max(x, y) <= 256 and z <= 64
-    assert len(kernel.arguments) == kernel.wgsl.count("var<storage") <= 8
-    assert kernel.wgsl.count("var<uniform>") == 1 and 4 * (len(kernel.scalars) + 1) <= 65536
-    for n in (1, largest):
-        grid = [substitute(extent, {"n": n}) for extent in kernel.grid]
-        assert len(grid) <= 3 and all(0 < extent <= 65535 for extent in grid), (kernel.name, n, grid)
 
 
 @pytest.mark.parametrize(("scheme", "tier"), VARIANTS, ids=lambda v: v.name if isinstance(v, Tier) else v)

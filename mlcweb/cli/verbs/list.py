@@ -2,53 +2,109 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import click
+
+from mlcweb.cli.numbers import count, size
 from mlcweb.cli.options import built_bundles, verb
 from mlcweb.cli.output import Output
 
+if TYPE_CHECKING:
+    from mlcweb.recipes import Recipe
+
+SHOWN = ("q4f16_1", "q4f32_1")
+
 
 @verb("list")
-def command(output: Output) -> None:
+@click.argument("words", metavar="[WORD]...", nargs=-1)
+@click.option(
+    "--quant", "quants", multiple=True, metavar="NAME", help="Sizes in this quantization; may be repeated."
+)
+def command(output: Output, words: tuple[str, ...], quants: tuple[str, ...]) -> None:
     """Show the recipes, models that compile by name.
+
+    Each WORD has to be in a recipe's name, family or Hugging Face id. Under a quantization's name is what its weights
+    take, in the bundle and on the GPU; GPU is that with a KV cache of CONTEXT tokens.
 
     \b
     Example:
       mlcweb list
+      mlcweb list qwen 0.5b
+      mlcweb list llama-3 --quant q4f16_1 --quant q0f16
       mlcweb list --format json
     """
+    from mlcweb.quantize import get_scheme
     from mlcweb.recipes import all_recipes
 
+    schemes = [get_scheme(quant) for quant in dict.fromkeys(quants or SHOWN)]
+    found = [recipe for recipe in all_recipes() if _matches(recipe, words)]
+    if not found:
+        raise _no_match(words)
     built = built_bundles()
-    recipes: list[dict[str, Any]] = [
-        {
-            "name": recipe.name,
-            "source": recipe.source,
-            "family": recipe.family,
-            "quantization": recipe.quantization,
-            "context_length": recipe.context_length,
-            "prefill_chunk": recipe.prefill_chunk,
-            "licence": recipe.licence,
-            "gated": recipe.gated,
-            "bundles": [name for name in built if name.startswith(f"{recipe.bundle_name}-")],
+    recipes = [_facts(recipe, schemes, built) for recipe in found]
+    # the smallest of a family first, and families in the order of their names
+    recipes.sort(key=lambda r: (r["family"], r["parameters"], r["name"].lower()))
+    output.data({"recipes": recipes}, lambda: _text(output, recipes, [scheme.name for scheme in schemes]))
+
+
+def _matches(recipe: Recipe, words: Sequence[str]) -> bool:
+    said = f"{recipe.name} {recipe.family} {recipe.source}".lower()
+    return all(word.lower() in said for word in words)
+
+
+def _no_match(words: Sequence[str]) -> Exception:
+    from mlcweb.errors import RecipeError
+
+    return RecipeError(
+        f"no recipe has {' and '.join(map(repr, words))} in its name, family or Hugging Face id",
+        hint="`mlcweb list` shows them all; `mlcweb compile` takes any Hugging Face id, folder or .gguf file.",
+    )
+
+
+def _facts(recipe: Recipe, schemes: Sequence[Any], built: Sequence[str]) -> dict[str, Any]:
+    from mlcweb.footprint import footprint
+
+    facts: dict[str, Any] = {
+        "name": recipe.name,
+        "source": recipe.source,
+        "family": recipe.family,
+        "parameters": 0,
+        "quantization": recipe.quantization,
+        "context_length": recipe.context_length,
+        "licence": recipe.licence,
+        "gated": recipe.gated,
+        "sizes": {},
+        "bundles": [name for name in built if name.startswith(f"{recipe.bundle_name}-")],
+    }
+    for scheme in schemes:
+        taken = footprint(recipe.config, scheme, recipe.context_length, recipe.kv_cache_dtype)
+        facts["parameters"] = taken.parameters
+        facts["sizes"][scheme.name] = {
+            "weights": taken.weights,
+            "kv_cache": taken.kv_cache,
+            "gpu": taken.gpu,
         }
-        for recipe in all_recipes()
-    ]
+    return facts
 
-    def text() -> None:
-        columns = ("NAME", "QUANT", "CONTEXT", "LICENCE", "SOURCE", "IN DIST/")
-        rows = [
-            (
-                r["name"],
-                r["quantization"],
-                str(r["context_length"]),
-                r["licence"].split(":")[0] + (" (gated)" if r["gated"] else ""),
-                r["source"],
-                ", ".join(r["bundles"]),
-            )
-            for r in recipes
-        ]
-        output.table(columns, rows)
-        output.note("any Hugging Face id, folder or .gguf file of a supported architecture compiles too")
 
-    output.data({"recipes": recipes}, text)
+def _text(output: Output, recipes: Sequence[Mapping[str, Any]], quants: Sequence[str]) -> None:
+    columns = ["FAMILY", "NAME", "PARAMETERS"]
+    for quant in quants:
+        columns += [quant.upper(), "GPU"]
+    columns += ["CONTEXT", "HUGGING FACE ID", "LICENCE"]
+    built = any(recipe["bundles"] for recipe in recipes)
+    rows, family = [], ""
+    for recipe in recipes:
+        row = [recipe["family"] if recipe["family"] != family else "", recipe["name"]]
+        row.append(count(recipe["parameters"]))
+        for quant in quants:
+            taken = recipe["sizes"][quant]
+            row += [size(taken["weights"]), size(taken["gpu"])]
+        licence = recipe["licence"].split(":")[0] + (" (gated)" if recipe["gated"] else "")
+        row += [str(recipe["context_length"]), recipe["source"], licence]
+        rows.append([*row, ", ".join(recipe["bundles"])] if built else row)
+        family = recipe["family"]
+    output.table([*columns, "IN DIST/"] if built else columns, rows)
+    output.note("any Hugging Face id, folder or .gguf file of a supported architecture compiles too")

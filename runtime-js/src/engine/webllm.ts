@@ -11,6 +11,20 @@ export interface MLCEngineConfig extends Omit<LoadOptions, "onProgress"> {
   baseUrl?: string;
 }
 
+/** Where a model's bundle is, and what its id asks for. WebLLM's ids end in `-MLC`, which no bundle's name has, and in
+ * `-MLC-1k` for the same weights with 1024 tokens of context. */
+export function locate(modelId: string, baseUrl: string | undefined): { url: string; contextLength?: number } {
+  if (modelId.includes("/")) {
+    const relative = baseUrl !== undefined && !/^([a-z]+:)?\/\//i.test(modelId);
+    return { url: relative ? join(baseUrl, modelId) : modelId };
+  }
+  const [, name = modelId, short] = /^(.*)-MLC(-1k)?$/.exec(modelId) ?? [];
+  const url = baseUrl === undefined ? name : join(baseUrl, name);
+  return short === undefined ? { url } : { url, contextLength: 1024 };
+}
+
+const join = (base: string, name: string): string => `${base.replace(/\/?$/, "/")}${name}`;
+
 export class MLCEngine {
   private engine: Engine | undefined;
   private model = "";
@@ -30,8 +44,9 @@ export class MLCEngine {
     await this.unload();
     const { initProgressCallback, baseUrl, ...options } = this.config;
     const started = performance.now();
-    const url = baseUrl !== undefined && !/^[a-z]+:\/\//i.test(id) ? `${baseUrl.replace(/\/?$/, "/")}${id}` : id;
+    const { url, ...asked } = locate(id, baseUrl);
     this.engine = await Engine.load(url, {
+      ...asked,
       ...options,
       onProgress: (p) => initProgressCallback?.({ progress: p.fraction, timeElapsed: (performance.now() - started) / 1000, text: p.text }),
     });

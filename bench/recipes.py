@@ -1,0 +1,120 @@
+"""Lowers the whole model of every recipe for every tier, without weights, and holds it to WebGPU's default limits.
+
+    python bench/recipes.py            all of them, as `make recipes` does
+    python bench/recipes.py qwen3 4b   those with these words in their name
+
+Recipes of one shape are lowered once. A kernel over a limit ends the run with status 1. A buffer that one binding
+cannot hold by default is told: the bundle declares the limit that it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from mlcweb.cli.numbers import size
+from mlcweb.cli.output import Output
+from mlcweb.errors import MlcwebError
+from mlcweb.kernels.tier import Tier, tiers_for
+from mlcweb.quantize import get_scheme
+from mlcweb.recipes import Recipe, all_recipes
+from tests.fixtures.limits import MAX_BINDING, check
+from tests.fixtures.recipe_plans import lower_recipe, shape_of
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What lowering a recipe for a tier gave; ``problem`` is empty where all is well."""
+
+    kernels: int = 0
+    launches: int = 0
+    scratch: int = 0
+    over: tuple[tuple[str, int], ...] = ()
+    seconds: float = 0.0
+    problem: str = ""
+
+
+def lower(recipe: Recipe, tier: Tier) -> Lowered:
+    """Lower one, and check it."""
+    began = time.monotonic()
+    try:
+        plan, chunk = lower_recipe(recipe, tier)
+        for kernel in plan.kernels:
+            check(kernel, chunk)
+    except (MlcwebError, AssertionError) as error:
+        return Lowered(problem=f"{recipe.name}, tier {tier.name}: {error}")
+    return Lowered(
+        kernels=len(plan.kernels),
+        launches=next(len(entry.launches) for entry in plan.entries if entry.name == "decode"),
+        scratch=plan.memory("scratch"),
+        over=tuple((b.name, b.bytes) for b in plan.buffers if b.bytes > MAX_BINDING and b.kind != "kv"),
+        seconds=time.monotonic() - began,
+    )
+
+
+def row(recipes: list[Recipe], made: list[Lowered]) -> tuple[str, ...]:
+    """A shape's line: the most of any tier, and the seconds of all."""
+    over = {name: f"{name} {size(count)}" for tier in made for name, count in tier.over}
+    return (
+        ", ".join(recipe.name for recipe in recipes),
+        str(len(made)),
+        str(max(m.kernels for m in made)),
+        str(max(m.launches for m in made)),
+        size(max(m.scratch for m in made)),
+        f"{sum(m.seconds for m in made):.1f} s",
+        ", ".join(over.values()),
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", help="words that a recipe's name has to have")
+    parser.add_argument("--tier", action="append", help="only this tier; may be repeated")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    output = Output()
+    chosen = [r for r in all_recipes() if all(word.lower() in r.name.lower() for word in arguments.words)]
+    shapes: dict[str, list[Recipe]] = defaultdict(list)
+    for recipe in chosen:
+        shapes[shape_of(recipe)].append(recipe)
+    began, rows, problems, plans = time.monotonic(), [], [], 0
+    # not forked: TVM has threads
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
+        running = []
+        for recipes in shapes.values():
+            tiers = tiers_for(get_scheme(recipes[0].quantization).activation)
+            chosen_tiers = [t for t in tiers if not arguments.tier or t.name in arguments.tier]
+            running.append((recipes, [pool.submit(lower, recipes[0], tier) for tier in chosen_tiers]))
+        with output.progress() as progress:
+            progress.start("lower", len(running))
+            for recipes, futures in running:
+                made = [future.result() for future in futures]
+                problems += [m.problem for m in made if m.problem]
+                good = [m for m in made if not m.problem]
+                rows += [row(recipes, good)] if good else []
+                plans += len(good)
+                progress.advance(1)
+    output.table(("RECIPES", "TIERS", "KERNELS", "A STEP'S", "SCRATCH", "LOWERED IN", "OVER A BINDING"), rows)
+    for problem in problems:
+        output.note(problem)
+    seconds = time.monotonic() - began
+    output.note(
+        f"{len(chosen)} recipes of {len(shapes)} shapes in {seconds:.0f} s: "
+        f"{plans} plans within the limits, {len(problems)} not"
+    )
+    return 1 if problems or not plans else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

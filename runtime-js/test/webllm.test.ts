@@ -1,0 +1,24 @@
+import { describe, expect, it } from "vitest";
+import { locate } from "../src/engine/webllm.js";
+
+describe("WebLLM's model ids", () => {
+  const base = "https://models.example/dist";
+  it("are bundles' names without MLC's ending", () => {
+    expect(locate("Llama-3.2-3B-Instruct-q4f32_1-MLC", base)).toEqual({ url: `${base}/Llama-3.2-3B-Instruct-q4f32_1` });
+    expect(locate("gemma3-1b-it-q4f16_1-MLC", `${base}/`)).toEqual({ url: `${base}/gemma3-1b-it-q4f16_1` });
+    expect(locate("phi-2-q4f16_1-MLC", undefined)).toEqual({ url: "phi-2-q4f16_1" });
+  });
+
+  it("may ask for a short context", () => {
+    expect(locate("phi-2-q4f16_1-MLC-1k", base)).toEqual({ url: `${base}/phi-2-q4f16_1`, contextLength: 1024 });
+  });
+
+  it("are left alone where they are ours, or say where to go", () => {
+    expect(locate("My-MLC-model-q4f16_1", base)).toEqual({ url: `${base}/My-MLC-model-q4f16_1` });
+    for (const url of ["https://a.example/phi-2-q4f16_1-MLC", "//a.example/x", "HTTP://a.example/x"]) {
+      expect(locate(url, base)).toEqual({ url });
+    }
+    expect(locate("mine/x-MLC", base)).toEqual({ url: `${base}/mine/x-MLC` });
+    expect(locate("./bundles/x-MLC", undefined)).toEqual({ url: "./bundles/x-MLC" });
+  });
+});

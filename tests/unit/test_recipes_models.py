@@ -1,0 +1,140 @@
+"""The recipes' shapes are the published models': their parameter counts, their family, and plans within the limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mlcweb.footprint import footprint
+from mlcweb.kernels.tier import F16_SUBGROUPS, SUBGROUPS
+from mlcweb.models import architecture
+from mlcweb.quantize import get_scheme, packed_tensors
+from mlcweb.recipes import Recipe, all_recipes, find_recipe
+from tests.fixtures.limits import check
+from tests.fixtures.recipe_plans import lower_recipe, model_of, shape_of
+
+# Parameters as the models' pages and papers count them, a tied head once.
+PUBLISHED = {
+    "DeepSeek-R1-Distill-Llama-8B": 8_030_261_248,
+    "DeepSeek-R1-Distill-Qwen-7B": 7_615_616_512,
+    "Hermes-2-Pro-Llama-3-8B": 8_030_523_392,
+    "Hermes-2-Pro-Mistral-7B": 7_241_994_240,
+    "Hermes-2-Theta-Llama-3-8B": 8_030_261_248,
+    "Hermes-3-Llama-3.1-8B": 8_030_261_248,
+    "Hermes-3-Llama-3.2-3B": 3_212_749_824,
+    "Llama-2-13b-chat-hf": 13_015_864_320,
+    "Llama-2-7b-chat-hf": 6_738_415_616,
+    "Llama-3-70B": 70_553_706_496,
+    "Llama-3-8B": 8_030_261_248,
+    "Llama-3.1-70B": 70_553_706_496,
+    "Llama-3.1-8B": 8_030_261_248,
+    "Llama-3.2-1B": 1_235_814_400,
+    "Llama-3.2-3B": 3_212_749_824,
+    "Mistral-7B-Instruct-v0.2": 7_241_732_096,
+    "Mistral-7B-Instruct-v0.3": 7_248_023_552,
+    "Mixtral-8x7B-Instruct-v0.1": 46_702_792_704,
+    "NeuralHermes-2.5-Mistral-7B": 7_241_748_480,
+    "OLMo-2-0425-1B": 1_484_916_736,
+    "OLMo-2-1124-7B": 7_298_617_344,
+    "OpenHermes-2.5-Mistral-7B": 7_241_748_480,
+    "Phi-3-mini-4k": 3_821_079_552,
+    "Phi-3.5-mini": 3_821_079_552,
+    "Phi-4-mini": 3_836_021_760,
+    "Qwen1.5-0.5B-Chat": 463_987_712,
+    "Qwen1.5-1.8B-Chat": 1_836_828_672,
+    "Qwen2-0.5B": 494_032_768,
+    "Qwen2-1.5B": 1_543_714_304,
+    "Qwen2-7B": 7_615_616_512,
+    "Qwen2-Math-1.5B": 1_543_714_304,
+    "Qwen2-Math-7B": 7_615_616_512,
+    "Qwen2.5-0.5B": 494_032_768,
+    "Qwen2.5-1.5B": 1_543_714_304,
+    "Qwen2.5-3B": 3_085_938_688,
+    "Qwen2.5-7B": 7_615_616_512,
+    "Qwen2.5-Coder-0.5B": 494_032_768,
+    "Qwen2.5-Coder-1.5B": 1_543_714_304,
+    "Qwen2.5-Coder-3B": 3_085_938_688,
+    "Qwen2.5-Coder-7B": 7_615_616_512,
+    "Qwen2.5-Math-1.5B": 1_543_714_304,
+    "Qwen3-0.6B": 596_049_920,
+    "Qwen3-1.7B": 1_720_574_976,
+    "Qwen3-4B": 4_022_468_096,
+    "Qwen3-8B": 8_190_735_360,
+    "RedPajama-INCITE-Chat-3B-v1": 2_775_864_320,
+    "SmolLM2-1.7B": 1_711_376_384,
+    "SmolLM2-135M": 134_515_008,
+    "SmolLM2-360M": 361_821_120,
+    "TinyLlama-1.1B-Chat-v0.4": 1_100_060_672,
+    "TinyLlama-1.1B-Chat-v1.0": 1_100_048_384,
+    "WizardMath-7B-V1.1": 7_241_740_288,
+    "gemma-2-2b-it": 2_614_341_888,
+    "gemma-2-2b-jpn-it": 2_614_341_888,
+    "gemma-2-9b-it": 9_241_705_984,
+    "gemma-2b-it": 2_506_172_416,
+    "gemma3-1b-it": 999_885_952,
+    "gpt2": 124_439_808,
+    "phi-1_5": 1_418_270_720,
+    "phi-2": 2_779_683_840,
+    "stablelm-2-zephyr-1_6b": 1_644_515_328,
+    "stablelm-zephyr-3b": 2_795_443_200,
+}
+RECIPES = all_recipes()
+SMALLEST = {
+    recipe.family: recipe for recipe in sorted(RECIPES, key=lambda recipe: -PUBLISHED[recipe.name])
+}  # the last of a family stays
+
+
+def test_every_recipe_has_a_published_count() -> None:
+    assert sorted(PUBLISHED) == sorted(recipe.name for recipe in RECIPES)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_the_config_is_the_published_models(recipe: Recipe) -> None:
+    model, scheme = model_of(recipe, quantization="q0f32"), get_scheme("q0f32")
+    assert model.weight_count == pytest.approx(PUBLISHED[recipe.name], rel=0.01)
+    weights = sum(tensor.nbytes for param in model.params() for tensor in packed_tensors(param, scheme))
+    assert weights >= 4 * model.weight_count
+    _, model_class = architecture(recipe.config)
+    assert model_class.__module__ == f"mlcweb.models.{recipe.family}"
+
+
+def test_a_config_with_a_wrong_number_would_be_noticed() -> None:
+    recipe = find_recipe("Llama-3.2-3B")
+    for key, value in (
+        ("num_hidden_layers", 27),
+        ("intermediate_size", 8448),
+        ("tie_word_embeddings", False),
+    ):
+        wrong = replace(recipe, config={**recipe.config, key: value})
+        assert model_of(wrong).weight_count != pytest.approx(PUBLISHED[recipe.name], rel=0.01), key
+
+
+@pytest.mark.parametrize("recipe", SMALLEST.values(), ids=lambda recipe: recipe.name)
+def test_the_plan_is_within_the_limits_and_takes_what_list_says(recipe: Recipe) -> None:
+    """The smallest of each family at its full size; `make recipes` does all, on all tiers."""
+    plan, chunk = lower_recipe(recipe, F16_SUBGROUPS)
+    for kernel in plan.kernels:
+        check(kernel, chunk)
+    taken = footprint(recipe.config, get_scheme(recipe.quantization), recipe.context_length)
+    assert (taken.weights, taken.kv_cache) == (plan.memory("weight"), plan.memory("kv"))
+    assert taken.gpu == taken.weights + taken.kv_cache
+
+
+def test_a_footprint_depends_on_quantization_context_and_kv_cache() -> None:
+    recipe = find_recipe("SmolLM2-135M")
+    config = recipe.config
+    half, single = (footprint(config, get_scheme(name), 4096) for name in ("q4f16_1", "q4f32_1"))
+    assert half.weights < single.weights < 4 * half.parameters
+    assert single.kv_cache == 2 * half.kv_cache == 30 * 2 * 3 * 64 * 4096 * 4
+    assert footprint(config, get_scheme("q4f32_1"), 4096, "float16").kv_cache == half.kv_cache
+    assert footprint(config, get_scheme("q4f16_1"), 2048).kv_cache * 2 == half.kv_cache
+    plan, _ = lower_recipe(recipe, SUBGROUPS)
+    assert plan.memory("kv") == single.kv_cache
+
+
+def test_recipes_of_one_shape_are_told_from_others() -> None:
+    llama, hermes = find_recipe("Llama-3.1-8B"), find_recipe("Hermes-3-Llama-3.1-8B")
+    assert shape_of(llama) == shape_of(find_recipe("Llama-3-8B")) == shape_of(hermes)
+    assert shape_of(llama) != shape_of(find_recipe("Hermes-2-Pro-Llama-3-8B"))
+    assert shape_of(llama) != shape_of(find_recipe("Llama-3.1-70B"))

@@ -15,6 +15,7 @@ from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.embedding import embed
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
+from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix, Values
 from mlcweb.kernels.tier import Tier
@@ -165,6 +166,10 @@ class Decode(Ops):
         out = Tensor.placeholder((1, layout.heads * layout.head_dim), "float32")
         return op.tensor_ir_op(merge, "decode_merge", [partial], out)
 
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture) -> Tensor:
+        """``x + mixture(norm(x))``, ``[1, D]``."""
+        return MoeLaunches(self.tier, self._once).decode(x, norm, mixture)
+
     def head(
         self,
         x: Tensor,
@@ -259,6 +264,10 @@ class Prefill(Ops):
         attend = self._once("flash", lambda: choose.flash_attention(layout, self.tier))
         out = Tensor.placeholder(shape, "float32")
         return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
+
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture) -> Tensor:
+        """``x + mixture(norm(x))``, ``[n, D]``."""
+        return MoeLaunches(self.tier, self._once).prefill(x, self.norm(x, norm), mixture)
 
     def head(
         self,

@@ -13,7 +13,7 @@ from mlcweb.errors import CompileError
 from mlcweb.kernels.builder import KernelBuilder
 from mlcweb.kernels.tier import BASE, TIERS, Tier
 from mlcweb.lower import LoweredKernel, lower_kernel
-from mlcweb.wasm.launch_table import substitute
+from mlcweb.plan.sizes import substitute
 from tests.fixtures.lowered import CHUNK, SHAPES, VARIANTS, lowered
 
 SCALARS = {"f32": 4, "u32": 4, "i32": 4, "f16": 2}

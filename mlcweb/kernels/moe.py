@@ -50,8 +50,8 @@ class MoeLaunches:
     tier: Tier
     once: Callable[[Hashable, Make], tirx.PrimFunc]
 
-    def decode(self, x: Tensor, norm: Norm, mixture: Mixture) -> Tensor:
-        """``x + mixture(norm(x))``, float32 ``[1, D]``."""
+    def decode(self, x: Tensor, norm: Norm, mixture: Mixture, residual: Tensor) -> Tensor:
+        """``residual + mixture(norm(x))``, float32 ``[1, D]``."""
         ids, shares = self._route("decode", x, mixture, norm)
         inner = mixture.gate_up.rows // 2
         hidden = Tensor.placeholder((mixture.choices, inner), "float32")
@@ -72,7 +72,7 @@ class MoeLaunches:
             hidden = self._write("decode_experts_gate_up", mixture, i, part, gate_up, args, hidden)
         out = Tensor.placeholder(x.shape, "float32")
         for i, (part, weight) in enumerate(mixture.down.parts(mixture.choices)):
-            args = [hidden, *weight.tensors, ids, shares, *([] if i else [x])]
+            args = [hidden, *weight.tensors, ids, shares, *([] if i else [residual])]
 
             def down(part: Part = part, weight: Matrix = weight, first: bool = i == 0) -> tirx.PrimFunc:
                 return choose.matvec(
@@ -88,10 +88,10 @@ class MoeLaunches:
             out = self._write("decode_experts_down", mixture, i, part, down, args, out)
         return out
 
-    def prefill(self, x: Tensor, normed: Tensor, mixture: Mixture) -> Tensor:
-        """``x + mixture(normed)``, float32 ``[n, D]``."""
+    def prefill(self, x: Tensor, mixture: Mixture, residual: Tensor) -> Tensor:
+        """``residual + mixture(x)``, float32 ``[n, D]``, for x that is normalized."""
         n, choices, experts = x.shape[0], mixture.choices, mixture.router.rows
-        ids, shares = self._route("prefill", normed, mixture, None)
+        ids, shares = self._route("prefill", x, mixture, None)
         tile = tile_for(mixture.gate_up.rows)
         slots = op.tensor_ir_op(
             self.once(("group", mixture.key, tile), lambda: group(experts, choices, tile.rows)),
@@ -101,7 +101,7 @@ class MoeLaunches:
         )
         hidden = Tensor.placeholder((n * choices, mixture.gate_up.rows // 2), "float32")
         for i, (part, weight) in enumerate(mixture.gate_up.parts(choices)):
-            args = [normed, *weight.tensors, ids, slots]
+            args = [x, *weight.tensors, ids, slots]
 
             def gate_up(part: Part = part, weight: Matrix = weight) -> tirx.PrimFunc:
                 return choose.matmul(
@@ -119,7 +119,7 @@ class MoeLaunches:
             pairs = self._write("prefill_experts_down", mixture, i, part, down, args, pairs)
         func = self.once(("combine", mixture.key), lambda: combine(int(x.shape[1]), choices))
         out = Tensor.placeholder(x.shape, "float32")
-        return op.tensor_ir_op(func, "prefill_experts_combine", [pairs, shares, x], out)
+        return op.tensor_ir_op(func, "prefill_experts_combine", [pairs, shares, residual], out)
 
     def _route(self, entry: str, x: Tensor, mixture: Mixture, norm: Norm | None) -> tuple[Tensor, Tensor]:
         def make() -> tirx.PrimFunc:

@@ -160,11 +160,11 @@ def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
 def combine(width: int, choices: int) -> tirx.PrimFunc:
     """Kernel ``y[n, D] = residual + sum over choices of shares * pairs``.
 
-    Arguments: pairs ``[n, choices, D]``, shares ``[n, choices]``, residual ``[n, D]``, y.
+    Arguments: pairs ``[n * choices, D]``, shares ``[n, choices]``, residual ``[n, D]``, y.
     """
     k = KernelBuilder("combine")
     n = dynamic("n")
-    pairs = k.buffer("pairs", (n, choices, width), "float32")
+    pairs = k.buffer("pairs", (n * choices, width), "float32")
     shares = k.buffer("shares", (n, choices), "float32")
     residual = k.buffer("residual", (n, width), "float32")
     y = k.buffer("y", (n, width), "float32")
@@ -174,6 +174,6 @@ def combine(width: int, choices: int) -> tirx.PrimFunc:
     with k.when(column < width):
         total = load4(residual, row, column)
         for j in range(choices):
-            total = total + splat(shares[row, j]) * load4(pairs, row, j, column)
+            total = total + splat(shares[row, j]) * load4(pairs, row * choices + j, column)
         k.store(y, [row, ramp4(column)], total)
     return k.finish()

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.storage import Matrix, matrix
-from mlcweb.kernels.tier import Tier
-from mlcweb.quantize import Scheme
+from mlcweb.kernels.storage import Matrix
+from mlcweb.quantize import Param, Scheme, packed_tensors
 
-_MOST_WEIGHTS = 256 << 20  # of a part: 128 MiB of 4-bit codes; other schemes' parts may need a larger binding
+_MOST_BYTES = 128 << 20  # of a part's tensor
 
 
 @dataclass(frozen=True)
@@ -22,25 +21,30 @@ class Part:
     choices: int
 
 
-def parts_of(experts: int, rows: int, columns: int) -> list[range]:
-    """The experts, each a ``[rows, columns]`` matrix, of each part: whole ones, as even in number as can be."""
-    most = max(1, _MOST_WEIGHTS // (rows * columns))
+def parts_of(experts: int, rows: int, columns: int, scheme: Scheme) -> list[range]:
+    """The experts, each a ``[rows, columns]`` matrix, of each part: whole ones, as even in number as can be.
+
+    An expert that is larger than a binding is a part of its own.
+    """
+    tensors = packed_tensors(Param("expert", (rows, columns), (), True), scheme)
+    most = max(1, _MOST_BYTES // max(tensor.nbytes for tensor in tensors))
     count = -(-experts // most)
     bounds = [i * experts // count for i in range(count + 1)]
     return [range(*pair) for pair in itertools.pairwise(bounds)]
 
 
 class Experts(nn.ModuleList):
-    """A matrix ``[rows, columns]`` of each expert. Part i, parameter ``<name>.i``, is ``[count * rows, columns]``."""
+    """A matrix ``[rows, columns]`` of each expert; item i is that of the experts ``held[i]``, one over the other."""
 
-    def __init__(self, experts: int, rows: int, columns: int, scheme: Scheme, tier: Tier) -> None:
-        self.experts, self.rows, self.columns = experts, rows, columns
-        self.held = parts_of(experts, rows, columns)
-        super().__init__([matrix(len(part) * rows, columns, scheme, tier) for part in self.held])
+    def __init__(self, parts: list[Matrix], held: list[range]) -> None:
+        super().__init__(parts)
+        self.held = held
+        self.rows, self.columns = parts[0].rows // len(held[0]), parts[0].columns
 
     def parts(self, choices: int) -> list[tuple[Part, Matrix]]:
         """Every part with its weight, for tokens that have ``choices`` experts."""
+        experts = self.held[-1].stop
         return [
-            (Part(part.start, len(part), self.experts, choices), weight)
-            for part, weight in zip(self.held, self, strict=True)
+            (Part(held.start, len(held), experts, choices), weight)
+            for held, weight in zip(self.held, self, strict=True)
         ]

@@ -166,9 +166,9 @@ class Decode(Ops):
         out = Tensor.placeholder((1, layout.heads * layout.head_dim), "float32")
         return op.tensor_ir_op(merge, "decode_merge", [partial], out)
 
-    def moe(self, x: Tensor, norm: Norm, mixture: Mixture) -> Tensor:
-        """``x + mixture(norm(x))``, ``[1, D]``."""
-        return MoeLaunches(self.tier, self._once).decode(x, norm, mixture)
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
+        """``residual + mixture(norm(x))``, ``[1, D]``."""
+        return MoeLaunches(self.tier, self._once).decode(x, norm, mixture, residual)
 
     def head(
         self,
@@ -265,9 +265,9 @@ class Prefill(Ops):
         out = Tensor.placeholder(shape, "float32")
         return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
 
-    def moe(self, x: Tensor, norm: Norm, mixture: Mixture) -> Tensor:
-        """``x + mixture(norm(x))``, ``[n, D]``."""
-        return MoeLaunches(self.tier, self._once).prefill(x, self.norm(x, norm), mixture)
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
+        """``residual + mixture(norm(x))``, ``[n, D]``."""
+        return MoeLaunches(self.tier, self._once).prefill(self.norm(x, norm), mixture, residual)
 
     def head(
         self,

@@ -217,25 +217,24 @@ def test_combine(kernel_page: Any, tier: Tier) -> None:
     shares = rng.random((n, 2)).astype(np.float32)
     residual = rng.standard_normal((n, 300)).astype(np.float32)
     expected = residual + (shares[..., None] * pairs.reshape(n, 2, 300)).sum(1)
-    args = [pairs.reshape(n, 2, 300), shares, residual, np.zeros_like(residual)]
+    args = [pairs, shares, residual, np.zeros_like(residual)]
     *_, y = run_kernel(kernel_page, combine(300, 2), tier, args, n=n)
     close(y, expected, 1e-6)
 
 
 @pytest.mark.parametrize(
-    ("experts", "rows", "columns", "counts"),
+    ("experts", "rows", "columns", "scheme", "counts"),
     [
-        (8, 2 * 14336, 4096, [2, 2, 2, 2]),
-        (8, 4096, 14336, [4, 4]),
-        (8, 64, 96, [8]),
-        (5, 16384, 8192, [1, 2, 2]),
-        (2, 32768, 16384, [1, 1]),
+        (8, 2 * 14336, 4096, "q4f16_1", [2, 2, 2, 2]),
+        (8, 4096, 14336, "q4f32_1", [4, 4]),
+        (8, 4096, 14336, "q0f16", [1] * 8),
+        (8, 64, 96, "q0f32", [8]),
+        (5, 16384, 8192, "q4f16_1", [1, 2, 2]),
     ],
 )
 def test_parts_are_whole_experts_within_a_binding(
-    experts: int, rows: int, columns: int, counts: list[int]
+    experts: int, rows: int, columns: int, scheme: str, counts: list[int]
 ) -> None:
-    parts = parts_of(experts, rows, columns)
+    parts = parts_of(experts, rows, columns, get_scheme(scheme))
     assert [len(part) for part in parts] == counts
     assert [expert for part in parts for expert in part] == list(range(experts))
-    assert max(counts) == 1 or max(counts) * rows * columns // 2 <= 128 << 20

@@ -14,7 +14,8 @@ from tvm.relax.frontend.nn import Tensor, op
 
 from mlcweb.kernels import choose
 from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.matmul import tile_for
+from mlcweb.kernels.matmul import WIDE, tile_for
+from mlcweb.kernels.matmul_int8 import ROWS, matmul_int8
 from mlcweb.kernels.moe_route import combine, group, route, tiles_of
 from mlcweb.kernels.moe_weights import Experts, Part
 from mlcweb.kernels.outputs import Activation
@@ -22,6 +23,7 @@ from mlcweb.kernels.storage import Matrix, Values
 from mlcweb.kernels.tier import Tier
 
 Make = Callable[[], tirx.PrimFunc]
+assert WIDE.rows == ROWS, "both kinds of products read the same slots"
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,16 @@ class MoeLaunches:
             out = self._write("decode_experts_down", mixture, i, part, down, args, out)
         return out
 
-    def prefill(self, x: Tensor, mixture: Mixture, residual: Tensor) -> Tensor:
-        """``residual + mixture(x)``, float32 ``[n, D]``, for x that is normalized."""
+    def prefill(
+        self, x: Tensor, mixture: Mixture, residual: Tensor, rounded: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """``residual + mixture(x)``, float32 ``[n, D]``, for x that is normalized.
+
+        ``rounded``: x in int8 codes and their scales, for the products with ``gate_up``.
+        """
         n, choices, experts = x.shape[0], mixture.choices, mixture.router.rows
         ids, shares = self._route("prefill", x, mixture, None)
-        tile = tile_for(mixture.gate_up.rows)
+        tile = WIDE if rounded else tile_for(mixture.gate_up.rows)
         slots = op.tensor_ir_op(
             self.once(("group", mixture.key, tile), lambda: group(experts, choices, tile.rows)),
             "prefill_experts_group",
@@ -101,14 +108,16 @@ class MoeLaunches:
         )
         hidden = Tensor.placeholder((n * choices, mixture.gate_up.rows // 2), "float32")
         for i, (part, weight) in enumerate(mixture.gate_up.parts(choices)):
-            args = [x, *weight.tensors, ids, slots]
+            args = [*(rounded or [x]), *weight.tensors, ids, slots]
 
-            def gate_up(part: Part = part, weight: Matrix = weight) -> tirx.PrimFunc:
-                return choose.matmul(
-                    weight, self.tier, activation=mixture.activation, gated=True, tile=tile, experts=part
-                )
+            def gate_up(part: Part = part, weight: Any = weight) -> tirx.PrimFunc:
+                options: dict[str, Any] = {"activation": mixture.activation, "gated": True, "experts": part}
+                if rounded:
+                    return matmul_int8(weight, **options)
+                return choose.matmul(weight, self.tier, tile=tile, **options)
 
-            hidden = self._write("prefill_experts_gate_up", mixture, i, part, gate_up, args, hidden)
+            name = f"prefill_{'int8_' if rounded else ''}experts_gate_up"
+            hidden = self._write(name, mixture, i, part, gate_up, args, hidden)
         pairs = Tensor.placeholder((n * choices, x.shape[1]), "float32")
         for i, (part, weight) in enumerate(mixture.down.parts(choices)):
             args = [hidden, *weight.tensors, ids, slots]

@@ -322,6 +322,11 @@ class PrefillInt8(Prefill):
         out = Tensor.placeholder((x.shape[0], finish.outputs(weight)), "float32")
         return op.tensor_ir_op(func, f"prefill_int8_{name}", args, out)
 
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
+        """As ``Prefill.moe``, with ``gate_up``'s inputs rounded; the router's and ``down``'s are not."""
+        rounded = self._rounded("norm", x, norm, mixture.gate_up.bits)
+        return MoeLaunches(self.tier, self._once).prefill(self.norm(x, norm), mixture, residual, rounded)
+
     def _rounded(self, name: str, x: Tensor, norm: Norm | None, bits: int) -> tuple[Tensor, Tensor]:
         n, width = x.shape[0], int(x.shape[1])
         groups = -(-width // GROUP)

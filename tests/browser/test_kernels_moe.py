@@ -13,6 +13,7 @@ import pytest
 from mlcweb.kernels.choose import in_blocks, matmul, matvec
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul import NARROW, WIDE, Tile
+from mlcweb.kernels.matmul_int8 import ROWS, matmul_int8
 from mlcweb.kernels.moe_route import combine, group, route
 from mlcweb.kernels.moe_weights import Part, parts_of
 from mlcweb.kernels.storage import Values, Vector
@@ -21,7 +22,7 @@ from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks
 from tests.browser.kernel_page import run_kernel, run_lowered, stored
-from tests.browser.test_kernels_linear import close, on
+from tests.browser.test_kernels_linear import close, int8_rows, int8_words, on
 
 HIDDEN, INNER = 96, 132
 
@@ -208,6 +209,36 @@ def test_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier, experts: i
         args = [hidden, *down_tensors, ids, slots, np.full_like(pairs, 7)]
         *_, y = run_lowered(kernel_page, second, tier, args, n=n)
         close(y, pairs, tolerance)
+
+
+@pytest.mark.parametrize(("browser", "scheme", "tier"), on("stock f16", BASE, "q4f16_1"))
+def test_int8_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
+    rng, experts, choices = np.random.default_rng(9), 8, 2
+    part = Part(first=1, count=4, experts=experts, choices=choices)
+    storage, tensors, dequantized = stored(
+        rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1, get_scheme(scheme), tier
+    )
+    gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
+    func = matmul_int8(storage, activation="silu", gated=True, experts=part)
+    kernel = lower_kernel("gate_up", func, tier)
+    for n, same in ((1, False), (33, True), (100, False)):
+        ids = tokens_ids(n, experts, choices, same=same)
+        codes, scales = int8_rows(rng.standard_normal((n, HIDDEN)).astype(np.float32))
+        x = (codes * scales[..., None]).reshape(n, HIDDEN)
+        expected = np.full((n * choices, INNER), 7, np.float32)
+        for pair, e in enumerate(ids.ravel() - part.first):
+            if 0 <= e < part.count:
+                expected[pair] = silu_product(x[None, pair // choices] @ gate_up[e].T)
+        args = [
+            int8_words(codes),
+            scales,
+            *tensors,
+            ids,
+            slots_of(ids, experts, ROWS),
+            np.full_like(expected, 7),
+        ]
+        *_, y = run_lowered(kernel_page, kernel, tier, args, n=n)
+        close(y, expected, 2e-5)
 
 
 @pytest.mark.parametrize(("browser", "tier"), on("stock f16", BASE))

@@ -69,6 +69,8 @@ def test_parts_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:
             written = _written(plan, entry, f"experts_{product}")
             assert len(written) == (0 if entry.name == "sample" else len(PARTS))
             assert len(set(written)) <= 1
+        rounded = any("int8_experts_gate_up" in plan.kernels[x.kernel].name for x in entry.launches)
+        assert rounded == (entry.name == "prefill_int8")
 
 
 def _written(plan: Plan, entry: Any, name: str) -> list[int]:

@@ -118,6 +118,11 @@ class KernelBuilder:
         with T.If(condition), T.Then():
             yield
 
+    def only(self, condition: Expr) -> None:
+        """The rest of the kernel is for workgroups for which ``condition``, the same in all threads, holds."""
+        self._stack.enter_context(T.If(condition))
+        self._stack.enter_context(T.Then())
+
     def barrier(self) -> None:
         """Wait for the workgroup, and make its stores to workgroup memory visible."""
         T.evaluate(T.tvm_storage_sync("shared"))

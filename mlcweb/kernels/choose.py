@@ -1,6 +1,6 @@
 """The kernel of each operation on a tier: those of ``kernels.software`` where the adapter is a CPU, else the others.
 
-A software tier shares what has no kernel of its own there: matrices that are not of 4 bits, among others.
+A software tier shares what has no kernel of its own there: matrices that are not of 4 bits, and experts, among others.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ def matvec(
     weight: Matrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
 ) -> tirx.PrimFunc:
     """``linear.matvec``, with its options; block order only where the tier has it."""
-    if tier.software and isinstance(weight, GroupQuantized) and weight.bits == 4:
+    if tier.software and isinstance(weight, GroupQuantized) and weight.bits == 4 and "experts" not in options:
         return software.matvec.matvec(weight, **options)
     ordered = in_blocks(tier)
     return linear.matvec(
@@ -39,7 +39,7 @@ def matvec(
 
 def matmul(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
     """``matmul.matmul``, with its options."""
-    if tier.software and isinstance(weight, GroupQuantized) and weight.bits == 4:
+    if tier.software and isinstance(weight, GroupQuantized) and weight.bits == 4 and "experts" not in options:
         return software.matmul.matmul(weight, **options)
     return matmul_.matmul(weight, tier, **options)
 

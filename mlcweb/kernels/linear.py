@@ -25,6 +25,7 @@ from mlcweb.kernels.builder import (
     splat,
     u32,
 )
+from mlcweb.kernels.moe_weights import Part
 from mlcweb.kernels.outputs import Activation, activate, soft_cap
 from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.storage import (
@@ -84,31 +85,45 @@ def matvec(
     last_row: bool = False,
     from_blocks: bool = True,
     to_blocks: bool = False,
+    experts: Part | None = None,
+    mixed: bool = False,
+    in_place: bool = False,
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for ``x`` ``[1, K]``, or the last row of ``[n, K]``.
 
     Arguments: x, [norm weight], weight's tensors, [bias], [residual ``[1, N]``], y. ``gated``: ``weight`` is gate
     over up, ``[2N, K]``, and y = activation(gate) * up. ``cap``: y = cap * tanh(y / cap). ``from_blocks``: x is in
     block order, unless ``last_row``. ``to_blocks``: y, and the residual, are.
+
+    ``experts``: ``weight`` is stacked by expert; ids i32 ``[1, choices]`` follow its tensors. y is ``[choices, N]``,
+    a row for each chosen expert, of which those of the part are written. ``mixed``: x is ``[choices, K]``, shares
+    f32 ``[1, choices]`` follow ids, and y ``[1, N]`` is the sum over the part's chosen experts of share * product;
+    ``in_place``: added to what y holds, and there is no residual.
     """
-    outputs = weight.rows // 2 if gated else weight.rows
+    each = weight.rows // experts.count if experts else weight.rows
+    outputs = each // 2 if gated else each
     if norm is not None and norm.centered:
         raise ValueError("matvec folds RMSNorm in, not LayerNorm")
     columns = weight.columns
     step = weight.group_size if isinstance(weight, GroupQuantized) else 4
     blocks = -(-columns // step)
     threads = _threads(blocks)
-    per_group = _outputs(weight.rows, 2 if gated else 1, threads)
+    per_group = _outputs(each, 2 if gated else 1, threads)
     k = KernelBuilder("matvec")
-    x_rows = dynamic("n") if last_row else 1
+    y_rows = experts.choices if experts and not mixed else 1
+    x_rows = experts.choices if experts and mixed else dynamic("n") if last_row else 1
     x = k.buffer("x", (x_rows, columns), "float32")
     norm_weight = norm.weight.bind(k, "norm") if norm else None
     w = weight.bind(k, "w")
     b = bias.bind(k, "bias") if bias else None
+    ids: Any = k.buffer("ids", (1, experts.choices), "int32") if experts else None
+    shares: Any = k.buffer("shares", (1, experts.choices), "float32") if experts and mixed else None
     r = k.buffer("residual", (1, outputs), "float32") if residual else None
-    y = k.buffer("y", (1, outputs), "float32")
+    y = k.buffer("y", (y_rows, outputs), "float32")
+    r = y if in_place else r
 
-    (wg,), tid = k.launch([T.ceildiv(outputs, per_group)], threads)
+    (wg, *y_row), tid = k.launch([T.ceildiv(outputs, per_group), *([y_rows] if y_rows > 1 else [])], threads)
+    y_at: Any = y_row[0] if y_row else 0
     first = k.let(wg * per_group, "first")
     rows = [_clamp(first + i, outputs, per_group) for i in range(per_group)]
     if gated:  # a gate row and its up row are summed by the same threads
@@ -118,25 +133,41 @@ def matvec(
     for i in range(count):
         k.store(sums, i, f32(0.0))
 
-    with k.loop(T.ceildiv(blocks - tid, threads)) as i:
-        block = k.let(i * threads + tid, "block")
-        loaded = [_load_block(k, w, row, block) for row in rows]
-        x4 = []
-        for c in range(step // 4):
-            column = block * step + c * 4
-            past = is_padded(columns, step, c * 4)
-            within = k.let(T.min(column, columns - 4), "within") if past else column
-            placed = k.let(place4(within, columns), "placed")
-            value = k.local(1, "float32x4", name="x4")
-            x_value = load4(x, x_rows - 1, placed if from_blocks and not last_row else within)
-            k.store(value, 0, select(column < columns, x_value, splat(f32(0.0))) if past else x_value)
-            if norm_weight is not None:
-                k.store(sums, len(rows), sums[len(rows)] + call("float32", "dot", value[0], value[0]))
-                k.store(value, 0, value[0] * norm_weight.placed(k, placed))
-            x4.append(value[0])
-        x_sum = k.let(call("float32", "dot", sum(x4[1:], x4[0]), splat(f32(1.0))), "x_sum")
-        for j, values in enumerate(loaded):
-            k.store(sums, j, sums[j] + _dot_block(w, values, x4, x_sum))
+    def add_row(x_row: Any, weight_rows: list[Any], share: Any = None) -> None:
+        """Add a row of x times rows of the weight to ``sums``."""
+        with k.loop(T.ceildiv(blocks - tid, threads)) as i:
+            block = k.let(i * threads + tid, "block")
+            loaded = [_load_block(k, w, row, block) for row in weight_rows]
+            x4 = []
+            for c in range(step // 4):
+                column = block * step + c * 4
+                past = is_padded(columns, step, c * 4)
+                within = k.let(T.min(column, columns - 4), "within") if past else column
+                placed = k.let(place4(within, columns), "placed")
+                value = k.local(1, "float32x4", name="x4")
+                x_value = load4(x, x_row, placed if from_blocks and not last_row else within)
+                k.store(value, 0, select(column < columns, x_value, splat(f32(0.0))) if past else x_value)
+                if norm_weight is not None:
+                    k.store(sums, len(rows), sums[len(rows)] + call("float32", "dot", value[0], value[0]))
+                    k.store(value, 0, value[0] * norm_weight.placed(k, placed))
+                if share is not None:
+                    k.store(value, 0, value[0] * splat(share))
+                x4.append(value[0])
+            x_sum = k.let(call("float32", "dot", sum(x4[1:], x4[0]), splat(f32(1.0))), "x_sum")
+            for j, values in enumerate(loaded):
+                k.store(sums, j, sums[j] + _dot_block(w, values, x4, x_sum))
+
+    if experts is None:
+        add_row(x_rows - 1, rows)
+    elif shares is None:
+        expert = k.let(ids[0, y_at] - experts.first, "expert")
+        k.only(T.And(expert >= 0, expert < experts.count))
+        add_row(0, [row + expert * each for row in rows])
+    else:
+        with k.loop(experts.choices) as j:
+            expert = k.let(ids[0, j] - experts.first, "expert")
+            with k.when(T.And(expert >= 0, expert < experts.count)):
+                add_row(j, [row + expert * each for row in rows], shares[0, j])
 
     totals = reduce_rows(k, tier, tid, sums, count, threads)
     with k.when(tid < per_group), k.when(first + tid < outputs):
@@ -153,7 +184,7 @@ def matvec(
         if cap is not None:
             value = soft_cap(value, cap)
         at = k.let(place(first + tid, outputs) if to_blocks else first + tid, "at")
-        k.store(y, [0, at], value if r is None else r[0, at] + value)
+        k.store(y, [y_at, at], value if r is None else r[0, at] + value)
     return k.finish()
 
 

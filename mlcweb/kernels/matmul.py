@@ -5,6 +5,7 @@ inner loop reads four vectors for 64 multiply-adds; a thread's rows and columns 
 that neighbouring threads read neighbouring vectors.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, kernel, lane, load4, ramp4, splat, u32
+from mlcweb.kernels.moe_tile import SlotRows
+from mlcweb.kernels.moe_weights import Part
 from mlcweb.kernels.outputs import Activation, activate
 from mlcweb.kernels.storage import GroupQuantizedReader, Matrix, Reader, Values, ValuesReader
 from mlcweb.kernels.tail import load_padded
@@ -40,6 +43,11 @@ WIDE, NARROW = Tile(64, 64, 16, 8), Tile(32, 64, 32, 4)
 _WIDE_OUTPUTS = 4096
 
 
+def tile_for(rows: int) -> Tile:
+    """The tile for a weight of ``rows`` rows."""
+    return WIDE if rows >= _WIDE_OUTPUTS else NARROW
+
+
 @kernel
 def matmul(
     weight: Matrix,
@@ -50,29 +58,39 @@ def matmul(
     activation: Activation | None = None,
     gated: bool = False,
     tile: Tile | None = None,
+    experts: Part | None = None,
+    from_pairs: bool = False,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, tiles in float16 on the f16 tiers.
 
     Arguments: x ``[n, K]``, weight's tensors, [bias], [residual ``[n, N]``], y. ``gated``: ``weight`` is gate over
     up, ``[2N, K]``, and y = activation(gate) * up; half of a tile's columns are gates, the others their ups.
+
+    ``experts``: ``weight`` is stacked by expert; ids i32 ``[n, choices]`` and the slots that ``moe_route.group`` makes
+    of them for ``tile`` follow its tensors. y is ``[n * choices, N]``, a row for each pair, of which those of the
+    part's experts are written; x is ``[n, K]``, or ``[n * choices, K]`` if ``from_pairs``.
     """
-    outputs = weight.rows // 2 if gated else weight.rows
+    each = weight.rows // experts.count if experts else weight.rows
+    outputs = each // 2 if gated else each
     if outputs % 4 or weight.columns % 4:
         raise ValueError(f"matmul needs multiples of 4, not {weight.rows} x {weight.columns}")
-    tile = tile or (WIDE if weight.rows >= _WIDE_OUTPUTS else NARROW)
+    tile = tile or tile_for(each)
     dtype = "float16" if tier.f16 else "float32"
     k = KernelBuilder("matmul")
     n = dynamic("n")
-    x = k.buffer("x", (n, weight.columns), "float32")
+    choices = experts.choices if experts else 1
+    x = k.buffer("x", (n * choices if from_pairs else n, weight.columns), "float32")
     w = weight.bind(k, "w")
+    slots = SlotRows(k, n, experts, tile.rows) if experts else None
     b = bias.bind(k, "bias") if bias else None
     r = k.buffer("residual", (n, outputs), "float32") if residual else None
-    y = k.buffer("y", (n, outputs), "float32")
+    y = k.buffer("y", (n * choices, outputs), "float32")
     finish = Finish(k, y, outputs, activation, gated, b, r)
 
     step = tile.columns // 2 if gated else tile.columns
-    grid = [T.ceildiv(outputs, step), T.ceildiv(n, tile.rows)]
+    grid = [T.ceildiv(outputs, step), slots.tiles if slots else T.ceildiv(n, tile.rows)]
     (wg_n, wg_m), tid = k.launch(grid, tile.threads)
+    expert = slots.begin(k, wg_m, tid, from_pairs=from_pairs) if slots else 0
     a_tile = k.shared(tile.depth * tile.rows, dtype, name="a_tile")
     b_tile = k.shared(tile.depth * tile.columns, dtype, name="b_tile")
     mine, fours = tile.thread_rows, tile.thread_rows // 4
@@ -83,9 +101,12 @@ def matmul(
     across = tile.columns // 8
     tx, ty = k.let(tid % across, "tx"), k.let(tid // across, "ty")
 
+    def source(row: Any) -> Any:
+        return slots.source(row) if slots else T.min(row0 + row, n - 1)
+
     with k.loop(-(-weight.columns // tile.depth)) as block:
-        _load_a(k, tile, x, a_tile, n, weight.columns, row0, block, tid, dtype)
-        _load_b(k, tile, w, b_tile, column0, outputs, weight.columns, block, tid, gated, dtype)
+        _load_a(k, tile, x, a_tile, source, weight.columns, block, tid, dtype)
+        _load_b(k, tile, w, b_tile, expert * each, column0, outputs, weight.columns, block, tid, gated, dtype)
         k.barrier()
         with k.loop(tile.depth) as depth:
             a = [
@@ -103,8 +124,9 @@ def matmul(
         k.barrier()
 
     for i in range(mine):
-        row = row0 + ty * 4 + i // 4 * tile.rows // 2 + i % 4
-        with k.when(row < n):
+        row = ty * 4 + i // 4 * tile.rows // 2 + i % 4
+        row = k.let(slots.pair(row), "pair") if slots else row0 + row
+        with k.when(row >= 0 if slots else row < n):
             finish.write(row, column0 + tx * 4, tile.columns // 2, [sums[i * 2], sums[i * 2 + 1]])
     return k.finish()
 
@@ -121,22 +143,21 @@ def _load_a(
     tile: Tile,
     x: Any,
     shared: Any,
-    n: Any,
+    source: Callable[[Any], Any],
     columns: int,
-    row0: Any,
     block: Any,
     tid: Any,
     dtype: str,
 ) -> None:
-    """Item (q, p) is columns 4q… of rows 4p…, stored transposed."""
+    """Item (q, p) is columns 4q… of rows 4p…, stored transposed; ``source`` says which of x's a row is."""
 
     def load(row: Any, column: Any) -> Any:
-        return load_padded(lambda at: load4(x, T.min(row, n - 1), at), column, columns, tile.depth)
+        return load_padded(lambda at: load4(x, source(row), at), column, columns, tile.depth)
 
     quads = tile.depth // 4
     for item in _items(k, tile, tid, tile.rows * tile.depth // 16):
         q, p = k.let(item % quads, "q"), k.let(item // quads, "p")
-        rows = [k.let(load(row0 + p * 4 + i, block * tile.depth + q * 4), "x4") for i in range(4)]
+        rows = [k.let(load(p * 4 + i, block * tile.depth + q * 4), "x4") for i in range(4)]
         for c in range(4):
             column = T.Shuffle([lane(row, c) for row in rows], [0, 1, 2, 3])
             k.store(shared, ramp4((q * 4 + c) * tile.rows + p * 4), cast(f"{dtype}x4", column))
@@ -147,6 +168,7 @@ def _load_b(
     tile: Tile,
     w: Reader,
     shared: Any,
+    row0: Any,
     column0: Any,
     outputs: int,
     columns: int,
@@ -156,7 +178,7 @@ def _load_b(
     dtype: str,
 ) -> None:
     """Item (q, d) is depth 4d… of the four weight rows 4q…, dequantized; with a quarter of a word each, half of the
-    threads of a shallow tile would have nothing to load.
+    threads of a shallow tile would have nothing to load. ``row0``: the weight's first row for the tile.
     """
     fours, half = tile.columns // 4, tile.columns // 8
     for item in _items(k, tile, tid, fours * tile.depth // 4):
@@ -165,7 +187,7 @@ def _load_b(
         base = k.let(column0 + (q % half if gated else q) * 4, "base")
         rows = []
         for i in range(4):
-            row = T.min(base + i, outputs - 1)
+            row = row0 + T.min(base + i, outputs - 1)
             rows.append(k.let(T.Select(q < half, row, row + outputs) if gated else row, "row"))
         at = [(d * 4 + c) * tile.columns + q * 4 for c in range(4)]
         # past the end x is zero, and a weight must only be finite

@@ -5,6 +5,7 @@ int32, and is multiplied by both scales in float32. llama.cpp's Q8_1 activations
 lose their offset when a tile is filled, so no sums of activations are needed.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from tvm import tirx
@@ -13,13 +14,15 @@ from tvm.tirx.script import builder as T
 from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel, lane, load4, ramp4, splat, u32
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul import Finish
+from mlcweb.kernels.moe_tile import SlotRows
+from mlcweb.kernels.moe_weights import Part
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Values
 from mlcweb.kernels.tail import load_padded
 from mlcweb.kernels.tier import Tier
 
-_TILE = 64  # rows and columns of a workgroup
+ROWS = _TILE = 64  # rows and columns of a workgroup
 _THREADS = 64  # 8 x 8 sums each
 _WORDS = GROUP // 4  # words of four int8 in a group
 
@@ -116,14 +119,16 @@ def matmul_int8(
     residual: bool = False,
     activation: Activation | None = None,
     gated: bool = False,
+    experts: Part | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``quantize_rows`` leaves it.
 
     Arguments: codes ``[n, 8 * groups]``, scales ``[n, groups]``, weight's tensors, [bias], [residual
     ``[n, N]``], y. ``gated``: ``weight`` is gate over up, ``[2N, K]``, and y = activation(gate) * up; half of a tile's
-    columns are gates.
+    columns are gates. ``experts``: as for ``matmul``, with a row of x for each token, and slots for tiles of ``ROWS``.
     """
-    outputs = weight.rows // 2 if gated else weight.rows
+    each = weight.rows // experts.count if experts else weight.rows
+    outputs = each // 2 if gated else each
     groups = weight.groups
     if outputs % 4:
         raise ValueError(f"matmul_int8 needs N % 4 == 0, not {weight.rows} x {weight.columns}")
@@ -135,16 +140,23 @@ def matmul_int8(
     x = k.buffer("codes", (n, groups * _WORDS), "uint32")
     x_scales = k.buffer("scales", (n, groups), "float32")
     w = weight.bind(k, "w")
+    slots = SlotRows(k, n, experts, ROWS) if experts else None
     b = bias.bind(k, "bias") if bias else None
     r = k.buffer("residual", (n, outputs), "float32") if residual else None
-    y = k.buffer("y", (n, outputs), "float32")
+    y = k.buffer("y", (n * experts.choices if experts else n, outputs), "float32")
     finish = Finish(k, y, outputs, activation, gated, b, r)
 
     step = _TILE // 2 if gated else _TILE
-    (wg_n, wg_m), tid = k.launch([T.ceildiv(outputs, step), T.ceildiv(n, _TILE)], _THREADS)
+    grid = [T.ceildiv(outputs, step), slots.tiles if slots else T.ceildiv(n, ROWS)]
+    (wg_n, wg_m), tid = k.launch(grid, _THREADS)
+    expert = slots.begin(k, wg_m, tid, from_pairs=False) if slots else 0
     tx, ty = k.let(tid % 8, "tx"), k.let(tid // 8, "ty")
     row0, column0 = k.let(wg_m * _TILE, "row0"), k.let(wg_n * step, "column0")
-    stage = _Stage(k, many, n, x, x_scales, w, row0, column0, outputs, tid, gated)
+
+    def source(row: Any) -> Any:
+        return slots.source(row) if slots else T.min(row0 + row, n - 1)
+
+    stage = _Stage(k, many, source, x, x_scales, w, expert * each, column0, outputs, tid, gated)
     sums = k.local(16, "float32x4", name="sums")
     for i in range(16):
         k.store(sums, i, splat(f32(0.0)))
@@ -160,8 +172,9 @@ def matmul_int8(
             _multiply_group(k, stage, g, tx, ty, sums)
 
     for i in range(8):
-        row = row0 + ty * 4 + i // 4 * (_TILE // 2) + i % 4
-        with k.when(row < n):
+        row = ty * 4 + i // 4 * (_TILE // 2) + i % 4
+        row = k.let(slots.pair(row), "pair") if slots else row0 + row
+        with k.when(row >= 0 if slots else row < n):
             finish.write(row, column0 + tx * 4, _TILE // 2, [sums[i * 2], sums[i * 2 + 1]])
     return k.finish()
 
@@ -200,14 +213,15 @@ _PITCH = (
 class _Stage:
     """The tiles in workgroup memory, transposed: word by word, four rows (or columns) a vector.
 
-    ``fetch`` loads what a thread brings into registers, ``put`` stores it.
+    ``source`` says which of x's a row is; ``row0`` is the weight's first row. ``fetch`` loads what a thread brings
+    into registers, ``put`` stores it.
     """
 
     def __init__(
         self,
         k: KernelBuilder,
         many: int,
-        n: Any,
+        source: Callable[[Any], Any],
         x: Any,
         x_scales: Any,
         w: GroupQuantizedReader,
@@ -230,16 +244,13 @@ class _Stage:
         self.w_words = k.local(-(-self.w_items // _THREADS) * 4, "uint32", name="w_words")
         self.fetched_scales = k.local(4, name="fetched_scales")
 
-        def row(at: Any) -> Any:
-            return T.min(row0 + at, n - 1)
-
         def column(quad: Any, i: int) -> Any:
             if not gated:
-                return T.min(column0 + quad * 4 + i, outputs - 1)
-            gate = T.min(column0 + quad % (quads // 2) * 4 + i, outputs - 1)
+                return row0 + T.min(column0 + quad * 4 + i, outputs - 1)
+            gate = row0 + T.min(column0 + quad % (quads // 2) * 4 + i, outputs - 1)
             return T.Select(quad < quads // 2, gate, gate + outputs)
 
-        self.row, self.column = row, column
+        self.row, self.column = source, column
 
     def fetch(self, group: Any) -> None:
         """Load groups ``group … group + many - 1``."""

@@ -15,6 +15,7 @@ from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.embedding import embed
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
+from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix, Values
 from mlcweb.kernels.tier import Tier
@@ -165,6 +166,10 @@ class Decode(Ops):
         out = Tensor.placeholder((1, layout.heads * layout.head_dim), "float32")
         return op.tensor_ir_op(merge, "decode_merge", [partial], out)
 
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
+        """``residual + mixture(norm(x))``, ``[1, D]``."""
+        return MoeLaunches(self.tier, self._once).decode(x, norm, mixture, residual)
+
     def head(
         self,
         x: Tensor,
@@ -260,6 +265,10 @@ class Prefill(Ops):
         out = Tensor.placeholder(shape, "float32")
         return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
 
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
+        """``residual + mixture(norm(x))``, ``[n, D]``."""
+        return MoeLaunches(self.tier, self._once).prefill(self.norm(x, norm), mixture, residual)
+
     def head(
         self,
         x: Tensor,
@@ -312,6 +321,11 @@ class PrefillInt8(Prefill):
         args = [codes, scales, *weight.tensors, *finish.tensors]
         out = Tensor.placeholder((x.shape[0], finish.outputs(weight)), "float32")
         return op.tensor_ir_op(func, f"prefill_int8_{name}", args, out)
+
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
+        """As ``Prefill.moe``, with ``gate_up``'s inputs rounded; the router's and ``down``'s are not."""
+        rounded = self._rounded("norm", x, norm, mixture.gate_up.bits)
+        return MoeLaunches(self.tier, self._once).prefill(self.norm(x, norm), mixture, residual, rounded)
 
     def _rounded(self, name: str, x: Tensor, norm: Norm | None, bits: int) -> tuple[Tensor, Tensor]:
         n, width = x.shape[0], int(x.shape[1])

@@ -14,6 +14,7 @@ from mlcweb.models.gpt2 import GPT2, GPT2Config
 from mlcweb.models.gpt_neox import GPTNeoX, GPTNeoXConfig
 from mlcweb.models.llama import Llama, LlamaConfig
 from mlcweb.models.mistral import Mistral, MistralConfig
+from mlcweb.models.mixtral import Mixtral, MixtralConfig
 from mlcweb.models.olmo2 import Olmo2, Olmo2Config
 from mlcweb.models.phi import Phi, PhiConfig
 from mlcweb.models.phi3 import Phi3, Phi3Config
@@ -29,6 +30,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "GemmaForCausalLM": (GemmaConfig, Gemma),
     "LlamaForCausalLM": (LlamaConfig, Llama),
     "MistralForCausalLM": (MistralConfig, Mistral),
+    "MixtralForCausalLM": (MixtralConfig, Mixtral),
     "Olmo2ForCausalLM": (Olmo2Config, Olmo2),
     "Phi3ForCausalLM": (Phi3Config, Phi3),
     "PhiForCausalLM": (PhiConfig, Phi),

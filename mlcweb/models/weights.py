@@ -101,12 +101,10 @@ class Weights:
 
 def declared(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, Matrix | Vector]]:
     """Every weight in a module with its name, in the order of declaration."""
-    for name, value in vars(module).items():
+    items = enumerate(module) if isinstance(module, nn.ModuleList) else vars(module).items()
+    for name, value in items:
         if isinstance(value, (Values, Vector, GroupQuantized)):
-            yield prefix + name, value
-        elif isinstance(value, nn.ModuleList):
-            for i, item in enumerate(value):
-                yield from declared(item, f"{prefix}{name}.{i}.")
+            yield f"{prefix}{name}", value
         elif isinstance(value, nn.Module):
             yield from declared(value, f"{prefix}{name}.")
 

@@ -12,6 +12,7 @@ from tvm import relax
 from mlcweb.errors import CompileError
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower import Entries, LoweredKernel, lower_kernel
+from mlcweb.plan.sizes import substitute
 
 ITEM_BYTES = {"uint32": 4, "int32": 4, "float32": 4, "float16": 2}
 
@@ -108,7 +109,7 @@ def build_plan(entries: Entries, tier: Tier) -> Plan:
 
 
 def _nbytes(ty: Any, dims: dict[str, int]) -> int:
-    shape = [int(d) if isinstance(d, (int, tvm.tirx.IntImm)) else dims[str(d.name)] for d in ty.shape.values]
+    shape = [int(substitute(d, dims)) for d in ty.shape.values]
     return math.prod(shape) * ITEM_BYTES[str(ty.dtype.dtype if hasattr(ty.dtype, "dtype") else ty.dtype)]
 
 

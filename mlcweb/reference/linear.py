@@ -27,8 +27,8 @@ class Linear:
         self._weights = weights
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="reference")
 
-    def __call__(self, x: F32, name: str) -> F32:
-        """x [T, K] times the parameter [N, K or K padded to its groups], as float32 [T, N].
+    def __call__(self, x: F32, name: str, part: range | None = None) -> F32:
+        """x [T, K] times the parameter [N, K or K padded to its groups], or only its rows ``part``: float32 [T, N].
 
         Raises BundleError when there is no such parameter, ValueError when its width does not fit x.
         """
@@ -36,14 +36,16 @@ class Linear:
         inputs = x.shape[1]
         if not inputs <= width < inputs + LARGEST_GROUP:
             raise ValueError(f"{name} has {width} columns for {inputs} inputs")
-        out = np.empty((x.shape[0], rows), np.float32)
+        part = part or range(rows)
+        out = np.empty((x.shape[0], len(part)), np.float32)
         step = max(1, BLOCK_VALUES // width)
         padded = np.pad(x, ((0, 0), (0, width - inputs)))
 
         def block(start: int) -> None:
-            stop = min(start + step, rows)
-            out[:, start:stop] = self._weights.products(name, start, stop, padded).T
+            stop = min(start + step, part.stop)
+            products = self._weights.products(name, start, stop, padded)
+            out[:, start - part.start : stop - part.start] = products.T
 
-        for _ in self._pool.map(block, range(0, rows, step)):
+        for _ in self._pool.map(block, range(part.start, part.stop, step)):
             pass
         return out

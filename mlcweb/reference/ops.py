@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from mlcweb.kernels.head_norm import HeadNorm
 from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.moe import Mixture
+from mlcweb.kernels.moe_weights import Experts
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.scores import Scores
@@ -97,6 +99,27 @@ class HostOps:
             normed = _normalize(heads, norm.epsilon, norm.kind == "heads") * scale
             parts.append(normed.reshape(part.shape))
         return np.concatenate([*parts, values], axis=1)
+
+    def moe(self, x: F32, norm: Norm, mixture: Mixture, *, residual: F32) -> F32:
+        """``residual + mixture(norm(x))``: the first of equal logits is the larger, as on the GPU."""
+        x, total = self.norm(x, norm), residual.copy()
+        logits = self._linear(x, self._names[id(mixture.router)])
+        ids = np.argsort(-logits, axis=1, kind="stable")[:, : mixture.choices]
+        top = np.take_along_axis(logits, ids, 1)
+        shares = np.exp(top - top[:, :1])
+        shares /= shares.sum(axis=1, keepdims=True)
+        for expert in np.unique(ids):
+            tokens, choice = np.nonzero(ids == expert)
+            gate, up = np.split(self._expert(x[tokens], mixture.gate_up, expert), 2, axis=1)
+            y = self._expert(activate(mixture.activation, gate) * up, mixture.down, expert)
+            total[tokens] += shares[tokens, choice, None] * y
+        return total
+
+    def _expert(self, x: F32, experts: Experts, expert: int) -> F32:
+        """x times an expert's matrix."""
+        part = next(i for i, held in enumerate(experts.held) if expert in held)
+        first = (expert - experts.held[part].start) * experts.rows
+        return self._linear(x, self._names[id(experts[part])], range(first, first + experts.rows))
 
     def attention(self, qkv: F32, rope: Rope, state: Any, table: Any, kv: Any, scores: Scores) -> F32:
         """``[T, H * D]``; appends the tokens' keys and values to the cache."""

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from mlcweb.kernels.storage import GroupQuantized, Matrix, matrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower import LoweredKernel, lower_kernel
+from mlcweb.plan.sizes import substitute
 from mlcweb.quantize import Scheme, dequantize_group, quantize_group
-from mlcweb.wasm.launch_table import substitute
 
 _SCRIPT = """async ({features, kernel}) => {
   const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));

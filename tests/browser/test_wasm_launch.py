@@ -14,9 +14,9 @@ from mlcweb.kernels.tier import F16_SUBGROUPS, SUBGROUPS
 from mlcweb.lower import lower_entries
 from mlcweb.models.llama import Llama, LlamaConfig
 from mlcweb.plan import Plan, build_plan
+from mlcweb.plan.sizes import substitute
 from mlcweb.quantize import get_scheme
 from mlcweb.wasm import build_wasm
-from mlcweb.wasm.launch_table import substitute
 from tests.tiny import TinyLlama
 
 CHUNK = 200

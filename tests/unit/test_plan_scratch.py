@@ -11,12 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tvm import relax, tirx
+from tvm import relax
 from tvm.ir import GlobalVar
 
 from mlcweb.kernels.tier import BASE, SUBGROUPS, Tier
 from mlcweb.lower import Entries
 from mlcweb.plan import Launch, Plan
+from mlcweb.plan.sizes import substitute
 from tests.fixtures.lowered import CHUNK, SHAPES, VARIANTS, lowered
 
 ITEM = {"uint32": 4, "int32": 4, "float32": 4, "float16": 2}
@@ -47,7 +48,7 @@ def values_of_calls(function: Any) -> list[tuple[str, list[Any]]]:
 
 
 def nbytes(variable: Any) -> int:
-    dims = [int(d) if isinstance(d, (int, tirx.IntImm)) else CHUNK for d in variable.ty.shape.values]
+    dims = [int(substitute(d, {"n": CHUNK})) for d in variable.ty.shape.values]
     return math.prod(dims) * ITEM[str(getattr(variable.ty.dtype, "dtype", variable.ty.dtype))]
 
 

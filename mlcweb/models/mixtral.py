@@ -1,0 +1,86 @@
+"""Mixtral 8x7B and 8x22B (``MixtralForCausalLM``): Mistral, whose tokens each take two of a layer's eight MLPs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.moe import Mixture
+from mlcweb.kernels.moe_route import MOST_EXPERTS
+from mlcweb.kernels.moe_weights import Experts, parts_of
+from mlcweb.models.decoder import Step
+from mlcweb.models.fields import Fields
+from mlcweb.models.llama import Llama, LlamaConfig, LlamaLayer
+from mlcweb.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class MixtralConfig(LlamaConfig):
+    """Mixtral's numbers; ``experts`` and ``choices`` are config.json's num_local_experts and num_experts_per_tok."""
+
+    experts: int
+    choices: int
+
+    @classmethod
+    def from_hf(cls, config: dict[str, Any]) -> MixtralConfig:
+        """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
+        fields = Fields(config)
+        fields.only("hidden_act", "silu")
+        common = cls.common(fields)
+        common["windows"] = (fields.optional("sliding_window"),) * common["num_hidden_layers"]
+        experts, choices = fields.count("num_local_experts"), fields.count("num_experts_per_tok")
+        if choices > experts:
+            raise CheckpointError(
+                f"config.json: num_experts_per_tok is {choices}, and there are {experts} experts"
+            )
+        if experts > MOST_EXPERTS:
+            raise UnsupportedError(
+                f"config.json has num_local_experts = {experts}, which is not supported; at most {MOST_EXPERTS}"
+            )
+        common |= {"attention_bias": False, "output_bias": False, "mlp_bias": False}
+        return cls(**common, experts=experts, choices=choices)
+
+
+class MixtureMLP(nn.Module):
+    """The sum of a token's experts, each ``w2(silu(w1(x)) * w3(x))``, by their shares."""
+
+    def __init__(self, config: MixtralConfig, w: Weights, prefix: str) -> None:
+        hidden, inner = config.hidden_size, config.intermediate_size
+        experts = [f"{prefix}.experts.{e}" for e in range(config.experts)]
+        self.gate = w.matrix({f"{prefix}.gate.weight": config.experts}, hidden, quantized=False)
+        gate_up = [{f"{e}.w1.weight": inner, f"{e}.w3.weight": inner} for e in experts]
+        self.gate_up_proj = _stacked(w, gate_up, hidden)
+        self.down_proj = _stacked(w, [{f"{e}.w2.weight": hidden} for e in experts], inner)
+        self.choices = config.choices
+
+    def forward(self, step: Step, x_TD: Tensor, norm: Norm, residual: Tensor) -> Tensor:
+        """``residual + mixture(norm(x))``."""
+        mixture = Mixture(self.gate, self.gate_up_proj, self.down_proj, self.choices)
+        return step.ops.moe(x_TD, norm, mixture, residual=residual)
+
+
+def _stacked(w: Weights, experts: Sequence[Mapping[str, int]], columns: int) -> Experts:
+    """Experts of matrices ``[rows, columns]``, whose sources each has, with their rows."""
+    held = parts_of(len(experts), sum(experts[0].values()), columns, w.scheme)
+    parts = [{name: rows for e in part for name, rows in experts[e].items()} for part in held]
+    return Experts([w.matrix(sources, columns) for sources in parts], held)
+
+
+class MixtralLayer(LlamaLayer):
+    """With experts for an MLP."""
+
+    def make_mlp(self, config: Any, w: Weights, prefix: str) -> nn.Module:
+        return MixtureMLP(config, w, f"{prefix.removesuffix('mlp')}block_sparse_moe")
+
+
+class Mixtral(Llama):
+    """The model."""
+
+    def layer(self, config: Any, w: Weights, layout: Any, index: int) -> nn.Module:
+        return MixtralLayer(config, w, layout, index)

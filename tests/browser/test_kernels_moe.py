@@ -1,0 +1,271 @@
+"""A mixture of experts against numpy, kernel by kernel: the choice, the grouping, the products of a part, the sum.
+
+Expected values are computed token by token. A part has some of the experts, so chosen ones are in it or not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcweb.kernels.choose import in_blocks, matmul, matvec
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.matmul import NARROW, WIDE, Tile
+from mlcweb.kernels.matmul_int8 import ROWS, matmul_int8
+from mlcweb.kernels.moe_route import combine, group, route
+from mlcweb.kernels.moe_weights import Part, parts_of
+from mlcweb.kernels.storage import Values, Vector
+from mlcweb.kernels.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
+from mlcweb.lower import lower_kernel
+from mlcweb.quantize import get_scheme
+from mlcweb.quantize.blocks import to_blocks
+from tests.browser.kernel_page import run_kernel, run_lowered, stored
+from tests.browser.test_kernels_linear import close, int8_rows, int8_words, on
+
+HIDDEN, INNER = 96, 132
+
+
+def silu_product(y: np.ndarray) -> np.ndarray:
+    gate, up = np.split(y, 2, axis=1)
+    return gate / (1 + np.exp(-gate)) * up
+
+
+def chosen(logits: np.ndarray, choices: int) -> tuple[np.ndarray, np.ndarray]:
+    """Experts of the largest logits, the first of equals, and the softmax over theirs."""
+    ids = np.argsort(-logits, axis=1, kind="stable")[:, :choices].astype(np.int32)
+    top = np.take_along_axis(logits, ids, 1)
+    shares = np.exp(top - top.max(1, keepdims=True))
+    return ids, (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+
+
+def slots_of(ids: np.ndarray, experts: int, rows: int) -> np.ndarray:
+    """The pairs of each expert in order, padded to tiles, then nothing."""
+    pairs = ids.size
+    slots = np.full((pairs + experts * (rows - 1)) // rows * rows, -1, np.int32)
+    at = 0
+    for expert in range(experts):
+        mine = np.flatnonzero(ids.ravel() == expert)
+        slots[at : at + len(mine)] = mine
+        at += -(-len(mine) // rows) * rows
+    return slots
+
+
+def tokens_ids(n: int, experts: int, choices: int, *, same: bool = False) -> np.ndarray:
+    """Distinct experts for each token, or the same ones for all."""
+    rng = np.random.default_rng(n)
+    rows = [rng.permutation(experts)[:choices] for _ in range(1 if same else n)]
+    return np.broadcast_to(np.array(rows, np.int32), (n, choices)).copy()
+
+
+@pytest.mark.parametrize(
+    ("browser", "scheme", "tier"),
+    [
+        *on("stock f16", SUBGROUPS, "q0f32"),
+        *on("stock", BASE, "q0f16"),
+        *on("f16", F16_SUBGROUPS, "q0f16"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("experts", "choices", "width", "n"), [(8, 2, 576, 33), (4, 2, 100, 5), (64, 6, 96, 3)]
+)
+def test_route(
+    kernel_page: Any, scheme: str, tier: Tier, experts: int, choices: int, width: int, n: int
+) -> None:
+    dtype, rng = get_scheme(scheme).activation, np.random.default_rng(experts)
+    x = rng.standard_normal((n, width)).astype(np.float32)
+    weight = rng.standard_normal((experts, width)).astype(dtype)
+    weight[3] = weight[1] = weight[1] + weight[0]  # a tie, of experts that are often chosen
+    router, logits = Values((experts, width), dtype, tier), x @ weight.T.astype(np.float32)
+    logits[:, 3] = logits[:, 1]
+    ids, shares = chosen(logits, choices)
+    assert (ids == 1).sum() > (ids == 3).sum() or n < 10
+    outs = [np.zeros_like(ids), np.zeros_like(shares)]
+    *_, found, weights = run_kernel(kernel_page, route(router, choices, tier), tier, [x, weight, *outs], n=n)
+    np.testing.assert_array_equal(found, ids)
+    close(weights, shares, 1e-4)
+
+    scale = (1 + 0.1 * rng.standard_normal(width)).astype(dtype)
+    norm = Norm(Vector(width, dtype, tier), 1e-5)
+    normed = x[:1] / np.sqrt((x[:1] ** 2).mean() + 1e-5) * scale.astype(np.float32)
+    logits = normed @ weight.T.astype(np.float32)
+    logits[:, 3] = logits[:, 1]
+    ids, shares = chosen(logits, choices)
+    func = route(router, choices, tier, norm=norm, in_blocks=True)
+    args = [to_blocks(x[:1]), to_blocks(scale), weight, np.zeros_like(ids), np.zeros_like(shares)]
+    *_, found, weights = run_kernel(kernel_page, func, tier, args)
+    np.testing.assert_array_equal(found, ids)
+    close(weights, shares, 1e-4)
+
+
+@pytest.mark.parametrize(("browser", "tier"), on("stock f16", BASE))
+@pytest.mark.parametrize(("experts", "choices", "rows"), [(8, 2, 32), (4, 2, 64), (64, 6, 64)])
+def test_group(kernel_page: Any, tier: Tier, experts: int, choices: int, rows: int) -> None:
+    kernel = lower_kernel("grouped", group(experts, choices, rows), tier)
+    for n in (1, 5, 33, 100, 1000):
+        for same in (False, True):
+            ids = tokens_ids(n, experts, choices, same=same)
+            expected = slots_of(ids, experts, rows)
+            found = run_lowered(kernel_page, kernel, tier, [ids, np.full_like(expected, 7)], n=n)[1]
+            np.testing.assert_array_equal(found, expected, str((n, same)))
+
+
+DECODE = [
+    *on("stock f16", SUBGROUPS, "q4f32_1"),
+    *on("stock", BASE, "q4f16_1"),
+    *on("f16", F16_SUBGROUPS, "q4f16_1"),
+    *on("stock", SOFTWARE, "q4f32_1"),
+    *on("f16", SUBGROUPS, "q0f32"),
+]
+
+
+@pytest.mark.parametrize(("browser", "scheme", "tier"), DECODE)
+def test_decode_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
+    rng, how = np.random.default_rng(7), get_scheme(scheme)
+    experts, choices = (4 if tier.subgroups else 8), 2
+    part = Part(first=1, count=experts // 2, experts=experts, choices=choices)
+    laid = to_blocks if in_blocks(tier) else np.array
+    x, scale = rng.standard_normal((1, HIDDEN)).astype(np.float32), np.ones(HIDDEN, how.activation)
+    normed = x / np.sqrt((x**2).mean() + 1e-5)
+    weight = rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1
+    storage, tensors, dequantized = stored(weight, how, tier)
+    gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
+    norm = Norm(Vector(HIDDEN, how.activation, tier), 1e-5)
+    func = matvec(storage, tier, norm=norm, activation="silu", gated=True, to_blocks=True, experts=part)
+    first = lower_kernel("gate_up", func, tier)
+
+    weight = rng.standard_normal((part.count * HIDDEN, INNER)) * 0.1
+    storage, down_tensors, dequantized = stored(weight, how, tier)
+    down = dequantized.reshape(part.count, HIDDEN, INNER)
+    hidden = rng.standard_normal((choices, INNER)).astype(np.float32)
+    shares = np.array([[0.75, 0.25]], np.float32)
+    options = {"experts": part, "mixed": True, "to_blocks": True}
+    second = lower_kernel("down", matvec(storage, tier, residual=True, **options), tier)
+    third = lower_kernel("more", matvec(storage, tier, in_place=True, **options), tier)
+
+    for pair in ((1, 2), (2, 0), (0, experts - 1)):  # both are in the part, one, none
+        ids = np.array([pair], np.int32)
+        inside = [part.first <= e < part.first + part.count for e in pair]
+        expected = np.full((choices, INNER), 7, np.float32)
+        total = x.copy()
+        for j, e in enumerate(pair):
+            if inside[j]:
+                expected[j] = laid(silu_product(normed @ gate_up[e - part.first].T))[0]
+                total += shares[0, j] * (hidden[j] @ down[e - part.first].T)
+        args = [laid(x), laid(scale), *tensors, ids, np.full_like(expected, 7)]
+        *_, y = run_lowered(kernel_page, first, tier, args)
+        close(y, expected, 2e-5)
+        rows = np.concatenate([laid(row[None]) for row in hidden])
+        args = [rows, *down_tensors, ids, shares, laid(x), np.zeros_like(x)]
+        *_, y = run_lowered(kernel_page, second, tier, args)
+        close(y, laid(total), 2e-5)
+        *_, y = run_lowered(kernel_page, third, tier, [rows, *down_tensors, ids, shares, laid(x)])
+        close(y, laid(total), 2e-5)
+
+
+@pytest.mark.parametrize(
+    ("browser", "scheme", "tier", "experts", "tile"),
+    [
+        pytest.param(*case.values, experts, tile, id=f"{case.id}-{experts}")
+        for experts, tile, cases in (
+            (8, NARROW, [*on("stock f16", BASE, "q4f32_1"), *on("f16", F16, "q4f16_1")]),
+            (
+                4,
+                WIDE,
+                [*on("f16", SOFTWARE, "q4f16_1"), *on("f16", F16, "q0f16"), *on("stock", BASE, "q0f16")],
+            ),
+        )
+        for case in cases
+    ],
+)
+def test_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier, experts: int, tile: Tile) -> None:
+    rng, how, choices = np.random.default_rng(9), get_scheme(scheme), 2
+    part = Part(first=1, count=experts // 2, experts=experts, choices=choices)
+    weight = rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1
+    storage, tensors, dequantized = stored(weight, how, tier)
+    gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
+    func = matmul(storage, tier, activation="silu", gated=True, tile=tile, experts=part)
+    first = lower_kernel("gate_up", func, tier)
+    weight = rng.standard_normal((part.count * HIDDEN, INNER)) * 0.1
+    storage, down_tensors, dequantized = stored(weight, how, tier)
+    down = dequantized.reshape(part.count, HIDDEN, INNER)
+    second = lower_kernel("down", matmul(storage, tier, tile=tile, experts=part, from_pairs=True), tier)
+    tolerance = 3e-3 if tier.f16 else 2e-5
+    for n, same in ((1, False), (5, False), (33, True), (100, False)):
+        ids = tokens_ids(n, experts, choices, same=same)
+        slots = slots_of(ids, experts, tile.rows)
+        x = rng.standard_normal((n, HIDDEN)).astype(np.float32)
+        hidden = rng.standard_normal((n * choices, INNER)).astype(np.float32)
+        expected = np.full((n * choices, INNER), 7, np.float32)
+        pairs = np.full((n * choices, HIDDEN), 7, np.float32)
+        for pair, e in enumerate(ids.ravel() - part.first):
+            if 0 <= e < part.count:
+                expected[pair] = silu_product(x[None, pair // choices] @ gate_up[e].T)
+                pairs[pair] = hidden[pair] @ down[e].T
+        args = [x, *tensors, ids, slots, np.full_like(expected, 7)]
+        *_, y = run_lowered(kernel_page, first, tier, args, n=n)
+        close(y, expected, tolerance)
+        args = [hidden, *down_tensors, ids, slots, np.full_like(pairs, 7)]
+        *_, y = run_lowered(kernel_page, second, tier, args, n=n)
+        close(y, pairs, tolerance)
+
+
+@pytest.mark.parametrize(("browser", "scheme", "tier"), on("stock f16", BASE, "q4f16_1"))
+def test_int8_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
+    rng, experts, choices = np.random.default_rng(9), 8, 2
+    part = Part(first=1, count=4, experts=experts, choices=choices)
+    storage, tensors, dequantized = stored(
+        rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1, get_scheme(scheme), tier
+    )
+    gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
+    func = matmul_int8(storage, activation="silu", gated=True, experts=part)
+    kernel = lower_kernel("gate_up", func, tier)
+    for n, same in ((1, False), (33, True), (100, False)):
+        ids = tokens_ids(n, experts, choices, same=same)
+        codes, scales = int8_rows(rng.standard_normal((n, HIDDEN)).astype(np.float32))
+        x = (codes * scales[..., None]).reshape(n, HIDDEN)
+        expected = np.full((n * choices, INNER), 7, np.float32)
+        for pair, e in enumerate(ids.ravel() - part.first):
+            if 0 <= e < part.count:
+                expected[pair] = silu_product(x[None, pair // choices] @ gate_up[e].T)
+        args = [
+            int8_words(codes),
+            scales,
+            *tensors,
+            ids,
+            slots_of(ids, experts, ROWS),
+            np.full_like(expected, 7),
+        ]
+        *_, y = run_lowered(kernel_page, kernel, tier, args, n=n)
+        close(y, expected, 2e-5)
+
+
+@pytest.mark.parametrize(("browser", "tier"), on("stock f16", BASE))
+def test_combine(kernel_page: Any, tier: Tier) -> None:
+    rng, n = np.random.default_rng(1), 33
+    pairs = rng.standard_normal((n * 2, 300)).astype(np.float32)
+    shares = rng.random((n, 2)).astype(np.float32)
+    residual = rng.standard_normal((n, 300)).astype(np.float32)
+    expected = residual + (shares[..., None] * pairs.reshape(n, 2, 300)).sum(1)
+    args = [pairs, shares, residual, np.zeros_like(residual)]
+    *_, y = run_kernel(kernel_page, combine(300, 2), tier, args, n=n)
+    close(y, expected, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("experts", "rows", "columns", "scheme", "counts"),
+    [
+        (8, 2 * 14336, 4096, "q4f16_1", [2, 2, 2, 2]),
+        (8, 4096, 14336, "q4f32_1", [4, 4]),
+        (8, 4096, 14336, "q0f16", [1] * 8),
+        (8, 64, 96, "q0f32", [8]),
+        (5, 16384, 8192, "q4f16_1", [1, 2, 2]),
+    ],
+)
+def test_parts_are_whole_experts_within_a_binding(
+    experts: int, rows: int, columns: int, scheme: str, counts: list[int]
+) -> None:
+    parts = parts_of(experts, rows, columns, get_scheme(scheme))
+    assert [len(part) for part in parts] == counts
+    assert [expert for part in parts for expert in part] == list(range(experts))

@@ -1,0 +1,84 @@
+"""A mixture's launches, planned: experts in several parts write one tensor in place, within default limits."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.moe import Mixture
+from mlcweb.kernels.moe_weights import Experts
+from mlcweb.kernels.ops import Decode, Prefill
+from mlcweb.kernels.storage import Values, Vector, matrix
+from mlcweb.kernels.tier import TIERS, Tier
+from mlcweb.lower import Entries, lower_entries
+from mlcweb.plan import Plan, build_plan
+from mlcweb.quantize import Scheme, get_scheme
+from tests.fixtures.lowered import CHUNK
+from tests.unit.test_lower_limits import check
+from tests.unit.test_plan_scratch import faults
+
+VOCAB, HIDDEN, INNER = 64, 96, 132
+PARTS = [range(0, 3), range(3, 5), range(5, 8)]
+
+
+class OneMixture(nn.Module):
+    """Embeddings, a mixture onto them, and a head."""
+
+    def __init__(self, scheme: Scheme, tier: Tier) -> None:
+        def experts(rows: int, columns: int) -> Experts:
+            return Experts([matrix(len(part) * rows, columns, scheme, tier) for part in PARTS], PARTS)
+
+        self.layout = HeadLayout(1, 1, 16, 4)
+        self.embed = matrix(VOCAB, HIDDEN, scheme, tier)
+        self.norm = Vector(HIDDEN, scheme.activation, tier)
+        self.router = Values((8, HIDDEN), scheme.activation, tier)
+        self.gate_up, self.down = experts(2 * INNER, HIDDEN), experts(HIDDEN, INNER)
+
+    def forward(self, ops: Decode | Prefill, ids: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
+        x, norm = ops.embed(self.embed, ids), Norm(self.norm, 1e-5)
+        x = ops.moe(x, norm, Mixture(self.router, self.gate_up, self.down, 2), residual=x)
+        return ops.head(x, norm, self.embed)
+
+
+def planned(scheme: str, tier: Tier) -> tuple[Entries, Plan]:
+    how = get_scheme(scheme)
+    int8 = how.bits is not None and not tier.software
+    model = OneMixture(how, tier)
+    entries = lower_entries(model, tier, vocab=VOCAB, context=64, chunk=CHUNK, int8=int8)
+    return entries, build_plan(entries, tier)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tier"),
+    [("q4f16_1", tier) for tier in TIERS] + [("q0f32", TIERS[2])],
+    ids=lambda v: v.name if isinstance(v, Tier) else v,
+)
+def test_parts_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:
+    entries, plan = planned(scheme, tier)
+    assert faults(entries, plan) == []
+    for kernel in plan.kernels:
+        check(kernel, CHUNK)
+    for entry in plan.entries:
+        for product in ("gate_up", "down"):
+            written = _written(plan, entry, f"experts_{product}")
+            assert len(written) == (0 if entry.name == "sample" else len(PARTS))
+            assert len(set(written)) <= 1
+        rounded = any("int8_experts_gate_up" in plan.kernels[x.kernel].name for x in entry.launches)
+        assert rounded == (entry.name == "prefill_int8")
+
+
+def _written(plan: Plan, entry: Any, name: str) -> list[int]:
+    """The buffer that each launch of kernels of a name writes."""
+    found = []
+    for launch in entry.launches:
+        kernel = plan.kernels[launch.kernel]
+        if re.search(name, kernel.name):
+            (buffer,) = [b for b, writes in zip(launch.args, kernel.writes, strict=True) if writes]
+            found.append(buffer)
+    return found

@@ -13,7 +13,7 @@ from tvm.relax.frontend.nn.exporter import Exporter
 
 from mlcweb.kernels.ops import Decode, Prefill, PrefillInt8, sample
 from mlcweb.kernels.tier import Tier
-from mlcweb.lower.wgsl import target_for
+from mlcweb.lower.wgsl import webgpu
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def lower_entries(
     for variable, function in module.functions_items():
         if variable.name_hint.startswith("prefill"):
             module[variable] = function.with_attr("tir_var_upper_bound", {"n": chunk})
-    with target_for(tier):
+    with webgpu():
         passes = [
             rx.ToNonDataflow(),
             rx.RemovePurityChecking(),

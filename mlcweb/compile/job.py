@@ -9,8 +9,8 @@ from importlib.metadata import version
 from typing import Any
 
 from mlcweb import __version__
+from mlcweb.kernel_cache import source_digest
 from mlcweb.kernels.tier import Tier
-from mlcweb.lower.cache import source_digest
 from mlcweb.models import LlamaConfig
 from mlcweb.quantize import Scheme
 from mlcweb.reference.prompt import PromptRenderer

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 
 from mlcweb.compile.job import Job
 from mlcweb.compile.tier import LoweredTier, lower_tier, tier_key
+from mlcweb.kernel_cache import open_cache
 from mlcweb.kernels.tier import Tier
-from mlcweb.lower.cache import open_cache
 from mlcweb.progress import Progress
 
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mlcweb.compile.job import Job, compiler_digest
+from mlcweb.kernel_cache import Cache
 from mlcweb.kernels.cache import PAGE_SIZE
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower import lower_entries
-from mlcweb.lower.cache import Cache
 from mlcweb.plan import build_plan
 from mlcweb.wasm import compile_tables
 

@@ -12,8 +12,8 @@ import tvm_ffi
 from tvm.tirx import transform as tx
 
 from mlcweb.errors import CompileError
+from mlcweb.kernel_cache import Cache, source_digest
 from mlcweb.kernels.tier import Tier
-from mlcweb.lower.cache import Cache, source_digest
 from mlcweb.lower.kernel import LoweredKernel
 
 # WebGPU's default limits (https://www.w3.org/TR/webgpu/#limits), which every device has.

@@ -10,9 +10,9 @@ import tvm
 from tvm import relax
 
 from mlcweb.errors import CompileError
+from mlcweb.kernel_cache import Cache
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower import Entries, LoweredKernel, lower_kernel
-from mlcweb.lower.cache import Cache
 
 ITEM_BYTES = {"uint32": 4, "int32": 4, "float32": 4, "float16": 2}
 

@@ -29,7 +29,7 @@ _STALE_SECONDS = 3600.0  # a temporary file that old belongs to a process that w
 def source_digest(*folders: str) -> str:
     """sha256 of TVM's version and of the sources in these packages of mlcweb, which is what a key must name."""
     digest = hashlib.sha256(json.dumps([version("apache-tvm"), version("apache-tvm-ffi")]).encode())
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parent
     for folder in folders:
         for path in sorted((root / folder).rglob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode())

@@ -13,7 +13,8 @@ which is `{"error": {"code", "message", "hint"}}` when nothing else could be sai
 Exit status: 0; 1 for a failure; 2 for wrong usage; 130 for Ctrl-C.
 
 Environment: `MLCWEB_CHROMIUM` (the browser to run), `MLCWEB_CHROMIUM_FLAGS` (more flags for it), `HF_TOKEN`,
-`HF_HUB_OFFLINE`, `NO_COLOR`.
+`HF_HUB_OFFLINE`, `NO_COLOR`; `MLCWEB_CACHE` (where packages' models are kept, by default `~/.cache/mlcweb`) and
+`MLCWEB_KERNEL_CACHE` (where lowered kernels are kept, by default `kernels` in there; empty turns it off).
 
 This page is generated from the commands' help by `make docs`.
 """

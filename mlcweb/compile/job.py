@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 from mlcweb import __version__
+from mlcweb.kernel_cache import source_digest
 from mlcweb.kernels.tier import BASE, Tier
 from mlcweb.models import Decoder, DecoderConfig
 from mlcweb.quantize import Scheme
@@ -65,7 +64,7 @@ class Job:
     def digest(self) -> str:
         """sha256 of everything the bundle is made from: input, options and the compiler itself."""
         facts = {
-            "compiler": _compiler_digest(),
+            "compiler": compiler_digest(),
             "checkpoint": self.checkpoint.fingerprint,
             "source": self.checkpoint.source,
             "quantization": self.scheme.name,
@@ -80,13 +79,7 @@ class Job:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-@cache
-def _compiler_digest() -> str:
+def compiler_digest() -> str:
     """Two versions of the compiler make different bundles, also between releases; so do two of TVM or wasm-ld."""
-    digest = hashlib.sha256(json.dumps([__version__, version("apache-tvm"), version("ziglang")]).encode())
-    root = Path(__file__).parent.parent
-    for folder in _FOLDERS:
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    facts = [__version__, version("ziglang"), source_digest(*_FOLDERS)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

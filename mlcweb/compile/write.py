@@ -12,18 +12,16 @@ from typing import Any
 from mlcweb.bundle import BundleWriter, Manifest, MemoryFacts, ModelFacts, TokenizerFiles, open_bundle
 from mlcweb.bundle import Tier as TierFacts
 from mlcweb.compile.job import Job
+from mlcweb.compile.lower import lower_tiers
+from mlcweb.compile.tier import LoweredTier
 from mlcweb.kernels.cache import PAGE_SIZE
-from mlcweb.kernels.choose import has_int8
-from mlcweb.kernels.tier import Tier
-from mlcweb.lower import lower_entries
 from mlcweb.lower.wgsl import MAX_BINDING_BYTES
-from mlcweb.plan import Plan, build_plan
 from mlcweb.progress import Progress
 from mlcweb.quantize import packed_tensors, quantize_params
 from mlcweb.quantize.stream import count_bytes
 from mlcweb.reference import PackedWeights, make_validation
 from mlcweb.sources import Checkpoint
-from mlcweb.wasm import build_wasm
+from mlcweb.wasm import link_model
 
 VALIDATION_STEPS = 16
 _MAX_BUFFER_BYTES = 256 << 20  # WebGPU's default maxBufferSize
@@ -36,10 +34,11 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
     with BundleWriter(out_dir, expected_bytes=weight_bytes + text_bytes) as writer:
         # lowering comes first: it is quick, and what it refuses need not wait for the weights
         with timed(stages, "lower"):
-            progress.start("lower", len(job.tiers))
-            plans = [_lower(job, tier, progress) for tier in job.tiers]
-            wasm = writer.add_file("model", "wasm", build_wasm(plans, job.chunk))
-            tiers = [_add_tier(writer, job, plan) for plan in plans]
+            lowered = lower_tiers(job, progress)
+            exports = [name for tier in lowered for name in tier.exports]
+            linked = link_model([tier.tables for tier in lowered], exports)
+            wasm = writer.add_file("model", "wasm", linked)
+            tiers = [_add_tier(writer, job, tier) for tier in lowered]
         with timed(stages, "quantize"):
             _quantize(writer, job, progress)
         with timed(stages, "reference"):
@@ -55,8 +54,8 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
                 tiers=tiers,
                 memory=MemoryFacts(
                     weights=weight_bytes,
-                    kv_per_token=max(_kv_per_token(plan) for plan in plans),
-                    scratch=max(plan.memory("scratch") for plan in plans),
+                    kv_per_token=max(tier.kv_per_token for tier in lowered),
+                    scratch=max(tier.scratch for tier in lowered),
                 ),
                 validation=validation,
             )
@@ -78,40 +77,21 @@ def _weight_bytes(job: Job) -> int:
     return tables + sum(tensor.nbytes for param in params for tensor in packed_tensors(param, job.scheme))
 
 
-def _lower(job: Job, tier: Tier, progress: Progress) -> Plan:
-    entries = lower_entries(
-        job.model(tier),
-        tier,
-        vocab=job.config.vocab_size,
-        context=job.context,
-        chunk=job.chunk,
-        int8=has_int8(job.scheme, tier),
-    )
-    plan = build_plan(entries, tier)
-    progress.advance(1)
-    return plan
-
-
-def _add_tier(writer: BundleWriter, job: Job, plan: Plan) -> TierFacts:
-    # KV buffers are not counted: their size follows the context that the engine is asked for, and it sees to that
-    largest = max(buffer.bytes for buffer in plan.buffers if buffer.kind != "kv")
+def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts:
+    largest = lowered.largest_buffer
     limits = {}
     if largest > MAX_BINDING_BYTES:
         limits["maxStorageBufferBindingSize"] = largest
     if largest > _MAX_BUFFER_BYTES:
         limits["maxBufferSize"] = largest
     return TierFacts(
-        name=plan.tier.name,
-        features=plan.tier.features,
+        name=lowered.tier.name,
+        features=lowered.tier.features,
         limits=limits,
-        kv_cache_dtype=job.kv_cache_dtype or plan.tier.kv_dtype,
-        plan=writer.add_file(f"plan.{plan.tier.name}", "json", _json(plan.to_json())),
-        kernels=writer.add_file(f"kernels.{plan.tier.name}", "wgsl", plan.wgsl().encode()),
+        kv_cache_dtype=job.kv_cache_dtype or lowered.tier.kv_dtype,
+        plan=writer.add_file(f"plan.{lowered.tier.name}", "json", _json(lowered.plan)),
+        kernels=writer.add_file(f"kernels.{lowered.tier.name}", "wgsl", lowered.wgsl.encode()),
     )
-
-
-def _kv_per_token(plan: Plan) -> int:
-    return sum(b.bytes // b.pages for b in plan.buffers if b.kind == "kv") // PAGE_SIZE
 
 
 def _quantize(writer: BundleWriter, job: Job, progress: Progress) -> None:

@@ -1,6 +1,7 @@
-"""A model's nn module → Relax → memory-planned calls of kernels, and each kernel → WGSL."""
+"""A model's nn module → Relax → memory-planned calls of kernels, and each kernel → WGSL, or from the cache."""
 
 from mlcweb.lower.entries import Entries, lower_entries
-from mlcweb.lower.wgsl import LoweredKernel, lower_kernel
+from mlcweb.lower.kernel import LoweredKernel
+from mlcweb.lower.wgsl import lower_kernel
 
 __all__ = ["Entries", "LoweredKernel", "lower_entries", "lower_kernel"]

@@ -9,10 +9,11 @@ import tvm
 from tvm.relax import transform as rx
 from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
+from tvm.relax.frontend.nn.exporter import Exporter
 
 from mlcweb.kernels.ops import Decode, Prefill, PrefillInt8, sample
 from mlcweb.kernels.tier import Tier
-from mlcweb.lower.wgsl import target_for
+from mlcweb.lower.wgsl import webgpu
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,21 @@ class _EntryPoints(nn.Module):
         return sample(logits, sampling, state)
 
 
+class _Builder(tvm.relax.BlockBuilder):
+    """Compares a kernel with the others of its module once, not again for each layer that calls it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._added: dict[
+            int, tuple[tvm.tirx.PrimFunc, Any]
+        ] = {}  # holds the kernel, so that its id stays its
+
+    def add_func(self, func: tvm.tirx.PrimFunc, func_name: str) -> Any:
+        if id(func) not in self._added:
+            self._added[id(func)] = func, super().add_func(func, func_name)
+        return self._added[id(func)][1]
+
+
 def lower_entries(
     model: nn.Module, tier: Tier, *, vocab: int, context: int, chunk: int, int8: bool
 ) -> Entries:
@@ -68,11 +84,13 @@ def lower_entries(
     }
     if not int8:
         del specs["prefill_int8"]
-    module, parameters = entry_points.export_tvm(spec=specs)
+    exporter = Exporter(debug=False)
+    exporter.builder = _Builder()
+    module, parameters, _ = exporter.build(nn.spec.ModuleSpec.from_raw(specs, entry_points))
     for variable, function in module.functions_items():
         if variable.name_hint.startswith("prefill"):
             module[variable] = function.with_attr("tir_var_upper_bound", {"n": chunk})
-    with target_for(tier):
+    with webgpu():
         passes = [
             rx.ToNonDataflow(),
             rx.RemovePurityChecking(),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm.tirx import transform as tx
 
 from mlcweb.errors import CompileError
+from mlcweb.kernel_cache import Cache, source_digest
 from mlcweb.kernels.tier import Tier
+from mlcweb.lower.kernel import LoweredKernel
 
 # WebGPU's default limits (https://www.w3.org/TR/webgpu/#limits), which every device has.
 MAX_WORKGROUP_MEMORY = 16384
@@ -20,34 +24,12 @@ MAX_GRID = 65535
 MAX_BINDING_BYTES = 128 << 20
 
 
-@dataclass(frozen=True)
-class LoweredKernel:
-    """``arguments[i]`` is the index of the PrimFunc's parameter at binding i; the uniform is the last binding.
-
-    ``grid`` holds up to three TIR expressions of the dynamic sizes; ``scalars`` are the uniform's words before
-    TVM's ``packGridDimX``, each an expression too.
-    """
-
-    name: str
-    wgsl: str
-    arguments: tuple[int, ...]
-    writes: tuple[bool, ...]
-    scalars: tuple[Any, ...]
-    grid: tuple[Any, ...]
-    threads: int
-
-    @property
-    def bindings(self) -> list[str]:
-        """WebGPU buffer binding types, in order."""
-        return ["storage" if w else "read-only-storage" for w in self.writes] + ["uniform"]
-
-
-def target_for(tier: Tier) -> tvm.target.Target:
-    """TVM's WebGPU target of a tier."""
+@functools.cache
+def webgpu() -> tvm.target.Target:
+    """TVM's WebGPU target, which is every tier's: kernels say themselves what they need."""
     return tvm.target.Target(
         {
             "kind": "webgpu",
-            "supports_subgroups": tier.subgroups,
             "max_num_threads": MAX_INVOCATIONS,
             "max_shared_memory_per_block": MAX_WORKGROUP_MEMORY,
             "host": {"kind": "llvm", "mtriple": "wasm32-unknown-unknown-wasm"},
@@ -61,17 +43,51 @@ _PASSES = [
     tx.NarrowDataType(32),
     tx.VectorizeLoop(True),
     tx.UnrollLoop(),
-    tx.StmtSimplify(),
-    tx.RemoveNoOp(),
     tx.PointerValueTypeRewrite(),
     tx.StmtSimplify(),
     tx.SplitHostDevice(),
 ]
 
 
-def lower_kernel(name: str, func: tvm.tirx.PrimFunc, tier: Tier) -> LoweredKernel:
-    """Lower ``func`` for ``tier``. Raises CompileError if it exceeds WebGPU's default limits."""
-    target = target_for(tier)
+def lower_kernel(name: str, func: tvm.tirx.PrimFunc, tier: Tier, cache: Cache | None = None) -> LoweredKernel:
+    """Lower ``func`` for ``tier``, or take it from ``cache``.
+
+    Raises CompileError if it exceeds WebGPU's default limits.
+    """
+    kernel = _lower(name, func) if cache is None else _kept(name, func, cache)
+    if tier.subgroups:
+        kernel = replace(kernel, wgsl=_enable_subgroups(kernel.wgsl))
+    return kernel
+
+
+def _kept(name: str, func: tvm.tirx.PrimFunc, cache: Cache) -> LoweredKernel:
+    key = _key(name, func)
+    kept = cache.read(key)
+    if kept is not None:
+        return LoweredKernel.from_json(kept)
+    kernel = _lower(name, func)
+    made = kernel.to_json()
+    if made is not None:
+        cache.write(key, made)
+    return kernel
+
+
+def _key(name: str, func: tvm.tirx.PrimFunc) -> list[Any]:
+    """What decides a kernel's WGSL. The structural hash leaves out variables' names, which the sources decide."""
+    parameters = [f"{p.name}" for p in func.params]
+    return ["kernel", source_digest("kernels", "lower"), name, tvm_ffi.structural_hash(func), parameters]
+
+
+def _enable_subgroups(wgsl: str) -> str:
+    """On tiers with subgroups every kernel enables them, after float16 where it has that."""
+    first, _, rest = wgsl.partition("\n")
+    if first.startswith("enable "):
+        return f"{first}\nenable subgroups;\n{rest}"
+    return f"enable subgroups;\n{wgsl}"
+
+
+def _lower(name: str, func: tvm.tirx.PrimFunc) -> LoweredKernel:
+    target = webgpu()
     module = tvm.IRModule({name: func.with_attr("global_symbol", name)})
     try:
         module = tvm.transform.Sequential([tx.BindTarget(target), *_PASSES])(module)

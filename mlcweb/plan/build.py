@@ -10,6 +10,7 @@ import tvm
 from tvm import relax
 
 from mlcweb.errors import CompileError
+from mlcweb.kernel_cache import Cache
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower import Entries, LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
@@ -100,9 +101,12 @@ class Plan:
         return sum(b.bytes for b in self.buffers if b.kind == kind)
 
 
-def build_plan(entries: Entries, tier: Tier) -> Plan:
-    """The plan of a lowered module. Raises CompileError if a kernel or a grid exceeds WebGPU's limits."""
-    builder = _PlanBuilder(entries, tier)
+def build_plan(entries: Entries, tier: Tier, cache: Cache | None = None) -> Plan:
+    """The plan of a lowered module, whose kernels ``cache`` may have.
+
+    Raises CompileError if a kernel or a grid exceeds WebGPU's limits.
+    """
+    builder = _PlanBuilder(entries, tier, cache)
     for name in entries.names:
         builder.add_entry(name)
     return builder.finish()
@@ -114,8 +118,8 @@ def _nbytes(ty: Any, dims: dict[str, int]) -> int:
 
 
 class _PlanBuilder:
-    def __init__(self, entries: Entries, tier: Tier) -> None:
-        self.entries, self.tier = entries, tier
+    def __init__(self, entries: Entries, tier: Tier, cache: Cache | None) -> None:
+        self.entries, self.tier, self.cache = entries, tier, cache
         self.buffers: list[Buffer] = []
         self.index: dict[str, int] = {}
         self.kernels: list[LoweredKernel] = []
@@ -134,7 +138,7 @@ class _PlanBuilder:
     def _kernel(self, name: str) -> int:
         if name not in self.kernel_index:
             self.kernel_index[name] = len(self.kernels)
-            self.kernels.append(lower_kernel(name, self.entries.module[name], self.tier))
+            self.kernels.append(lower_kernel(name, self.entries.module[name], self.tier, self.cache))
         return self.kernel_index[name]
 
     def add_entry(self, name: str) -> None:

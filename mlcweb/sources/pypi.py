@@ -9,15 +9,11 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from mlcweb.cache_folder import default_cache_dir
 from mlcweb.errors import SourceError
 from mlcweb.progress import Progress, SilentProgress
 
 _COPY_BYTES = 1 << 20
-
-
-def default_cache_dir() -> Path:
-    """``$MLCWEB_CACHE``, or ``~/.cache/mlcweb``."""
-    return Path(os.environ.get("MLCWEB_CACHE") or Path.home() / ".cache" / "mlcweb").expanduser()
 
 
 def fetch_pypi(

@@ -3,6 +3,6 @@
 TIR → LLVM's wasm32 backend (in TVM's wheel) → ziglang's wasm-ld. No imports, no emscripten.
 """
 
-from mlcweb.wasm.module import build_wasm
+from mlcweb.wasm.module import build_wasm, compile_tables, link_model
 
-__all__ = ["build_wasm"]
+__all__ = ["build_wasm", "compile_tables", "link_model"]

@@ -38,15 +38,24 @@ _PASSES = [
 
 def build_wasm(plans: Sequence[Plan], chunk: int) -> bytes:
     """``model.wasm`` for the tiers' plans; ``chunk`` is the largest n of a prefill. Raises CompileError."""
-    functions = {"host_sample": host_sample()}
-    for plan in plans:
-        for entry in plan.entries:
-            functions[plan.launch_export(entry)] = launch_table(plan, entry, {"n": chunk})
-    return link(functions)
+    exports = [plan.launch_export(entry) for plan in plans for entry in plan.entries]
+    return link_model([compile_tables(plan, chunk) for plan in plans], exports)
 
 
-def link(functions: dict[str, tirx.PrimFunc]) -> bytes:
-    """Compile and link host functions to a module that exports each by name. Raises CompileError."""
+def compile_tables(plan: Plan, chunk: int) -> bytes:
+    """An object with a tier's launch tables. Raises CompileError for a grid over WebGPU's limit."""
+    tables = [(plan.launch_export(entry), launch_table(plan, entry, {"n": chunk})) for entry in plan.entries]
+    return compile_object(dict(tables))
+
+
+def link_model(tables: Sequence[bytes], exports: Sequence[str]) -> bytes:
+    """``model.wasm`` of the tiers' objects, which define ``exports``, and the host sampler. Raises CompileError."""
+    sampler = compile_object({"host_sample": host_sample()})
+    return link([*tables, sampler], [*exports, "host_sample"])
+
+
+def compile_object(functions: dict[str, tirx.PrimFunc]) -> bytes:
+    """Compile host functions to an object for ``link``, which defines each by name."""
     target = tvm.target.Target(_TARGET)
     # calling convention 0: a plain C function instead of TVM's packed one, so nothing of TVM's runtime is needed
     module = tvm.IRModule(
@@ -58,12 +67,22 @@ def link(functions: dict[str, tirx.PrimFunc]) -> bytes:
     module = tvm.transform.Sequential(_PASSES)(module)
     library = tvm.get_global_func("target.build.llvm")(module, target)
     with tempfile.TemporaryDirectory(prefix="mlcweb-wasm-") as folder:
-        source, output = Path(folder, "model.o"), Path(folder, "model.wasm")
-        library.write_to_file(str(source))
-        exports = [f"--export={name}" for name in sorted(functions)]
+        path = Path(folder, "functions.o")
+        library.write_to_file(str(path))
+        return path.read_bytes()
+
+
+def link(objects: Sequence[bytes], exports: Sequence[str]) -> bytes:
+    """A module of the objects' functions that exports those named. Raises CompileError."""
+    with tempfile.TemporaryDirectory(prefix="mlcweb-wasm-") as folder:
+        paths = [Path(folder, f"{i}.o") for i in range(len(objects))]
+        for path, data in zip(paths, objects, strict=True):
+            path.write_bytes(data)
+        output = Path(folder, "model.wasm")
         linker = [sys.executable, "-m", "ziglang", "wasm-ld", "--no-entry", "--gc-sections", "--strip-all"]
+        named = [f"--export={name}" for name in sorted(exports)]
         run = subprocess.run(
-            [*linker, "--export=__heap_base", *exports, str(source), "-o", str(output)],
+            [*linker, "--export=__heap_base", *named, *map(str, paths), "-o", str(output)],
             capture_output=True,
             text=True,
             check=False,

@@ -24,7 +24,8 @@ def engine(tmp_path: Path) -> Path:
     return make_engine(tmp_path / "engine")
 
 
-def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLCWEB_KERNEL_CACHE", str(tmp_path / "kernels"))
     assert run(["doctor", "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["chromium"]["version"].startswith("Chrome/")
@@ -32,8 +33,11 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert "base" in adapter["tiers"]
     assert adapter["limits"]["maxComputeInvocationsPerWorkgroup"] >= 256
     assert isinstance(adapter["software"], bool)
+    assert document["kernel_cache"] == {"path": str(tmp_path / "kernels"), "entries": 0, "bytes": 0}
+    monkeypatch.setenv("MLCWEB_KERNEL_CACHE", "")
     assert run(["doctor"]) == 0
-    assert "Tiers" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Tiers" in said and "off: MLCWEB_KERNEL_CACHE is empty" in said
 
 
 def test_doctor_sees_16_bit_floats_and_a_cpu(f16_chromium: Path, capsys: pytest.CaptureFixture[str]) -> None:

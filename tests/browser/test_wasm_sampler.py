@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from wasm_page import Wasm
 
-from mlcweb.wasm.module import link
+from mlcweb.wasm.module import compile_object, link
 from mlcweb.wasm.sampler import host_sample
 
 VOCABS = [1, 5, 1000, 128256]
@@ -17,7 +17,7 @@ UNIFORMS = [0.0, 1e-6, 0.25, 0.5, 0.75, 0.999, float(np.nextafter(np.float32(1),
 
 @pytest.fixture(scope="module")
 def wasm(gpu_page: Any) -> Wasm:
-    return Wasm(gpu_page, link({"host_sample": host_sample()}))
+    return Wasm(gpu_page, link([compile_object({"host_sample": host_sample()})], ["host_sample"]))
 
 
 class Sampled:

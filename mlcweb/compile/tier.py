@@ -1,0 +1,90 @@
+"""One tier of a bundle, lowered: what its files hold, as plain data that the cache and other processes can pass on."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mlcweb.compile.job import Job, compiler_digest
+from mlcweb.kernel_cache import Cache
+from mlcweb.kernels.cache import PAGE_SIZE
+from mlcweb.kernels.choose import has_int8
+from mlcweb.kernels.tier import Tier
+from mlcweb.lower import lower_entries
+from mlcweb.plan import build_plan
+from mlcweb.wasm import compile_tables
+
+
+@dataclass(frozen=True)
+class LoweredTier:
+    """``plan`` is the plan as the bundle stores it; ``tables`` the object with its launch tables."""
+
+    tier: Tier
+    plan: dict[str, Any]
+    wgsl: str
+    tables: bytes
+
+    @property
+    def exports(self) -> list[str]:
+        """The wasm functions that ``tables`` defines."""
+        return [entry["launch"] for entry in self.plan["entries"].values()]
+
+    @property
+    def kv_per_token(self) -> int:
+        """Bytes of KV cache for a token."""
+        return sum(int(b["page_bytes"]) for b in self.plan["buffers"] if b["kind"] == "kv") // PAGE_SIZE
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of all scratch buffers."""
+        return sum(int(b["bytes"]) for b in self.plan["buffers"] if b["kind"] == "scratch")
+
+    @property
+    def largest_buffer(self) -> int:
+        """Bytes of the largest buffer but the KV cache's, whose size follows the context the engine is asked for."""
+        return max(int(b["bytes"]) for b in self.plan["buffers"] if b["kind"] != "kv")
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the tier, as JSON."""
+        return {
+            "plan": self.plan,
+            "wgsl": self.wgsl,
+            "tables": base64.b64encode(self.tables).decode(),
+        }
+
+    @classmethod
+    def from_json(cls, tier: Tier, value: dict[str, Any]) -> LoweredTier:
+        """The tier that ``to_json`` was called on."""
+        return cls(tier, value["plan"], value["wgsl"], base64.b64decode(value["tables"]))
+
+
+def tier_key(job: Job, tier: Tier) -> Any:
+    """What decides a lowered tier: shapes, options and the compiler, but neither weights nor names."""
+    return {
+        "compiler": compiler_digest(),
+        "family": job.family,
+        "config": asdict(job.config),
+        "scheme": asdict(job.scheme),
+        "tier": asdict(tier),
+        "context": job.context,
+        "chunk": job.chunk,
+        "kv_cache_dtype": job.kv_cache_dtype,
+    }
+
+
+def lower_tier(job: Job, tier: Tier, cache: Cache | None) -> LoweredTier:
+    """Lower one tier, with the kernels that ``cache`` has, and keep it there. Raises CompileError."""
+    entries = lower_entries(
+        job.model(tier),
+        tier,
+        vocab=job.config.vocab_size,
+        context=job.context,
+        chunk=job.chunk,
+        int8=has_int8(job.scheme, tier),
+    )
+    plan = build_plan(entries, tier, cache)
+    lowered = LoweredTier(tier, plan.to_json(), plan.wgsl(), compile_tables(plan, job.chunk))
+    if cache is not None:
+        cache.write(tier_key(job, tier), lowered.to_json())
+    return lowered

@@ -14,6 +14,7 @@ from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.embedding import embed
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
+from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix, Values
 from mlcweb.kernels.tier import Tier
 
@@ -74,10 +75,12 @@ class Decode(Ops):
         out = Tensor.placeholder((1, weight.rows), "float32")
         return op.tensor_ir_op(func, f"decode_{name}", [x, *weight.tensors, residual], out)
 
-    def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
+    def attention(
+        self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores
+    ) -> Tensor:
         """``[1, H * D]``; appends the token's key and value to ``kv``."""
-        layout = self.layout
-        attend = self._once("attend", lambda: choose.attend(layout, self.context, self.tier))
+        layout, how = self.layout, scores.within(self.context)
+        attend = self._once(("attend", how), lambda: choose.attend(layout, self.context, how, self.tier))
         partial = Tensor.placeholder((layout.heads, choose.splits(self.tier), layout.head_dim + 2), "float32")
         _, partial = op.tensor_ir_inplace_op(
             attend,
@@ -123,10 +126,14 @@ class Prefill(Ops):
         out = Tensor.placeholder((x.shape[0], weight.rows), "float32")
         return op.tensor_ir_op(func, f"prefill_{name}", [x, *weight.tensors, residual], out)
 
-    def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
+    def attention(
+        self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores
+    ) -> Tensor:
         """``[n, H * D]``, causal; appends the chunk's keys and values to ``kv``."""
-        layout = self.layout
-        append = self._once("append", lambda: attention_prefill.rope_append(layout, self.context))
+        layout, how = self.layout, scores.within(self.context)
+        append = self._once(
+            ("append", how.scale), lambda: attention_prefill.rope_append(layout, self.context, how.scale)
+        )
         shape = (qkv.shape[0], layout.heads * layout.head_dim)
         pages = Tensor.placeholder(layout.page_shape, layout.storage)
         kv, queries = op.tensor_ir_inplace_op(
@@ -136,7 +143,7 @@ class Prefill(Ops):
             [5, -1],
             [pages, Tensor.placeholder(shape, "float32")],
         )
-        attend = self._once("flash", lambda: choose.flash_attention(layout, self.tier))
+        attend = self._once(("flash", how), lambda: choose.flash_attention(layout, how, self.tier))
         out = Tensor.placeholder(shape, "float32")
         return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
 

@@ -12,6 +12,7 @@ from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, kv_storage, rope_shapes, rope_tables
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.ops import Decode, Prefill, Rope
+from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import Values, Vector, matrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.models.rope import inverse_frequencies
@@ -179,13 +180,14 @@ class LlamaLayer(nn.Module):
         self.post_attention_layernorm = Vector(config.hidden_size, scheme.activation, tier)
         self.mlp = LlamaMLP(config, scheme, tier)
         self.epsilon = config.rms_norm_eps
+        self.scores = Scores(config.head_dim**-0.5)
 
     def forward(
         self, ops: Decode | Prefill, x_TD: Tensor, rope: Rope, state: Tensor, table: Tensor
     ) -> Tensor:
         attn, mlp = self.self_attn, self.mlp
         qkv_TE = ops.norm_linear("qkv", x_TD, Norm(self.input_layernorm, self.epsilon), attn.qkv_proj)
-        heads_TE = ops.attention(qkv_TE, rope, state, table, attn.kv)
+        heads_TE = ops.attention(qkv_TE, rope, state, table, attn.kv, self.scores)
         x_TD = ops.add_linear("o", heads_TE, attn.o_proj, x_TD)
         norm = Norm(self.post_attention_layernorm, self.epsilon)
         hidden_TI = ops.norm_linear("gate_up", x_TD, norm, mlp.gate_up_proj, swiglu=True)

@@ -13,6 +13,8 @@ from tvm.tirx.script import builder as T
 from mlcweb.kernels.blocks import place
 from mlcweb.kernels.builder import KernelBuilder, call, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, KVCache, bind_new_tokens, page_of, rotate4, slot_of
+from mlcweb.kernels.outputs import soft_cap
+from mlcweb.kernels.scores import Scores
 
 THREADS = 64
 SPLITS = 32
@@ -21,7 +23,7 @@ _LANES = 16  # threads that reduce one head's block of scores
 
 
 @kernel
-def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
+def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 KV) * D]``, RoPE tables, state,
     page_table, kv (read and written), partial ``[H, SPLITS, D + 2]`` (weighted values, maximum, sum).
     """
@@ -33,16 +35,17 @@ def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)
     position = k.let(state[0], "position")
     # whole pages, so that a block of 64 tokens is four pages
-    pages = k.let(T.shift_right(position, 4) + 1, "pages")
+    origin = how.begin(k, position, PAGE_SIZE)
+    pages = k.let(T.shift_right(position - origin, 4) + 1, "pages")
     share = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
-    begin = k.let(split * share, "begin")
+    begin = k.let(origin + split * share, "begin")
     end = k.let(T.min(begin + share, position + 1), "end")
-    owner = k.let(position // share, "owner")
+    owner = k.let((position - origin) // share, "owner")
 
     queries = k.shared(group * d, name="queries")
     scores = k.shared(group * THREADS, name="scores")
     tops = k.shared(group * _LANES, name="tops")
-    _rotate_queries(k, layout, qkv, coarse, fine, position, head, tid, queries)
+    _rotate_queries(k, layout, how.scale, qkv, coarse, fine, position, head, tid, queries)
     _append(k, layout, qkv, coarse, fine, position, head, tid, split == owner, table, kv)
     k.barrier()
     k.storage_barrier()  # the owning split reads back the key and value that its other threads stored
@@ -63,7 +66,7 @@ def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
         token = k.let(start + tid, "token")
         for g in range(group):
             k.store(score, g, f32(_MINUS_INFINITY))
-        with k.when(token < end):
+        with k.when(T.And(token < end, how.sees(position, token)) if how.window else token < end):
             page, slot = k.let(page_of(table, token), "page"), k.let(slot_of(token), "slot")
             for g in range(group):
                 k.store(score, g, f32(0.0))
@@ -75,6 +78,9 @@ def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
                     for g in range(group):
                         dot = call("float32", "dot", load4(queries, g * d + quad * 4), key)
                         k.store(score, g, score[g] + dot)
+            if how.cap is not None:
+                for g in range(group):
+                    k.store(score, g, soft_cap(score[g], how.cap))
         for g in range(group):
             k.store(scores, g * THREADS + tid, score[g])
         k.barrier()
@@ -134,6 +140,7 @@ def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
 def _rotate_queries(
     k: KernelBuilder,
     layout: HeadLayout,
+    scale: float,
     qkv: Any,
     coarse: Any,
     fine: Any,
@@ -142,9 +149,9 @@ def _rotate_queries(
     tid: Any,
     queries: Any,
 ) -> None:
-    """RoPE on the group's queries, scaled by 1/sqrt(D), into workgroup memory."""
+    """RoPE on the group's queries, scaled, into workgroup memory."""
     d, half = layout.head_dim, layout.head_dim // 2
-    scale = splat(f32(layout.head_dim**-0.5))
+    factor = splat(f32(scale))
     work = layout.group * half // 4
     with k.loop(T.ceildiv(work - tid, THREADS)) as i:
         item = k.let(i * THREADS + tid, "item")
@@ -152,8 +159,8 @@ def _rotate_queries(
         base = k.let((head * layout.group + g) * d + pair, "base")
         low, high = k.let(load4(qkv, 0, base), "low"), k.let(load4(qkv, 0, base + half), "high")
         first, second = rotate4(k, low, high, coarse, fine, position, pair, d)
-        k.store(queries, ramp4(g * d + pair), first * scale)
-        k.store(queries, ramp4(g * d + pair + half), second * scale)
+        k.store(queries, ramp4(g * d + pair), first * factor)
+        k.store(queries, ramp4(g * d + pair + half), second * factor)
 
 
 def _append(

@@ -13,6 +13,8 @@ from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, KVCache, bind_new_tokens, page_of, rotate4, slot_of
+from mlcweb.kernels.outputs import soft_cap
+from mlcweb.kernels.scores import Scores
 
 THREADS = 64
 ROWS = 32  # of a workgroup of flash attention; few, so that a short chunk of a small model fills a GPU
@@ -22,8 +24,8 @@ _MINUS_INFINITY = -1.0e30
 
 
 @kernel
-def rope_append(layout: HeadLayout, context: int) -> tirx.PrimFunc:
-    """Kernel: queries ``[n, H * D]``, rotated and scaled by 1/sqrt(D); rotated keys, and values, to the cache.
+def rope_append(layout: HeadLayout, context: int, scale: float) -> tirx.PrimFunc:
+    """Kernel: queries ``[n, H * D]``, rotated and times ``scale``; rotated keys, and values, to the cache.
 
     Arguments: qkv ``[n, (H + 2 KV) * D]``, RoPE tables, state, page_table, kv (written), queries.
     """
@@ -46,9 +48,9 @@ def rope_append(layout: HeadLayout, context: int) -> tirx.PrimFunc:
         with k.when(head < heads + kv_heads):
             first, second = rotate4(k, low, high, coarse, fine, position, pair, d)
             with k.when(head < heads):
-                scale = splat(f32(d**-0.5))
-                k.store(queries, [row, ramp4(head * d + pair)], first * scale)
-                k.store(queries, [row, ramp4(head * d + half + pair)], second * scale)
+                factor = splat(f32(scale))
+                k.store(queries, [row, ramp4(head * d + pair)], first * factor)
+                k.store(queries, [row, ramp4(head * d + half + pair)], second * factor)
             with k.when(head >= heads):
                 kv.store_key4(page, head - heads, slot, pair // 4, first)
                 kv.store_key4(page, head - heads, slot, (pair + half) // 4, second)
@@ -60,12 +62,12 @@ def rope_append(layout: HeadLayout, context: int) -> tirx.PrimFunc:
 
 
 @kernel
-def flash_attention(layout: HeadLayout) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * D]``: causal softmax(q kᵀ) v of a chunk that begins at ``state[0]``.
 
-    Arguments: queries ``[n, H * D]``, state, page_table, kv, attention. FlashAttention's online softmax
-    (https://arxiv.org/abs/2205.14135) over register tiles: a thread makes 4 x 8 scores, then 4 rows of its share of
-    the dimensions.
+    Arguments: queries ``[n, H * D]``, scaled already, state, page_table, kv, attention. FlashAttention's online
+    softmax (https://arxiv.org/abs/2205.14135) over register tiles: a thread makes 4 x 8 scores, then 4 rows of its
+    share of the dimensions.
     """
     d, group, quads = layout.head_dim, layout.group, layout.head_dim // 4
     most = PAGE_SIZE if d <= 128 else PAGE_SIZE // 2  # tokens whose values are staged at a time, in 16 KiB
@@ -103,8 +105,10 @@ def flash_attention(layout: HeadLayout) -> tirx.PrimFunc:
         for j in range(shares):
             k.store(sums, i * shares + j, splat(f32(0.0)))
 
-    with k.loop(T.ceildiv(end, TOKENS)) as block:
-        start = k.let(block * TOKENS, "start")
+    # a page's first token, as four tokens of a block are to share a page
+    begin = how.begin(k, base + flat(0) // group, PAGE_SIZE)
+    with k.loop(T.ceildiv(end - begin, TOKENS)) as block:
+        start = k.let(begin + block * TOKENS, "start")
         for i in range(8):
             k.store(scores, i, splat(f32(0.0)))
         with k.loop(d // _DEPTH) as step:
@@ -119,13 +123,21 @@ def flash_attention(layout: HeadLayout) -> tirx.PrimFunc:
                     for h in (0, 1):
                         at = i * 2 + h
                         k.store(scores, at, scores[at] + splat(lane(q, i)) * keys[h])
-        with k.when(start + TOKENS > base + flat(0) // group + 1):  # some row does not see all of the block
+        if how.cap is not None:
+            for i in range(8):
+                k.store(scores, i, soft_cap(scores[i], how.cap, lanes=4))
+        ragged = start + TOKENS > base + flat(0) // group + 1  # some row does not see all of the block
+        if how.window is not None:
+            ragged = T.Or(ragged, base + last - start >= how.window)
+        # a row that sees nothing of its first blocks forgets what it took of them once its maximum rises
+        with k.when(ragged):
             for i in range(4):
                 limit = k.let(base + flat(ty * 4 + i) // group, "limit")
                 for h in (0, 1):
                     first, value = start + h * 32 + tx * 4, scores[i * 2 + h]
                     seen = [
-                        T.Select(first + t <= limit, lane(value, t), f32(_MINUS_INFINITY)) for t in range(4)
+                        T.Select(how.sees(limit, first + t), lane(value, t), f32(_MINUS_INFINITY))
+                        for t in range(4)
                     ]
                     k.store(scores, i * 2 + h, T.Shuffle(seen, [0, 1, 2, 3]))
         for i in range(4):

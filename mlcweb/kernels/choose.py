@@ -10,6 +10,7 @@ from tvm import tirx
 from mlcweb.kernels import attention_decode, attention_prefill, linear, norm, software
 from mlcweb.kernels import matmul as matmul_
 from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.quantize import Scheme
@@ -56,11 +57,11 @@ def splits(tier: Tier) -> int:
     return software.attention.SPLITS if tier.software else attention_decode.SPLITS
 
 
-def attend(layout: HeadLayout, context: int, tier: Tier) -> tirx.PrimFunc:
+def attend(layout: HeadLayout, context: int, how: Scores, tier: Tier) -> tirx.PrimFunc:
     """``attention_decode.attend``."""
     if tier.software:
-        return software.attention.attend(layout, context)
-    return attention_decode.attend(layout, context)
+        return software.attention.attend(layout, context, how)
+    return attention_decode.attend(layout, context, how)
 
 
 def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
@@ -68,8 +69,8 @@ def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
     return software.attention.merge(layout) if tier.software else attention_decode.merge(layout)
 
 
-def flash_attention(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout, how: Scores, tier: Tier) -> tirx.PrimFunc:
     """``attention_prefill.flash_attention``."""
     if tier.software:
-        return software.attention.flash_attention(layout)
-    return attention_prefill.flash_attention(layout)
+        return software.attention.flash_attention(layout, how)
+    return attention_prefill.flash_attention(layout, how)

@@ -17,6 +17,7 @@ from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
 from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.outputs import Activation
+from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix, Values
 from mlcweb.kernels.tier import Tier
 
@@ -82,9 +83,17 @@ class Decode(Ops):
     """One token: matrix-vector products with norm, SwiGLU and residual folded in; split attention."""
 
     def embed(
-        self, table: Matrix, ids: Tensor, *, scale: float = 1.0, positions: Matrix | None = None
+        self,
+        table: Matrix,
+        ids: Tensor,
+        *,
+        scale: float = 1.0,
+        positions: Matrix | None = None,
+        state: Tensor | None = None,
     ) -> Tensor:
-        """x ``[1, D]`` of the token in ``state``, scaled; plus its learned position, if there are ``positions``."""
+        """x ``[1, D]`` of the token in ``state``, which ``ids`` is here, scaled; plus its learned position, if there
+        are ``positions``.
+        """
         func = self._once(
             "embed",
             lambda: embed(
@@ -150,10 +159,12 @@ class Decode(Ops):
         args = [x, *norm.tensors, *([] if residual is None else [residual])]
         return op.tensor_ir_op(func, "decode_norm", args, Tensor.placeholder(x.shape, "float32"))
 
-    def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
+    def attention(
+        self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores
+    ) -> Tensor:
         """``[1, H * D]``; appends the token's key and value to ``kv``."""
-        layout = self.layout
-        attend = self._once("attend", lambda: choose.attend(layout, self.context, self.tier))
+        layout, how = self.layout, scores.within(self.context)
+        attend = self._once(("attend", how), lambda: choose.attend(layout, self.context, how, self.tier))
         partial = Tensor.placeholder((layout.heads, choose.splits(self.tier), layout.head_dim + 2), "float32")
         _, partial = op.tensor_ir_inplace_op(
             attend,
@@ -248,10 +259,14 @@ class Prefill(Ops):
         out = Tensor.placeholder((1, x.shape[1]) if last_row else x.shape, "float32")
         return op.tensor_ir_op(func, "prefill_norm", args, out)
 
-    def attention(self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor) -> Tensor:
+    def attention(
+        self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores
+    ) -> Tensor:
         """``[n, H * D]``, causal; appends the chunk's keys and values to ``kv``."""
-        layout = self.layout
-        append = self._once("append", lambda: attention_prefill.rope_append(layout, self.context))
+        layout, how = self.layout, scores.within(self.context)
+        append = self._once(
+            ("append", how.scale), lambda: attention_prefill.rope_append(layout, self.context, how.scale)
+        )
         shape = (qkv.shape[0], layout.heads * layout.head_dim)
         pages = Tensor.placeholder(layout.page_shape, layout.storage)
         kv, queries = op.tensor_ir_inplace_op(
@@ -261,7 +276,7 @@ class Prefill(Ops):
             [5, -1],
             [pages, Tensor.placeholder(shape, "float32")],
         )
-        attend = self._once("flash", lambda: choose.flash_attention(layout, self.tier))
+        attend = self._once(("flash", how), lambda: choose.flash_attention(layout, how, self.tier))
         out = Tensor.placeholder(shape, "float32")
         return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
 

@@ -15,6 +15,7 @@ ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu", "gelu_tanh")
 # erf by Abramowitz and Stegun, 7.1.26: within 1.5e-7
 _ERF_P = 0.3275911
 _ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+_TANH_IS_ONE = 30.0  # 2x, where 1 - tanh(x) is far below float32's last bit and exp(2x) far below its largest
 
 
 def activate(kind: Activation, value: Any, lanes: int = 1) -> Any:
@@ -40,11 +41,16 @@ def activate(kind: Activation, value: Any, lanes: int = 1) -> Any:
 
 
 def soft_cap(value: Any, cap: float, lanes: int = 1) -> Any:
-    """cap * tanh(value / cap), in a form whose exponential may overflow."""
-    one = splat(f32(1.0)) if lanes == 4 else f32(1.0)
-    double = splat(f32(2.0 / cap)) if lanes == 4 else f32(2.0 / cap)
-    scale = splat(f32(cap)) if lanes == 4 else f32(cap)
-    return scale * (one - (one + one) / (T.exp(value * double) + one))
+    """cap * tanh(value / cap).
+
+    WGSL's own tanh may be a quotient of exponentials that overflow, and so NaN, from about 44.
+    """
+
+    def number(constant: float) -> Any:
+        return splat(f32(constant)) if lanes == 4 else f32(constant)
+
+    twice = T.min(value * number(2.0 / cap), number(_TANH_IS_ONE))
+    return number(cap) - number(2.0 * cap) / (T.exp(twice) + number(1.0))
 
 
 def _times_sigmoid(value: Any, exponent: Any, lanes: int) -> Any:

@@ -13,6 +13,8 @@ from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel
 from mlcweb.kernels.cache import PAGE_SIZE, ROPE_FINE, HeadLayout, KVCache, bind_new_tokens, page_of, slot_of
+from mlcweb.kernels.outputs import soft_cap
+from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.software.quads import QUAD, quad_sum
 
 SPLITS = 4  # of decode's context: with the KV heads, workgroups for all of a few CPUs
@@ -27,6 +29,7 @@ class _Rows:
 
     k: KernelBuilder
     layout: HeadLayout
+    how: Scores
     count: int
     lane: Any
 
@@ -46,8 +49,8 @@ class _Rows:
         size = self.layout.word
         return [(self.lane[0] + i // size * QUAD) * size + i % size for i in range(self.mine)]
 
-    def attend(self, kv: KVCache, table: Any, head: Any, begin: Any, end: Any, limits: list[Any]) -> None:
-        """Take the tokens ``[begin, end)``, ``begin`` a multiple of 4; row r sees them up to ``limits[r]``."""
+    def attend(self, kv: KVCache, table: Any, head: Any, begin: Any, end: Any, positions: list[Any]) -> None:
+        """Take the tokens ``[begin, end)``, ``begin`` a multiple of 4; row r is the query at ``positions[r]``."""
         k, rows, mine, layout = self.k, range(self.count), self.mine, self.layout
         scores, dots = k.local(self.count, name="scores"), k.local(self.count, name="dots")
         size = layout.word
@@ -70,7 +73,10 @@ class _Rows:
                     quad_sum(k, dots, row)
                     k.store(scores, row, T.Select(self.lane[0] == c, dots[row], scores[row]))
             for row in rows:
-                seen = first + self.lane[0] <= limits[row]
+                if self.how.cap is not None:
+                    k.store(scores, row, soft_cap(scores[row], self.how.cap))
+                # one that sees none of its first tokens forgets what it took of them once its maximum rises
+                seen = self.how.sees(positions[row], first + self.lane[0])
                 k.store(scores, row, T.Select(seen, scores[row], f32(_MINUS_INFINITY)))
                 k.store(dots, row, T.max(self.maximum[row], scores[row]))
                 for swap in ("quadSwapX", "quadSwapY"):
@@ -99,7 +105,7 @@ class _Rows:
 
 
 @kernel
-def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
+def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token, with the arguments of ``attention_decode.attend`` and SPLITS of
     this file.
     """
@@ -112,12 +118,13 @@ def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
     lane, position = k.local(1, "int32", name="lane"), k.local(1, "int32", name="position")
     k.store(lane, 0, tid)
     k.store(position, 0, state[0])
-    pages = T.shift_right(position[0], 4) + 1
+    origin = how.begin(k, position[0], PAGE_SIZE)
+    pages = T.shift_right(position[0] - origin, 4) + 1
     share = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
-    begin = k.let(split * share, "begin")
+    begin = k.let(origin + split * share, "begin")
     end = k.let(T.min(begin + share, position[0] + 1), "end")
 
-    rows = _Rows(k, layout, group, lane)
+    rows = _Rows(k, layout, how, group, lane)
     half, size = rows.mine // 2, layout.word
     turns = [k.local(4, name="turn") for _ in range(size)]
     pairs = [k.local(2, name="pair") for _ in range(size)]
@@ -132,7 +139,7 @@ def attend(layout: HeadLayout, context: int) -> tirx.PrimFunc:
                 _rotate(k, pair, turn, qkv[0, base], qkv[0, base + d // 2])
                 for part in range(2):
                     at = g * rows.mine + i + e + part * half
-                    k.store(rows.queries, at, pair[part] * f32(d**-0.5))
+                    k.store(rows.queries, at, pair[part] * f32(how.scale))
         # a lane reads back only what it writes here itself, so nobody waits
         with k.when(owner):
             for dim, turn, pair in zip(dims, turns, pairs, strict=True):
@@ -213,7 +220,7 @@ def _tokens_for(layout: HeadLayout) -> int:
 
 
 @kernel
-def flash_attention(layout: HeadLayout) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * D]``: causal attention of a chunk, with the arguments of
     ``attention_prefill.flash_attention``.
     """
@@ -230,14 +237,15 @@ def flash_attention(layout: HeadLayout) -> tirx.PrimFunc:
     lane, base = k.local(1, "int32", name="lane"), k.local(1, "int32", name="base")
     k.store(lane, 0, tid)
     k.store(base, 0, state[0])
-    rows = _Rows(k, layout, together * group, lane)
+    rows = _Rows(k, layout, how, together * group, lane)
     tokens = [block * together + t for t in range(together) for _ in range(group)]
     for row, token in enumerate(tokens):
         for i, dim in enumerate(rows.dims()):
             column = (head * group + row % group) * d + dim
             k.store(rows.queries, row * rows.mine + i, queries[T.min(token, n - 1), column])
     end = k.let(base[0] + T.min(block * together + together, n), "end")
-    rows.attend(kv, table, head, 0, end, [base[0] + token for token in tokens])
+    begin = how.begin(k, base[0] + block * together, QUAD)
+    rows.attend(kv, table, head, begin, end, [base[0] + token for token in tokens])
     for row, token in enumerate(tokens):
         with k.when(token < n):
             for i, dim in enumerate(rows.dims()):

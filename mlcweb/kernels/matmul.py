@@ -113,13 +113,13 @@ def matmul(
                 k.let(load4(a_tile, depth * tile.rows + ty * 4 + v * tile.rows // 2), "a")
                 for v in range(fours)
             ]
-            b = [
+            b4 = [
                 k.let(load4(b_tile, depth * tile.columns + tx * 4 + h * tile.columns // 2), "b")
                 for h in range(2)
             ]
             for i in range(mine):
                 for h in range(2):
-                    product = cast("float32x4", splat(lane(a[i // 4], i % 4)) * b[h])
+                    product = cast("float32x4", splat(lane(a[i // 4], i % 4)) * b4[h])
                     k.store(sums, i * 2 + h, sums[i * 2 + h] + product)
         k.barrier()
 

@@ -8,6 +8,7 @@ from tvm.tirx.script import builder as T
 from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel, load4, ramp4, splat
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.reduce import reduce_rows
+from mlcweb.kernels.storage import VectorReader
 from mlcweb.kernels.tier import Tier
 
 THREADS = 64
@@ -63,7 +64,10 @@ def normalize(
     factor = k.let(T.rsqrt(mean(square) + f32(norm.epsilon)), "factor")
     with k.loop(T.ceildiv(quads - tid, THREADS)) as i:
         column = k.let((i * THREADS + tid) * 4, "column")
-        read = (lambda v: v.placed(k, column)) if in_blocks else (lambda v: v.four(k, column))
+
+        def read(vector: VectorReader) -> Any:
+            return vector.placed(k, column) if in_blocks else vector.four(k, column)
+
         value = centred(load4(x, row, column)) * splat(factor) * read(weight)
         if bias is not None:
             value = value + read(bias)

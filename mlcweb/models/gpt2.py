@@ -40,7 +40,7 @@ class GPT2Config(DecoderConfig):
         activation = fields.only("activation_function", "gelu_new", "gelu_pytorch_tanh", "gelu")
         hidden, heads = fields.count("n_embd"), fields.count("n_head")
         multiple_of("n_embd", hidden, heads)
-        sizes = {
+        sizes: dict[str, Any] = {
             "vocab_size": fields.count("vocab_size"),
             "hidden_size": hidden,
             "intermediate_size": fields.count("n_inner", 4 * hidden),

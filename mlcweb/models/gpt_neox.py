@@ -53,8 +53,8 @@ class GPTNeoXConfig(DecoderConfig):
 
     def fused_order(self) -> Order:
         """The fused tensor has query, key and value of a head together: its rows, by part first."""
-        rows = np.arange(3 * self.query_width).reshape(self.num_attention_heads, 3, self.head_dim)
-        return rows.swapaxes(0, 1).reshape(-1)
+        rows: Order = np.arange(3 * self.query_width)
+        return rows.reshape(self.num_attention_heads, 3, self.head_dim).swapaxes(0, 1).reshape(-1)
 
 
 class GPTNeoXLayer(nn.Module):

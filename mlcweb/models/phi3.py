@@ -40,7 +40,7 @@ class Phi3Layer(LlamaLayer):
 class Phi3(Llama):
     """The model."""
 
-    def layer(self, config: Phi3Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: Any, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"model.layers.{index}.self_attn"
         scores = Scores(config.head_dim**-0.5, window=config.windows[index])
         attention = Attention(config, w, layout, prefix, scores=scores, qkv=("qkv_proj",))

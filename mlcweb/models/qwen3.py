@@ -51,7 +51,7 @@ class Qwen3Attention(Attention):
 class Qwen3(Llama):
     """The model."""
 
-    def layer(self, config: Qwen3Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: Any, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
         scores = Scores(config.head_dim**-0.5, window=config.windows[index])
         attention = Qwen3Attention(config, w, layout, f"model.layers.{index}.self_attn", scores)
         return LlamaLayer(config, w, layout, index, attention)

@@ -152,12 +152,15 @@ class HostOps:
             np.exp(s_GTS, out=s_GTS)
             s_GTS /= s_GTS.sum(axis=-1, keepdims=True)
             out_KGTD[head] = s_GTS @ values[head, :end]
-        return out_KGTD.transpose(2, 0, 1, 3).reshape(count, heads * dim)
+        joined: F32 = out_KGTD.transpose(2, 0, 1, 3).reshape(count, heads * dim)
+        return joined
 
     def head(self, x: F32, norm: Norm, weight: Any, *, bias: Any = None, cap: float | None = None) -> F32:
         """Logits ``[1, V]`` of the last token."""
         logits = self.linear("head", x[-1:], weight, norm=norm, bias=bias)
-        return logits if cap is None else np.float32(cap) * np.tanh(logits / np.float32(cap))
+        if cap is not None:
+            logits = np.float32(cap) * np.tanh(logits / np.float32(cap))
+        return logits
 
     def _vector(self, weight: Any) -> F32:
         return self._weights.rows(self._names[id(weight)], 0, weight.columns)
@@ -167,12 +170,13 @@ def activate(kind: Activation, x: F32) -> F32:
     """The activation of each value; tanh does not overflow where exp(-x) would."""
     half = np.float32(0.5)
     if kind == "silu":
-        return x * (half * (1 + np.tanh(half * x)))
-    if kind == "gelu_tanh":
-        inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
-        return half * x * (1 + np.tanh(inner))
-    erf: F32 = _erf(x * np.float32(math.sqrt(0.5))).astype(np.float32)
-    return half * x * (1 + erf)
+        inner = np.tanh(half * x)
+    elif kind == "gelu_tanh":
+        inner = np.tanh(np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x))
+    else:
+        inner = _erf(x * np.float32(math.sqrt(0.5))).astype(np.float32)
+    y: F32 = half * x * (1 + inner)
+    return y
 
 
 _erf = np.frompyfunc(math.erf, 1, 1)

@@ -5,13 +5,16 @@ Both have the same methods, so a model is written once; each method is one or tw
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tvm import tirx
 from tvm.relax.frontend.nn import Tensor, op
 
 from mlcweb.kernels import attention_prefill, choose, sampling
+from mlcweb.kernels.builder import dynamic
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.embedding import embed
+from mlcweb.kernels.head_norm import HeadNorm, norm_heads
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
 from mlcweb.kernels.scores import Scores
@@ -40,6 +43,13 @@ class Ops:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+    def _norm_heads(self, entry: str, rows: Any, qkv: Tensor, norm: HeadNorm) -> Tensor:
+        key = ("norm_heads", norm.q_weight.columns, norm.k_weight.columns, norm.epsilon, norm.kind)
+        func = self._once(key, lambda: norm_heads(self.layout, norm, rows))
+        out = Tensor.placeholder(qkv.shape, "float32")
+        args = [qkv, *norm.q_weight.tensors, *norm.k_weight.tensors]
+        return op.tensor_ir_op(func, f"{entry}_norm_heads", args, out)
 
 
 def _shape(weight: Matrix) -> tuple[str, int, int]:
@@ -74,6 +84,10 @@ class Decode(Ops):
         )
         out = Tensor.placeholder((1, weight.rows), "float32")
         return op.tensor_ir_op(func, f"decode_{name}", [x, *weight.tensors, residual], out)
+
+    def norm_heads(self, qkv: Tensor, norm: HeadNorm) -> Tensor:
+        """``qkv`` ``[1, (H + 2 KV) * D]`` with queries and keys normalized."""
+        return self._norm_heads("decode", 1, qkv, norm)
 
     def attention(
         self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores
@@ -125,6 +139,10 @@ class Prefill(Ops):
         func = self._once((name, _shape(weight)), lambda: choose.matmul(weight, self.tier, residual=True))
         out = Tensor.placeholder((x.shape[0], weight.rows), "float32")
         return op.tensor_ir_op(func, f"prefill_{name}", [x, *weight.tensors, residual], out)
+
+    def norm_heads(self, qkv: Tensor, norm: HeadNorm) -> Tensor:
+        """``qkv`` ``[n, (H + 2 KV) * D]`` with queries and keys normalized."""
+        return self._norm_heads("prefill", dynamic("n"), qkv, norm)
 
     def attention(
         self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores

@@ -6,13 +6,16 @@ them too, in numpy.
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tvm import tirx
 from tvm.relax.frontend.nn import Tensor, op
 
 from mlcweb.kernels import attention_prefill, choose, sampling
+from mlcweb.kernels.builder import dynamic
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.embedding import embed
+from mlcweb.kernels.head_norm import HeadNorm, norm_heads
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
 from mlcweb.kernels.moe import Mixture, MoeLaunches
@@ -69,6 +72,13 @@ class Ops:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+    def _norm_heads(self, entry: str, rows: Any, qkv: Tensor, norm: HeadNorm) -> Tensor:
+        key = ("norm_heads", norm.q_weight.columns, norm.k_weight.columns, norm.epsilon, norm.kind)
+        func = self._once(key, lambda: norm_heads(self.layout, norm, rows))
+        out = Tensor.placeholder(qkv.shape, "float32")
+        args = [qkv, *norm.q_weight.tensors, *norm.k_weight.tensors]
+        return op.tensor_ir_op(func, f"{entry}_norm_heads", args, out)
 
 
 def _shape(weight: Matrix) -> tuple[str, int, int]:
@@ -158,6 +168,10 @@ class Decode(Ops):
         )
         args = [x, *norm.tensors, *([] if residual is None else [residual])]
         return op.tensor_ir_op(func, "decode_norm", args, Tensor.placeholder(x.shape, "float32"))
+
+    def norm_heads(self, qkv: Tensor, norm: HeadNorm) -> Tensor:
+        """``qkv`` ``[1, (H + 2 KV) * D]`` with queries and keys normalized."""
+        return self._norm_heads("decode", 1, qkv, norm)
 
     def attention(
         self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores
@@ -258,6 +272,10 @@ class Prefill(Ops):
         args = [x, *norm.tensors, *([] if residual is None else [residual])]
         out = Tensor.placeholder((1, x.shape[1]) if last_row else x.shape, "float32")
         return op.tensor_ir_op(func, "prefill_norm", args, out)
+
+    def norm_heads(self, qkv: Tensor, norm: HeadNorm) -> Tensor:
+        """``qkv`` ``[n, (H + 2 KV) * D]`` with queries and keys normalized."""
+        return self._norm_heads("prefill", dynamic("n"), qkv, norm)
 
     def attention(
         self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores

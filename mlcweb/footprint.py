@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mlcweb.kernels.tier import BASE
-from mlcweb.models import architecture
+from mlcweb.models import architecture, outline_of
 from mlcweb.quantize import Scheme, packed_tensors
+
+_ITEM_BYTES = {"float16": 2, "float32": 4}
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,27 @@ class Footprint:
         return self.weights + self.kv_cache
 
 
-def footprint(
-    hf_config: dict[str, Any], scheme: Scheme, context: int, kv_dtype: str | None = None
-) -> Footprint:
-    """Of a config.json with this quantization, for ``context`` tokens; ``kv_dtype`` is the activations' by default."""
-    dtype = kv_dtype or scheme.activation
+def footprints(
+    hf_config: dict[str, Any], schemes: Iterable[Scheme], context: int, kv_dtype: str | None = None
+) -> dict[str, Footprint]:
+    """Of a config.json with each quantization, by its name, for ``context`` tokens; ``kv_dtype`` is the KV cache's, by
+    default the activations'. Raises as ``architecture`` and its ``from_hf`` do.
+    """
     config_class, model_class = architecture(hf_config)
     config = config_class.from_hf(hf_config)
-    model = model_class(config, scheme, BASE, context, dtype)
-    return Footprint(
-        parameters=model.weight_count,
-        weights=sum(tensor.nbytes for param in model.params() for tensor in packed_tensors(param, scheme))
-        + sum(table.nbytes for table in model.constants().values()),
-        kv_cache=config.num_hidden_layers
-        * math.prod(config.layout(context, dtype).page_shape)
-        * {"float16": 2, "float32": 4}[dtype],
-    )
+    # Two layers are declared, and the second stands for all that follow: declaring 80 would take longer than the rest.
+    outline = outline_of(model_class, replace(config, num_hidden_layers=2), context=context)
+    more = config.num_hidden_layers - 1
+    params = [(more if p.name.startswith("model.layers.1.") else 1, p) for p in outline.params()]
+    tables = sum(table.nbytes for table in outline.constants().values())
+
+    def footprint(scheme: Scheme) -> Footprint:
+        dtype = kv_dtype or scheme.activation
+        page_shape = config.layout(context, dtype).page_shape
+        return Footprint(
+            parameters=sum(n * math.prod(param.shape) for n, param in params),
+            weights=tables + sum(n * t.nbytes for n, param in params for t in packed_tensors(param, scheme)),
+            kv_cache=config.num_hidden_layers * math.prod(page_shape) * _ITEM_BYTES[dtype],
+        )
+
+    return {scheme.name: footprint(scheme) for scheme in schemes}

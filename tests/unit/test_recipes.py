@@ -7,9 +7,10 @@ from mlcweb.quantize import get_scheme
 from mlcweb.recipes import PypiSource, all_recipes, find_recipe, load_recipe, recipes_folder
 
 
-def test_every_shipped_recipe_loads_and_is_found_by_its_names():
+def test_every_shipped_recipe_loads_and_is_found_by_its_names(monkeypatch):
     recipes = {path.stem: load_recipe(path) for path in recipes_folder().glob("*.toml")}
     assert len(recipes) > 60
+    monkeypatch.setattr("mlcweb.recipes.all_recipes", lambda folder: list(recipes.values()))
     for stem, recipe in recipes.items():
         assert recipe.name == stem
         for name in (

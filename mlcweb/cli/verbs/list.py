@@ -64,29 +64,23 @@ def _no_match(words: Sequence[str]) -> Exception:
 
 
 def _facts(recipe: Recipe, schemes: Sequence[Any], built: Sequence[str]) -> dict[str, Any]:
-    from mlcweb.footprint import footprint
+    from mlcweb.footprint import footprints
 
-    facts: dict[str, Any] = {
+    taken = footprints(recipe.config, schemes, recipe.context_length, recipe.kv_cache_dtype)
+    return {
         "name": recipe.name,
         "source": recipe.source,
         "family": recipe.family,
-        "parameters": 0,
+        "parameters": taken[schemes[0].name].parameters,
         "quantization": recipe.quantization,
         "context_length": recipe.context_length,
         "licence": recipe.licence,
         "gated": recipe.gated,
-        "sizes": {},
+        "sizes": {
+            name: {"weights": t.weights, "kv_cache": t.kv_cache, "gpu": t.gpu} for name, t in taken.items()
+        },
         "bundles": [name for name in built if name.startswith(f"{recipe.bundle_name}-")],
     }
-    for scheme in schemes:
-        taken = footprint(recipe.config, scheme, recipe.context_length, recipe.kv_cache_dtype)
-        facts["parameters"] = taken.parameters
-        facts["sizes"][scheme.name] = {
-            "weights": taken.weights,
-            "kv_cache": taken.kv_cache,
-            "gpu": taken.gpu,
-        }
-    return facts
 
 
 def _text(output: Output, recipes: Sequence[Mapping[str, Any]], quants: Sequence[str]) -> None:

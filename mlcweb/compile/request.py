@@ -29,7 +29,10 @@ class CompileRequest:
 
 @dataclass(frozen=True)
 class CompileResult:
-    """What was made, or found there and current (``reused``). ``stages`` are seconds."""
+    """What was made, or found there and current (``reused``). ``stages`` are seconds.
+
+    ``peak_memory_bytes`` is this process's; those that lower tiers end before its peak.
+    """
 
     path: Path
     name: str

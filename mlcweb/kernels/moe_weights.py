@@ -41,11 +41,6 @@ class Experts(nn.ModuleList):
         self.held = held
         self.rows, self.columns = parts[0].rows // len(held[0]), parts[0].columns
 
-    @property
-    def bits(self) -> int | None:
-        """Bits of a weight's code, or None where they are unquantized."""
-        return getattr(self[0], "bits", None)
-
     def parts(self, choices: int) -> list[tuple[Part, Matrix]]:
         """Every part with its weight, for tokens that have ``choices`` experts."""
         experts = self.held[-1].stop

@@ -117,6 +117,7 @@ DECODE = [
     *on("f16", F16_SUBGROUPS, "q4f16_1"),
     *on("stock", SOFTWARE, "q4f32_1"),
     *on("f16", SUBGROUPS, "q0f32"),
+    *on("stock", SUBGROUPS, "q3f16_1"),
 ]
 
 
@@ -211,7 +212,9 @@ def test_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier, experts: i
         close(y, pairs, tolerance)
 
 
-@pytest.mark.parametrize(("browser", "scheme", "tier"), on("stock f16", BASE, "q4f16_1"))
+@pytest.mark.parametrize(
+    ("browser", "scheme", "tier"), [*on("stock", BASE, "q4f16_1"), *on("f16", BASE, "q8f32_1")]
+)
 def test_int8_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
     rng, experts, choices = np.random.default_rng(9), 8, 2
     part = Part(first=1, count=4, experts=experts, choices=choices)
@@ -230,7 +233,7 @@ def test_int8_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> No
             if 0 <= e < part.count:
                 expected[pair] = silu_product(x[None, pair // choices] @ gate_up[e].T)
         args = [
-            int8_words(codes),
+            int8_words(codes, storage.bits),
             scales,
             *tensors,
             ids,

@@ -10,6 +10,7 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.choose import has_int8
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.moe import Mixture
 from mlcweb.kernels.moe_weights import Experts
@@ -48,15 +49,15 @@ class OneMixture(nn.Module):
 
 def planned(scheme: str, tier: Tier) -> tuple[Entries, Plan]:
     how = get_scheme(scheme)
-    int8 = how.bits is not None and not tier.software
     model = OneMixture(how, tier)
-    entries = lower_entries(model, tier, vocab=VOCAB, context=64, chunk=CHUNK, int8=int8)
+    entries = lower_entries(model, tier, vocab=VOCAB, context=64, chunk=CHUNK, int8=has_int8(how, tier))
     return entries, build_plan(entries, tier)
 
 
 @pytest.mark.parametrize(
     ("scheme", "tier"),
-    [("q4f16_1", tier) for tier in TIERS] + [("q0f32", TIERS[2])],
+    [("q4f16_1", tier) for tier in TIERS]
+    + [("q0f32", TIERS[2]), ("q8f32_1", TIERS[3]), ("q3f16_1", TIERS[4])],
     ids=lambda v: v.name if isinstance(v, Tier) else v,
 )
 def test_parts_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:

@@ -1,17 +1,17 @@
 // A bundle's tokenizer and chat template, made from its two files.
-import { Tokenizer } from "@huggingface/tokenizers";
 import { BundleError } from "../errors.js";
 import { ChatTemplate } from "./template.js";
+import { TextTokenizer } from "./tokenizer.js";
 
 export interface ChatTurn { readonly role: string; readonly content: string }
 
 export class TextCodec {
-  private constructor(private readonly tokenizer: Tokenizer, readonly template: ChatTemplate) {}
+  private constructor(private readonly tokenizer: TextTokenizer, readonly template: ChatTemplate) {}
 
   static parse(tokenizerJson: string, configJson: string): TextCodec {
     try {
       const config = JSON.parse(configJson) as Record<string, unknown>;
-      return new TextCodec(new Tokenizer(JSON.parse(tokenizerJson) as object, config), new ChatTemplate(config));
+      return new TextCodec(new TextTokenizer(JSON.parse(tokenizerJson) as Record<string, unknown>), new ChatTemplate(config));
     } catch (cause) {
       if (cause instanceof BundleError) throw cause;
       throw new BundleError(`The tokenizer cannot be read: ${(cause as Error).message}`, undefined, { cause });
@@ -19,7 +19,7 @@ export class TextCodec {
   }
 
   encode(text: string, addSpecialTokens: boolean): number[] {
-    return this.tokenizer.encode(text, { add_special_tokens: addSpecialTokens }).ids;
+    return this.tokenizer.encode(text, addSpecialTokens);
   }
 
   /** A chat rendered by the template, which writes the special tokens itself. */
@@ -27,12 +27,12 @@ export class TextCodec {
     return this.encode(this.template.render(messages), false);
   }
 
-  decode(tokens: number[]): string {
-    return tokens.length === 0 ? "" : this.tokenizer.decode(tokens, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  decode(tokens: readonly number[]): string {
+    return this.tokenizer.decode(tokens, true);
   }
 
   /** A single token, as log-probabilities report it. */
   token(id: number): string {
-    return this.tokenizer.decode([id], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+    return this.tokenizer.decode([id], false);
   }
 }

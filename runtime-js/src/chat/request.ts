@@ -1,7 +1,7 @@
 // Checks a request field by field: what it returns is complete and in range, or InvalidRequestError names the field.
 import { InvalidRequestError } from "../errors.js";
 import type { HostParams, Sampling } from "../decode/index.js";
-import type { ChatTurn } from "../text/codec.js";
+import type { ChatTurn } from "../text/template.js";
 
 export interface ParsedRequest {
   readonly sampling: Sampling;

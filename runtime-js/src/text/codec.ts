@@ -1,9 +1,7 @@
 // A bundle's tokenizer and chat template, made from its two files.
 import { BundleError } from "../errors.js";
-import { ChatTemplate } from "./template.js";
+import { ChatTemplate, type ChatTurn, type RenderOptions } from "./template.js";
 import { TextTokenizer } from "./tokenizer.js";
-
-export interface ChatTurn { readonly role: string; readonly content: string }
 
 export class TextCodec {
   private constructor(private readonly tokenizer: TextTokenizer, readonly template: ChatTemplate) {}
@@ -23,8 +21,8 @@ export class TextCodec {
   }
 
   /** A chat rendered by the template, which writes the special tokens itself. */
-  encodeChat(messages: readonly ChatTurn[]): number[] {
-    return this.encode(this.template.render(messages), false);
+  encodeChat(messages: readonly ChatTurn[], options: RenderOptions = {}): number[] {
+    return this.encode(this.template.render(messages, options), !this.template.exists);
   }
 
   decode(tokens: readonly number[]): string {

@@ -2,7 +2,7 @@
 // (tests/fixtures/text/make_tokenizers.py writes them).
 /// <reference types="vite/client" />
 import { describe, expect, it } from "vitest";
-import { StreamDecoder } from "../src/text/index.js";
+import { StreamDecoder, TextCodec } from "../src/text/index.js";
 import { TextTokenizer } from "../src/text/tokenizer.js";
 
 interface Fixture {
@@ -60,6 +60,16 @@ describe("edges", () => {
     expect(streamed(llama2, ids).join("")).toBe("the browser");
     expect(streamed(llama2, ids, before).join("")).toBe(" the browser");
     expect(streamed(gpt2, gpt2.encode(" the browser", false), gpt2.encode("The language of", true)).join("")).toBe(" the browser");
+  });
+  it("shows a single token with its space", () => {
+    for (const name of ["llama2", "gemma", "gpt2", "unigram"]) {
+      const { tokenizer, encoded } = fixtures.find(([found]) => found === name)![1];
+      const codec = TextCodec.parse(JSON.stringify(tokenizer), "{}");
+      const { ids, text } = encoded.find((e) => e.text === "The languages of the browser: compile, render, run.")!;
+      const special = name === "gpt2" ? "<|endoftext|>" : "</s>";
+      expect(ids.map((id) => codec.token(id)).join("").trimStart()).toBe(text);
+      if (name !== "gemma") expect(codec.token(codec.encode(special, false)[0]!)).toBe(special);
+    }
   });
   it("refuses a way of splitting that is not known", () => {
     const pre_tokenizer = { type: "Split", pattern: { String: "-" }, behavior: "Sideways", invert: false };

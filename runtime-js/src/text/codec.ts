@@ -4,7 +4,13 @@ import { ChatTemplate, type ChatTurn, type RenderOptions } from "./template.js";
 import { TextTokenizer } from "./tokenizer.js";
 
 export class TextCodec {
-  private constructor(private readonly tokenizer: TextTokenizer, readonly template: ChatTemplate) {}
+  /** Tokens with some text, and their text: a token after them keeps its space. */
+  private readonly anchor: { readonly tokens: readonly number[]; readonly text: string };
+
+  private constructor(private readonly tokenizer: TextTokenizer, readonly template: ChatTemplate) {
+    const tokens = tokenizer.encode("a", false);
+    this.anchor = { tokens, text: tokenizer.decode(tokens, false) };
+  }
 
   static parse(tokenizerJson: string, configJson: string): TextCodec {
     try {
@@ -29,8 +35,8 @@ export class TextCodec {
     return this.tokenizer.decode(tokens, true);
   }
 
-  /** A single token, as log-probabilities report it. */
+  /** A single token, as log-probabilities report it, with the space that it begins with. */
   token(id: number): string {
-    return this.tokenizer.decode([id], false);
+    return this.tokenizer.decode([...this.anchor.tokens, id], false).slice(this.anchor.text.length);
   }
 }

@@ -25,7 +25,7 @@ from mlcweb.sources.checkpoint import Checkpoint
 from mlcweb.sources.directory import INDEX_FILE, SINGLE_FILE, open_directory, shard_names
 from mlcweb.sources.download_bar import forward_bytes
 from mlcweb.sources.licence import CARD_FILE
-from mlcweb.sources.tokenizer_files import OPTIONAL_FILES, REQUIRED_FILES, TEMPLATE_FILE
+from mlcweb.sources.tokenizer_files import OPTIONAL_FILES, REQUIRED_FILES, TEMPLATE_FILE, TEMPLATE_FOLDER
 
 
 def open_hub(repo: str, *, revision: str | None, progress: Progress) -> Checkpoint:
@@ -62,6 +62,7 @@ def _download(repo: str, revision: str | None, progress: Progress) -> Path:
         info = HfApi().model_info(repo, revision=commit, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     small = [name for name in (*REQUIRED_FILES, *OPTIONAL_FILES, TEMPLATE_FILE, CARD_FILE) if name in sizes]
+    small += [name for name in sizes if name.startswith(f"{TEMPLATE_FOLDER}/") and name.endswith(".jinja")]
     if INDEX_FILE in sizes:
         hf_hub_download(repo, INDEX_FILE, revision=commit)
         weights = sorted(set(shard_names(folder / INDEX_FILE).values()))

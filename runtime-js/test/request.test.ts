@@ -35,7 +35,25 @@ const BAD: [param: string, request: Record<string, unknown>][] = [
   ["stream", { messages, stream: "yes" }],
   ["stream_options", { messages, stream_options: { include_usage: true } }],
   ["signal", { messages, signal: {} }],
-  ["tools", { messages, tools: [{}] }],
+  ["tools", { messages, tools: {} }],
+  ["tools[0]", { messages, tools: [{}] }],
+  ["tools[1].function.name", { messages, tools: [{ type: "function", function: { name: "a" } }, { type: "function", function: {} }] }],
+  ["tools[0].function.parameters", { messages, tools: [{ type: "function", function: { name: "a", parameters: [] } }] }],
+  ["tool_choice", { messages, tool_choice: "required" }],
+  ["tool_choice", { messages, tool_choice: { type: "function", function: { name: "a" } } }],
+  ["parallel_tool_calls", { messages, tools: [{ type: "function", function: { name: "a" } }], parallel_tool_calls: false }],
+  ["chat_template_kwargs", { messages, chat_template_kwargs: [] }],
+  ["extra_body", { messages, extra_body: true }],
+  ["extra_body.enable_thinking", { messages, extra_body: { enable_thinking: "no" } }],
+  ["extra_body.other", { messages, extra_body: { other: 1 } }],
+  ["messages[0].content", { messages: [{ role: "assistant", content: null }] }],
+  ["messages[0].name", { messages: [{ role: "user", content: "x", name: 3 }] }],
+  ["messages[0].tool_calls", { messages: [{ role: "user", content: "x", tool_calls: [{ function: { name: "a" } }] }] }],
+  ["messages[0].tool_calls", { messages: [{ role: "assistant", content: "", tool_calls: "a" }] }],
+  ["messages[0].tool_calls[0].function.name", { messages: [{ role: "assistant", tool_calls: [{}] }] }],
+  ["messages[0].tool_calls[0].id", { messages: [{ role: "assistant", tool_calls: [{ id: 3, function: { name: "a" } }] }] }],
+  ["messages[0].tool_calls[0].function.arguments", { messages: [{ role: "assistant", tool_calls: [{ function: { name: "a", arguments: "{" } }] }] }],
+  ["messages[0].tool_calls[0].function.arguments", { messages: [{ role: "assistant", tool_calls: [{ function: { name: "a", arguments: "[]" } }] }] }],
   ["response_format", { messages, response_format: { type: "json_object" } }],
   ["max_token", { messages, max_token: 5 }],
 ];
@@ -52,6 +70,27 @@ describe("chat request", () => {
     expect(parsed.messages).toEqual([{ role: "system", content: "ab" }]);
     expect(parsed).toMatchObject({ stop: ["x"], n: 1, maxTokens: undefined, stream: false, sampling: { temperature: 1, topP: 1, topK: 0 } });
     expect(parsed.host).toMatchObject({ topLogprobs: undefined, repetitionPenalty: 1 });
+  });
+  it("hands tools to the template, calls' arguments as objects", () => {
+    const tools = [{ type: "function", function: { name: "now", description: "The time.", parameters: { type: "object", properties: {} } } }];
+    const parsed = parseChatRequest({
+      tools, tool_choice: "auto",
+      messages: [
+        ...messages,
+        { role: "assistant", content: null, tool_calls: [{ id: "a", type: "function", function: { name: "now", arguments: '{"zone":"CET"}' } }, { function: { name: "now", arguments: "" } }] },
+        { role: "tool", content: "12:00", tool_call_id: "a", name: "now" },
+      ],
+    }, 16);
+    expect(parsed.template).toEqual({ tools, variables: undefined });
+    expect(parsed.messages.slice(1)).toEqual([
+      { role: "assistant", content: "", tool_calls: [{ id: "a", type: "function", function: { name: "now", arguments: { zone: "CET" } } }, { type: "function", function: { name: "now", arguments: {} } }] },
+      { role: "tool", content: "12:00", tool_call_id: "a", name: "now" },
+    ]);
+    for (const none of [{ tools, tool_choice: "none" }, { tools: [] }, { tools: null }, {}]) expect(parseChatRequest({ messages, ...none }, 16).template.tools).toBeUndefined();
+  });
+  it("hands variables to the template", () => {
+    expect(parseChatRequest({ messages, chat_template_kwargs: { a: 1 }, extra_body: { enable_thinking: false } }, 16).template.variables).toEqual({ a: 1, enable_thinking: false });
+    expect(parseChatRequest({ messages, chat_template_kwargs: null, extra_body: { enable_thinking: null } }, 16).template.variables).toBeUndefined();
   });
   it("prefers max_completion_tokens and keeps seeds in 32 bits", () => {
     const parsed = parseChatRequest({ messages, max_tokens: 5, max_completion_tokens: 3, seed: 2 ** 40 + 5 }, 16);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { BundleError, InvalidRequestError } from "../src/errors.js";
-import { ChatTemplate, StopStrings, StreamDecoder, TextCodec } from "../src/text/index.js";
+import { BundleError } from "../src/errors.js";
+import { StopStrings, StreamDecoder, TextCodec } from "../src/text/index.js";
 
 /** Byte-level BPE without merges: token i is byte i; 256 is a special token. */
 function byteTokenizer(): string {
@@ -81,17 +81,14 @@ describe("chat template", () => {
     expect(codec.template.render([{ role: "user", content: "hi" }])).toBe("<user>hi<|end|><assistant>");
     expect(codec.encodeChat([{ role: "user", content: "hi" }])).toEqual([...new TextEncoder().encode("<user>hi"), 256, ...new TextEncoder().encode("<assistant>")]);
   });
-  it("takes the default of several", () => {
-    const template = new ChatTemplate({ chat_template: [{ name: "tool_use", template: "T" }, { name: "default", template: "D" }] });
-    expect(template.render([])).toBe("D");
-  });
-  it("says what the template refuses", () => {
-    const template = new ChatTemplate({ chat_template: "{{ raise_exception('roles must alternate') }}" });
-    expect(() => template.render([{ role: "user", content: "x" }])).toThrow(/roles must alternate/);
-  });
-  it("says when there is none, or a broken one", () => {
-    expect(() => new ChatTemplate({}).render([])).toThrow(InvalidRequestError);
-    expect(() => new ChatTemplate({ chat_template: "{% for %}" })).toThrow(BundleError);
+  it("says when a file is broken", () => {
     expect(() => TextCodec.parse("{", "{}")).toThrow(BundleError);
+    expect(() => TextCodec.parse(byteTokenizer(), JSON.stringify({ chat_template: "{% for %}" }))).toThrow(/chat template/);
+    expect(() => TextCodec.parse("{}", "{}")).toThrow(BundleError);
+  });
+  it("a dialogue, of a model without a template, has what its tokenizer puts before a text", () => {
+    const processed = { ...JSON.parse(byteTokenizer()) as object, post_processor: { type: "TemplateProcessing", single: [{ SpecialToken: { id: "<|end|>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }], pair: [], special_tokens: {} } };
+    const bare = TextCodec.parse(JSON.stringify(processed), "{}");
+    expect(bare.encodeChat([{ role: "user", content: "hi" }])).toEqual([256, ...new TextEncoder().encode("User: hi\nAssistant:")]);
   });
 });

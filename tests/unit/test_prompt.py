@@ -39,12 +39,19 @@ def test_a_chat_of_one_message(files: dict[str, bytes]) -> None:
     assert renderer.decode(tokens) == "user\nhi\nassistant\n"
 
 
-def test_without_a_template_the_prompt_is_plain(files: dict[str, bytes]) -> None:
-    assert rendered(files, chat_template=None) == "hi"
-    assert (
-        PromptRenderer({"tokenizer.json": files["tokenizer.json"]}).tokens("hi")
-        == PromptRenderer(files)._tokenizer.encode("hi").ids
-    )
+def test_without_a_template_the_prompt_is_a_dialogue(files: dict[str, bytes]) -> None:
+    assert rendered(files, chat_template=None) == "User: hi\nAssistant:"
+    tokenizer = json.loads(files["tokenizer.json"])
+    bos = {"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    tokenizer["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [bos, text],
+        "pair": [bos, text],
+        "special_tokens": {"<|im_start|>": {"id": "<|im_start|>", "ids": [1], "tokens": ["<|im_start|>"]}},
+    }
+    found = PromptRenderer({"tokenizer.json": json.dumps(tokenizer).encode()}).tokens("hi")
+    assert found[0] == 1, "the tokenizer's bos token, which no template writes"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +62,8 @@ def test_without_a_template_the_prompt_is_plain(files: dict[str, bytes]) -> None
         ("{% for m in messages %}\n  {{ m.content }}\n{% endfor %}", "  hi\n"),
         ("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}", "01"),
         ("{{ {'a': '<é>'} | tojson }}", '{"a": "<é>"}'),
-        ("{{ strftime_now('%d %b %Y') }}", "26 Jul 2024"),
+        ("{{ strftime_now('%d %b %Y') }} {{ strftime_now('%Y') }}", "26 Jul 2024 2024"),
+        ("{% generation %}{{ messages[0].content }}!{% endgeneration %}", "hi!"),
         ("{{ bos_token }}{{ image_token }}{{ messages[0]['content'] | trim }}", "<|im_start|>IMGhi"),
         ("{% if tools is defined and tools %}tools{% else %}none{% endif %}", "none"),
         (

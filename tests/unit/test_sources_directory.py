@@ -88,6 +88,20 @@ def test_a_separate_chat_template_is_merged(tmp_path):
     assert config["eos_token"] == "<|im_end|>"
 
 
+@pytest.mark.parametrize("in_file", [True, False], ids=["a file of its own", "in the config"])
+def test_templates_for_tools_are_merged_by_name(tmp_path, in_file):
+    folder = make_llama(tmp_path)
+    default = json.loads((folder / "tokenizer_config.json").read_bytes())["chat_template"]
+    if in_file:
+        default = "D"
+        (folder / "chat_template.jinja").write_text(default)
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("T {{ tools }}")
+    config = json.loads(open_checkpoint(str(folder)).tokenizer_files["tokenizer_config.json"])
+    named = {entry["name"]: entry["template"] for entry in config["chat_template"]}
+    assert named == {"default": default, "tool_use": "T {{ tools }}"}
+
+
 @pytest.mark.parametrize(
     ("config", "generation", "eos_token", "expected"),
     [
@@ -102,7 +116,25 @@ def test_stop_tokens_are_the_union(tmp_path, config, generation, eos_token, expe
     folder = make_llama(tmp_path)
     edit_json(folder / "config.json", eos_token_id=config)
     edit_json(folder / "generation_config.json", eos_token_id=generation)
-    edit_json(folder / "tokenizer_config.json", eos_token=eos_token)
+    edit_json(folder / "tokenizer_config.json", eos_token=eos_token, chat_template=None)
+    assert open_checkpoint(str(folder)).eos_token_ids == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ '<|im_start|>' }}{{ '<|im_end|>' }}", (0, 2)),
+        ([{"name": "default", "template": "{{ '<|im_end|>' }}"}], (0, 2)),
+        ("{{ '<end_of_turn>' }}", (0,)),  # not a token of this tokenizer
+        ("no turns", (0,)),
+    ],
+)
+def test_what_ends_a_turn_ends_an_answer(tmp_path, template, expected):
+    """Gemma's first release names <eos> alone, and ends turns with <end_of_turn>."""
+    folder = make_llama(tmp_path)
+    edit_json(folder / "config.json", eos_token_id=0)
+    edit_json(folder / "generation_config.json", eos_token_id=0)
+    edit_json(folder / "tokenizer_config.json", eos_token="<|endoftext|>", chat_template=template)
     assert open_checkpoint(str(folder)).eos_token_ids == expected
 
 

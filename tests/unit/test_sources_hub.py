@@ -86,12 +86,15 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(kind, int):
             return self.reply(kind)
         if path.startswith(f"/api/models/{REPO}"):
+            folder = self.server.folder
             siblings = [
-                {"rfilename": p.name, "size": p.stat().st_size} for p in sorted(self.server.folder.iterdir())
+                {"rfilename": p.relative_to(folder).as_posix(), "size": p.stat().st_size}
+                for p in sorted(folder.rglob("*"))
+                if p.is_file()
             ]
             info = {"id": REPO, "modelId": REPO, "sha": COMMIT, "siblings": siblings}
             return self.reply(200, json.dumps(info).encode(), Content_Type="application/json")
-        file = self.server.folder / path.rsplit("/", 1)[1]
+        file = self.server.folder / path.split("/resolve/")[-1].split("/", 1)[-1]
         if not file.is_file():
             return self.reply(404, X_Error_Code="EntryNotFound", X_Repo_Commit=COMMIT)
         body = file.read_bytes()
@@ -168,6 +171,13 @@ def test_downloads_what_it_needs_and_records_the_commit(hub, fetch):
     got = {path.rsplit("/", 1)[1] for command, path, _ in hub.requests if command == "GET"}
     assert "consolidated.pth" not in got
     assert {token for _, _, token in hub.requests} == {"Bearer hf_secret"}
+
+
+def test_templates_for_tools_are_downloaded(hub, fetch):
+    (hub.folder / "additional_chat_templates").mkdir()
+    (hub.folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ tools }}")
+    assert "error" not in fetch()
+    assert any(path.endswith("/additional_chat_templates/tool_use.jinja") for _, path, _ in hub.requests)
 
 
 def test_offline_with_a_cache_gives_the_same_checkpoint(hub, fetch):

@@ -59,7 +59,7 @@ export class Answerer {
 
   async *run(prompt: readonly number[], request: ParsedRequest, index: number): AsyncGenerator<Delta, Answer, void> {
     const { model, kv, host, codec, stopTokens, depth, interrupted } = this.source;
-    const decoder = new StreamDecoder((tokens) => codec.decode(tokens));
+    const decoder = new StreamDecoder((tokens) => codec.decode(tokens), request.continues ? prompt : []);
     const stops = new StopStrings(request.stop);
     const timing = new Timing();
     timing.promptTokens = prompt.length;

@@ -1,6 +1,7 @@
 // chat.completions.create and completions.create: requests in, OpenAI-shaped answers or chunks out.
 import { ContextLengthError } from "../errors.js";
 import { usageOf, type Answerer, type Timing } from "./answer.js";
+import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Queue } from "./queue.js";
 import { parseChatRequest, parseCompletionRequest, type ParsedRequest } from "./request.js";
 import type { ChatCompletion, ChatCompletionChunk, ChatRequest, Completion, CompletionRequest, ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
@@ -12,7 +13,9 @@ export interface Backend {
   readonly vocabSize: number;
   readonly contextLength: number;
   answerer(): Answerer;
-  encodeChat(messages: readonly { role: string; content: string }[]): number[];
+  encodeChat(messages: readonly ChatTurn[], options: RenderOptions): number[];
+  /** Stop strings of the model's chats, beside the request's. */
+  readonly chatStops: readonly string[];
   encode(text: string): number[];
   /** A request has its turn; interruptions from before do not count. */
   started(): void;
@@ -86,8 +89,9 @@ export class ChatCompletions {
   create(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
   async create(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
     const backend = this.backend();
-    const parsed = parseChatRequest(request, backend.vocabSize);
-    const prompt = backend.encodeChat(parsed.messages);
+    const { messages, template, ...rest } = parseChatRequest(request, backend.vocabSize);
+    const parsed: ParsedRequest = { ...rest, stop: [...rest.stop, ...backend.chatStops] };
+    const prompt = backend.encodeChat(messages, template);
     checkFits(prompt, backend);
     if (parsed.stream) return this.stream(backend, prompt, parsed);
     const { choices, usage } = await collect(backend, prompt, parsed);

@@ -1,7 +1,8 @@
 // Checks a request field by field: what it returns is complete and in range, or InvalidRequestError names the field.
 import { InvalidRequestError } from "../errors.js";
 import type { HostParams, Sampling } from "../decode/index.js";
-import type { ChatTurn } from "../text/codec.js";
+import type { ChatTurn, RenderOptions } from "../text/template.js";
+import { parseMessages, parseTools, parseVariables } from "./messages.js";
 
 export interface ParsedRequest {
   readonly sampling: Sampling;
@@ -12,6 +13,8 @@ export interface ParsedRequest {
   readonly n: number;
   readonly stream: boolean;
   readonly includeUsage: boolean;
+  /** The answer goes on with the prompt's text: a space that it begins with is part of it. */
+  readonly continues: boolean;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -19,15 +22,18 @@ type Fields = Record<string, unknown>;
 
 const SAMPLING = ["model", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop", "n", "frequency_penalty",
   "presence_penalty", "repetition_penalty", "logit_bias", "logprobs", "top_logprobs", "stream", "stream_options", "signal", "user", "metadata", "store"];
-const ROLES = ["system", "developer", "user", "assistant", "tool"];
+export interface ParsedChatRequest extends ParsedRequest {
+  readonly messages: readonly ChatTurn[];
+  readonly template: Pick<RenderOptions, "tools" | "variables">;
+}
 
-export function parseChatRequest(request: unknown, vocabSize: number): ParsedRequest & { readonly messages: readonly ChatTurn[] } {
+export function parseChatRequest(request: unknown, vocabSize: number): ParsedChatRequest {
   const fields = record(request);
-  refuseUnknown(fields, ["messages", "response_format", "tools", "tool_choice", "parallel_tool_calls"]);
+  refuseUnknown(fields, ["messages", "response_format", "tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs", "extra_body"]);
   const format = fields.response_format as { type?: unknown } | null | undefined;
   if (format && format.type !== "text") throw new InvalidRequestError("response_format", "only text is supported.");
-  if (Array.isArray(fields.tools) && fields.tools.length > 0) throw new InvalidRequestError("tools", "are not supported.");
-  return { ...parseSampling(fields, vocabSize), messages: parseMessages(fields.messages) };
+  const template = { tools: parseTools(fields), variables: parseVariables(fields) };
+  return { ...parseSampling(fields, vocabSize), messages: parseMessages(fields.messages), template };
 }
 
 export function parseCompletionRequest(request: unknown, vocabSize: number): ParsedRequest & { readonly prompt: string } {
@@ -35,7 +41,7 @@ export function parseCompletionRequest(request: unknown, vocabSize: number): Par
   refuseUnknown(fields, ["prompt", "echo"]);
   if (typeof fields.prompt !== "string" || fields.prompt === "") throw new InvalidRequestError("prompt", "must be a string that is not empty.");
   if (fields.echo) throw new InvalidRequestError("echo", "is not supported.");
-  return { ...parseSampling(fields, vocabSize), prompt: fields.prompt };
+  return { ...parseSampling(fields, vocabSize), prompt: fields.prompt, continues: true };
 }
 
 export function parseSampling(fields: Fields, vocabSize: number): ParsedRequest {
@@ -82,6 +88,7 @@ export function parseSampling(fields: Fields, vocabSize: number): ParsedRequest 
     n: integer("n", 1, 1, 128),
     stream,
     includeUsage: options?.include_usage === true,
+    continues: false,
     signal: signal ?? undefined,
   };
 }
@@ -95,25 +102,6 @@ function refuseUnknown(fields: Fields, more: readonly string[]): void {
   for (const key of Object.keys(fields)) {
     if (!SAMPLING.includes(key) && !more.includes(key) && fields[key] !== undefined) throw new InvalidRequestError(key, "is not a known parameter.");
   }
-}
-
-function parseMessages(value: unknown): ChatTurn[] {
-  if (!Array.isArray(value) || value.length === 0) throw new InvalidRequestError("messages", "must be a list that is not empty.");
-  return value.map((message: unknown, i): ChatTurn => {
-    const { role, content } = (message ?? {}) as Fields;
-    if (typeof role !== "string" || !ROLES.includes(role)) throw new InvalidRequestError(`messages[${i}].role`, `must be one of ${ROLES.join(", ")}.`);
-    return { role: role === "developer" ? "system" : role, content: parseContent(content, `messages[${i}].content`) };
-  });
-}
-
-function parseContent(content: unknown, path: string): string {
-  if (typeof content === "string") return content;
-  if (!Array.isArray(content)) throw new InvalidRequestError(path, "must be a string or a list of text parts.");
-  return content.map((part: unknown, i) => {
-    const { type, text } = (part ?? {}) as Fields;
-    if (type !== "text" || typeof text !== "string") throw new InvalidRequestError(`${path}[${i}]`, "only text parts are supported.");
-    return text;
-  }).join("");
 }
 
 function parseStop(value: unknown): string[] {

@@ -1,7 +1,19 @@
 // The request and answer shapes of OpenAI's chat completions, as far as mlcweb implements them.
 
 export interface TextPart { type: "text"; text: string }
-export interface ChatMessage { role: "system" | "developer" | "user" | "assistant" | "tool"; content: string | TextPart[]; name?: string }
+/** A function that the model may call; `parameters` is a JSON Schema. */
+export interface ChatTool { type: "function"; function: { name: string; description?: string; parameters?: Record<string, unknown>; strict?: boolean | null } }
+/** `arguments` is a JSON object, in a string as OpenAI has it or not. */
+export interface ChatToolCall { id?: string; type?: "function"; function: { name: string; arguments: string | Record<string, unknown> } }
+export interface ChatMessage {
+  role: "system" | "developer" | "user" | "assistant" | "tool";
+  /** May be null beside tool_calls. */
+  content?: string | TextPart[] | null;
+  name?: string;
+  tool_calls?: ChatToolCall[];
+  tool_call_id?: string;
+  reasoning_content?: string;
+}
 
 export interface SamplingRequest {
   model?: string;
@@ -23,7 +35,18 @@ export interface SamplingRequest {
   stream_options?: { include_usage?: boolean } | null;
   signal?: AbortSignal;
 }
-export interface ChatRequest extends SamplingRequest { messages: ChatMessage[]; stream?: boolean | null; logprobs?: boolean | null }
+export interface ChatRequest extends SamplingRequest {
+  messages: ChatMessage[];
+  stream?: boolean | null;
+  logprobs?: boolean | null;
+  /** Given to the chat template; what the model answers is text, calls too. */
+  tools?: ChatTool[] | null;
+  tool_choice?: "auto" | "none" | null;
+  /** Variables that the model's chat template knows, such as Qwen3's `enable_thinking`. */
+  chat_template_kwargs?: Record<string, unknown> | null;
+  /** WebLLM's place for the same. */
+  extra_body?: { enable_thinking?: boolean | null } | null;
+}
 export interface CompletionRequest extends SamplingRequest { prompt: string; stream?: boolean | null; logprobs?: boolean | null; echo?: boolean | null }
 
 export type FinishReason = "stop" | "length" | "abort";

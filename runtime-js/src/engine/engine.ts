@@ -9,6 +9,7 @@ import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import { InvalidRequestError, UnloadedError } from "../errors.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
+import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
 import { load, type Loaded, type LoadOptions, type Timings } from "./load.js";
 
@@ -138,7 +139,7 @@ export class Engine {
   }
 
   encode(text: string, addSpecialTokens = true): number[] { return this.alive().codec.encode(text, addSpecialTokens); }
-  encodeChat(messages: readonly { role: string; content: string }[]): number[] { return this.alive().codec.encodeChat(messages); }
+  encodeChat(messages: readonly ChatTurn[], options: RenderOptions = {}): number[] { return this.alive().codec.encodeChat(messages, options); }
   decode(tokens: readonly number[]): string { return this.alive().codec.decode([...tokens]); }
 
   /** The bundle's validation.json, fetched when asked for; undefined when it has none. */
@@ -192,7 +193,8 @@ export class Engine {
     const { manifest, model, host, codec } = this.alive();
     return {
       name: manifest.name, queue: this.queue, vocabSize: model.vocabSize, contextLength: model.contextLength,
-      encodeChat: (messages) => codec.encodeChat(messages),
+      encodeChat: (messages, options) => codec.encodeChat(messages, options),
+      chatStops: codec.template.stops,
       encode: (text) => codec.encode(text, true),
       started: () => { this.alive(); this.interruptions = false; },
       answerer: () => new Answerer({

@@ -1,17 +1,21 @@
 // A bundle's tokenizer and chat template, made from its two files.
-import { Tokenizer } from "@huggingface/tokenizers";
 import { BundleError } from "../errors.js";
-import { ChatTemplate } from "./template.js";
-
-export interface ChatTurn { readonly role: string; readonly content: string }
+import { ChatTemplate, type ChatTurn, type RenderOptions } from "./template.js";
+import { TextTokenizer } from "./tokenizer.js";
 
 export class TextCodec {
-  private constructor(private readonly tokenizer: Tokenizer, readonly template: ChatTemplate) {}
+  /** Tokens with some text, and their text: a token after them keeps its space. */
+  private readonly anchor: { readonly tokens: readonly number[]; readonly text: string };
+
+  private constructor(private readonly tokenizer: TextTokenizer, readonly template: ChatTemplate) {
+    const tokens = tokenizer.encode("a", false);
+    this.anchor = { tokens, text: tokenizer.decode(tokens, false) };
+  }
 
   static parse(tokenizerJson: string, configJson: string): TextCodec {
     try {
       const config = JSON.parse(configJson) as Record<string, unknown>;
-      return new TextCodec(new Tokenizer(JSON.parse(tokenizerJson) as object, config), new ChatTemplate(config));
+      return new TextCodec(new TextTokenizer(JSON.parse(tokenizerJson) as Record<string, unknown>), new ChatTemplate(config));
     } catch (cause) {
       if (cause instanceof BundleError) throw cause;
       throw new BundleError(`The tokenizer cannot be read: ${(cause as Error).message}`, undefined, { cause });
@@ -19,20 +23,20 @@ export class TextCodec {
   }
 
   encode(text: string, addSpecialTokens: boolean): number[] {
-    return this.tokenizer.encode(text, { add_special_tokens: addSpecialTokens }).ids;
+    return this.tokenizer.encode(text, addSpecialTokens);
   }
 
   /** A chat rendered by the template, which writes the special tokens itself. */
-  encodeChat(messages: readonly ChatTurn[]): number[] {
-    return this.encode(this.template.render(messages), false);
+  encodeChat(messages: readonly ChatTurn[], options: RenderOptions = {}): number[] {
+    return this.encode(this.template.render(messages, options), !this.template.exists);
   }
 
-  decode(tokens: number[]): string {
-    return tokens.length === 0 ? "" : this.tokenizer.decode(tokens, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  decode(tokens: readonly number[]): string {
+    return this.tokenizer.decode(tokens, true);
   }
 
-  /** A single token, as log-probabilities report it. */
+  /** A single token, as log-probabilities report it, with the space that it begins with. */
   token(id: number): string {
-    return this.tokenizer.decode([id], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+    return this.tokenizer.decode([...this.anchor.tokens, id], false).slice(this.anchor.text.length);
   }
 }

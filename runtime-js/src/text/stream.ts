@@ -4,6 +4,8 @@
 export type Decode = (tokens: number[]) => string;
 
 const REPLACEMENT = "\uFFFD";
+/** How many tokens of the text before are decoded with what continues it: enough that one of them has text. */
+const BEFORE = 8;
 
 export class StreamDecoder {
   private tokens: number[] = [];
@@ -12,7 +14,12 @@ export class StreamDecoder {
   private contextText = "";
   private shown = 0;
 
-  constructor(private readonly decode: Decode) {}
+  /** `before`: the tokens that the text continues; without them its first space may be stripped, as at a text's start. */
+  constructor(private readonly decode: Decode, before: readonly number[] = []) {
+    this.tokens = before.slice(-BEFORE);
+    this.context = this.tokens.length;
+    this.contextText = this.decode(this.tokens);
+  }
 
   /** The new text that is certain; empty while a character is incomplete. */
   push(token: number): string {

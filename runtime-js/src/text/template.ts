@@ -1,45 +1,98 @@
-// The model's chat template (Jinja), rendered as transformers does; the library brings raise_exception and strftime_now.
-import { Template } from "@huggingface/jinja";
+// The model's chat template (Jinja), rendered as transformers' apply_chat_template does.
+import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { BundleError, InvalidRequestError } from "../errors.js";
+import { strftime } from "./strftime.js";
 
-export interface TemplateTurn { readonly role: string; readonly content: string }
+export interface ToolCall { readonly id?: string; readonly type?: string; readonly function: { readonly name: string; readonly arguments: unknown } }
+export interface ChatTurn {
+  readonly role: string;
+  readonly content: string;
+  readonly name?: string;
+  readonly reasoning_content?: string;
+  readonly tool_calls?: readonly ToolCall[];
+  readonly tool_call_id?: string;
+}
+export interface RenderOptions {
+  /** End with what begins an answer; by default true. */
+  readonly addGenerationPrompt?: boolean;
+  /** Functions that the model may call, as OpenAI describes them. */
+  readonly tools?: readonly object[] | undefined;
+  /** Variables that this template knows, such as `enable_thinking`. */
+  readonly variables?: Readonly<Record<string, unknown>> | undefined;
+  /** What templates that print the date take for today. */
+  readonly now?: Date;
+}
+
+/** What a model without a template gets, such as a base model: a dialogue, line by line, which it goes on with. */
+const DIALOGUE = "{% for message in messages %}{% if message.role == 'system' %}{{ message.content | trim }}\n\n{% else %}"
+  + "{{ message.role | capitalize }}: {{ message.content | trim }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}";
 
 export class ChatTemplate {
-  private readonly template: Template | undefined;
+  private readonly templates = new Map<string, { readonly source: string; readonly template: Template }>();
   private readonly specials: Record<string, string> = {};
 
-  /** `config` is tokenizer_config.json. */
+  /** `config` is tokenizer_config.json. Throws BundleError when a template is no Jinja. */
   constructor(config: Record<string, unknown>) {
     for (const [key, value] of Object.entries(config)) {
       if (!key.endsWith("_token")) continue;
       const token = typeof value === "object" && value !== null ? (value as { content?: unknown }).content : value;
       if (typeof token === "string") this.specials[key] = token;
     }
-    const source = templateSource(config.chat_template);
-    if (source === undefined) return;
-    try {
-      this.template = new Template(source);
-    } catch (cause) {
-      throw new BundleError(`The model's chat template cannot be read: ${(cause as Error).message}`, undefined, { cause });
+    for (const [name, source] of templateSources(config.chat_template)) {
+      try {
+        this.templates.set(name, { source, template: new Template(source) });
+      } catch (cause) {
+        throw new BundleError(`The model's chat template cannot be read: ${(cause as Error).message}`, undefined, { cause });
+      }
     }
   }
 
-  get exists(): boolean { return this.template !== undefined; }
+  /** Whether the model has one of its own; without, a chat is written as a dialogue of `User:` and `Assistant:` lines. */
+  get exists(): boolean { return this.templates.size > 0; }
 
-  render(messages: readonly TemplateTurn[], addGenerationPrompt = true): string {
-    if (!this.template) throw new InvalidRequestError("messages", "this model has no chat template.", "Use completions with a plain prompt.");
+  /** What ends an answer beside the model's stop tokens: a dialogue's next line is not the model's to write. */
+  get stops(): readonly string[] { return this.exists ? [] : ["\nUser:"]; }
+
+  /** Throws InvalidRequestError when the template refuses the messages, or knows no tools. */
+  render(messages: readonly ChatTurn[], { addGenerationPrompt = true, tools, variables, now = new Date() }: RenderOptions = {}): string {
+    const chosen = (tools && this.templates.get("tool_use")) ?? this.templates.get("default") ?? [...this.templates.values()][0];
+    if (tools && !/\btools\b/.test(chosen?.source ?? "")) {
+      throw new InvalidRequestError("tools", "this model's chat template has no place for them.", "Describe them in a system message, or use a model made for tools.");
+    }
     try {
-      return this.template.render({ messages: [...messages], add_generation_prompt: addGenerationPrompt, ...this.specials });
+      return run(chosen?.template ?? new Template(DIALOGUE), {
+        ...this.specials, ...variables, strftime_now: (format: string) => strftime(now, format),
+        messages: [...messages], tools: tools ?? null, documents: null, add_generation_prompt: addGenerationPrompt,
+      });
     } catch (cause) {
       throw new InvalidRequestError("messages", `the model's chat template refuses them: ${(cause as Error).message}`);
     }
   }
 }
 
-function templateSource(value: unknown): string | undefined {
-  if (typeof value === "string") return value;
-  if (!Array.isArray(value)) return undefined;
-  const named = value as { name?: unknown; template?: unknown }[];
-  const chosen = named.find((t) => t.name === "default") ?? named[0];
-  return typeof chosen?.template === "string" ? chosen.template : undefined;
+/** Template.render, with a clock of our own: the library's cannot be replaced, and names months in the browser's language. */
+function run({ parsed }: Template, variables: Readonly<Record<string, unknown>>): string {
+  const environment = new Environment();
+  const globals = {
+    true: true, false: false, none: null, True: true, False: false, None: null, range,
+    raise_exception: (message: string) => { throw new Error(message); },
+  };
+  for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value);
+  return String(new Interpreter(environment).run(parsed).value);
+}
+
+/** Python's, of as many numbers as Jinja's sandbox admits. */
+function range(first: number, last?: number, step = 1): number[] {
+  const [start, stop] = last === undefined ? [0, first] : [first, last];
+  const length = Math.max(0, Math.ceil((stop - start) / step));
+  if (!(length <= 100_000)) throw new Error("Range too big.");
+  return Array.from({ length }, (_, i) => start + i * step);
+}
+
+/** Templates by name; one without is the default. */
+function templateSources(value: unknown): [string, string][] {
+  if (typeof value === "string") return [["default", value]];
+  if (!Array.isArray(value)) return [];
+  return (value as { name?: unknown; template?: unknown }[]).flatMap(({ name, template }) =>
+    (typeof name === "string" && typeof template === "string" ? [[name, template] as [string, string]] : []));
 }

@@ -1,0 +1,109 @@
+// tokenizer.json as Python's `tokenizers` reads it: other ids than those a model was trained on would be a silent loss.
+// @huggingface/tokenizers does the work; what it does otherwise is done here, each thing with its reason.
+import {
+  ByteFallbackDecoder, MetaspaceDecoder, PrecompiledNormalizer, SequenceDecoder, SequenceNormalizer, Tokenizer, Unigram,
+} from "@huggingface/tokenizers";
+import { AddedTokens, type AddedToken } from "./added.js";
+import { CharsMap } from "./charsmap.js";
+import { restateTokenizer } from "./restate.js";
+import { correctUnigram } from "./unigram.js";
+
+type Json = Record<string, unknown>;
+
+/** Stands for the text when the post-processor is asked what it puts around one. */
+const TEXT = "\u0000text";
+
+export class TextTokenizer {
+  private readonly library: Tokenizer;
+  private readonly raw: AddedTokens;
+  private readonly normalized: AddedTokens;
+  private readonly specials: ReadonlySet<number>;
+  private readonly before: readonly number[];
+  private readonly after: readonly number[];
+
+  /** Throws an Error when the definition cannot be used. */
+  constructor(definition: Json) {
+    this.library = new Tokenizer(restateTokenizer(definition), {});
+    const { normalizer, decoder, model, post_processor: post } = this.library;
+    correctNormalizer(normalizer);
+    correctDecoder(decoder);
+    if (model instanceof Unigram) correctUnigram(model, (definition.model as Json).byte_fallback === true);
+    const added = ((definition.added_tokens ?? []) as Json[]).map(readAdded);
+    this.specials = new Set(added.filter((token) => token.special).map((token) => token.id));
+    this.raw = new AddedTokens(added.filter((token) => !token.normalized));
+    this.normalized = new AddedTokens(added.filter((token) => token.normalized), (content) => this.normalize(content));
+    const around = post ? post.post_process([TEXT], null, true).tokens : [TEXT];
+    const at = around.indexOf(TEXT);
+    this.before = around.slice(0, at).map((token) => this.id(token));
+    this.after = around.slice(at + 1).map((token) => this.id(token));
+  }
+
+  /** `addSpecialTokens`: with what the post-processor puts around a text, such as a bos token. */
+  encode(text: string, addSpecialTokens: boolean): number[] {
+    // Half a surrogate pair has no UTF-8.
+    const ids = this.encodeText(text.replace(/\p{Surrogate}/gu, "\uFFFD"));
+    return addSpecialTokens ? [...this.before, ...ids, ...this.after] : ids;
+  }
+
+  /** Ids that are no token, as a model with a padded vocabulary may sample, have no text. */
+  decode(ids: readonly number[], skipSpecialTokens: boolean): string {
+    const tokens: string[] = [];
+    for (const id of ids) {
+      const token = skipSpecialTokens && this.specials.has(id) ? undefined : this.library.id_to_token(id);
+      if (token !== undefined) tokens.push(token);
+    }
+    const { decoder } = this.library;
+    return decoder ? decoder.decode(tokens) : tokens.join(" ");
+  }
+
+  /** The library takes a piece that only after normalization looks like an added token for that token, trims
+   * JavaScript's white space instead of Unicode's, and ignores single_word: so text is cut here. */
+  private encodeText(text: string): number[] {
+    return this.raw.split(text).flatMap((section) => {
+      if ("id" in section) return section.id;
+      return this.normalized.split(this.normalize(section.text)).flatMap((part) => {
+        if ("id" in part) return part.id;
+        const { pre_tokenizer: steps, model } = this.library;
+        // Metaspace's "first" means the start of the text.
+        const index = section.start + part.start === 0 ? 0 : 1;
+        const pieces = steps ? steps.pre_tokenize(part.text, { section_index: index }) : [part.text];
+        return model!._call(pieces).map((token) => this.id(token));
+      });
+    });
+  }
+
+  private normalize(text: string): string { return this.library.normalizer?.normalize(text) ?? text; }
+
+  private id(token: string): number {
+    const id = this.library.token_to_id(token) ?? this.library.model!.unk_token_id;
+    if (id === undefined) throw new Error(`The tokenizer has no token for ${JSON.stringify(token)}, and none for unknown ones.`);
+    return id;
+  }
+}
+
+function readAdded(token: Json): AddedToken {
+  const special = token.special === true;
+  return {
+    id: token.id as number, content: token.content as string, special, normalized: (token.normalized as boolean | undefined) ?? !special,
+    singleWord: token.single_word === true, lstrip: token.lstrip === true, rstrip: token.rstrip === true,
+  };
+}
+
+/** The library approximates every precompiled map by NFKC. */
+function correctNormalizer(normalizer: unknown): void {
+  if (normalizer instanceof SequenceNormalizer) normalizer.normalizers.forEach(correctNormalizer);
+  if (!(normalizer instanceof PrecompiledNormalizer) || !normalizer.charsmap) return;
+  const map = new CharsMap(normalizer.charsmap as string);
+  normalizer.normalize = (text) => map.normalize(text);
+}
+
+function correctDecoder(decoder: unknown): void {
+  if (decoder instanceof SequenceDecoder) decoder.decoders.forEach(correctDecoder);
+  // A byte order mark is text.
+  if (decoder instanceof ByteFallbackDecoder) decoder.text_decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  if (decoder instanceof MetaspaceDecoder) {
+    const { replacement } = decoder;
+    const keepFirst = (decoder.config as { prepend_scheme?: string }).prepend_scheme === "never";
+    decoder.decode_chain = (tokens) => tokens.map((token, i) => token.replaceAll(replacement, i === 0 && !keepFirst ? "" : " "));
+  }
+}

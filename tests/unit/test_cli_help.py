@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from mlcweb.cli.command import VERBS, run
+from mlcweb.cli.options import QUANTIZATIONS
 from mlcweb.cli.reference import render
+from mlcweb.quantize import SCHEMES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 HEAVY = {
@@ -63,6 +65,10 @@ def test_every_verb_shows_an_example(verb: str, capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert "Example:" in shown
     assert f"mlcweb {verb}" in shown
+
+
+def test_quantizations_are_those_there_are() -> None:
+    assert tuple(SCHEMES) == QUANTIZATIONS
 
 
 def test_docs_are_current() -> None:

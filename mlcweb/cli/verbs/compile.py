@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mlcweb.cli.numbers import seconds, size
-from mlcweb.cli.options import KV_DTYPES, TIERS, verb
+from mlcweb.cli.options import KV_DTYPES, QUANTIZATIONS, TIERS, verb
 from mlcweb.cli.output import Output
 
 
@@ -19,9 +19,20 @@ def _complete_source(ctx: click.Context, param: click.Parameter, incomplete: str
     return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
+def _complete_quantization(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in QUANTIZATIONS if name.startswith(incomplete.lower())]
+
+
 @verb("compile")
 @click.argument("source", shell_complete=_complete_source)
-@click.option("--quant", metavar="NAME", help="q4f16_1, q4f32_1, q0f16 or q0f32; the recipe's by default.")
+@click.option(
+    "--quant",
+    metavar="NAME",
+    help=f"{', '.join(QUANTIZATIONS[:-1])} or {QUANTIZATIONS[-1]}; the recipe's by default.",
+    shell_complete=_complete_quantization,
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The bundle's folder; dist/<name>-<quant> by default."
 )

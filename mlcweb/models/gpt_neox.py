@@ -53,8 +53,9 @@ class GPTNeoXConfig(DecoderConfig):
 
     def fused_order(self) -> Order:
         """The fused tensor has query, key and value of a head together: its rows, by part first."""
-        rows: Order = np.arange(3 * self.query_width)
-        return rows.reshape(self.num_attention_heads, 3, self.head_dim).swapaxes(0, 1).reshape(-1)
+        rows = np.arange(3 * self.query_width).reshape(self.num_attention_heads, 3, self.head_dim)
+        order: Order = rows.swapaxes(0, 1).reshape(-1)
+        return order
 
 
 class GPTNeoXLayer(nn.Module):

@@ -43,7 +43,7 @@ class Olmo2Attention(Attention):
         self.epsilon = config.norm_eps
 
     def head_norm(self) -> HeadNorm:
-        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, "width")
+        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, "full_rms")
 
 
 class Olmo2Layer(nn.Module):

@@ -45,7 +45,7 @@ class Qwen3Attention(Attention):
         self.epsilon = config.norm_eps
 
     def head_norm(self) -> HeadNorm:
-        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, "head")
+        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, "rms")
 
 
 class Qwen3(Llama):

@@ -69,7 +69,7 @@ class StableLmAttention(Attention):
     def head_norm(self) -> HeadNorm | None:
         if not self.config.head_norms:
             return None
-        return HeadNorm(self.q_norm, self.k_norm, self.config.norm_eps, "heads")
+        return HeadNorm(self.q_norm, self.k_norm, self.config.norm_eps, "layer")
 
 
 class StableLmLayer(nn.Module):

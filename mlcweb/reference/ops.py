@@ -92,17 +92,17 @@ class HostOps:
         widths = np.cumsum([layout.heads * layout.head_dim, layout.kv_heads * layout.head_dim])
         queries, keys, values = np.split(qkv, widths, axis=1)
         for part, weight in ((queries, norm.q_weight), (keys, norm.k_weight)):
-            heads = part if norm.kind == "width" else part.reshape(len(part), -1, layout.head_dim)
-            scale = self._vector(weight)
-            if norm.kind == "heads":
-                scale = scale.reshape(-1, layout.head_dim)
-            normed = _normalize(heads, norm.epsilon, norm.kind == "heads") * scale
+            width = part.shape[1] if norm.kind == "full_rms" else layout.head_dim
+            heads = part.reshape(len(part), -1, width)
+            scale = self._vector(weight).reshape(-1, width)
+            normed = _normalize(heads, norm.epsilon, norm.kind == "layer") * scale
             parts.append(normed.reshape(part.shape))
         return np.concatenate([*parts, values], axis=1)
 
     def moe(self, x: F32, norm: Norm, mixture: Mixture, *, residual: F32) -> F32:
         """``residual + mixture(norm(x))``: the first of equal logits is the larger, as on the GPU."""
-        x, total = self.norm(x, norm), residual.copy()
+        total: F32 = residual.copy()
+        x = self.norm(x, norm)
         logits = self._linear(x, self._names[id(mixture.router)])
         ids = np.argsort(-logits, axis=1, kind="stable")[:, : mixture.choices]
         top = np.take_along_axis(logits, ids, 1)

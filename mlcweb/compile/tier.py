@@ -63,7 +63,7 @@ def tier_key(job: Job, tier: Tier) -> Any:
     """What decides a lowered tier: shapes, options and the compiler, but neither weights nor names."""
     return {
         "compiler": compiler_digest(),
-        "family": job.family,
+        "classes": [f"{c.__module__}.{c.__qualname__}" for c in (job.model_class, type(job.config))],
         "config": asdict(job.config),
         "scheme": asdict(job.scheme),
         "tier": asdict(tier),

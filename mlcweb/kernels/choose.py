@@ -11,7 +11,7 @@ from mlcweb.kernels import attention_decode, attention_prefill, linear, norm, so
 from mlcweb.kernels import matmul as matmul_
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.scores import Scores
-from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix
+from mlcweb.kernels.storage import GROUP, GroupQuantized, WholeMatrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.quantize import Scheme
 
@@ -27,7 +27,7 @@ def has_int8(scheme: Scheme, tier: Tier) -> bool:
 
 
 def matvec(
-    weight: Matrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
+    weight: WholeMatrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
 ) -> tirx.PrimFunc:
     """``linear.matvec``, with its options; block order only where the tier has it."""
     if tier.software and isinstance(weight, GroupQuantized) and weight.bits == 4 and "experts" not in options:
@@ -38,7 +38,7 @@ def matvec(
     )
 
 
-def matmul(weight: Matrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
+def matmul(weight: WholeMatrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
     """``matmul.matmul``, with its options."""
     if tier.software and isinstance(weight, GroupQuantized) and weight.bits == 4 and "experts" not in options:
         return software.matmul.matmul(weight, **options)

@@ -27,14 +27,15 @@ from mlcweb.kernels.builder import (
 )
 from mlcweb.kernels.moe_weights import Part
 from mlcweb.kernels.outputs import Activation, activate, soft_cap
+from mlcweb.kernels.pieces import Piece
 from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.storage import (
     GroupQuantized,
     GroupQuantizedReader,
-    Matrix,
     Reader,
     Values,
     Vector,
+    WholeMatrix,
 )
 from mlcweb.kernels.tail import is_padded
 from mlcweb.kernels.tier import Tier
@@ -73,7 +74,7 @@ def _outputs(rows: int, each: int, threads: int) -> int:
 
 @kernel
 def matvec(
-    weight: Matrix,
+    weight: WholeMatrix,
     tier: Tier,
     *,
     norm: Norm | None = None,
@@ -88,6 +89,7 @@ def matvec(
     experts: Part | None = None,
     mixed: bool = False,
     in_place: bool = False,
+    piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for ``x`` ``[1, K]``, or the last row of ``[n, K]``.
 
@@ -98,10 +100,11 @@ def matvec(
     ``experts``: ``weight`` is stacked by expert; ids i32 ``[1, choices]`` follow its tensors. y is ``[choices, N]``,
     a row for each chosen expert, of which those of the part are written. ``mixed``: x is ``[choices, K]``, shares
     f32 ``[1, choices]`` follow ids, and y ``[1, N]`` is the sum over the part's chosen experts of share * product;
-    ``in_place``: added to what y holds, and there is no residual.
+    ``in_place``: added to what y holds, and there is no residual. ``piece``: which of y's N ``weight`` makes.
     """
     each = weight.rows // experts.count if experts else weight.rows
     outputs = each // 2 if gated else each
+    piece = piece or Piece(0, outputs)
     if norm is not None and norm.centered:
         raise ValueError("matvec folds RMSNorm in, not LayerNorm")
     columns = weight.columns
@@ -118,8 +121,8 @@ def matvec(
     b = bias.bind(k, "bias") if bias else None
     ids: Any = k.buffer("ids", (1, experts.choices), "int32") if experts else None
     shares: Any = k.buffer("shares", (1, experts.choices), "float32") if experts and mixed else None
-    r = k.buffer("residual", (1, outputs), "float32") if residual else None
-    y = k.buffer("y", (y_rows, outputs), "float32")
+    r = k.buffer("residual", (1, piece.outputs), "float32") if residual else None
+    y = k.buffer("y", (y_rows, piece.outputs), "float32")
     r = y if in_place else r
 
     (wg, *y_row), tid = k.launch([T.ceildiv(outputs, per_group), *([y_rows] if y_rows > 1 else [])], threads)
@@ -176,14 +179,15 @@ def matvec(
         def output(total: Any, row: Any) -> Any:
             return total * scale if b is None else total * scale + b.one(k, 0, row)
 
-        value = k.let(output(totals(tid), first + tid), "value")
+        row = first + tid + piece.first if piece.first else first + tid
+        value = k.let(output(totals(tid), row), "value")
         if activation is not None:
             value = activate(activation, value)
         if gated:
-            value = value * output(totals(tid + per_group), first + tid + outputs)
+            value = value * output(totals(tid + per_group), row + piece.outputs)
         if cap is not None:
             value = soft_cap(value, cap)
-        at = k.let(place(first + tid, outputs) if to_blocks else first + tid, "at")
+        at = k.let(place(row, piece.outputs) if to_blocks else row, "at")
         k.store(y, [y_at, at], value if r is None else r[0, at] + value)
     return k.finish()
 

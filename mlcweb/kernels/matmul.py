@@ -7,6 +7,7 @@ that neighbouring threads read neighbouring vectors.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -16,7 +17,8 @@ from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, kernel, la
 from mlcweb.kernels.moe_tile import SlotRows
 from mlcweb.kernels.moe_weights import Part
 from mlcweb.kernels.outputs import Activation, activate
-from mlcweb.kernels.storage import GroupQuantizedReader, Matrix, Reader, Values, ValuesReader
+from mlcweb.kernels.pieces import Piece
+from mlcweb.kernels.storage import GroupQuantizedReader, Reader, Values, ValuesReader, WholeMatrix
 from mlcweb.kernels.tail import load_padded
 from mlcweb.kernels.tier import Tier
 
@@ -50,7 +52,7 @@ def tile_for(rows: int) -> Tile:
 
 @kernel
 def matmul(
-    weight: Matrix,
+    weight: WholeMatrix,
     tier: Tier,
     *,
     bias: Values | None = None,
@@ -60,6 +62,7 @@ def matmul(
     tile: Tile | None = None,
     experts: Part | None = None,
     from_pairs: bool = False,
+    piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, tiles in float16 on the f16 tiers.
 
@@ -69,9 +72,11 @@ def matmul(
     ``experts``: ``weight`` is stacked by expert; ids i32 ``[n, choices]`` and the slots that ``moe_route.group`` makes
     of them for ``tile`` follow its tensors. y is ``[n * choices, N]``, a row for each pair, of which those of the
     part's experts are written; x is ``[n, K]``, or ``[n * choices, K]`` if ``from_pairs``.
+    ``piece``: which of y's N ``weight`` makes.
     """
     each = weight.rows // experts.count if experts else weight.rows
     outputs = each // 2 if gated else each
+    piece = piece or Piece(0, outputs)
     if outputs % 4 or weight.columns % 4:
         raise ValueError(f"matmul needs multiples of 4, not {weight.rows} x {weight.columns}")
     tile = tile or tile_for(each)
@@ -83,9 +88,9 @@ def matmul(
     w = weight.bind(k, "w")
     slots = SlotRows(k, n, experts, tile.rows) if experts else None
     b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (n, outputs), "float32") if residual else None
-    y = k.buffer("y", (n * choices, outputs), "float32")
-    finish = Finish(k, y, outputs, activation, gated, b, r)
+    r = k.buffer("residual", (n, piece.outputs), "float32") if residual else None
+    y = k.buffer("y", (n * choices, piece.outputs), "float32")
+    finish = Finish(k, y, outputs, activation, gated, b, r, piece)
 
     step = tile.columns // 2 if gated else tile.columns
     grid = [T.ceildiv(outputs, step), slots.tiles if slots else T.ceildiv(n, tile.rows)]
@@ -220,16 +225,17 @@ class Finish:
     gated: bool
     bias: ValuesReader | None
     residual: Any
+    piece: Piece
 
     def write(self, row: Any, column: Any, apart: Any, sums: list[Any]) -> None:
         """The two fours of a row of sums: columns ``column …`` and those ``apart`` from them, or a gate and its up."""
         if self.gated:
             gate = self._activated(sums[0], column)
-            self._store(row, column, lambda: gate * self._biased(sums[1], column + self.outputs))
+            self._store(row, column, lambda: gate * self._biased(sums[1], column + self.piece.outputs))
             return
         for h, value in enumerate(sums):
             at = column + h * apart
-            self._store(row, at, lambda value=value, at=at: self._activated(value, at))
+            self._store(row, at, partial(self._activated, value, at))
 
     def _activated(self, value: Any, column: Any) -> Any:
         value = self._biased(value, column)
@@ -238,11 +244,11 @@ class Finish:
         return activate(self.activation, self.k.let(value, "gate"), lanes=4)
 
     def _biased(self, value: Any, column: Any) -> Any:
-        return value if self.bias is None else value + self.bias.four(self.k, 0, column)
+        return value if self.bias is None else value + self.bias.four(self.k, 0, column + self.piece.first)
 
-    def _store(self, row: Any, column: Any, value: Any) -> None:
+    def _store(self, row: Any, column: Any, value: Callable[[], Any]) -> None:
         """``y[row, column:column+4] = value()``, plus the residual's, where there is such a column."""
         with self.k.when(column < self.outputs):
-            r = self.residual
-            result = value() if r is None else load4(r, row, column) + value()
-            self.k.store(self.y, [row, ramp4(column)], result)
+            r, at = self.residual, column + self.piece.first if self.piece.first else column
+            result = value() if r is None else load4(r, row, at) + value()
+            self.k.store(self.y, [row, ramp4(at)], result)

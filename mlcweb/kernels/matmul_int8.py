@@ -17,6 +17,7 @@ from mlcweb.kernels.matmul import Finish
 from mlcweb.kernels.moe_tile import SlotRows
 from mlcweb.kernels.moe_weights import Part
 from mlcweb.kernels.outputs import Activation
+from mlcweb.kernels.pieces import Piece
 from mlcweb.kernels.reduce import reduce_rows
 from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Values
 from mlcweb.kernels.tail import load_padded
@@ -120,15 +121,18 @@ def matmul_int8(
     activation: Activation | None = None,
     gated: bool = False,
     experts: Part | None = None,
+    piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``quantize_rows`` leaves it.
 
     Arguments: codes ``[n, 8 * groups]``, scales ``[n, groups]``, weight's tensors, [bias], [residual
     ``[n, N]``], y. ``gated``: ``weight`` is gate over up, ``[2N, K]``, and y = activation(gate) * up; half of a tile's
     columns are gates. ``experts``: as for ``matmul``, with a row of x for each token, and slots for tiles of ``ROWS``.
+    ``piece``: which of y's N ``weight`` makes.
     """
     each = weight.rows // experts.count if experts else weight.rows
     outputs = each // 2 if gated else each
+    piece = piece or Piece(0, outputs)
     groups = weight.groups
     if outputs % 4:
         raise ValueError(f"matmul_int8 needs N % 4 == 0, not {weight.rows} x {weight.columns}")
@@ -142,9 +146,9 @@ def matmul_int8(
     w = weight.bind(k, "w")
     slots = SlotRows(k, n, experts, ROWS) if experts else None
     b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (n, outputs), "float32") if residual else None
-    y = k.buffer("y", (n * experts.choices if experts else n, outputs), "float32")
-    finish = Finish(k, y, outputs, activation, gated, b, r)
+    r = k.buffer("residual", (n, piece.outputs), "float32") if residual else None
+    y = k.buffer("y", (n * experts.choices if experts else n, piece.outputs), "float32")
+    finish = Finish(k, y, outputs, activation, gated, b, r, piece)
 
     step = _TILE // 2 if gated else _TILE
     grid = [T.ceildiv(outputs, step), slots.tiles if slots else T.ceildiv(n, ROWS)]

@@ -19,7 +19,7 @@ from mlcweb.kernels.matmul_int8 import ROWS, matmul_int8
 from mlcweb.kernels.moe_route import combine, group, route, tiles_of
 from mlcweb.kernels.moe_weights import Experts, Part
 from mlcweb.kernels.outputs import Activation
-from mlcweb.kernels.storage import Matrix, Values
+from mlcweb.kernels.storage import Values, WholeMatrix
 from mlcweb.kernels.tier import Tier
 
 Make = Callable[[], tirx.PrimFunc]
@@ -60,7 +60,7 @@ class MoeLaunches:
         for i, (part, weight) in enumerate(mixture.gate_up.parts(mixture.choices)):
             args = [x, *norm.weight.tensors, *weight.tensors, ids]
 
-            def gate_up(part: Part = part, weight: Matrix = weight) -> tirx.PrimFunc:
+            def gate_up(part: Part = part, weight: WholeMatrix = weight) -> tirx.PrimFunc:
                 return choose.matvec(
                     weight,
                     self.tier,
@@ -76,7 +76,7 @@ class MoeLaunches:
         for i, (part, weight) in enumerate(mixture.down.parts(mixture.choices)):
             args = [hidden, *weight.tensors, ids, shares, *([] if i else [residual])]
 
-            def down(part: Part = part, weight: Matrix = weight, first: bool = i == 0) -> tirx.PrimFunc:
+            def down(part: Part = part, weight: WholeMatrix = weight, first: bool = i == 0) -> tirx.PrimFunc:
                 return choose.matvec(
                     weight,
                     self.tier,
@@ -122,7 +122,7 @@ class MoeLaunches:
         for i, (part, weight) in enumerate(mixture.down.parts(choices)):
             args = [hidden, *weight.tensors, ids, slots]
 
-            def down(part: Part = part, weight: Matrix = weight) -> tirx.PrimFunc:
+            def down(part: Part = part, weight: WholeMatrix = weight) -> tirx.PrimFunc:
                 return choose.matmul(weight, self.tier, tile=tile, experts=part, from_pairs=True)
 
             pairs = self._write("prefill_experts_down", mixture, i, part, down, args, pairs)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.storage import Matrix
+from mlcweb.kernels.storage import WholeMatrix
 from mlcweb.quantize import Param, Scheme, packed_tensors
 
 _MOST_BYTES = 128 << 20  # of a part's tensor
@@ -36,12 +36,12 @@ def parts_of(experts: int, rows: int, columns: int, scheme: Scheme) -> list[rang
 class Experts(nn.ModuleList):
     """A matrix ``[rows, columns]`` of each expert; item i is that of the experts ``held[i]``, one over the other."""
 
-    def __init__(self, parts: list[Matrix], held: list[range]) -> None:
+    def __init__(self, parts: list[WholeMatrix], held: list[range]) -> None:
         super().__init__(parts)
         self.held = held
         self.rows, self.columns = parts[0].rows // len(held[0]), parts[0].columns
 
-    def parts(self, choices: int) -> list[tuple[Part, Matrix]]:
+    def parts(self, choices: int) -> list[tuple[Part, WholeMatrix]]:
         """Every part with its weight, for tokens that have ``choices`` experts."""
         experts = self.held[-1].stop
         return [

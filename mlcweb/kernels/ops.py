@@ -6,6 +6,7 @@ them too, in numpy.
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tvm import tirx
@@ -20,8 +21,9 @@ from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
 from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.outputs import Activation
+from mlcweb.kernels.pieces import Matrix, Piece, pieces
 from mlcweb.kernels.scores import Scores
-from mlcweb.kernels.storage import GROUP, GroupQuantized, Matrix, Values
+from mlcweb.kernels.storage import GROUP, GroupQuantized, Values, WholeMatrix
 from mlcweb.kernels.tier import Tier
 
 
@@ -73,6 +75,26 @@ class Ops:
             self._made[key] = make()
         return self._made[key]
 
+    def _launch(
+        self,
+        name: str,
+        weight: Matrix,
+        key: Hashable,
+        make: Callable[[WholeMatrix, Piece | None], tirx.PrimFunc],
+        args: Callable[[WholeMatrix], list[Tensor]],
+        out: Tensor,
+    ) -> Tensor:
+        """A launch for each piece of ``weight``: the first makes ``out``, the others write into it."""
+        for i, (part, piece) in enumerate(pieces(weight)):
+            func = self._once((key, _shape(part), piece), partial(make, part, piece))
+            if i == 0:
+                out = op.tensor_ir_op(func, name, args(part), out)
+            else:
+                same = Tensor.placeholder(out.shape, "float32")
+                given = [*args(part), out]
+                out = op.tensor_ir_inplace_op(func, name, given, [len(given) - 1], same)
+        return out
+
     def _norm_heads(self, entry: str, rows: Any, qkv: Tensor, norm: HeadNorm) -> Tensor:
         key = ("norm_heads", norm.q_weight.columns, norm.k_weight.columns, norm.epsilon, norm.kind)
         func = self._once(key, lambda: norm_heads(self.layout, norm, rows))
@@ -81,7 +103,7 @@ class Ops:
         return op.tensor_ir_op(func, f"{entry}_norm_heads", args, out)
 
 
-def _shape(weight: Matrix) -> tuple[str, int, int]:
+def _shape(weight: WholeMatrix) -> tuple[str, int, int]:
     return type(weight).__name__, weight.rows, weight.columns
 
 
@@ -98,25 +120,28 @@ class Decode(Ops):
         ids: Tensor,
         *,
         scale: float = 1.0,
-        positions: Matrix | None = None,
+        positions: WholeMatrix | None = None,
         state: Tensor | None = None,
     ) -> Tensor:
         """x ``[1, D]`` of the token in ``state``, which ``ids`` is here, scaled; plus its learned position, if there
         are ``positions``.
         """
-        func = self._once(
+        learned = positions.tensors if positions else []
+        return self._launch(
+            "decode_embed",
+            table,
             "embed",
-            lambda: embed(
-                table,
+            lambda part, piece: embed(
+                part,
                 prefill=False,
                 to_blocks=choose.in_blocks(self.tier),
                 scale=scale,
                 positions=positions,
+                piece=piece,
             ),
+            lambda part: [ids, *part.tensors, *learned],
+            Tensor.placeholder((1, table.columns), "float32"),
         )
-        out = Tensor.placeholder((1, table.columns), "float32")
-        learned = positions.tensors if positions else []
-        return op.tensor_ir_op(func, "decode_embed", [ids, *table.tensors, *learned], out)
 
     def linear(
         self,
@@ -141,10 +166,13 @@ class Decode(Ops):
     ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
-        func = self._once(
-            (name, _shape(weight), _norm_key(norm), finish.key, blocks),
-            lambda: choose.matvec(
-                weight,
+        norms = norm.tensors if norm else []
+        return self._launch(
+            f"decode_{name}",
+            weight,
+            (name, _norm_key(norm), finish.key, blocks),
+            lambda part, piece: choose.matvec(
+                part,
                 self.tier,
                 norm=norm,
                 bias=finish.bias,
@@ -153,12 +181,11 @@ class Decode(Ops):
                 gated=finish.gated,
                 cap=finish.cap,
                 to_blocks=blocks,
+                piece=piece,
             ),
+            lambda part: [x, *norms, *part.tensors, *finish.tensors],
+            Tensor.placeholder((1, finish.outputs(weight)), "float32"),
         )
-        out = Tensor.placeholder((1, finish.outputs(weight)), "float32")
-        norms = norm.tensors if norm else []
-        args = [x, *norms, *weight.tensors, *finish.tensors]
-        return op.tensor_ir_op(func, f"decode_{name}", args, out)
 
     def norm(self, x: Tensor, norm: Norm, *, residual: Tensor | None = None) -> Tensor:
         """``norm(x)``, or ``residual + norm(x)``."""
@@ -217,14 +244,19 @@ class Prefill(Ops):
         ids: Tensor,
         *,
         scale: float = 1.0,
-        positions: Matrix | None = None,
+        positions: WholeMatrix | None = None,
         state: Tensor | None = None,
     ) -> Tensor:
         """x ``[n, D]`` of ``tokens`` ``[n]``, scaled; plus learned ``positions``, of which ``state`` has the first."""
-        func = self._once("embed", lambda: embed(table, prefill=True, scale=scale, positions=positions))
-        out = Tensor.placeholder((ids.shape[0], table.columns), "float32")
         learned = [state, *positions.tensors] if positions else []
-        return op.tensor_ir_op(func, "prefill_embed", [ids, *table.tensors, *learned], out)
+        return self._launch(
+            "prefill_embed",
+            table,
+            "embed",
+            lambda part, piece: embed(part, prefill=True, scale=scale, positions=positions, piece=piece),
+            lambda part: [ids, *part.tensors, *learned],
+            Tensor.placeholder((ids.shape[0], table.columns), "float32"),
+        )
 
     def linear(
         self,
@@ -247,19 +279,22 @@ class Prefill(Ops):
 
     def _product(self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, finish: Finish) -> Tensor:
         x = self.norm(x, norm) if norm else x
-        func = self._once(
-            (name, _shape(weight), finish.key),
-            lambda: choose.matmul(
-                weight,
+        return self._launch(
+            f"prefill_{name}",
+            weight,
+            (name, finish.key),
+            lambda part, piece: choose.matmul(
+                part,
                 self.tier,
                 bias=finish.bias,
                 residual=finish.residual is not None,
                 activation=finish.activation,
                 gated=finish.gated,
+                piece=piece,
             ),
+            lambda part: [x, *part.tensors, *finish.tensors],
+            Tensor.placeholder((x.shape[0], finish.outputs(weight)), "float32"),
         )
-        out = Tensor.placeholder((x.shape[0], finish.outputs(weight)), "float32")
-        return op.tensor_ir_op(func, f"prefill_{name}", [x, *weight.tensors, *finish.tensors], out)
 
     def norm(
         self, x: Tensor, norm: Norm, *, residual: Tensor | None = None, last_row: bool = False
@@ -315,45 +350,49 @@ class Prefill(Ops):
         if norm.centered:
             x = self.norm(x, norm, last_row=True)
         folded = None if norm.centered else norm
-        func = self._once(
-            ("head", _shape(weight)),
-            lambda: choose.matvec(
-                weight,
+        norms = folded.tensors if folded else []
+        return self._launch(
+            "prefill_head",
+            weight,
+            "head",
+            lambda part, piece: choose.matvec(
+                part,
                 self.tier,
                 norm=folded,
                 bias=bias,
                 cap=cap,
                 last_row=folded is not None,
                 from_blocks=False,
+                piece=piece,
             ),
+            lambda part: [x, *norms, *part.tensors, *(bias.tensors if bias else [])],
+            Tensor.placeholder((1, weight.rows), "float32"),
         )
-        out = Tensor.placeholder((1, weight.rows), "float32")
-        args = [x, *(folded.tensors if folded else []), *weight.tensors, *(bias.tensors if bias else [])]
-        return op.tensor_ir_op(func, "prefill_head", args, out)
 
 
 class PrefillInt8(Prefill):
     """As ``Prefill``, with activations rounded to int8 before each product, in groups as weights are."""
 
     def _product(self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, finish: Finish) -> Tensor:
-        if not isinstance(weight, GroupQuantized):
-            raise ValueError(f"{name}: an int8 product needs group-quantized weights")
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
-        codes, scales = self._rounded("norm" if norm else f"round_{name}", x, norm, weight.bits)
-        func = self._once(
-            (name, _shape(weight), finish.key),
-            lambda: matmul_int8(
-                weight,
+        bits = _group_quantized(pieces(weight)[0][0]).bits
+        codes, scales = self._rounded("norm" if norm else f"round_{name}", x, norm, bits)
+        return self._launch(
+            f"prefill_int8_{name}",
+            weight,
+            (name, finish.key),
+            lambda part, piece: matmul_int8(
+                _group_quantized(part),
                 bias=finish.bias,
                 residual=finish.residual is not None,
                 activation=finish.activation,
                 gated=finish.gated,
+                piece=piece,
             ),
+            lambda part: [codes, scales, *part.tensors, *finish.tensors],
+            Tensor.placeholder((x.shape[0], finish.outputs(weight)), "float32"),
         )
-        args = [codes, scales, *weight.tensors, *finish.tensors]
-        out = Tensor.placeholder((x.shape[0], finish.outputs(weight)), "float32")
-        return op.tensor_ir_op(func, f"prefill_int8_{name}", args, out)
 
     def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
         """As ``Prefill.moe``, with ``gate_up``'s inputs rounded; the router's and ``down``'s are not."""
@@ -377,6 +416,12 @@ class PrefillInt8(Prefill):
         args = [x, *(norm.tensors if norm else [])]
         codes, scales = op.tensor_ir_op(func, f"prefill_int8_{name}", args, outs)
         return codes, scales
+
+
+def _group_quantized(weight: WholeMatrix) -> GroupQuantized:
+    if not isinstance(weight, GroupQuantized):
+        raise ValueError("an int8 product needs group-quantized weights")
+    return weight
 
 
 def sample(logits: Tensor, sampling_params: Tensor, state: Tensor) -> Tensor:

@@ -220,12 +220,12 @@ class GroupQuantizedReader:
         return values * splat(self.scale(k, row, self.group(column)))
 
 
-Matrix = Values | GroupQuantized
+WholeMatrix = Values | GroupQuantized
 
 
 def matrix(
     rows: int, columns: int, scheme: Scheme, tier: Tier, *, quantized: bool = True, vocab: bool = False
-) -> Matrix:
+) -> WholeMatrix:
     """The storage of a ``[rows, columns]`` weight under ``scheme``, by the rule of ``Param``."""
     if quantized and scheme.quantizes(vocab=vocab):
         return GroupQuantized((rows, columns), scheme, tier)

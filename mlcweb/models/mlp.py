@@ -26,7 +26,7 @@ class GatedMLP(nn.Module):
     ) -> None:
         hidden, inner = config.hidden_size, config.intermediate_size
         rows = 2 * inner // len(names)
-        self.gate_up_proj = w.matrix({f"{prefix}.{n}.weight": rows for n in names}, hidden)
+        self.gate_up_proj = w.matrix({f"{prefix}.{n}.weight": rows for n in names}, hidden, paired=True)
         self.down_proj = w.matrix({f"{prefix}.down_proj.weight": hidden}, inner)
         self.has_bias, self.activation = bias, activation
         if bias:

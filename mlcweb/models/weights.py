@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.storage import GroupQuantized, Matrix, Values, Vector, matrix
+from mlcweb.kernels.pieces import Matrix, Pieces, held_by_pieces
+from mlcweb.kernels.storage import GroupQuantized, Values, Vector, WholeMatrix, matrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.quantize import Param, Scheme
 
@@ -22,7 +23,7 @@ Order = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Origin:
+class Origin:
     """Where a weight comes from: the checkpoint's tensors with their shapes, or an array that is computed."""
 
     shape: tuple[int, ...]
@@ -63,24 +64,40 @@ class Weights:
         *,
         quantized: bool = True,
         vocab: bool = False,
+        paired: bool = False,
         order: Order | None = None,
         transposed: bool = False,
     ) -> Matrix:
         """A matrix ``[rows, columns]``: the sources ``[rows, columns]`` stacked, or ``[columns, rows]`` if
-        ``transposed``, its rows in ``order``. ``vocab``: an embedding or a head.
+        ``transposed``, its rows in ``order``. ``vocab``: an embedding or a head; ``paired``: gate over up. One that is
+        too large for a default binding is in pieces.
         """
         rows = sum(sources.values())
-        made = matrix(rows, columns, self.scheme, self.tier, quantized=quantized, vocab=vocab)
         shapes = {name: (columns, n) if transposed else (n, columns) for name, n in sources.items()}
-        made.origin = _Origin(
-            (rows, columns), shapes, quantized, order=order, transposed=transposed, vocab=vocab
-        )
+        whole = Origin((rows, columns), shapes, quantized, order=order, transposed=transposed, vocab=vocab)
+        held = held_by_pieces(whole.param(""), self.scheme, paired=paired)
+        if len(held) == 1:
+            return self._stored(whole)
+        order = np.arange(rows) if order is None else order
+        parts = []
+        for piece in held:
+            own = order[piece.start : piece.stop]
+            if paired:
+                own = np.concatenate([own, order[rows // 2 + piece.start : rows // 2 + piece.stop]])
+            parts.append(self._stored(replace(whole, shape=(len(own), columns), order=own)))
+        return Pieces(parts, held, paired=paired)
+
+    def _stored(self, whole: Origin) -> WholeMatrix:
+        rows, columns = whole.shape
+        quantized, vocab = whole.quantized, whole.vocab
+        made = matrix(rows, columns, self.scheme, self.tier, quantized=quantized, vocab=vocab)
+        made.origin = whole
         return made
 
     def vector(self, source: str, size: int, *, plus: float = 0.0) -> Vector:
         """A vector ``[size]`` in block order, such as a norm's weight; ``plus`` is added to it."""
         made = Vector(size, self.scheme.activation, self.tier)
-        made.origin = _Origin((size,), {source: (size,)}, blocks=True, plus=plus)
+        made.origin = Origin((size,), {source: (size,)}, blocks=True, plus=plus)
         return made
 
     def row(
@@ -89,17 +106,17 @@ class Weights:
         """A vector in its own order, such as a bias, of 1-D sources one after the other."""
         size = sum(math.prod(shape) for shape in sources.values())
         made = Values((1, size), self.scheme.activation, self.tier)
-        made.origin = _Origin((size,), sources, order=order, plus=plus)
+        made.origin = Origin((size,), sources, order=order, plus=plus)
         return made
 
     def computed(self, array: npt.NDArray[np.float32]) -> Values:
         """A float32 tensor ``[rows, columns]`` that no checkpoint has."""
         made = Values(array.shape, "float32", self.tier)
-        made.origin = _Origin(array.shape, computed=array)
+        made.origin = Origin(array.shape, computed=array)
         return made
 
 
-def declared(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, Matrix | Vector]]:
+def declared(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, WholeMatrix | Vector]]:
     """Every weight in a module with its name, in the order of declaration."""
     items = enumerate(module) if isinstance(module, nn.ModuleList) else vars(module).items()
     for name, value in items:
@@ -109,7 +126,7 @@ def declared(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, Matrix 
             yield from declared(value, f"{prefix}{name}.")
 
 
-def origin(weight: Any) -> _Origin:
+def origin(weight: Any) -> Origin:
     """Where a declared weight comes from."""
-    found: _Origin = weight.origin
+    found: Origin = weight.origin
     return found

@@ -18,6 +18,7 @@ from mlcweb.kernels.moe import Mixture
 from mlcweb.kernels.moe_weights import Experts
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.outputs import Activation
+from mlcweb.kernels.pieces import pieces
 from mlcweb.kernels.scores import Scores
 from mlcweb.models import Decoder
 from mlcweb.models.weights import declared
@@ -48,9 +49,8 @@ class HostOps:
         self, table: Any, ids: Any, *, scale: float = 1.0, positions: Any = None, state: Any = None
     ) -> F32:
         """x ``[T, D]`` of the tokens ``ids``."""
-        name = self._names[id(table)]
-        rows = [self._weights.rows(name, token, token + 1)[0] for token in ids]
-        x_TD: F32 = np.stack(rows)[:, : table.columns] * np.float32(scale)
+        x_TD: F32 = np.stack([self._row(table, token) for token in ids])[:, : table.columns]
+        x_TD = x_TD * np.float32(scale)
         if positions is None:
             return x_TD
         end = self.position + len(ids)
@@ -70,7 +70,7 @@ class HostOps:
         rows: bool = False,
     ) -> F32:
         """``residual + activation(linear(norm(x)) + bias)``, times the up half if ``gated``."""
-        y = self._linear(self.norm(x, norm) if norm else x, self._names[id(weight)])
+        y = self._product(self.norm(x, norm) if norm else x, weight)
         if bias is not None:
             y = y + self._vector(bias)
         gate, up = np.split(y, 2, axis=1) if gated else (y, None)
@@ -161,6 +161,24 @@ class HostOps:
         if cap is not None:
             logits = np.float32(cap) * np.tanh(logits / np.float32(cap))
         return logits
+
+    def _row(self, table: Any, token: int) -> F32:
+        """A row of an embedding, with the padding of its last group."""
+        for part, piece in pieces(table):
+            row = token - (piece.first if piece else 0)
+            if 0 <= row < part.rows:
+                found: F32 = self._weights.rows(self._names[id(part)], row, row + 1)[0]
+                return found
+        raise ValueError(f"token {token} of {table.rows}")
+
+    def _product(self, x: F32, weight: Any) -> F32:
+        """x ``[T, K]`` times a matrix, ``[T, N]``; of gate over up, the gates of all pieces come first."""
+        found = [self._linear(x, self._names[id(part)]) for part, _ in pieces(weight)]
+        if len(found) == 1 or not weight.paired:
+            return np.concatenate(found, axis=1)
+        halves = [np.split(part, 2, axis=1) for part in found]
+        joined: F32 = np.concatenate([half[i] for i in (0, 1) for half in halves], axis=1)
+        return joined
 
     def _vector(self, weight: Any) -> F32:
         return self._weights.rows(self._names[id(weight)], 0, weight.columns)

@@ -10,6 +10,7 @@ from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel, u32
 from mlcweb.kernels.outputs import Activation, activate
+from mlcweb.kernels.pieces import Piece
 from mlcweb.kernels.software.quads import QUAD, broadcast, rows_of_thread, threads_for
 from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized, Values
 from mlcweb.kernels.tail import load_padded
@@ -26,9 +27,11 @@ def matmul(
     residual: bool = False,
     activation: Activation | None = None,
     gated: bool = False,
+    piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32: the arguments and options of ``matmul.matmul``."""
     outputs = weight.rows // 2 if gated else weight.rows
+    piece = piece or Piece(0, outputs)
     per_thread = VECTORS // 2 if gated else VECTORS
     per_quad = per_thread * QUAD
     quads = -(-outputs // per_quad)
@@ -38,8 +41,8 @@ def matmul(
     x = k.buffer("x", (n, weight.columns), "float32")
     w = weight.bind(k, "w")
     b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (n, outputs), "float32") if residual else None
-    y = k.buffer("y", (n, outputs), "float32")
+    r = k.buffer("residual", (n, piece.outputs), "float32") if residual else None
+    y = k.buffer("y", (n, piece.outputs), "float32")
 
     (wg, block), tid = k.launch([-(-quads * QUAD // threads), T.ceildiv(n, TOKENS)], threads)
     lane, rows = rows_of_thread(k, wg, tid, threads, per_thread)
@@ -87,13 +90,14 @@ def matmul(
         with k.when(token < n):
             for v in range(per_thread):
                 with k.when(rows[v] < outputs):
-                    k.store(value, 0, biased(sums[v * TOKENS + m], rows[v]))
+                    at = rows[v] + piece.first if piece.first else rows[v]
+                    k.store(value, 0, biased(sums[v * TOKENS + m], at))
                     if activation is not None:
                         k.store(value, 0, activate(activation, value[0]))
                     if gated:
-                        up = biased(sums[(v + per_thread) * TOKENS + m], rows[v] + outputs)
+                        up = biased(sums[(v + per_thread) * TOKENS + m], at + piece.outputs)
                         k.store(value, 0, value[0] * up)
-                    k.store(y, [token, rows[v]], value[0] if r is None else r[token, rows[v]] + value[0])
+                    k.store(y, [token, at], value[0] if r is None else r[token, at] + value[0])
     return k.finish()
 
 

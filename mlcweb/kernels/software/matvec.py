@@ -13,6 +13,7 @@ from tvm.tirx.script import builder as T
 from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, kernel, u32
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.outputs import Activation, activate, soft_cap
+from mlcweb.kernels.pieces import Piece
 from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum, rows_of_thread, threads_for
 from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized, Values
 from mlcweb.kernels.tail import load_padded
@@ -34,9 +35,11 @@ def matvec(
     gated: bool = False,
     cap: float | None = None,
     last_row: bool = False,
+    piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32: the arguments and options of ``linear.matvec``."""
     outputs = weight.rows // 2 if gated else weight.rows
+    piece = piece or Piece(0, outputs)
     vectors = _vectors(weight.rows)
     per_thread = vectors // 2 if gated else vectors
     per_quad = per_thread * QUAD
@@ -48,8 +51,8 @@ def matvec(
     norm_weight = norm.weight.bind(k, "norm") if norm else None
     w = weight.bind(k, "w")
     b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (1, outputs), "float32") if residual else None
-    y = k.buffer("y", (1, outputs), "float32")
+    r = k.buffer("residual", (1, piece.outputs), "float32") if residual else None
+    y = k.buffer("y", (1, piece.outputs), "float32")
 
     (wg,), tid = k.launch([-(-quads * QUAD // threads)], threads)
     lane, rows = rows_of_thread(k, wg, tid, threads, per_thread)
@@ -95,18 +98,19 @@ def matvec(
     for v in range(per_thread):
         with k.when(rows[v] < outputs):
             value = k.local(1, name="value")
+            at = rows[v] + piece.first if piece.first else rows[v]
 
             def output(total: Any, row: Any) -> Any:
                 return total * factor[0] if b is None else total * factor[0] + b.one(k, 0, row)
 
-            k.store(value, 0, output(sums[v], rows[v]))
+            k.store(value, 0, output(sums[v], at))
             if activation is not None:
                 k.store(value, 0, activate(activation, value[0]))
             if gated:
-                k.store(value, 0, value[0] * output(sums[v + per_thread], rows[v] + outputs))
+                k.store(value, 0, value[0] * output(sums[v + per_thread], at + piece.outputs))
             if cap is not None:
                 k.store(value, 0, soft_cap(value[0], cap))
-            k.store(y, [0, rows[v]], value[0] if r is None else r[0, rows[v]] + value[0])
+            k.store(y, [0, at], value[0] if r is None else r[0, at] + value[0])
     return k.finish()
 
 

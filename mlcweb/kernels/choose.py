@@ -1,6 +1,7 @@
 """The kernel of each operation on a tier: those of ``kernels.software`` where the adapter is a CPU, else the others.
 
-A software tier shares what has no kernel of its own there: matrices that are not of 4 bits, and experts, among others.
+A software tier shares what has no kernel of its own there: unquantized matrices, those of 3 bits and experts, among
+others.
 """
 
 from typing import Any
@@ -14,6 +15,8 @@ from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import GROUP, GroupQuantized, WholeMatrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.quantize import Scheme
+
+_QUADS = (4, 8)  # bits of codes that are whole quads in a word, as kernels.software takes them
 
 
 def in_blocks(tier: Tier) -> bool:
@@ -30,7 +33,12 @@ def matvec(
     weight: WholeMatrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
 ) -> tirx.PrimFunc:
     """``linear.matvec``, with its options; block order only where the tier has it."""
-    if tier.software and isinstance(weight, GroupQuantized) and weight.bits == 4 and "experts" not in options:
+    if (
+        tier.software
+        and isinstance(weight, GroupQuantized)
+        and weight.bits in _QUADS
+        and "experts" not in options
+    ):
         return software.matvec.matvec(weight, **options)
     ordered = in_blocks(tier)
     return linear.matvec(
@@ -40,7 +48,12 @@ def matvec(
 
 def matmul(weight: WholeMatrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
     """``matmul.matmul``, with its options."""
-    if tier.software and isinstance(weight, GroupQuantized) and weight.bits == 4 and "experts" not in options:
+    if (
+        tier.software
+        and isinstance(weight, GroupQuantized)
+        and weight.bits in _QUADS
+        and "experts" not in options
+    ):
         return software.matmul.matmul(weight, **options)
     return matmul_.matmul(weight, tier, **options)
 

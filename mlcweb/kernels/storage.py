@@ -13,9 +13,7 @@ from mlcweb.kernels.builder import KernelBuilder, call, cast, lane, load4, splat
 from mlcweb.kernels.tier import Tier
 from mlcweb.quantize import Scheme
 
-# Of 4-bit storage; GroupQuantized says those of any.
-GROUP = 32
-CODES_A_WORD = 8
+GROUP = 32  # of int8 activations; weights say theirs
 
 
 def _half(word: Any) -> Any:

@@ -49,6 +49,7 @@ MATVEC = [
     *on("stock", SOFTWARE, "q4f16_1"),
     *on("f16", F16_SUBGROUPS, "q3f16_1"),
     *on("stock", SOFTWARE, "q3f16_1"),
+    *on("stock", SOFTWARE, "q8f32_1"),
     *on("stock", SUBGROUPS, "q8f16_1"),
     *on("f16", BASE, "q8f32_1"),
     *on("f16", F16_SUBGROUPS, "q0f16"),

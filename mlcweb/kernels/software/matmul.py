@@ -12,7 +12,7 @@ from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel, u32
 from mlcweb.kernels.outputs import Activation, activate
 from mlcweb.kernels.pieces import Piece
 from mlcweb.kernels.software.quads import QUAD, broadcast, rows_of_thread, threads_for
-from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized, Values
+from mlcweb.kernels.storage import GroupQuantized, Values
 from mlcweb.kernels.tail import load_padded
 
 VECTORS = 8  # weight rows of a thread
@@ -59,23 +59,23 @@ def matmul(
         k.store(sums, i, f32(0.0))
 
     def load(token: Any, column: Any) -> Any:
-        return load_padded(lambda at: x[token, at], column, weight.columns, GROUP, lanes=1)
+        return load_padded(lambda at: x[token, at], column, weight.columns, weight.group_size, lanes=1)
 
     with k.loop(weight.groups) as group:
         for v, row in enumerate(rows):
             k.store(scales, v, w.scale(k, row, group))
-            k.store(zeros, v, scales[v] * -7.0)
-        with k.loop(GROUP // CODES_A_WORD) as step:
-            index = group * (GROUP // CODES_A_WORD) + step
+            k.store(zeros, v, scales[v] * float(-w.zero))
+        with k.loop(w.words_per_group) as step:
+            index = group * w.words_per_group + step
             for v, row in enumerate(rows):
                 k.store(words, v, w.word(row, index))
-            for half in range(2):
-                column = index * CODES_A_WORD + half * QUAD + lane[0]
+            for q in range(w.codes_per_word // QUAD):
+                column = index * w.codes_per_word + q * QUAD + lane[0]
                 for m, token in enumerate(tokens):
                     k.store(mine, m, load(token, column))
                 for i in range(QUAD):
                     for v in range(VECTORS):
-                        code = _code(words[v], half * QUAD + i)
+                        code = _code(words[v], q * QUAD + i, w.bits)
                         k.store(weights, v, code * scales[v] + zeros[v])
                     for m in range(TOKENS):
                         k.store(value, 0, broadcast(mine[m], i))
@@ -101,7 +101,7 @@ def matmul(
     return k.finish()
 
 
-def _code(word: Any, index: int) -> Any:
+def _code(word: Any, index: int, width: int) -> Any:
     """float32: the word's code ``index``; converted as a signed integer, which is one instruction."""
-    code = T.bitwise_and(T.shift_right(word, u32(4 * index)), u32(15))
+    code = T.bitwise_and(T.shift_right(word, u32(width * index)), u32((1 << width) - 1))
     return T.Cast("float32", T.reinterpret("int32", code))

@@ -1,7 +1,7 @@
 """Decode's matrix-vector product on a CPU: a thread sums several rows, a lane a row; x goes from lane to lane.
 
-A word of codes is loaded once for eight weights. Each code is masked where it is in the word, and converted as it is,
-16^i times too large: x is scaled by 16^-i once for all rows, which is exact.
+A word of codes is loaded once for eight weights of 4 bits, or four of 8. Each code is masked where it is in the word,
+and converted as it is, 16^i or 256^i times too large: x is scaled back once for all rows, which is exact.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.outputs import Activation, activate, soft_cap
 from mlcweb.kernels.pieces import Piece
 from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum, rows_of_thread, threads_for
-from mlcweb.kernels.storage import CODES_A_WORD, GROUP, GroupQuantized, Values
+from mlcweb.kernels.storage import GroupQuantized, Values
 from mlcweb.kernels.tail import load_padded
 
 
@@ -60,35 +60,36 @@ def matvec(
         rows += [row + outputs for row in rows]
 
     sums, parts = k.local(vectors, name="sums"), k.local(vectors, name="parts")
-    squares, mine = k.local(1, name="squares"), k.local(2, name="mine")
-    values, x_sum = k.local(CODES_A_WORD, name="values"), k.local(1, name="x_sum")
+    each, quads_of_word = w.codes_per_word, w.codes_per_word // QUAD
+    squares, mine = k.local(1, name="squares"), k.local(quads_of_word, name="mine")
+    values, x_sum = k.local(each, name="values"), k.local(1, name="x_sum")
     word = k.local(1, "uint32", name="word")
     for v in range(vectors):
         k.store(sums, v, f32(0.0))
     k.store(squares, 0, f32(0.0))
-    padded = partial(load_padded, columns=weight.columns, step=GROUP, lanes=1)
+    padded = partial(load_padded, columns=weight.columns, step=weight.group_size, lanes=1)
     with k.loop(weight.groups) as group:
         k.store(x_sum, 0, f32(0.0))
         for v in range(vectors):
             k.store(parts, v, f32(0.0))
-        with k.loop(GROUP // CODES_A_WORD) as step:
-            index = group * (GROUP // CODES_A_WORD) + step
-            for half in range(2):
-                column = index * CODES_A_WORD + half * QUAD + lane[0]
-                k.store(mine, half, padded(lambda at: x[x_rows - 1, at], column))
+        with k.loop(w.words_per_group) as step:
+            index = group * w.words_per_group + step
+            for q in range(quads_of_word):
+                column = index * each + q * QUAD + lane[0]
+                k.store(mine, q, padded(lambda at: x[x_rows - 1, at], column))
                 if norm_weight is not None:
-                    k.store(squares, 0, squares[0] + mine[half] * mine[half])
-                    k.store(mine, half, mine[half] * padded(lambda at: norm_weight.one(k, at), column))
-            for i in range(CODES_A_WORD):
+                    k.store(squares, 0, squares[0] + mine[q] * mine[q])
+                    k.store(mine, q, mine[q] * padded(lambda at: norm_weight.one(k, at), column))
+            for i in range(each):
                 k.store(values, i, broadcast(mine[i // QUAD], i % QUAD))
                 k.store(x_sum, 0, x_sum[0] + values[i])
-                if i < CODES_A_WORD - 1:
-                    k.store(values, i, values[i] * _power16(-i))
+                if i < each - 1:
+                    k.store(values, i, values[i] * _power2(-w.bits * i))
             for v, row in enumerate(rows):
                 k.store(word, 0, w.word(row, index))
-                k.store(parts, v, parts[v] + _dot_word(word[0], values))
+                k.store(parts, v, parts[v] + _dot_word(word[0], values, w.bits))
         for v, row in enumerate(rows):
-            k.store(sums, v, sums[v] + (parts[v] - x_sum[0] * 7.0) * w.scale(k, row, group))
+            k.store(sums, v, sums[v] + (parts[v] - x_sum[0] * float(w.zero)) * w.scale(k, row, group))
 
     factor = k.local(1, name="factor")
     k.store(factor, 0, f32(1.0))
@@ -114,17 +115,19 @@ def matvec(
     return k.finish()
 
 
-def _power16(exponent: int) -> Any:
-    """float32: a power of 16 by its bits, since TVM prints seven digits of a constant."""
-    return bits("float32", u32((127 + 4 * exponent) << 23))
+def _power2(exponent: int) -> Any:
+    """float32: a power of 2 by its bits, since TVM prints seven digits of a constant."""
+    return bits("float32", u32((127 + exponent) << 23))
 
 
-def _dot_word(word: Any, values: Any) -> Any:
-    """The sum of code i times ``values[i]`` times 16^i; the last code, whose bits are a sign's place, is shifted."""
+def _dot_word(word: Any, values: Any, width: int) -> Any:
+    """The sum of code i times ``values[i]`` times 2^(i * width); the last code has a sign's place, and is shifted."""
     total: Any = None
-    for i in range(CODES_A_WORD):
-        last = i == CODES_A_WORD - 1
-        code = T.shift_right(word, u32(4 * i)) if last else T.bitwise_and(word, u32(15 << 4 * i))
+    count = 32 // width
+    for i in range(count):
+        start = width * i
+        mask = ((1 << width) - 1) << start
+        code = T.shift_right(word, u32(start)) if i == count - 1 else T.bitwise_and(word, u32(mask))
         part = T.Cast("float32", T.reinterpret("int32", code)) * values[i]
         total = part if total is None else total + part
     return total

@@ -1,6 +1,7 @@
 # make demo   a model compiled here answers in headless Chromium     make test   everything that is checked
 # make bench  sizes and speeds as a table and dist/bench.json        make setup  what the others need, and nothing more
 # make peers  other engines from npm beside ours                     make recipes  every recipe's kernels, without weights
+# make families  how far each family's logits are from transformers', in a browser
 # make fixtures  what transformers computes for tests/fixtures/models, in a virtual environment of its own (gigabytes)
 # Each works on a fresh Debian 12 with Python 3.10+ and make; nothing asks anything, and a second run redoes nothing.
 SHELL := /bin/bash
@@ -43,6 +44,9 @@ recipes: setup
 $(PEERS): bench/peers/package-lock.json | $(INSTALLED)
 	scripts/with-node.sh npm --prefix bench/peers ci
 	touch $@
+
+families: setup
+	$(BIN)/python -m bench.families $(FAMILIES_FLAGS)
 
 fixtures: $(TRANSFORMERS)
 	.cache/transformers/bin/python -m tests.fixtures.models.make $(FIXTURES_FLAGS)

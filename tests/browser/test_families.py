@@ -1,0 +1,54 @@
+"""Tiny models of every architecture, compiled and run in a browser, against transformers at every position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from mlcweb.models import ARCHITECTURES
+from tests.browser.families import Found, measured
+from tests.browser.model_page import ENGINE
+from tests.fixtures.models.case import SCHEMES, Case
+from tests.fixtures.models.cases import CASES
+from tests.fixtures.models.expected import load
+
+pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+
+TOLERANCE = 1e-4  # of a position's range; the fixtures' rounding alone is 1e-5
+
+
+def cases() -> list[object]:
+    return [
+        pytest.param(
+            case,
+            id=case.name,
+            marks=pytest.mark.skipif(
+                case.architecture not in ARCHITECTURES, reason=f"no {case.architecture} yet"
+            ),
+        )
+        for case in CASES
+    ]
+
+
+@pytest.fixture(scope="module")
+def found(
+    request: pytest.FixtureRequest, chromium: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, str], Future[Found]]]:
+    """Of the tests that were chosen: all are begun at once, in their order."""
+    params = [item.callspec.params for item in request.session.items if item.path == request.path]
+    wanted = [(p["case"].name, p["scheme"]) for p in params if p["case"].architecture in ARCHITECTURES]
+    with measured(wanted, chromium, tmp_path_factory.mktemp("families")) as results:
+        yield results
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("case", cases())
+def test_every_logit_is_transformers(
+    case: Case, scheme: str, found: dict[tuple[str, str], Future[Found]]
+) -> None:
+    result = found[case.name, scheme].result()
+    assert result.error < TOLERANCE, f"after {result.position + 1} tokens"
+    assert result.greedy == load(case, scheme).greedy

@@ -18,10 +18,11 @@ from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.embedding import embed
 from mlcweb.kernels.head_norm import HeadNorm, norm_heads
 from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.matmul_int8 import matmul_int8, quantize_rows
+from mlcweb.kernels.matmul_int8 import matmul_int8
 from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.pieces import Matrix, Piece, pieces
+from mlcweb.kernels.rows import quantize_rows
 from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import GROUP, GroupQuantized, Values, WholeMatrix
 from mlcweb.kernels.tier import Tier

@@ -31,6 +31,7 @@ it("fetches only the chunks that hold wanted tensors, and writes every byte once
       bytes.forEach((b, i) => (all[offset + i] = b));
       written.set(tensor, all);
     },
+    ready: async () => {},
     flushed: async () => {},
   };
   await streamWeights(source, m, ["c"], sink);
@@ -45,6 +46,18 @@ it("a failure stops the other downloads and is the error that is thrown", async 
       ? Promise.reject(new Error("first"))
       : new Promise<void>((__, reject) => controller.signal.addEventListener("abort", () => reject(new Error("stopped")))),
   };
-  const sink = { write: () => { throw new Error("nothing to write"); }, flushed: async () => {} };
+  const sink = { ready: async () => {}, write: () => { throw new Error("nothing to write"); }, flushed: async () => {} };
   await expect(streamWeights(source, manifest(), ["a", "c"], sink, controller)).rejects.toThrow("first");
+});
+
+it("fetches while the sink is not ready, and writes when it is", async () => {
+  let open!: () => void, written = 0;
+  const opened = new Promise<void>((resolve) => { open = resolve; }), read: string[] = [];
+  const source = { read: async (_: unknown, name: string) => { read.push(name); } };
+  const done = streamWeights(source, manifest(), ["a", "c"], { ready: () => opened, write: () => { written++; }, flushed: async () => {} });
+  await new Promise((resolve) => setTimeout(resolve));
+  expect([read.length, written]).toEqual([3, 0]);
+  open();
+  await done;
+  expect(written).toBe(4);
 });

@@ -4,4 +4,4 @@ export { parseManifest, type Manifest, type Tier, type Tensor, type FileEntry } 
 export { download, type DownloadOptions, type FetchLike } from "./download.js";
 export { Store, deleteCached } from "./store.js";
 export { Source, resolveBundleUrl, type SourceOptions, type Warning } from "./source.js";
-export { chunkRanges, streamWeights, type ChunkRange } from "./weights.js";
+export { chunkRanges, streamWeights, type ChunkRange, type WeightSink } from "./weights.js";

@@ -44,15 +44,16 @@ export class Source {
 
   private get fetch(): FetchLike { return this.options.fetch ?? ((url, init) => fetch(url, init)); }
 
-  /** What `choose` finds, kept with the cached bundle under a name, or what it found on an earlier visit. */
-  async choice(name: string, valid: (value: string) => boolean, choose: () => Promise<string>): Promise<string> {
-    const key = `${this.base}choice/${encodeURIComponent(name)}`;
-    const kept = await (await this.store.get(key))?.text();
-    if (kept !== undefined && valid(kept)) return kept;
-    const found = await choose();
-    await this.store.put(key, new TextEncoder().encode(found));
-    return found;
+  /** What was kept with the cached bundle under a name. */
+  async choice(name: string): Promise<string | undefined> {
+    return (await this.store.get(this.choiceKey(name)))?.text();
   }
+
+  async keepChoice(name: string, value: string): Promise<void> {
+    await this.store.put(this.choiceKey(name), new TextEncoder().encode(value));
+  }
+
+  private choiceKey(name: string): string { return `${this.base}choice/${encodeURIComponent(name)}`; }
 
   /** The manifest is the one file that may change: network first, the cached copy when there is no network. */
   async manifest(): Promise<Manifest> {

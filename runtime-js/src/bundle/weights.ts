@@ -28,6 +28,8 @@ export function chunkRanges(manifest: Pick<Manifest, "chunks" | "chunkBytes" | "
 }
 
 export interface WeightSink {
+  /** Resolves when bytes may be written. */
+  ready(): Promise<unknown>;
   /** Copies `bytes` to the tensor's buffer at `offset`; the caller reuses the memory afterwards. */
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Resolves when what was written has left the staging memory. */
@@ -51,6 +53,7 @@ export async function streamWeights(
       const name = manifest.chunks[chunk]!;
       const bytes = memory.subarray(0, manifest.files.get(name)!.bytes);
       await source.read(manifest, name, bytes);
+      await sink.ready();
       throwIfAborted(signal);
       if (failure) return;
       for (const range of ranges[chunk]!) sink.write(range.tensor, range.tensorOffset, bytes.subarray(range.chunkOffset, range.chunkOffset + range.bytes));

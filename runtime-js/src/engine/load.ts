@@ -1,12 +1,12 @@
 // Loading: manifest, adapter and tier, plan and wasm, then weights to the GPU while pipelines are made. Whatever fails,
 // everything that was allocated is destroyed before the error is thrown.
-import { Source, streamWeights, type FetchLike, type Manifest, type Tier, type Warning } from "../bundle/index.js";
+import { Source, streamWeights, type FetchLike, type Manifest, type Tier, type Warning, type WeightSink } from "../bundle/index.js";
 import { FIRST_TOKENS, GpuModel } from "../decode/index.js";
 import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter, type AdapterFacts } from "../device/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
-import { Entry, Host, largestBuffer, parsePlan, PlanBuffers, Pipelines, splitKernels, type Buffers, type PlanEntry } from "../plan/index.js";
-import { chooseActivations, type Activations } from "./activations.js";
+import { Entry, Host, kernelsOf, largestBuffer, parsePlan, PlanBuffers, Pipelines, splitKernels, type Buffers, type PlanEntry } from "../plan/index.js";
+import { openChoice, requestPipelines, type Activations } from "./activations.js";
 import type { TextCodec } from "../text/codec.js";
 import { Progress, type LoadProgress } from "./progress.js";
 
@@ -39,7 +39,7 @@ const SOFTWARE_CHUNK = 128;
 
 export interface Timings {
   readonly manifest_s: number;
-  /** Choosing prefill's activations; more than a few milliseconds only where it is measured. */
+  /** Timing prefill's activations: what uploads of weights waited for; 0 where they are known. */
   readonly choice_s: number;
   readonly weights_s: number;
   readonly kernels_s: number;
@@ -111,26 +111,32 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   let kernels_s = 0, weights_s = 0;
   const pipelines = new Pipelines(device);
   const wgsl = splitKernels(kernelText), host = await Host.load(wasm);
-  const kernelsOf = (...entries: PlanEntry[]): Set<number> => new Set(entries.flatMap((entry) => entry.launches.map((launch) => launch.kernel)));
-  // Decode's pipelines are under way while prefill's are chosen.
-  const ofDecode = kernelsOf(plan.entries.decode, plan.entries.sample);
+  const choice = await openChoice(options.activations, { source, manifest, plan, adapter, tier });
+  const most = Math.max(...choice.prefills.map((entry) => new Set([...choice.certain, ...kernelsOf(entry)]).size));
   let made = 0;
-  const most = ofDecode.size + Math.max(...[plan.entries.prefill, plan.entries.prefill_int8].map((entry) => (entry ? kernelsOf(entry).size : 0)));
   const one = (): void => progress.kernel(++made, most);
-  const decodeDone = pipelines.create(plan, wgsl, ofDecode, one);
-  decodeDone.catch(() => {}); // Looked at below, with the weights.
-  const choosing = seconds();
-  const activations = await chooseActivations(options.activations, { source, manifest, plan, wgsl, adapter, device, guard, host, pipelines, tier });
-  const choice_s = seconds() - choosing;
-  const prefill = activations === "int8" ? plan.entries.prefill_int8! : plan.entries.prefill;
-  const prefillDone = pipelines.create(plan, wgsl, kernelsOf(prefill), one);
-  const kernelsDone = Promise.all([decodeDone, prefillDone]).then(() => { kernels_s = seconds() - manifest_s; });
-  kernelsDone.catch(() => {});
+  const { timed, certain } = requestPipelines(pipelines, plan, wgsl, choice, one);
   const planBuffers = await PlanBuffers.allocate(plan, memory, firstPages);
   const buffers = planBuffers.all;
+  let choice_s = 0, measured: Promise<unknown> = Promise.resolve();
+  const chosen = timed.then(async () => {
+    throwIfAborted(signal);
+    const start = seconds();
+    const settling = choice.settle(device, guard, host, pipelines);
+    measured = settling.catch(() => {}); // Uploads, which would be timed too, wait for it.
+    const activations = await settling;
+    choice_s = seconds() - start;
+    return activations;
+  });
   const names = plan.buffers.filter((b) => b.kind === "weight").map((b) => b.name);
-  const weights = streamWeights(source, manifest, names, sink(device, guard, buffers), controller).then(() => { weights_s = seconds() - manifest_s; });
-  const [, , codec] = await settle(controller, [weights, kernelsDone, makeCodec(manifest, read)] as const);
+  const weights = streamWeights(source, manifest, names, sink(device, guard, buffers, () => measured), controller).then(() => { weights_s = seconds() - manifest_s; });
+  const prefillDone = chosen.then(async (activations) => {
+    const prefill = activations === "int8" ? plan.entries.prefill_int8! : plan.entries.prefill;
+    await pipelines.create(plan, wgsl, [...kernelsOf(prefill)].filter((kernel) => !choice.certain.has(kernel)), one);
+    return { activations, prefill };
+  });
+  const kernelsDone = Promise.all([prefillDone, certain]).then(([prefill]) => { kernels_s = seconds() - manifest_s; return prefill; });
+  const [, { activations, prefill }, codec] = await settle(controller, [weights, kernelsDone, makeCodec(manifest, read)] as const);
 
   const ready = (entry: PlanEntry): Entry => {
     host.requireFunction(entry.launch);
@@ -163,8 +169,9 @@ async function settle<T extends readonly unknown[]>(controller: AbortController,
   return results as unknown as T;
 }
 
-function sink(device: GPUDevice, guard: Guard, buffers: Buffers): Parameters<typeof streamWeights>[3] {
+function sink(device: GPUDevice, guard: Guard, buffers: Buffers, ready: WeightSink["ready"]): WeightSink {
   return {
+    ready,
     write(tensor, offset, bytes) {
       guard.check();
       const buffer = buffers.get(tensor)!;

@@ -1,6 +1,6 @@
 // The plan: a tier's buffers, kernels and launches, checked, then turned once into pipelines and bind groups,
 // and replayed into a compute pass for every step. Grids and scalars come from model.wasm.
-export { parsePlan, SHARED, type Plan, type PlanBuffer, type PlanEntry, type PlanKernel } from "./parse.js";
+export { kernelsOf, parsePlan, SHARED, type Plan, type PlanBuffer, type PlanEntry, type PlanKernel } from "./parse.js";
 export { splitKernels } from "./wgsl.js";
 export { Host } from "./host.js";
 export { Pipelines } from "./pipelines.js";

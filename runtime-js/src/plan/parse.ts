@@ -28,6 +28,11 @@ export interface Plan {
   readonly entries: Readonly<Record<"prefill" | "decode" | "sample", PlanEntry> & { prefill_int8: PlanEntry | undefined }>;
 }
 
+/** The kernels that an entry launches. */
+export function kernelsOf(entry: PlanEntry): Set<number> {
+  return new Set(entry.launches.map((launch) => launch.kernel));
+}
+
 export function parsePlan(source: string, manifest: Manifest): Plan {
   let json: unknown;
   try {

@@ -1,5 +1,6 @@
 // One compute pipeline a kernel, all that are wanted created in parallel, with explicit and deduplicated layouts, so that nothing
-// depends on what a shader compiler drops and the work can start before any buffer exists.
+// depends on what a shader compiler drops and the work can start before any buffer exists. A browser makes them a few at a
+// time, in the order in which they are asked for.
 import { BundleError } from "../errors.js";
 import type { Plan, PlanKernel } from "./parse.js";
 
@@ -7,16 +8,18 @@ export class Pipelines {
   private readonly groups = new Map<string, GPUBindGroupLayout>();
   private readonly layouts = new Map<string, GPUPipelineLayout>();
   private readonly pipelines: GPUComputePipeline[] = [];
+  private readonly making = new Map<number, Promise<void>>();
 
   constructor(private readonly device: GPUDevice) {}
 
-  /** Makes the pipelines of these kernels of the plan, but those that are made already. */
-  async create(plan: Plan, wgsl: ReadonlyMap<string, string>, wanted: ReadonlySet<number>, onDone: () => void = () => {}): Promise<void> {
+  /** Makes the pipelines of these kernels of the plan, but those that were asked for before; all of them are made when it resolves. */
+  async create(plan: Plan, wgsl: ReadonlyMap<string, string>, wanted: Iterable<number>, onDone: () => void = () => {}): Promise<void> {
     // The longest shaders first: they take the longest to compile.
-    const order = [...wanted].filter((i) => !this.pipelines[i])
-      .map((i) => ({ kernel: plan.kernels[i]!, i, size: wgsl.get(plan.kernels[i]!.name)?.length ?? 0 })).sort((a, b) => b.size - a.size);
+    const order = [...new Set(wanted)].map((i) => ({ kernel: plan.kernels[i]!, i, size: wgsl.get(plan.kernels[i]!.name)?.length ?? 0 })).sort((a, b) => b.size - a.size);
     await Promise.all(order.map(async ({ kernel, i }) => {
-      this.pipelines[i] = await this.compile(kernel, wgsl.get(kernel.name));
+      let made = this.making.get(i);
+      if (!made) this.making.set(i, (made = this.compile(kernel, wgsl.get(kernel.name)).then((pipeline) => { this.pipelines[i] = pipeline; })));
+      await made;
       onDone();
     }));
   }

@@ -1,0 +1,110 @@
+"""Prefill's products with rounded activations, against numpy, at odd sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.matmul_int8 import matmul_int8
+from mlcweb.kernels.rows import quantize_rows
+from mlcweb.kernels.storage import Vector
+from mlcweb.kernels.tier import BASE, F16, Tier
+from mlcweb.quantize import get_scheme
+from mlcweb.quantize.blocks import to_blocks
+from tests.browser.kernel_page import run_kernel, stored
+from tests.browser.test_kernels_linear import NORM, close, folded, on
+
+INT8 = [
+    *on("f16", F16, "q4f16_1"),
+    *on("stock", BASE, "q4f16_1"),
+    *on("stock f16", BASE, "q4f32_1"),
+    *on("stock", BASE, "q8f32_1"),
+    *on("f16", F16, "q8f16_1"),
+]
+SHAPES = [
+    (1, 64, 32, ()),
+    (31, 132, 576, ("bias",)),
+    (33, 68, 288, ("silu", "gated")),
+    (70, 100, 2060, ("residual",)),
+    (129, 256, 128, ("gelu_tanh", "gated", "bias")),
+    (70, 4100, 96, ("residual",)),  # rows enough for the wide tile
+    (65, 2052, 64, ("silu", "gated")),
+]
+
+
+def int8_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x [n, K], padded with zeros to whole groups, as int8 [n, groups, 32] and scales [n, groups]."""
+    groups = np.pad(x, ((0, 0), (0, -x.shape[1] % 32))).reshape(len(x), -1, 32)
+    scales = np.abs(groups).max(-1) / np.float32(127)
+    return np.rint(groups / np.where(scales == 0, 1, scales)[..., None]).astype(np.int8), scales
+
+
+def int8_words(codes: np.ndarray, bits: int) -> np.ndarray:
+    """As the kernels pack them: for weights of 4 bits of eight the even four, then the odd four; for 8 in order."""
+    if bits == 8:
+        return np.ascontiguousarray(codes).reshape(len(codes), -1).view(np.uint32)
+    eights = codes.reshape(len(codes), -1, 4, 2).swapaxes(-1, -2)
+    return np.ascontiguousarray(eights).reshape(len(codes), -1).view(np.uint32)
+
+
+@pytest.mark.parametrize(("browser", "tier"), NORM)
+@pytest.mark.parametrize(
+    ("n", "width", "normed", "bits"),
+    [
+        (1, 96, False, 4),
+        (1000, 36, False, 4),
+        (31, 576, True, 4),
+        (33, 2080, True, 4),
+        (5, 100, True, 4),
+        (33, 96, False, 8),
+        (5, 100, True, 8),
+    ],
+)
+def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bool, bits: int) -> None:
+    rng = np.random.default_rng(width)
+    x = rng.standard_normal((n, width)).astype(np.float32)
+    x[0, 32:64] = 0  # a group of zeros has scale 0
+    groups = -(-width // 32)
+    expected, args, norm = x, [x], None
+    if normed:
+        norm = Norm(Vector(width, "float32", tier), 1e-5)
+        scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float32)
+        args.append(to_blocks(scale))
+        expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale
+    args += [np.ones((n, groups * 8), np.uint32), np.zeros((n, groups), np.float32)]
+    func = quantize_rows(width, tier, norm, weight_bits=bits)
+    *_, words, scales = run_kernel(kernel_page, func, tier, args, n=n)
+    codes, expected_scales = int8_rows(expected)
+    np.testing.assert_allclose(scales, expected_scales, rtol=1e-5)
+    wrong = words.view(np.int8).astype(int) - int8_words(codes, bits).view(np.int8)
+    assert np.abs(wrong).max() <= 1 and (wrong != 0).mean() < 1e-3  # a tie may fall to either side
+
+
+@pytest.mark.parametrize(("browser", "scheme", "tier"), INT8)
+@pytest.mark.parametrize(("n", "rows", "columns", "fused"), SHAPES)
+def test_matmul_int8(
+    kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
+) -> None:
+    check_matmul_int8(kernel_page, scheme, tier, n, rows, columns, fused)
+
+
+@pytest.mark.parametrize(("browser", "scheme", "tier"), on("stock", BASE, "q4f32_1"))
+def test_matmul_int8_of_many_rows(kernel_page: Any, scheme: str, tier: Tier) -> None:
+    check_matmul_int8(kernel_page, scheme, tier, 1000, 68, 100, ("residual",))
+
+
+def check_matmul_int8(
+    kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
+) -> None:
+    how, rng = get_scheme(scheme), np.random.default_rng(rows)
+    codes, scales = int8_rows(rng.standard_normal((n, columns)).astype(np.float32))
+    weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
+    storage, tensors, dequantized = stored(weight, how, tier)
+    product = (codes * scales[..., None]).reshape(n, -1)[:, :columns] @ dequantized.T
+    expected, more, options = folded(product, fused, how.activation, tier, rng)
+    args = [int8_words(codes, storage.bits), scales, *tensors, *more, np.zeros((n, rows), np.float32)]
+    *_, y = run_kernel(kernel_page, matmul_int8(storage, **options), tier, args, n=n)
+    close(y, expected, 2e-5)

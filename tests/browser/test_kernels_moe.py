@@ -22,7 +22,8 @@ from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks
 from tests.browser.kernel_page import run_kernel, run_lowered, stored
-from tests.browser.test_kernels_linear import close, int8_rows, int8_words, on
+from tests.browser.test_kernels_linear import close, on
+from tests.browser.test_kernels_rounded import int8_rows, int8_words
 
 HIDDEN, INNER = 96, 132
 

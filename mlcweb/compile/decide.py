@@ -5,8 +5,9 @@ All of it is quick, so a wrong option or a damaged checkpoint is reported before
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
+from mlcweb.compile.adapt import merged
 from mlcweb.compile.job import Job
 from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.source import open_source
@@ -34,14 +35,21 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     config = config_class.from_hf(checkpoint.config)
     if recipe is not None:
         _compare(config, config_class.from_hf(recipe.config), recipe.name, progress)
+        checkpoint = replace(checkpoint, licence=recipe.licence)
     outline = outline_of(model_class, config)
     checkpoint = with_prefix(checkpoint, outline.prefix)
+    if request.adapter is not None:
+        checkpoint = merged(checkpoint, request.adapter, outline, progress)
+        config = config_class.from_hf(checkpoint.config)
+        outline = outline_of(model_class, config)
     copies = [outline.outline.head] if config.tie_word_embeddings else []
     require(checkpoint, outline.shapes(), copies=copies)
     _check_eos(checkpoint, config)
     scheme = get_scheme(request.quantization or (recipe.quantization if recipe else DEFAULT_QUANTIZATION))
     context = _context(request, recipe, config)
-    base = recipe.bundle_name if recipe else _base_name(checkpoint)
+    base = recipe.bundle_name if recipe else _as_name(_origin(checkpoint))
+    if request.adapter is not None:
+        base += f"-{_as_name(checkpoint.source['adapter'])}"
     prompt = recipe.prompt if recipe else DEFAULT_PROMPT
     renderer = PromptRenderer(checkpoint.tokenizer_files)
     return Job(
@@ -56,7 +64,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         ),
         kv_cache_dtype=request.kv_cache_dtype or (recipe.kv_cache_dtype if recipe else None),
         name=request.name or f"{base}-{scheme.name}",
-        licence=recipe.licence if recipe else checkpoint.licence,
+        licence=checkpoint.licence,
         prompt=prompt,
         prompt_tokens=_prompt_tokens(renderer, prompt, config, context),
         renderer=renderer,
@@ -162,9 +170,12 @@ def _prompt_tokens(
     return tokens
 
 
-def _base_name(checkpoint: Checkpoint) -> str:
-    """A bundle's name after where the model came from: the last part of a hub id or path, made fit for a folder."""
-    source = checkpoint.source.get("id") or checkpoint.source.get("name") or ""
+def _origin(checkpoint: Checkpoint) -> str:
+    return checkpoint.source.get("id") or checkpoint.source.get("name") or ""
+
+
+def _as_name(source: str) -> str:
+    """A bundle's name after where it came from: the last part of a hub id or path, made fit for a folder."""
     base = source.rstrip("/").split("/")[-1]
     if base.lower().endswith(".gguf"):
         base = base[: -len(".gguf")]

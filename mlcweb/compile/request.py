@@ -11,7 +11,7 @@ class CompileRequest:
     """What to compile: ``source`` is a recipe's name, a hub id, a folder or a .gguf file; None takes defaults.
 
     ``source_kind``: for a recipe, ``hub``, ``pypi``, or ``auto`` (the hub, else PyPI). ``kv_cache_dtype``: ``float16``
-    or ``float32`` on all tiers; each tier's own by default.
+    or ``float32`` on all tiers; each tier's own by default. ``adapter``: a folder or hub id of a LoRA to merge.
     """
 
     source: str
@@ -24,6 +24,7 @@ class CompileRequest:
     tiers: tuple[str, ...] | None = None
     revision: str | None = None
     source_kind: str = "auto"
+    adapter: str | None = None
     force: bool = False
 
 

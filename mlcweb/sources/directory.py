@@ -23,6 +23,11 @@ def open_directory(folder: Path, *, source: dict[str, str] | None = None) -> Che
     weights, CheckpointError for damaged files or an index that disagrees with its shards.
     """
     if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise SourceError(
+                f"{folder}: is an adapter, not a model",
+                hint=f"Compile the model it was trained on, with --adapter {folder}.",
+            )
         raise SourceError(
             f"{folder}: has no config.json",
             hint="Give a Hugging Face model folder, a .gguf file, or a model id such as org/name.",

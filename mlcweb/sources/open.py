@@ -12,6 +12,11 @@ from mlcweb.sources.checkpoint import Checkpoint
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
+def is_hub_id(spec: str) -> bool:
+    """Whether it has the form ``org/name``."""
+    return _HUB_ID.fullmatch(spec) is not None
+
+
 def open_checkpoint(
     spec: str, *, revision: str | None = None, progress: Progress | None = None
 ) -> Checkpoint:
@@ -29,7 +34,7 @@ def open_checkpoint(
             )
         return _open_path(path)
     # "./x" and "x.gguf" can only have meant a path, so "not on the hub" would be a misleading answer.
-    if spec.endswith(".gguf") or not _HUB_ID.fullmatch(spec):
+    if spec.endswith(".gguf") or not is_hub_id(spec):
         raise SourceError(
             f"{spec}: no such file or folder, and not a model id",
             hint="Give a folder, a .gguf file, or a Hugging Face model id such as org/name.",

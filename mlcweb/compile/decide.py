@@ -108,7 +108,7 @@ def _compare(config: DecoderConfig, expected: DecoderConfig, recipe: str, progre
 
 
 def _context(request: CompileRequest, recipe: Recipe | None, config: DecoderConfig) -> int:
-    longest = config.max_position_embeddings
+    longest = config.longest_context
     if request.context_length is None:
         return min(recipe.context_length if recipe else DEFAULT_CONTEXT, longest)
     if request.context_length > longest:

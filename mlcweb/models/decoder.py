@@ -62,6 +62,11 @@ class DecoderConfig:
         return found
 
     @property
+    def longest_context(self) -> int:
+        """Tokens that the model's positions are made for."""
+        return max(self.max_position_embeddings, min(rope.reach for rope in self.ropes))
+
+    @property
     def query_width(self) -> int:
         """Outputs of the query projection, and inputs of attention's output projection."""
         return self.num_attention_heads * self.head_dim

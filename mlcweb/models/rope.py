@@ -86,6 +86,16 @@ class RopeSettings:
         kind = self.scaling.get("rope_type", self.scaling.get("type", "default"))
         return "longrope" if kind == "su" else str(kind)  # its name before it was renamed
 
+    @property
+    def reach(self) -> int:
+        """The longest context that it is made for: a scaling by ``factor`` may extend what config.json says."""
+        if self.scaling is None or self.kind not in ("linear", "dynamic", "yarn"):
+            return self.longest
+        original = self.longest
+        if self.kind == "yarn":
+            original = int(_number(self.scaling, "original_max_position_embeddings", self.longest))
+        return max(self.longest, int(original * _number(self.scaling, "factor")))
+
     def frequencies(self, context: int) -> tuple[F64, float]:
         """Radians a position ``[dims / 2]``, and the factor of cosines and sines, for contexts of ``context``.
 

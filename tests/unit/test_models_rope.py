@@ -23,6 +23,22 @@ def test_frequencies_are_those_of_transformers(name: str) -> None:
     assert factor == pytest.approx(entry["attention_factor"], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("scaling", "reach"),
+    [
+        (None, 1000),
+        ({"type": "linear", "factor": 4.0}, 4000),
+        ({"type": "dynamic", "factor": 2.0}, 2000),
+        ({"type": "yarn", "factor": 4.0}, 4000),
+        ({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 250}, 1000),
+        ({"type": "yarn", "factor": 8.0, "original_max_position_embeddings": 250}, 2000),
+    ],
+    ids=str,
+)
+def test_how_far_a_scaling_reaches(scaling: dict[str, object] | None, reach: int) -> None:
+    assert RopeSettings(64, 64, 1e4, scaling, 1000).reach == reach
+
+
 @pytest.mark.parametrize(("head_dim", "dims"), [(64, 64), (64, 16), (80, 20), (64, 0)])
 def test_turning_whole_heads_in_another_order_is_turning_a_part(head_dim: int, dims: int) -> None:
     settings = RopeSettings(head_dim, dims, 100.0, {"rope_type": "linear", "factor": 2.0}, 64)

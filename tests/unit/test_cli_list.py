@@ -37,7 +37,10 @@ def test_words_that_nothing_has(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no recipe has 'llama' and 'zzz'" in capsys.readouterr().err
 
 
-def test_sizes_are_those_of_the_quantizations_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sizes_are_those_of_the_quantizations_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # without bundles in dist/
     (smol,) = json.loads(listed(capsys, "smollm2-135m", "--format", "json"))["recipes"]
     assert smol["parameters"] == 134_515_008
     assert list(smol["sizes"]) == ["q4f16_1", "q4f32_1"]

@@ -1,4 +1,4 @@
-"""Recovers Llama 3's ``rope_scaling`` config from the per-frequency factors that GGUF stores in its place."""
+"""RoPE's config keys from GGUF: the scaling's metadata, or the factor of each frequency that is stored instead."""
 
 from __future__ import annotations
 
@@ -7,6 +7,84 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.sources.gguf_metadata import Metadata, without_noise
+
+LLAMA3_FACTORS = "rope_freqs.weight"
+LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
+FACTORS = (LLAMA3_FACTORS, LONG_FACTORS, SHORT_FACTORS)
+
+
+def read_rope(m: Metadata, dims: int) -> dict[str, Any]:
+    """``rope_theta`` and ``rope_scaling`` for the ``dims`` dimensions of a head that turn.
+
+    Raises UnsupportedError for a scaling that config.json cannot express, CheckpointError for one that lacks a number.
+    """
+    theta = m.number("rope.freq_base", 10000.0)
+    return {"rope_theta": theta, "rope_scaling": _read_scaling(m, dims, theta)}
+
+
+def _read_scaling(m: Metadata, dims: int, theta: float) -> dict[str, Any] | None:
+    # llama.cpp takes a factor without a type for a linear one's
+    kind = m.get("rope.scaling.type", str, "linear" if m.has("rope.scaling.factor") else "none")
+    if kind == "linear":
+        return {"rope_type": "linear", "factor": m.number("rope.scaling.factor")}
+    if kind == "yarn":
+        return _read_yarn(m)
+    if kind not in ("none", "longrope"):
+        raise UnsupportedError(
+            f"{m.file.path}: rope scaling {kind!r}", hint="none, linear, yarn, longrope and llama3 are known."
+        )
+    if kind == "longrope" or m.has_tensor(LONG_FACTORS):
+        return _read_longrope(m)
+    if not m.has_tensor(LLAMA3_FACTORS):
+        return None
+    scaling = infer_rope_scaling(_read_factors(m, LLAMA3_FACTORS), dims, theta)
+    if scaling is None:
+        raise UnsupportedError(
+            f"{m.file.path}: its rope factors ({LLAMA3_FACTORS}) are not of the llama3 kind",
+            hint="Compile the safetensors checkpoint; its config.json says what they are.",
+        )
+    return scaling
+
+
+def _read_yarn(m: Metadata) -> dict[str, Any]:
+    scaling = {
+        "rope_type": "yarn",
+        "factor": m.number("rope.scaling.factor"),
+        "original_max_position_embeddings": m.count(
+            "rope.scaling.original_context_length", m.count("context_length")
+        ),
+    }
+    for key, name in (
+        ("yarn_attn_factor", "attention_factor"),
+        ("yarn_beta_fast", "beta_fast"),
+        ("yarn_beta_slow", "beta_slow"),
+    ):
+        if m.has(f"rope.scaling.{key}"):
+            scaling[name] = m.number(f"rope.scaling.{key}")
+    return scaling
+
+
+def _read_longrope(m: Metadata) -> dict[str, Any]:
+    scaling: dict[str, Any] = {"rope_type": "longrope"}
+    for key, name in (("long_factor", LONG_FACTORS), ("short_factor", SHORT_FACTORS)):
+        scaling[key] = [without_noise(factor) for factor in _read_factors(m, name)]
+    longest, attention = m.count("context_length"), m.number("rope.scaling.attn_factor", None)
+    original = m.count("rope.scaling.original_context_length", longest)
+    ratio = longest / original
+    usual = math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 and original > 1 else 1.0
+    if attention is not None and not math.isclose(attention, usual, rel_tol=1e-5):
+        scaling["attention_factor"] = attention
+    return scaling
+
+
+def _read_factors(m: Metadata, name: str) -> npt.NDArray[np.float64]:
+    if not m.has_tensor(name):
+        raise CheckpointError(f"{m.file.path}: its rope scaling needs {name}")
+    tensor = m.file.tensors[name]
+    return tensor.load_rows(0, tensor.shape[0]).astype(np.float64)
 
 
 def llama3_factors(

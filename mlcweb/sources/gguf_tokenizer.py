@@ -1,6 +1,6 @@
 """tokenizer.json and tokenizer_config.json from a GGUF file's ``tokenizer.ggml.*`` metadata.
 
-Two kinds exist among llama models: ``gpt2`` (byte-level BPE with merges) and ``llama`` (SentencePiece BPE
+Two kinds exist among the supported families: ``gpt2`` (byte-level BPE with merges) and ``llama`` (SentencePiece BPE
 with scores). Schema: the ``tokenizers`` library's serialization; token types are llama.cpp's
 ``llama_token_type``.
 """
@@ -16,11 +16,22 @@ from mlcweb.sources.pretokenizers import BYTE_LEVEL_DECODER, byte_level_pipeline
 from mlcweb.sources.sentencepiece import rank_merges, sentencepiece_pipeline
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
+_ADDED = (_CONTROL, _USER_DEFINED)  # converters give some models' special tokens the second type
 
 # llama.cpp ends a generation at these control tokens too, whatever eos_token_id says: chat models end a turn
 # with one token and a document with another, and GGUF has room for one.
-_STOP_TEXTS = {"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>"}
+_STOP_TEXTS = {
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|im_end|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<|end|>",
+    "<end_of_turn>",
+}
 _STOP_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
+# What follows Phi-3's added tokens belongs to them if it is blank, but for these; GGUF has no place for that.
+_PHI3_PLAIN = {"<unk>", "<s>", "<|endoftext|>"}
 _SPECIAL_KEYS = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
 
@@ -29,7 +40,7 @@ def find_stop_ids(file: GgufFile) -> tuple[int, ...]:
     meta = file.metadata
     ids = [meta[f"tokenizer.ggml.{key}"] for key in _STOP_KEYS if f"tokenizer.ggml.{key}" in meta]
     tokens, types = _vocabulary(file)
-    others = {i for i, text in enumerate(tokens) if types[i] == _CONTROL and text in _STOP_TEXTS}
+    others = {i for i, text in enumerate(tokens) if types[i] in _ADDED and text in _STOP_TEXTS}
     return tuple(dict.fromkeys([*ids[:1], *sorted(others.union(ids[1:]))]))
 
 
@@ -51,6 +62,7 @@ def build_tokenizer_files(file: GgufFile, max_length: int) -> dict[str, bytes]:
     else:
         raise UnsupportedError(f"{file.path}: tokenizer model {model!r}", hint="gpt2 and llama are known.")
     special = {_CONTROL, _UNKNOWN} if model == "llama" else {_CONTROL}
+    phi3 = model == "llama" and file.metadata.get("general.architecture") == "phi3"
     document = {
         "version": "1.0",
         "truncation": None,
@@ -61,7 +73,7 @@ def build_tokenizer_files(file: GgufFile, max_length: int) -> dict[str, bytes]:
                 "content": text,
                 "single_word": False,
                 "lstrip": False,
-                "rstrip": False,
+                "rstrip": phi3 and text not in _PHI3_PLAIN,
                 "normalized": False,
                 "special": types[i] in special,
             }

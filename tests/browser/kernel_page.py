@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.kernels.storage import GroupQuantized, Matrix, matrix
+from mlcweb.kernels.storage import GroupQuantized, WholeMatrix, matrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower import LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
@@ -109,7 +109,7 @@ def run_lowered(
 
 def stored(
     weight: npt.NDArray[Any], scheme: Scheme, tier: Tier
-) -> tuple[Matrix, list[npt.NDArray[Any]], npt.NDArray[np.float32]]:
+) -> tuple[WholeMatrix, list[npt.NDArray[Any]], npt.NDArray[np.float32]]:
     """A weight ``[N, K]`` as a kernel sees it: its storage, its buffers, and its dequantized values."""
     weight = weight.astype(scheme.activation)
     storage = matrix(*weight.shape, scheme, tier)

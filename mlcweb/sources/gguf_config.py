@@ -1,0 +1,191 @@
+"""config.json of each family, from a GGUF file's metadata and from which tensors it has.
+
+Key names: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md . What a family's files leave out is as llama.cpp
+takes it, which is what its models were published with.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.sources.gguf_metadata import Metadata
+from mlcweb.sources.gguf_rope import read_rope
+
+Config = dict[str, Any]
+
+# Gemma's 27B models, by their layers, divide scores by the root of this instead of a head's size.
+_GEMMA_27B_LAYERS = {"gemma2": 46, "gemma3": 62}
+
+
+def llama(m: Metadata) -> Config:
+    """Which Mistral, Mixtral and OLMo-2 add to."""
+    biases = {
+        "attention_bias": m.has_tensor("blk.0.attn_q.bias"),
+        "mlp_bias": m.has_tensor("blk.0.ffn_up.bias"),
+    }
+    return _sizes(m) | {"hidden_act": "silu", "rms_norm_eps": _rms_eps(m)} | biases
+
+
+def mistral(m: Metadata) -> Config:
+    """With the window that v0.1 has; llama.cpp's converter does not write it."""
+    return llama(m) | {"sliding_window": _window(m)}
+
+
+def mixtral(m: Metadata) -> Config:
+    return mistral(m) | {
+        "num_local_experts": m.count("expert_count"),
+        "num_experts_per_tok": m.count("expert_used_count"),
+    }
+
+
+def qwen2(m: Metadata) -> Config:
+    """Its biases are part of the architecture, and its window is switched off in what is published."""
+    return _sizes(m) | {"hidden_act": "silu", "rms_norm_eps": _rms_eps(m), "use_sliding_window": False}
+
+
+def qwen3(m: Metadata) -> Config:
+    return qwen2(m) | {"attention_bias": m.has_tensor("blk.0.attn_q.bias")}
+
+
+def gemma(m: Metadata) -> Config:
+    activation = {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
+    return _sizes(m) | activation | {"rms_norm_eps": _rms_eps(m), "attention_bias": False}
+
+
+def gemma2(m: Metadata) -> Config:
+    return gemma(m) | {
+        "query_pre_attn_scalar": _query_scalar(m),
+        "attn_logit_softcapping": m.number("attn_logit_softcapping", 50.0),
+        "final_logit_softcapping": m.number("final_logit_softcapping", 30.0),
+        "sliding_window": m.count("attention.sliding_window", 4096),
+    }
+
+
+def gemma3(m: Metadata) -> Config:
+    config = gemma(m) | {
+        "query_pre_attn_scalar": _query_scalar(m),
+        "final_logit_softcapping": m.number("final_logit_softcapping", None),
+        "sliding_window": _window(m),
+        "rope_local_base_freq": m.number("rope.freq_base_swa", 10000.0),
+        "sliding_window_pattern": 6,
+    }
+    pattern = m.get("attention.sliding_window_pattern", (list, int), 6)
+    if isinstance(pattern, list):
+        config["layer_types"] = ["sliding_attention" if slides else "full_attention" for slides in pattern]
+    else:
+        config["sliding_window_pattern"] = pattern
+    return config
+
+
+def phi2(m: Metadata) -> Config:
+    return _sizes(m) | {"hidden_act": "gelu_new", "layer_norm_eps": _layer_eps(m)}
+
+
+def phi3(m: Metadata) -> Config:
+    original = m.count("rope.scaling.original_context_length", None)
+    config = {"hidden_act": "silu", "rms_norm_eps": _rms_eps(m), "sliding_window": _window(m)}
+    return _sizes(m) | config | ({"original_max_position_embeddings": original} if original else {})
+
+
+def stablelm(m: Metadata) -> Config:
+    """What its tensors say counts: the converter writes that any model without the key has parallel halves."""
+    return _sizes(m) | {
+        "hidden_act": "silu",
+        "layer_norm_eps": _layer_eps(m),
+        "use_qkv_bias": m.has_tensor("blk.0.attn_q.bias"),
+        "qk_layernorm": m.has_tensor("blk.0.attn_q_norm.weight"),
+        "use_parallel_residual": not m.has_tensor("blk.0.ffn_norm.weight"),
+    }
+
+
+def gpt2(m: Metadata) -> Config:
+    heads = m.count("attention.head_count")
+    return {
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": _layer_eps(m),
+        "n_embd": m.count("embedding_length"),
+        "n_head": heads,
+        "n_inner": m.count("feed_forward_length"),
+        "n_layer": m.count("block_count"),
+        "n_positions": m.count("context_length"),
+        "tie_word_embeddings": not m.has_tensor("output.weight"),
+        "vocab_size": _vocab_size(m),
+    }
+
+
+def gpt_neox(m: Metadata) -> Config:
+    """``gelu`` is what Pythia and RedPajama are published with; GGUF does not say."""
+    config = _sizes(m)
+    return config | {
+        "hidden_act": "gelu",
+        "layer_norm_eps": _layer_eps(m),
+        "rotary_emb_base": config["rope_theta"],
+        "rotary_pct": config.pop("partial_rotary_factor", 1.0),
+        "use_parallel_residual": m.get("use_parallel_residual", bool, True),
+    }
+
+
+def olmo2(m: Metadata) -> Config:
+    if m.has("attention.sliding_window"):
+        raise UnsupportedError(
+            f"{m.file.path}: is an OLMo-3, whose layers have sliding windows; only OLMo-2 is supported"
+        )
+    return llama(m)
+
+
+def _sizes(m: Metadata) -> Config:
+    """The keys that all families but GPT-2 share, RoPE's among them."""
+    hidden, heads = m.count("embedding_length"), m.count("attention.head_count")
+    head_dim = m.count("attention.key_length", hidden // heads)
+    if not head_dim or head_dim % 2:
+        raise CheckpointError(f"{m.file.path}: {heads} heads of {hidden} have {head_dim} dimensions each")
+    config = {
+        "hidden_size": hidden,
+        "intermediate_size": m.count("feed_forward_length"),
+        "num_hidden_layers": m.count("block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": m.count("attention.head_count_kv", heads),
+        "head_dim": head_dim,
+        "max_position_embeddings": m.count("context_length"),
+        "tie_word_embeddings": not m.has_tensor("output.weight"),
+        "vocab_size": _vocab_size(m),
+    }
+    dims = m.count("rope.dimension_count", head_dim)
+    if dims != head_dim:
+        share = dims / head_dim
+        # the product is cut to an integer, which must not be the one below
+        config["partial_rotary_factor"] = (
+            share if int(head_dim * share) == dims else math.nextafter(share, 1.0)
+        )
+    return config | read_rope(m, dims)
+
+
+def _vocab_size(m: Metadata) -> int:
+    """The embedding says how many rows there are; the key is optional and may leave out padding."""
+    embedding = m.file.tensors.get("token_embd.weight")
+    if embedding is None:
+        raise CheckpointError(f"{m.file.path}: has no token_embd.weight")
+    return embedding.shape[0]
+
+
+def _rms_eps(m: Metadata) -> Any:
+    return m.number("attention.layer_norm_rms_epsilon")
+
+
+def _layer_eps(m: Metadata) -> Any:
+    return m.number("attention.layer_norm_epsilon")
+
+
+def _window(m: Metadata) -> int | None:
+    """0 is none: so Phi-4 is told from Phi-3."""
+    return m.get("attention.sliding_window", int, 0) or None
+
+
+def _query_scalar(m: Metadata) -> int:
+    """Not in the file: llama.cpp knows the one size that differs by its layers."""
+    hidden, heads = m.count("embedding_length"), m.count("attention.head_count")
+    if m.count("block_count") == _GEMMA_27B_LAYERS[m.architecture]:
+        return int(hidden // heads)
+    return int(m.count("attention.key_length", hidden // heads))

@@ -1,0 +1,234 @@
+"""Each GGUF architecture as Hugging Face has it: its class, its config, the names of its tensors, what to undo.
+
+Names of tensors are those that the gguf library's ``tensor_mapping`` maps from the checkpoint's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlcweb.errors import UnsupportedError
+from mlcweb.sources import gguf_config
+from mlcweb.sources.checkpoint import LazyTensor
+from mlcweb.sources.gguf_file import GgufFile
+from mlcweb.sources.gguf_metadata import Metadata
+from mlcweb.sources.gguf_rope import FACTORS
+from mlcweb.sources.gguf_undo import (
+    Undo,
+    as_it_is,
+    fused,
+    heads_together,
+    minus_one,
+    rotary_pairs,
+    stacked,
+    transposed,
+)
+
+_LAYER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
+_TOP_TENSOR = re.compile(r"(\w+)\.(weight|bias)")
+
+_TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+_ATTENTION = {
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+}
+_MLP = {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+_NORMS = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
+_POST_NORMS = {
+    "post_attention_norm": "post_attention_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
+_HEAD_NORMS = {"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
+_LLAMA = {**_NORMS, **_ATTENTION, **_MLP}
+_GEMMA2 = {**_LLAMA, **_POST_NORMS, "ffn_norm": "pre_feedforward_layernorm"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """``architecture`` and ``model_type`` are config.json's; ``config`` makes its other keys.
+
+    ``names`` are a layer's tensors and ``top`` those around the layers, by GGUF's names without suffix; ``undo`` is
+    what to do with some of either.
+    """
+
+    architecture: str
+    model_type: str
+    config: Callable[[Metadata], dict[str, Any]]
+    names: Mapping[str, str]
+    undo: Mapping[str, Undo] = field(default_factory=dict)
+    top: Mapping[str, str] = field(default_factory=lambda: _TOP)
+    layers: str = "model.layers"
+
+
+_PAIRS: Mapping[str, Undo] = {"attn_q": rotary_pairs, "attn_k": rotary_pairs}
+_MINUS_ONE: Mapping[str, Undo] = {
+    name: minus_one for name in ("output_norm", *_NORMS, *_POST_NORMS, *_HEAD_NORMS)
+}
+_MIXTRAL = Family(
+    "MixtralForCausalLM",
+    "mixtral",
+    gguf_config.mixtral,
+    {
+        **_NORMS,
+        **_ATTENTION,
+        "ffn_gate_inp": "block_sparse_moe.gate",
+        "ffn_gate_exps": "block_sparse_moe.experts.{}.w1",
+        "ffn_down_exps": "block_sparse_moe.experts.{}.w2",
+        "ffn_up_exps": "block_sparse_moe.experts.{}.w3",
+    },
+    {**_PAIRS, "ffn_gate_exps": stacked, "ffn_down_exps": stacked, "ffn_up_exps": stacked},
+)
+_MISTRAL = Family("MistralForCausalLM", "mistral", gguf_config.mistral, _LLAMA, _PAIRS)
+FAMILIES: dict[str, Family] = {
+    "llama": Family("LlamaForCausalLM", "llama", gguf_config.llama, _LLAMA, _PAIRS),
+    "qwen2": Family("Qwen2ForCausalLM", "qwen2", gguf_config.qwen2, _LLAMA),
+    "qwen3": Family("Qwen3ForCausalLM", "qwen3", gguf_config.qwen3, {**_LLAMA, **_HEAD_NORMS}),
+    "gemma": Family("GemmaForCausalLM", "gemma", gguf_config.gemma, _LLAMA, _MINUS_ONE),
+    "gemma2": Family("Gemma2ForCausalLM", "gemma2", gguf_config.gemma2, _GEMMA2, _MINUS_ONE),
+    "gemma3": Family(
+        "Gemma3ForCausalLM", "gemma3_text", gguf_config.gemma3, {**_GEMMA2, **_HEAD_NORMS}, _MINUS_ONE
+    ),
+    "phi2": Family(
+        "PhiForCausalLM",
+        "phi",
+        gguf_config.phi2,
+        {
+            **_ATTENTION,
+            "attn_norm": "input_layernorm",
+            "attn_qkv": "self_attn.{}_proj",
+            "attn_output": "self_attn.dense",
+            "ffn_up": "mlp.fc1",
+            "ffn_down": "mlp.fc2",
+        },
+        {"attn_qkv": fused},
+        {**_TOP, "output_norm": "model.final_layernorm"},
+    ),
+    "phi3": Family(
+        "Phi3ForCausalLM",
+        "phi3",
+        gguf_config.phi3,
+        {
+            **_NORMS,
+            "attn_qkv": "self_attn.qkv_proj",
+            "attn_output": "self_attn.o_proj",
+            "ffn_up": "mlp.gate_up_proj",
+            "ffn_down": "mlp.down_proj",
+        },
+    ),
+    "stablelm": Family(
+        "StableLmForCausalLM",
+        "stablelm",
+        gguf_config.stablelm,
+        {
+            **_LLAMA,
+            "attn_q_norm": "self_attn.q_layernorm.norms.{}",
+            "attn_k_norm": "self_attn.k_layernorm.norms.{}",
+        },
+        {"attn_q_norm": stacked, "attn_k_norm": stacked},
+    ),
+    "gpt2": Family(
+        "GPT2LMHeadModel",
+        "gpt2",
+        gguf_config.gpt2,
+        {
+            "attn_norm": "ln_1",
+            "attn_qkv": "attn.c_attn",
+            "attn_output": "attn.c_proj",
+            "ffn_norm": "ln_2",
+            "ffn_up": "mlp.c_fc",
+            "ffn_down": "mlp.c_proj",
+        },
+        dict.fromkeys(("attn_qkv", "attn_output", "ffn_up", "ffn_down"), transposed),
+        {
+            "token_embd": "transformer.wte",
+            "position_embd": "transformer.wpe",
+            "output_norm": "transformer.ln_f",
+            "output": "lm_head",
+        },
+        "transformer.h",
+    ),
+    "gptneox": Family(
+        "GPTNeoXForCausalLM",
+        "gpt_neox",
+        gguf_config.gpt_neox,
+        {
+            **_NORMS,
+            "attn_qkv": "attention.query_key_value",
+            "attn_output": "attention.dense",
+            "ffn_up": "mlp.dense_h_to_4h",
+            "ffn_down": "mlp.dense_4h_to_h",
+        },
+        {"attn_qkv": heads_together},
+        {
+            "token_embd": "gpt_neox.embed_in",
+            "output_norm": "gpt_neox.final_layer_norm",
+            "output": "embed_out",
+        },
+        "gpt_neox.layers",
+    ),
+    "olmo2": Family(
+        "Olmo2ForCausalLM", "olmo2", gguf_config.olmo2, {**_ATTENTION, **_MLP, **_POST_NORMS, **_HEAD_NORMS}
+    ),
+}
+
+
+def find_family(m: Metadata) -> Family:
+    """The family of a file. Raises UnsupportedError, naming those known."""
+    if m.architecture not in FAMILIES:
+        raise UnsupportedError(
+            f"{m.file.path}: GGUF architecture {m.architecture!r} is not supported; known: {', '.join(FAMILIES)}",
+            hint="Compile the model's safetensors checkpoint if its family is supported.",
+        )
+    # GGUF calls all of Llama's relatives llama that its graph can compute.
+    if m.architecture == "llama" and m.get("expert_count", int, 0):
+        return _MIXTRAL
+    if m.architecture == "llama" and m.has("attention.sliding_window"):
+        return _MISTRAL
+    return FAMILIES[m.architecture]
+
+
+def build_config(m: Metadata, family: Family) -> dict[str, Any]:
+    """config.json without token ids.
+
+    Raises CheckpointError if a key is missing, UnsupportedError for what the config cannot express.
+    """
+    config = {
+        "architectures": [family.architecture],
+        "model_type": family.model_type,
+        **family.config(m),
+    }
+    if rotary_pairs in family.undo.values() and "partial_rotary_factor" in config:
+        raise UnsupportedError(f"{m.file.path}: rotates only part of each head")
+    return config
+
+
+def build_tensors(file: GgufFile, family: Family, config: dict[str, Any]) -> dict[str, LazyTensor]:
+    """The file's tensors under the checkpoint's names, and as it has them.
+
+    A tensor that the family has no name for keeps GGUF's, so that ``require`` reports it. Raises CheckpointError for
+    one that its heads do not divide.
+    """
+    found = {}
+    for gguf_name, tensor in file.tensors.items():
+        if gguf_name in FACTORS:
+            continue
+        stem, name = _names(family, gguf_name)
+        for lazy in family.undo.get(stem, as_it_is)(tensor, name, config):
+            found[lazy.name] = lazy
+    return found
+
+
+def _names(family: Family, gguf_name: str) -> tuple[str, str]:
+    """A tensor's GGUF name within its layer, without suffix ("" if unknown), and the checkpoint's."""
+    match = _LAYER_TENSOR.fullmatch(gguf_name)
+    if match and match[2] in family.names:
+        return match[2], f"{family.layers}.{match[1]}.{family.names[match[2]]}.{match[3]}"
+    match = _TOP_TENSOR.fullmatch(gguf_name)
+    if match and match[1] in family.top:
+        return match[1], f"{family.top[match[1]]}.{match[2]}"
+    return "", gguf_name

@@ -1,0 +1,115 @@
+"""What llama.cpp's converters did to a tensor, undone as its rows are read.
+
+Each function gives the checkpoint's tensors that one of the file's is made of. ``name`` is the checkpoint's, with
+``{}`` for a number where there are several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlcweb.errors import CheckpointError
+from mlcweb.sources.checkpoint import LazyTensor
+from mlcweb.sources.gguf_file import GgufTensor
+
+Config = dict[str, Any]
+Undo = Callable[[GgufTensor, str, Config], list[LazyTensor]]
+
+
+def as_it_is(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """Under another name."""
+    return [LazyTensor(name, tensor.shape, tensor.dtype, tensor.load_rows)]
+
+
+def rotary_pairs(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """Rows that RoPE turns together lie side by side; in the checkpoint they are half a head apart."""
+    key = "num_attention_heads" if ".q_proj." in name else "num_key_value_heads"
+    pairs = np.arange(config[key] * config["head_dim"]).reshape(config[key], -1, 2)
+    return _in_order(tensor, name, pairs.swapaxes(1, 2).reshape(-1), config["head_dim"])
+
+
+def heads_together(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """All queries, keys, values; the checkpoint has those of each head together."""
+    heads, size = config["num_attention_heads"], config["head_dim"]
+    rows = np.arange(3 * heads * size).reshape(3, heads, size)
+    return _in_order(tensor, name, rows.swapaxes(0, 1).reshape(-1), size)
+
+
+def minus_one(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """Norms multiply by what is stored; the checkpoint stores what is added to 1. Float32."""
+    return [LazyTensor(name, tensor.shape, "float32", partial(_load_minus_one, tensor))]
+
+
+def transposed(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """``[out, in]``, where a Conv1D's weight is ``[in, out]``; biases are as they were."""
+    if len(tensor.shape) != 2:
+        return as_it_is(tensor, name, config)
+    return [LazyTensor(name, tensor.shape[::-1], tensor.dtype, partial(_load_columns, tensor))]
+
+
+def stacked(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """Several tensors along axis 0, such as experts."""
+    found = []
+    for i in range(tensor.shape[0]):
+        size = tensor.size // tensor.shape[0]
+        part = replace(tensor, shape=tensor.shape[1:], offset=tensor.offset + i * size, size=size)
+        found.append(LazyTensor(name.format(i), part.shape, part.dtype, part.load_rows))
+    return found
+
+
+def fused(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """Queries, keys and values in one, which the checkpoint has apart: ``{}`` is q, k or v."""
+    query, key = (config[f"num_{kind}_heads"] * config["head_dim"] for kind in ("attention", "key_value"))
+    _check_rows(tensor, query + 2 * key)
+    return [
+        LazyTensor(
+            name.format(part), (rows, *tensor.shape[1:]), tensor.dtype, partial(_load_part, tensor, first)
+        )
+        for part, first, rows in (("q", 0, query), ("k", query, key), ("v", query + key, key))
+    ]
+
+
+def _check_rows(tensor: GgufTensor, rows: int) -> None:
+    if tensor.shape[0] != rows:
+        raise CheckpointError(
+            f"{tensor.path}: {tensor.name} has {tensor.shape[0]} rows, but its heads have {rows}"
+        )
+
+
+def _in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int) -> list[LazyTensor]:
+    _check_rows(tensor, len(order))
+    return [LazyTensor(name, tensor.shape, tensor.dtype, partial(_load_in_order, tensor, order, near))]
+
+
+def _load_in_order(
+    tensor: GgufTensor, order: npt.NDArray[Any], near: int, start: int, stop: int
+) -> npt.NDArray[Any]:
+    """Rows ``order[start:stop]``. Those at most ``near`` apart are read at once, with what is between."""
+    rows = order[start:stop]
+    if not len(rows):
+        return tensor.load_rows(0, 0)
+    parts = []
+    for piece in np.split(rows, np.flatnonzero(np.abs(np.diff(rows)) > near) + 1):
+        first = int(piece.min())
+        parts.append(tensor.load_rows(first, int(piece.max()) + 1)[piece - first])
+    found: npt.NDArray[Any] = np.concatenate(parts)
+    return found
+
+
+def _load_minus_one(tensor: GgufTensor, start: int, stop: int) -> npt.NDArray[Any]:
+    found: npt.NDArray[Any] = tensor.load_rows(start, stop).astype(np.float32) - np.float32(1.0)
+    return found
+
+
+def _load_columns(tensor: GgufTensor, start: int, stop: int) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(tensor.load_rows(0, tensor.shape[0])[:, start:stop].T)
+
+
+def _load_part(tensor: GgufTensor, first: int, start: int, stop: int) -> npt.NDArray[Any]:
+    return tensor.load_rows(first + start, first + stop)

@@ -35,10 +35,11 @@ def merge_adapter(
 ) -> Checkpoint:
     """The checkpoint with what the adapter changes, as PEFT's ``merge_and_unload`` makes it in the same types.
 
-    A weight becomes W + scaling * (B @ A), added in float32 and rounded once, to W's type. (PEFT rounds an embedding's
-    product first.) ``transposed`` weights are stored [in, out]. ``tie``: where the adapter trained one of the two
-    alone, they are no longer tied and ``tie_word_embeddings`` becomes false, as they computed in training. Raises
-    CheckpointError where names or shapes do not fit.
+    A weight becomes W + scaling * (B @ A), added in float32 and rounded once, to W's type. (PEFT rounds an
+    embedding's product first.) ``transposed`` weights are stored [in, out]. ``tie``: where the adapter trained
+    one of the two alone, they are tied no longer and ``tie_word_embeddings`` becomes false: so they computed in
+    training, while PEFT adds an embedding's change to the head too. Raises CheckpointError where names or
+    shapes do not fit.
     """
     changes, replacements = dict(adapter.changes), dict(adapter.replacements)
     tensors, config = dict(checkpoint.tensors), checkpoint.config

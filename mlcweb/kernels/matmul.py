@@ -90,7 +90,7 @@ def matmul(
     b = bias.bind(k, "bias") if bias else None
     r = k.buffer("residual", (n, piece.outputs), "float32") if residual else None
     y = k.buffer("y", (n * choices, piece.outputs), "float32")
-    finish = Finish(k, y, outputs, activation, gated, b, r, piece)
+    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece)
 
     step = tile.columns // 2 if gated else tile.columns
     grid = [T.ceildiv(outputs, step), slots.tiles if slots else T.ceildiv(n, tile.rows)]
@@ -132,7 +132,7 @@ def matmul(
         row = ty * 4 + i // 4 * tile.rows // 2 + i % 4
         row = k.let(slots.pair(row), "pair") if slots else row0 + row
         with k.when(row >= 0 if slots else row < n):
-            finish.write(row, column0 + tx * 4, tile.columns // 2, [sums[i * 2], sums[i * 2 + 1]])
+            writer.write(row, column0 + tx * 4, tile.columns // 2, [sums[i * 2], sums[i * 2 + 1]])
     return k.finish()
 
 
@@ -215,7 +215,7 @@ def _load_b(
 
 
 @dataclass(frozen=True)
-class Finish:
+class TileWriter:
     """Writes a tile's outputs, with what is folded into them."""
 
     k: KernelBuilder

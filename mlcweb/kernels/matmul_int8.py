@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel, lane, load4, ramp4, splat, u32
-from mlcweb.kernels.matmul import Finish
+from mlcweb.kernels.matmul import TileWriter
 from mlcweb.kernels.moe_tile import SlotRows
 from mlcweb.kernels.moe_weights import Part
 from mlcweb.kernels.outputs import Activation
@@ -64,7 +64,7 @@ def matmul_int8(
     b = bias.bind(k, "bias") if bias else None
     r = k.buffer("residual", (n, piece.outputs), "float32") if residual else None
     y = k.buffer("y", (n * experts.choices if experts else n, piece.outputs), "float32")
-    finish = Finish(k, y, outputs, activation, gated, b, r, piece)
+    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece)
 
     tile = _WIDE if experts or weight.rows >= _WIDE_OUTPUTS else _NARROW
     quads, step = tile // 4, tile // 2 if gated else tile
@@ -97,7 +97,7 @@ def matmul_int8(
         row = k.let(slots.pair(ty * 4 + i), "pair") if slots else row0 + ty * 4 + i
         exists = row >= 0 if slots else row < n
         with k.when(exists if holds is None else tirx.all(exists, holds)):
-            finish.write(row, column0 + tx * 4, 0, values)
+            writer.write(row, column0 + tx * 4, 0, values)
 
     if not gated:
         for i in range(4):

@@ -1,0 +1,150 @@
+"""Operations on a chunk of n tokens."""
+
+from tvm.relax.frontend.nn import Tensor, op
+
+from mlcweb.kernels import attention_prefill, choose
+from mlcweb.kernels.builder import dynamic
+from mlcweb.kernels.embedding import embed
+from mlcweb.kernels.head_norm import HeadNorm
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.moe import Mixture, MoeLaunches
+from mlcweb.kernels.ops.shared import Folded, Ops, Rope, norm_key
+from mlcweb.kernels.outputs import Activation
+from mlcweb.kernels.pieces import Matrix
+from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.storage import Values, WholeMatrix
+
+
+class Prefill(Ops):
+    """A chunk of n tokens: tiled matrix products and flash attention; only the last token's logits."""
+
+    def embed(
+        self,
+        table: Matrix,
+        ids: Tensor,
+        *,
+        scale: float = 1.0,
+        positions: WholeMatrix | None = None,
+        state: Tensor | None = None,
+    ) -> Tensor:
+        """x ``[n, D]`` of ``tokens`` ``[n]``, scaled; plus learned ``positions``, of which ``state`` has the first."""
+        learned = [state, *positions.tensors] if positions else []
+        return self._launch(
+            "prefill_embed",
+            table,
+            "embed",
+            lambda part, piece: embed(part, prefill=True, scale=scale, positions=positions, piece=piece),
+            lambda part: [ids, *part.tensors, *learned],
+            Tensor.placeholder((ids.shape[0], table.columns), "float32"),
+        )
+
+    def linear(
+        self,
+        name: str,
+        x: Tensor,
+        weight: Matrix,
+        *,
+        norm: Norm | None = None,
+        bias: Values | None = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        residual: Tensor | None = None,
+        rows: bool = False,
+    ) -> Tensor:
+        """``residual + activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and the result
+        activation(gate) * up. ``rows`` is for decode.
+        """
+        del rows
+        return self._product(name, x, weight, norm, Folded(bias, activation, gated, residual))
+
+    def _product(self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded) -> Tensor:
+        x = self.norm(x, norm) if norm else x
+        return self._launch(
+            f"prefill_{name}",
+            weight,
+            (name, folded.key),
+            lambda part, piece: choose.matmul(
+                part,
+                self.tier,
+                bias=folded.bias,
+                residual=folded.residual is not None,
+                activation=folded.activation,
+                gated=folded.gated,
+                piece=piece,
+            ),
+            lambda part: [x, *part.tensors, *folded.tensors],
+            Tensor.placeholder((x.shape[0], folded.outputs(weight)), "float32"),
+        )
+
+    def norm(
+        self, x: Tensor, norm: Norm, *, residual: Tensor | None = None, last_row: bool = False
+    ) -> Tensor:
+        """``norm(x)``, or ``residual + norm(x)``; of the last token only if ``last_row``."""
+        func = self._once(
+            ("norm", norm_key(norm), residual is None, last_row),
+            lambda: choose.normalize(norm, self.tier, residual=residual is not None, last_row=last_row),
+        )
+        args = [x, *norm.tensors, *([] if residual is None else [residual])]
+        out = Tensor.placeholder((1, x.shape[1]) if last_row else x.shape, "float32")
+        return op.tensor_ir_op(func, "prefill_norm", args, out)
+
+    def norm_heads(self, qkv: Tensor, norm: HeadNorm) -> Tensor:
+        """``qkv`` ``[n, (H + 2 KV) * D]`` with queries and keys normalized."""
+        return self._norm_heads("prefill", dynamic("n"), qkv, norm)
+
+    def attention(
+        self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores
+    ) -> Tensor:
+        """``[n, H * D]``, causal; appends the chunk's keys and values to ``kv``."""
+        layout, how = self.layout, scores.within(self.context)
+        append = self._once(
+            ("append", how.scale), lambda: attention_prefill.rope_append(layout, self.context, how.scale)
+        )
+        shape = (qkv.shape[0], layout.heads * layout.head_dim)
+        pages = Tensor.placeholder(layout.page_shape, layout.storage)
+        kv, queries = op.tensor_ir_inplace_op(
+            append,
+            "prefill_rope",
+            [qkv, rope.coarse.weight, rope.fine.weight, state, table, kv],
+            [5, -1],
+            [pages, Tensor.placeholder(shape, "float32")],
+        )
+        attend = self._once(("flash", how), lambda: choose.flash_attention(layout, how, self.tier))
+        out = Tensor.placeholder(shape, "float32")
+        return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
+
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
+        """``residual + mixture(norm(x))``, ``[n, D]``."""
+        return MoeLaunches(self.tier, self._once).prefill(self.norm(x, norm), mixture, residual)
+
+    def head(
+        self,
+        x: Tensor,
+        norm: Norm,
+        weight: Matrix,
+        *,
+        bias: Values | None = None,
+        cap: float | None = None,
+    ) -> Tensor:
+        """Logits ``[1, V]`` of the last token, soft-capped if ``cap``."""
+        if norm.centered:
+            x = self.norm(x, norm, last_row=True)
+        folded = None if norm.centered else norm
+        norms = folded.tensors if folded else []
+        return self._launch(
+            "prefill_head",
+            weight,
+            "head",
+            lambda part, piece: choose.matvec(
+                part,
+                self.tier,
+                norm=folded,
+                bias=bias,
+                cap=cap,
+                last_row=folded is not None,
+                from_blocks=False,
+                piece=piece,
+            ),
+            lambda part: [x, *norms, *part.tensors, *(bias.tensors if bias else [])],
+            Tensor.placeholder((1, weight.rows), "float32"),
+        )

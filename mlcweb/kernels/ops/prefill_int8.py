@@ -1,0 +1,66 @@
+"""Operations on a chunk whose products take int8 activations."""
+
+from tvm.relax.frontend.nn import Tensor, op
+
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.matmul_int8 import matmul_int8
+from mlcweb.kernels.moe import Mixture, MoeLaunches
+from mlcweb.kernels.ops.prefill import Prefill
+from mlcweb.kernels.ops.shared import Folded, norm_key
+from mlcweb.kernels.pieces import Matrix, pieces
+from mlcweb.kernels.rows import quantize_rows
+from mlcweb.kernels.storage import GROUP, GroupQuantized, WholeMatrix
+
+
+class PrefillInt8(Prefill):
+    """As ``Prefill``, with activations rounded to int8 before each product, in groups as weights are."""
+
+    def _product(self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded) -> Tensor:
+        if norm is not None and norm.centered:
+            x, norm = self.norm(x, norm), None
+        bits = _group_quantized(pieces(weight)[0][0]).bits
+        codes, scales = self._rounded("norm" if norm else f"round_{name}", x, norm, bits)
+        return self._launch(
+            f"prefill_int8_{name}",
+            weight,
+            (name, folded.key),
+            lambda part, piece: matmul_int8(
+                _group_quantized(part),
+                bias=folded.bias,
+                residual=folded.residual is not None,
+                activation=folded.activation,
+                gated=folded.gated,
+                piece=piece,
+            ),
+            lambda part: [codes, scales, *part.tensors, *folded.tensors],
+            Tensor.placeholder((x.shape[0], folded.outputs(weight)), "float32"),
+        )
+
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
+        """As ``Prefill.moe``, with ``gate_up``'s inputs rounded; the router's and ``down``'s are not."""
+        weight = mixture.gate_up[0]
+        if not isinstance(weight, GroupQuantized):
+            raise ValueError("an int8 product needs group-quantized experts")
+        rounded = self._rounded("norm", x, norm, weight.bits)
+        return MoeLaunches(self.tier, self._once).prefill(self.norm(x, norm), mixture, residual, rounded)
+
+    def _rounded(self, name: str, x: Tensor, norm: Norm | None, bits: int) -> tuple[Tensor, Tensor]:
+        n, width = x.shape[0], int(x.shape[1])
+        groups = -(-width // GROUP)
+        func = self._once(
+            ("int8", width, norm_key(norm), bits),
+            lambda: quantize_rows(width, self.tier, norm, weight_bits=bits),
+        )
+        outs = [
+            Tensor.placeholder((n, groups * GROUP // 4), "uint32"),
+            Tensor.placeholder((n, groups), "float32"),
+        ]
+        args = [x, *(norm.tensors if norm else [])]
+        codes, scales = op.tensor_ir_op(func, f"prefill_int8_{name}", args, outs)
+        return codes, scales
+
+
+def _group_quantized(weight: WholeMatrix) -> GroupQuantized:
+    if not isinstance(weight, GroupQuantized):
+        raise ValueError("an int8 product needs group-quantized weights")
+    return weight

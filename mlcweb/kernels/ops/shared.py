@@ -1,0 +1,102 @@
+"""What decode's and prefill's operations share: a kernel once for each shape, a launch for each piece of a weight."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tvm import tirx
+from tvm.relax.frontend.nn import Tensor, op
+
+from mlcweb.kernels.cache import HeadLayout
+from mlcweb.kernels.head_norm import HeadNorm, norm_heads
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.outputs import Activation
+from mlcweb.kernels.pieces import Matrix, Piece, pieces
+from mlcweb.kernels.storage import Values, WholeMatrix
+from mlcweb.kernels.tier import Tier
+
+
+@dataclass(frozen=True)
+class Rope:
+    """RoPE's tables, as parameters of the model."""
+
+    coarse: Values
+    fine: Values
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What is folded into a product's outputs: bias, activation (times the up half, if ``gated``), residual."""
+
+    bias: Values | None = None
+    activation: Activation | None = None
+    gated: bool = False
+    residual: Tensor | None = None
+    cap: float | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What a kernel depends on."""
+        return (self.bias is not None, self.activation, self.gated, self.residual is not None, self.cap)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """A kernel's arguments after the weight."""
+        bias = self.bias.tensors if self.bias else []
+        return [*bias, *([] if self.residual is None else [self.residual])]
+
+    def outputs(self, weight: Matrix) -> int:
+        """Columns of the result."""
+        return weight.rows // 2 if self.gated else weight.rows
+
+
+@dataclass
+class Ops:
+    """What decode and prefill share: the tier, the attention's shape, and one PrimFunc per distinct kernel."""
+
+    tier: Tier
+    layout: HeadLayout
+    context: int
+    _made: dict[Hashable, tirx.PrimFunc] = field(default_factory=dict)
+
+    def _once(self, key: Hashable, make: Callable[[], tirx.PrimFunc]) -> tirx.PrimFunc:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def _launch(
+        self,
+        name: str,
+        weight: Matrix,
+        key: Hashable,
+        make: Callable[[WholeMatrix, Piece | None], tirx.PrimFunc],
+        args: Callable[[WholeMatrix], list[Tensor]],
+        out: Tensor,
+    ) -> Tensor:
+        """A launch for each piece of ``weight``: the first makes ``out``, the others write into it."""
+        for i, (part, piece) in enumerate(pieces(weight)):
+            func = self._once((key, _shape(part), piece), partial(make, part, piece))
+            if i == 0:
+                out = op.tensor_ir_op(func, name, args(part), out)
+            else:
+                same = Tensor.placeholder(out.shape, "float32")
+                given = [*args(part), out]
+                out = op.tensor_ir_inplace_op(func, name, given, [len(given) - 1], same)
+        return out
+
+    def _norm_heads(self, entry: str, rows: Any, qkv: Tensor, norm: HeadNorm) -> Tensor:
+        key = ("norm_heads", norm.q_weight.columns, norm.k_weight.columns, norm.epsilon, norm.kind)
+        func = self._once(key, lambda: norm_heads(self.layout, norm, rows))
+        out = Tensor.placeholder(qkv.shape, "float32")
+        args = [qkv, *norm.q_weight.tensors, *norm.k_weight.tensors]
+        return op.tensor_ir_op(func, f"{entry}_norm_heads", args, out)
+
+
+def _shape(weight: WholeMatrix) -> tuple[str, int, int]:
+    return type(weight).__name__, weight.rows, weight.columns
+
+
+def norm_key(norm: Norm | None) -> Hashable:
+    """What a kernel depends on of a norm."""
+    return norm and (norm.weight.columns, norm.epsilon, norm.centered, norm.bias is not None)

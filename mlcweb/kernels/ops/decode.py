@@ -8,7 +8,6 @@ from mlcweb.kernels.head_norm import HeadNorm
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.ops.shared import Folded, Ops, Rope, norm_key
-from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.pieces import Matrix
 from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import Values, WholeMatrix
@@ -46,26 +45,8 @@ class Decode(Ops):
             Tensor.placeholder((1, table.columns), "float32"),
         )
 
-    def linear(
-        self,
-        name: str,
-        x: Tensor,
-        weight: Matrix,
-        *,
-        norm: Norm | None = None,
-        bias: Values | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        residual: Tensor | None = None,
-        rows: bool = False,
-    ) -> Tensor:
-        """``residual + activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and the result
-        activation(gate) * up. ``rows``: for attention, which reads the outputs in their own order.
-        """
-        return self._linear(name, x, weight, norm, Folded(bias, activation, gated, residual), blocks=not rows)
-
-    def _linear(
-        self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded, *, blocks: bool
+    def _product(
+        self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded, *, rows: bool = False
     ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
@@ -73,7 +54,7 @@ class Decode(Ops):
         return self._launch(
             f"decode_{name}",
             weight,
-            (name, norm_key(norm), folded.key, blocks),
+            (name, norm_key(norm), folded.key, rows),
             lambda part, piece: choose.matvec(
                 part,
                 self.tier,
@@ -83,7 +64,7 @@ class Decode(Ops):
                 activation=folded.activation,
                 gated=folded.gated,
                 cap=folded.cap,
-                to_blocks=blocks,
+                to_blocks=not rows,
                 piece=piece,
             ),
             lambda part: [x, *norms, *part.tensors, *folded.tensors],
@@ -135,4 +116,4 @@ class Decode(Ops):
         cap: float | None = None,
     ) -> Tensor:
         """Logits ``[1, V]``, soft-capped if ``cap``."""
-        return self._linear("head", x, weight, norm, Folded(bias, cap=cap), blocks=False)
+        return self._product("head", x, weight, norm, Folded(bias, cap=cap), rows=True)

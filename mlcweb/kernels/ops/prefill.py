@@ -9,7 +9,6 @@ from mlcweb.kernels.head_norm import HeadNorm
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.ops.shared import Folded, Ops, Rope, norm_key
-from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.pieces import Matrix
 from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import Values, WholeMatrix
@@ -38,26 +37,9 @@ class Prefill(Ops):
             Tensor.placeholder((ids.shape[0], table.columns), "float32"),
         )
 
-    def linear(
-        self,
-        name: str,
-        x: Tensor,
-        weight: Matrix,
-        *,
-        norm: Norm | None = None,
-        bias: Values | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        residual: Tensor | None = None,
-        rows: bool = False,
+    def _product(
+        self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded, *, rows: bool = False
     ) -> Tensor:
-        """``residual + activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and the result
-        activation(gate) * up. ``rows`` is for decode.
-        """
-        del rows
-        return self._product(name, x, weight, norm, Folded(bias, activation, gated, residual))
-
-    def _product(self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded) -> Tensor:
         x = self.norm(x, norm) if norm else x
         return self._launch(
             f"prefill_{name}",

@@ -15,7 +15,9 @@ from mlcweb.kernels.storage import GROUP, GroupQuantized, WholeMatrix
 class PrefillInt8(Prefill):
     """As ``Prefill``, with activations rounded to int8 before each product, in groups as weights are."""
 
-    def _product(self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded) -> Tensor:
+    def _product(
+        self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded, *, rows: bool = False
+    ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
         bits = _group_quantized(pieces(weight)[0][0]).bits

@@ -60,6 +60,29 @@ class Ops:
     context: int
     _made: dict[Hashable, tirx.PrimFunc] = field(default_factory=dict)
 
+    def linear(
+        self,
+        name: str,
+        x: Tensor,
+        weight: Matrix,
+        *,
+        norm: Norm | None = None,
+        bias: Values | None = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        residual: Tensor | None = None,
+        rows: bool = False,
+    ) -> Tensor:
+        """``residual + activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and the result
+        activation(gate) * up. ``rows``: for attention, which reads decode's outputs in their own order.
+        """
+        return self._product(name, x, weight, norm, Folded(bias, activation, gated, residual), rows=rows)
+
+    def _product(
+        self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded, *, rows: bool = False
+    ) -> Tensor:
+        raise NotImplementedError
+
     def _once(self, key: Hashable, make: Callable[[], tirx.PrimFunc]) -> tirx.PrimFunc:
         if key not in self._made:
             self._made[key] = make()

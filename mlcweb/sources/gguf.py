@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlcweb.errors import SourceError
+from mlcweb.errors import SourceError, UnsupportedError
 from mlcweb.sources.checkpoint import Checkpoint, compute_fingerprint, sample_span
 from mlcweb.sources.gguf_families import build_config, build_tensors, find_family
 from mlcweb.sources.gguf_file import GgufFile, read_gguf
@@ -18,11 +18,17 @@ def open_gguf(path: Path, *, source: dict[str, str] | None = None) -> Checkpoint
     """Open a GGUF file; quantized tensors are dequantized as they are read, a row range at a time.
 
     Raises SourceError if there is no such file, CheckpointError if it is damaged or lacks metadata,
-    UnsupportedError for another architecture, tokenizer or tensor type than those known.
+    UnsupportedError for another architecture, tokenizer or tensor type than those known, and for a part of a model.
     """
     if not path.is_file():
         raise SourceError(f"{path}: no such file")
     file = read_gguf(path)
+    parts = file.metadata.get("split.count", 1)
+    if parts != 1:
+        raise UnsupportedError(
+            f"{path}: is one of {parts} parts of a model, which mlcweb does not read apart",
+            hint="Merge them: llama-gguf-split --merge FIRST_PART.gguf WHOLE.gguf",
+        )
     metadata = Metadata(file)
     family = find_family(metadata)
     config = build_config(metadata, family) | _token_ids(file)

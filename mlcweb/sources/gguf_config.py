@@ -41,8 +41,8 @@ def mixtral(m: Metadata) -> Config:
 
 
 def qwen2(m: Metadata) -> Config:
-    """Its biases are part of the architecture, and its window is switched off in what is published."""
-    return _sizes(m) | {"hidden_act": "silu", "rms_norm_eps": _rms_eps(m), "use_sliding_window": False}
+    """Its biases are part of the architecture."""
+    return _sizes(m) | {"hidden_act": "silu", "rms_norm_eps": _rms_eps(m)}
 
 
 def qwen3(m: Metadata) -> Config:

@@ -176,6 +176,14 @@ def test_other_architectures_name_the_known_ones(tmp_path):
         open_checkpoint(str(write_gguf(tmp_path / "x.gguf", arch="falcon")))
 
 
+def test_a_part_of_a_model_is_refused(tmp_path):
+    count = {"split__count": (3, gguf.GGUFValueType.UINT16)}
+    with pytest.raises(UnsupportedError, match="one of 3 parts"):
+        open_checkpoint(str(write_gguf(tmp_path / "x-00001-of-00003.gguf", **count)))
+    count = {"split__count": (1, gguf.GGUFValueType.UINT16)}
+    open_checkpoint(str(write_gguf(tmp_path / "whole.gguf", **count)))
+
+
 def test_every_truncation_is_a_checkpoint_error(tmp_path):
     data = write_gguf(tmp_path / "x.gguf").read_bytes()
     path = tmp_path / "cut.gguf"

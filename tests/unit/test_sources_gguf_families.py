@@ -205,6 +205,45 @@ def test_rope_scalings() -> None:
         config_of("phi3", rope__scaling__type="longrope")
 
 
+def longrope(path: Path, attention: float, original: int = 1024) -> dict[str, Any]:
+    """The rope_scaling of a Phi-3 of 4096 tokens with the factors 1 to 32."""
+    path.write_bytes(np.arange(1, 33, dtype=np.float32).tobytes())
+    keys = {"attn_factor": attention, "original_context_length": original}
+    m = metadata_of("phi3", **{f"rope__scaling__{key}": value for key, value in keys.items()})
+    names = ("rope_factors_long.weight", "rope_factors_short.weight")
+    factors = {name: GgufTensor(path, name, (32,), Kind.F32, 0, 128) for name in names}
+    m = Metadata(dataclasses.replace(m.file, tensors={**m.file.tensors, **factors}))
+    scaling: dict[str, Any] = build_config(m, find_family(m))["rope_scaling"]
+    return scaling
+
+
+def test_longropes_attention_factor_is_kept_where_it_is_not_the_usual(tmp_path: Path) -> None:
+    plain = {"rope_type": "longrope", "long_factor": [*range(1, 33)], "short_factor": [*range(1, 33)]}
+    usual = (1 + np.log(4) / np.log(1024)) ** 0.5
+    assert longrope(tmp_path / "x", float(np.float32(usual))) == plain
+    assert longrope(tmp_path / "x", 1.25) == {**plain, "attention_factor": 1.25}
+    assert longrope(tmp_path / "x", 1.25, original=1) == {**plain, "attention_factor": 1.25}
+
+
+@pytest.mark.parametrize("name", ["llama", "gptneox"])
+def test_rows_that_were_moved_are_read_in_few_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+
+    def load_rows(self: GgufTensor, start: int, stop: int) -> np.ndarray:
+        reads.append(stop - start)
+        return np.arange(start, stop)
+
+    monkeypatch.setattr(GgufTensor, "load_rows", load_rows)
+    m = metadata_of(name)
+    stem, rows = ("attn_q", 256) if name == "llama" else ("attn_qkv", 768)
+    tensor = GgufTensor(Path("x.gguf"), f"blk.0.{stem}.weight", (rows,), Kind.F32, 0, 0)
+    family = find_family(m)
+    file = dataclasses.replace(m.file, tensors={tensor.name: tensor})
+    (found,) = build_tensors(file, family, build_config(m, family)).values()
+    assert sorted(found.read().tolist()) == list(range(rows))
+    assert len(reads) <= 12 and sum(reads) == rows  # queries, keys and values of four heads
+
+
 @pytest.mark.parametrize(
     ("name", "keys", "error", "message"),
     [

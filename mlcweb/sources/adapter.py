@@ -93,7 +93,7 @@ def read_adapter(folder: Path, source: dict[str, str]) -> Adapter:
     if not (folder / WEIGHTS_FILE).is_file():
         refuse_pickled(str(folder), [path.name for path in folder.iterdir()])
     found = open_safetensors(folder / WEIGHTS_FILE)
-    files = read_tokenizer_files(folder) if (folder / "tokenizer.json").is_file() else {}
+    files = _read_tokenizer(folder)
     changes, replacements = _sort(
         folder / WEIGHTS_FILE, config, {name: tensor for name, (tensor, _) in found.items()}
     )
@@ -107,6 +107,13 @@ def read_adapter(folder: Path, source: dict[str, str]) -> Adapter:
         fingerprint=compute_fingerprint(content, files, samples, commit=source.get("adapter_revision", "")),
         licence=read_licence(folder),
     )
+
+
+def _read_tokenizer(folder: Path) -> dict[str, bytes]:
+    """The tokenizer's files, none without tokenizer.json; only those that are there stand in for the base's."""
+    if not (folder / "tokenizer.json").is_file():
+        return {}
+    return {name: data for name, data in read_tokenizer_files(folder).items() if data != b"{}"}
 
 
 def refuse_pickled(where: str, names: list[str]) -> None:

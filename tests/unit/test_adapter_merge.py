@@ -221,6 +221,14 @@ def test_a_tokenizer_beside_the_adapter_is_taken(tmp_path: Path) -> None:
     assert found.eos_token_ids == (0, 2) and base.eos_token_ids == (2,)
 
 
+def test_a_tokenizer_without_its_config_leaves_the_bases_template(tmp_path: Path) -> None:
+    (tmp_path / "sql").mkdir()
+    write_tokenizer(tmp_path / "sql")
+    (tmp_path / "sql" / "tokenizer_config.json").unlink()
+    base, found = merged(tmp_path, lora(Q, 64, WIDTH))
+    assert found.tokenizer_files == base.tokenizer_files
+
+
 def test_a_gguf_base(tmp_path: Path) -> None:
     """Its q rows are in another order in the file; the adapter's are as Hugging Face has them."""
     model = TinyLlama(dtype="float32")

@@ -127,4 +127,5 @@ def test_inspect_shows_the_adapter(base: Path, tmp_path: Path, capsys: pytest.Ca
     adapter = make_adapter(tmp_path / "sql", tensors())
     compiled(base, tmp_path / "out", adapter)
     assert run(["inspect", str(tmp_path / "out")]) == 0
-    assert "adapter=sql" in capsys.readouterr().out
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["adapter", "sql"] in lines and ["source", "kind=directory", "name=small"] in lines

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import TinyLlama, make_llama
+from tests.adapters import lora, make_adapter
+from tests.tiny import TinyLlama, make_llama, write_tokenizer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "org/tiny"
@@ -140,7 +141,7 @@ def hub(tmp_path):
 
 @pytest.fixture
 def fetch(hub, tmp_path):
-    def run(repo=REPO, revision="", **environment):
+    def run(repo=REPO, revision="", script=SCRIPT, **environment):
         env = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()}
         env |= {
             "HF_HOME": str(tmp_path / "hf"),
@@ -150,7 +151,7 @@ def fetch(hub, tmp_path):
             "PYTHONPATH": str(ROOT),
             **environment,
         }
-        command = [sys.executable, "-c", SCRIPT, repo, revision]
+        command = [sys.executable, "-c", script, repo, revision]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
         assert done.stdout, done.stderr
         return json.loads(done.stdout) | {"stderr": done.stderr}
@@ -291,3 +292,67 @@ def test_an_index_naming_a_shard_that_the_repository_lacks(hub, fetch):
     (hub.folder / "model-00002-of-00002.safetensors").unlink()
     result = fetch()
     assert result["error"] == "CheckpointError" and "names model-00002-of-00002" in result["message"]
+
+
+ADAPTER_SCRIPT = SCRIPT.replace("import open_checkpoint", "import open_adapter").replace(
+    """    c = open_checkpoint(sys.argv[1], revision=sys.argv[2] or None, progress=progress)
+    norm = float(c.tensors["model.norm.weight"].read().astype("float32").sum())
+    result = {"source": c.source, "norm": norm, "fingerprint": c.fingerprint, "eos": c.eos_token_ids,
+              "licence": c.licence, "files": sorted(c.tokenizer_files)}
+""",
+    """    c = open_adapter(sys.argv[1], progress=progress)
+    result = {"source": c.source, "fingerprint": c.fingerprint, "changes": sorted(c.changes),
+              "licence": c.licence, "files": sorted(c.tokenizer_files)}
+""",
+)
+
+
+@pytest.fixture
+def adapter(hub):
+    """The hub has an adapter in place of the model."""
+    for path in (hub.folder).iterdir():
+        path.unlink()
+    make_adapter(hub.folder, lora("model.layers.0.self_attn.q_proj", 64, 64))
+    (hub.folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    (hub.folder / "training_args.bin").write_text("not needed")
+    return hub.folder
+
+
+def test_an_adapter_is_downloaded_and_its_commit_recorded(hub, adapter, fetch):
+    result = fetch(script=ADAPTER_SCRIPT)
+    assert result["source"] == {"adapter": REPO, "adapter_revision": COMMIT}
+    assert result["changes"] == ["model.layers.0.self_attn.q_proj.weight"]
+    assert (result["licence"], result["files"]) == ("mit", [])
+    assert result["done"] == result["total"] > 2000
+    assert not any(path.endswith("training_args.bin") for _, path, _ in hub.requests)
+    hub.requests.clear()
+    offline = fetch(script=ADAPTER_SCRIPT, HF_HUB_OFFLINE="1")
+    assert hub.requests == [] and len(offline["notes"]) == 1
+    assert (offline["fingerprint"], offline["source"]) == (result["fingerprint"], result["source"])
+
+
+def test_an_adapters_tokenizer_is_downloaded_with_it(adapter, fetch):
+    write_tokenizer(adapter)
+    assert fetch(script=ADAPTER_SCRIPT)["files"] == ["tokenizer.json", "tokenizer_config.json"]
+
+
+def test_an_adapter_of_pickles_and_one_asked_for_as_a_model(adapter, fetch):
+    result = fetch()
+    assert (
+        result["message"] == f"{REPO}: is an adapter, not a model" and f"--adapter {REPO}" in result["hint"]
+    )
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    result = fetch(script=ADAPTER_SCRIPT)
+    assert result["error"] == "UnsupportedError" and "adapter_model.bin" in result["message"]
+
+
+def test_a_model_asked_for_as_an_adapter(hub, fetch):
+    result = fetch(script=ADAPTER_SCRIPT)
+    assert result["message"] == f"{REPO}: has no adapter_config.json" and "SOURCE" in result["hint"]
+
+
+def test_an_adapter_of_which_the_cache_has_a_part(hub, adapter, fetch):
+    hub.fail["adapter_model.safetensors"] = "drop"
+    assert "resumes" in fetch(script=ADAPTER_SCRIPT)["hint"]
+    offline = fetch(script=ADAPTER_SCRIPT, HF_HUB_OFFLINE="1")
+    assert offline["error"] == "SourceError" and "not completely in the cache" in offline["message"]

@@ -53,14 +53,16 @@ def _text(output: Output, facts: Mapping[str, Any]) -> None:
     shape = (
         f"{model['layers']} layers of {model['hidden_size']}, {model['heads']} heads ({model['kv_heads']} KV)"
     )
-    source = " ".join(f"{key}={value}" for key, value in model["source"].items())
+    source = [f"{key}={value}" for key, value in model["source"].items() if not key.startswith("adapter")]
+    adapter = [value for key, value in sorted(model["source"].items()) if key.startswith("adapter")]
     output.facts(
         {
             "name": facts["name"],
             "model": kind,
             "shape": f"{shape}, vocabulary {model['vocab_size']}",
             "context": f"{model['context_length']} tokens, prefill in chunks of {model['prefill_chunk']}",
-            "source": source,
+            "source": " ".join(source),
+            **({"adapter": " at ".join(adapter)} if adapter else {}),
             "licence": model["licence"] or "not stated",
             "made by": facts["created_by"],
             "files": f"{len(facts['files'])}, {size(facts['bytes'])}",

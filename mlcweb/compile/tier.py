@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mlcweb.compile.job import Job, compiler_digest
@@ -12,7 +12,7 @@ from mlcweb.kernels.cache import PAGE_SIZE
 from mlcweb.kernels.choose import has_int8
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower import lower_entries
-from mlcweb.plan import build_plan
+from mlcweb.plan import KERNEL_MARK, build_plan
 from mlcweb.wasm import compile_tables
 
 
@@ -44,6 +44,27 @@ class LoweredTier:
     def largest_buffer(self) -> int:
         """Bytes of the largest buffer but the KV cache's, whose size follows the context the engine is asked for."""
         return max(int(b["bytes"]) for b in self.plan["buffers"] if b["kind"] != "kv")
+
+    @property
+    def entries(self) -> list[str]:
+        """The plan's entries."""
+        return list(self.plan["entries"])
+
+    def without(self, entry: str) -> LoweredTier:
+        """The tier without one of its entries, and without the kernels that only it launches."""
+        entries = {name: value for name, value in self.plan["entries"].items() if name != entry}
+        used = sorted({launch["kernel"] for value in entries.values() for launch in value["launches"]})
+        moved = {old: new for new, old in enumerate(used)}
+        kernels = [self.plan["kernels"][old] for old in used]
+        for name, value in entries.items():
+            launches = [{**launch, "kernel": moved[launch["kernel"]]} for launch in value["launches"]]
+            entries[name] = {**value, "launches": launches}
+        start, *sections = self.wgsl.split(KERNEL_MARK)
+        kept = {kernel["name"] for kernel in kernels}
+        wgsl = start + "".join(
+            KERNEL_MARK + section for section in sections if section.split("\n", 1)[0] in kept
+        )
+        return replace(self, plan={**self.plan, "kernels": kernels, "entries": entries}, wgsl=wgsl)
 
     def to_json(self) -> dict[str, Any]:
         """All but the tier, as JSON."""

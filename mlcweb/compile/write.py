@@ -19,11 +19,12 @@ from mlcweb.lower.wgsl import MAX_BINDING_BYTES
 from mlcweb.progress import Progress
 from mlcweb.quantize import packed_tensors, quantize_params
 from mlcweb.quantize.stream import count_bytes
-from mlcweb.reference import PackedWeights, make_validation
+from mlcweb.reference import PackedWeights, int8_difference, make_validation
 from mlcweb.sources import Checkpoint
 from mlcweb.wasm import link_model
 
 VALIDATION_STEPS = 16
+INT8_ENTRY = "prefill_int8"
 _MAX_BUFFER_BYTES = 256 << 20  # WebGPU's default maxBufferSize
 
 
@@ -35,29 +36,28 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
         # lowering comes first: it is quick, and what it refuses need not wait for the weights
         with timed(stages, "lower"):
             lowered = lower_tiers(job, progress)
-            exports = [name for tier in lowered for name in tier.exports]
-            linked = link_model([tier.tables for tier in lowered], exports)
-            wasm = writer.add_file("model", "wasm", linked)
-            tiers = [_add_tier(writer, job, tier) for tier in lowered]
         with timed(stages, "quantize"):
             _quantize(writer, job, progress)
         with timed(stages, "reference"):
-            validation = _add_validation(writer, job, progress)
+            validation = _validation(writer, job, progress)
+            lowered = _without_bad_int8(writer, job, lowered, validation, progress)
         with timed(stages, "finish"):
             progress.start("finish")
+            exports = [name for tier in lowered for name in tier.exports]
+            linked = link_model([tier.tables for tier in lowered], exports)
             writer.finish(
                 name=job.name,
                 inputs=job.digest(),
                 model=_model_facts(job),
                 tokenizer=_add_tokenizer(writer, job.checkpoint),
-                wasm=wasm,
-                tiers=tiers,
+                wasm=writer.add_file("model", "wasm", linked),
+                tiers=[_add_tier(writer, job, tier) for tier in lowered],
                 memory=MemoryFacts(
                     weights=weight_bytes,
                     kv_per_token=max(tier.kv_per_token for tier in lowered),
                     scratch=max(tier.scratch for tier in lowered),
                 ),
-                validation=validation,
+                validation=writer.add_file("validation", "json", _json(validation)),
             )
     return open_bundle(out_dir).manifest
 
@@ -107,9 +107,9 @@ def _quantize(writer: BundleWriter, job: Job, progress: Progress) -> None:
                 weights.write(block)
 
 
-def _add_validation(writer: BundleWriter, job: Job, progress: Progress) -> str:
-    validation = make_validation(
-        PackedWeights(writer.stored_weights(), job.scheme.bits or 4),
+def _validation(writer: BundleWriter, job: Job, progress: Progress) -> dict[str, Any]:
+    return make_validation(
+        _packed(writer, job),
         job.model(),
         job.context,
         job.prompt_tokens,
@@ -119,7 +119,30 @@ def _add_validation(writer: BundleWriter, job: Job, progress: Progress) -> str:
         decode=job.renderer.decode,
         progress=progress,
     )
-    return writer.add_file("validation", "json", _json(validation))
+
+
+def _packed(writer: BundleWriter, job: Job) -> PackedWeights:
+    return PackedWeights(writer.stored_weights(), job.scheme.bits or 4)
+
+
+def _without_bad_int8(
+    writer: BundleWriter,
+    job: Job,
+    lowered: list[LoweredTier],
+    validation: dict[str, Any],
+    progress: Progress,
+) -> list[LoweredTier]:
+    """The tiers, without prefill in int8 where this model's activations do not bear it: devices choose by speed."""
+    if not any(INT8_ENTRY in tier.entries for tier in lowered):
+        return lowered
+    difference = int8_difference(_packed(writer, job), job.model(), job.context, validation)
+    # a device rounds ties its own way, so the host's may be a little less
+    if difference <= 0.8 * validation["tolerance"]["int8"]:
+        return lowered
+    progress.note(
+        f"prefill with int8 activations is left out: it would move logits by {difference:.1%} of their range"
+    )
+    return [tier.without(INT8_ENTRY) if INT8_ENTRY in tier.entries else tier for tier in lowered]
 
 
 def _add_tokenizer(writer: BundleWriter, checkpoint: Checkpoint) -> TokenizerFiles:

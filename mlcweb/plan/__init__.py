@@ -3,6 +3,6 @@
 ``docs/bundle-format.md`` is the format; ``memory`` says what a plan allocates.
 """
 
-from mlcweb.plan.build import Buffer, Entry, Launch, Plan, build_plan
+from mlcweb.plan.build import KERNEL_MARK, Buffer, Entry, Launch, Plan, build_plan
 
-__all__ = ["Buffer", "Entry", "Launch", "Plan", "build_plan"]
+__all__ = ["KERNEL_MARK", "Buffer", "Entry", "Launch", "Plan", "build_plan"]

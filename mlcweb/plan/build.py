@@ -15,6 +15,7 @@ from mlcweb.kernels.tier import Tier
 from mlcweb.lower import Entries, LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
 
+KERNEL_MARK = "//// kernel "  # begins the line before a kernel, with its name
 ITEM_BYTES = {"uint32": 4, "int32": 4, "float32": 4, "float16": 2}
 
 
@@ -94,7 +95,7 @@ class Plan:
 
     def wgsl(self) -> str:
         """All kernels' WGSL, each after its ``//// kernel`` line."""
-        return "".join(f"//// kernel {k.name}\n{k.wgsl}" for k in self.kernels)
+        return "".join(f"{KERNEL_MARK}{k.name}\n{k.wgsl}" for k in self.kernels)
 
     def memory(self, kind: str) -> int:
         """Bytes of all buffers of a kind."""

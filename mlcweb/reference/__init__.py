@@ -4,7 +4,7 @@ It shares a model's definition with them, which tests/browser/test_families.py p
 """
 
 from mlcweb.reference.model import HostModel
-from mlcweb.reference.validation import TOLERANCE, make_validation
+from mlcweb.reference.validation import TOLERANCE, int8_difference, make_validation
 from mlcweb.reference.weights import ArrayStore, PackedWeights, ReferenceWeights, TensorStore
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "PackedWeights",
     "ReferenceWeights",
     "TensorStore",
+    "int8_difference",
     "make_validation",
 ]

@@ -38,17 +38,28 @@ class HostModel:
         """Tokens fed so far."""
         return self._ops.position
 
-    def feed(self, tokens: Sequence[int]) -> F32:
+    def feed(self, tokens: Sequence[int], *, int8: bool = False) -> F32:
         """Append tokens to the context; returns the logits after the last, float32 [vocab].
 
-        Raises ValueError for no tokens, ids outside the vocabulary or more than the capacity.
+        ``int8``: activations are rounded as prefill in int8 rounds them. Raises ValueError for no tokens, ids outside
+        the vocabulary or more than the capacity.
         """
+        last: F32 = self._feed(tokens, int8=int8, every=False)[-1]
+        return last
+
+    def feed_each(self, tokens: Sequence[int]) -> F32:
+        """As ``feed``; the logits after each, float32 [tokens, vocab]."""
+        return self._feed(tokens, int8=False, every=True)
+
+    def _feed(self, tokens: Sequence[int], *, int8: bool, every: bool) -> F32:
         if not tokens or self.position + len(tokens) > self._capacity:
             raise ValueError(f"{len(tokens)} tokens at position {self.position} of {self._capacity}")
         if not all(0 <= token < self._vocab for token in tokens):
             raise ValueError(f"a token id outside the vocabulary of {self._vocab}")
+        self._ops.int8, self._ops.every = int8, every
+        found = []
         for start in range(0, len(tokens), CHUNK):
             chunk = tokens[start : start + CHUNK]
-            logits: F32 = self._model.forward(self._ops, chunk, None, None)[0]  # type: ignore[arg-type]
+            found.append(self._model.forward(self._ops, chunk, None, None))  # type: ignore[arg-type]
             self._ops.position += len(chunk)
-        return logits
+        return np.concatenate(found)

@@ -20,6 +20,7 @@ from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.pieces import pieces
 from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.storage import GROUP
 from mlcweb.models import Decoder
 from mlcweb.models.weights import declared
 from mlcweb.reference.linear import Linear
@@ -29,11 +30,21 @@ F32 = npt.NDArray[np.float32]
 
 
 class HostOps:
-    """For one model and a KV cache of ``capacity`` tokens; ``position`` is the first of the tokens that are fed."""
+    """For one model and a KV cache of ``capacity`` tokens; ``position`` is the first of the tokens that are fed.
+
+    ``int8``: products take activations rounded as ``kernels.rows`` rounds them. ``every``: ``head`` gives the logits
+    of all tokens, not the last one's.
+    """
 
     def __init__(
-        self, model: Decoder, weights: ReferenceWeights, capacity: int, context: int, threads: int | None
+        self,
+        model: Decoder,
+        weights: ReferenceWeights,
+        capacity: int,
+        context: int,
+        threads: int | None,
     ) -> None:
+        self.int8 = self.every = False
         self.layout, self._weights = model.layout, weights
         self._names = {id(weight): name for name, weight in declared(model)}
         self._linear = Linear(weights, threads)
@@ -70,7 +81,8 @@ class HostOps:
         rows: bool = False,
     ) -> F32:
         """``residual + activation(linear(norm(x)) + bias)``, times the up half if ``gated``."""
-        y = self._product(self.norm(x, norm) if norm else x, weight)
+        x = self.norm(x, norm) if norm else x
+        y = self._product(round_int8(x) if self.int8 and name != "head" else x, weight)
         if bias is not None:
             y = y + self._vector(bias)
         gate, up = np.split(y, 2, axis=1) if gated else (y, None)
@@ -108,6 +120,7 @@ class HostOps:
         top = np.take_along_axis(logits, ids, 1)
         shares = np.exp(top - top[:, :1])
         shares /= shares.sum(axis=1, keepdims=True)
+        x = round_int8(x) if self.int8 else x
         for expert in np.unique(ids):
             tokens, choice = np.nonzero(ids == expert)
             gate, up = np.split(self._expert(x[tokens], mixture.gate_up, expert), 2, axis=1)
@@ -156,8 +169,8 @@ class HostOps:
         return joined
 
     def head(self, x: F32, norm: Norm, weight: Any, *, bias: Any = None, cap: float | None = None) -> F32:
-        """Logits ``[1, V]`` of the last token."""
-        logits = self.linear("head", x[-1:], weight, norm=norm, bias=bias)
+        """Logits ``[1, V]`` of the last token, or ``[T, V]``."""
+        logits = self.linear("head", x if self.every else x[-1:], weight, norm=norm, bias=bias)
         if cap is not None:
             logits = np.float32(cap) * np.tanh(logits / np.float32(cap))
         return logits
@@ -195,6 +208,15 @@ def activate(kind: Activation, x: F32) -> F32:
         inner = _erf(x * np.float32(math.sqrt(0.5))).astype(np.float32)
     y: F32 = half * x * (1 + inner)
     return y
+
+
+def round_int8(x: F32) -> F32:
+    """x ``[T, K]`` in steps of max|x| / 127 of each 32 values of a row."""
+    groups = np.pad(x, ((0, 0), (0, -x.shape[1] % GROUP))).reshape(len(x), -1, GROUP)
+    scale = np.abs(groups).max(axis=2, keepdims=True) / np.float32(127)
+    codes = np.rint(groups / np.where(scale == 0, np.float32(1), scale))
+    rounded: F32 = (codes * scale).reshape(len(x), -1)[:, : x.shape[1]]
+    return rounded
 
 
 _erf = np.frompyfunc(math.erf, 1, 1)

@@ -66,6 +66,29 @@ def make_validation(
     return {**result, "steps": found, "tolerance": dict(tolerance)}
 
 
+def int8_difference(
+    weights: ReferenceWeights,
+    model: Decoder,
+    context: int,
+    validation: Mapping[str, Any],
+    threads: int | None = None,
+) -> float:
+    """How far rounding a prefill's activations to int8 moves a validation's top logits, at any step, in parts of the
+    step's range: what a device finds with ``activations: "int8"``.
+    """
+    tokens, greedy = validation["tokens"], validation["greedy"]
+    host = HostModel(model, weights, len(tokens) + len(greedy), context, threads)
+    logits = [host.feed(tokens, int8=True)]
+    if len(greedy) > 1:  # the steps after it read the keys and values that it left
+        logits += list(host.feed_each(greedy[:-1]))
+    differences: list[float] = [
+        abs(float(found[token]) - logit) / step["range"]
+        for found, step in zip(logits, validation["steps"], strict=True)
+        for token, logit in step["top"]
+    ]
+    return max(differences)
+
+
 def _step(logits: npt.NDArray[np.float32], index: int) -> dict[str, Any]:
     if not np.isfinite(logits).all():
         raise ValidationError(

@@ -148,7 +148,9 @@ def test_every_linear_of_a_layer_by_its_checkpoint_name(name: str, tmp_path: Pat
         before = plain.checkpoint.tensors[key].read().astype(np.float32)
         change = 2 * (b @ a)
         merged = job.checkpoint.tensors[key].read().astype(np.float32)
-        np.testing.assert_allclose(merged, before + (change.T if flip[key] else change), rtol=2**-7, atol=1e-5)
+        np.testing.assert_allclose(
+            merged, before + (change.T if flip[key] else change), rtol=2**-7, atol=1e-5
+        )
 
 
 def test_what_does_not_fit_is_refused_before_any_work(base: Path, tmp_path: Path) -> None:

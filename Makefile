@@ -2,7 +2,7 @@
 # make bench  sizes and speeds as a table and dist/bench.json        make setup  what the others need, and nothing more
 # make peers  other engines from npm beside ours                     make recipes  every recipe's kernels, without weights
 # make families  how far each family's logits are from transformers', in a browser
-# make fixtures  what transformers computes for tests/fixtures/models, in a virtual environment of its own (gigabytes)
+# make fixtures  what transformers computes for tests/fixtures/models and PEFT for adapters, in a virtual environment (gigabytes)
 # Each works on a fresh Debian 12 with Python 3.10+ and make; nothing asks anything, and a second run redoes nothing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -50,10 +50,11 @@ families: setup
 
 fixtures: $(TRANSFORMERS)
 	.cache/transformers/bin/python -m tests.fixtures.models.make $(FIXTURES_FLAGS)
+	.cache/transformers/bin/python -m tests.fixtures.adapters.make
 
-$(TRANSFORMERS): $(FIXTURES)/requirements.txt | $(INSTALLED)
+$(TRANSFORMERS): $(FIXTURES)/requirements.txt tests/fixtures/adapters/requirements.txt | $(INSTALLED)
 	$(BIN)/python -m venv .cache/transformers
-	.cache/transformers/bin/pip install --quiet --no-input --disable-pip-version-check -r $<
+	.cache/transformers/bin/pip install --quiet --no-input --disable-pip-version-check $(addprefix -r ,$^)
 	touch $@
 
 setup: $(INSTALLED) $(ENGINE) chromium

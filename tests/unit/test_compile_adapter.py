@@ -12,9 +12,13 @@ from safetensors.numpy import load_file, save_file
 from mlcweb.bundle import open_bundle
 from mlcweb.cli.command import run
 from mlcweb.compile import CompileRequest, CompileResult, compile_bundle
+from mlcweb.compile.decide import decide
+from mlcweb.compile.job import Job
 from mlcweb.errors import CheckpointError
 from mlcweb.progress import SilentProgress
 from tests.adapters import Tensors, lora, make_adapter
+from tests.fixtures.models.cases import BY_NAME
+from tests.fixtures.models.checkpoint import is_transposed, make_checkpoint
 from tests.tiny import TinyLlama, make_llama
 
 MODEL = TinyLlama(layers=1)
@@ -57,6 +61,11 @@ def compiled(
         adapter=None if adapter is None else str(adapter),
     )
     return compile_bundle(request, progress)
+
+
+def decided(source: Path, adapter: Path | None = None) -> Job:
+    asked = None if adapter is None else str(adapter)
+    return decide(CompileRequest(str(source), context_length=64, adapter=asked), SilentProgress())
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -116,6 +125,34 @@ def test_a_head_that_was_trained_apart_is_stored(base: Path, tmp_path: Path) -> 
     assert files(tmp_path / "out") == files(tmp_path / "untied")
 
 
+@pytest.mark.parametrize("name", ["phi-3-4k", "pythia", "mixtral", "gpt2", "gemma-3"])
+def test_every_linear_of_a_layer_by_its_checkpoint_name(name: str, tmp_path: Path) -> None:
+    """Fused projections, experts and Conv1D are tensors like others: what is quantized is what the formula gives."""
+    case = BY_NAME[name]
+    folder = make_checkpoint(tmp_path / "base", case)
+    shapes = {
+        key: tensor.shape
+        for key, tensor in decided(folder).checkpoint.tensors.items()
+        if ".0." in key and len(tensor.shape) == 2 and not key.endswith(".bias")
+    }
+    flip = {key: is_transposed(case, key) for key in shapes}
+    found: Tensors = {}
+    for seed, (key, (rows, columns)) in enumerate(shapes.items()):
+        out, across = (columns, rows) if flip[key] else (rows, columns)
+        found |= lora(key.removesuffix(".weight"), out, across, seed=seed)
+    adapter = make_adapter(tmp_path / "sql", found)
+    plain, job = decided(folder), decided(folder, adapter)
+    assert len(shapes) >= 4
+    for key in shapes:
+        a, b = (found[f"{key.removesuffix('.weight')}.lora_{factor}.weight"] for factor in "AB")
+        before = plain.checkpoint.tensors[key].read().astype(np.float32)
+        change = 2 * (b @ a)
+        merged = job.checkpoint.tensors[key].read().astype(np.float32)
+        np.testing.assert_allclose(
+            merged, before + (change.T if flip[key] else change), rtol=2**-7, atol=1e-5
+        )
+
+
 def test_what_does_not_fit_is_refused_before_any_work(base: Path, tmp_path: Path) -> None:
     adapter = make_adapter(tmp_path / "sql", lora("model.layers.7.mlp.down_proj", 64, 96))
     with pytest.raises(CheckpointError, match=r"the adapter sql changes model\.layers\.7"):
@@ -123,9 +160,14 @@ def test_what_does_not_fit_is_refused_before_any_work(base: Path, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_inspect_shows_the_adapter(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    adapter = make_adapter(tmp_path / "sql", tensors())
-    compiled(base, tmp_path / "out", adapter)
-    assert run(["inspect", str(tmp_path / "out")]) == 0
+def test_the_command_line_merges_and_inspect_shows_the_adapter(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter, out = make_adapter(tmp_path / "sql", tensors()), str(tmp_path / "out")
+    options = ["--adapter", str(adapter), "--quant", "q4f32_1", "--tier", "base", "--out", out]
+    assert run(["compile", str(base), *options]) == 0
+    capsys.readouterr()
+    assert run(["inspect", out]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["adapter", "sql"] in lines and ["source", "kind=directory", "name=small"] in lines
+    assert ["name", "small-sql-q4f32_1"] in lines

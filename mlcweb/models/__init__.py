@@ -21,6 +21,7 @@ from mlcweb.models.phi3 import Phi3, Phi3Config
 from mlcweb.models.qwen2 import Qwen2, Qwen2Config
 from mlcweb.models.qwen3 import Qwen3, Qwen3Config
 from mlcweb.models.stablelm import StableLm, StableLmConfig
+from mlcweb.models.starcoder2 import Starcoder2, Starcoder2Config
 
 ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "GPT2LMHeadModel": (GPT2Config, GPT2),
@@ -37,6 +38,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "Qwen2ForCausalLM": (Qwen2Config, Qwen2),
     "Qwen3ForCausalLM": (Qwen3Config, Qwen3),
     "StableLmForCausalLM": (StableLmConfig, StableLm),
+    "Starcoder2ForCausalLM": (Starcoder2Config, Starcoder2),
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
@@ -50,14 +48,12 @@ class Attention(nn.Module):
         self.qkv_proj = w.matrix(
             {f"{prefix}.{n}.weight": r for n, r in rows.items()}, hidden, order=order, transposed=transposed
         )
-        if qkv_bias:
-            self.qkv_bias = w.row({f"{prefix}.{n}.bias": (r,) for n, r in rows.items()}, order=order)
+        biases = {f"{prefix}.{n}.bias": (r,) for n, r in rows.items()}
+        self.qkv_bias = w.row(biases, order=order) if qkv_bias else None
         self.o_proj = w.matrix({f"{prefix}.{out}.weight": hidden}, width, transposed=transposed)
-        if out_bias:
-            self.o_bias = w.row({f"{prefix}.{out}.bias": (hidden,)})
+        self.o_bias = w.row({f"{prefix}.{out}.bias": (hidden,)}) if out_bias else None
         self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
         self.scores, self.rope = scores, rope
-        self.has_bias, self.has_out_bias = qkv_bias, out_bias
 
     def head_norm(self) -> HeadNorm | None:
         """The norm of queries and keys, for architectures that have one."""
@@ -66,15 +62,13 @@ class Attention(nn.Module):
     def forward(self, step: Step, x_TD: Tensor, norm: Norm | None, residual: Tensor | None) -> Tensor:
         """``residual + attention(norm(x))``."""
         ops, head_norm = step.ops, self.head_norm()
-        bias = self.qkv_bias if self.has_bias else None
-        qkv_TE = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=bias, rows=True)
+        qkv_TE = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=self.qkv_bias, rows=True)
         if head_norm is not None:
             qkv_TE = ops.norm_heads(qkv_TE, head_norm)
         heads_TE = ops.attention(
             qkv_TE, step.ropes[self.rope], step.state, step.page_table, self.kv, self.scores
         )
-        out_bias = self.o_bias if self.has_out_bias else None
-        return ops.linear("o", heads_TE, self.o_proj, bias=out_bias, residual=residual)
+        return ops.linear("o", heads_TE, self.o_proj, bias=self.o_bias, residual=residual)
 
 
 def qkv_order(config: DecoderConfig, rope: RopeSettings) -> Order | None:
@@ -86,8 +80,3 @@ def qkv_order(config: DecoderConfig, rope: RopeSettings) -> Order | None:
     firsts = np.arange(turned)[:, None] * config.head_dim
     values = np.arange(config.key_width) + turned * config.head_dim
     return np.concatenate([(firsts + head).reshape(-1), values])
-
-
-def scale_of(config: DecoderConfig, **kwargs: Any) -> Scores:
-    """Scores over the square root of a head's size."""
-    return Scores(config.head_dim**-0.5, **kwargs)

@@ -38,10 +38,10 @@ class DecoderConfig:
     tie_word_embeddings: bool
     ropes: tuple[RopeSettings, ...]
 
-    centered: ClassVar[bool] = False  # LayerNorm, not RMSNorm
+    centered: ClassVar[bool] = False  # the norms are LayerNorms, with biases, not RMSNorms
 
     @classmethod
-    def sizes(cls, fields: Fields, *, tied: bool = False, longest: int | None = None) -> dict[str, Any]:
+    def sizes(cls, fields: Fields, *, tied: bool = False) -> dict[str, Any]:
         """The keys that most architectures name alike, without ``norm_eps`` and ``ropes``.
 
         Raises CheckpointError for a missing or odd value, UnsupportedError for sizes that no kernel takes.
@@ -55,7 +55,7 @@ class DecoderConfig:
             "num_attention_heads": heads,
             "num_key_value_heads": fields.count("num_key_value_heads", heads),
             "head_dim": fields.count("head_dim", max(hidden // heads, 1)),
-            "max_position_embeddings": longest or fields.count("max_position_embeddings"),
+            "max_position_embeddings": fields.count("max_position_embeddings"),
             "tie_word_embeddings": fields.flag("tie_word_embeddings", tied),
         }
         check_sizes(found)
@@ -102,9 +102,8 @@ class Outline:
     """What is around the layers, by the checkpoint's names."""
 
     embed: str = "model.embed_tokens.weight"
-    norm: str = "model.norm.weight"
+    norm: str = "model.norm"
     head: str = "lm_head.weight"
-    norm_bias: str | None = None  # the norm is a LayerNorm then
     norm_plus: float = 0.0
     head_bias: str | None = None
     positions: str | None = None  # learned ones
@@ -132,8 +131,8 @@ class _Body(nn.Module):
         self.layers = nn.ModuleList(
             [decoder.layer(config, w, layout, i) for i in range(config.num_hidden_layers)]
         )
-        self.norm = w.vector(outline.norm, hidden, plus=outline.norm_plus)
-        self.norm_bias = w.vector(outline.norm_bias, hidden) if outline.norm_bias else None
+        plus, bias = outline.norm_plus, config.centered
+        self.norm, self.norm_bias = w.norm(outline.norm, hidden, bias=bias, plus=plus)
 
 
 class RopeTables(nn.Module):

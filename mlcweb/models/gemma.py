@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.scores import Scores
 from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step
+from mlcweb.models.decoder import Decoder, DecoderConfig, Outline
 from mlcweb.models.fields import Fields
+from mlcweb.models.layer import Layer
 from mlcweb.models.mlp import GatedMLP
 from mlcweb.models.rope import RopeSettings
 from mlcweb.models.weights import Weights
@@ -42,25 +42,6 @@ def check_gemma(fields: Fields) -> None:
     fields.only("attention_bias", False)
 
 
-class GemmaLayer(nn.Module):
-    """Attention and a gated MLP, each after a norm and onto the residual."""
-
-    def __init__(self, config: GemmaConfig, w: Weights, layout: HeadLayout, index: int) -> None:
-        prefix, hidden = f"model.layers.{index}", config.hidden_size
-        self.input_layernorm = w.vector(f"{prefix}.input_layernorm.weight", hidden, plus=1.0)
-        self.self_attn = Attention(
-            config, w, layout, f"{prefix}.self_attn", scores=Scores(config.head_dim**-0.5)
-        )
-        name = f"{prefix}.post_attention_layernorm.weight"
-        self.post_attention_layernorm = w.vector(name, hidden, plus=1.0)
-        self.mlp = GatedMLP(config, w, f"{prefix}.mlp", activation="gelu_tanh")
-        self.config = config
-
-    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
-        x_TD = self.self_attn(step, x_TD, self.config.norm(self.input_layernorm), x_TD)
-        return self.mlp(step, x_TD, self.config.norm(self.post_attention_layernorm), x_TD)
-
-
 class Gemma(Decoder):
     """The model."""
 
@@ -68,4 +49,7 @@ class Gemma(Decoder):
         return Outline(norm_plus=1.0, scale=config.hidden_size**0.5)
 
     def layer(self, config: GemmaConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
-        return GemmaLayer(config, w, layout, index)
+        prefix, scores = f"model.layers.{index}", Scores(config.head_dim**-0.5)
+        attention = Attention(config, w, layout, f"{prefix}.self_attn", scores=scores)
+        mlp = GatedMLP(config, w, f"{prefix}.mlp", activation="gelu_tanh")
+        return Layer(config, w, prefix, attention, mlp, plus=1.0)

@@ -64,18 +64,12 @@ def _cap(fields: Fields, key: str) -> float | None:
 class Gemma2Layer(nn.Module):
     """Norms of what goes into a half and of what comes out of it, before it is added."""
 
-    def __init__(
-        self, config: Any, w: Weights, layout: HeadLayout, index: int, attention: Attention | None = None
-    ) -> None:
-        prefix = f"model.layers.{index}"
-
+    def __init__(self, config: Any, w: Weights, prefix: str, attention: Attention) -> None:
         def norm(name: str) -> Any:
             return w.vector(f"{prefix}.{name}.weight", config.hidden_size, plus=1.0)
 
         self.input_layernorm = norm("input_layernorm")
-        self.self_attn = attention or Attention(
-            config, w, layout, f"{prefix}.self_attn", scores=config.scores[index]
-        )
+        self.self_attn = attention
         self.post_attention_layernorm = norm("post_attention_layernorm")
         self.pre_feedforward_layernorm = norm("pre_feedforward_layernorm")
         self.mlp = GatedMLP(config, w, f"{prefix}.mlp", activation="gelu_tanh")
@@ -97,4 +91,12 @@ class Gemma2(Decoder):
         return Outline(norm_plus=1.0, scale=config.hidden_size**0.5, cap=config.logit_cap)
 
     def layer(self, config: Gemma2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
-        return Gemma2Layer(config, w, layout, index)
+        prefix = f"model.layers.{index}"
+        attention = self.attention(config, w, layout, f"{prefix}.self_attn", config.scores[index])
+        return Gemma2Layer(config, w, prefix, attention)
+
+    def attention(
+        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+    ) -> Attention:
+        """A layer's first half."""
+        return Attention(config, w, layout, prefix, scores=scores)

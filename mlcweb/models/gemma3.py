@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tvm.relax.frontend import nn
-
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.head_norm import HeadNorm
+from mlcweb.kernels.scores import Scores
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Outline
 from mlcweb.models.fields import Fields
 from mlcweb.models.gemma import check_gemma
-from mlcweb.models.gemma2 import Gemma2, Gemma2Config, Gemma2Layer, gemma_scores
+from mlcweb.models.gemma2 import Gemma2, Gemma2Config, gemma_scores
 from mlcweb.models.rope import RopeSettings
 from mlcweb.models.weights import Weights
 
@@ -56,8 +55,9 @@ class Gemma3Config(Gemma2Config):
 class Gemma3Attention(Attention):
     """With norms of each query and key head, which all heads share."""
 
-    def __init__(self, config: Gemma3Config, w: Weights, layout: HeadLayout, prefix: str, index: int) -> None:
-        scores = config.scores[index]
+    def __init__(
+        self, config: Gemma3Config, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+    ) -> None:
         super().__init__(config, w, layout, prefix, scores=scores, rope=0 if scores.window is None else 1)
         self.q_norm = w.row({f"{prefix}.q_norm.weight": (config.head_dim,)}, plus=1.0)
         self.k_norm = w.row({f"{prefix}.k_norm.weight": (config.head_dim,)}, plus=1.0)
@@ -73,6 +73,7 @@ class Gemma3(Gemma2):
     def make_outline(self, config: Gemma2Config) -> Outline:
         return Outline(norm_plus=1.0, scale=config.hidden_size**0.5)
 
-    def layer(self, config: Any, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
-        attention = Gemma3Attention(config, w, layout, f"model.layers.{index}.self_attn", index)
-        return Gemma2Layer(config, w, layout, index, attention)
+    def attention(
+        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+    ) -> Attention:
+        return Gemma3Attention(config, w, layout, prefix, scores)

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.scores import Scores
 from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step, check_sizes
+from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, check_sizes
 from mlcweb.models.fields import Fields, multiple_of
-from mlcweb.models.mlp import MLP
+from mlcweb.models.layer import Layer
+from mlcweb.models.mlp import MLP, gelu_of
 from mlcweb.models.rope import RopeSettings
 from mlcweb.models.weights import Weights
 
@@ -37,7 +37,6 @@ class GPT2Config(DecoderConfig):
             ("add_cross_attention", False),
         ):
             fields.only(key, value)
-        activation = fields.only("activation_function", "gelu_new", "gelu_pytorch_tanh", "gelu")
         hidden, heads = fields.count("n_embd"), fields.count("n_head")
         multiple_of("n_embd", hidden, heads)
         sizes: dict[str, Any] = {
@@ -56,37 +55,8 @@ class GPT2Config(DecoderConfig):
             **sizes,
             norm_eps=fields.number("layer_norm_epsilon", 1e-5),
             ropes=(RopeSettings.none(sizes["head_dim"]),),
-            activation="gelu" if activation == "gelu" else "gelu_tanh",
+            activation=gelu_of(fields.only("activation_function", "gelu_new", "gelu_pytorch_tanh", "gelu")),
         )
-
-
-class GPT2Layer(nn.Module):
-    """Attention and MLP, each after a norm and onto the residual."""
-
-    def __init__(self, config: GPT2Config, w: Weights, layout: HeadLayout, index: int) -> None:
-        prefix, hidden = f"transformer.h.{index}", config.hidden_size
-        self.ln_1 = w.vector(f"{prefix}.ln_1.weight", hidden)
-        self.ln_1_bias = w.vector(f"{prefix}.ln_1.bias", hidden)
-        self.self_attn = Attention(
-            config,
-            w,
-            layout,
-            f"{prefix}.attn",
-            scores=Scores(config.head_dim**-0.5),
-            qkv=("c_attn",),
-            out="c_proj",
-            qkv_bias=True,
-            out_bias=True,
-            transposed=True,
-        )
-        self.ln_2 = w.vector(f"{prefix}.ln_2.weight", hidden)
-        self.ln_2_bias = w.vector(f"{prefix}.ln_2.bias", hidden)
-        self.mlp = MLP(config, w, f"{prefix}.mlp", ("c_fc", "c_proj"), config.activation, transposed=True)
-        self.config = config
-
-    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
-        x_TD = self.self_attn(step, x_TD, self.config.norm(self.ln_1, self.ln_1_bias), x_TD)
-        return self.mlp(step, x_TD, self.config.norm(self.ln_2, self.ln_2_bias), x_TD)
 
 
 class GPT2(Decoder):
@@ -98,9 +68,22 @@ class GPT2(Decoder):
         return Outline(
             embed="transformer.wte.weight",
             positions="transformer.wpe.weight",
-            norm="transformer.ln_f.weight",
-            norm_bias="transformer.ln_f.bias",
+            norm="transformer.ln_f",
         )
 
     def layer(self, config: GPT2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
-        return GPT2Layer(config, w, layout, index)
+        prefix = f"transformer.h.{index}"
+        attention = Attention(
+            config,
+            w,
+            layout,
+            f"{prefix}.attn",
+            scores=Scores(config.head_dim**-0.5),
+            qkv=("c_attn",),
+            out="c_proj",
+            qkv_bias=True,
+            out_bias=True,
+            transposed=True,
+        )
+        mlp = MLP(config, w, f"{prefix}.mlp", ("c_fc", "c_proj"), config.activation, transposed=True)
+        return Layer(config, w, prefix, attention, mlp, norms=("ln_1", "ln_2"))

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.scores import Scores
 from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step
+from mlcweb.models.decoder import Decoder, DecoderConfig, Outline
 from mlcweb.models.fields import Fields
-from mlcweb.models.mlp import MLP
+from mlcweb.models.layer import Layer
+from mlcweb.models.mlp import MLP, gelu_of
 from mlcweb.models.rope import RopeSettings
 from mlcweb.models.weights import Order, Weights
 
@@ -48,7 +48,7 @@ class GPTNeoXConfig(DecoderConfig):
             norm_eps=fields.number("layer_norm_eps", 1e-5),
             ropes=(rope,),
             parallel=fields.flag("use_parallel_residual", True),
-            activation="gelu" if activation == "gelu" else "gelu_tanh",
+            activation=gelu_of(activation),
         )
 
     def fused_order(self) -> Order:
@@ -58,14 +58,21 @@ class GPTNeoXConfig(DecoderConfig):
         return order
 
 
-class GPTNeoXLayer(nn.Module):
-    """Attention and MLP, each after its norm, beside each other or one after the other."""
+class GPTNeoX(Decoder):
+    """The model."""
 
-    def __init__(self, config: GPTNeoXConfig, w: Weights, layout: HeadLayout, index: int) -> None:
-        prefix, hidden = f"gpt_neox.layers.{index}", config.hidden_size
-        self.input_layernorm = w.vector(f"{prefix}.input_layernorm.weight", hidden)
-        self.input_layernorm_bias = w.vector(f"{prefix}.input_layernorm.bias", hidden)
-        self.self_attn = Attention(
+    prefix: ClassVar[str] = "gpt_neox."
+
+    def make_outline(self, config: GPTNeoXConfig) -> Outline:
+        return Outline(
+            embed="gpt_neox.embed_in.weight",
+            norm="gpt_neox.final_layer_norm",
+            head="embed_out.weight",
+        )
+
+    def layer(self, config: GPTNeoXConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+        prefix = f"gpt_neox.layers.{index}"
+        attention = Attention(
             config,
             w,
             layout,
@@ -77,33 +84,5 @@ class GPTNeoXLayer(nn.Module):
             out_bias=True,
             fused_order=config.fused_order(),
         )
-        name = f"{prefix}.post_attention_layernorm"
-        self.post_attention_layernorm = w.vector(f"{name}.weight", hidden)
-        self.post_attention_layernorm_bias = w.vector(f"{name}.bias", hidden)
-        names = ("dense_h_to_4h", "dense_4h_to_h")
-        self.mlp = MLP(config, w, f"{prefix}.mlp", names, config.activation)
-        self.config = config
-
-    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
-        norm = self.config.norm(self.input_layernorm, self.input_layernorm_bias)
-        y_TD = self.self_attn(step, x_TD, norm, x_TD)
-        norm = self.config.norm(self.post_attention_layernorm, self.post_attention_layernorm_bias)
-        return self.mlp(step, x_TD if self.config.parallel else y_TD, norm, y_TD)
-
-
-class GPTNeoX(Decoder):
-    """The model."""
-
-    prefix: ClassVar[str] = "gpt_neox."
-
-    def make_outline(self, config: GPTNeoXConfig) -> Outline:
-        norm = "gpt_neox.final_layer_norm"
-        return Outline(
-            embed="gpt_neox.embed_in.weight",
-            norm=f"{norm}.weight",
-            norm_bias=f"{norm}.bias",
-            head="embed_out.weight",
-        )
-
-    def layer(self, config: GPTNeoXConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
-        return GPTNeoXLayer(config, w, layout, index)
+        mlp = MLP(config, w, f"{prefix}.mlp", ("dense_h_to_4h", "dense_4h_to_h"), config.activation)
+        return Layer(config, w, prefix, attention, mlp, parallel=config.parallel)

@@ -17,10 +17,12 @@ class MistralConfig(LlamaConfig):
     def from_hf(cls, config: dict[str, Any]) -> MistralConfig:
         """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
         fields = Fields(config)
-        fields.only("hidden_act", "silu")
-        common = cls.common(fields)
-        common["windows"] = (fields.optional("sliding_window"),) * common["num_hidden_layers"]
-        return cls(**common, attention_bias=False, output_bias=False, mlp_bias=False)
+        return cls(**cls.common(fields, sliding_windows(fields)))
+
+
+def sliding_windows(fields: Fields) -> tuple[int | None, ...]:
+    """Each layer's: the same, or none."""
+    return (fields.optional("sliding_window"),) * fields.count("num_hidden_layers")
 
 
 class Mistral(Llama):

@@ -16,11 +16,12 @@ from mlcweb.kernels.moe_route import MOST_EXPERTS
 from mlcweb.kernels.moe_weights import Experts, parts_of
 from mlcweb.models.decoder import Step
 from mlcweb.models.fields import Fields
-from mlcweb.models.llama import Llama, LlamaConfig, LlamaLayer
+from mlcweb.models.llama import Llama, LlamaConfig
+from mlcweb.models.mistral import sliding_windows
 from mlcweb.models.weights import Weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MixtralConfig(LlamaConfig):
     """Mixtral's numbers; ``experts`` and ``choices`` are config.json's num_local_experts and num_experts_per_tok."""
 
@@ -31,9 +32,6 @@ class MixtralConfig(LlamaConfig):
     def from_hf(cls, config: dict[str, Any]) -> MixtralConfig:
         """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
         fields = Fields(config)
-        fields.only("hidden_act", "silu")
-        common = cls.common(fields)
-        common["windows"] = (fields.optional("sliding_window"),) * common["num_hidden_layers"]
         experts, choices = fields.count("num_local_experts"), fields.count("num_experts_per_tok")
         if choices > experts:
             raise CheckpointError(
@@ -43,7 +41,7 @@ class MixtralConfig(LlamaConfig):
             raise UnsupportedError(
                 f"config.json has num_local_experts = {experts}, which is not supported; at most {MOST_EXPERTS}"
             )
-        common |= {"attention_bias": False, "output_bias": False, "mlp_bias": False}
+        common = cls.common(fields, sliding_windows(fields))
         return cls(**common, experts=experts, choices=choices)
 
 
@@ -72,15 +70,8 @@ def _stacked(w: Weights, experts: Sequence[Mapping[str, int]], columns: int) -> 
     return Experts([w.matrix(sources, columns) for sources in parts], held)
 
 
-class MixtralLayer(LlamaLayer):
-    """With experts for an MLP."""
-
-    def make_mlp(self, config: Any, w: Weights, prefix: str) -> nn.Module:
-        return MixtureMLP(config, w, f"{prefix.removesuffix('mlp')}block_sparse_moe")
-
-
 class Mixtral(Llama):
     """The model."""
 
-    def layer(self, config: Any, w: Weights, layout: Any, index: int) -> nn.Module:
-        return MixtralLayer(config, w, layout, index)
+    def mlp(self, config: Any, w: Weights, prefix: str) -> nn.Module:
+        return MixtureMLP(config, w, f"{prefix}.block_sparse_moe")

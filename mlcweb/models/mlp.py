@@ -11,6 +11,11 @@ from mlcweb.models.decoder import DecoderConfig, Step
 from mlcweb.models.weights import Weights
 
 
+def gelu_of(name: str) -> Activation:
+    """Which of the two a config.json means by a name of GELU."""
+    return "gelu" if name == "gelu" else "gelu_tanh"
+
+
 class GatedMLP(nn.Module):
     """``down(activation(gate(x)) * up(x))``; ``names`` are the checkpoint's gate and up, or one that is both."""
 
@@ -28,29 +33,27 @@ class GatedMLP(nn.Module):
         rows = 2 * inner // len(names)
         self.gate_up_proj = w.matrix({f"{prefix}.{n}.weight": rows for n in names}, hidden, paired=True)
         self.down_proj = w.matrix({f"{prefix}.down_proj.weight": hidden}, inner)
-        self.has_bias, self.activation = bias, activation
-        if bias:
-            self.gate_up_bias = w.row({f"{prefix}.{n}.bias": (rows,) for n in names})
-            self.down_bias = w.row({f"{prefix}.down_proj.bias": (hidden,)})
+        self.gate_up_bias = w.row({f"{prefix}.{n}.bias": (rows,) for n in names}) if bias else None
+        self.down_bias = w.row({f"{prefix}.down_proj.bias": (hidden,)}) if bias else None
+        self.activation = activation
 
     def forward(self, step: Step, x_TD: Tensor, norm: Norm | None, residual: Tensor | None) -> Tensor:
         """``residual + mlp(norm(x))``."""
         ops = step.ops
-        gate_up, down = (self.gate_up_bias, self.down_bias) if self.has_bias else (None, None)
         hidden_TI = ops.linear(
             "gate_up",
             x_TD,
             self.gate_up_proj,
             norm=norm,
-            bias=gate_up,
+            bias=self.gate_up_bias,
             activation=self.activation,
             gated=True,
         )
-        return ops.linear("down", hidden_TI, self.down_proj, bias=down, residual=residual)
+        return ops.linear("down", hidden_TI, self.down_proj, bias=self.down_bias, residual=residual)
 
 
 class MLP(nn.Module):
-    """``down(activation(up(x)))`` with biases; ``names`` are the checkpoint's up and down."""
+    """``down(activation(up(x)))``; ``names`` are the checkpoint's up and down."""
 
     def __init__(
         self,
@@ -60,14 +63,15 @@ class MLP(nn.Module):
         names: tuple[str, str],
         activation: Activation,
         *,
+        bias: bool = True,
         transposed: bool = False,
     ) -> None:
         hidden, inner = config.hidden_size, config.intermediate_size
         up, down = (f"{prefix}.{name}" for name in names)
         self.up_proj = w.matrix({f"{up}.weight": inner}, hidden, transposed=transposed)
-        self.up_bias = w.row({f"{up}.bias": (inner,)})
+        self.up_bias = w.row({f"{up}.bias": (inner,)}) if bias else None
         self.down_proj = w.matrix({f"{down}.weight": hidden}, inner, transposed=transposed)
-        self.down_bias = w.row({f"{down}.bias": (hidden,)})
+        self.down_bias = w.row({f"{down}.bias": (hidden,)}) if bias else None
         self.activation = activation
 
     def forward(self, step: Step, x_TD: Tensor, norm: Norm | None, residual: Tensor | None) -> Tensor:

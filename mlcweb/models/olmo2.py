@@ -27,9 +27,8 @@ class Olmo2Config(LlamaConfig):
     def from_hf(cls, config: dict[str, Any]) -> Olmo2Config:
         """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
         fields = Fields(config)
-        fields.only("hidden_act", "silu")
         bias = fields.flag("attention_bias")
-        return cls(**cls.common(fields), attention_bias=bias, output_bias=bias, mlp_bias=False)
+        return cls(**cls.common(fields), attention_bias=bias, output_bias=bias)
 
 
 class Olmo2Attention(Attention):

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.scores import Scores
 from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step
+from mlcweb.models.decoder import Decoder, DecoderConfig, Outline
 from mlcweb.models.fields import Fields
+from mlcweb.models.layer import OneNormLayer
 from mlcweb.models.mlp import MLP
 from mlcweb.models.rope import RopeSettings
 from mlcweb.models.weights import Weights
@@ -36,14 +36,15 @@ class PhiConfig(DecoderConfig):
         return cls(**sizes, norm_eps=fields.number("layer_norm_eps", 1e-5), ropes=(rope,))
 
 
-class PhiLayer(nn.Module):
-    """Attention and MLP of the same normalized input, both onto the residual."""
+class Phi(Decoder):
+    """The model."""
 
-    def __init__(self, config: PhiConfig, w: Weights, layout: HeadLayout, index: int) -> None:
-        prefix, hidden = f"model.layers.{index}", config.hidden_size
-        self.input_layernorm = w.vector(f"{prefix}.input_layernorm.weight", hidden)
-        self.input_layernorm_bias = w.vector(f"{prefix}.input_layernorm.bias", hidden)
-        self.self_attn = Attention(
+    def make_outline(self, config: PhiConfig) -> Outline:
+        return Outline(norm="model.final_layernorm", head_bias="lm_head.bias")
+
+    def layer(self, config: PhiConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+        prefix = f"model.layers.{index}"
+        attention = Attention(
             config,
             w,
             layout,
@@ -53,21 +54,5 @@ class PhiLayer(nn.Module):
             qkv_bias=True,
             out_bias=True,
         )
-        self.mlp = MLP(config, w, f"{prefix}.mlp", ("fc1", "fc2"), "gelu_tanh")
-        self.config = config
-
-    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
-        norm = self.config.norm(self.input_layernorm, self.input_layernorm_bias)
-        normed_TD = step.ops.norm(x_TD, norm)
-        return self.mlp(step, normed_TD, None, self.self_attn(step, normed_TD, None, x_TD))
-
-
-class Phi(Decoder):
-    """The model."""
-
-    def make_outline(self, config: PhiConfig) -> Outline:
-        norm = "model.final_layernorm"
-        return Outline(norm=f"{norm}.weight", norm_bias=f"{norm}.bias", head_bias="lm_head.bias")
-
-    def layer(self, config: PhiConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
-        return PhiLayer(config, w, layout, index)
+        mlp = MLP(config, w, f"{prefix}.mlp", ("fc1", "fc2"), "gelu_tanh")
+        return OneNormLayer(config, w, prefix, attention, mlp)

@@ -17,15 +17,12 @@ class Qwen2Config(LlamaConfig):
     def from_hf(cls, config: dict[str, Any]) -> Qwen2Config:
         """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
         fields = Fields(config)
-        fields.only("hidden_act", "silu")
-        common = cls.common(fields)
-        common["windows"] = qwen_windows(fields, common["num_hidden_layers"])
-        return cls(**common, attention_bias=True, output_bias=False, mlp_bias=False)
+        return cls(**cls.common(fields, qwen_windows(fields)), attention_bias=True)
 
 
-def qwen_windows(fields: Fields, layers: int) -> tuple[int | None, ...]:
+def qwen_windows(fields: Fields) -> tuple[int | None, ...]:
     """Sliding windows, which published models have switched off: of the layers from ``max_window_layers`` on."""
-    window = fields.optional("sliding_window")
+    window, layers = fields.optional("sliding_window"), fields.count("num_hidden_layers")
     if window is None or not fields.flag("use_sliding_window"):
         return (None,) * layers
     first = int(fields.config.get("max_window_layers", 28))

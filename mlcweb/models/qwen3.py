@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tvm.relax.frontend import nn
-
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.head_norm import HeadNorm
 from mlcweb.kernels.scores import Scores
 from mlcweb.models.attention import Attention
 from mlcweb.models.fields import Fields
-from mlcweb.models.llama import Llama, LlamaConfig, LlamaLayer
+from mlcweb.models.llama import Llama, LlamaConfig
 from mlcweb.models.qwen2 import qwen_windows
 from mlcweb.models.weights import Weights
 
@@ -25,11 +23,8 @@ class Qwen3Config(LlamaConfig):
     def from_hf(cls, config: dict[str, Any]) -> Qwen3Config:
         """Read config.json. Raises CheckpointError for a missing or odd value, UnsupportedError for a variant."""
         fields = Fields(config)
-        fields.only("hidden_act", "silu")
-        common = cls.common(fields)
-        common["windows"] = qwen_windows(fields, common["num_hidden_layers"])
         bias = fields.flag("attention_bias")
-        return cls(**common, attention_bias=bias, output_bias=bias, mlp_bias=False)
+        return cls(**cls.common(fields, qwen_windows(fields)), attention_bias=bias, output_bias=bias)
 
 
 class Qwen3Attention(Attention):
@@ -51,7 +46,7 @@ class Qwen3Attention(Attention):
 class Qwen3(Llama):
     """The model."""
 
-    def layer(self, config: Any, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
-        scores = Scores(config.head_dim**-0.5, window=config.windows[index])
-        attention = Qwen3Attention(config, w, layout, f"model.layers.{index}.self_attn", scores)
-        return LlamaLayer(config, w, layout, index, attention)
+    def attention(
+        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+    ) -> Attention:
+        return Qwen3Attention(config, w, layout, prefix, scores)

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.head_norm import HeadNorm
 from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import Values
 from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step
+from mlcweb.models.decoder import Decoder, DecoderConfig
 from mlcweb.models.fields import Fields
+from mlcweb.models.layer import Layer, OneNormLayer
 from mlcweb.models.mlp import GatedMLP
 from mlcweb.models.rope import RopeSettings
 from mlcweb.models.weights import Weights
@@ -72,36 +72,12 @@ class StableLmAttention(Attention):
         return HeadNorm(self.q_norm, self.k_norm, self.config.norm_eps, "layer")
 
 
-class StableLmLayer(nn.Module):
-    """Attention and MLP one after the other, or both of the same normalized input."""
-
-    def __init__(self, config: StableLmConfig, w: Weights, layout: HeadLayout, index: int) -> None:
-        prefix, hidden = f"model.layers.{index}", config.hidden_size
-        self.input_layernorm = w.vector(f"{prefix}.input_layernorm.weight", hidden)
-        self.input_layernorm_bias = w.vector(f"{prefix}.input_layernorm.bias", hidden)
-        self.self_attn = StableLmAttention(config, w, layout, f"{prefix}.self_attn")
-        if not config.parallel:
-            name = f"{prefix}.post_attention_layernorm"
-            self.post_attention_layernorm = w.vector(f"{name}.weight", hidden)
-            self.post_attention_layernorm_bias = w.vector(f"{name}.bias", hidden)
-        self.mlp = GatedMLP(config, w, f"{prefix}.mlp")
-        self.config = config
-
-    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
-        norm = self.config.norm(self.input_layernorm, self.input_layernorm_bias)
-        if self.config.parallel:
-            normed_TD = step.ops.norm(x_TD, norm)
-            return self.mlp(step, normed_TD, None, self.self_attn(step, normed_TD, None, x_TD))
-        x_TD = self.self_attn(step, x_TD, norm, x_TD)
-        norm = self.config.norm(self.post_attention_layernorm, self.post_attention_layernorm_bias)
-        return self.mlp(step, x_TD, norm, x_TD)
-
-
 class StableLm(Decoder):
     """The model."""
 
-    def make_outline(self, config: StableLmConfig) -> Outline:
-        return Outline(norm_bias="model.norm.bias")
-
     def layer(self, config: StableLmConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
-        return StableLmLayer(config, w, layout, index)
+        prefix = f"model.layers.{index}"
+        attention = StableLmAttention(config, w, layout, f"{prefix}.self_attn")
+        mlp = GatedMLP(config, w, f"{prefix}.mlp")
+        kind = OneNormLayer if config.parallel else Layer
+        return kind(config, w, prefix, attention, mlp)

@@ -100,6 +100,11 @@ class Weights:
         made.origin = Origin((size,), {source: (size,)}, blocks=True, plus=plus)
         return made
 
+    def norm(self, source: str, size: int, *, bias: bool, plus: float = 0.0) -> tuple[Vector, Vector | None]:
+        """A norm's weight, to which ``plus`` is added, and its bias, if it has one."""
+        weight = self.vector(f"{source}.weight", size, plus=plus)
+        return weight, self.vector(f"{source}.bias", size) if bias else None
+
     def row(
         self, sources: Mapping[str, tuple[int, ...]], *, order: Order | None = None, plus: float = 0.0
     ) -> Values:

@@ -78,6 +78,7 @@ PUBLISHED = {
     "phi-2": 2_779_683_840,
     "stablelm-2-zephyr-1_6b": 1_644_515_328,
     "stablelm-zephyr-3b": 2_795_443_200,
+    "starcoder2-3b": 3_030_371_328,
 }
 RECIPES = all_recipes()
 SMALLEST = {

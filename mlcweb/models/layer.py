@@ -1,0 +1,64 @@
+"""The two layers that most architectures have; others are in their architecture's file."""
+
+from __future__ import annotations
+
+from tvm.relax.frontend import nn
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.models.attention import Attention
+from mlcweb.models.decoder import DecoderConfig, Step
+from mlcweb.models.weights import Weights
+
+
+class Layer(nn.Module):
+    """Attention and MLP, each after a norm and onto the residual; ``parallel``: both of the layer's input.
+
+    ``norms`` are the checkpoint's names under ``prefix``; ``plus`` is added to their weights.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        w: Weights,
+        prefix: str,
+        attention: Attention,
+        mlp: nn.Module,
+        *,
+        norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm"),
+        plus: float = 0.0,
+        parallel: bool = False,
+    ) -> None:
+        size, bias = config.hidden_size, config.centered
+        first, second = (f"{prefix}.{name}" for name in norms)
+        self.input_layernorm, self.input_layernorm_bias = w.norm(first, size, bias=bias, plus=plus)
+        self.self_attn = attention
+        self.post_attention_layernorm, self.post_attention_layernorm_bias = w.norm(
+            second, size, bias=bias, plus=plus
+        )
+        self.mlp = mlp
+        self.config, self.parallel = config, parallel
+
+    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
+        norm = self.config.norm(self.input_layernorm, self.input_layernorm_bias)
+        y_TD = self.self_attn(step, x_TD, norm, x_TD)
+        norm = self.config.norm(self.post_attention_layernorm, self.post_attention_layernorm_bias)
+        return self.mlp(step, x_TD if self.parallel else y_TD, norm, y_TD)
+
+
+class OneNormLayer(nn.Module):
+    """Attention and MLP of the same normalized input, both onto the residual."""
+
+    def __init__(
+        self, config: DecoderConfig, w: Weights, prefix: str, attention: Attention, mlp: nn.Module
+    ) -> None:
+        name = f"{prefix}.input_layernorm"
+        self.input_layernorm, self.input_layernorm_bias = w.norm(
+            name, config.hidden_size, bias=config.centered
+        )
+        self.self_attn, self.mlp = attention, mlp
+        self.config = config
+
+    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
+        norm = self.config.norm(self.input_layernorm, self.input_layernorm_bias)
+        normed_TD = step.ops.norm(x_TD, norm)
+        return self.mlp(step, normed_TD, None, self.self_attn(step, normed_TD, None, x_TD))

@@ -125,6 +125,7 @@ class _Body(nn.Module):
     def __init__(self, decoder: Decoder, config: Any, w: Weights, layout: HeadLayout) -> None:
         outline, hidden = decoder.outline, config.hidden_size
         self.embed_tokens = w.matrix({outline.embed: config.vocab_size}, hidden, vocab=True)
+        self.positions = None
         if outline.positions:
             longest = config.max_position_embeddings
             self.positions = w.matrix({outline.positions: longest}, hidden, quantized=False)
@@ -161,12 +162,11 @@ class Decoder(nn.Module):
         self.layout = config.layout(context, kv_storage(kv_dtype or tier.kv_dtype, tier))
         self.model = _Body(self, config, w, self.layout)
         self.rope = RopeTables(config.ropes[0], context, w)
-        if len(config.ropes) > 1:
-            self.local_rope = RopeTables(config.ropes[1], context, w)
+        self.local_rope = RopeTables(config.ropes[1], context, w) if len(config.ropes) > 1 else None
         if not config.tie_word_embeddings:
             self.lm_head = w.matrix({self.outline.head: config.vocab_size}, config.hidden_size, vocab=True)
-        if self.outline.head_bias:
-            self.lm_head_bias = w.row({self.outline.head_bias: (config.vocab_size,)})
+        name = self.outline.head_bias
+        self.lm_head_bias = w.row({name: (config.vocab_size,)}) if name else None
 
     def make_outline(self, config: Any) -> Outline:
         """What is around the layers."""
@@ -179,16 +179,18 @@ class Decoder(nn.Module):
     def forward(self, ops: Decode | Prefill, ids: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
         """Logits ``[1, V]`` of the last token."""
         body, outline = self.model, self.outline
-        tables = [self.rope, *([self.local_rope] if len(self.config.ropes) > 1 else [])]
-        step = Step(ops, state, page_table, tuple(Rope(t.coarse, t.fine) for t in tables))
-        positions = body.positions if outline.positions else None
-        x_TD = ops.embed(body.embed_tokens, ids, scale=outline.scale, positions=positions, state=state)
+        step = Step(ops, state, page_table, tuple(Rope(t.coarse, t.fine) for t in self.rope_tables))
+        x_TD = ops.embed(body.embed_tokens, ids, scale=outline.scale, positions=body.positions, state=state)
         for layer in body.layers:
             x_TD = layer(step, x_TD)
         norm = self.config.norm(body.norm, body.norm_bias)
         head = body.embed_tokens if self.config.tie_word_embeddings else self.lm_head
-        bias = self.lm_head_bias if outline.head_bias else None
-        return ops.head(x_TD, norm, head, bias=bias, cap=outline.cap)
+        return ops.head(x_TD, norm, head, bias=self.lm_head_bias, cap=outline.cap)
+
+    @property
+    def rope_tables(self) -> list[RopeTables]:
+        """Tables of each of the config's ``ropes``."""
+        return [self.rope, self.local_rope] if self.local_rope else [self.rope]
 
     def params(self) -> list[Param]:
         """The model's weights, and the checkpoint tensors each is made of."""

@@ -50,10 +50,9 @@ class HostOps:
         self._linear = Linear(weights, threads)
         self._capacity, self.position = capacity, 0
         self._cache: dict[int, tuple[F32, F32]] = {}
-        tables = [model.rope, *([model.local_rope] if len(model.config.ropes) > 1 else [])]
         self._turns = {
             id(table.coarse): settings.turns(context)
-            for table, settings in zip(tables, model.config.ropes, strict=True)
+            for table, settings in zip(model.rope_tables, model.config.ropes, strict=True)
         }
 
     def embed(

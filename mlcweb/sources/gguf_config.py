@@ -135,6 +135,15 @@ def olmo2(m: Metadata) -> Config:
     return llama(m)
 
 
+def starcoder2(m: Metadata) -> Config:
+    return _sizes(m) | {
+        "hidden_act": "gelu_pytorch_tanh",
+        "norm_epsilon": _layer_eps(m),
+        "sliding_window": _window(m),
+        "use_bias": m.has_tensor("blk.0.attn_q.bias"),
+    }
+
+
 def _sizes(m: Metadata) -> Config:
     """The keys that all families but GPT-2 share, RoPE's among them."""
     hidden, heads = m.count("embedding_length"), m.count("attention.head_count")

@@ -174,6 +174,12 @@ FAMILIES: dict[str, Family] = {
     "olmo2": Family(
         "Olmo2ForCausalLM", "olmo2", gguf_config.olmo2, {**_ATTENTION, **_MLP, **_POST_NORMS, **_HEAD_NORMS}
     ),
+    "starcoder2": Family(
+        "Starcoder2ForCausalLM",
+        "starcoder2",
+        gguf_config.starcoder2,
+        {**_NORMS, **_ATTENTION, "ffn_up": "mlp.c_fc", "ffn_down": "mlp.c_proj"},
+    ),
 }
 
 

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,19 @@ def test_data_and_python_parse() -> None:
                 parsers[block.language](block.text)
             except (ValueError, SyntaxError) as error:
                 pytest.fail(f"{block}: {error}")
+
+
+ADD_A_MODEL = ROOT / "docs" / "add-a-model.md"
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in BLOCKS if b.page == ADD_A_MODEL and b.language == "python"], ids=str
+)
+def test_python_is_taken_from_a_file_that_the_page_links_to(block: Block) -> None:
+    paths = [(block.page.parent / link).resolve() for link in links(block.page) if link.endswith(".py")]
+    sources = [path.read_text() for path in paths]
+    shapes = [f"\n{textwrap.indent(block.text, ' ' * columns)}" for columns in (0, 4)]
+    assert any(shape in source for shape in shapes for source in sources), f"{block} is in none of the files"
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language in SCRIPT], ids=str)

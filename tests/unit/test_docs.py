@@ -126,9 +126,10 @@ def commands(block: Block) -> list[list[str]]:
 
 def parse(words: list[str]) -> None:
     """Parse a command line and run nothing. Arguments are not looked up: a bundle need not be there."""
-    verb = cli.get_command(click.Context(cli), words[0])
+    parent = click.Context(cli, **cli.context_settings)  # click keeps the first context's names of --help
+    verb = cli.get_command(parent, words[0])
     assert verb is not None, f"no verb {words[0]}"
-    context = click.Context(verb, info_name=words[0], resilient_parsing=True)
+    context = click.Context(verb, info_name=words[0], parent=parent, resilient_parsing=True)
     parser = verb.make_parser(context)
     values, rest, _ = parser.parse_args(list(words[1:]))
     assert not rest, f"too many arguments: {rest}"

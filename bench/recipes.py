@@ -3,8 +3,8 @@
     python bench/recipes.py            all of them, as `make recipes` does
     python bench/recipes.py qwen3 4b   those with these words in their name
 
-Recipes of one shape are lowered once. A kernel over a limit ends the run with status 1. A buffer that one binding
-cannot hold by default is told: the bundle declares the limit that it needs.
+Recipes of one shape are lowered once. A kernel over a limit, or a buffer that one binding cannot hold, ends the run with
+status 1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class Lowered:
     kernels: int = 0
     launches: int = 0
     scratch: int = 0
-    over: tuple[tuple[str, int], ...] = ()
     seconds: float = 0.0
     problem: str = ""
 
@@ -56,7 +55,6 @@ def lower(recipe: Recipe, tier: Tier) -> Lowered:
         kernels=len(plan.kernels),
         launches=next(len(entry.launches) for entry in plan.entries if entry.name == "decode"),
         scratch=plan.memory("scratch"),
-        over=tuple((b.name, b.bytes) for b in plan.buffers if b.bytes > MAX_BINDING and b.kind != "kv"),
         seconds=time.monotonic() - began,
     )
 
@@ -105,7 +103,7 @@ def main() -> int:
                 rows += [row(recipes, good)] if good else []
                 plans += len(good)
                 progress.advance(1)
-    output.table(("RECIPES", "TIERS", "KERNELS", "A STEP'S", "SCRATCH", "LOWERED IN", "OVER A BINDING"), rows)
+    output.table(("RECIPES", "TIERS", "KERNELS", "A STEP'S", "SCRATCH", "LOWERED IN"), rows)
     for problem in problems:
         output.note(problem)
     seconds = time.monotonic() - began

@@ -11,7 +11,7 @@ from mlcweb.kernels.tier import F16_SUBGROUPS, SUBGROUPS
 from mlcweb.models import architecture
 from mlcweb.quantize import get_scheme
 from mlcweb.recipes import Recipe, all_recipes, find_recipe
-from tests.fixtures.limits import check
+from tests.fixtures.limits import MAX_BINDING, check
 from tests.fixtures.recipe_plans import lower_recipe, model_of, shape_of
 
 # Parameters as the models' pages and papers count them, a tied head once.
@@ -123,6 +123,7 @@ def test_the_plan_is_within_the_limits_and_takes_what_list_says(recipe: Recipe) 
     plan, chunk = lower_recipe(recipe, F16_SUBGROUPS)
     for kernel in plan.kernels:
         check(kernel, chunk)
+    assert all(buffer.bytes <= MAX_BINDING for buffer in plan.buffers if buffer.kind != "kv")
     taken = footprint(recipe.config, recipe.quantization, recipe.context_length)
     assert (taken.weights, taken.kv_cache) == (plan.memory("weight"), plan.memory("kv"))
     assert taken.gpu == taken.weights + taken.kv_cache

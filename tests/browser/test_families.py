@@ -22,8 +22,8 @@ TOLERANCE = 1e-4  # of a position's range; the fixtures' rounding alone is 1e-5
 
 
 def bundles() -> Iterator[Any]:
-    """Every case in q4f32_1, and an architecture's first in the other schemes: how weights are stored has nothing to do
-    with what its other cases differ in. `make families` runs all.
+    """Every case in q4f32_1, and an architecture's first in the other schemes: how weights are stored has nothing to
+    do with what its other cases differ in. `make families` runs all.
     """
     seen = set()
     for case in CASES:

@@ -20,6 +20,9 @@ from tvm.tirx.script import builder as T
 Expr = Any  # a TIR expression, or a Python number
 P = ParamSpec("P")
 
+# A call of this name and a number stands for that text of the attribute, after directives and functions.
+WGSL_CALL, WGSL_TEXT = "mlcweb_wgsl_", "mlcweb.wgsl"
+
 _open: list[KernelBuilder] = []
 
 
@@ -58,6 +61,7 @@ class KernelBuilder:
         # 8 is TVM's OpPatternKind kOpaque: Relax must not fuse into a kernel that is already scheduled
         T.func_attr({"tirx.noalias": True, "op_pattern": 8})
         self.threads = 1
+        self._texts: list[str] = []
         _open.append(self)
 
     def buffer(self, name: str, shape: Sequence[Expr], dtype: str, align: int = 0) -> Any:
@@ -131,11 +135,19 @@ class KernelBuilder:
         """Wait for the workgroup, and make its stores to storage buffers visible to it."""
         T.evaluate(T.call_extern("int32", "storageBarrier"))
 
-    def finish(self) -> tvm.tirx.PrimFunc:
-        """Close every scope and return the kernel."""
+    def wgsl(self, text: str, *argument: Expr) -> None:
+        """Statements that TIR cannot say, in which ``$0`` is the argument; workgroup memory keeps its names there."""
+        T.evaluate(T.call_extern("int32", f"{WGSL_CALL}{len(self._texts)}", *argument))
+        self._texts.append(text)
+
+    def finish(self, *, directives: str = "", functions: str = "") -> tvm.tirx.PrimFunc:
+        """Close every scope and return the kernel; with ``wgsl``, also what it needs before and after it."""
         self._stack.close()
         _open.remove(self)
-        return self._builder.get()
+        func = self._builder.get()
+        if not self._texts:
+            return func
+        return func.with_attr(WGSL_TEXT, [directives, functions, *self._texts])
 
     def abandon(self) -> None:
         """Leave the builder with what there is; nothing of it is kept."""

@@ -1,4 +1,4 @@
-"""x as prefill's products read it, by groups of 32 columns: rounded to int8 with a scale."""
+"""x as prefill's products read it, by groups of 32 columns: rounded to int8 with a scale, or to float16."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +14,7 @@ from mlcweb.kernels.tail import load_padded
 from mlcweb.kernels.tier import Tier
 
 _THREADS = 64
+_LARGEST_HALF = 65504.0
 
 
 @kernel
@@ -33,6 +34,34 @@ def quantize_rows(width: int, tier: Tier, norm: Norm | None = None, *, weight_bi
 
     def store(values: list[Any], row: Any, group: Any) -> None:
         _quantize_group(k, values, row, group, codes, scales, paired)
+
+    return _by_group(k, n, width, tier, norm, x, weight, store)
+
+
+@kernel
+def halve_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.PrimFunc:
+    """Kernel: x, RMS-normalized if ``norm``, as pairs of float16 ``[n, 16 * groups]`` uint32.
+
+    Arguments: x ``[n, K]``, [norm weight], halves. The last group is padded with zeros. Of eight values a word has the
+    i-th and the (i + 4)-th, as masking nibbles gives the weights'. What float16 cannot hold becomes its largest.
+    """
+    k, n = KernelBuilder("halve_rows"), dynamic("n")
+    x, weight = _inputs(k, n, width, norm)
+    halves = k.buffer("halves", (n, -(-width // GROUP) * GROUP // 2), "uint32")
+
+    def store(values: list[Any], row: Any, group: Any) -> None:
+        largest = f32(_LARGEST_HALF)
+        for eight in range(GROUP // 8):
+            low, high = (
+                k.let(call("float32x4", "clamp", value, splat(-largest), splat(largest)), "half4")
+                for value in values[eight * 2 : eight * 2 + 2]
+            )
+            words = [
+                call("uint32", "pack2x16float", call("float32x2", "vec2<f32>", lane(low, i), lane(high, i)))
+                for i in range(4)
+            ]
+            at = group * (GROUP // 2) + eight * 4
+            k.store(halves, [row, ramp4(at)], T.Shuffle(words, [0, 1, 2, 3]))
 
     return _by_group(k, n, width, tier, norm, x, weight, store)
 

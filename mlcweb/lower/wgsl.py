@@ -13,6 +13,8 @@ from tvm.tirx import transform as tx
 
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache, source_digest
+from mlcweb.kernels.builder import WGSL_CALL, WGSL_TEXT
+from mlcweb.kernels.matmul_matrix import NEEDS
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower.kernel import LoweredKernel
 
@@ -25,13 +27,13 @@ MAX_BINDING_BYTES = 128 << 20
 
 
 @functools.cache
-def webgpu() -> tvm.target.Target:
+def webgpu(workgroup_memory: int = MAX_WORKGROUP_MEMORY) -> tvm.target.Target:
     """TVM's WebGPU target, which is every tier's: kernels say themselves what they need."""
     return tvm.target.Target(
         {
             "kind": "webgpu",
             "max_num_threads": MAX_INVOCATIONS,
-            "max_shared_memory_per_block": MAX_WORKGROUP_MEMORY,
+            "max_shared_memory_per_block": workgroup_memory,
             "host": {"kind": "llvm", "mtriple": "wasm32-unknown-unknown-wasm"},
         }
     )
@@ -87,12 +89,15 @@ def _enable_subgroups(wgsl: str) -> str:
 
 
 def _lower(name: str, func: tvm.tirx.PrimFunc) -> LoweredKernel:
-    target = webgpu()
+    texts = [str(text) for text in func.attrs.get(WGSL_TEXT, [])]
+    # only kernels on subgroup matrices have such texts, and their entries say what they need
+    memory = NEEDS["limits"]["maxComputeWorkgroupStorageSize"] if texts else MAX_WORKGROUP_MEMORY
+    target = webgpu(memory)
     module = tvm.IRModule({name: func.with_attr("global_symbol", name)})
     try:
         module = tvm.transform.Sequential([tx.BindTarget(target), *_PASSES])(module)
         host, device = module[name], module[f"{name}_kernel"]
-        wgsl = _generate(name, device)
+        wgsl = _with_texts(_generate(name, device), texts)
     except tvm.error.InternalError as error:  # among others for workgroup memory over the target's
         reason = str(error).strip().splitlines()[-1]
         raise CompileError(f"kernel {name}: TVM makes no WGSL of it: {reason}") from error
@@ -121,7 +126,7 @@ def _lower(name: str, func: tvm.tirx.PrimFunc) -> LoweredKernel:
         grid=tuple(extents[f"blockIdx.{a}"] for a in "xyz" if f"blockIdx.{a}" in extents),
         threads=int(extents["threadIdx.x"]),
     )
-    _check_limits(kernel)
+    _check_limits(kernel, memory)
     return kernel
 
 
@@ -138,6 +143,24 @@ def _generate(name: str, device: tvm.tirx.PrimFunc) -> str:
     return "\n".join(lines).replace(f"fn {name}_kernel(", f"fn {name}(") + "\n"
 
 
+def _with_texts(wgsl: str, texts: list[str]) -> str:
+    """``wgsl`` with the texts of ``KernelBuilder.wgsl`` in place of the calls that stand for them."""
+    if not texts:
+        return wgsl
+    directives, functions, *statements = texts
+
+    body = re.sub(
+        rf"{WGSL_CALL}(\d+)\((.*)\);$",
+        lambda call: statements[int(call[1])].replace("$0", call[2]),
+        wgsl,
+        flags=re.M,
+    )
+    enabled = "".join(re.findall(r"^enable .*\n", body, re.M))
+    body = re.sub(r"^enable .*\n", "", body, flags=re.M)
+    missing = "".join(line for line in directives.splitlines(True) if line not in enabled)
+    return f"{enabled}{missing}{body}{functions}"
+
+
 def _find_launch(statement: Any) -> Any:
     """The host function's only call of a kernel."""
     for child in getattr(statement, "seq", None) or [statement]:
@@ -149,15 +172,15 @@ def _find_launch(statement: Any) -> Any:
     raise CompileError("TVM produced a host function without a kernel launch")
 
 
-def _check_limits(kernel: LoweredKernel) -> None:
+def _check_limits(kernel: LoweredKernel, most: int) -> None:
     memory = 0
     sizes = {"f32": 4, "u32": 4, "i32": 4, "f16": 2}
     for lanes, scalar, count in re.findall(
         r"var<workgroup> \w+ : array<(vec4<)?(\w+)>?, (\d+)>", kernel.wgsl
     ):
         memory += sizes[scalar] * (4 if lanes else 1) * int(count)
-    if memory > MAX_WORKGROUP_MEMORY:
-        raise CompileError(f"kernel {kernel.name} needs {memory} bytes of workgroup memory; WebGPU has 16384")
+    if memory > most:
+        raise CompileError(f"kernel {kernel.name} needs {memory} bytes of workgroup memory, over {most}")
     if kernel.threads > MAX_INVOCATIONS:
         raise CompileError(f"kernel {kernel.name} needs {kernel.threads} invocations; WebGPU has 256")
     if len(kernel.arguments) > MAX_STORAGE_BUFFERS:

@@ -14,16 +14,17 @@ from mlcweb.lower import LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
 from mlcweb.quantize import Scheme, dequantize_group, quantize_group
 
-_SCRIPT = """async ({features, kernel}) => {
+_SCRIPT = """async ({features, limits, kernel}) => {
   const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
   const text = array => {
     let s = '';
     for (let i = 0; i < array.length; i += 32768) s += String.fromCharCode(...array.subarray(i, i + 32768));
     return btoa(s);
   };
+  const wanted = JSON.stringify([features, limits]);
   window.testDevices ??= {};
-  const device = window.testDevices[features] ??= await (await navigator.gpu.requestAdapter())
-    .requestDevice({requiredFeatures: features});
+  const device = window.testDevices[wanted] ??= await (await navigator.gpu.requestAdapter())
+    .requestDevice({requiredFeatures: features, requiredLimits: limits});
   const U = GPUBufferUsage;
   device.pushErrorScope('validation');
   const make = async () => {
@@ -36,7 +37,7 @@ _SCRIPT = """async ({features, kernel}) => {
       layout: device.createPipelineLayout({bindGroupLayouts: [layout]}), compute: {module, entryPoint: kernel.name}});
     return {layout, pipeline};
   };
-  const kept = window.testPipelines ??= new Map(), key = features + kernel.wgsl;
+  const kept = window.testPipelines ??= new Map(), key = wanted + kernel.wgsl;
   const {layout, pipeline} = kept.get(key) ?? await make();
   kept.set(key, {layout, pipeline});
   if (kept.size > 4) kept.delete(kept.keys().next().value); // a test repeats one or two
@@ -77,19 +78,34 @@ _SCRIPT = """async ({features, kernel}) => {
 
 
 def run_kernel(
-    page: Any, func: Any, tier: Tier, args: list[npt.NDArray[Any]], **dims: int
+    page: Any,
+    func: Any,
+    tier: Tier,
+    args: list[npt.NDArray[Any]],
+    needs: dict[str, Any] | None = None,
+    **dims: int,
 ) -> list[npt.NDArray[Any]]:
-    """Lower and run ``func`` on ``args`` (the PrimFunc's order, outputs included); returns every buffer afterwards."""
-    return run_lowered(page, lower_kernel("test_kernel", func, tier), tier, args, **dims)
+    """Lower and run ``func`` on ``args`` (the PrimFunc's order, outputs included); returns every buffer afterwards.
+
+    ``needs`` is what it needs beyond its tier.
+    """
+    return run_lowered(page, lower_kernel("test_kernel", func, tier), tier, args, needs, **dims)
 
 
 def run_lowered(
-    page: Any, kernel: LoweredKernel, tier: Tier, args: list[npt.NDArray[Any]], **dims: int
+    page: Any,
+    kernel: LoweredKernel,
+    tier: Tier,
+    args: list[npt.NDArray[Any]],
+    needs: dict[str, Any] | None = None,
+    **dims: int,
 ) -> list[npt.NDArray[Any]]:
     """As ``run_kernel``, for a kernel that is run often."""
     grid = [substitute(extent, dims) for extent in kernel.grid]
+    needs = needs or {"features": [], "limits": {}}
     request = {
-        "features": list(tier.features),
+        "features": sorted({*tier.features, *needs["features"]}),
+        "limits": needs["limits"],
         "kernel": {
             "name": kernel.name,
             "wgsl": kernel.wgsl,

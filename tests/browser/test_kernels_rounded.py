@@ -9,12 +9,15 @@ import pytest
 
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8
-from mlcweb.kernels.rows import quantize_rows
+from mlcweb.kernels.matmul_matrix import NEEDS, WIDE, matmul_matrix
+from mlcweb.kernels.rows import halve_rows, quantize_rows
 from mlcweb.kernels.storage import Vector
-from mlcweb.kernels.tier import BASE, F16, Tier
+from mlcweb.kernels.tier import BASE, F16, F16_SUBGROUPS, SUBGROUPS, Tier
+from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks
-from tests.browser.kernel_page import run_kernel, stored
+from tests.browser.kernel_page import run_kernel, run_lowered, stored
+from tests.browser.subgroup_matrices import SPELLED_OUT_NEEDS, spelled_out
 from tests.browser.test_kernels_linear import NORM, close, folded, on
 
 INT8 = [
@@ -108,3 +111,72 @@ def check_matmul_int8(
     args = [int8_words(codes, storage.bits), scales, *tensors, *more, np.zeros((n, rows), np.float32)]
     *_, y = run_kernel(kernel_page, matmul_int8(storage, **options), tier, args, n=n)
     close(y, expected, 2e-5)
+
+
+def half_words(x: np.ndarray) -> np.ndarray:
+    """x [n, K], padded with zeros to whole groups, as pairs of float16: of eight, the i-th and the (i + 4)-th."""
+    halves = np.pad(x, ((0, 0), (0, -x.shape[1] % 32))).astype(np.float16)
+    pairs = halves.reshape(len(x), -1, 2, 4).swapaxes(-1, -2)
+    return np.ascontiguousarray(pairs).reshape(len(x), -1).view(np.uint32)
+
+
+@pytest.mark.parametrize(("browser", "tier"), NORM)
+@pytest.mark.parametrize(
+    ("n", "width", "normed"), [(3, 96, False), (1000, 36, False), (33, 2080, True), (5, 100, True)]
+)
+def test_halve_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bool) -> None:
+    rng = np.random.default_rng(width)
+    x = rng.standard_normal((n, width)).astype(np.float32)
+    expected, args, norm = x, [x], None
+    if normed:
+        norm = Norm(Vector(width, "float32", tier), 1e-5)
+        scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float32)
+        args.append(to_blocks(scale))
+        expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale
+    else:
+        x[0, :2] = 1e6, -1e6
+        expected = np.clip(x, -65504, 65504)
+    args.append(np.ones((n, -(-width // 32) * 16), np.uint32))
+    *_, words = run_kernel(kernel_page, halve_rows(width, tier, norm), tier, args, n=n)
+    found, wanted = (w.view(np.float16).astype(np.float32) for w in (words, half_words(expected)))
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("browser", "scheme", "tier"), [*on("f16", SUBGROUPS, "q4f32_1"), *on("f16", F16_SUBGROUPS, "q4f16_1")]
+)
+@pytest.mark.parametrize(
+    ("n", "rows", "columns", "fused", "tile"),
+    # spelled out, a shader takes seconds to compile, and with the wide tile 40
+    [
+        (31, 132, 576, ("bias",), None),
+        (33, 68, 288, ("silu", "gated"), None),
+        (70, 100, 2060, ("residual",), None),
+        (129, 132, 64, ("gelu_tanh", "gated", "bias"), WIDE),
+    ],
+)
+@pytest.mark.parametrize("spelled", [True, False])
+def test_matmul_matrix(
+    kernel_page: Any,
+    scheme: str,
+    tier: Tier,
+    n: int,
+    rows: int,
+    columns: int,
+    fused: tuple[str, ...],
+    tile: Any,
+    spelled: bool,
+) -> None:
+    offered = "async (name) => (await navigator.gpu.requestAdapter()).features.has(name)"
+    if not spelled and not kernel_page.evaluate(offered, NEEDS["features"][0]):
+        pytest.skip("this browser offers no subgroup matrices")
+    how, rng = get_scheme(scheme), np.random.default_rng(rows)
+    x = rng.standard_normal((n, columns)).astype(np.float32)
+    weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
+    storage, tensors, dequantized = stored(weight, how, tier)
+    expected, more, options = folded(x @ dequantized.T, fused, how.activation, tier, rng)
+    args = [half_words(x), *tensors, *more, np.zeros((n, rows), np.float32)]
+    func = lower_kernel("test_kernel", matmul_matrix(storage, tile=tile, **options), tier)
+    func, needs = (spelled_out(func), SPELLED_OUT_NEEDS) if spelled else (func, NEEDS)
+    *_, y = run_lowered(kernel_page, func, tier, args, needs, n=n)
+    close(y, expected, 3e-3)

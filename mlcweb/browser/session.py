@@ -25,7 +25,7 @@ BUNDLE_ERRORS = ("integrity", "bundle")
 class Choice:
     """Which of a bundle's kernels to run; None leaves it to the engine.
 
-    ``activations`` is what prefill computes with, "float" or "int8".
+    ``activations`` is what prefill computes with, "float", "int8" or "matrix".
     """
 
     tier: str | None = None

@@ -53,8 +53,8 @@ def gpu_memory(plan: dict[str, Any], context: int, page_size: int) -> dict[str, 
     """GPU bytes as the engine allocates them, by its kinds, when the KV cache has grown to ``context`` tokens.
 
     ``kv_at_load`` and ``total_at_load`` are what it begins with. Read-back buffers are not counted: the engine makes
-    them as it needs them, 32 bytes for a step in flight, and ``vocab_size`` floats for a host that samples. Of two
-    prefills it is that with int8 activations; with float ones it is a few hundred bytes a layer less.
+    them as it needs them, 32 bytes for a step in flight, and ``vocab_size`` floats for a host that samples. Of several
+    prefills it is the one with the most launches; with float activations it is a few hundred bytes a layer less.
     """
     kinds = ("weight", "kv", "input", "output", "scratch", "uniform")
     found = dict.fromkeys((*kinds, "kv_at_load"), 0)
@@ -65,14 +65,16 @@ def gpu_memory(plan: dict[str, Any], context: int, page_size: int) -> dict[str, 
             found["kv_at_load"] += _allocated(buffer["page_bytes"] * min(first, buffer["pages"]))
         else:
             found[buffer["kind"]] += _allocated(buffer["bytes"])
-    # of two prefills the engine keeps one; the int8 one has more launches
-    left_out = "prefill" if "prefill_int8" in plan["entries"] else None
+    prefill = 0
     for name, entry in plan["entries"].items():
-        if name == left_out:
-            continue
         words = max(plan["kernels"][launch["kernel"]]["uniform_words"] for launch in entry["launches"])
         stride = -(-max(16, 4 * words) // UNIFORM_STRIDE) * UNIFORM_STRIDE
-        found["uniform"] += stride * len(entry["launches"])
+        size = stride * len(entry["launches"])
+        if name.startswith("prefill"):  # the engine keeps one of them
+            prefill = max(prefill, size)
+        else:
+            found["uniform"] += size
+    found["uniform"] += prefill
     found["total"] = sum(found[kind] for kind in kinds)
     found["total_at_load"] = found["total"] - found["kv"] + found["kv_at_load"]
     return found
@@ -96,6 +98,7 @@ def _tier(bundle: Bundle, tier: Tier, contexts: Sequence[int]) -> dict[str, Any]
         "kernels": [{"name": name, "wgsl_bytes": len(source.encode())} for name, source in kernels.items()],
         "pipelines": len(launched),
         "launches": {name: len(entry["launches"]) for name, entry in plan["entries"].items()},
+        "needs": {name: entry["needs"] for name, entry in plan["entries"].items() if "needs" in entry},
         "memory": [
             {"context": context, **gpu_memory(plan, context, model.page_size)}
             for context in contexts or context_lengths(model.context_length)

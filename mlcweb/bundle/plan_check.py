@@ -8,7 +8,14 @@ from mlcweb.bundle.check import check_schema
 from mlcweb.bundle.manifest import Manifest
 from mlcweb.errors import BundleError
 
-_DIMS: dict[str, list[str]] = {"prefill": ["n"], "prefill_int8": ["n"], "decode": [], "sample": []}
+_DIMS: dict[str, list[str]] = {
+    "prefill": ["n"],
+    "prefill_int8": ["n"],
+    "prefill_matrix": ["n"],
+    "decode": [],
+    "sample": [],
+}
+_PARTICULAR = "prefill_matrix"  # the only entry that may need more than its tier, and says so
 
 
 def check_plan(plan: Any, tier: str, file: str) -> None:
@@ -34,6 +41,9 @@ def check_plan(plan: Any, tier: str, file: str) -> None:
     for name, entry in plan["entries"].items():
         if entry["dims"] != _DIMS.get(name, entry["dims"]):
             fail(f"entries.{name}.dims", f"{entry['dims']}, not {_DIMS[name]}")
+        if name in _DIMS and ("needs" in entry) != (name == _PARTICULAR):
+            what = "missing" if name == _PARTICULAR else "an entry that every device of the tier must run"
+            fail(f"entries.{name}.needs", what)
         for i, launch in enumerate(entry["launches"]):
             field = f"entries.{name}.launches[{i}]"
             if launch["kernel"] >= len(plan["kernels"]):

@@ -109,6 +109,6 @@ chromium_option = click.option(
 )
 activations_option = click.option(
     "--activations",
-    type=click.Choice(("float", "int8")),
+    type=click.Choice(("float", "int8", "matrix")),
     help="What prefill computes with, instead of what is faster on this GPU.",
 )

@@ -12,6 +12,7 @@ from mlcweb.compile.job import Job
 from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.source import open_source
 from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.kernels.choose import has_matrix
 from mlcweb.kernels.tier import KV_DTYPES, TIERS, Tier, tiers_for
 from mlcweb.models import DecoderConfig, architecture, outline_of
 from mlcweb.progress import Progress
@@ -46,6 +47,9 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     require(checkpoint, outline.shapes(), copies=copies)
     _check_eos(checkpoint, config)
     scheme = get_scheme(request.quantization or (recipe.quantization if recipe else DEFAULT_QUANTIZATION))
+    tiers = _tiers(request, scheme)
+    if request.matrix:
+        _check_matrix(scheme, tiers, config)
     context = _context(request, recipe, config)
     base = recipe.bundle_name if recipe else _as_name(_origin(checkpoint))
     if request.adapter is not None:
@@ -57,7 +61,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         config=config,
         model_class=model_class,
         scheme=scheme,
-        tiers=_tiers(request, scheme),
+        tiers=tiers,
         context=context,
         chunk=min(
             request.prefill_chunk or (recipe and recipe.prefill_chunk) or default_chunk(config), context
@@ -68,6 +72,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         prompt=prompt,
         prompt_tokens=_prompt_tokens(renderer, prompt, config, context),
         renderer=renderer,
+        matrix=request.matrix,
     )
 
 
@@ -141,6 +146,26 @@ def _tiers(request: CompileRequest, scheme: Scheme) -> tuple[Tier, ...]:
         known = ", ".join(tier.name for tier in possible)
         raise UnsupportedError(why, hint=f"{scheme.name} can have these tiers: {known}.")
     return tuple(tier for tier in possible if tier.name in request.tiers)
+
+
+def _check_matrix(scheme: Scheme, tiers: tuple[Tier, ...], config: DecoderConfig) -> None:
+    if config.mixture:
+        raise UnsupportedError(
+            "--matrix: a mixture of experts has no products on subgroup matrices",
+            hint="Compile it without --matrix.",
+        )
+    if any(has_matrix(scheme, tier) for tier in tiers):
+        return
+    possible = [tier.name for tier in tiers_for(scheme.activation) if has_matrix(scheme, tier)]
+    if possible:
+        raise UnsupportedError(
+            f"--matrix is for the tier {possible[0]} of {scheme.name}, which --tier leaves out",
+            hint=f"Add --tier {possible[0]}, or leave --matrix out.",
+        )
+    raise UnsupportedError(
+        f"--matrix multiplies weights of 4 bits in groups, and {scheme.name} has others",
+        hint="Give --quant q4f16_1 or q4f32_1, or leave --matrix out.",
+    )
 
 
 def _check_eos(checkpoint: Checkpoint, config: DecoderConfig) -> None:

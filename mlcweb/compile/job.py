@@ -36,6 +36,7 @@ class Job:
     """A request with everything decided and checked.
 
     ``kv_cache_dtype`` is None where each tier takes its own; ``prompt_tokens`` is the prompt as the engine renders it.
+    ``matrix``: the tiers that can have ``prefill_matrix`` do.
     """
 
     checkpoint: Checkpoint
@@ -51,6 +52,7 @@ class Job:
     prompt: str
     prompt_tokens: tuple[int, ...]
     renderer: PromptRenderer
+    matrix: bool = False
 
     def model(self, tier: Tier = BASE) -> Decoder:
         """The model for a tier."""
@@ -72,6 +74,7 @@ class Job:
             "context": self.context,
             "chunk": self.chunk,
             "kv_cache_dtype": self.kv_cache_dtype,
+            "matrix": self.matrix,
             "name": self.name,
             "licence": self.licence,
             "prompt": self.prompt,

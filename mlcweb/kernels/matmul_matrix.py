@@ -12,10 +12,11 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.builder import KernelBuilder, bits, call, dynamic, kernel, load4, ramp4
-from mlcweb.kernels.matmul import Finish
+from mlcweb.kernels.matmul import TileWriter
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.pieces import Piece
 from mlcweb.kernels.storage import GROUP, GroupQuantized, Values
+from mlcweb.kernels.tier import Tier
 
 _UNIT = 16  # rows, columns and depth of a subgroup matrix
 _SUBGROUP = 32
@@ -27,6 +28,12 @@ NEEDS: dict[str, Any] = {
     "subgroup_size": _SUBGROUP,
     "subgroup_matrix": {"component": "f16", "result": "f32", "m": _UNIT, "n": _UNIT, "k": _UNIT},
 }
+
+
+def needs_beyond(tier: Tier) -> dict[str, Any]:
+    """What an entry with these kernels needs that its tier does not say already, as the plan has it."""
+    return {**NEEDS, "features": [name for name in NEEDS["features"] if name not in tier.features]}
+
 
 _DIRECTIVES = """\
 enable f16;
@@ -98,7 +105,7 @@ def matmul_matrix(
     b = bias.bind(k, "bias") if bias else None
     r = k.buffer("residual", (n, piece.outputs), "float32") if residual else None
     y = k.buffer("y", (n, piece.outputs), "float32")
-    finish = Finish(k, y, outputs, activation, gated, b, r, piece)
+    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece)
 
     threads, step = _SUBGROUP * _SUBGROUPS, tile.columns // 2 if gated else tile.columns
     (wg_n, wg_m), tid = k.launch([T.ceildiv(outputs, step), T.ceildiv(n, tile.rows)], threads)
@@ -165,7 +172,7 @@ def matmul_matrix(
             halves = (0, quads) if gated else (0,)
             with k.when(row < n):
                 sums = [k.let(bits("float32x4", load4(tiles, (at + half) * 4)), "sums") for half in halves]
-                finish.write(row, column0 + subgroup % 2 * (quads * 4) + quad * 4, 0, sums)
+                writer.write(row, column0 + subgroup % 2 * (quads * 4) + quad * 4, 0, sums)
     return k.finish(directives=_DIRECTIVES, functions=_DEQUANTIZE)
 
 

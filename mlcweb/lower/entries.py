@@ -1,8 +1,8 @@
-"""The model's entry points (prefill, also with int8 activations, decode, sample) as a Relax module, planned."""
+"""The model's entry points (prefill, also in other ways, decode, sample) as a Relax module, planned."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tvm
@@ -11,7 +11,8 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 from tvm.relax.frontend.nn.exporter import Exporter
 
-from mlcweb.kernels.ops import Decode, Prefill, PrefillInt8, sample
+from mlcweb.kernels.matmul_matrix import needs_beyond
+from mlcweb.kernels.ops import Decode, Prefill, PrefillInt8, PrefillMatrix, sample
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower.wgsl import webgpu
 
@@ -21,25 +22,33 @@ class Entries:
     """``module`` holds a Relax function per entry, each a straight line of kernel calls over planned storage.
 
     ``parameters`` names the model's tensors, which are every function's last parameters, in order.
+    ``needs`` is what an entry needs of a device beyond the tier, as the plan has it.
     """
 
     module: tvm.IRModule
     parameters: tuple[str, ...]
     chunk: int
     names: tuple[str, ...]
+    needs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class _EntryPoints(nn.Module):
     """Gives the exporter one method per entry; parameters keep the model's names."""
 
-    def __init__(self, model: nn.Module, prefill: Prefill, int8: PrefillInt8, decode: Decode) -> None:
-        self.inner, self.prefill_ops, self.int8_ops, self.decode_ops = model, prefill, int8, decode
+    def __init__(
+        self, model: nn.Module, prefill: Prefill, int8: PrefillInt8, matrix: PrefillMatrix, decode: Decode
+    ) -> None:
+        self.inner, self.decode_ops = model, decode
+        self.prefill_ops, self.int8_ops, self.matrix_ops = prefill, int8, matrix
 
     def prefill(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
         return self.inner(self.prefill_ops, tokens, state, page_table)
 
     def prefill_int8(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
         return self.inner(self.int8_ops, tokens, state, page_table)
+
+    def prefill_matrix(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
+        return self.inner(self.matrix_ops, tokens, state, page_table)
 
     def decode(self, state: Tensor, page_table: Tensor) -> Tensor:
         return self.inner(self.decode_ops, state, state, page_table)
@@ -64,26 +73,28 @@ class _Builder(tvm.relax.BlockBuilder):
 
 
 def lower_entries(
-    model: nn.Module, tier: Tier, *, vocab: int, context: int, chunk: int, int8: bool
+    model: nn.Module, tier: Tier, *, vocab: int, context: int, chunk: int, int8: bool, matrix: bool = False
 ) -> Entries:
     """Export ``model`` for ``tier`` and plan its memory; ``chunk`` is the most tokens a prefill call takes.
 
-    ``int8`` adds the entry ``prefill_int8``, where ``kernels.choose.has_int8``.
+    ``int8`` adds the entry ``prefill_int8``, where ``kernels.choose.has_int8``; ``matrix`` adds ``prefill_matrix``,
+    where ``has_matrix``.
     """
     layout = model.layout
-    prefills = Prefill(tier, layout, context), PrefillInt8(tier, layout, context)
-    entry_points = _EntryPoints(model, *prefills, Decode(tier, layout, context))
+    shape = (tier, layout, context)
+    prefills = Prefill(*shape), PrefillInt8(*shape), PrefillMatrix(*shape)
+    entry_points = _EntryPoints(model, *prefills, Decode(*shape))
     spec = nn.spec.Tensor
     state, pages = spec([8], "int32"), spec([layout.pages], "int32")
     mode = {"param_mode": "plain", "effect_mode": "none"}
+    prefill = {"tokens": spec(["n"], "int32"), "state": state, "page_table": pages, "$": mode}
     specs: dict[str, Any] = {
-        "prefill": {"tokens": spec(["n"], "int32"), "state": state, "page_table": pages, "$": mode},
-        "prefill_int8": {"tokens": spec(["n"], "int32"), "state": state, "page_table": pages, "$": mode},
+        "prefill": prefill,
+        **({"prefill_int8": prefill} if int8 else {}),
+        **({"prefill_matrix": prefill} if matrix else {}),
         "decode": {"state": state, "page_table": pages, "$": mode},
         "sample": {"logits": spec([1, vocab], "float32"), "sampling": state, "state": state, "$": mode},
     }
-    if not int8:
-        del specs["prefill_int8"]
     exporter = Exporter(debug=False)
     exporter.builder = _Builder()
     module, parameters, _ = exporter.build(nn.spec.ModuleSpec.from_raw(specs, entry_points))
@@ -99,4 +110,5 @@ def lower_entries(
         ]
         module = tvm.transform.Sequential(passes)(module)
     names = tuple(name.removeprefix("inner.") for name, _ in parameters)
-    return Entries(module, names, chunk, tuple(specs))
+    needs = {"prefill_matrix": needs_beyond(tier)} if matrix else {}
+    return Entries(module, names, chunk, tuple(specs), needs)

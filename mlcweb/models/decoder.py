@@ -39,6 +39,7 @@ class DecoderConfig:
     ropes: tuple[RopeSettings, ...]
 
     centered: ClassVar[bool] = False  # the norms are LayerNorms, with biases, not RMSNorms
+    mixture: ClassVar[bool] = False  # of experts
 
     @classmethod
     def sizes(cls, fields: Fields, *, tied: bool = False) -> dict[str, Any]:

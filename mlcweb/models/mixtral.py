@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
@@ -24,6 +24,8 @@ from mlcweb.models.weights import Weights
 @dataclass(frozen=True, kw_only=True)
 class MixtralConfig(LlamaConfig):
     """Mixtral's numbers; ``experts`` and ``choices`` are config.json's num_local_experts and num_experts_per_tok."""
+
+    mixture: ClassVar[bool] = True
 
     experts: int
     choices: int

@@ -49,11 +49,12 @@ class Launch:
 
 @dataclass
 class Entry:
-    """An entry point's launches; ``dims`` names its dynamic sizes."""
+    """An entry point's launches; ``dims`` names its dynamic sizes, ``needs`` is what it needs beyond its tier."""
 
     name: str
     dims: tuple[str, ...]
     launches: list[Launch] = field(default_factory=list)
+    needs: dict[str, Any] | None = None
 
 
 @dataclass
@@ -87,6 +88,7 @@ class Plan:
                     "dims": list(e.dims),
                     "launch": self.launch_export(e),
                     "record_words": self.record_words(e),
+                    **({"needs": e.needs} if e.needs else {}),
                     "launches": [{"kernel": x.kernel, "args": list(x.args)} for x in e.launches],
                 }
                 for e in self.entries
@@ -145,7 +147,7 @@ class _PlanBuilder:
     def add_entry(self, name: str) -> None:
         function = self.entries.module[name]
         dims = {"n": self.entries.chunk} if name.startswith("prefill") else {}
-        entry = Entry(name, tuple(dims))
+        entry = Entry(name, tuple(dims), needs=self.entries.needs.get(name))
         values: dict[Any, Any] = {}  # Relax variable → buffer index, ("scratch", i), or a tuple of those
         inputs = len(function.params) - len(self.entries.parameters)
         for i, param in enumerate(function.params):

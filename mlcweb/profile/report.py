@@ -99,9 +99,9 @@ class Profile:
 
     @property
     def title(self) -> str:
-        """What ran: the bundle, its tier, and prefill's activations where they are rounded."""
-        rounded = f", prefill with {self.activations} activations" if self.activations != "float" else ""
-        return f"{self.name}, tier {self.tier}{rounded}"
+        """What ran: the bundle, its tier, and how it prefills where that is not with plain floats."""
+        prefill = {"int8": ", prefill with int8 activations", "matrix": ", prefill on subgroup matrices"}
+        return f"{self.name}, tier {self.tier}{prefill.get(self.activations, '')}"
 
     @property
     def entries(self) -> tuple[tuple[str, Entry], tuple[str, Entry]]:
@@ -153,8 +153,8 @@ def read_profile(path: Path) -> Profile:
 
 
 def operation(kernel: str) -> str:
-    """``decode_gate_up``, ``prefill_gate_up_1`` and ``prefill_int8_gate_up`` are ``gate_up``."""
-    return re.sub(r"_?\d+$", "", re.sub(r"^(decode|prefill)_(int8_)?", "", kernel))
+    """``decode_gate_up``, ``prefill_gate_up_1`` and ``prefill_int8_gate_up``, or ``_matrix_``, are ``gate_up``."""
+    return re.sub(r"_?\d+$", "", re.sub(r"^(decode|prefill)_((int8|matrix)_)?", "", kernel))
 
 
 def _entry(found: Any) -> Entry:

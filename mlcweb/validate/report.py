@@ -12,7 +12,7 @@ from typing import Any
 class TierReport:
     """A tier's expected and actual tokens, and the largest logit difference relative to its step's range.
 
-    ``activations`` is what prefill computed with: "float" or "int8".
+    ``activations`` is what prefill computed with: "float", "int8" or "matrix".
     ``mismatch_at`` is the first token that differs without a near tie in the reference to excuse it, else -1.
     """
 

@@ -20,7 +20,7 @@ def validate_bundle(
 ) -> list[TierReport]:
     """Verify every file's hash, then replay the answer on each tier (the best one when none is named).
 
-    ``activations`` is what prefill computes with: "float", "int8", or None for what is faster there.
+    ``activations`` is what prefill computes with: "float", "int8", "matrix", or None for what is faster there.
     """
     from mlcweb.bundle import open_bundle
 

@@ -135,6 +135,20 @@ def launch(**values: Any) -> Callable[[dict[str, Any]], object]:
     return lambda p: p["entries"]["decode"]["launches"][1].update(values)
 
 
+NEEDS = {
+    "features": ["shader-f16"],
+    "limits": {"maxComputeWorkgroupStorageSize": 20480},
+    "subgroup_size": 32,
+    "subgroup_matrix": {"component": "f16", "result": "f32", "m": 16, "n": 16, "k": 16},
+}
+
+
+def matrix(**changes: Any) -> Callable[[dict[str, Any]], object]:
+    """A prefill on matrices, with these needs changed; a change to None leaves it out."""
+    needs = {key: value for key, value in {**NEEDS, **changes}.items() if value is not None}
+    return lambda p: p["entries"].update(prefill_matrix={**p["entries"]["prefill"], "needs": needs})
+
+
 PLANS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another tier's": (lambda p: p.update(tier="f16"), "tier"),
     "no decode": (lambda p: p["entries"].pop("decode"), "decode"),
@@ -151,6 +165,27 @@ PLANS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "kv without pages": (lambda p: p["buffers"][1].pop("pages"), "buffers[1]"),
     "an unknown kind": (lambda p: p["buffers"][0].update(kind="magic"), "buffers[0]"),
+    "a matrix prefill that needs nothing": (
+        lambda p: p["entries"].update(prefill_matrix=p["entries"]["prefill"]),
+        "prefill_matrix.needs",
+    ),
+    "a decode that needs more than its tier": (
+        lambda p: p["entries"]["decode"].update(needs=NEEDS),
+        "decode.needs",
+    ),
+    "needs without a subgroup's size": (matrix(subgroup_size=None), "needs"),
+    "needs that are unknown": (matrix(magic=1), "needs"),
+    "a feature that is no feature's name": (matrix(features=["a b"]), "needs.features[0]"),
+    "a limit that is no number": (matrix(limits={"maxBufferSize": "all"}), "needs.limits"),
+    "a limit of no name": (matrix(limits={"": 1}), "needs.limits"),
+    "a matrix of another type": (
+        matrix(subgroup_matrix={**NEEDS["subgroup_matrix"], "component": "f64"}),
+        "needs.subgroup_matrix",
+    ),
+    "a matrix without a side": (
+        matrix(subgroup_matrix={"component": "f16", "result": "f32", "m": 16, "n": 16}),
+        "needs.subgroup_matrix",
+    ),
     "a name that is no WGSL": (lambda p: p["kernels"][0].update(name="a b"), "kernels[0].name"),
 }
 
@@ -208,6 +243,20 @@ def test_a_plan_that_does_not_fit_its_bundle_is_never_put_in_place(
         make_bundle(tmp_path / "b")
     assert named in caught.value.message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_prefill_on_matrices_is_read_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = plan("base")
+    matrix()(data)
+    check_plan(data, "base", "plan.json")
+    before = gpu_memory(plan("base"), 17, 16)
+    assert gpu_memory(data, 17, 16) == before  # of several prefills one is kept
+    data["entries"]["prefill_matrix"]["launches"] *= 3
+    assert gpu_memory(data, 17, 16)["uniform"] == before["uniform"] + 2 * 256
+    monkeypatch.setattr("tests.fixtures.bundle_sample.plan", lambda tier: {**data, "tier": tier})
+    tier = facts(make_bundle(tmp_path / "b"))["tiers"][0]
+    assert tier["needs"] == {"prefill_matrix": NEEDS}
+    assert tier["launches"]["prefill_matrix"] == 3
 
 
 def test_memory_counts_whole_pages_and_uniform_slots() -> None:

@@ -9,7 +9,9 @@ import pytest
 from mlcweb.bundle.plan_check import check_plan
 from mlcweb.errors import CompileError
 from mlcweb.kernels.cache import PAGE_SIZE
-from mlcweb.kernels.tier import BASE, SUBGROUPS, TIERS, Tier
+from mlcweb.kernels.choose import has_matrix
+from mlcweb.kernels.matmul_matrix import NEEDS
+from mlcweb.kernels.tier import BASE, F16_SUBGROUPS, SUBGROUPS, TIERS, Tier
 from mlcweb.plan import build_plan
 from mlcweb.quantize import get_scheme, packed_tensors
 from tests.fixtures.llama_cases import decoder
@@ -102,6 +104,41 @@ def test_a_kv_cache_of_either_type_on_any_tier(dtype: str, item: int, tier: Tier
     _, usual = lowered("tiny", "q4f16_1", tier)
     assert [b for b in usual.buffers if b.kind != "kv"] == [b for b in plan.buffers if b.kind != "kv"]
     assert (plan.wgsl() == usual.wgsl()) == (dtype == tier.kv_dtype)
+
+
+MATRIX = [("q4f16_1", F16_SUBGROUPS), ("q4f32_1", SUBGROUPS)]
+
+
+@pytest.mark.parametrize(("scheme", "tier"), MATRIX, ids=["f16-subgroups", "subgroups"])
+def test_a_prefill_on_matrices_says_what_it_needs_and_changes_nothing_else(scheme: str, tier: Tier) -> None:
+    _, plan = lowered("tiny", scheme, tier, matrix=True)
+    json, usual = plan.to_json(), lowered("tiny", scheme, tier)[1].to_json()
+    check_plan(json, tier.name, "plan.json")
+    entry = json["entries"].pop("prefill_matrix")
+    assert {*entry["needs"].pop("features"), *tier.features} == set(NEEDS["features"])
+    assert entry["needs"] == {key: value for key, value in NEEDS.items() if key != "features"}
+    own = {launch["kernel"] for launch in entry["launches"]}
+    own -= {launch["kernel"] for other in json["entries"].values() for launch in other["launches"]}
+    names = {json["kernels"][kernel]["name"] for kernel in own}
+    assert names == {
+        *(
+            f"prefill_matrix_{name}"
+            for name in ("norm", "qkv", "halve_o", "o", "gate_up", "halve_down", "down")
+        )
+    }
+    for kernel in plan.kernels:
+        enables = "enable chromium_experimental_subgroup_matrix;" in kernel.wgsl
+        assert enables == (kernel.name in names and "norm" not in kernel.name and "halve" not in kernel.name)
+    assert json["entries"].keys() == usual["entries"].keys()
+    wgsl = {kernel.name: kernel.wgsl for kernel in plan.kernels if kernel.name not in names}
+    assert wgsl == {kernel.name: kernel.wgsl for kernel in lowered("tiny", scheme, tier)[1].kernels}
+
+
+@pytest.mark.parametrize(("scheme", "tier"), VARIANTS, ids=str)
+def test_a_prefill_on_matrices_is_where_its_kernels_are(scheme: str, tier: Tier) -> None:
+    """One tier a scheme: whoever has what it needs takes that one."""
+    expected = (scheme, tier) in [*MATRIX, ("q4f16_2", F16_SUBGROUPS)]
+    assert has_matrix(get_scheme(scheme), tier) == expected
 
 
 def test_every_tier_binds_the_same_weights() -> None:

@@ -123,6 +123,8 @@ def test_rounded_activations_are_named_and_keep_their_colours() -> None:
     rounded = Profile.from_json(document)
     assert "int8 activations" in texts(draw(rounded)) and "int8" not in texts(draw(plain))
     assert [bar.get("fill") for bar in bars(draw(rounded))] == [bar.get("fill") for bar in bars(draw(plain))]
+    document["activations"] = "matrix"
+    assert "on subgroup matrices" in texts(draw(Profile.from_json(document)))
 
 
 def test_hostile_names_stay_text() -> None:

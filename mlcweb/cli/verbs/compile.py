@@ -66,6 +66,11 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
     help="Merge this LoRA adapter (PEFT, safetensors) into the weights: a folder or a Hugging Face id.",
     shell_complete=_complete_folder,
 )
+@click.option(
+    "--matrix",
+    is_flag=True,
+    help="Experimental, not yet run on a GPU: also a prefill on subgroup matrices (Chromium, behind a flag).",
+)
 @click.option("--force", is_flag=True, help="Compile even when the bundle is there and current.")
 def command(
     output: Output,
@@ -80,6 +85,7 @@ def command(
     revision: str | None,
     source_kind: str,
     adapter: str | None,
+    matrix: bool,
     force: bool,
 ) -> None:
     """Compile a model to a bundle.
@@ -107,6 +113,7 @@ def command(
         revision=revision,
         source_kind=source_kind,
         adapter=adapter,
+        matrix=matrix,
         force=force,
     )
     with output.progress() as progress:

@@ -72,6 +72,9 @@ def _text(output: Output, facts: Mapping[str, Any]) -> None:
     output.line()
     columns = ("TIER", "NEEDS", "KV CACHE", "PIPELINES", "LAUNCHES", "KERNELS")
     output.table(columns, [_tier_row(tier) for tier in facts["tiers"]])
+    for tier in facts["tiers"]:
+        for entry, needs in tier["needs"].items():
+            output.line(f"{tier['name']}: {entry} also needs {_said(needs)}")
     output.line()
     lengths = facts["tiers"][0]["memory"]
     contexts = [f"{row['context']}" for row in lengths]
@@ -81,6 +84,19 @@ def _text(output: Output, facts: Mapping[str, Any]) -> None:
             (t["name"], size(t["memory"][-1]["total_at_load"]), *(size(row["total"]) for row in t["memory"]))
             for t in facts["tiers"]
         ],
+    )
+
+
+def _said(needs: Mapping[str, Any]) -> str:
+    unit = needs["subgroup_matrix"]
+    shape = f"{unit['m']} x {unit['n']} x {unit['k']}"
+    return ", ".join(
+        [
+            *needs["features"],
+            f"subgroups of {needs['subgroup_size']}",
+            f"{shape} matrices of {unit['component']} with sums in {unit['result']}",
+            *(f"{name} {value}" for name, value in needs["limits"].items()),
+        ]
     )
 
 

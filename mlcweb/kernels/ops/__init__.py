@@ -7,7 +7,8 @@ too, in numpy.
 from mlcweb.kernels.ops.decode import Decode
 from mlcweb.kernels.ops.prefill import Prefill
 from mlcweb.kernels.ops.prefill_int8 import PrefillInt8
+from mlcweb.kernels.ops.prefill_matrix import PrefillMatrix
 from mlcweb.kernels.ops.sample import sample
 from mlcweb.kernels.ops.shared import Ops, Rope
 
-__all__ = ["Decode", "Ops", "Prefill", "PrefillInt8", "Rope", "sample"]
+__all__ = ["Decode", "Ops", "Prefill", "PrefillInt8", "PrefillMatrix", "Rope", "sample"]

@@ -1,0 +1,50 @@
+"""Operations on a chunk whose products are on subgroup matrices."""
+
+from tvm.relax.frontend.nn import Tensor, op
+
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.matmul_matrix import matmul_matrix
+from mlcweb.kernels.ops.prefill import Prefill
+from mlcweb.kernels.ops.shared import Folded, norm_key
+from mlcweb.kernels.pieces import Matrix
+from mlcweb.kernels.rows import halve_rows
+from mlcweb.kernels.storage import GROUP, GroupQuantized, WholeMatrix
+
+
+class PrefillMatrix(Prefill):
+    """As ``Prefill``, with products on subgroup matrices, whose factors are float16; experts' products are not."""
+
+    def _product(
+        self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded, *, rows: bool = False
+    ) -> Tensor:
+        if norm is not None and norm.centered:
+            x, norm = self.norm(x, norm), None
+        halves = self._halved("norm" if norm else f"halve_{name}", x, norm)
+        return self._launch(
+            f"prefill_matrix_{name}",
+            weight,
+            (name, folded.key),
+            lambda part, piece: matmul_matrix(
+                _group_quantized(part),
+                bias=folded.bias,
+                residual=folded.residual is not None,
+                activation=folded.activation,
+                gated=folded.gated,
+                piece=piece,
+            ),
+            lambda part: [halves, *part.tensors, *folded.tensors],
+            Tensor.placeholder((x.shape[0], folded.outputs(weight)), "float32"),
+        )
+
+    def _halved(self, name: str, x: Tensor, norm: Norm | None) -> Tensor:
+        n, width = x.shape[0], int(x.shape[1])
+        func = self._once(("halves", width, norm_key(norm)), lambda: halve_rows(width, self.tier, norm))
+        out = Tensor.placeholder((n, -(-width // GROUP) * GROUP // 2), "uint32")
+        args = [x, *(norm.tensors if norm else [])]
+        return op.tensor_ir_op(func, f"prefill_matrix_{name}", args, out)
+
+
+def _group_quantized(weight: WholeMatrix) -> GroupQuantized:
+    if not isinstance(weight, GroupQuantized):
+        raise ValueError("a product on subgroup matrices needs group-quantized weights")
+    return weight

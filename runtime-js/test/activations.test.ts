@@ -1,11 +1,14 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Manifest, Tier } from "../src/bundle/index.js";
-import { openChoice, requestPipelines } from "../src/engine/activations.js";
-import { Pipelines, type Plan } from "../src/plan/index.js";
+import type { Guard } from "../src/device/index.js";
+import { firstMade, matrixNeeds, openChoice, requestPipelines, type Choice } from "../src/engine/activations.js";
+import { MissingFeatureError, InvalidRequestError } from "../src/errors.js";
+import { Pipelines, type Host, type Plan } from "../src/plan/index.js";
 
-Object.assign(globalThis, { GPUShaderStage: { COMPUTE: 4 } });
+Object.assign(globalThis, { GPUShaderStage: { COMPUTE: 4 }, GPUBufferUsage: { STORAGE: 128, UNIFORM: 64, COPY_DST: 8 } });
+afterEach(() => { vi.restoreAllMocks(); });
 
-const names = ["embed", "up", "up_int8", "attend", "round", "matvec", "pick"];
+const names = ["embed", "up", "up_int8", "attend", "round", "matvec", "pick", "halve", "up_matrix", "down_matrix"];
 const buffers = [{ name: "x", kind: "scratch", bytes: 9e9 }, { name: "w.small", kind: "weight", bytes: 10 }, { name: "w", kind: "weight", bytes: 1000 }];
 const entry = (name: string, launches: readonly (readonly [string, number])[]) => ({
   name, dims: [], launch: name, recordWords: 4, launches: launches.map(([kernel, arg]) => ({ kernel: names.indexOf(kernel), args: [arg] })),
@@ -15,24 +18,35 @@ const plan = {
   entries: {
     prefill: entry("prefill", [["embed", 1], ["up", 2], ["attend", 0]]),
     prefill_int8: entry("prefill_int8", [["embed", 1], ["round", 0], ["up_int8", 2], ["attend", 0]]),
+    prefill_matrix: {
+      ...entry("prefill_matrix", [["embed", 1], ["halve", 0], ["up_matrix", 2], ["down_matrix", 1], ["attend", 0]]),
+      needs: { features: ["matrices"], limits: new Map([["maxComputeWorkgroupStorageSize", 20480]]), subgroupSize: 32, subgroupMatrix: { component: "f16", result: "f32", m: 16, n: 16, k: 16 } },
+    },
     decode: entry("decode", [["matvec", 2]]), sample: entry("sample", [["pick", 0]]),
   },
 } as unknown as Plan;
 const wgsl = new Map(names.map((name, i) => [name, "x".repeat(name.startsWith("up") ? 1 : 10 + i)]));
 
-function parts(kept?: string) {
+function parts(kept?: string, matrix = false) {
+  const keeping: string[] = [], asked: string[] = [];
   return {
-    source: { choice: async () => kept, keepChoice: async () => {} }, manifest: { name: "m", model: { prefill_chunk: 8 } } as unknown as Manifest,
+    keeping, asked, matrix,
+    source: { choice: async (name: string) => { asked.push(name); return kept; }, keepChoice: async (_: string, value: string) => { keeping.push(value); } }, manifest: { name: "m", model: { prefill_chunk: 8 } } as unknown as Manifest,
     plan, adapter: { info: { vendor: "v", architecture: "a", device: "", description: "" } as GPUAdapterInfo }, tier: { name: "base", kernels: "k.wgsl" } as Tier,
   };
 }
 
-function recording() {
+/** A device that makes pipelines when told to, but those of the kernels that it refuses. */
+function recording(refused: readonly string[] = [], made = false) {
   const asked: string[] = [], finish: (() => void)[] = [];
   const device = {
-    createBindGroupLayout: () => ({}), createPipelineLayout: () => ({}), createShaderModule: () => ({}),
+    createBindGroupLayout: () => ({}), createPipelineLayout: () => ({}), createShaderModule: () => ({ getCompilationInfo: async () => ({ messages: [{ type: "error", lineNum: 3, message: "unknown builtin" }] }) }),
     pushErrorScope() {}, popErrorScope: async () => null,
-    createComputePipelineAsync: ({ label }: { label: string }) => new Promise((done) => { asked.push(label); finish.push(() => done(label)); }),
+    createComputePipelineAsync: ({ label }: { label: string }) => new Promise((done, fail) => {
+      asked.push(label);
+      const end = (): void => (refused.includes(label) ? fail(new Error("invalid")) : done(label));
+      if (made) end(); else finish.push(end);
+    }),
   };
   return { pipelines: new Pipelines(device as never), asked, finish };
 }
@@ -46,7 +60,7 @@ describe("the choice of activations", () => {
     expect(asked.slice(2).sort()).toEqual(["attend", "embed", "matvec", "pick"]);
     finish[0]!();
     finish[1]!();
-    await requested.timed;
+    expect(await requested.able).toEqual(choice.prefills);
     expect(pipelines.get(names.indexOf("up"))).toBe("up");
   });
 
@@ -66,8 +80,128 @@ describe("the choice of activations", () => {
     for (const choice of [await openChoice("int8", parts()), await openChoice(undefined, parts("int8"))]) {
       expect(choice.timed).toEqual([]);
       expect([...choice.certain].map((i) => names[i]).sort()).toEqual(["attend", "embed", "matvec", "pick", "round", "up_int8"]);
-      expect(await choice.settle({} as never, {} as never, {} as never, {} as never)).toBe("int8");
+      expect((await choice.rank(choice.prefills, {} as never, {} as never, {} as never, {} as never)).map((p) => p.activations)).toEqual(["int8"]);
     }
     expect((await openChoice(undefined, parts("nonsense"))).timed).toHaveLength(2);
+  });
+});
+
+/** A device on which a launch of a kernel takes as many milliseconds as said, by a clock that only launches advance. */
+function timing(times: Readonly<Record<string, number>>) {
+  let clock = 0;
+  vi.spyOn(performance, "now").mockImplementation(() => clock);
+  const encoder = () => {
+    let kernel = "", launches = 0;
+    const pass = { setPipeline: (made: string) => { kernel = made; }, setBindGroup() {}, dispatchWorkgroups: () => { launches++; }, end() {} };
+    return { beginComputePass: () => pass, finish: () => () => { clock += launches * times[kernel]!; } };
+  };
+  return {
+    createBuffer: () => ({ destroy() {} }), createBindGroup: () => ({}), createCommandEncoder: encoder,
+    queue: { writeBuffer() {}, submit: ([run]: (() => void)[]) => run!(), onSubmittedWorkDone: async () => {} },
+  } as unknown as GPUDevice;
+}
+const guard = { race: <T>(promise: Promise<T>) => promise } as unknown as Guard;
+const host = { launchTable: (_: string, __: unknown, words: number) => new Uint32Array(words) } as unknown as Host;
+
+/** What a load ends with, when the timed launches take as long as said. */
+async function settled(choice: Choice, times: Readonly<Record<string, number>>, refused: readonly string[] = []) {
+  const warnings: string[] = [];
+  const { pipelines, asked } = recording(refused, true);
+  const onWarning = ({ code, message }: { code: string; message: string }): void => { warnings.push(`${code}: ${message}`); };
+  const able = await requestPipelines(pipelines, plan, wgsl, choice, () => {}, onWarning).able;
+  const ranked = await choice.rank(able, timing(times), guard, host, pipelines);
+  const used = await firstMade(ranked, choice, pipelines, plan, wgsl, () => {}, onWarning);
+  return { used: used.activations, warnings, asked, able: able.map((p) => p.activations) };
+}
+
+describe("prefill on subgroup matrices", () => {
+  const fastest = { up_matrix: 1, up_int8: 2, up: 3 };
+
+  it("is one of three where the device has what it needs, and kept where it is the fastest", async () => {
+    const given = parts(undefined, true), choice = await openChoice(undefined, given);
+    expect(choice.prefills.map((p) => p.activations)).toEqual(["float", "int8", "matrix"]);
+    expect(choice.timed.map((i) => names[i])).toEqual(["up", "up_int8", "up_matrix"]);
+    const { used, warnings, asked } = await settled(choice, fastest);
+    expect([used, warnings, given.keeping]).toEqual(["matrix", [], ["matrix"]]);
+    expect(asked).toContain("down_matrix");
+    expect((await settled(await openChoice(undefined, given), { ...fastest, up_matrix: 4 })).used).toBe("int8");
+  });
+
+  it("costs nothing where it is not offered: neither a pipeline nor a choice of its own", async () => {
+    const given = parts(), choice = await openChoice(undefined, given);
+    const { used, asked } = await settled(choice, fastest);
+    expect(used).toBe("int8");
+    expect(asked.filter((name) => /matrix|halve/.test(name))).toEqual([]);
+    expect(given.asked[0]).not.toContain("matrix");
+    const offered = parts(undefined, true);
+    await openChoice(undefined, offered);
+    expect(offered.asked[0]).not.toBe(given.asked[0]); // what was kept without it does not hide it
+  });
+
+  it("is out, with a note, where the timed kernel does not compile", async () => {
+    const given = parts(undefined, true);
+    const { used, able, warnings } = await settled(await openChoice(undefined, given), fastest, ["up_matrix"]);
+    expect([used, able, given.keeping]).toEqual(["int8", ["float", "int8"], ["int8"]]);
+    expect(warnings).toEqual([expect.stringMatching(/^matrix-refused: .*up_matrix does not compile.*line 3: unknown builtin/)]);
+  });
+
+  it("is out where another of its kernels does not compile, though it was the fastest", async () => {
+    const given = parts(undefined, true);
+    const { used, warnings } = await settled(await openChoice(undefined, given), fastest, ["down_matrix"]);
+    expect([used, warnings.length, given.keeping]).toEqual(["int8", 1, ["int8"]]);
+  });
+
+  it("kept from another version of the browser, it gives way to floats, and the next load measures", async () => {
+    const given = parts("matrix", true), choice = await openChoice(undefined, given);
+    expect(choice.timed).toEqual([]);
+    expect((await settled(choice, {})).used).toBe("matrix");
+    expect(given.keeping).toEqual([]);
+    const { used, warnings } = await settled(choice, {}, ["up_matrix"]);
+    expect([used, warnings.length, given.keeping]).toEqual(["float", 1, [""]]);
+    expect((await openChoice(undefined, parts("", true))).timed).toHaveLength(3);
+    expect((await openChoice(undefined, parts("matrix"))).timed).toHaveLength(2); // no longer offered
+  });
+
+  it("that is asked for is used or an error, never another", async () => {
+    const choice = await openChoice("matrix", parts(undefined, true));
+    expect((await settled(choice, {})).used).toBe("matrix");
+    const { pipelines } = recording(["up_matrix"], true);
+    const { certain } = requestPipelines(pipelines, plan, wgsl, choice, () => {});
+    await expect(certain).rejects.toThrow(/up_matrix does not compile/);
+  });
+
+  it("any other kernel that does not compile is an error", async () => {
+    const choice = await openChoice(undefined, parts(undefined, true));
+    await expect(settled(choice, fastest, ["up_int8"])).rejects.toThrow(/up_int8 does not compile/);
+    await expect(settled(choice, { ...fastest, up_int8: 0.5 }, ["round"])).rejects.toThrow(/round does not compile/);
+  });
+});
+
+describe("what a device is opened with for it", () => {
+  const config = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };
+  const info = { subgroupMinSize: 32, subgroupMaxSize: 32, subgroupMatrixConfigs: [{ ...config, K: 8 }, config] };
+  const adapter = (changes: object = {}, features = ["matrices"], storage = 32768) =>
+    ({ info: { ...info, ...changes }, features: new Set(features), limits: { maxComputeWorkgroupStorageSize: storage } }) as unknown as GPUAdapter;
+  const { tier, manifest } = parts(), { needs } = plan.entries.prefill_matrix!;
+  const asked = (wanted: "float" | "matrix" | undefined, on: GPUAdapter, of = plan) => matrixNeeds(wanted, of, on, tier, manifest);
+
+  it("is what the entry needs, where the adapter has it and nothing else is asked for", () => {
+    expect(asked(undefined, adapter())).toBe(needs);
+    expect(asked("matrix", adapter())).toBe(needs);
+    expect(asked("float", adapter())).toBeUndefined();
+  });
+
+  it.each([
+    ["the feature", adapter({}, [])], ["the limit", adapter({}, ["matrices"], 16384)], ["the configuration", adapter({ subgroupMatrixConfigs: [{ ...config, resultComponentType: "f16" }] })],
+    ["any configuration", adapter({ subgroupMatrixConfigs: undefined })], ["subgroups of one size", adapter({ subgroupMaxSize: 64 })], ["subgroups", adapter({ subgroupMinSize: undefined, subgroupMaxSize: undefined })],
+  ])("is nothing without %s, and an error where it is asked for", (_, on) => {
+    expect(asked(undefined, on)).toBeUndefined();
+    expect(() => asked("matrix", on)).toThrow(MissingFeatureError);
+  });
+
+  it("is nothing for a bundle without such an entry", () => {
+    const without = { ...plan, entries: { ...plan.entries, prefill_matrix: undefined } };
+    expect(asked(undefined, adapter(), without)).toBeUndefined();
+    expect(() => asked("matrix", adapter(), without)).toThrow(InvalidRequestError);
   });
 });

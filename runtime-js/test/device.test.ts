@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Tier } from "../src/bundle/index.js";
 import { isSoftware } from "../src/device/adapter.js";
-import { chooseTier, Guard, Memory } from "../src/device/index.js";
+import { chooseTier, Guard, Memory, together } from "../src/device/index.js";
 import { DeviceLostError, GpuError, InvalidRequestError, MissingFeatureError, OutOfMemoryError, UnloadedError } from "../src/errors.js";
 
 const tier = (name: string, features: string[], limits: [string, number][] = []): Tier => ({ name, features, limits: new Map(limits), plan: "p", kernels: "k" });
@@ -35,6 +35,13 @@ describe("tier choice", () => {
     try { chooseTier(TIERS.slice(0, 2), adapter(["shader-f16"])); } catch (e) { error = e; }
     expect(error).toBeInstanceOf(MissingFeatureError);
     expect((error as MissingFeatureError).missing).toEqual(["subgroups", "maxComputeWorkgroupStorageSize ≥ 32768"]);
+  });
+  it("opens a device with an entry's needs beside the tier's", () => {
+    const needs = { features: ["subgroups", "matrices"], limits: new Map([["maxComputeWorkgroupStorageSize", 20480], ["minUniformBufferOffsetAlignment", 64]]), subgroupSize: 32, subgroupMatrix: { component: "f16", result: "f32", m: 16, n: 16, k: 16 } };
+    expect(together(TIERS[1]!, undefined)).toBe(TIERS[1]);
+    const both = together({ ...TIERS[1]!, limits: new Map([["maxComputeWorkgroupStorageSize", 32768], ["minUniformBufferOffsetAlignment", 128]]) }, needs);
+    expect([both.features, ...both.limits.values()]).toEqual([["subgroups", "matrices"], 32768, 64]);
+    expect([...together(TIERS[2]!, needs).limits.values()]).toEqual([20480, 64]);
   });
   it("reads alignment limits the other way round", () => {
     const aligned = [tier("base", [], [["minUniformBufferOffsetAlignment", 64]])];

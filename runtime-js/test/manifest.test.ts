@@ -93,10 +93,27 @@ const HOSTILE_PLANS: [name: string, message: RegExp, damage: (p: Any) => void][]
   ["too few arguments", /match/, (p) => (p.entries.decode.launches[0].args = [0])],
   ["a record too short for its uniform", /more uniform words/, (p) => (p.entries.decode.record_words = 4)],
   ["no sample entry", /object/, (p) => delete p.entries.sample],
+  ["a prefill on matrices that needs nothing", /needs must be an object/, (p) => withMatrix(p, null)],
+  ["a prefill on matrices of another dim", /dims/, (p) => (withMatrix(p).dims = [])],
+  ["a decode with needs of its own", /every device of the tier/, (p) => (p.entries.decode.needs = NEEDS)],
+  ["needs without features", /features must be an array/, (p) => withMatrix(p, { ...NEEDS, features: undefined })],
+  ["a limit that is text", /integer/, (p) => withMatrix(p, { ...NEEDS, limits: { maxBufferSize: "1" } })],
+  ["subgroups of none", /between/, (p) => withMatrix(p, { ...NEEDS, subgroup_size: 0 })],
+  ["a matrix without a side", /integer/, (p) => withMatrix(p, { ...NEEDS, subgroup_matrix: { ...NEEDS.subgroup_matrix, k: undefined } })],
   ["other dims", /dims/, (p) => (p.entries.decode.dims = ["n"])],
 ];
 
+const NEEDS = { features: ["f"], limits: { maxBufferSize: 1 }, subgroup_size: 32, subgroup_matrix: { component: "f16", result: "f32", m: 16, n: 16, k: 8 } };
+const withMatrix = (p: Any, needs: unknown = NEEDS): Any => (p.entries.prefill_matrix = { ...p.entries.prefill, needs });
+
 describe("plan", () => {
+  it("reads what a prefill on matrices needs", () => {
+    const json = planJson();
+    withMatrix(json);
+    expect(parsePlan(JSON.stringify(json), manifest()).entries.prefill_matrix).toMatchObject({
+      name: "prefill_matrix", needs: { features: ["f"], limits: new Map([["maxBufferSize", 1]]), subgroupSize: 32, subgroupMatrix: { m: 16, k: 8 } },
+    });
+  });
   it("parses a valid one", () => expect(parsePlan(JSON.stringify(planJson()), manifest()).entries.sample.launches).toHaveLength(1));
   it.each(HOSTILE_PLANS)("refuses %s", (_, message, damage) => {
     const json = planJson();

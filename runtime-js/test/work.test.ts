@@ -38,6 +38,6 @@ describe("the work of a launch", () => {
     expect(work("prefill_rope", [rope, kv], 3, 2)).toEqual({ weight_bytes: 0, kv_bytes: 0, flops: 0 });
   });
   it("knows an operation by its kernel's name", () => {
-    expect(["decode_gate_up", "prefill_gate_up_1", "prefill_int8_down", "sample_scan"].map(operationOf)).toEqual(["gate_up", "gate_up", "down", "sample_scan"]);
+    expect(["decode_gate_up", "prefill_gate_up_1", "prefill_int8_down", "prefill_matrix_down", "sample_scan"].map(operationOf)).toEqual(["gate_up", "gate_up", "down", "down", "sample_scan"]);
   });
 });

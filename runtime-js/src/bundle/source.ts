@@ -6,7 +6,7 @@ import { Store } from "./store.js";
 
 const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 
-export interface Warning { readonly code: "storage-full" | "cache-corrupt" | "offline"; readonly message: string }
+export interface Warning { readonly code: "storage-full" | "cache-corrupt" | "offline" | "matrix-refused"; readonly message: string }
 
 export interface SourceOptions {
   readonly fetch?: FetchLike | undefined;

@@ -47,9 +47,9 @@ export function describeAdapter(adapter: GPUAdapter): AdapterFacts {
   return { vendor, architecture, device, description, fallback: adapter.info.isFallbackAdapter ?? false, software: isSoftware(adapter.info) };
 }
 
-/** Opens a device for a tier; `largestBuffer` raises the size limits where the plan needs it, `profile` asks for what measuring uses, where
+/** Opens a device for a tier, and an entry's needs with it; `largestBuffer` raises the size limits where the plan needs it, `profile` asks for what measuring uses, where
  * the adapter has it: timestamps, also inside passes, and float16 arithmetic whatever the tier. */
-export async function openDevice(adapter: GPUAdapter, tier: Tier, largestBuffer: number, profile = false): Promise<GPUDevice> {
+export async function openDevice(adapter: GPUAdapter, tier: Pick<Tier, "features" | "limits">, largestBuffer: number, profile = false): Promise<GPUDevice> {
   const limits = Object.fromEntries(tier.limits) as Record<string, number>;
   const has = capabilities(adapter);
   const floors: Record<string, number> = { maxBufferSize: 256 * 1024 * 1024, maxStorageBufferBindingSize: 128 * 1024 * 1024 };

@@ -14,8 +14,8 @@ export interface Capabilities {
 /** The tier with kernels for adapters that are a CPU; any adapter with its features can run it. */
 export const SOFTWARE_TIER = "software";
 
-/** What the adapter lacks for a tier: feature names, and limits as "name ≥ value". */
-export function missingFor(tier: Tier, adapter: Capabilities): string[] {
+/** What the adapter lacks for a tier, or an entry: feature names, and limits as "name ≥ value". */
+export function missingFor(tier: Pick<Tier, "features" | "limits">, adapter: Capabilities): string[] {
   const missing = tier.features.filter((feature) => !adapter.features.has(feature));
   for (const [name, needed] of tier.limits) {
     const has = adapter.limit(name);

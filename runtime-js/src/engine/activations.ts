@@ -1,65 +1,119 @@
-// Float or int8 activations in prefill: which is faster differs by GPU, so it is timed where nobody says.
-import type { Manifest, Source, Tier } from "../bundle/index.js";
+// What prefill computes with: floats, int8, or subgroup matrices where the bundle and the adapter have them. Which is faster
+// differs by GPU, so it is timed where nobody says.
+import type { Manifest, Source, Tier, Warning } from "../bundle/index.js";
 import { isSoftware } from "../device/adapter.js";
-import type { Guard } from "../device/index.js";
-import { InvalidRequestError } from "../errors.js";
+import { lacking, type Guard, type Needs } from "../device/index.js";
+import { InvalidRequestError, MissingFeatureError } from "../errors.js";
 import { heaviestLaunch, kernelsOf, timeHeaviest, type Host, type Pipelines, type Plan, type PlanEntry } from "../plan/index.js";
 
-export type Activations = "float" | "int8";
+export type Activations = "float" | "int8" | "matrix";
+
+/** One of the plan's prefills. */
+export interface Prefill { readonly activations: Activations; readonly entry: PlanEntry }
 
 interface Choosing {
   readonly source: Pick<Source, "choice" | "keepChoice">; readonly manifest: Manifest; readonly plan: Plan; readonly adapter: Pick<GPUAdapter, "info">; readonly tier: Tier;
+  /** Whether the device was opened with what `prefill_matrix` needs. */
+  readonly matrix: boolean;
 }
 
-/** What prefill computes with: known, or to be measured. */
+type Warn = ((warning: Warning) => void) | undefined;
+
+/** Which prefill: known, or to be measured. */
 export interface Choice {
-  /** The prefills that it is between: one, if it is known. */
-  readonly prefills: readonly PlanEntry[];
-  /** The kernels that are timed. */
+  /** What it is between; where nothing is timed, in the order in which they are tried. */
+  readonly prefills: readonly Prefill[];
+  /** Each one's kernel that is timed; none, if it is known. */
   readonly timed: readonly number[];
   /** The kernels that are used whichever it is. */
   readonly certain: ReadonlySet<number>;
-  /** Times them, if need be, and keeps the answer with the cached bundle; their pipelines must have been made. */
-  settle(device: GPUDevice, guard: Guard, host: Host, pipelines: Pipelines): Promise<Activations>;
+  /** The fastest of `able` first: it times them, if need be. */
+  rank(able: readonly Prefill[], device: GPUDevice, guard: Guard, host: Host, pipelines: Pipelines): Promise<readonly Prefill[]>;
+  /** Keeps what came of it with the cached bundle. */
+  keep(used: Activations): Promise<void>;
+}
+
+/** What the device must be opened with for a prefill on matrices; undefined where there is none to choose. */
+export function matrixNeeds(wanted: Activations | undefined, plan: Plan, adapter: GPUAdapter, tier: Tier, manifest: Pick<Manifest, "name">): Needs | undefined {
+  const { prefill_matrix: matrix } = plan.entries;
+  if (wanted === "matrix" && !matrix) throw new InvalidRequestError("activations", `the tier ${tier.name} of ${manifest.name} has no prefill on subgroup matrices.`, "Compile it with --matrix.");
+  if (!matrix || (wanted ?? "matrix") !== "matrix") return undefined;
+  const missing = lacking(matrix.needs, adapter);
+  if (missing.length === 0) return matrix.needs;
+  if (wanted === undefined) return undefined;
+  throw new MissingFeatureError(`This GPU cannot prefill on subgroup matrices: it lacks ${missing.join(", ")}.`, missing, "Leave activations out. Chromium offers subgroup matrices on some GPUs, when started with --enable-unsafe-webgpu.");
 }
 
 /** As asked for, or as measured here before for the bundle and the adapter, or still to be measured. */
-export async function openChoice(wanted: Activations | undefined, { source, manifest, plan, adapter, tier }: Choosing): Promise<Choice> {
-  const { prefill, prefill_int8: int8 } = plan.entries;
+export async function openChoice(wanted: Activations | undefined, { source, manifest, plan, adapter, tier, matrix }: Choosing): Promise<Choice> {
+  const { prefill, prefill_int8, prefill_matrix } = plan.entries;
+  const float: Prefill = { activations: "float", entry: prefill };
+  const int8: Prefill | undefined = prefill_int8 && { activations: "int8", entry: prefill_int8 };
+  const matrices: Prefill | undefined = matrix && prefill_matrix ? { activations: "matrix", entry: prefill_matrix } : undefined;
   if (wanted === "int8" && !int8) throw new InvalidRequestError("activations", `the tier ${tier.name} of ${manifest.name} has no int8 prefill.`);
-  if (wanted !== undefined || !int8 || isSoftware(adapter.info)) return known(plan, wanted ?? "float");
+  const prefills = [float, int8, matrices].filter((found) => found !== undefined);
+  if (wanted !== undefined || prefills.length === 1 || isSoftware(adapter.info)) return known(plan, [prefills.find(({ activations }) => activations === wanted) ?? float]);
   const { vendor, architecture, device: model, description } = adapter.info;
-  const name = `${[vendor, architecture, model, description].join(" ")}, ${tier.kernels}`;
+  const name = [[vendor, architecture, model, description].join(" "), tier.kernels, ...(matrices ? ["matrix"] : [])].join(", ");
   const kept = await source.choice(name);
-  if (kept === "float" || kept === "int8") return known(plan, kept);
-  const prefills = [prefill, int8];
+  const before = prefills.find(({ activations }) => activations === kept);
+  if (before && before === matrices) {
+    // Another version of the browser may refuse them: then floats it is, and the next load measures.
+    return known(plan, [matrices, float], async (used) => { if (used !== "matrix") await source.keepChoice(name, ""); });
+  }
+  if (before) return known(plan, [before]);
   return {
     prefills,
-    timed: prefills.map((entry) => entry.launches[heaviestLaunch(plan, entry)]!.kernel),
+    timed: prefills.map(({ entry }) => entry.launches[heaviestLaunch(plan, entry)]!.kernel),
     certain: certainKernels(plan, prefills),
-    async settle(device, guard, host, pipelines) {
-      const [float, rounded] = await timeHeaviest(device, guard, host, plan, pipelines, prefills, manifest.model.prefill_chunk);
-      const found = rounded! < float! ? "int8" : "float";
-      await source.keepChoice(name, found);
-      return found;
+    async rank(able, device, guard, host, pipelines) {
+      const times = await timeHeaviest(device, guard, host, plan, pipelines, able.map(({ entry }) => entry), manifest.model.prefill_chunk);
+      return able.map((one, i) => ({ one, ms: times[i]! })).sort((a, b) => a.ms - b.ms).map(({ one }) => one);
     },
+    keep: (used) => source.keepChoice(name, used),
   };
 }
 
-/** Asks for what is timed before all others, so that the choice waits for no other pipeline; weights are fetched meanwhile. */
-export function requestPipelines(pipelines: Pipelines, plan: Plan, wgsl: ReadonlyMap<string, string>, { timed, certain }: Choice, onDone: () => void): { timed: Promise<void>; certain: Promise<void> } {
-  const requested = { timed: pipelines.create(plan, wgsl, timed), certain: pipelines.create(plan, wgsl, certain, onDone) };
+/** Asks for what is timed before all others, so that the choice waits for no other pipeline; weights are fetched meanwhile.
+ * `able` are the prefills whose timed kernel the GPU compiles. */
+export function requestPipelines(pipelines: Pipelines, plan: Plan, wgsl: ReadonlyMap<string, string>, { prefills, timed, certain }: Choice, onDone: () => void, onWarning?: Warn): { able: Promise<Prefill[]>; certain: Promise<void> } {
+  const tried = prefills.map(async (one, i) => {
+    if (timed.length > 0 && !(await compiles(one, pipelines.create(plan, wgsl, [timed[i]!]), onWarning))) return [];
+    return [one];
+  });
+  const requested = { able: Promise.all(tried).then((found) => found.flat()), certain: pipelines.create(plan, wgsl, certain, onDone) };
   for (const done of Object.values(requested)) done.catch(() => {}); // Who waits for them hears of it.
   return requested;
 }
 
-function known(plan: Plan, activations: Activations): Choice {
-  const prefills = [activations === "int8" ? plan.entries.prefill_int8! : plan.entries.prefill];
-  return { prefills, timed: [], certain: certainKernels(plan, prefills), settle: () => Promise.resolve(activations) };
+/** The first prefill whose other pipelines the GPU makes, which are made then. */
+export async function firstMade(ranked: readonly Prefill[], { certain, keep }: Pick<Choice, "certain" | "keep">, pipelines: Pipelines, plan: Plan, wgsl: ReadonlyMap<string, string>, onDone: () => void, onWarning?: Warn): Promise<Prefill> {
+  const [first, ...others] = ranked;
+  const making = pipelines.create(plan, wgsl, [...kernelsOf(first!.entry)].filter((kernel) => !certain.has(kernel)), onDone);
+  if (others.length === 0) await making;
+  else if (!(await compiles(first!, making, onWarning))) return firstMade(others, { certain, keep }, pipelines, plan, wgsl, onDone, onWarning);
+  await keep(first!.activations);
+  return first!;
 }
 
-function certainKernels(plan: Plan, prefills: readonly PlanEntry[]): Set<number> {
-  const [first, ...others] = prefills.map(kernelsOf);
+/** Whether pipelines could be made. Those on matrices may fail, which is told: the syntax is experimental. */
+async function compiles({ activations }: Prefill, making: Promise<void>, onWarning: Warn): Promise<boolean> {
+  try {
+    await making;
+    return true;
+  } catch (error) {
+    if (activations !== "matrix") throw error;
+    onWarning?.({ code: "matrix-refused", message: `Prefill does not use subgroup matrices: ${error instanceof Error ? error.message : String(error)}` });
+    return false;
+  }
+}
+
+function known(plan: Plan, prefills: readonly Prefill[], keep: Choice["keep"] = async () => {}): Choice {
+  return { prefills, timed: [], certain: certainKernels(plan, prefills), rank: async (able) => able, keep };
+}
+
+function certainKernels(plan: Plan, prefills: readonly Prefill[]): Set<number> {
+  const [first, ...others] = prefills.map(({ entry }) => kernelsOf(entry));
   const shared = [...first!].filter((kernel) => others.every((other) => other.has(kernel)));
   return new Set([...kernelsOf(plan.entries.decode), ...kernelsOf(plan.entries.sample), ...shared]);
 }

@@ -2,11 +2,11 @@
 // everything that was allocated is destroyed before the error is thrown.
 import { Source, streamWeights, type FetchLike, type Manifest, type Tier, type Warning, type WeightSink } from "../bundle/index.js";
 import { FIRST_TOKENS, GpuModel } from "../decode/index.js";
-import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter, type AdapterFacts } from "../device/index.js";
+import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter, together, type AdapterFacts } from "../device/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
 import { Entry, Host, kernelsOf, largestBuffer, parsePlan, PlanBuffers, Pipelines, splitKernels, type Buffers, type PlanEntry } from "../plan/index.js";
-import { openChoice, requestPipelines, type Activations } from "./activations.js";
+import { firstMade, matrixNeeds, openChoice, requestPipelines, type Activations } from "./activations.js";
 import type { TextCodec } from "../text/codec.js";
 import { Progress, type LoadProgress } from "./progress.js";
 
@@ -16,8 +16,8 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
   /** A tier's name; by default the best that the GPU has the features for. */
   readonly tier?: string | undefined;
-  /** Prefill's activations: "float", or "int8", which rounds them to eight bits, in groups of 32 as the weights are. By
-   * default the faster on this GPU, timed at the first load. */
+  /** Prefill's activations: "float"; "int8", which rounds them to eight bits, in groups of 32 as the weights are; or "matrix",
+   * float16 on subgroup matrices, of a bundle compiled with --matrix. By default the fastest on this GPU, timed at the first load. */
   readonly activations?: Activations | undefined;
   /** Tokens that a conversation may have; by default the model's, at most 4096. */
   readonly contextLength?: number | undefined;
@@ -102,7 +102,8 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   const [planText, kernelText, wasm] = await Promise.all([read(tier.plan), read(tier.kernels), source.file(manifest, manifest.wasm)]);
   const plan = parsePlan(planText, manifest);
   const manifest_s = seconds();
-  const device = await openDevice(adapter, tier, largestBuffer(plan, pages), options.profile);
+  const needs = matrixNeeds(options.activations, plan, adapter, tier, manifest);
+  const device = await openDevice(adapter, together(tier, needs), largestBuffer(plan, pages), options.profile);
   const guard = new Guard(device);
   const memory = new Memory(device);
   undo.push(() => guard.close(), () => memory.destroy());
@@ -111,32 +112,28 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   let kernels_s = 0, weights_s = 0;
   const pipelines = new Pipelines(device);
   const wgsl = splitKernels(kernelText), host = await Host.load(wasm);
-  const choice = await openChoice(options.activations, { source, manifest, plan, adapter, tier });
-  const most = Math.max(...choice.prefills.map((entry) => new Set([...choice.certain, ...kernelsOf(entry)]).size));
+  const choice = await openChoice(options.activations, { source, manifest, plan, adapter, tier, matrix: needs !== undefined });
+  const most = Math.max(...choice.prefills.map(({ entry }) => new Set([...choice.certain, ...kernelsOf(entry)]).size));
   let made = 0;
-  const one = (): void => progress.kernel(++made, most);
-  const { timed, certain } = requestPipelines(pipelines, plan, wgsl, choice, one);
+  const one = (): void => progress.kernel(Math.min(++made, most), most);
+  const { able, certain } = requestPipelines(pipelines, plan, wgsl, choice, one, options.onWarning);
   const planBuffers = await PlanBuffers.allocate(plan, memory, firstPages);
   const buffers = planBuffers.all;
   let choice_s = 0, measured: Promise<unknown> = Promise.resolve();
-  const chosen = timed.then(async () => {
+  const ranked = able.then(async (prefills) => {
     throwIfAborted(signal);
     const start = seconds();
-    const settling = choice.settle(device, guard, host, pipelines);
-    measured = settling.catch(() => {}); // Uploads, which would be timed too, wait for it.
-    const activations = await settling;
+    const ranking = choice.rank(prefills, device, guard, host, pipelines);
+    measured = ranking.catch(() => {}); // Uploads, which would be timed too, wait for it.
+    const found = await ranking;
     choice_s = seconds() - start;
-    return activations;
+    return found;
   });
   const names = plan.buffers.filter((b) => b.kind === "weight").map((b) => b.name);
   const weights = streamWeights(source, manifest, names, sink(device, guard, buffers, () => measured), controller).then(() => { weights_s = seconds() - manifest_s; });
-  const prefillDone = chosen.then(async (activations) => {
-    const prefill = activations === "int8" ? plan.entries.prefill_int8! : plan.entries.prefill;
-    await pipelines.create(plan, wgsl, [...kernelsOf(prefill)].filter((kernel) => !choice.certain.has(kernel)), one);
-    return { activations, prefill };
-  });
+  const prefillDone = ranked.then((prefills) => firstMade(prefills, choice, pipelines, plan, wgsl, one, options.onWarning));
   const kernelsDone = Promise.all([prefillDone, certain]).then(([prefill]) => { kernels_s = seconds() - manifest_s; return prefill; });
-  const [, { activations, prefill }, codec] = await settle(controller, [weights, kernelsDone, makeCodec(manifest, read)] as const);
+  const [, { activations, entry: prefill }, codec] = await settle(controller, [weights, kernelsDone, makeCodec(manifest, read)] as const);
 
   const ready = (entry: PlanEntry): Entry => {
     host.requireFunction(entry.launch);

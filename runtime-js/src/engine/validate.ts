@@ -10,7 +10,7 @@ export interface ValidationReport {
   readonly tier: string;
   readonly activations: Activations;
   /** The least precise type of its sums' terms: the tolerance is by it. */
-  readonly activation: "float16" | "float32" | "int8";
+  readonly activation: "float16" | "float32" | "int8" | "matrix";
   readonly tolerance: number;
   /** The largest |difference| / range of any step. */
   readonly max_relative_difference: number;
@@ -30,7 +30,7 @@ interface Step { readonly top: readonly (readonly [number, number])[]; readonly 
 export async function validate(engine: Engine): Promise<ValidationReport> {
   const started = performance.now();
   const { tier, activations, model, kvCacheDtype } = engine.info;
-  const activation = activations === "int8" ? "int8" : tier.startsWith("f16") || kvCacheDtype === "float16" ? "float16" : "float32";
+  const activation = activations !== "float" ? activations : tier.startsWith("f16") || kvCacheDtype === "float16" ? "float16" : "float32";
   const expected = parse(await engine.validation(), activation, model.vocab_size);
   const { tokens, greedy: wanted, steps, tolerance } = expected;
 

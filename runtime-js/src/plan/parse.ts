@@ -1,12 +1,13 @@
 // plan.<tier>.json (docs/bundle-format.md), parsed as hostile input and checked against the manifest.
 import { array, check, integer, object, oneOf, text } from "../bundle/fields.js";
 import type { Manifest } from "../bundle/manifest.js";
+import type { Needs } from "../device/index.js";
 import { BundleError } from "../errors.js";
 
 export const SHARED = ["tokens", "state", "page_table", "sampling", "logits"] as const;
 const BINDINGS = ["read-only-storage", "storage", "uniform"] as const;
 const KINDS = ["weight", "kv", "input", "output", "scratch"] as const;
-const ENTRIES = { prefill: ["n"], prefill_int8: ["n"], decode: [], sample: [] } as const;
+const ENTRIES = { prefill: ["n"], prefill_int8: ["n"], prefill_matrix: ["n"], decode: [], sample: [] } as const;
 export type EntryName = keyof typeof ENTRIES;
 
 export type PlanBuffer =
@@ -24,8 +25,11 @@ export interface Plan {
   readonly tier: string;
   readonly buffers: readonly PlanBuffer[];
   readonly kernels: readonly PlanKernel[];
-  /** `prefill_int8` does what `prefill` does, with activations rounded to int8. */
-  readonly entries: Readonly<Record<"prefill" | "decode" | "sample", PlanEntry> & { prefill_int8: PlanEntry | undefined }>;
+  /** What `prefill` does, `prefill_int8` does with activations rounded to int8, and `prefill_matrix` on subgroup matrices, where the
+   * device has what it needs. */
+  readonly entries: Readonly<Record<"prefill" | "decode" | "sample", PlanEntry> & {
+    prefill_int8: PlanEntry | undefined; prefill_matrix: (PlanEntry & { readonly needs: Needs }) | undefined;
+  }>;
 }
 
 /** The kernels that an entry launches. */
@@ -50,6 +54,9 @@ export function parsePlan(source: string, manifest: Manifest): Plan {
   checkShared(buffers, manifest);
   return { tier: text(top.tier, "plan.tier"), buffers, kernels, entries: {
     prefill: entry("prefill"), prefill_int8: entries.prefill_int8 === undefined ? undefined : entry("prefill_int8"),
+    prefill_matrix: entries.prefill_matrix === undefined ? undefined : {
+      ...entry("prefill_matrix"), needs: parseNeeds(object(entries.prefill_matrix, "plan.entries.prefill_matrix").needs, "plan.entries.prefill_matrix.needs"),
+    },
     decode: entry("decode"), sample: entry("sample"),
   } };
 }
@@ -84,6 +91,7 @@ function parseEntry(name: EntryName, item: unknown, buffers: number, kernels: re
   const entry = object(item, path);
   const dims = array(entry.dims, `${path}.dims`, 8).map((d, i) => text(d, `${path}.dims[${i}]`));
   check(dims.join() === ENTRIES[name].join(), `${path}.dims`, `must be ${JSON.stringify(ENTRIES[name])}`);
+  check(name === "prefill_matrix" || entry.needs === undefined, `${path}.needs`, "is of an entry that every device of the tier must run");
   const recordWords = integer(entry.record_words, `${path}.record_words`, 3, 67);
   const launches = array(entry.launches, `${path}.launches`, 100_000).map((launch, i) => {
     const at = `${path}.launches[${i}]`;
@@ -96,6 +104,20 @@ function parseEntry(name: EntryName, item: unknown, buffers: number, kernels: re
   });
   check(launches.length > 0, `${path}.launches`, "is empty");
   return { name, dims, launch: text(entry.launch, `${path}.launch`), recordWords, launches };
+}
+
+function parseNeeds(item: unknown, path: string): Needs {
+  const needs = object(item, path), matrix = object(needs.subgroup_matrix, `${path}.subgroup_matrix`);
+  const side = (key: string): number => integer(matrix[key], `${path}.subgroup_matrix.${key}`, 1, 256);
+  return {
+    features: array(needs.features, `${path}.features`, 64).map((f, i) => text(f, `${path}.features[${i}]`)),
+    limits: new Map(Object.entries(object(needs.limits, `${path}.limits`)).map(([k, v]) => [k, integer(v, `${path}.limits.${k}`)])),
+    subgroupSize: integer(needs.subgroup_size, `${path}.subgroup_size`, 1, 128),
+    subgroupMatrix: {
+      component: text(matrix.component, `${path}.subgroup_matrix.component`), result: text(matrix.result, `${path}.subgroup_matrix.result`),
+      m: side("m"), n: side("n"), k: side("k"),
+    },
+  };
 }
 
 function checkShared(buffers: readonly PlanBuffer[], manifest: Manifest): void {

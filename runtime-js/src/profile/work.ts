@@ -33,7 +33,7 @@ export function workOf(launch: Launched, { model, tensors }: Pick<Manifest, "mod
   return { weight_bytes, kv_bytes: 0, flops: 2 * values * rows };
 }
 
-/** `decode_gate_up`, `prefill_gate_up_1` and `prefill_int8_gate_up` are `gate_up`. */
+/** `decode_gate_up`, `prefill_gate_up_1` and `prefill_int8_gate_up`, or `_matrix_`, are `gate_up`. */
 export function operationOf(kernel: string): string {
-  return kernel.replace(/^(decode|prefill)_(int8_)?/, "").replace(/_?\d+$/, "");
+  return kernel.replace(/^(decode|prefill)_((int8|matrix)_)?/, "").replace(/_?\d+$/, "");
 }

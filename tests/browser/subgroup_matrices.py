@@ -46,7 +46,11 @@ fn store(at : u32, sums : array<f32, 8>, pitch : u32) {
 
 def spelled_out(kernel: LoweredKernel) -> LoweredKernel:
     """``kernel`` without subgroup matrices; it needs ``SPELLED_OUT_NEEDS``."""
-    wgsl = kernel.wgsl
+    return dataclasses.replace(kernel, wgsl=spelled_out_wgsl(kernel.wgsl))
+
+
+def spelled_out_wgsl(wgsl: str) -> str:
+    """A kernel's WGSL without subgroup matrices."""
     for pattern, text in [
         (r"enable chromium_experimental_subgroup_matrix;\n|diagnostic\(off, .*\);\n", ""),
         (r"subgroup_matrix_result<f32, 16, 16>", "array<f32, 8>"),
@@ -62,4 +66,4 @@ def spelled_out(kernel: LoweredKernel) -> LoweredKernel:
         wgsl, found = re.subn(pattern, text, wgsl)
         assert found, pattern
     assert "ubgroupMatrix" not in wgsl
-    return dataclasses.replace(kernel, wgsl=wgsl + _FUNCTIONS)
+    return wgsl + _FUNCTIONS

@@ -19,6 +19,8 @@ from mlcweb.errors import (
     UnsupportedError,
 )
 from mlcweb.progress import SilentProgress
+from tests.fixtures.models.cases import CASES
+from tests.fixtures.models.checkpoint import make_checkpoint
 from tests.tiny import TinyLlama, make_llama
 
 
@@ -88,6 +90,12 @@ def test_options(options: dict[str, Any], said: str, hint: str, model: Path, out
     error = refusal(model, out, UnsupportedError, **options)
     assert said in error.message
     assert hint in error.hint
+
+
+def test_a_mixture_of_experts_has_no_products_on_matrices(tmp_path: Path, out: Path) -> None:
+    (case,) = (case for case in CASES if case.name == "mixtral")
+    error = refusal(make_checkpoint(tmp_path / "experts", case), out, UnsupportedError, matrix=True)
+    assert "--matrix: a mixture of experts" in error.message
 
 
 def test_the_shortest_context_that_fits_is_named(model: Path, out: Path) -> None:

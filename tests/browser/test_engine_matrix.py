@@ -50,15 +50,18 @@ def spelled_out_bundle(site: Site, scheme: str, tier: str) -> str:
     """A bundle whose kernels on subgroup matrices are written anew, as ones that any GPU with float16 compiles."""
     served = site.bundle(f"spelled-{tier}", ODD, scheme, matrix=True, tiers=(tier,))
     bundle = site.folder / served
-    manifest = json.loads((bundle / "mlcweb.json").read_text())
-    (file,) = (found["kernels"] for found in manifest["tiers"] if found["name"] == tier)
     kernels = open_bundle(bundle).kernels(tier)
     for name, wgsl in kernels.items():
         if "subgroupMatrixLoad" in wgsl:
             kernels[name] = spelled_out_wgsl(wgsl)
     data = "".join(kernels.values()).encode()
-    (bundle / file).write_bytes(data)
-    manifest["files"][file] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    digest = hashlib.sha256(data).hexdigest()
+    manifest = json.loads((bundle / "mlcweb.json").read_text())
+    (only,) = manifest["tiers"]
+    del manifest["files"][only["kernels"]]
+    only["kernels"] = f"kernels.{tier}.{digest[:8]}.wgsl"
+    manifest["files"][only["kernels"]] = {"bytes": len(data), "sha256": digest}
+    (bundle / only["kernels"]).write_bytes(data)
     (bundle / "mlcweb.json").write_text(json.dumps(manifest))
     return served
 

@@ -36,7 +36,7 @@ export interface Choice {
 /** What the device must be opened with for a prefill on matrices; undefined where there is none to choose. */
 export function matrixNeeds(wanted: Activations | undefined, plan: Plan, adapter: GPUAdapter, tier: Tier, manifest: Pick<Manifest, "name">): Needs | undefined {
   const { prefill_matrix: matrix } = plan.entries;
-  if (wanted === "matrix" && !matrix) throw new InvalidRequestError("activations", `the tier ${tier.name} of ${manifest.name} has no prefill on subgroup matrices.`, "Compile it with --matrix.");
+  if (wanted === "matrix" && !matrix) throw new InvalidRequestError("activations", `the tier ${tier.name} of ${manifest.name} has no prefill on subgroup matrices.`, "The best tier with subgroups has one in a bundle compiled with --matrix.");
   if (!matrix || (wanted ?? "matrix") !== "matrix") return undefined;
   const missing = lacking(matrix.needs, adapter);
   if (missing.length === 0) return matrix.needs;

@@ -6,10 +6,10 @@ from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_int8 import matmul_int8
 from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.ops.prefill import Prefill
-from mlcweb.kernels.ops.shared import Folded, norm_key
+from mlcweb.kernels.ops.shared import Folded, group_quantized, norm_key
 from mlcweb.kernels.pieces import Matrix, pieces
 from mlcweb.kernels.rows import quantize_rows
-from mlcweb.kernels.storage import GROUP, GroupQuantized, WholeMatrix
+from mlcweb.kernels.storage import GROUP
 
 
 class PrefillInt8(Prefill):
@@ -20,14 +20,14 @@ class PrefillInt8(Prefill):
     ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
-        bits = _group_quantized(pieces(weight)[0][0]).bits
+        bits = group_quantized(pieces(weight)[0][0]).bits
         codes, scales = self._rounded("norm" if norm else f"round_{name}", x, norm, bits)
         return self._launch(
             f"prefill_int8_{name}",
             weight,
             (name, folded.key),
             lambda part, piece: matmul_int8(
-                _group_quantized(part),
+                group_quantized(part),
                 bias=folded.bias,
                 residual=folded.residual is not None,
                 activation=folded.activation,
@@ -60,9 +60,3 @@ class PrefillInt8(Prefill):
         args = [x, *(norm.tensors if norm else [])]
         codes, scales = op.tensor_ir_op(func, f"prefill_int8_{name}", args, outs)
         return codes, scales
-
-
-def _group_quantized(weight: WholeMatrix) -> GroupQuantized:
-    if not isinstance(weight, GroupQuantized):
-        raise ValueError("an int8 product needs group-quantized weights")
-    return weight

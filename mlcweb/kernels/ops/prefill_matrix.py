@@ -5,10 +5,10 @@ from tvm.relax.frontend.nn import Tensor, op
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_matrix import matmul_matrix
 from mlcweb.kernels.ops.prefill import Prefill
-from mlcweb.kernels.ops.shared import Folded, norm_key
+from mlcweb.kernels.ops.shared import Folded, group_quantized, norm_key
 from mlcweb.kernels.pieces import Matrix
 from mlcweb.kernels.rows import halve_rows
-from mlcweb.kernels.storage import GROUP, GroupQuantized, WholeMatrix
+from mlcweb.kernels.storage import GROUP
 
 
 class PrefillMatrix(Prefill):
@@ -25,7 +25,7 @@ class PrefillMatrix(Prefill):
             weight,
             (name, folded.key),
             lambda part, piece: matmul_matrix(
-                _group_quantized(part),
+                group_quantized(part),
                 bias=folded.bias,
                 residual=folded.residual is not None,
                 activation=folded.activation,
@@ -42,9 +42,3 @@ class PrefillMatrix(Prefill):
         out = Tensor.placeholder((n, -(-width // GROUP) * GROUP // 2), "uint32")
         args = [x, *(norm.tensors if norm else [])]
         return op.tensor_ir_op(func, f"prefill_matrix_{name}", args, out)
-
-
-def _group_quantized(weight: WholeMatrix) -> GroupQuantized:
-    if not isinstance(weight, GroupQuantized):
-        raise ValueError("a product on subgroup matrices needs group-quantized weights")
-    return weight

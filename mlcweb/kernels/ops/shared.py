@@ -13,7 +13,7 @@ from mlcweb.kernels.head_norm import HeadNorm, norm_heads
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.pieces import Matrix, Piece, pieces
-from mlcweb.kernels.storage import Values, WholeMatrix
+from mlcweb.kernels.storage import GroupQuantized, Values, WholeMatrix
 from mlcweb.kernels.tier import Tier
 
 
@@ -123,3 +123,10 @@ def _shape(weight: WholeMatrix) -> tuple[str, int, int]:
 def norm_key(norm: Norm | None) -> Hashable:
     """What a kernel depends on of a norm."""
     return norm and (norm.weight.columns, norm.epsilon, norm.centered, norm.bias is not None)
+
+
+def group_quantized(weight: WholeMatrix) -> GroupQuantized:
+    """``weight``. Raises ValueError for one that is not quantized, which has no products of int8 or on matrices."""
+    if not isinstance(weight, GroupQuantized):
+        raise ValueError("products of int8 and on subgroup matrices need group-quantized weights")
+    return weight

@@ -40,10 +40,7 @@ class PrefillInt8(Prefill):
 
     def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
         """As ``Prefill.moe``, with ``gate_up``'s inputs rounded; the router's and ``down``'s are not."""
-        weight = mixture.gate_up[0]
-        if not isinstance(weight, GroupQuantized):
-            raise ValueError("an int8 product needs group-quantized experts")
-        rounded = self._rounded("norm", x, norm, weight.bits)
+        rounded = self._rounded("norm", x, norm, group_quantized(mixture.gate_up[0]).bits)
         return MoeLaunches(self.tier, self._once).prefill(self.norm(x, norm), mixture, residual, rounded)
 
     def _rounded(self, name: str, x: Tensor, norm: Norm | None, bits: int) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 
 from mlcweb import __version__
@@ -54,9 +55,14 @@ class Job:
     renderer: PromptRenderer
     matrix: bool = False
 
-    def model(self, tier: Tier = BASE) -> Decoder:
+    def model(self, tier: Tier) -> Decoder:
         """The model for a tier."""
         return self.model_class(self.config, self.scheme, tier, self.context, self.kv_cache_dtype)
+
+    @cached_property
+    def outline(self) -> Decoder:
+        """The model to ask for its weights, which the host reference runs too."""
+        return self.model(BASE)
 
     @property
     def family(self) -> str:

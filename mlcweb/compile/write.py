@@ -15,7 +15,7 @@ from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
 from mlcweb.compile.tier import LoweredTier
 from mlcweb.kernels.cache import PAGE_SIZE
-from mlcweb.lower.wgsl import MAX_BINDING_BYTES
+from mlcweb.kernels.pieces import MOST_BYTES
 from mlcweb.progress import Progress
 from mlcweb.quantize import packed_tensors, quantize_params
 from mlcweb.quantize.stream import count_bytes
@@ -71,7 +71,7 @@ def timed(stages: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _weight_bytes(job: Job) -> int:
-    model = job.model()
+    model = job.outline
     tables = sum(table.nbytes for table in model.constants().values())
     params = model.params()
     return tables + sum(tensor.nbytes for param in params for tensor in packed_tensors(param, job.scheme))
@@ -80,7 +80,7 @@ def _weight_bytes(job: Job) -> int:
 def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts:
     largest = lowered.largest_buffer
     limits = {}
-    if largest > MAX_BINDING_BYTES:
+    if largest > MOST_BYTES:
         limits["maxStorageBufferBindingSize"] = largest
     if largest > _MAX_BUFFER_BYTES:
         limits["maxBufferSize"] = largest
@@ -95,7 +95,7 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
 
 
 def _quantize(writer: BundleWriter, job: Job, progress: Progress) -> None:
-    model = job.model()
+    model = job.outline
     params = model.params()
     progress.start("quantize", count_bytes(job.checkpoint, params), "bytes")
     with writer.weights() as weights:
@@ -110,7 +110,7 @@ def _quantize(writer: BundleWriter, job: Job, progress: Progress) -> None:
 def _validation(writer: BundleWriter, job: Job, progress: Progress) -> dict[str, Any]:
     return make_validation(
         _packed(writer, job),
-        job.model(),
+        job.outline,
         job.context,
         job.prompt_tokens,
         min(VALIDATION_STEPS, job.context - len(job.prompt_tokens)),
@@ -135,7 +135,7 @@ def _without_bad_int8(
     """The tiers, without prefill in int8 where this model's activations do not bear it: devices choose by speed."""
     if not any(INT8_ENTRY in tier.entries for tier in lowered):
         return lowered
-    difference = int8_difference(_packed(writer, job), job.model(), job.context, validation)
+    difference = int8_difference(_packed(writer, job), job.outline, job.context, validation)
     # a device rounds ties its own way, so the host's may be a little less
     if difference <= 0.8 * validation["tolerance"]["int8"]:
         return lowered
@@ -159,7 +159,7 @@ def _model_facts(job: Job) -> ModelFacts:
     return ModelFacts(
         family=job.family,
         quantization=job.scheme.name,
-        parameters=job.model().weight_count,
+        parameters=job.outline.weight_count,
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
         layers=config.num_hidden_layers,

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from tvm.relax.frontend import nn
 
+from mlcweb.kernels.pieces import MOST_BYTES
 from mlcweb.kernels.storage import WholeMatrix
 from mlcweb.quantize import Param, Scheme, packed_tensors
 
-_MOST_BYTES = 128 << 20  # of a part's tensor
+_MOST_BYTES = MOST_BYTES  # of a part's tensor
 
 
 @dataclass(frozen=True)

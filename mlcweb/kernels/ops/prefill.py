@@ -48,10 +48,7 @@ class Prefill(Ops):
             lambda part, piece: choose.matmul(
                 part,
                 self.tier,
-                bias=folded.bias,
-                residual=folded.residual is not None,
-                activation=folded.activation,
-                gated=folded.gated,
+                **folded.options,
                 piece=piece,
             ),
             lambda part: [x, *part.tensors, *folded.tensors],

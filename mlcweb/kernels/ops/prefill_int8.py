@@ -28,10 +28,7 @@ class PrefillInt8(Prefill):
             (name, folded.key),
             lambda part, piece: matmul_int8(
                 group_quantized(part),
-                bias=folded.bias,
-                residual=folded.residual is not None,
-                activation=folded.activation,
-                gated=folded.gated,
+                **folded.options,
                 piece=piece,
             ),
             lambda part: [codes, scales, *part.tensors, *folded.tensors],

@@ -26,10 +26,7 @@ class PrefillMatrix(Prefill):
             (name, folded.key),
             lambda part, piece: matmul_matrix(
                 group_quantized(part),
-                bias=folded.bias,
-                residual=folded.residual is not None,
-                activation=folded.activation,
-                gated=folded.gated,
+                **folded.options,
                 piece=piece,
             ),
             lambda part: [halves, *part.tensors, *folded.tensors],

@@ -41,6 +41,16 @@ class Folded:
         return (self.bias is not None, self.activation, self.gated, self.residual is not None, self.cap)
 
     @property
+    def options(self) -> dict[str, Any]:
+        """What every product's kernel is asked for; only decode's takes the cap too."""
+        return {
+            "bias": self.bias,
+            "residual": self.residual is not None,
+            "activation": self.activation,
+            "gated": self.gated,
+        }
+
+    @property
     def tensors(self) -> list[Tensor]:
         """A kernel's arguments after the weight."""
         bias = self.bias.tensors if self.bias else []

@@ -22,14 +22,15 @@ const RUNS = [
 const MEASURE = `
   const validation = await mlcweb.validate(), runs = [];
   for (const options of ${JSON.stringify(RUNS)}) runs.push(await mlcweb.bench(options));
-  await report({ url, info: loaded.info, validation, runs });`;
+  const { info, ...loads } = loaded;
+  await report({ url, info, loads, validation, runs });`;
 const PROFILE = `
   const profile = await mlcweb.profile();
   if (profile.error) { await report({ url, error: profile.error }); continue; }
   await report({ url, info: loaded.info, profile, browser: ${VERSION} });`;
 const script = `
 for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
-  const loaded = await mlcweb.load(url, { cache: false, profile: ${Boolean(profiles)} });
+  const loaded = await ${profiles ? "mlcweb.load(url, { cache: false, profile: true })" : "mlcweb.benchLoad(url)"};
   if (loaded.error) { await report({ url, error: loaded.error }); continue; }
   ${profiles ? PROFILE : MEASURE}
 }
@@ -48,7 +49,7 @@ try {
   failed = true;
   console.error(error.message);
 }
-if (rows.length) console.log(`\n${table(["bundle", "decode at 512", "at 3900", "prefill of 512", "of 2048", "first token at 2048", "load"], rows)}`);
+if (rows.length) console.log(`\n${table(["bundle", "decode at 512", "at 3900", "prefill of 512", "of 2048", "first token at 2048", "load", "load again"], rows)}`);
 if (!profiles) console.log(JSON.stringify(results));
 process.exitCode = failed ? 1 : 0;
 
@@ -62,10 +63,11 @@ function heard(result) {
   return profiles ? keep(result) : show(result);
 }
 
-function show({ info, validation, runs }) {
+function show({ info, loads, validation, runs }) {
   const said = validation.error ? validation.error.message : `${validation.ok} (largest difference ${validation.max_relative_difference?.toExponential(1)})`;
   failed ||= validation.ok !== true;
-  console.log(`${info.name}: tier ${info.tier}, prefill ${info.activations}, GPU memory ${(info.memory.total / 1e6).toFixed(0)} MB, load ${info.timings.total_s.toFixed(2)} s (choice ${info.timings.choice_s.toFixed(2)}, kernels ${info.timings.kernels_s.toFixed(2)}, weights ${info.timings.weights_s.toFixed(2)}), validates: ${said}`);
+  console.log(`${info.name}: tier ${info.tier}, prefill ${info.activations}, GPU memory ${(info.memory.total / 1e6).toFixed(0)} MB, validates: ${said}`);
+  console.log(`  load ${visit(loads.first, loads.bytes)} (choice ${loads.first.choice_s.toFixed(2)} s, kernels ${loads.first.kernels_s.toFixed(2)} s); again ${visit(loads.again, loads.bytes)}; fetching alone ${(loads.bytes / loads.fetch_s / 1e6).toFixed(0)} MB/s`);
   for (const run of runs) {
     if (run.error) { failed = true; console.error(`  ${run.error.message}`); continue; }
     const { prefill_tokens_per_s: prefill, decode_tokens_per_s: decode, time_to_first_token_s: first } = run.median;
@@ -75,8 +77,12 @@ function show({ info, validation, runs }) {
   if (!short || !long) return;
   rows.push([
     info.name, ...[short.decode_tokens_per_s, long.decode_tokens_per_s, short.prefill_tokens_per_s, long.prefill_tokens_per_s].map((x) => x.toFixed(0)),
-    `${(long.time_to_first_token_s * 1000).toFixed(0)} ms`, `${info.timings.total_s.toFixed(2)} s`,
+    `${(long.time_to_first_token_s * 1000).toFixed(0)} ms`, `${loads.first.load_s.toFixed(2)} s`, `${loads.again.load_s.toFixed(2)} s`,
   ]);
+}
+
+function visit({ load_s, weights_s, first_token_s }, bytes) {
+  return `${load_s.toFixed(2)} s, weights at ${(bytes / weights_s / 1e6).toFixed(0)} MB/s, first token after ${first_token_s.toFixed(2)} s`;
 }
 
 /** The document that `mlcweb bench --profile --format json` prints. */

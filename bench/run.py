@@ -146,7 +146,7 @@ def show(document: dict[str, Any], adapter: Adapter, output: Output) -> None:
     columns = ["BUNDLE", "TIER", "SIZE"]
     columns += [f"DECODE AT {r['context']}" for r in runs]
     columns += [f"PREFILL OF {r['prefill_tokens']}" for r in runs]
-    columns += [f"FIRST TOKEN AT {runs[-1]['prefill_tokens']}", "LOAD", "COMPILE", "PEAK"]
+    columns += [f"FIRST TOKEN AT {runs[-1]['prefill_tokens']}", "LOAD", "AGAIN", "COMPILE", "PEAK"]
     output.table(columns, [row(model) for model in models], numbers=True)
 
 
@@ -160,7 +160,8 @@ def row(model: dict[str, Any]) -> list[str]:
         *(speed(r["decode_tokens_per_second"]) for r in runs),
         *(speed(r["prefill_tokens_per_second"]) for r in runs),
         microseconds(runs[-1]["time_to_first_token_seconds"] * 1e6),
-        seconds(runs[0]["load_seconds"]),
+        seconds(runs[0]["load"]["seconds"]),
+        seconds(runs[0]["load_again"]["seconds"]),
         seconds(compiled["seconds"]) if compiled else "-",
         size(compiled["peak_memory_bytes"]) if compiled else "-",
     ]

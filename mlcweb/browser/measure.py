@@ -26,8 +26,21 @@ class Amounts:
 
 
 @dataclass(frozen=True)
+class Load:
+    """A load in seconds: of all, of the weights, and from its beginning to the first token of a short prompt."""
+
+    seconds: float
+    weights_seconds: float
+    first_token_seconds: float
+
+
+@dataclass(frozen=True)
 class Measured:
-    """Medians, and what they were measured with."""
+    """Medians, and what they were measured with.
+
+    ``fetch_seconds`` is what fetching the weights takes when nothing is done with them; ``load`` is from the server
+    into the browser's cache, ``load_again`` from that cache.
+    """
 
     bundle: str
     browser: str
@@ -39,7 +52,10 @@ class Measured:
     decode_tokens: int
     context: int
     repeats: int
-    load_seconds: float
+    weights_bytes: int
+    fetch_seconds: float
+    load: Load
+    load_again: Load
     prefill_tokens_per_second: float
     time_to_first_token_seconds: float
     decode_tokens_per_second: float
@@ -56,14 +72,15 @@ def measure(
     chromium: Path | None,
     progress: Progress,
 ) -> list[Measured]:
-    """Load once, then time each of ``runs`` as often as it says."""
+    """Load from the server and from the cache, then time each of ``runs`` as often as it says."""
     with open_session(bundle, chromium, progress) as session:
         adapter = session.adapter()
-        loaded = session.load(choice, progress)
+        loads = session.bench_load(choice, progress)
         medians = []
         for run in runs:
             progress.start(f"{run.repeats} runs of {run.prefill} + {run.decode} tokens")
             medians.append(session.bench(asdict(run))["median"])
+    loaded = loads["info"]
     return [
         Measured(
             bundle=bundle.name,
@@ -76,13 +93,20 @@ def measure(
             decode_tokens=run.decode,
             context=run.context,
             repeats=run.repeats,
-            load_seconds=float(loaded["timings"]["total_s"]),
+            weights_bytes=int(loads["bytes"]),
+            fetch_seconds=float(loads["fetch_s"]),
+            load=_visit(loads["first"]),
+            load_again=_visit(loads["again"]),
             prefill_tokens_per_second=float(found["prefill_tokens_per_s"]),
             time_to_first_token_seconds=float(found["time_to_first_token_s"]),
             decode_tokens_per_second=float(found["decode_tokens_per_s"]),
         )
         for run, found in zip(runs, medians, strict=True)
     ]
+
+
+def _visit(times: dict[str, float]) -> Load:
+    return Load(times["load_s"], times["weights_s"], times["first_token_s"])
 
 
 def measure_profile(

@@ -70,6 +70,11 @@ class Session:
         self._loading = LoadProgress(progress or SilentProgress(), "replay the answer")
         return self._call("validate", self.bundle_url, self._options(choice))
 
+    def bench_load(self, choice: Choice = Choice(), progress: Progress | None = None) -> Json:
+        """Load the bundle from the server, then from the browser's cache, each up to a first token."""
+        self._loading = LoadProgress(progress or SilentProgress(), "a first token")
+        return self._call("benchLoad", self.bundle_url, self._options(choice))
+
     def bench(self, options: Json) -> Json:
         """Measure prefill and decode of the loaded bundle."""
         return self._call("bench", options)
@@ -111,11 +116,13 @@ class LoadProgress:
         if self._stage == "weights":
             # Events are few, and the last of a stage is the first of the next.
             self._advance(int(event["loadedBytes"]))
-        if stage == "ready" and self._after:
-            self._progress.start(self._after)
+        if stage == "ready":
+            self._stage = stage  # a load that follows begins anew
+            if self._after:
+                self._progress.start(self._after)
         if stage == self._stage or stage not in ("weights", "kernels"):
             return
-        self._stage = stage
+        self._stage, self._bytes = stage, 0
         self._progress.start(f"load {stage}", *((total, "bytes") if stage == "weights" else ()))
         if stage == "weights":
             self._advance(int(event["loadedBytes"]))

@@ -1,5 +1,6 @@
 // What automation drives (mlcweb/browser/): every function takes and returns plain JSON, and failures come back as {error}.
 import { bench, deleteFromCache, Engine, MlcwebError, probe, validate, type BenchOptions, type ChatMessage, type ChatRequest, type EngineInfo, type LoadOptions, type LoadProgress, type ProfileOptions, type Warning } from "mlcweb";
+import { benchLoad } from "./load_bench.js";
 
 interface Failure { error: { code: string; message: string; hint: string } }
 type LoadJson = Pick<LoadOptions, "tier" | "activations" | "contextLength" | "firstTokens" | "cache" | "depth" | "powerPreference" | "profile">;
@@ -103,6 +104,12 @@ const harness = {
     const e = await ensure(url, {});
     const report = await bench(e, options);
     return { ...report, name: e.info.name, tier: e.info.tier, adapter: e.info.adapter, memory: e.info.memory, timings: e.info.timings };
+  }),
+  /** Loads a bundle twice, as a first visitor does and as one who comes again. */
+  benchLoad: (url: string, options: LoadJson = {}) => guarded(async () => {
+    let info: EngineInfo | undefined;
+    const report = await benchLoad(url, async () => { info = (await replace(url, { ...options, cache: true })).info; return loaded(); });
+    return { ...report, info };
   }),
   /** Time per kernel of the loaded bundle; `load` it with profile: true. */
   profile: (options: ProfileOptions = {}) => guarded(async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { download, resolveBundleUrl, Source, type FetchLike } from "../src/bundle/index.js";
 import { BundleError, CancelledError, IntegrityError, NetworkError } from "../src/errors.js";
 import { manifestJson } from "./sample.js";
@@ -134,6 +134,32 @@ describe("source", () => {
     expect((error as IntegrityError).file).toBe("m.wasm");
     expect(modes).toEqual(["default", "reload"]);
     expect(counted).toBe(0);
+  });
+  it("leaves the browser's HTTP cache alone while the Cache API keeps the files", async () => {
+    let full = false;
+    const cache = { match: async () => undefined, put: async () => { if (full) throw new DOMException("full", "QuotaExceededError"); }, delete: async () => true };
+    vi.stubGlobal("caches", { open: async () => cache });
+    try {
+      const modes: unknown[] = [], warnings: string[] = [];
+      const fetch: FetchLike = async (url, init) => {
+        if (url.endsWith("mlcweb.json")) return new Response(JSON.stringify(manifest));
+        modes.push(init.cache);
+        return new Response(DATA);
+      };
+      const manifest = manifestJson();
+      const sha256 = [...new Uint8Array(await crypto.subtle.digest("SHA-256", DATA))].map((b) => b.toString(16).padStart(2, "0")).join("");
+      Object.assign(manifest.files["m.wasm"]!, { bytes: DATA.length, sha256 });
+      const source = await Source.open("https://x.test/m", { fetch, onWarning: ({ code }) => warnings.push(code) });
+      const parsed = await source.manifest();
+      await source.file(parsed, "m.wasm");
+      full = true;
+      await source.file(parsed, "m.wasm");
+      await source.file(parsed, "m.wasm");
+      expect(modes).toEqual(["no-store", "no-store", "default"]);
+      expect(warnings).toEqual(["storage-full"]);
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
   it("says when there is no bundle at the URL", async () => {
     const source = await Source.open("https://x.test/m", { fetch: async () => new Response("", { status: 404 }) });

@@ -46,6 +46,11 @@ window.mlcweb = {
     }
     return { text, finish_reason: "stop", usage, logprobs: [] };
   },
+  async benchLoad(url, options) {
+    const visit = { load_s: 0.5, weights_s: 0.4, first_token_s: 0.75 };
+    const { info } = await this.load(url, options);
+    return { bytes: 1000, fetch_s: 0.25, first: visit, again: { ...visit, load_s: 0.125 }, info };
+  },
   async bench({ prefill, decode }) {
     const speeds = { prefill_tokens_per_s: prefill * 10, decode_tokens_per_s: decode * 2 };
     return { median: { ...speeds, time_to_first_token_s: 0.1 } };

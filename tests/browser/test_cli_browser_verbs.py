@@ -101,6 +101,7 @@ def test_bench(engine: Path, tmp_path: Path) -> None:
     document = json.loads(out)
     assert (document["prefill_tokens_per_second"], document["decode_tokens_per_second"]) == (640, 32)
     assert document["browser"].startswith("Chrome/")
+    assert (document["load"]["first_token_seconds"], document["load_again"]["seconds"]) == (0.75, 0.125)
 
 
 def test_a_browser_that_does_not_start(engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

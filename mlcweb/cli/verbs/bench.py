@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlcweb.cli.numbers import microseconds, rate, seconds
+from mlcweb.cli.numbers import microseconds, per_second, rate, seconds
 from mlcweb.cli.options import (
     activations_option,
     chromium_option,
@@ -18,7 +18,7 @@ from mlcweb.cli.options import (
 from mlcweb.cli.output import Output
 
 if TYPE_CHECKING:
-    from mlcweb.browser.measure import Amounts
+    from mlcweb.browser.measure import Amounts, Load, Measured
     from mlcweb.browser.session import Choice
     from mlcweb.profile import Profile
 
@@ -63,7 +63,8 @@ def command(
 ) -> None:
     """Measure load, prefill and decode.
 
-    Runs BUNDLE in headless Chromium and shows the medians of several runs after one that warms up. With --profile
+    Runs BUNDLE in headless Chromium: loads it from a local server, and again from the browser's cache, then shows
+    the medians of several runs after one that warms up. With --profile
     it times every kernel of one decode step and one prefill chunk, next to what the device copies and computes;
     --format json prints that profile as --from reads it.
 
@@ -109,7 +110,9 @@ def _speeds(output: Output, bundle: Path, amounts: Amounts, choice: Choice, chro
                 "bundle": bundle.name,
                 "browser": found.browser,
                 "adapter": f"{found.adapter} ({kind}), tier {found.tier}, prefill {found.activations}",
-                "load": seconds(found.load_seconds),
+                "load": _load(found, found.load),
+                "load again": _load(found, found.load_again),
+                "fetch": f"the weights alone {per_second(found.weights_bytes / found.fetch_seconds, 'B')}",
                 f"prefill {amounts.prefill}": rate(found.prefill_tokens_per_second),
                 "first token": microseconds(found.time_to_first_token_seconds * 1e6),
                 f"decode {amounts.decode} at context {amounts.context}": rate(found.decode_tokens_per_second),
@@ -118,6 +121,11 @@ def _speeds(output: Output, bundle: Path, amounts: Amounts, choice: Choice, chro
         )
 
     output.data(found.facts(), text)
+
+
+def _load(found: Measured, load: Load) -> str:
+    weights = per_second(found.weights_bytes / load.weights_seconds, "B")
+    return f"{seconds(load.seconds)}, weights at {weights}, first token after {seconds(load.first_token_seconds)}"
 
 
 def _read(path: Path) -> Profile:

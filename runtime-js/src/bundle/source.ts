@@ -110,8 +110,9 @@ export class Source {
     const entry = manifest.files.get(name)!;
     const key = `${this.base}${name}?sha256=${entry.sha256}`;
     if (await this.readCached(key, name, target, entry.sha256)) return;
-    // A mismatch may be a stale copy in the browser's HTTP cache or a proxy: ask once more, past them.
-    for (const cacheMode of ["default", "reload"] as const) {
+    // What is kept here need not be kept by the browser's HTTP cache too, which costs a third of the speed and evicts
+    // other sites. A mismatch may be a stale copy there or in a proxy: ask once more, past them.
+    for (const cacheMode of [this.store.keeps ? "no-store" : "default", "reload"] as const) {
       let counted = 0;
       const onBytes = (bytes: number): void => { counted += bytes; this.options.onBytes?.(bytes); };
       await download(this.base + name, target, { fetch: this.fetch, signal: this.options.signal, cacheMode, onBytes, backoffMs: this.options.backoffMs ?? 400 });

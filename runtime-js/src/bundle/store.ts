@@ -17,7 +17,8 @@ export class Store {
 
   private full = false;
 
-  get enabled(): boolean { return this.cache !== undefined; }
+  /** Whether what is put is kept. */
+  get keeps(): boolean { return this.cache !== undefined && !this.full; }
 
   async get(key: string): Promise<Response | undefined> {
     try {

@@ -19,6 +19,7 @@ from mlcweb.kernels.matmul_int8 import ROWS, matmul_int8
 from mlcweb.kernels.moe_route import combine, group, route, tiles_of
 from mlcweb.kernels.moe_weights import Experts, Part
 from mlcweb.kernels.outputs import Activation
+from mlcweb.kernels.reads import reads_experts
 from mlcweb.kernels.storage import Values, WholeMatrix
 from mlcweb.kernels.tier import Tier
 
@@ -147,7 +148,7 @@ class MoeLaunches:
         self, name: str, mixture: Mixture, i: int, part: Part, make: Make, args: list[Any], out: Tensor
     ) -> Tensor:
         """Launch a part's product: the first makes ``out``, the others write into it."""
-        func = self.once((name, mixture.key, part), make)
+        func = self.once((name, mixture.key, part), lambda: reads_experts(make(), part))
         if i == 0:
             return op.tensor_ir_op(func, name, args, out)
         same = Tensor.placeholder(out.shape, "float32")

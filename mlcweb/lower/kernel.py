@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tvm_ffi
@@ -24,7 +24,7 @@ class LoweredKernel:
     """``arguments[i]`` is the index of the PrimFunc's parameter at binding i; the uniform is the last binding.
 
     ``grid`` holds up to three TIR expressions of the dynamic sizes; ``scalars`` are the uniform's words before
-    TVM's ``packGridDimX``, each an expression too.
+    TVM's ``packGridDimX``, each an expression too. ``reads`` is ``kernels.reads``' attribute.
     """
 
     name: str
@@ -34,6 +34,7 @@ class LoweredKernel:
     scalars: tuple[Any, ...]
     grid: tuple[Any, ...]
     threads: int
+    reads: dict[str, int] = field(default_factory=dict)
 
     @property
     def bindings(self) -> list[str]:
@@ -57,6 +58,7 @@ class LoweredKernel:
             "scalars": data[: len(self.scalars)],
             "grid": data[len(self.scalars) :],
             "threads": self.threads,
+            "reads": self.reads,
         }
 
     @classmethod
@@ -72,6 +74,7 @@ class LoweredKernel:
             scalars=tuple(expressions[:count]),
             grid=tuple(expressions[count:]),
             threads=value["threads"],
+            reads=value["reads"],
         )
 
 

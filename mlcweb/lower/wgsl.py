@@ -15,6 +15,7 @@ from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache, source_digest
 from mlcweb.kernels.builder import WGSL_CALL, WGSL_TEXT
 from mlcweb.kernels.matmul_matrix import NEEDS
+from mlcweb.kernels.reads import READS
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower.kernel import LoweredKernel
 
@@ -124,6 +125,7 @@ def _lower(name: str, func: tvm.tirx.PrimFunc) -> LoweredKernel:
         scalars=tuple(scalars),
         grid=tuple(extents[f"blockIdx.{a}"] for a in "xyz" if f"blockIdx.{a}" in extents),
         threads=int(extents["threadIdx.x"]),
+        reads={str(key): int(value) for key, value in func.attrs.get(READS, {}).items()},
     )
     _check_limits(kernel, memory)
     return kernel

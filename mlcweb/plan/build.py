@@ -80,7 +80,12 @@ class Plan:
             "tier": self.tier.name,
             "buffers": [b.to_json() for b in self.buffers],
             "kernels": [
-                {"name": k.name, "bindings": k.bindings, "uniform_words": len(k.scalars) + 1}
+                {
+                    "name": k.name,
+                    "bindings": k.bindings,
+                    "uniform_words": len(k.scalars) + 1,
+                    **({"reads": k.reads} if k.reads else {}),
+                }
                 for k in self.kernels
             ],
             "entries": {

@@ -55,6 +55,12 @@ const HOSTILE: [name: string, message: RegExp, damage: (m: Any) => void][] = [
 ];
 
 describe("manifest", () => {
+  it("reads what a kernel reads of its buffers", () => {
+    const json = planJson();
+    json.kernels[0].reads = { experts: 8, choices: 2 };
+    expect(parsePlan(JSON.stringify(json), manifest()).kernels[0]!.reads).toEqual({ experts: 8, choices: 2 });
+    expect(parsePlan(JSON.stringify(planJson()), manifest()).kernels[0]).not.toHaveProperty("reads");
+  });
   it("parses a valid one", () => {
     const m = manifest();
     expect(m.tensors.get("b")).toEqual({ name: "b", dtype: "float16", shape: [3], offset: 80, bytes: 6 });
@@ -100,6 +106,8 @@ const HOSTILE_PLANS: [name: string, message: RegExp, damage: (p: Any) => void][]
   ["a limit that is text", /integer/, (p) => withMatrix(p, { ...NEEDS, limits: { maxBufferSize: "1" } })],
   ["subgroups of none", /between/, (p) => withMatrix(p, { ...NEEDS, subgroup_size: 0 })],
   ["a matrix without a side", /integer/, (p) => withMatrix(p, { ...NEEDS, subgroup_matrix: { ...NEEDS.subgroup_matrix, k: undefined } })],
+  ["a window of no tokens", /between/, (p) => (p.kernels[0].reads = { window: 0 })],
+  ["a kernel that reads what nobody knows", /one of/, (p) => (p.kernels[0].reads = { pages: 1 })],
   ["other dims", /dims/, (p) => (p.entries.decode.dims = ["n"])],
 ];
 

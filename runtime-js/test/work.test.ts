@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { PlanBuffer } from "../src/plan/index.js";
+import type { PlanBuffer, PlanKernel } from "../src/plan/index.js";
 import { operationOf, workOf } from "../src/profile/work.js";
 import { manifest } from "./sample.js";
 
@@ -13,7 +13,8 @@ const tensors = new Map([
 ]) as typeof base.tensors;
 const weight = (name: string): PlanBuffer => ({ name, kind: "weight", bytes: tensors.get(name)!.bytes });
 const kv: PlanBuffer = { name: "kv.0", kind: "kv", pageBytes: 2 * 16 * 2 * 8 * 4, pages: 4 };
-const work = (kernel: string, buffers: PlanBuffer[], tokens: number, position: number) => workOf({ kernel, buffers }, { model, tensors }, tokens, position);
+const work = (name: string, buffers: PlanBuffer[], tokens: number, position: number, reads?: PlanKernel["reads"]) =>
+  workOf({ kernel: { name, bindings: [], uniformWords: 1, ...(reads && { reads }) }, buffers }, { model, tensors }, tokens, position);
 
 describe("the work of a launch", () => {
   const matrix = ["m.q_weight", "m.q_scale", "norm.weight"].map(weight);
@@ -36,6 +37,18 @@ describe("the work of a launch", () => {
     // three queries after two tokens see 3, 4 and 5
     expect(work("prefill_attend", [kv], 3, 2).flops).toBe(4 * 4 * 8 * 12);
     expect(work("prefill_rope", [rope, kv], 3, 2)).toEqual({ weight_bytes: 0, kv_bytes: 0, flops: 0 });
+  });
+  it("ends at a window", () => {
+    expect(work("decode_attend", [kv], 1, 9, { window: 4 })).toEqual({ weight_bytes: 0, kv_bytes: 4 * 2 * 2 * 8 * 4, flops: 4 * 4 * 8 * 4 });
+    expect(work("decode_attend", [kv], 1, 2, { window: 4 })).toEqual(work("decode_attend", [kv], 1, 2));
+    // three queries that see 3, 4 and 4 tokens, of 5 in all
+    expect(work("prefill_attend", [kv], 3, 2, { window: 4 })).toEqual({ weight_bytes: 0, kv_bytes: 5 * 2 * 2 * 8 * 4, flops: 4 * 4 * 8 * 11 });
+    expect(work("prefill_attend", [kv], 3, 20, { window: 4 }).kv_bytes).toBe(6 * 2 * 2 * 8 * 4);
+  });
+  it("is that of the experts that tokens chose", () => {
+    const reads = { experts: 8, choices: 2 };
+    expect(work("decode_experts_gate_up", matrix, 1, 9, reads)).toEqual({ weight_bytes: (64 * 16 + 128) / 4 + 128, kv_bytes: 0, flops: (2 * 64 * 32) / 4 });
+    expect(work("prefill_experts_down", matrix, 7, 0, reads)).toEqual({ weight_bytes: 64 * 16 + 128 + 128, kv_bytes: 0, flops: (7 * 2 * 64 * 32) / 4 });
   });
   it("knows an operation by its kernel's name", () => {
     expect(["decode_gate_up", "prefill_gate_up_1", "prefill_int8_down", "prefill_matrix_down", "sample_scan"].map(operationOf)).toEqual(["gate_up", "gate_up", "down", "down", "sample_scan"]);

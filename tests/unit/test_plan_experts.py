@@ -70,6 +70,11 @@ def test_parts_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:
             written = _written(plan, entry, f"experts_{product}")
             assert len(written) == (0 if entry.name == "sample" else len(PARTS))
             assert len(set(written)) <= 1
+        for kernel in plan.to_json()["kernels"]:
+            chosen = (
+                {"experts": 8, "choices": 2} if re.search("experts_(gate_up|down)", kernel["name"]) else None
+            )
+            assert kernel.get("reads") == chosen
         rounded = any("int8_experts_gate_up" in plan.kernels[x.kernel].name for x in entry.launches)
         assert rounded == (entry.name == "prefill_int8")
 

@@ -9,6 +9,7 @@ from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.ops.shared import Folded, Ops, Rope, norm_key
 from mlcweb.kernels.pieces import Matrix
+from mlcweb.kernels.reads import reads_window
 from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import Values, WholeMatrix
 
@@ -86,7 +87,9 @@ class Decode(Ops):
     ) -> Tensor:
         """``[1, H * D]``; appends the token's key and value to ``kv``."""
         layout, how = self.layout, scores.within(self.context)
-        attend = self._once(("attend", how), lambda: choose.attend(layout, self.context, how, self.tier))
+        attend = self._once(
+            ("attend", how), lambda: reads_window(choose.attend(layout, self.context, how, self.tier), how)
+        )
         partial = Tensor.placeholder((layout.heads, choose.splits(self.tier), layout.head_dim + 2), "float32")
         _, partial = op.tensor_ir_inplace_op(
             attend,

@@ -10,6 +10,7 @@ from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.ops.shared import Folded, Ops, Rope, norm_key
 from mlcweb.kernels.pieces import Matrix
+from mlcweb.kernels.reads import reads_window
 from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import Values, WholeMatrix
 
@@ -88,7 +89,9 @@ class Prefill(Ops):
             [5, -1],
             [pages, Tensor.placeholder(shape, "float32")],
         )
-        attend = self._once(("flash", how), lambda: choose.flash_attention(layout, how, self.tier))
+        attend = self._once(
+            ("flash", how), lambda: reads_window(choose.flash_attention(layout, how, self.tier), how)
+        )
         out = Tensor.placeholder(shape, "float32")
         return op.tensor_ir_op(attend, "prefill_attend", [queries, state, table, kv], out)
 

@@ -4,8 +4,11 @@ import { type Memory } from "../device/index.js";
 import { BundleError } from "../errors.js";
 import type { Buffers } from "./buffers.js";
 import type { Host } from "./host.js";
-import type { Plan, PlanBuffer, PlanEntry } from "./parse.js";
+import type { Plan, PlanBuffer, PlanEntry, PlanKernel } from "./parse.js";
 import type { Pipelines } from "./pipelines.js";
+
+/** A launch's kernel, and the buffers it binds. */
+export interface Launched { readonly kernel: PlanKernel; readonly buffers: readonly PlanBuffer[] }
 
 export class Entry {
   private dims: string | undefined;
@@ -18,8 +21,7 @@ export class Entry {
   private readonly stride: number;
   private readonly words: number[];
   private readonly order: readonly number[];
-  /** The kernel of each launch, and the buffers it binds. */
-  readonly launches: readonly { readonly kernel: string; readonly buffers: readonly PlanBuffer[] }[];
+  readonly launches: readonly Launched[];
 
   constructor(
     private readonly device: Pick<GPUDevice, "queue" | "limits" | "createBindGroup">,
@@ -34,7 +36,7 @@ export class Entry {
     this.stride = Math.ceil(Math.max(...sizes) / align) * align;
     this.uniforms = memory.create("uniform", `${entry.name}.uniforms`, this.stride * kernels.length, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
     this.grids = new Uint32Array(kernels.length * 3);
-    this.launches = entry.launches.map((launch, i) => ({ kernel: kernels[i]!.name, buffers: launch.args.map((arg) => plan.buffers[arg]!) }));
+    this.launches = entry.launches.map((launch, i) => ({ kernel: kernels[i]!, buffers: launch.args.map((arg) => plan.buffers[arg]!) }));
     this.order = kernels.map((_, i) => i);
     this.pipelines = entry.launches.map((launch) => pipelines.get(launch.kernel));
     this.makeGroup = (i, from) => {

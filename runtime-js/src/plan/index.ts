@@ -6,4 +6,4 @@ export { Host } from "./host.js";
 export { Pipelines } from "./pipelines.js";
 export { heaviestLaunch, timeHeaviest } from "./measure.js";
 export { largestBuffer, PlanBuffers, type Buffers } from "./buffers.js";
-export { Entry } from "./entry.js";
+export { Entry, type Launched } from "./entry.js";

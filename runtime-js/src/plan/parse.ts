@@ -6,6 +6,7 @@ import { BundleError } from "../errors.js";
 
 export const SHARED = ["tokens", "state", "page_table", "sampling", "logits"] as const;
 const BINDINGS = ["read-only-storage", "storage", "uniform"] as const;
+const READS = ["window", "experts", "choices"] as const;
 const KINDS = ["weight", "kv", "input", "output", "scratch"] as const;
 const ENTRIES = { prefill: ["n"], prefill_int8: ["n"], prefill_matrix: ["n"], decode: [], sample: [] } as const;
 export type EntryName = keyof typeof ENTRIES;
@@ -13,7 +14,15 @@ export type EntryName = keyof typeof ENTRIES;
 export type PlanBuffer =
   | { readonly name: string; readonly kind: "weight" | "input" | "output" | "scratch"; readonly bytes: number }
   | { readonly name: string; readonly kind: "kv"; readonly pageBytes: number; readonly pages: number };
-export interface PlanKernel { readonly name: string; readonly bindings: readonly (typeof BINDINGS)[number][]; readonly uniformWords: number }
+export interface PlanKernel {
+  readonly name: string;
+  readonly bindings: readonly (typeof BINDINGS)[number][];
+  readonly uniformWords: number;
+  readonly reads?: Reads;
+}
+/** What of its buffers a kernel reads, where that is not all: of the KV cache each query's last `window` tokens, of `experts` those that
+ * a token chose, which are `choices`. */
+export interface Reads { readonly window?: number; readonly experts?: number; readonly choices?: number }
 export interface PlanEntry {
   readonly name: EntryName;
   readonly dims: readonly string[];
@@ -83,7 +92,9 @@ function parseKernel(item: unknown, path: string): PlanKernel {
   check(/^[A-Za-z_][A-Za-z0-9_]*$/.test(name), `${path}.name`, "is not a WGSL identifier");
   const bindings = array(kernel.bindings, `${path}.bindings`, 64).map((b, i) => oneOf(b, `${path}.bindings[${i}]`, BINDINGS));
   check(bindings.indexOf("uniform") === bindings.length - 1 && bindings.length > 0, `${path}.bindings`, "must end with its one uniform");
-  return { name, bindings, uniformWords: integer(kernel.uniform_words, `${path}.uniform_words`, 0, 64) };
+  const reads = kernel.reads === undefined ? undefined : Object.fromEntries(Object.entries(object(kernel.reads, `${path}.reads`)).map(
+    ([key, value]) => [oneOf(key, `${path}.reads`, READS), integer(value, `${path}.reads.${key}`, 1, 2 ** 24)]));
+  return { name, bindings, uniformWords: integer(kernel.uniform_words, `${path}.uniform_words`, 0, 64), ...(reads && { reads }) };
 }
 
 function parseEntry(name: EntryName, item: unknown, buffers: number, kernels: readonly PlanKernel[]): PlanEntry {

@@ -117,8 +117,8 @@ class Profiler {
     }
     const before = (): void => queue.writeBuffer(buffers.get("state")!, 0, new Int32Array([position, 1, tokens, 0, 0, 0, 0, 0]));
     const kernels: KernelProfile[] = [];
-    for (const entry of entries) for (const kernel of new Set(entry.launches.map((l) => l.kernel))) kernels.push(await this.kernel(entry, kernel, tokens, position, before));
-    const launches = entries.flatMap((entry) => entry.launches.map((launch, i) => ({ kernel: launch.kernel, encode: (pass: GPUComputePassEncoder) => entry.replayLaunches(pass, [i]) })));
+    for (const entry of entries) for (const kernel of new Set(entry.launches.map((l) => l.kernel.name))) kernels.push(await this.kernel(entry, kernel, tokens, position, before));
+    const launches = entries.flatMap((entry) => entry.launches.map((launch, i) => ({ kernel: launch.kernel.name, encode: (pass: GPUComputePassEncoder) => entry.replayLaunches(pass, [i]) })));
     const replay: Encode = (pass) => { for (const entry of entries) entry.replay(pass); };
     const microseconds = await this.flying(replay, before);
     const timed = await this.inOrder(launches.map((l) => l.encode), before);
@@ -131,7 +131,7 @@ class Profiler {
   }
 
   private async kernel(entry: Entry, name: string, tokens: number, position: number, before: () => void): Promise<KernelProfile> {
-    const mine = entry.launches.flatMap((launch, i) => (launch.kernel === name ? [i] : []));
+    const mine = entry.launches.flatMap((launch, i) => (launch.kernel.name === name ? [i] : []));
     const encode = (pass: GPUComputePassEncoder, count: number): void => entry.replayLaunches(pass, Array.from({ length: count }, (_, i) => mine[i % mine.length]!));
     const us = await chained(this.timer, encode, { repeats: this.repeats, rounds: mine.length, before });
     const works = mine.map((i) => workOf(entry.launches[i]!, this.manifest, tokens, position));

@@ -63,7 +63,7 @@ class Adapter:
         """
         name = f"{self.architecture} {self.device} {self.description}".lower()
         named = any(renderer in name for renderer in ("swiftshader", "llvmpipe", "lavapipe"))
-        return (named or self.fallback) and self.subgroup_max < 32
+        return (named or self.fallback) and self.subgroup_min < 32
 
     @property
     def tiers(self) -> list[str]:

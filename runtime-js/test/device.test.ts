@@ -54,12 +54,14 @@ describe("software adapters", () => {
   const info = (facts: Partial<GPUAdapterInfo>) => ({ vendor: "", architecture: "", device: "", description: "", ...facts }) as GPUAdapterInfo;
   it("are known by the browser's word or by name", () => {
     expect(isSoftware(info({ isFallbackAdapter: true }))).toBe(true);
-    expect(isSoftware(info({ vendor: "google", architecture: "swiftshader", subgroupMaxSize: 4 }))).toBe(true);
-    expect(isSoftware(info({ description: "llvmpipe (LLVM 19.1.7, 256 bits)", subgroupMaxSize: 8 }))).toBe(true);
-    expect(isSoftware(info({ vendor: "arm", architecture: "valhall", subgroupMaxSize: 16 }))).toBe(false);
+    expect(isSoftware(info({ vendor: "google", architecture: "swiftshader", subgroupMinSize: 4, subgroupMaxSize: 4 }))).toBe(true);
+    expect(isSoftware(info({ description: "llvmpipe (LLVM 19.1.7, 256 bits)", subgroupMinSize: 8, subgroupMaxSize: 8 }))).toBe(true);
+    expect(isSoftware(info({ vendor: "arm", architecture: "valhall", subgroupMinSize: 16, subgroupMaxSize: 16 }))).toBe(false);
   });
   it("have small subgroups, whatever a GPU's driver calls itself", () => {
-    expect(isSoftware(info({ vendor: "google", architecture: "swiftshader", isFallbackAdapter: true, subgroupMaxSize: 32 }))).toBe(false);
+    expect(isSoftware(info({ vendor: "google", architecture: "swiftshader", isFallbackAdapter: true, subgroupMinSize: 32, subgroupMaxSize: 32 }))).toBe(false);
+    // Firefox tells neither a name nor subgroups.
+    expect(isSoftware(info({ isFallbackAdapter: true, subgroupMinSize: 4, subgroupMaxSize: 128 }))).toBe(true);
   });
 });
 

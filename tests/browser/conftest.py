@@ -53,6 +53,21 @@ def f16_chromium() -> Path:
 
 
 @pytest.fixture(scope="session")
+def firefox() -> Path:
+    """A Firefox: $MLCWEB_FIREFOX, the one on PATH, or the one we install on Debian as root."""
+    found = subprocess.run(
+        [ROOT / "scripts" / "firefox.sh"],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
+    if found.returncode:
+        pytest.skip((found.stderr.strip().splitlines() or ["no Firefox here"])[-1])
+    return Path(found.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
 def gpu_page(chromium: Path) -> Iterator[RawPage]:
     """A blank playwright page with WebGPU, shared by all tests that run kernels of their own."""
     with open_page(chromium, hold_signals=False) as page:

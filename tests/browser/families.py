@@ -38,16 +38,17 @@ class Found:
     greedy: list[int]
 
 
-class _Worker:
-    """What a process keeps between bundles: a site of them and a page."""
+@dataclass
+class Measuring:
+    """A page, on a site for the bundles of cases whose ``checkpoints`` are in a folder."""
 
-    def __init__(self, stack: ExitStack, chromium: Path, folder: Path, tier: str) -> None:
-        self.tier, self.checkpoints = tier, folder / "checkpoints"
-        (folder / "site").mkdir(parents=True)
-        self.site: Site = stack.enter_context(serve_site(folder / "site"))
-        self.page: ModelPage = stack.enter_context(open_model_page(chromium, self.site))
+    site: Site
+    page: ModelPage
+    checkpoints: Path
+    tier: str
 
-    def measure(self, name: str, scheme: str) -> Found:
+    def measure(self, name: str, scheme: str, activations: str = "float") -> Found:
+        """A case's bundle of one tier, made, loaded and fed, and removed again."""
         served = f"{name}-{scheme}"
         bundle = self.site.folder / served
         checkpoint = self.checkpoints / name
@@ -58,7 +59,7 @@ class _Worker:
             prefill_chunk=CHUNK, tiers=(self.tier,),
         )  # fmt: skip
         compile_bundle(request)
-        self.page.load(served, tier=self.tier, activations="float")
+        self.page.load(served, tier=self.tier, activations=activations)
         found = self.compare(name, scheme)
         shutil.rmtree(bundle)
         return found
@@ -76,14 +77,18 @@ class _Worker:
         return Found(float(errors.max()), int(errors.argmax()), greedy)
 
 
-_worker: _Worker | None = None
+_worker: Measuring | None = None  # of a process, kept between bundles
 
 
 def _start(chromium: Path, folder: Path, tier: str) -> None:
     global _worker
     stack = ExitStack()
     Finalize(None, stack.close, exitpriority=10)  # a process of a pool ends without running what atexit knows
-    _worker = _Worker(stack, chromium, folder / multiprocessing.current_process().name, tier)
+    mine = folder / multiprocessing.current_process().name
+    (mine / "site").mkdir(parents=True)
+    site = stack.enter_context(serve_site(mine / "site"))
+    page = stack.enter_context(open_model_page(chromium, site))
+    _worker = Measuring(site, page, mine / "checkpoints", tier)
 
 
 def _measure(name: str, scheme: str) -> Found:

@@ -11,20 +11,22 @@ def adapter(
     architecture: str = "",
     description: str = "",
     fallback: bool = False,
-    subgroup_max: int = 0,
+    subgroups: int = 0,
     features: tuple[str, ...] = (),
 ) -> Adapter:
-    return Adapter("Chrome/1", "", architecture, "", description, fallback, 0, subgroup_max, list(features))
+    return Adapter(
+        "Chrome/1", "", architecture, "", description, fallback, subgroups, subgroups, list(features)
+    )
 
 
 @pytest.mark.parametrize(
     ("made", "software"),
     [
         (adapter(fallback=True), True),
-        (adapter("swiftshader", subgroup_max=4), True),
-        (adapter(description="llvmpipe (LLVM 19.1.7, 256 bits)", subgroup_max=8), True),
-        (adapter("valhall", subgroup_max=16), False),
-        (adapter("swiftshader", fallback=True, subgroup_max=32), False),
+        (adapter("swiftshader", subgroups=4), True),
+        (adapter(description="llvmpipe (LLVM 19.1.7, 256 bits)", subgroups=8), True),
+        (adapter("valhall", subgroups=16), False),
+        (adapter("swiftshader", fallback=True, subgroups=32), False),
     ],
 )
 def test_a_cpu_is_known_by_the_browsers_word_or_by_name(made: Adapter, software: bool) -> None:
@@ -34,6 +36,6 @@ def test_a_cpu_is_known_by_the_browsers_word_or_by_name(made: Adapter, software:
 def test_the_software_tier_is_first_on_a_cpu_and_last_on_a_gpu() -> None:
     features = ("shader-f16", "subgroups")
     gpu = ["f16-subgroups", "f16", "subgroups", "base"]
-    assert adapter("swiftshader", subgroup_max=4, features=features).tiers == ["software", *gpu]
-    assert adapter("hopper", subgroup_max=32, features=features).tiers == [*gpu, "software"]
+    assert adapter("swiftshader", subgroups=4, features=features).tiers == ["software", *gpu]
+    assert adapter("hopper", subgroups=32, features=features).tiers == [*gpu, "software"]
     assert adapter(fallback=True).tiers == ["base"]

@@ -14,7 +14,7 @@ export interface AdapterFacts {
 }
 
 const PROFILING = ["timestamp-query", "chromium-experimental-timestamp-query-inside-passes", "shader-f16"] as GPUFeatureName[];
-const BROWSERS = "Use a current Chrome, Edge, Safari 26 or Firefox, and check that hardware acceleration is on.";
+const BROWSERS = "Use a current Chrome, Edge, Safari 26 or Firefox (on Linux with dom.webgpu.enabled in about:config), and check that hardware acceleration is on.";
 
 export async function requestAdapter(powerPreference: GPUPowerPreference = "high-performance"): Promise<GPUAdapter> {
   const gpu = (globalThis.navigator as Navigator | undefined)?.gpu;
@@ -26,7 +26,7 @@ export async function requestAdapter(powerPreference: GPUPowerPreference = "high
   }
   // `powerPreference` is refused with a warning on some platforms; without it there may still be an adapter.
   const adapter = (await gpu.requestAdapter({ powerPreference })) ?? (await gpu.requestAdapter());
-  if (!adapter) throw new NoWebGPUError("The browser has WebGPU, but no GPU adapter that it is willing to use.", `${BROWSERS} chrome://gpu says why a GPU is blocked.`);
+  if (!adapter) throw new NoWebGPUError("The browser has WebGPU, but no GPU adapter that it is willing to use.", `${BROWSERS} chrome://gpu or about:support says why a GPU is blocked.`);
   return adapter;
 }
 
@@ -35,11 +35,12 @@ export function capabilities(adapter: GPUAdapter): Capabilities {
   return { features: adapter.features as ReadonlySet<string>, limit: (name) => limits[name], software: isSoftware(adapter.info) };
 }
 
-/** By the browser's word or the renderer's name; but subgroups of 32 and more are no CPU's, whatever name it goes by. */
+/** By the browser's word or the renderer's name; but where subgroups are of 32 and more, it is no CPU, whatever name it goes by.
+ * A browser that does not tell says 4 to 128. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
   const name = `${info.architecture} ${info.device} ${info.description}`.toLowerCase();
   const named = ["swiftshader", "llvmpipe", "lavapipe"].some((renderer) => name.includes(renderer));
-  return (named || (info.isFallbackAdapter ?? false)) && (info.subgroupMaxSize ?? 0) < 32;
+  return (named || (info.isFallbackAdapter ?? false)) && (info.subgroupMinSize ?? 0) < 32;
 }
 
 export function describeAdapter(adapter: GPUAdapter): AdapterFacts {

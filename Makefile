@@ -10,6 +10,7 @@ SHELL := /bin/bash
 .PHONY: demo test bench peers recipes fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
+TEST_PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.mlcweb-installed
@@ -28,7 +29,7 @@ demo: setup
 
 test: setup lint
 	$(NPM) test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 bench: setup
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)

@@ -16,7 +16,9 @@ if [ -x "$out/chromium-f16" ]; then echo "$out/chromium-f16"; exit 0; fi
 [ -x "$debian_chromium/chromium" ] || die "needs Debian's chromium package (apt-get install chromium)"
 grep -q '^VERSION_CODENAME=bookworm$' /etc/os-release || die "needs Debian 12; this is $(. /etc/os-release; echo "$PRETTY_NAME")"
 [ "$(id -u)" = 0 ] || die "needs root, to read package lists with apt-get"
-mkdir -p "$out"
+mkdir -p "$out" "$root/.cache"
+exec 9>"$root/.cache/apt.lock" && flock 9 # tests run in several processes
+if [ -x "$out/chromium-f16" ]; then echo "$out/chromium-f16"; exit 0; fi
 work=$(mktemp -d "$out/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 

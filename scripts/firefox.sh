@@ -9,6 +9,8 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
+mkdir -p "$(dirname "$0")/../.cache"
+exec 9>"$(dirname "$0")/../.cache/apt.lock" && flock 9 # tests run in several processes
 apt-get update -q </dev/null >&2
 apt-get install -y -q --no-install-recommends firefox-esr </dev/null >&2
 command -v firefox-esr

@@ -13,7 +13,7 @@ from tests.fixtures.llama_cases import CASES
 pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
 
 # The engine measures nothing on a CPU: this one says that it is none.
-GPU = "Object.defineProperty(GPUAdapterInfo.prototype, 'subgroupMaxSize', { get: () => 32 });"
+GPU = "Object.defineProperty(GPUAdapterInfo.prototype, 'subgroupMinSize', { get: () => 32 });"
 CHOICES = """async (put) => {
   const cache = await caches.open('mlcweb-v1');
   const keys = (await cache.keys()).filter((request) => request.url.includes('/choice/'));

@@ -6,7 +6,8 @@ import type { Pipelines } from "./pipelines.js";
 
 /** Rows of the product that is timed: enough to fill a GPU, and few enough for a slow one. */
 const ROWS = 512;
-/** A run is as many launches as take about this long, so that what a submission costs hides little; the best run counts. */
+/** What counts is the best run of as many launches as take about this long, or of this many: a submission costs something too, and
+ * Firefox's clock tells whole milliseconds. */
 const RUN_MS = 6, REPEATS = 2, MOST_LAUNCHES = 200;
 /** Where one launch takes longer than this, it is measured enough. */
 const SLOW_MS = 50;
@@ -20,6 +21,24 @@ export function heaviestLaunch(plan: Pick<Plan, "buffers">, entry: Pick<PlanEntr
   }
   const most = [...bytes].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
   return entry.launches.findIndex((launch) => launch.kernel === most);
+}
+
+/** Milliseconds of a launch of each; a run does so many launches, and says how many milliseconds all of them took. */
+export async function compare(runs: readonly ((launches: number) => Promise<number>)[]): Promise<number[]> {
+  const found: { run: (launches: number) => Promise<number>; launches: number; best: number }[] = [];
+  for (const run of runs) {
+    let launches = 1, ms = await run(launches);
+    while (ms < 0.8 * RUN_MS && launches < MOST_LAUNCHES) {
+      launches = Math.min(MOST_LAUNCHES, Math.max(2 * launches, Math.ceil((launches * RUN_MS) / Math.max(ms, 1))));
+      ms = await run(launches);
+    }
+    found.push({ run, launches, best: ms / launches });
+  }
+  // In turn, so that a GPU that raises its clocks meanwhile does so for all.
+  for (let i = 0; i < REPEATS; i++) {
+    for (const one of found) if (one.best < SLOW_MS) one.best = Math.min(one.best, (await one.run(one.launches)) / one.launches);
+  }
+  return found.map(({ best }) => best);
 }
 
 /** Milliseconds of each entry's heaviest launch, on buffers of zeros that are destroyed again. */
@@ -57,18 +76,10 @@ export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, 
         const start = performance.now();
         device.queue.submit([encoder.finish()]);
         await guard.race(device.queue.onSubmittedWorkDone());
-        return (performance.now() - start) / launches;
+        return performance.now() - start;
       };
     });
-    const times: number[] = [];
-    for (const run of runs) {
-      let best = await run(1);
-      for (let i = 0; i < REPEATS && best < SLOW_MS; i++) {
-        best = Math.min(best, await run(Math.min(MOST_LAUNCHES, Math.max(1, Math.round(RUN_MS / best)))));
-      }
-      times.push(best);
-    }
-    return times;
+    return await compare(runs);
   } finally {
     for (const buffer of made) buffer.destroy();
   }

@@ -1,20 +1,16 @@
 // The benchmark for a machine that has a browser and Node, and neither Python nor a package index (a bare GPU box):
-//   CHROME=/path/to/chromium node bench/remote.mjs [--profile DIR] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
+//   CHROME=/path/to/chromium node bench/remote.mjs [options] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
 // ENGINE_DIR is mlcweb/engine. Prints, for each bundle, whether it validates, and the medians of load, prefill and
 // decode after a warm-up; the last line is everything as JSON. With --profile it writes DIR/<bundle>.profile.json
 // instead, which `mlcweb bench --from` shows and draws. GPU_NAME names the GPU in both.
 import fs from "node:fs";
 import path from "node:path";
+import { parseArgs } from "node:util";
 import { machine, runPage, table, VERSION } from "./page.mjs";
 
+const USAGE = "usage: node bench/remote.mjs [--profile DIR] [--tier NAME] [--activations float|int8|matrix] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]";
 const [own, flags] = split(process.argv.slice(2), "--");
-const at = own.indexOf("--profile");
-const profiles = at < 0 ? undefined : own.splice(at, 2)[1];
-const [engine, ...bundles] = own;
-if (!engine || bundles.length === 0 || (at >= 0 && !profiles) || own.some((word) => word.startsWith("--"))) {
-  console.error("usage: node bench/remote.mjs [--profile DIR] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]");
-  process.exit(2);
-}
+const { profile: profiles, engine, bundles, choice } = options();
 const RUNS = [
   { prefill: 512, decode: 128, context: 512, repeats: 5 },
   { prefill: 2048, decode: 64, context: 3900, repeats: 3 },
@@ -30,7 +26,7 @@ const PROFILE = `
   await report({ url, info: loaded.info, profile, browser: ${VERSION} });`;
 const script = `
 for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
-  const loaded = await ${profiles ? "mlcweb.load(url, { cache: false, profile: true })" : "mlcweb.benchLoad(url)"};
+  const loaded = await ${profiles ? `mlcweb.load(url, ${JSON.stringify({ ...choice, cache: false, profile: true })})` : `mlcweb.benchLoad(url, ${JSON.stringify(choice)})`};
   if (loaded.error) { await report({ url, error: loaded.error }); continue; }
   ${profiles ? PROFILE : MEASURE}
 }
@@ -99,4 +95,16 @@ function keep({ url, info, profile, browser }) {
 function split(list, at) {
   const i = list.indexOf(at);
   return i < 0 ? [list, []] : [list.slice(0, i), list.slice(i + 1)];
+}
+
+function options() {
+  const text = { type: "string" };
+  try {
+    const { values: { profile, ...choice }, positionals: [engine, ...bundles] } = parseArgs({ args: own, allowPositionals: true, options: { profile: text, tier: text, activations: text } });
+    if (engine && bundles.length) return { profile, engine, bundles, choice };
+  } catch (error) {
+    console.error(error.message);
+  }
+  console.error(USAGE);
+  process.exit(2);
 }

@@ -37,34 +37,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def f16_chromium() -> Path:
     """A Chromium with shader-f16: $MLCWEB_F16_CHROMIUM, or the one we make on Debian as root."""
     named = os.environ.get("MLCWEB_F16_CHROMIUM")
-    if named:
-        return Path(named)
-    made = subprocess.run(
-        [ROOT / "scripts" / "f16-chromium.sh"],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=300,
-    )
-    if made.returncode:
-        last = (made.stderr.strip().splitlines() or ["no reason given"])[-1]
-        pytest.skip(f"no Chromium with shader-f16 here: {last}")
-    return Path(made.stdout.strip().splitlines()[-1])
+    return Path(named) if named else _printed_by("f16-chromium.sh")
 
 
 @pytest.fixture(scope="session")
 def firefox() -> Path:
     """A Firefox: $MLCWEB_FIREFOX, the one on PATH, or the one we install on Debian as root."""
-    found = subprocess.run(
-        [ROOT / "scripts" / "firefox.sh"],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=300,
+    return _printed_by("firefox.sh")
+
+
+def _printed_by(script: str) -> Path:
+    """The program that a script finds or makes; skips where it cannot."""
+    done = subprocess.run(
+        [ROOT / "scripts" / script], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300
     )
-    if found.returncode:
-        pytest.skip((found.stderr.strip().splitlines() or ["no Firefox here"])[-1])
-    return Path(found.stdout.strip().splitlines()[-1])
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        pytest.skip(f"{script}: {last}")
+    return Path(done.stdout.strip().splitlines()[-1])
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,12 @@ describe("download", () => {
     await download(URL_, target, { fetch, backoffMs: 1, stallMs: 20 });
     expect(target).toEqual(DATA);
   });
+  it("says that a file on the server is too short", async () => {
+    const fetch: FetchLike = async (_, init) => (rangeOf(init) ? new Response(null, { status: 416 }) : answer(0, 60));
+    const error = await download(URL_, new Uint8Array(100), { fetch, backoffMs: 1 }).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(IntegrityError);
+    expect((error as Error).message).toBe("w.bin ends after 60 of the 100 bytes that the manifest lists.");
+  });
   it("is cancelled at once, also while it waits to retry", async () => {
     const controller = new AbortController();
     const started = performance.now();

@@ -63,10 +63,9 @@ def command(
 ) -> None:
     """Measure load, prefill and decode.
 
-    Runs BUNDLE in headless Chromium: loads it from a local server, and again from the browser's cache, then shows
-    the medians of several runs after one that warms up. With --profile
-    it times every kernel of one decode step and one prefill chunk, next to what the device copies and computes;
-    --format json prints that profile as --from reads it.
+    Runs BUNDLE in headless Chromium: loads it from a local server and again from the browser's cache, then shows the
+    medians of several runs after one that warms up. With --profile it times every kernel of one decode step and one
+    prefill chunk, next to what the device copies and computes; --format json prints that profile as --from reads it.
 
     \b
     Example:

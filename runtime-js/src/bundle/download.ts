@@ -56,6 +56,7 @@ async function attempt(url: string, target: Uint8Array, at: Cursor, options: Dow
     if (options.cacheMode) init.cache = options.cacheMode;
     const response = await options.fetch(url, init);
     watch.alive();
+    if (response.status === 416 && at.filled > 0) throw tooShort(url, at.filled, target.length);
     checkStatus(url, response);
     if (at.filled > 0 && rangeStart(response) !== at.filled) {
       if (response.status === 206) {
@@ -107,6 +108,10 @@ function rangeStart(response: Response): number {
   const match = /^bytes (\d+)-/.exec(response.headers.get("Content-Range") ?? "");
   return match ? Number(match[1]) : -1;
 }
+
+/** A server that has no bytes from there on. */
+const tooShort = (url: string, found: number, bytes: number): IntegrityError =>
+  new IntegrityError(fileOf(url), `${fileOf(url)} ends after ${found} of the ${bytes} bytes that the manifest lists.`);
 
 const tooLong = (url: string, bytes: number): IntegrityError =>
   new IntegrityError(fileOf(url), `${fileOf(url)} is longer than the ${bytes} bytes that the manifest lists.`);

@@ -21,9 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from mlcweb.cli.numbers import size
 from mlcweb.cli.output import Output
 from mlcweb.kernels.tier import Tier, tiers_for
+from mlcweb.numbers import size
 from mlcweb.quantize import get_scheme
 from mlcweb.recipes import Recipe, all_recipes
 from tests.fixtures.limits import MAX_BINDING, check

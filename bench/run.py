@@ -22,8 +22,8 @@ from mlcweb.browser.adapter import Adapter, probe
 from mlcweb.browser.measure import Amounts, measure
 from mlcweb.browser.session import Choice
 from mlcweb.cli.failures import explain, report
-from mlcweb.cli.numbers import microseconds, seconds, size
 from mlcweb.cli.output import Output
+from mlcweb.numbers import microseconds, seconds, size
 from mlcweb.serve import engine_folder
 
 ON_GPU = (Amounts(512, 128, 512, 5), Amounts(2048, 64, 3900, 3))

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from mlcweb.cli.numbers import size
+from mlcweb.numbers import size
 
 
 class AmountColumn(ProgressColumn):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlcweb.browser.session import Session
-from mlcweb.cli.numbers import rate, seconds
 from mlcweb.cli.output import Output
+from mlcweb.numbers import rate, seconds
 
 HELP = """/help   shows this
 /reset  forgets the conversation

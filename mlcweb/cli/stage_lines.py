@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from mlcweb.cli.numbers import seconds, size
+from mlcweb.numbers import seconds, size
 
 
 class StageLines:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from xml.sax.saxutils import escape
 
-from mlcweb.cli.numbers import microseconds, per_second, rate
+from mlcweb.numbers import microseconds, per_second, rate
 from mlcweb.profile.report import Entry, Kernel, Profile, operation
 from mlcweb.profile.table import timed_by
 

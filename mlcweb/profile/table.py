@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlcweb.cli.numbers import microseconds, per_second, rate, size
+from mlcweb.numbers import microseconds, per_second, rate, size
 from mlcweb.profile.report import Entry, Kernel, Profile
 
 COLUMNS = ("KERNEL", "LAUNCHES", "EACH", "SHARE", "READS", "REACHES", "OF COPY", "COMPUTES", "OF FMA")

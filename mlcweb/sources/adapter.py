@@ -10,14 +10,12 @@ from pathlib import Path
 from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
 from mlcweb.progress import Progress
 from mlcweb.sources.adapter_config import AdapterConfig
+from mlcweb.sources.adapter_files import CONFIG_FILE, WEIGHTS_FILE, refuse_pickled
 from mlcweb.sources.checkpoint import FLOAT_DTYPES, LazyTensor, compute_fingerprint
 from mlcweb.sources.licence import read_licence
 from mlcweb.sources.open import is_hub_id
 from mlcweb.sources.safetensors_file import open_safetensors
 from mlcweb.sources.tokenizer_files import read_json, read_tokenizer_files
-
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
 
 _PREFIX = "base_model.model."
 # PEFT leaves the adapter's own name ("default") out when it saves; other trainers do not.
@@ -114,16 +112,6 @@ def _read_tokenizer(folder: Path) -> dict[str, bytes]:
     if not (folder / "tokenizer.json").is_file():
         return {}
     return {name: data for name, data in read_tokenizer_files(folder).items() if data != b"{}"}
-
-
-def refuse_pickled(where: str, names: list[str]) -> None:
-    """Raise what explains that ``where`` has no adapter_model.safetensors among its files ``names``."""
-    if "adapter_model.bin" in names:
-        raise UnsupportedError(
-            f"{where}: holds only pickled weights (adapter_model.bin), which mlcweb does not load",
-            hint="Save it again with PEFT: save_pretrained(folder) writes safetensors.",
-        )
-    raise SourceError(f"{where}: has no {WEIGHTS_FILE}")
 
 
 def _sort(

@@ -22,7 +22,9 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError,
 
 from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
 from mlcweb.progress import Progress
-from mlcweb.sources import adapter
+from mlcweb.sources.adapter_files import CONFIG_FILE as ADAPTER_CONFIG
+from mlcweb.sources.adapter_files import WEIGHTS_FILE as ADAPTER_WEIGHTS
+from mlcweb.sources.adapter_files import refuse_pickled
 from mlcweb.sources.checkpoint import Checkpoint
 from mlcweb.sources.directory import INDEX_FILE, SINGLE_FILE, open_directory, shard_names
 from mlcweb.sources.download_bar import forward_bytes
@@ -130,9 +132,9 @@ def _model_weights(repo: str, folder: Path, sizes: Mapping[str, int], commit: st
 
 
 def _adapter_weights(repo: str, folder: Path, sizes: Mapping[str, int], commit: str) -> list[str]:
-    if adapter.WEIGHTS_FILE not in sizes:
-        adapter.refuse_pickled(repo, list(sizes))
-    return [adapter.WEIGHTS_FILE]
+    if ADAPTER_WEIGHTS not in sizes:
+        refuse_pickled(repo, list(sizes))
+    return [ADAPTER_WEIGHTS]
 
 
 def _is_whole_model(folder: Path) -> bool:
@@ -144,12 +146,12 @@ def _is_whole_model(folder: Path) -> bool:
 
 
 def _is_whole_adapter(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in (adapter.CONFIG_FILE, adapter.WEIGHTS_FILE))
+    return all((folder / name).is_file() for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
 
 
 def _refuse_no_model(repo: str, sizes: Mapping[str, int]) -> None:
     _refuse_gguf(repo, sizes)
-    if adapter.CONFIG_FILE in sizes:
+    if ADAPTER_CONFIG in sizes:
         raise SourceError(
             f"{repo}: is an adapter, not a model",
             hint=f"Compile the model it was trained on, with --adapter {repo}.",
@@ -159,7 +161,7 @@ def _refuse_no_model(repo: str, sizes: Mapping[str, int]) -> None:
 
 def _refuse_no_adapter(repo: str, sizes: Mapping[str, int]) -> None:
     raise SourceError(
-        f"{repo}: has no {adapter.CONFIG_FILE}",
+        f"{repo}: has no {ADAPTER_CONFIG}",
         hint="--adapter takes what PEFT saves; a whole model is compiled as SOURCE.",
     )
 
@@ -174,12 +176,7 @@ def _refuse_gguf(repo: str, names: Collection[str]) -> None:
 
 
 _MODEL = _Kind("config.json", _model_weights, _refuse_no_model, _is_whole_model)
-_ADAPTER = _Kind(
-    adapter.CONFIG_FILE,
-    _adapter_weights,
-    _refuse_no_adapter,
-    _is_whole_adapter,
-)
+_ADAPTER = _Kind(ADAPTER_CONFIG, _adapter_weights, _refuse_no_adapter, _is_whole_adapter)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlcweb.cli.command import run
-from mlcweb.cli.numbers import count
+from mlcweb.numbers import count
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -13,8 +13,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from mlcweb.cli.command import run
-from mlcweb.cli.numbers import rate, seconds, size
 from mlcweb.cli.stage_lines import StageLines
+from mlcweb.numbers import rate, seconds, size
 from mlcweb.progress import Progress
 
 

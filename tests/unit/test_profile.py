@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mlcweb.cli.command import run
-from mlcweb.cli.numbers import microseconds, per_second
 from mlcweb.errors import ProfileError
+from mlcweb.numbers import microseconds, per_second
 from mlcweb.profile import Profile, draw, headline, kernel_rows, read_profile
 from mlcweb.profile.report import operation
 from tests.fixtures.profile_sample import sample_profile

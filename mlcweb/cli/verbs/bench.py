@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlcweb.cli.numbers import microseconds, per_second, rate, seconds
 from mlcweb.cli.options import (
     activations_option,
     chromium_option,
@@ -16,6 +15,7 @@ from mlcweb.cli.options import (
     verb,
 )
 from mlcweb.cli.output import Output
+from mlcweb.numbers import microseconds, per_second, rate, seconds
 
 if TYPE_CHECKING:
     from mlcweb.browser.measure import Amounts, Load, Measured

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from mlcweb.cli.numbers import seconds, size
 from mlcweb.cli.options import KV_DTYPES, QUANTIZATIONS, TIERS, verb
 from mlcweb.cli.output import Output
+from mlcweb.numbers import seconds, size
 
 
 def _complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -7,9 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mlcweb.cli.numbers import size
 from mlcweb.cli.options import chromium_option, verb
 from mlcweb.cli.output import Output
+from mlcweb.numbers import size
 
 PACKAGES = ("mlcweb", "apache-tvm", "numpy", "huggingface-hub", "gguf", "tokenizers", "ziglang", "playwright")
 

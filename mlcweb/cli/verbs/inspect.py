@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from mlcweb.cli.numbers import size
 from mlcweb.cli.options import bundle_argument, verb
 from mlcweb.cli.output import Output
+from mlcweb.numbers import size
 
 
 @verb("inspect")

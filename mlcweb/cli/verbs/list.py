@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlcweb.cli.numbers import count, size
 from mlcweb.cli.options import built_bundles, verb
 from mlcweb.cli.output import Output
+from mlcweb.numbers import count, size
 
 if TYPE_CHECKING:
     from mlcweb.recipes import Recipe

@@ -1,6 +1,5 @@
 // Sampling on the CPU, for requests that need the logits: log-probabilities, biases and penalties.
 import type { Host } from "../plan/index.js";
-import type { TokenLogprobs } from "./loop.js";
 import type { Sampling } from "./model.js";
 
 export interface HostParams {
@@ -13,6 +12,8 @@ export interface HostParams {
   /** How many alternatives to report with each token; undefined for no log-probabilities. */
   readonly topLogprobs: number | undefined;
 }
+
+export interface TokenLogprobs { readonly logprob: number; readonly top: readonly (readonly [token: number, logprob: number])[] }
 
 export function needsHost(p: HostParams): boolean {
   return p.minP > 0 || p.repetitionPenalty !== 1 || p.frequencyPenalty !== 0 || p.presencePenalty !== 0 || p.logitBias.size > 0 || p.topLogprobs !== undefined;

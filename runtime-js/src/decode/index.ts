@@ -4,5 +4,5 @@ export { type Model, type Sampling } from "./model.js";
 export { GpuModel } from "./gpu_model.js";
 export { KvCache } from "./kv.js";
 export { FIRST_TOKENS } from "./kv_growth.js";
-export { generateTokens, type GenerateParams, type GeneratedToken, type GenerateEnd, type TokenLogprobs } from "./loop.js";
-export { needsHost, type HostParams } from "./host_sampling.js";
+export { generateTokens, type GenerateParams, type GeneratedToken, type GenerateEnd } from "./loop.js";
+export { needsHost, type HostParams, type TokenLogprobs } from "./host_sampling.js";

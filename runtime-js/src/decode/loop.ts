@@ -2,7 +2,7 @@
 // is rolled back to the tokens that were accepted.
 import { CancelledError, ContextLengthError, GpuError, InvalidRequestError, OutOfMemoryError, throwIfAborted } from "../errors.js";
 import type { Host } from "../plan/index.js";
-import { HostSampler, needsHost, type HostParams } from "./host_sampling.js";
+import { HostSampler, needsHost, type HostParams, type TokenLogprobs } from "./host_sampling.js";
 import type { KvCache } from "./kv.js";
 import type { Model, Sampling } from "./model.js";
 
@@ -19,7 +19,6 @@ export interface GenerateParams {
   /** Told how many of the prompt's tokens the KV cache held already. */
   readonly onCached?: (tokens: number) => void;
 }
-export interface TokenLogprobs { readonly logprob: number; readonly top: readonly (readonly [token: number, logprob: number])[] }
 export interface GeneratedToken { readonly token: number; readonly logprobs?: TokenLogprobs }
 export interface GenerateEnd { readonly reason: "stop" | "length" | "abort" }
 

@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test bench peers recipes fixtures setup engine chromium fmt lint docs clean
+.PHONY: demo test bench peers recipes families fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2

@@ -43,12 +43,11 @@ for (const [needed, how] of [[modules, "npm --prefix bench/peers ci"], [path.joi
 }
 
 const PROBE = `
-const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
-const { vendor, architecture, device, description, subgroupMinSize } = adapter?.info ?? {};
-await report({ browser: ${VERSION}, adapter: [...new Set([vendor, architecture, device, description].filter(Boolean))].join(" ") || "none",
-  software: !adapter || ((architecture === "swiftshader" || /llvmpipe/i.test(description)) && (subgroupMinSize ?? 0) < 32) });`;
+const { probe } = await import("/engine/mlcweb.js");
+const { vendor, architecture, device, description, software } = (await probe()).adapter ?? { software: true };
+await report({ browser: ${VERSION}, adapter: [...new Set([vendor, architecture, device, description].filter(Boolean))].join(" ") || "none", software });`;
 const found = { machine: machine(), memory_bytes: os.totalmem(), contenders: [] };
-await runPage(PROBE, { folders: {}, flags, seconds: 60, heard: (said) => Object.assign(found, said) });
+await runPage(PROBE, { folders: { engine }, flags, seconds: 60, heard: (said) => Object.assign(found, said) });
 const defaults = found.software ? [32, 8, 1] : [512, 128, 5];
 const [prompt, decode, repeats] = ["prompt", "decode", "repeats"].map((name, i) => {
   const value = Number(asked[name] ?? defaults[i]);

@@ -92,7 +92,6 @@ def matmul_matrix(
     ``weight`` is gate over up, ``[2N, K]``, and y = activation(gate) * up; half of a subgroup's columns are gates.
     ``piece``: which of y's N ``weight`` makes.
     """
-
     outputs = weight.rows // 2 if gated else weight.rows
     if outputs % 4:
         raise ValueError(f"matmul_matrix needs N % 4 == 0, not {weight.rows} x {weight.columns}")

@@ -9,8 +9,6 @@ from mlcweb.kernels.pieces import MOST_BYTES
 from mlcweb.kernels.storage import WholeMatrix
 from mlcweb.quantize import Param, Scheme, packed_tensors
 
-_MOST_BYTES = MOST_BYTES  # of a part's tensor
-
 
 @dataclass(frozen=True)
 class Part:
@@ -28,7 +26,7 @@ def parts_of(experts: int, rows: int, columns: int, scheme: Scheme) -> list[rang
     An expert that is larger than a binding is a part of its own.
     """
     tensors = packed_tensors(Param("expert", (rows, columns), (), True), scheme)
-    most = max(1, _MOST_BYTES // max(tensor.nbytes for tensor in tensors))
+    most = max(1, MOST_BYTES // max(tensor.nbytes for tensor in tensors))
     count = -(-experts // most)
     bounds = [i * experts // count for i in range(count + 1)]
     return [range(*pair) for pair in itertools.pairwise(bounds)]

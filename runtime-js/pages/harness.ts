@@ -107,9 +107,8 @@ const harness = {
   }),
   /** Loads a bundle twice, as a first visitor does and as one who comes again. */
   benchLoad: (url: string, options: LoadJson = {}) => guarded(async () => {
-    let info: EngineInfo | undefined;
-    const report = await benchLoad(url, async () => { info = (await replace(url, { ...options, cache: true })).info; return loaded(); });
-    return { ...report, info };
+    const report = await benchLoad(url, async () => { await replace(url, { ...options, cache: true }); return loaded(); });
+    return { ...report, info: loaded().info };
   }),
   /** Time per kernel of the loaded bundle; `load` it with profile: true. */
   profile: (options: ProfileOptions = {}) => guarded(async () => {

@@ -35,7 +35,7 @@ export async function benchLoad(url: string, load: () => Promise<Engine>): Promi
 async function visit(load: () => Promise<Engine>): Promise<Visit> {
   const started = performance.now();
   const engine = await load();
-  for await (const _ of engine.generate(PROMPT, { max_tokens: 1, temperature: 0, stop_tokens: [] }));
+  await engine.greedy(PROMPT, 1);
   const first_token_s = (performance.now() - started) / 1000;
   const { total_s: load_s, weights_s, kernels_s, choice_s } = engine.info.timings;
   return { load_s, weights_s, kernels_s, choice_s, first_token_s };

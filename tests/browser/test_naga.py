@@ -15,14 +15,9 @@ from pathlib import Path
 import pytest
 from vulkan import Vulkan, vulkan_of
 
-from mlcweb.kernels.choose import has_int8
 from mlcweb.kernels.tier import BASE, F16, SUBGROUPS, Tier
-from mlcweb.lower import lower_entries
-from mlcweb.models import architecture
-from mlcweb.plan import build_plan
-from mlcweb.quantize import get_scheme
-from tests.fixtures.models.case import CHUNK, CONTEXT
-from tests.fixtures.models.cases import BY_NAME, CASES
+from tests.fixtures.models.cases import CASES
+from tests.fixtures.models.plans import plan_of
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("wgpu") is None, reason="wgpu is not installed")
 
@@ -31,12 +26,7 @@ FEATURES = {"shader-f16": "shader-f16", "subgroups": "subgroup"}  # WebGPU's nam
 
 
 def kernels(name: str, quantization: str, tier: Tier) -> dict[str, str]:
-    config_class, model_class = architecture(BY_NAME[name].config)
-    config, scheme = config_class.from_hf(BY_NAME[name].config), get_scheme(quantization)
-    model = model_class(config, scheme, tier, CONTEXT)
-    sizes = {"vocab": config.vocab_size, "context": CONTEXT, "chunk": CHUNK}
-    plan = build_plan(lower_entries(model, tier, **sizes, int8=has_int8(scheme, tier)), tier)
-    return {kernel.name: kernel.wgsl for kernel in plan.kernels}
+    return {kernel.name: kernel.wgsl for kernel in plan_of(name, quantization, tier).kernels}
 
 
 def refused(vulkan: Vulkan, folder: Path, wgsl: dict[str, str], tier: Tier) -> dict[str, str]:

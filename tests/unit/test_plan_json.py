@@ -12,13 +12,11 @@ from mlcweb.kernels.cache import PAGE_SIZE
 from mlcweb.kernels.choose import has_matrix
 from mlcweb.kernels.matmul_matrix import NEEDS
 from mlcweb.kernels.tier import BASE, F16_SUBGROUPS, SUBGROUPS, TIERS, Tier
-from mlcweb.lower import lower_entries
-from mlcweb.models import architecture
 from mlcweb.plan import build_plan
 from mlcweb.quantize import get_scheme, packed_tensors
 from tests.fixtures.llama_cases import decoder
 from tests.fixtures.lowered import SHAPES, VARIANTS, lowered
-from tests.fixtures.models.cases import CASES
+from tests.fixtures.models.plans import plan_of
 
 BOTH = pytest.mark.parametrize("shape", ["tiny", "tiny-untied"])
 VARIANT = pytest.mark.parametrize(
@@ -203,11 +201,7 @@ def test_a_tensor_that_was_left_unplanned_is_refused() -> None:
 
 
 def test_a_kernel_says_which_window_it_reads() -> None:
-    (gemma,) = (case.config for case in CASES if case.name == "gemma-2")
-    config_class, model_class = architecture(gemma)
-    model = model_class(config_class.from_hf(gemma), get_scheme("q4f32_1"), BASE, 64, None)
-    entries = lower_entries(model, BASE, vocab=240, context=64, chunk=16, int8=False)
-    json = build_plan(entries, BASE).to_json()
+    json = plan_of("gemma-2", "q4f32_1", BASE).to_json()
     check_plan(json, "base", "plan.json")
     read = {k["name"]: k["reads"] for k in json["kernels"] if "reads" in k}
     assert read == {"prefill_attend": {"window": 20}, "decode_attend": {"window": 20}}

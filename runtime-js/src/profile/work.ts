@@ -11,7 +11,7 @@ export interface Work {
   readonly flops: number;
 }
 
-/** `tokens` tokens that come after `position` others. Kernels are told apart by the operation's name in theirs (mlcweb/kernels/ops.py). */
+/** `tokens` tokens that come after `position` others. Kernels are told apart by the operation's name in theirs (mlcweb/kernels/ops). */
 export function workOf(launch: Launched, { model, tensors }: Pick<Manifest, "model" | "tensors">, tokens: number, position: number): Work {
   const operation = operationOf(launch.kernel.name), { window = Infinity, experts = 1, choices = 1 } = launch.kernel.reads ?? {};
   const names = new Set(launch.buffers.filter(({ kind, name }) => kind === "weight" && !name.startsWith("rope.")).map(({ name }) => name));

@@ -193,7 +193,15 @@ def test_ctrl_c_while_processes_lower(model: Path, tmp_path: Path) -> None:
     pids, out = tmp_path / "pids", tmp_path / "out"
     pids.mkdir()
     command = [sys.executable, "-c", INTERRUPTED, str(model), str(pids), str(out)]
-    run = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # a shell's background jobs ignore Ctrl-C, and so would what they start
+    run = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     until = time.monotonic() + 60
     while len(list(pids.iterdir())) < 2 and time.monotonic() < until:
         time.sleep(0.05)

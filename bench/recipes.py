@@ -92,7 +92,7 @@ def main() -> int:
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         running = []
         for recipes in shapes.values():
-            tiers = tiers_for(get_scheme(recipes[0].quantization).activation)
+            tiers = tiers_for(get_scheme(recipes[0].quantization).float16)
             chosen_tiers = [t for t in tiers if not arguments.tier or t.name in arguments.tier]
             running.append((recipes, [pool.submit(lower, recipes[0], tier) for tier in chosen_tiers]))
         with output.progress() as progress:

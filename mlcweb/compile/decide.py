@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 
 from mlcweb.compile.adapt import merged
 from mlcweb.compile.job import Job
+from mlcweb.compile.keep import has_types, kept
 from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.source import open_source
 from mlcweb.errors import CheckpointError, UnsupportedError
@@ -16,7 +17,7 @@ from mlcweb.kernels.choose import has_matrix
 from mlcweb.kernels.tier import KV_DTYPES, TIERS, Tier, tiers_for
 from mlcweb.models import DecoderConfig, architecture, outline_of
 from mlcweb.progress import Progress
-from mlcweb.quantize import Scheme, get_scheme
+from mlcweb.quantize import AS_IT_IS, Scheme, get_scheme
 from mlcweb.recipes import Recipe
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.sources import Checkpoint, require, with_prefix
@@ -46,7 +47,10 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     copies = [outline.outline.head] if config.tie_word_embeddings else []
     require(checkpoint, outline.shapes(), copies=copies)
     _check_eos(checkpoint, config)
-    scheme = get_scheme(request.quantization or (recipe.quantization if recipe else DEFAULT_QUANTIZATION))
+    quantization = request.quantization or _default_quantization(checkpoint, recipe)
+    scheme = get_scheme(quantization)
+    if scheme.as_it_is:
+        checkpoint, scheme = kept(checkpoint, outline, progress)
     tiers = _tiers(request, scheme)
     if request.matrix:
         _check_matrix(scheme, tiers, config)
@@ -74,6 +78,13 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         renderer=renderer,
         matrix=request.matrix,
     )
+
+
+def _default_quantization(checkpoint: Checkpoint, recipe: Recipe | None) -> str:
+    """A GGUF file is quantized already."""
+    if has_types(checkpoint):
+        return AS_IT_IS
+    return recipe.quantization if recipe else DEFAULT_QUANTIZATION
 
 
 def _check_options(request: CompileRequest) -> None:
@@ -133,7 +144,7 @@ def default_chunk(config: DecoderConfig) -> int:
 
 
 def _tiers(request: CompileRequest, scheme: Scheme) -> tuple[Tier, ...]:
-    possible = tiers_for(scheme.activation)
+    possible = tiers_for(scheme.float16)
     if not request.tiers:
         return possible
     for name in request.tiers:
@@ -156,7 +167,7 @@ def _check_matrix(scheme: Scheme, tiers: tuple[Tier, ...], config: DecoderConfig
         )
     if any(has_matrix(scheme, tier) for tier in tiers):
         return
-    possible = [tier.name for tier in tiers_for(scheme.activation) if has_matrix(scheme, tier)]
+    possible = [tier.name for tier in tiers_for(scheme.float16) if has_matrix(scheme, tier)]
     if possible:
         raise UnsupportedError(
             f"--matrix is for the tier {possible[0]} of {scheme.name}, which --tier leaves out",

@@ -12,11 +12,10 @@ from mlcweb.kernels import attention_decode, attention_prefill, linear, norm, so
 from mlcweb.kernels import matmul as matmul_
 from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.scores import Scores
-from mlcweb.kernels.storage import GROUP, GroupQuantized, WholeMatrix
+from mlcweb.kernels.software.words import by_words
+from mlcweb.kernels.storage import GROUP, WholeMatrix
 from mlcweb.kernels.tier import Tier
-from mlcweb.quantize import Scheme
-
-_QUADS = (4, 8)  # bits of codes that are whole quads in a word, as kernels.software takes them
+from mlcweb.quantize import GGUF_FORMATS, Scheme
 
 
 def in_blocks(tier: Tier) -> bool:
@@ -25,30 +24,32 @@ def in_blocks(tier: Tier) -> bool:
 
 
 def has_int8(scheme: Scheme, tier: Tier) -> bool:
-    """Whether prefill can have int8 activations too: they come in groups that must be the weights'."""
-    return scheme.bits is not None and scheme.group_size == GROUP and not tier.software
+    """Whether prefill can have int8 activations too: they come in groups that the weights' must fit."""
+    return _quantizes(scheme) and scheme.group_size == GROUP and not tier.software
 
 
 def has_matrix(scheme: Scheme, tier: Tier) -> bool:
-    """Whether prefill can be on subgroup matrices too: 4 bits, and the best tier with subgroups that the scheme has.
+    """Whether prefill can be on subgroup matrices too: weights in groups of 32 or whatever a GGUF file has, and the
+    best tier with subgroups that the scheme has.
 
     Their factors are float16: who has no shader-f16 for the tier ``f16-subgroups`` has none for them.
     """
-    if scheme.bits != 4 or scheme.group_size != GROUP or tier.software or not tier.subgroups:
+    if not _quantizes(scheme) or scheme.group_size != GROUP or tier.software or not tier.subgroups:
         return False
-    return tier.f16 or scheme.activation == "float32"
+    return tier.f16 or not scheme.float16
+
+
+def _quantizes(scheme: Scheme) -> bool:
+    if scheme.types is not None:
+        return any(kind in GGUF_FORMATS for kind in scheme.types.values())
+    return scheme.bits is not None
 
 
 def matvec(
     weight: WholeMatrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
 ) -> tirx.PrimFunc:
     """``linear.matvec``, with its options; block order only where the tier has it."""
-    if (
-        tier.software
-        and isinstance(weight, GroupQuantized)
-        and weight.bits in _QUADS
-        and "experts" not in options
-    ):
+    if tier.software and by_words(weight) and "experts" not in options:
         return software.matvec.matvec(weight, **options)
     ordered = in_blocks(tier)
     return linear.matvec(
@@ -58,12 +59,7 @@ def matvec(
 
 def matmul(weight: WholeMatrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
     """``matmul.matmul``, with its options."""
-    if (
-        tier.software
-        and isinstance(weight, GroupQuantized)
-        and weight.bits in _QUADS
-        and "experts" not in options
-    ):
+    if tier.software and by_words(weight) and "experts" not in options:
         return software.matmul.matmul(weight, **options)
     return matmul_.matmul(weight, tier, **options)
 

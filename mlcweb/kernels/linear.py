@@ -14,29 +14,21 @@ from tvm.tirx.script import builder as T
 from mlcweb.kernels.blocks import place, place4
 from mlcweb.kernels.builder import (
     KernelBuilder,
-    bits,
     call,
     dynamic,
     f32,
     kernel,
-    lane,
     load4,
     select,
     splat,
-    u32,
 )
 from mlcweb.kernels.moe_weights import Part
 from mlcweb.kernels.outputs import Activation, activate, soft_cap
 from mlcweb.kernels.pieces import Piece
+from mlcweb.kernels.quantized import GroupQuantized, GroupQuantizedReader
+from mlcweb.kernels.quantized_block import QuantizedBlock
 from mlcweb.kernels.reduce import reduce_rows
-from mlcweb.kernels.storage import (
-    GroupQuantized,
-    GroupQuantizedReader,
-    Reader,
-    Values,
-    Vector,
-    WholeMatrix,
-)
+from mlcweb.kernels.storage import Reader, Values, Vector, WholeMatrix
 from mlcweb.kernels.tail import is_padded
 from mlcweb.kernels.tier import Tier
 
@@ -80,6 +72,8 @@ def matvec(
     norm: Norm | None = None,
     bias: Values | None = None,
     residual: bool = False,
+    times: bool = False,
+    bias_first: int = 0,
     activation: Activation | None = None,
     gated: bool = False,
     cap: float | None = None,
@@ -108,7 +102,8 @@ def matvec(
     if norm is not None and norm.centered:
         raise ValueError("matvec folds RMSNorm in, not LayerNorm")
     columns = weight.columns
-    step = weight.group_size if isinstance(weight, GroupQuantized) else 4
+    step = weight.step if isinstance(weight, GroupQuantized) else 4
+    parts = max(step // weight.group_size, 1) if isinstance(weight, GroupQuantized) else 1
     blocks = -(-columns // step)
     threads = _threads(blocks)
     per_group = _outputs(each, 2 if gated else 1, threads)
@@ -121,7 +116,7 @@ def matvec(
     b = bias.bind(k, "bias") if bias else None
     ids: Any = k.buffer("ids", (1, experts.choices), "int32") if experts else None
     shares: Any = k.buffer("shares", (1, experts.choices), "float32") if experts and mixed else None
-    r = k.buffer("residual", (1, piece.outputs), "float32") if residual else None
+    r = k.buffer("residual", (1, piece.outputs), "float32") if residual or times else None
     y = k.buffer("y", (y_rows, piece.outputs), "float32")
     r = y if in_place else r
 
@@ -156,9 +151,12 @@ def matvec(
                 if share is not None:
                     k.store(value, 0, value[0] * splat(share))
                 x4.append(value[0])
-            x_sum = k.let(call("float32", "dot", sum(x4[1:], x4[0]), splat(f32(1.0))), "x_sum")
-            for j, values in enumerate(loaded):
-                k.store(sums, j, sums[j] + _dot_block(w, values, x4, x_sum))
+            x_sums = []
+            for part in range(parts):
+                own = x4[part * len(x4) // parts : (part + 1) * len(x4) // parts]
+                x_sums.append(k.let(call("float32", "dot", sum(own[1:], own[0]), splat(f32(1.0))), "x_sum"))
+            for j, block_of_row in enumerate(loaded):
+                k.store(sums, j, sums[j] + block_of_row.dot(x4, x_sums))
 
     if experts is None:
         add_row(x_rows - 1, rows)
@@ -177,7 +175,7 @@ def matvec(
         scale: Any = T.rsqrt(totals(len(rows)) / float(columns) + f32(norm.epsilon)) if norm else f32(1.0)
 
         def output(total: Any, row: Any) -> Any:
-            return total * scale if b is None else total * scale + b.one(k, 0, row)
+            return total * scale if b is None else total * scale + b.one(k, 0, row + bias_first)
 
         row = first + tid + piece.first if piece.first else first + tid
         value = k.let(output(totals(tid), row), "value")
@@ -188,7 +186,7 @@ def matvec(
         if cap is not None:
             value = soft_cap(value, cap)
         at = k.let(place(row, piece.outputs) if to_blocks else row, "at")
-        k.store(y, [y_at, at], value if r is None else r[0, at] + value)
+        k.store(y, [y_at, at], value if r is None else r[0, at] * value if times else r[0, at] + value)
     return k.finish()
 
 
@@ -196,50 +194,21 @@ def _clamp(row: Any, rows: int, per_group: int) -> Any:
     return row if rows % per_group == 0 else T.min(row, rows - 1)
 
 
-def _load_block(k: KernelBuilder, w: Reader, row: Any, block: Any) -> list[Any]:
-    """A block of a row: its words of codes, by fours, and its scale; or four values."""
-    if not isinstance(w, GroupQuantizedReader):
-        return [k.let(w.four(k, row, block * 4), "w4")]
-    words = w.words_per_group
-    fours = [k.let(load4(w.codes, row, block * words + i), "words") for i in range(0, words, 4)]
-    return [*fours, k.let(w.scale(k, row, block), "scale")]
+def _load_block(k: KernelBuilder, w: Reader, row: Any, block: Any) -> "_Weights | QuantizedBlock":
+    """A block of a row: its codes and scales, or its weights by fours."""
+    if isinstance(w, GroupQuantizedReader) and not w.form.trits:
+        return QuantizedBlock(k, w, row, block)
+    count = w.step // 4 if isinstance(w, GroupQuantizedReader) else 1
+    return _Weights([k.let(w.four(k, row, block * (count * 4) + c * 4), "w4") for c in range(count)])
 
 
-def _dot_block(w: Reader, values: list[Any], x4: list[Any], x_sum: Any) -> Any:
-    """The product of one block of a row with x.
+@dataclass(frozen=True)
+class _Weights:
+    """A block's weights, by fours."""
 
-    A code c of 4 bits goes into the mantissa of v = 1 + c/16, which costs a shift and one and-or where a conversion
-    from integer runs at a quarter of the rate; then sum((c - 7) x) = 16 sum(v x) - 23 sum(x).
-    """
-    if not isinstance(w, GroupQuantizedReader):
-        return call("float32", "dot", values[0], x4[0])
-    *fours, scale = values
-    each = w.codes_per_word
-    total: Any = None
-    for c, value in enumerate(x4):
-        codes = [divmod(c * 4 + i, each) for i in range(4)]
-        lanes = {word: lane(fours[word // 4], word % 4) for word, _ in codes}
-        mantissas = _mantissas([lanes[word] for word, _ in codes], [at * w.bits for _, at in codes], w.bits)
-        part = call("float32", "dot", mantissas, value)
-        total = part if total is None else total + part
-    unit = 1 << w.bits
-    return (total * float(unit) - x_sum * float(unit + w.zero)) * scale
+    fours: list[Any]
 
-
-def _mantissas(words: list[Any], starts: list[int], width: int) -> Any:
-    """float32x4: 1 + c / 2^width of four codes, ``starts`` being their lowest bits in their words.
-
-    A code becomes the mantissa's top bits, those below bit 23.
-    """
-    shifts = [23 - width - start for start in starts]  # to the left
-    if min(shifts) >= 0 and all(word.same_as(words[0]) for word in words):
-        shifted = T.shift_left(T.Broadcast(words[0], 4), T.Shuffle([u32(s) for s in shifts], [0, 1, 2, 3]))
-    else:
-        each = [
-            T.shift_left(word, u32(s)) if s > 0 else T.shift_right(word, u32(-s))
-            for word, s in zip(words, shifts, strict=True)
-        ]
-        shifted = T.Shuffle(each, [0, 1, 2, 3])
-    mask = ((1 << width) - 1) << (23 - width)
-    masked = T.bitwise_and(shifted, T.Broadcast(u32(mask), 4))
-    return bits("float32x4", T.bitwise_or(masked, T.Broadcast(u32(0x3F800000), 4)))
+    def dot(self, x4: list[Any], x_sums: list[Any]) -> Any:
+        """The product with x."""
+        parts = [call("float32", "dot", four, value) for four, value in zip(self.fours, x4, strict=True)]
+        return sum(parts[1:], parts[0])

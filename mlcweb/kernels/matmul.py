@@ -13,12 +13,13 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, kernel, lane, load4, ramp4, splat, u32
+from mlcweb.kernels.builder import KernelBuilder, cast, dynamic, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.moe_tile import SlotRows
 from mlcweb.kernels.moe_weights import Part
 from mlcweb.kernels.outputs import Activation, activate
 from mlcweb.kernels.pieces import Piece
-from mlcweb.kernels.storage import GroupQuantizedReader, Reader, Values, ValuesReader, WholeMatrix
+from mlcweb.kernels.quantized import GroupQuantizedReader
+from mlcweb.kernels.storage import Reader, Values, ValuesReader, WholeMatrix
 from mlcweb.kernels.tail import load_padded
 from mlcweb.kernels.tier import Tier
 
@@ -57,6 +58,8 @@ def matmul(
     *,
     bias: Values | None = None,
     residual: bool = False,
+    times: bool = False,
+    bias_first: int = 0,
     activation: Activation | None = None,
     gated: bool = False,
     tile: Tile | None = None,
@@ -88,9 +91,9 @@ def matmul(
     w = weight.bind(k, "w")
     slots = SlotRows(k, n, experts, tile.rows) if experts else None
     b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (n, piece.outputs), "float32") if residual else None
+    r = k.buffer("residual", (n, piece.outputs), "float32") if residual or times else None
     y = k.buffer("y", (n * choices, piece.outputs), "float32")
-    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece)
+    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece, times, bias_first)
 
     step = tile.columns // 2 if gated else tile.columns
     grid = [T.ceildiv(outputs, step), slots.tiles if slots else T.ceildiv(n, tile.rows)]
@@ -200,12 +203,7 @@ def _load_b(
         blocks = -(-columns // tile.depth)
         within = depth if blocks * tile.depth <= stored else k.let(T.min(depth, columns - 4), "within")
         if isinstance(w, GroupQuantizedReader):
-            word4 = k.let(w.codes4(k, rows, within), "word4")
-            scales = [w.scale(k, row, w.group(within)) for row in rows]
-            scale4 = k.let(T.Shuffle(scales, [0, 1, 2, 3]), "scale4")
-            for c in range(4):
-                codes = T.bitwise_and(T.shift_right(word4, splat(u32(w.bits * c))), splat(u32(w.mask)))
-                value = (T.Cast("float32x4", codes) - splat(f32(float(w.zero)))) * scale4
+            for c, value in enumerate(w.across(k, rows, within)):
                 k.store(shared, ramp4(at[c]), cast(f"{dtype}x4", value))
         else:
             values = [k.let(w.four(k, row, within), "w4") for row in rows]
@@ -226,6 +224,8 @@ class TileWriter:
     bias: ValuesReader | None
     residual: Any
     piece: Piece
+    times: bool
+    bias_first: int
 
     def write(self, row: Any, column: Any, apart: Any, sums: list[Any]) -> None:
         """The two fours of a row of sums: columns ``column …`` and those ``apart`` from them, or a gate and its up."""
@@ -244,11 +244,14 @@ class TileWriter:
         return activate(self.activation, self.k.let(value, "gate"), lanes=4)
 
     def _biased(self, value: Any, column: Any) -> Any:
-        return value if self.bias is None else value + self.bias.four(self.k, 0, column + self.piece.first)
+        if self.bias is None:
+            return value
+        return value + self.bias.four(self.k, 0, column + (self.piece.first + self.bias_first))
 
     def _store(self, row: Any, column: Any, value: Callable[[], Any]) -> None:
         """``y[row, column:column+4] = value()``, plus the residual's, where there is such a column."""
         with self.k.when(column < self.outputs):
             r, at = self.residual, column + self.piece.first if self.piece.first else column
-            result = value() if r is None else load4(r, row, at) + value()
+            other = None if r is None else load4(r, row, at)
+            result = value() if other is None else other * value() if self.times else other + value()
             self.k.store(self.y, [row, ramp4(at)], result)

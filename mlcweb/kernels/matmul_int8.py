@@ -1,8 +1,9 @@
 """Prefill's matrix product with activations rounded to int8: four multiply-adds an instruction (dot4I8Packed).
 
-Activations get a scale for each 32 values of a row, as weights of 4 and 8 bits have. The sum over a group is exact in
-int32, and is multiplied by both scales in float32. llama.cpp's Q8_1 activations are the same idea; here weights' codes
-lose their offset when a tile is filled, so no sums of activations are needed.
+Activations get a scale for each 32 values of a row. The sum over a group, of activations or of weights if theirs are
+smaller, is exact in int32, and is multiplied by both scales in float32. llama.cpp's Q8_1 activations are the same
+idea; here weights' codes lose their offset when a tile is filled, so that sums of activations are needed only for
+weights with a minimum.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from mlcweb.kernels.moe_tile import SlotRows
 from mlcweb.kernels.moe_weights import Part
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.pieces import Piece
-from mlcweb.kernels.storage import GROUP, GroupQuantized, GroupQuantizedReader, Values
+from mlcweb.kernels.quantized import GroupQuantized, GroupQuantizedReader
+from mlcweb.kernels.storage import GROUP, Values
+from mlcweb.quantize.formats import Format
 
 _WORDS = GROUP // 4  # words of four int8 in a group
 
@@ -34,6 +37,8 @@ def matmul_int8(
     *,
     bias: Values | None = None,
     residual: bool = False,
+    times: bool = False,
+    bias_first: int = 0,
     activation: Activation | None = None,
     gated: bool = False,
     experts: Part | None = None,
@@ -49,11 +54,13 @@ def matmul_int8(
     each = weight.rows // experts.count if experts else weight.rows
     outputs = each // 2 if gated else each
     piece = piece or Piece(0, outputs)
-    groups = weight.groups
+    groups = -(-weight.columns // GROUP)
     if outputs % 4:
         raise ValueError(f"matmul_int8 needs N % 4 == 0, not {weight.rows} x {weight.columns}")
-    if weight.group_size != GROUP:
-        raise ValueError(f"matmul_int8 needs groups of {GROUP}, not {weight.group_size}")
+    if weight.step != GROUP:
+        raise ValueError(
+            f"matmul_int8 needs groups that {GROUP} divides, or that divide it, not {weight.group_size}"
+        )
     many = 2 if groups % 2 == 0 else 1  # groups staged at a time
     k = KernelBuilder("matmul_int8")
     n = dynamic("n")
@@ -62,9 +69,9 @@ def matmul_int8(
     w = weight.bind(k, "w")
     slots = SlotRows(k, n, experts, ROWS) if experts else None
     b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (n, piece.outputs), "float32") if residual else None
+    r = k.buffer("residual", (n, piece.outputs), "float32") if residual or times else None
     y = k.buffer("y", (n * experts.choices if experts else n, piece.outputs), "float32")
-    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece)
+    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece, times, bias_first)
 
     tile = _WIDE if experts or weight.rows >= _WIDE_OUTPUTS else _NARROW
     quads, step = tile // 4, tile // 2 if gated else tile
@@ -122,20 +129,35 @@ def matmul_int8(
 def _multiply_group(k: KernelBuilder, stage: "_Stage", g: int, tx: Any, ty: Any, sums: Any) -> None:
     """``sums += scales * (codes of x · codes of w)`` for group g of the tile."""
     exact = k.local(4, "int32x4", name="exact")
-    for i in range(4):
-        k.store(exact, i, T.Broadcast(tirx.const(0, "int32"), 4))
-    with k.loop(_WORDS) as word:
-        at = (g * _WORDS + word) * stage.pitch
-        a = k.let(load4(stage.a, (at + ty) * 4), "a")
-        b = k.let(load4(stage.b, (at + tx) * 4), "b")
+    rows = k.local(1, "int32x4", name="rows") if stage.b_minimums is not None else None
+    words = _WORDS // stage.parts
+    for part in range(stage.parts):
+        zero = T.Broadcast(tirx.const(0, "int32"), 4)
         for i in range(4):
-            dots = [call("int32", "dot4I8Packed", lane(a, i), lane(b, j)) for j in range(4)]
-            k.store(exact, i, exact[i] + T.Shuffle(dots, [0, 1, 2, 3]))
-    row_scales = k.let(load4(stage.a_scales, (g * stage.quads + ty) * 4), "row_scales")
-    column_scales = k.let(load4(stage.b_scales, (g * stage.quads + tx) * 4), "column_scales")
-    for i in range(4):
-        scale = splat(lane(row_scales, i)) * column_scales
-        k.store(sums, i, sums[i] + T.Cast("float32x4", exact[i]) * scale)
+            k.store(exact, i, zero)
+        if rows is not None:
+            k.store(rows, 0, zero)
+        with k.loop(words) as word:
+            at = (g * _WORDS + part * words + word) * stage.pitch
+            a = k.let(load4(stage.a, (at + ty) * 4), "a")
+            b = k.let(load4(stage.b, (at + tx) * 4), "b")
+            for i in range(4):
+                dots = [call("int32", "dot4I8Packed", lane(a, i), lane(b, j)) for j in range(4)]
+                k.store(exact, i, exact[i] + T.Shuffle(dots, [0, 1, 2, 3]))
+            if rows is not None:
+                of_rows = [call("int32", "dot4I8Packed", lane(a, i), u32(0x01010101)) for i in range(4)]
+                k.store(rows, 0, rows[0] + T.Shuffle(of_rows, [0, 1, 2, 3]))
+        row_scales = k.let(load4(stage.a_scales, (g * stage.quads + ty) * 4), "row_scales")
+        at = ((g * stage.parts + part) * stage.quads + tx) * 4
+        column_scales = k.let(load4(stage.b_scales, at), "column_scales")
+        for i in range(4):
+            scale = splat(lane(row_scales, i)) * column_scales
+            k.store(sums, i, sums[i] + T.Cast("float32x4", exact[i]) * scale)
+        if rows is not None:
+            minimums = k.let(load4(stage.b_minimums, at), "minimums")
+            total = k.let(T.Cast("float32x4", rows[0]) * row_scales, "row_sums")
+            for i in range(4):
+                k.store(sums, i, sums[i] + splat(lane(total, i)) * minimums)
 
 
 class _Stage:
@@ -161,7 +183,11 @@ class _Stage:
         gated: bool,
     ) -> None:
         self.k, self.many, self.x, self.x_scales, self.w, self.tid = k, many, x, x_scales, w, tid
-        self.codes = many * w.words_per_group  # words of each column
+        form = w.form
+        self.direct = takes_codes(form)
+        self.words = form.planes[0] if self.direct else _WORDS  # of a group, as they are fetched
+        self.codes = many * self.words  # words of each column
+        self.parts = max(GROUP // form.group, 1)  # groups of weights in one of activations
         self.quads = quads = tile // 4
         self.pitch = (
             quads + 1
@@ -170,13 +196,15 @@ class _Stage:
         size = many * _WORDS * self.pitch * 4
         self.a, self.b = k.shared(size, "uint32", name="a_tile"), k.shared(size, "uint32", name="b_tile")
         self.a_scales = k.shared(many * tile, name="a_scales")
-        self.b_scales = k.shared(many * tile, name="b_scales")
+        self.b_scales = k.shared(many * tile * self.parts, name="b_scales")
+        self.b_minimums = k.shared(many * tile * self.parts, name="b_minimums") if form.minimum else None
         # x: a vector of four words of each of four rows; w: a word of codes of each of four columns
         self.x_parts = many * _WORDS // 4
         self.x_items, self.w_items = quads * self.x_parts, quads * self.codes
         self.x_words = k.local(-(-self.x_items // self.threads) * 4, "uint32x4", name="x_words")
         self.w_words = k.local(-(-self.w_items // self.threads) * 4, "uint32", name="w_words")
-        self.fetched_scales = k.local(4, name="fetched_scales")
+        self.fetched_scales = k.local(4 * self.parts, name="fetched_scales")
+        self.fetched_minimums = k.local(4 * self.parts, name="fetched_minimums") if form.minimum else None
 
         # the last threads, which bring the fewest codes
         last = self.threads - quads * many
@@ -203,16 +231,29 @@ class _Stage:
         for at in range(0, self.w_items, self.threads):
             with k.when(tid + at < self.w_items):
                 quad, word = (tid + at) // codes, (tid + at) % codes
-                for i in range(4):
-                    value = self.w.codes[self.column(quad, i), group * self.w.words_per_group + word]
-                    k.store(self.w_words, at // self.threads * 4 + i, value)
+                first = at // self.threads * 4
+                if self.direct:
+                    for i in range(4):
+                        value = self.w.codes[self.column(quad, i), group * self.words + word]
+                        k.store(self.w_words, first + i, value)
+                else:
+                    columns = [k.let(self.column(quad, i), "column") for i in range(4)]
+                    value = k.let(self.w.int8(k, columns, (group * self.words + word) * 4), "int8")
+                    for i in range(4):
+                        k.store(self.w_words, first + i, lane(value, i))
         quad, g = tid % quads, tid // quads % self.many
         with k.when(self.fetches_x_scales):
             for i in range(4):
                 k.store(self.fetched_scales, i, self.x_scales[self.row(quad * 4 + i), group + g])
         with k.when(self.fetches_w_scales):
-            for i in range(4):
-                k.store(self.fetched_scales, i, self.w.scale(k, self.column(quad, i), group + g))
+            for part in range(self.parts):
+                own = group + g if self.parts == 1 else (group + g) * self.parts + part
+                own = self.w.group(own * GROUP) if self.w.group_size > GROUP else own
+                for i in range(4):
+                    scale, minimum = self.w.scales(k, self.column(quad, i), own)
+                    k.store(self.fetched_scales, part * 4 + i, scale)
+                    if self.fetched_minimums is not None:
+                        k.store(self.fetched_minimums, part * 4 + i, minimum)
 
     def put(self) -> None:
         """Store what was loaded."""
@@ -229,30 +270,51 @@ class _Stage:
                 quad, word = (tid + at) // codes, (tid + at) % codes
                 words = [self.w_words[at // self.threads * 4 + i] for i in range(4)]
                 word4 = k.let(T.Shuffle(words, [0, 1, 2, 3]), "word4")
-                signed = _signed4(word4) if self.w.bits == 4 else [_signed8(word4)]
+                signed = self._signed(word4)
                 for i, value in enumerate(signed):
                     k.store(self.b, ramp4(((word * len(signed) + i) * self.pitch + quad) * 4), value)
-        scales = T.Shuffle([self.fetched_scales[i] for i in range(4)], [0, 1, 2, 3])
         at = (tid % quads + tid // quads % self.many * quads) * 4
         with k.when(self.fetches_x_scales):
-            k.store(self.a_scales, ramp4(at), scales)
+            k.store(self.a_scales, ramp4(at), _four(self.fetched_scales, 0))
         with k.when(self.fetches_w_scales):
-            k.store(self.b_scales, ramp4(at), scales)
+            for part in range(self.parts):
+                if self.parts > 1:
+                    at = (tid % quads + (tid // quads % self.many * self.parts + part) * quads) * 4
+                k.store(self.b_scales, ramp4(at), _four(self.fetched_scales, part))
+                if self.fetched_minimums is not None:
+                    k.store(self.b_minimums, ramp4(at), _four(self.fetched_minimums, part))
+
+    def _signed(self, words: Any) -> list[Any]:
+        """The int8 of fetched words of four columns, uint32x4: of nibbles two, those of the even codes come first."""
+        if not self.direct:
+            return [words]
+        zero = self.w.zero
+        if self.w.bits == 4:
+            return [_nibbles_less(words, zero), _nibbles_less(T.shift_right(words, splat(u32(4))), zero)]
+        # A code of MLC's is at most 254, so that nothing is carried from one byte to the next.
+        more = words + splat(u32((128 - zero) * 0x01010101)) if zero < 128 else words
+        return [T.bitwise_xor(more, splat(u32(0x80808080)))]
 
 
-def _signed4(words: Any) -> list[Any]:
-    """Two uint32x4 of four int8, code - 7, of the low and of the high nibbles of each byte."""
-    return [_less_7(words), _less_7(T.shift_right(words, splat(u32(4))))]
+def takes_codes(form: Format) -> bool:
+    """Whether codes become int8 by a few operations on whole words."""
+    return form.planes in ((4,), (8,)) and not form.levels
 
 
-def _less_7(words: Any) -> Any:
-    """Four int8, code - 7, of the four low nibbles of each byte of a uint32x4; the high bit keeps borrows apart."""
+def in_pairs(weight: GroupQuantized) -> bool:
+    """Whether x must come as ``quantize_rows`` pairs it."""
+    return takes_codes(weight.form) and weight.bits == 4
+
+
+def _four(registers: Any, part: int) -> Any:
+    return T.Shuffle([registers[part * 4 + i] for i in range(4)], [0, 1, 2, 3])
+
+
+def _nibbles_less(words: Any, zero: int) -> Any:
+    """Four int8, code - zero, of the four low nibbles of each byte of a uint32x4; the high bit keeps borrows apart."""
     low = T.bitwise_and(words, splat(u32(0x0F0F0F0F)))
+    if zero == 0:
+        return low
     return T.bitwise_xor(
-        T.bitwise_or(low, splat(u32(0x80808080))) - splat(u32(0x07070707)), splat(u32(0x80808080))
+        T.bitwise_or(low, splat(u32(0x80808080))) - splat(u32(zero * 0x01010101)), splat(u32(0x80808080))
     )
-
-
-def _signed8(words: Any) -> Any:
-    """Four int8, code - 127, of the four bytes of a uint32x4: a code is at most 254, so nothing is carried."""
-    return T.bitwise_xor(words + splat(u32(0x01010101)), splat(u32(0x80808080)))

@@ -11,12 +11,14 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, bits, call, dynamic, kernel, load4, ramp4
+from mlcweb.kernels.builder import KernelBuilder, bits, call, dynamic, kernel, lane, load4, ramp4
 from mlcweb.kernels.matmul import TileWriter
 from mlcweb.kernels.outputs import Activation
 from mlcweb.kernels.pieces import Piece
-from mlcweb.kernels.storage import GROUP, GroupQuantized, Values
+from mlcweb.kernels.quantized import GroupQuantized, GroupQuantizedReader
+from mlcweb.kernels.storage import GROUP, Values
 from mlcweb.kernels.tier import Tier
+from mlcweb.quantize.formats import Format
 
 _UNIT = 16  # rows, columns and depth of a subgroup matrix
 _SUBGROUP = 32
@@ -41,19 +43,31 @@ enable chromium_experimental_subgroup_matrix;
 diagnostic(off, chromium.subgroup_matrix_uniformity);
 """
 
-# A nibble in a float16's mantissa is 1024 + code; eight weights, in the order of ``halve_rows``.
 _DEQUANTIZE = """\
-fn dequantize(word : u32, scale : f32) -> vec4<u32> {
+fn dequantize(word : u32, scale : f32%(argument)s) -> vec4<u32> {
   let codes = (vec4<u32>(word, word >> 4u, word >> 8u, word >> 12u) & vec4<u32>(0x000f000fu)) | vec4<u32>(0x64006400u);
-  let seven = vec2<f16>(1031.0h);
+  let zero = vec2<f16>(%(zero)d.0h);
   let scales = vec2<f16>(f16(scale));
-  return vec4<u32>(
-    bitcast<u32>((bitcast<vec2<f16>>(codes.x) - seven) * scales),
-    bitcast<u32>((bitcast<vec2<f16>>(codes.y) - seven) * scales),
-    bitcast<u32>((bitcast<vec2<f16>>(codes.z) - seven) * scales),
-    bitcast<u32>((bitcast<vec2<f16>>(codes.w) - seven) * scales));
+%(minimums)s  return vec4<u32>(
+    bitcast<u32>((bitcast<vec2<f16>>(codes.x) - zero) * scales%(add)s),
+    bitcast<u32>((bitcast<vec2<f16>>(codes.y) - zero) * scales%(add)s),
+    bitcast<u32>((bitcast<vec2<f16>>(codes.z) - zero) * scales%(add)s),
+    bitcast<u32>((bitcast<vec2<f16>>(codes.w) - zero) * scales%(add)s));
 }
 """
+
+
+def _dequantize(form: Format) -> str:
+    """A nibble in a float16's mantissa is 1024 + code; eight weights, in the order of ``halve_rows``."""
+    minimum = {
+        "argument": ", minimum : f32",
+        "minimums": "  let minimums = vec2<f16>(f16(minimum));\n",
+        "add": " + minimums",
+    }
+    return _DEQUANTIZE % {
+        "zero": 1024 + form.zero,
+        **(minimum if form.minimum else dict.fromkeys(minimum, "")),
+    }
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,8 @@ def matmul_matrix(
     *,
     bias: Values | None = None,
     residual: bool = False,
+    times: bool = False,
+    bias_first: int = 0,
     activation: Activation | None = None,
     gated: bool = False,
     piece: Piece | None = None,
@@ -95,16 +111,20 @@ def matmul_matrix(
     outputs = weight.rows // 2 if gated else weight.rows
     if outputs % 4:
         raise ValueError(f"matmul_matrix needs N % 4 == 0, not {weight.rows} x {weight.columns}")
-    if weight.bits != 4 or weight.group_size != GROUP:
-        raise ValueError(f"matmul_matrix needs 4 bits in groups of {GROUP}")
+    if weight.step != GROUP:
+        raise ValueError(
+            f"matmul_matrix needs groups that {GROUP} divides, or that divide it, not {weight.group_size}"
+        )
+    direct = takes_nibbles(weight.form)
     tile, piece = tile or _tile(weight), piece or Piece(0, outputs)
     k, n = KernelBuilder("matmul_matrix"), dynamic("n")
-    x = k.buffer("halves", (n, weight.groups * GROUP // 2), "uint32")
+    width = -(-weight.columns // GROUP) * GROUP
+    x = k.buffer("halves", (n, width // 2), "uint32")
     w = weight.bind(k, "w")
     b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (n, piece.outputs), "float32") if residual else None
+    r = k.buffer("residual", (n, piece.outputs), "float32") if residual or times else None
     y = k.buffer("y", (n, piece.outputs), "float32")
-    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece)
+    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece, times, bias_first)
 
     threads, step = _SUBGROUP * _SUBGROUPS, tile.columns // 2 if gated else tile.columns
     (wg_n, wg_m), tid = k.launch([T.ceildiv(outputs, step), T.ceildiv(n, tile.rows)], threads)
@@ -113,6 +133,8 @@ def matmul_matrix(
     x_items, w_items = tile.rows * tile.vectors // threads, tile.columns * tile.vectors // threads
     x_words = k.local(x_items, "uint32x4", name="x_words")
     w_words, w_scales = k.local(w_items, "uint32", name="w_words"), k.local(w_items, name="w_scales")
+    w_minimums = k.local(w_items, name="w_minimums") if weight.form.minimum else None
+    w_halves = k.local(w_items, "uint32x4", name="w_halves") if not direct else None
 
     def column(at: Any) -> Any:
         """The weight's row for a column of the tile."""
@@ -130,8 +152,14 @@ def matmul_matrix(
         for i in range(w_items):
             item = tid + i * threads
             row, word = k.let(column(item // tile.vectors), "row"), block * tile.vectors + item % tile.vectors
+            if w_halves is not None:
+                k.store(w_halves, i, _halves(k, w, row, word * 8))
+                continue
             k.store(w_words, i, w.word(row, word))
-            k.store(w_scales, i, w.scale(k, row, word // w.words_per_group))
+            scale, minimum = w.scales(k, row, word // w.words_per_group)
+            k.store(w_scales, i, scale)
+            if w_minimums is not None:
+                k.store(w_minimums, i, minimum)
 
     def put() -> None:
         for i in range(x_items):
@@ -141,12 +169,16 @@ def matmul_matrix(
         for i in range(w_items):
             item = tid + i * threads
             at = (tile.rows + item // tile.vectors) * tile.pitch + item % tile.vectors
-            k.store(tiles, ramp4(at * 4), call("uint32x4", "dequantize", w_words[i], w_scales[i]))
+            if w_halves is not None:
+                k.store(tiles, ramp4(at * 4), w_halves[i])
+                continue
+            scaled = [w_scales[i], *([w_minimums[i]] if w_minimums is not None else [])]
+            k.store(tiles, ramp4(at * 4), call("uint32x4", "dequantize", w_words[i], *scaled))
 
     subgroup = k.let(tid // _SUBGROUP, "subgroup")
     k.wgsl(_declare(tile))
     fetch(0)
-    blocks = weight.groups * GROUP // tile.depth
+    blocks = width // tile.depth
     with k.loop(blocks) as block:
         k.barrier()
         put()
@@ -158,13 +190,13 @@ def matmul_matrix(
     # Sums pass through workgroup memory, a strip of each subgroup's at a time.
     own = tile.columns // 2
     quads = own // 8 if gated else own // 4
-    lane = tid % _SUBGROUP
+    member = tid % _SUBGROUP
     for i in range(tile.rows // 2 // _UNIT):
         k.barrier()
         k.wgsl(_store(tile, i), subgroup)
         k.barrier()
         with k.loop(_UNIT * quads // _SUBGROUP) as j:
-            item = k.let(lane + j * _SUBGROUP, "item")
+            item = k.let(member + j * _SUBGROUP, "item")
             strip_row, quad = k.let(item // quads, "strip_row"), k.let(item % quads, "quad")
             row = row0 + subgroup // 2 * (tile.rows // 2) + i * _UNIT + strip_row
             at = (subgroup * _UNIT + strip_row) * (own // 4) + quad
@@ -172,7 +204,22 @@ def matmul_matrix(
             with k.when(row < n):
                 sums = [k.let(bits("float32x4", load4(tiles, (at + half) * 4)), "sums") for half in halves]
                 writer.write(row, column0 + subgroup % 2 * (quads * 4) + quad * 4, 0, sums)
-    return k.finish(directives=_DIRECTIVES, functions=_DEQUANTIZE)
+    return k.finish(directives=_DIRECTIVES, functions=_dequantize(weight.form) if direct else "")
+
+
+def takes_nibbles(form: Format) -> bool:
+    """Whether codes become float16 by a few operations on whole words."""
+    return form.planes == (4,) and not form.levels and form.group == GROUP
+
+
+def _halves(k: KernelBuilder, w: GroupQuantizedReader, row: Any, column: Any) -> Any:
+    """uint32x4: eight weights as float16, in the order of ``halve_rows``."""
+    low, high = (k.let(w.four(k, row, column + i), "w4") for i in (0, 4))
+    words = [
+        call("uint32", "pack2x16float", call("float32x2", "vec2<f32>", lane(low, i), lane(high, i)))
+        for i in range(4)
+    ]
+    return T.Shuffle(words, [0, 1, 2, 3])
 
 
 WIDE = Tile(128, 128, 32)
@@ -181,7 +228,9 @@ _WIDE_OUTPUTS = 4096
 
 def _tile(weight: GroupQuantized) -> Tile:
     """Small tiles fill a GPU where outputs are few. Measured on an H200: docs/performance.md."""
-    return WIDE if weight.rows >= _WIDE_OUTPUTS else Tile(64, 64, 32 if weight.groups % 2 else 64)
+    return (
+        WIDE if weight.rows >= _WIDE_OUTPUTS else Tile(64, 64, 32 if -(-weight.columns // GROUP) % 2 else 64)
+    )
 
 
 def _units(tile: Tile) -> list[tuple[int, int]]:

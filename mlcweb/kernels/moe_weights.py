@@ -20,12 +20,13 @@ class Part:
     choices: int
 
 
-def parts_of(experts: int, rows: int, columns: int, scheme: Scheme) -> list[range]:
-    """The experts, each a ``[rows, columns]`` matrix, of each part: whole ones, as even in number as can be.
+def parts_of(experts: int, rows: int, columns: int, scheme: Scheme, source: str = "") -> list[range]:
+    """The experts of each part, each a ``[rows, columns]`` matrix stored as ``source`` is: whole ones, as even in
+    number as can be.
 
     An expert that is larger than a binding is a part of its own.
     """
-    tensors = packed_tensors(Param("expert", (rows, columns), (), True), scheme)
+    tensors = packed_tensors(Param("expert", (rows, columns), (source,), True), scheme)
     most = max(1, MOST_BYTES // max(tensor.nbytes for tensor in tensors))
     count = -(-experts // most)
     bounds = [i * experts // count for i in range(count + 1)]

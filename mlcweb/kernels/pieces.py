@@ -1,4 +1,7 @@
-"""Matrices larger than a default WebGPU binding, in pieces of whole rows; a launch for each writes its outputs."""
+"""Matrices in pieces of whole rows, a launch for each, which writes its outputs.
+
+They are larger than a default WebGPU binding, or their rows are stored in several ways.
+"""
 
 from dataclasses import dataclass
 
@@ -25,6 +28,14 @@ class Pieces(nn.Module):
     def __init__(self, parts: list[WholeMatrix], held: list[range], *, paired: bool) -> None:
         self.parts, self.held, self.paired = nn.ModuleList(parts), held, paired
         self.rows, self.columns = sum(part.rows for part in parts), parts[0].columns
+
+
+class Apart(nn.Module):
+    """Gate and up of which each is stored in its own way, and so has a product of its own."""
+
+    def __init__(self, gate: WholeMatrix | Pieces, up: WholeMatrix | Pieces) -> None:
+        self.gate, self.up = gate, up
+        self.rows, self.columns = gate.rows + up.rows, gate.columns
 
 
 Matrix = WholeMatrix | Pieces

@@ -18,14 +18,13 @@ _LARGEST_HALF = 65504.0
 
 
 @kernel
-def quantize_rows(width: int, tier: Tier, norm: Norm | None = None, *, weight_bits: int = 4) -> tirx.PrimFunc:
+def quantize_rows(width: int, tier: Tier, norm: Norm | None = None, *, paired: bool = True) -> tirx.PrimFunc:
     """Kernel: x, RMS-normalized if ``norm``, as int8 ``[n, 8 * groups]`` uint32 and scales ``[n, groups]``.
 
     Arguments: x ``[n, K]``, [norm weight], codes, scales. scale = max|x| / 127 over 32 values, the last group padded
-    with zeros. For weights of 4 bits, of eight values the first word has the even ones and the second the odd ones, as
-    masking nibbles gives the weights'; for 8 bits they are in order.
+    with zeros. ``paired``: of eight values the first word has the even ones and the second the odd ones, as masking
+    nibbles gives the weights'; otherwise they are in order.
     """
-    paired = weight_bits == 4
     groups = -(-width // GROUP)
     k, n = KernelBuilder("quantize_rows"), dynamic("n")
     x, weight = _inputs(k, n, width, norm)

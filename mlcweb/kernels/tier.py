@@ -34,6 +34,6 @@ KV_DTYPES = ("float16", "float32")
 TIERS = (F16_SUBGROUPS, F16, SUBGROUPS, BASE, SOFTWARE)
 
 
-def tiers_for(activation: str) -> tuple[Tier, ...]:
-    """The tiers that serve a quantization: f16 arithmetic only where the weights' scales are float16."""
-    return tuple(tier for tier in TIERS if activation == "float16" or not tier.f16)
+def tiers_for(float16: bool) -> tuple[Tier, ...]:
+    """The tiers that serve a quantization: float16 arithmetic only where it takes that (``Scheme.float16``)."""
+    return tuple(tier for tier in TIERS if float16 or not tier.f16)

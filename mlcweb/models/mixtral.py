@@ -67,9 +67,9 @@ class MixtureMLP(nn.Module):
 
 def _stacked(w: Weights, experts: Sequence[Mapping[str, int]], columns: int) -> Experts:
     """Experts of matrices ``[rows, columns]``, whose sources each has, with their rows."""
-    held = parts_of(len(experts), sum(experts[0].values()), columns, w.scheme)
+    held = parts_of(len(experts), sum(experts[0].values()), columns, w.scheme, next(iter(experts[0])))
     parts = [{name: rows for e in part for name, rows in experts[e].items()} for part in held]
-    return Experts([w.matrix(sources, columns) for sources in parts], held)
+    return Experts([w.matrix(sources, columns, whole=True) for sources in parts], held)
 
 
 class Mixtral(Llama):

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.pieces import Matrix, Pieces, held_by_pieces
-from mlcweb.kernels.storage import GroupQuantized, Values, Vector, WholeMatrix, matrix
+from mlcweb.errors import UnsupportedError
+from mlcweb.kernels.pieces import Apart, Matrix, Pieces, held_by_pieces, pieces
+from mlcweb.kernels.quantized import GroupQuantized
+from mlcweb.kernels.storage import Values, Vector, WholeMatrix, matrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.quantize import Param, Scheme
 
@@ -67,11 +69,67 @@ class Weights:
         paired: bool = False,
         order: Order | None = None,
         transposed: bool = False,
-    ) -> Matrix:
+        whole: bool = False,
+    ) -> Any:
         """A matrix ``[rows, columns]``: the sources ``[rows, columns]`` stacked, or ``[columns, rows]`` if
-        ``transposed``, its rows in ``order``. ``vocab``: an embedding or a head; ``paired``: gate over up. One that is
-        too large for a default binding is in pieces.
+        ``transposed``, its rows in ``order``. ``vocab``: an embedding or a head; ``paired``: gate over up.
+
+        ``Matrix``; ``Apart`` for gate and up that are stored in two ways. It is in pieces where it is too large for a
+        default binding, or its sources are stored in several ways; ``whole`` refuses that. Raises UnsupportedError.
         """
+        alike = {"quantized": quantized, "vocab": vocab, "transposed": transposed}
+        runs = self._runs(sources) if quantized else [sources]
+        if len(runs) == 1:
+            return self._alike(sources, columns, paired=paired, order=order, **alike)
+        if whole or (paired and (len(runs) > 2 or order is not None)):
+            raise UnsupportedError(
+                f"{', '.join(list(sources)[:4])} are of several types, and mlcweb needs them in one",
+                hint="Requantize them: give --quant q4f16_1, for example.",
+            )
+        if paired:
+            return Apart(*(self._alike(run, columns, paired=False, order=None, **alike) for run in runs))
+        parts: list[WholeMatrix] = []
+        held: list[range] = []
+        first = 0
+        for run in runs:
+            rows = sum(run.values())
+            own = None if order is None else order[first : first + rows] - first
+            if own is not None and not (own.min() >= 0 and own.max() < rows):
+                raise UnsupportedError(
+                    f"{', '.join(sources)} are of several types, and their rows are mixed",
+                    hint="Requantize them: give --quant q4f16_1, for example.",
+                )
+            for part, piece in pieces(self._alike(run, columns, paired=False, order=own, **alike)):
+                at = first + (piece.first if piece else 0)
+                parts.append(part)
+                held.append(range(at, at + part.rows))
+            first += rows
+        return Pieces(parts, held, paired=False)
+
+    def _runs(self, sources: Mapping[str, int]) -> list[dict[str, int]]:
+        """Neighbouring sources that are stored alike, together."""
+        runs: list[dict[str, int]] = []
+        last: Any = None
+        for name, rows in sources.items():
+            stored = self.scheme.stored(name)
+            if not runs or stored != last:
+                runs.append({})
+            runs[-1][name] = rows
+            last = stored
+        return runs
+
+    def _alike(
+        self,
+        sources: Mapping[str, int],
+        columns: int,
+        *,
+        quantized: bool,
+        vocab: bool,
+        paired: bool,
+        order: Order | None,
+        transposed: bool,
+    ) -> Matrix:
+        """A matrix of sources that are stored alike."""
         rows = sum(sources.values())
         shapes = {name: (columns, n) if transposed else (n, columns) for name, n in sources.items()}
         whole = Origin((rows, columns), shapes, quantized, order=order, transposed=transposed, vocab=vocab)
@@ -89,8 +147,7 @@ class Weights:
 
     def _stored(self, whole: Origin) -> WholeMatrix:
         rows, columns = whole.shape
-        quantized, vocab = whole.quantized, whole.vocab
-        made = matrix(rows, columns, self.scheme, self.tier, quantized=quantized, vocab=vocab)
+        made = matrix(rows, columns, whole.param("").stored(self.scheme), self.tier)
         made.origin = whole
         return made
 

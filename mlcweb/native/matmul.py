@@ -1,4 +1,4 @@
-"""Group-quantized matrices times one vector or several, dequantized on the way: the host reference's products."""
+"""Quantized matrices times one vector or several, dequantized on the way: the host reference's products."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy.typing as npt
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, dynamic, kernel
+from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, kernel, select, u32
 from mlcweb.native.function import Native, argument, built_once, compile_native
 from mlcweb.native.vector import LANES, constants, fold, keep, repeat
+from mlcweb.quantize.formats import Format
 
 F32 = npt.NDArray[np.float32]
 _ROWS, _TOKENS = 2, 4  # sums kept at a time: as many vectors as AVX2 has registers
@@ -21,54 +22,77 @@ _ROWS, _TOKENS = 2, 4  # sums kept at a time: as many vectors as AVX2 has regist
 
 @dataclass(frozen=True)
 class _Kind:
-    """What of a matrix makes another function: its codes, and its groups in a row."""
+    """What of a matrix makes another function: its format, and its blocks in a row."""
 
-    bits: int
-    group_size: int
-    groups: int
-
-    @property
-    def codes_per_word(self) -> int:
-        return 32 // self.bits
+    form: Format
+    blocks: int
 
     @property
-    def words_per_group(self) -> int:
-        return self.group_size // self.codes_per_word
+    def step(self) -> int:
+        """Weights of a block: 32, or a group that does not fit that."""
+        return block_of(self.form)
 
     @property
     def lanes(self) -> int:
-        """A vector's: a group is one, or several where its size is no power of two."""
-        return LANES if self.group_size == LANES else 8
+        """A vector's, all in one group; several make a block whose size is no power of two."""
+        return min(self.form.group, LANES) if self.step == LANES else 8
 
     @property
     def width(self) -> int:
         """Weights of a row, padding included."""
-        return self.groups * self.group_size
+        return self.blocks * self.step
+
+    @property
+    def groups(self) -> int:
+        """Scales of a row."""
+        return self.width // self.form.group
+
+    def words(self, plane: int) -> int:
+        """Words of a block in a plane."""
+        return self.step // (32 // self.form.planes[plane])
 
 
-def matvec(codes: npt.NDArray[np.uint32], scales: F32, x: F32, bits: int = 4) -> F32:
-    """``sum_k (code[n, k] - max_code) * scale[n, group of k] * x[k]``, float32 [N].
+def block_of(form: Format) -> int:
+    """Weights that are dequantized together."""
+    return LANES if form.group % LANES == 0 or LANES % form.group == 0 else form.group
 
-    codes uint32 [N, words], lowest bits first; scales float32 [N, groups]; x float32 [K], K padded to whole groups.
+
+@dataclass(frozen=True)
+class Codes:
+    """A quantized matrix ``[N, K]`` of any format but trits: its planes, uint32 ``[N, words]``, and float32
+    ``[N, groups]`` scales and minimums, if it has those. All are C-contiguous.
     """
-    out = np.empty(len(codes), np.float32)
-    _built_matvec(_kind(codes, scales, bits))(codes, scales, x, out)
+
+    form: Format
+    planes: tuple[npt.NDArray[np.uint32], ...]
+    scales: F32
+    minimums: F32 | None
+
+    @property
+    def kind(self) -> _Kind:
+        return _Kind(self.form, self.scales.shape[1] * self.form.group // block_of(self.form))
+
+    @property
+    def arrays(self) -> list[npt.NDArray[Any]]:
+        """A function's first arguments."""
+        return [*self.planes, self.scales, *([] if self.minimums is None else [self.minimums])]
+
+
+def matvec(weight: Codes, x: F32) -> F32:
+    """``weight @ x``, float32 [N], for x float32 [K], K padded to whole groups."""
+    out = np.empty(len(weight.scales), np.float32)
+    _built_matvec(weight.kind)(*weight.arrays, x, out)
     return out
 
 
-def matmul(codes: npt.NDArray[np.uint32], scales: F32, x: F32, bits: int = 4) -> F32:
+def matmul(weight: Codes, x: F32) -> F32:
     """The same for each row of x, float32 [T, K]: float32 [N, T]."""
     count = len(x)
     padded = np.pad(x, ((0, -count % _TOKENS), (0, 0)))
-    out = np.empty((len(codes), len(padded)), np.float32)
+    out = np.empty((len(weight.scales), len(padded)), np.float32)
     rows = np.empty((_ROWS, x.shape[1]), np.float32)
-    _built_matmul(_kind(codes, scales, bits))(codes, scales, padded, rows, out)
+    _built_matmul(weight.kind)(*weight.arrays, padded, rows, out)
     return out[:, :count]
-
-
-def _kind(codes: npt.NDArray[np.uint32], scales: F32, bits: int) -> _Kind:
-    groups = scales.shape[1]
-    return _Kind(bits, codes.shape[1] // groups * (32 // bits), groups)
 
 
 @built_once
@@ -85,17 +109,16 @@ def _built_matmul(kind: _Kind) -> Native:
 def _matvec(kind: _Kind) -> tirx.PrimFunc:
     k = KernelBuilder("matvec")
     n = dynamic("n")
-    codes = argument(k, "codes", (n, kind.groups * kind.words_per_group), "uint32")
-    scales = argument(k, "scales", (n, kind.groups), "float32")
+    weight = _Weight(k, kind, n)
     x = argument(k, "x", (kind.width,), "float32")
     out = argument(k, "out", (n,), "float32")
     lanes = T.Ramp(0, 1, kind.lanes)
     sums = k.local(kind.lanes, name="sums")
     with k.loop(n) as row:
         k.store(sums, lanes, repeat(tirx.const(0.0, "float32"), kind.lanes))
-        with k.loop(kind.groups) as g:
-            for first, values in _dequantize(kind, codes, scales, row, g):
-                inputs = x[T.Ramp(g * kind.group_size + first, 1, kind.lanes)]
+        with k.loop(kind.blocks) as block:
+            for first, values in weight.dequantize(row, block):
+                inputs = x[T.Ramp(block * kind.step + first, 1, kind.lanes)]
                 k.store(sums, lanes, sums[lanes] + values * inputs)
         k.store(out, row, fold(k, sums[lanes], operator.add, "float32", kind.lanes))
     return k.finish()
@@ -105,8 +128,7 @@ def _matvec(kind: _Kind) -> tirx.PrimFunc:
 def _matmul(kind: _Kind) -> tirx.PrimFunc:
     k = KernelBuilder("matmul")
     n, tokens = dynamic("n"), dynamic("tokens")
-    codes = argument(k, "codes", (n, kind.groups * kind.words_per_group), "uint32")
-    scales = argument(k, "scales", (n, kind.groups), "float32")
+    weight = _Weight(k, kind, n)
     x = argument(k, "x", (tokens, kind.width), "float32")
     rows = argument(k, "rows", (_ROWS, kind.width), "float32")
     out = argument(k, "out", (n, tokens), "float32")
@@ -117,10 +139,10 @@ def _matmul(kind: _Kind) -> tirx.PrimFunc:
     with k.loop((n + _ROWS - 1) // _ROWS) as block:
         # past the last row it is that row again
         row = [T.min(block * _ROWS + r, n - 1) for r in range(_ROWS)]
-        with k.loop(kind.groups) as g:
+        with k.loop(kind.blocks) as part:
             for r in range(_ROWS):
-                for first, values in _dequantize(kind, codes, scales, row[r], g):
-                    k.store(rows, [r, T.Ramp(g * kind.group_size + first, 1, kind.lanes)], values)
+                for first, values in weight.dequantize(row[r], part):
+                    k.store(rows, [r, T.Ramp(part * kind.step + first, 1, kind.lanes)], values)
         with k.loop(tokens // _TOKENS) as few:
             for pair in pairs:
                 k.store(sums[pair], lanes, repeat(tirx.const(0.0, "float32"), half_size))
@@ -136,18 +158,75 @@ def _matmul(kind: _Kind) -> tirx.PrimFunc:
     return k.finish()
 
 
-def _dequantize(kind: _Kind, codes: Any, scales: Any, row: Any, group: Any) -> list[tuple[int, Any]]:
-    """A group's weights in vectors, each after the place in the group that it begins at."""
-    words, each, size = kind.words_per_group, kind.codes_per_word, kind.lanes
-    loaded = codes[row, T.Ramp(group * words, 1, words)]
-    vectors = []
-    for first in range(0, kind.group_size, size):
-        at = [divmod(first + lane, each) for lane in range(size)]
-        spread = T.Shuffle([loaded] * -(-size // words), [word for word, _ in at])
-        shifts = constants("uint32", [place * kind.bits for _, place in at])
-        mask = repeat(tirx.const((1 << kind.bits) - 1, "uint32"), size)
-        found = T.bitwise_and(T.shift_right(spread, shifts), mask)
-        zero = tirx.const((1 << (kind.bits - 1)) - 1, "int32")
-        values = T.Cast(f"int32x{size}", found) - repeat(zero, size)
-        vectors.append((first, T.Cast(f"float32x{size}", values) * repeat(scales[row, group], size)))
-    return vectors
+class _Weight:
+    """The matrix's arguments, and what they hold."""
+
+    def __init__(self, k: KernelBuilder, kind: _Kind, rows: Any) -> None:
+        self.k, self.kind, form = k, kind, kind.form
+        self.planes = [
+            argument(k, f"plane_{plane}", (rows, kind.blocks * kind.words(plane)), "uint32")
+            for plane in range(len(form.planes))
+        ]
+        self.scales = argument(k, "scales", (rows, kind.groups), "float32")
+        self.minimums = argument(k, "minimums", (rows, kind.groups), "float32") if form.minimum else None
+
+    def dequantize(self, row: Any, block: Any) -> list[tuple[int, Any]]:
+        """A block's weights in vectors, each after the place in the block that it begins at."""
+        kind, form = self.kind, self.kind.form
+        size = kind.lanes
+        loaded = [self._words(row, block, plane) for plane in range(len(self.planes))]
+        vectors = []
+        for first in range(0, kind.step, size):
+            codes = self._codes(loaded, first)
+            if form.levels:
+                levels = self._table(codes)
+            else:
+                zero = repeat(tirx.const(form.zero, "int32"), size)
+                levels = T.Cast(f"int32x{size}", codes) - zero
+            if form.group >= kind.step:
+                group = block // (form.group // kind.step) if form.group > kind.step else block
+            else:
+                group = block * (kind.step // form.group) + first // form.group
+            values = T.Cast(f"float32x{size}", levels) * repeat(self.scales[row, group], size)
+            if self.minimums is not None:
+                values = values + repeat(self.minimums[row, group], size)
+            vectors.append((first, values))
+        return vectors
+
+    def _words(self, row: Any, block: Any, plane: int) -> list[Any]:
+        """A plane's words of a block, in vectors that are as long as what is made of them, or longer."""
+        words, size = self.kind.words(plane), self.kind.lanes
+        if words == 1:
+            return [repeat(self.planes[plane][row, block], size)]
+        return [self.planes[plane][row, T.Ramp(block * words, 1, words)]] * -(-size // words)
+
+    def _codes(self, loaded: list[list[Any]], first: int) -> Any:
+        """uint32: the codes from a place in the block on."""
+        size, total, below = self.kind.lanes, None, 0
+        for words, width in zip(loaded, self.kind.form.planes, strict=True):
+            at = [divmod(first + lane, 32 // width) for lane in range(size)]
+            spread = T.Shuffle(words, [word for word, _ in at])
+            shifts = constants("uint32", [place * width for _, place in at])
+            mask = repeat(tirx.const((1 << width) - 1, "uint32"), size)
+            found = T.bitwise_and(T.shift_right(spread, shifts), mask)
+            if below:
+                found = T.bitwise_or(total, T.shift_left(found, repeat(u32(below), size)))
+            total = keep(self.k, found, "uint32", size) if len(loaded) > 1 else found
+            below += width
+        return total
+
+    def _table(self, codes: Any) -> Any:
+        """int32: the levels of codes; they are bytes of four words."""
+        size, levels = self.kind.lanes, self.kind.form.levels
+        codes = keep(self.k, codes, "uint32", size)
+        quads = [
+            repeat(u32(sum((level & 0xFF) << 8 * i for i, level in enumerate(levels[at : at + 4]))), size)
+            for at in (0, 4, 8, 12)
+        ]
+        quad = T.shift_right(codes, repeat(u32(2), size))
+        word = quads[3]
+        for i in (2, 1, 0):
+            word = select(quad == repeat(u32(i), size), quads[i], word)
+        places = T.bitwise_and(codes, repeat(u32(3), size)) * repeat(u32(8), size)
+        top = T.shift_left(word, repeat(u32(24), size) - places)
+        return T.shift_right(bits(f"int32x{size}", top), repeat(tirx.const(24, "int32"), size))

@@ -18,37 +18,36 @@ import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError
 from mlcweb.native.quantize import quantize
-from mlcweb.quantize.schemes import Scheme
+from mlcweb.quantize.formats import Format, mlc_format
+from mlcweb.quantize.unpack import unpack
 
 _NATIVE = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 
 
 def quantize_group(
-    weight: npt.NDArray[Any], scheme: Scheme, *, cast: bool = False
+    weight: npt.NDArray[Any], form: Format, *, cast: bool = False
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[Any]]:
     """Quantize ``weight`` ``[N, K]`` (any float dtype) to codes ``[N, words]`` uint32 and scales ``[N,
     groups]``.
 
-    ``words`` and ``groups`` are ``scheme.words(K)`` and ``scheme.groups(K)``; scales are in the activation
-    dtype, and with ``cast`` the weight counts as cast to it first. Raises CheckpointError if a weight is not
-    finite in the activation dtype.
+    ``words`` and ``groups`` are ``form.words(K)`` and ``form.groups(K)``; scales are in ``form.scale``, the
+    activation dtype, and with ``cast`` the weight counts as cast to it first. Raises CheckpointError if a weight is
+    not finite in the activation dtype.
     """
     k = weight.shape[1]
-    if scheme.bits is None:
-        raise ValueError(f"{scheme.name} does not quantize")
     values = weight if weight.dtype in _NATIVE else weight.astype(np.float32)
-    padding = scheme.groups(k) * scheme.group_size - k
+    padding = form.groups(k) * form.group - k
     if padding:
         values = np.pad(values, ((0, 0), (0, padding)))
-    q_weight, q_scale = quantize(values, scheme.bits, scheme.group_size, scheme.activation, cast=cast)
+    q_weight, q_scale = quantize(values, form.bits, form.group, form.scale, cast=cast)
     if not np.all(np.isfinite(q_scale)):
         raise CheckpointError(
-            f"has weights that are infinite, NaN or too large for {scheme.activation}",
-            hint=f"q{scheme.bits}f32_1 takes any finite weight." if scheme.activation == "float16" else "",
+            f"has weights that are infinite, NaN or too large for {form.scale}",
+            hint=f"q{form.bits}f32_1 takes any finite weight." if form.scale == "float16" else "",
         )
     if padding:
-        word, codes = divmod(k, scheme.codes_per_word)
-        q_weight[:, word:] &= np.uint32((1 << scheme.bits * codes) - 1)
+        word, codes = divmod(k, form.codes_per_word)
+        q_weight[:, word:] &= np.uint32((1 << form.bits * codes) - 1)
         q_weight[:, word + 1 :] = 0
     return q_weight, q_scale
 
@@ -57,11 +56,5 @@ def dequantize_group(
     q_weight: npt.NDArray[np.uint32], q_scale: npt.NDArray[Any], k: int, bits: int = 4
 ) -> npt.NDArray[np.float32]:
     """float32 ``[N, k]`` from codes ``[N, words]`` and scales ``[N, groups]``: (code - max_code) * scale."""
-    n, groups = q_scale.shape
-    shifts = np.arange(32 // bits, dtype=np.uint32) * np.uint32(bits)
-    codes = q_weight[..., None] >> shifts & np.uint32((1 << bits) - 1)
-    values: npt.NDArray[np.float32] = codes.reshape(n, groups, -1).astype(np.float32) - (
-        (1 << (bits - 1)) - 1
-    )
-    values *= q_scale.astype(np.float32)[..., None]
-    return values.reshape(n, -1)[:, :k]
+    group = q_weight.shape[1] * (32 // bits) // q_scale.shape[1]
+    return unpack((q_weight, q_scale), mlc_format(bits, group, "float32"))[:, :k]

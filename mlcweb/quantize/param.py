@@ -9,15 +9,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.quantize.schemes import Scheme
+from mlcweb.quantize.formats import Format
+from mlcweb.quantize.schemes import Scheme, Stored
 
 
 @dataclass(frozen=True)
 class Param:
     """One tensor of the compiled model: ``shape`` (N, K) or (D,), made of checkpoint tensors ``sources``
-    stacked along axis 0. ``quantized`` ones are group-quantized if the scheme quantizes at all (2-D
-    only); ``vocab`` ones, an embedding or a head, if it quantizes those too. ``blocks`` ones, vectors, are
-    stored in block order (``kernels.blocks``).
+    stacked along axis 0. ``quantized`` ones are stored as the scheme says (2-D only; sources that are in one
+    parameter are stored alike); ``vocab`` ones are an embedding or a head. ``blocks`` ones, vectors, are stored in
+    block order (``kernels.blocks``).
 
     ``order`` [N] names the stacked row that is stored in each place; without it they are stored as they are stacked.
     ``transposed``: the checkpoint has each source as [K, rows]. ``plus`` is added to every value.
@@ -37,9 +38,9 @@ class Param:
         """Rows that a source of ``shape`` brings."""
         return shape[1] if self.transposed else shape[0]
 
-    def packed(self, scheme: Scheme) -> bool:
-        """Whether it is stored as codes and scales."""
-        return self.quantized and scheme.quantizes(vocab=self.vocab)
+    def stored(self, scheme: Scheme) -> Stored:
+        """How it is stored: a format, or a type of floats."""
+        return scheme.stored(self.sources[0], vocab=self.vocab) if self.quantized else scheme.activation
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,22 @@ class PackedTensor:
 def packed_tensors(param: Param, scheme: Scheme) -> list[PackedTensor]:
     """The stored tensors of ``param``, in the order ``quantize_params`` yields them.
 
-    Quantized: ``<name>.q_weight`` uint32 [N, words] and ``<name>.q_scale`` [N, groups]. A vector in block order:
-    ``<name>.blocks``. Otherwise ``<name>.weight``. All but codes are in the activation dtype.
+    In a format: codes uint32 [N, words], for each plane, and scales, floats [N, groups] or uint32 [N, words]; for
+    MLC's, ``<name>.q_weight`` and ``<name>.q_scale``. A vector in block order: ``<name>.blocks``, in the activation
+    dtype. bfloat16: ``<name>.bf16``, uint32 [N, K / 2]. Other floats: ``<name>.weight``.
     """
-    if param.packed(scheme):
+    stored = param.stored(scheme)
+    if isinstance(stored, Format):
         n, k = param.shape
-        return [
-            PackedTensor(f"{param.name}.q_weight", "uint32", (n, scheme.words(k))),
-            PackedTensor(f"{param.name}.q_scale", scheme.activation, (n, scheme.groups(k))),
-        ]
+        *planes, scales = (f"{param.name}.{tensor}" for tensor in stored.tensors)
+        codes = [PackedTensor(name, "uint32", (n, stored.words(k, i))) for i, name in enumerate(planes)]
+        if stored.scale == "e8m0" or not stored.lone:
+            return [*codes, PackedTensor(scales, "uint32", (n, stored.scale_words(k)))]
+        return [*codes, PackedTensor(scales, stored.scale, (n, stored.groups(k)))]
     if param.blocks:
         return [PackedTensor(f"{param.name}.blocks", scheme.activation, param.shape)]
-    return [PackedTensor(f"{param.name}.weight", scheme.activation, param.shape)]
+    if stored == "bfloat16":
+        return [PackedTensor(f"{param.name}.bf16", "uint32", (*param.shape[:-1], param.shape[-1] // 2))]
+    return [
+        PackedTensor(f"{param.name}.weight", "float16" if stored == "float16" else "float32", param.shape)
+    ]

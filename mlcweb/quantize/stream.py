@@ -17,7 +17,9 @@ from mlcweb.errors import CheckpointError
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.quantize.blocks import to_blocks
 from mlcweb.quantize.casting import cast
+from mlcweb.quantize.formats import Format
 from mlcweb.quantize.group import quantize_group
+from mlcweb.quantize.pack import pack_gguf
 from mlcweb.quantize.param import PackedTensor, Param, packed_tensors
 from mlcweb.quantize.schemes import Scheme
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor
@@ -96,7 +98,7 @@ def _stream(
     progress: Progress,
     block_bytes: int,
 ) -> Iterator[tuple[PackedTensor, Iterable[npt.NDArray[Any]]]]:
-    tasks = (task for param in params for task in _cut(checkpoint, param, block_bytes))
+    tasks = (task for param in params for task in _cut(checkpoint, param, scheme, block_bytes))
     count = workers or os.cpu_count() or 1
     pool = ThreadPoolExecutor(count, thread_name_prefix="quantize")
     ahead: deque[tuple[_Task, Future[_Block]]] = deque()
@@ -148,10 +150,12 @@ def _check(checkpoint: Checkpoint, param: Param) -> None:
         raise ValueError(f"{param.name}: no order of {param.shape[0]} of {rows} rows")
 
 
-def _cut(checkpoint: Checkpoint, param: Param, block_bytes: int) -> Iterator[_Task]:
+def _cut(checkpoint: Checkpoint, param: Param, scheme: Scheme, block_bytes: int) -> Iterator[_Task]:
+    stored = param.stored(scheme)
+    as_blocks = isinstance(stored, Format) and not stored.mlc
     row_bytes = 4 * math.prod(param.shape[1:])
     # a transposed source is read whole, so it is cut once
-    whole = param.blocks or param.transposed
+    whole = param.blocks or (param.transposed and not as_blocks)
     step = param.shape[0] if whole else max(1, block_bytes // max(row_bytes, 1))
     tensors = [checkpoint.tensors[name] for name in param.sources]
     if param.order is None:
@@ -187,13 +191,28 @@ def _read(task: _Task) -> npt.NDArray[Any]:
     return np.ascontiguousarray(values)
 
 
+def _read_blocks(task: _Task) -> npt.NDArray[np.uint8]:
+    """The task's rows as their GGUF file has them."""
+    parts = [
+        tensor.blocks.load_rows(start, stop)
+        for tensor, start, stop in task.pieces
+        if tensor.blocks is not None
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def _pack(task: _Task, scheme: Scheme) -> _Block:
+    stored = task.param.stored(scheme)
+    if isinstance(stored, Format) and not stored.mlc:
+        return pack_gguf(_read_blocks(task), stored)
     values = _read(task)
     try:
-        if task.param.packed(scheme):
+        if isinstance(stored, Format):
             # The cast comes first as in MLC's conversion, which changes a code in a few hundred.
-            return quantize_group(values, scheme, cast=True)
-        finite = _require_finite(cast(values, scheme.activation), scheme.activation)
+            return quantize_group(values, stored, cast=True)
+        if stored == "bfloat16":
+            return (_require_finite(values, stored).view(np.uint32),)
+        finite = _require_finite(cast(values, stored), stored)
         return (to_blocks(finite) if task.param.blocks else finite,)
     except CheckpointError as error:
         names = ", ".join(dict.fromkeys(tensor.name for tensor, _, _ in task.pieces))

@@ -18,7 +18,7 @@ from mlcweb.kernels.moe import Mixture
 from mlcweb.kernels.moe_weights import Experts
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.outputs import Activation
-from mlcweb.kernels.pieces import pieces
+from mlcweb.kernels.pieces import Apart, pieces
 from mlcweb.kernels.scores import Scores
 from mlcweb.kernels.storage import GROUP
 from mlcweb.models import Decoder
@@ -185,6 +185,8 @@ class HostOps:
 
     def _product(self, x: F32, weight: Any) -> F32:
         """x ``[T, K]`` times a matrix, ``[T, N]``; of gate over up, the gates of all pieces come first."""
+        if isinstance(weight, Apart):
+            return np.concatenate([self._product(x, weight.gate), self._product(x, weight.up)], axis=1)
         found = [self._linear(x, self._names[id(part)]) for part, _ in pieces(weight)]
         if len(found) == 1 or not weight.paired:
             return np.concatenate(found, axis=1)

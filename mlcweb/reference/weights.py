@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import BundleError
-from mlcweb.native.matmul import matmul, matvec
+from mlcweb.native.matmul import Codes, matmul, matvec
+from mlcweb.quantize.formats import GGUF_FORMATS, Format, mlc_format
+from mlcweb.quantize.unpack import unpack, unpack_scales
 
 F32 = npt.NDArray[np.float32]
 
-# Weights that share a scale, by a code's bits.
-_GROUP_SIZES = {3: 40, 4: 32, 8: 32}
-LARGEST_GROUP = max(_GROUP_SIZES.values())
+LARGEST_PADDING = 40  # of MLC's formats: the group of 3 bits
 _BLOCK = 32
 
 
@@ -64,19 +65,6 @@ class ArrayStore:
         return self._arrays[name][start:stop]
 
 
-def dequantize_rows(q_weight: npt.NDArray[np.uint32], q_scale: npt.NDArray[Any], bits: int = 4) -> F32:
-    """(code - max_code) * scale, MLC's layout, lowest bits first: [N, words], [N, groups] to float32 [N, K]."""
-    rows, words = q_weight.shape
-    each = 32 // bits
-    if q_scale.shape[0] != rows or words * each != q_scale.shape[1] * _GROUP_SIZES[bits]:
-        raise ValueError(f"scales {q_scale.shape} do not fit codes {q_weight.shape}")
-    shifts = np.arange(each, dtype=np.uint32) * np.uint32(bits)
-    codes = q_weight[:, :, None] >> shifts & np.uint32((1 << bits) - 1)
-    values: F32 = codes.reshape(rows, -1, _GROUP_SIZES[bits]).astype(np.float32) - ((1 << (bits - 1)) - 1)
-    values *= q_scale.astype(np.float32)[:, :, None]
-    return values.reshape(rows, words * each)
-
-
 def _from_blocks(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """[D] from the order in which the first fours of all blocks of 32 come first, then the second fours, …"""
     if len(vector) % _BLOCK:
@@ -88,8 +76,9 @@ def _from_blocks(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
 class PackedWeights:
     """ReferenceWeights over the compiler's packed tensors.
 
-    A parameter P is ``P.q_weight`` (uint32 [N, words], codes of ``bits`` bits) with ``P.q_scale`` (float16 or float32
-    [N, groups]), or ``P.weight`` (float16 or float32, any shape), or ``P.blocks`` (a vector in block order).
+    A parameter P is in a format, as the names of P's tensors say (``quantize.formats``), or ``P.weight`` (float16 or
+    float32, any shape), ``P.bf16`` (bfloat16 in pairs), or ``P.blocks`` (a vector in block order). ``bits`` are those
+    of MLC's codes, whose names do not tell 3 from 4.
     """
 
     def __init__(self, store: TensorStore, bits: int = 4) -> None:
@@ -97,38 +86,61 @@ class PackedWeights:
         self._bits = bits
 
     def __contains__(self, name: str) -> bool:
-        return any(f"{name}.{kind}" in self._store for kind in ("q_weight", "weight", "blocks"))
+        return self._format(name) is not None or any(f"{name}.{kind}" in self._store for kind in _FLOATS)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        if f"{name}.q_weight" in self._store:
-            rows, words = self._store.shape(f"{name}.q_weight")
-            return rows, words * (32 // self._bits)
-        return self._store.shape(self._unquantized(name))
+        form = self._format(name)
+        if form is not None:
+            rows, words = self._store.shape(f"{name}.{form.tensors[0]}")
+            return rows, words // 13 * 256 if form.trits else words * form.codes_per_word
+        stored = self._unquantized(name)
+        shape = self._store.shape(stored)
+        return (*shape[:-1], shape[-1] * 2) if stored.endswith(".bf16") else shape
 
     def rows(self, name: str, start: int, stop: int) -> F32:
-        if f"{name}.q_weight" in self._store:
-            codes = self._store.rows(f"{name}.q_weight", start, stop)
-            return dequantize_rows(codes, self._store.rows(f"{name}.q_scale", start, stop), self._bits)
+        form = self._format(name)
+        if form is not None:
+            return unpack(self._arrays(name, form, start, stop), form)
         stored = self._unquantized(name)
         if stored.endswith(".blocks"):
             whole = _from_blocks(self._store.rows(stored, 0, self._store.shape(stored)[0]))
             return whole[start:stop].astype(np.float32, copy=False)
-        values: F32 = self._store.rows(stored, start, stop).astype(np.float32, copy=False)
-        return values
+        values = self._store.rows(stored, start, stop)
+        if stored.endswith(".bf16"):
+            values = values.view(ml_dtypes.bfloat16)
+        found: F32 = values.astype(np.float32, copy=False)
+        return found
 
     def products(self, name: str, start: int, stop: int, x: F32) -> F32:
-        if f"{name}.q_weight" not in self._store:
+        form = self._format(name)
+        if form is None or form.trits:
             # einsum, not BLAS: that has threads of its own, which fight those of the caller
             products: F32 = np.einsum("nk,tk->nt", self.rows(name, start, stop), x)
             return products
-        codes = np.ascontiguousarray(self._store.rows(f"{name}.q_weight", start, stop))
-        scales = np.ascontiguousarray(self._store.rows(f"{name}.q_scale", start, stop), np.float32)
-        if len(x) == 1:
-            return matvec(codes, scales, x[0], self._bits)[:, None]
-        return matmul(codes, scales, x, self._bits)
+        *planes, scales = self._arrays(name, form, start, stop)
+        planes = [np.ascontiguousarray(plane) for plane in planes]
+        scale, minimum = unpack_scales(scales, form, x.shape[1])
+        minimum = None if minimum is None else np.ascontiguousarray(minimum)
+        weight = Codes(form, tuple(planes), np.ascontiguousarray(scale), minimum)
+        return matvec(weight, x[0])[:, None] if len(x) == 1 else matmul(weight, x)
+
+    def _arrays(self, name: str, form: Format, start: int, stop: int) -> list[npt.NDArray[Any]]:
+        return [self._store.rows(f"{name}.{tensor}", start, stop) for tensor in form.tensors]
+
+    def _format(self, name: str) -> Format | None:
+        if f"{name}.q_weight" not in self._store:
+            return next(
+                (form for form in GGUF_FORMATS.values() if f"{name}.{form.name}" in self._store), None
+            )
+        words, groups = (self._store.shape(f"{name}.{tensor}")[1] for tensor in ("q_weight", "q_scale"))
+        bits = 8 if words == 8 * groups else self._bits
+        return mlc_format(bits, words * (32 // bits) // groups, "float32")
 
     def _unquantized(self, name: str) -> str:
-        for stored in (f"{name}.weight", f"{name}.blocks"):
-            if stored in self._store:
-                return stored
+        for kind in _FLOATS:
+            if f"{name}.{kind}" in self._store:
+                return f"{name}.{kind}"
         raise BundleError(f"the weights have no parameter {name!r}")
+
+
+_FLOATS = ("weight", "bf16", "blocks")

@@ -21,17 +21,32 @@ SAMPLE_BYTES = 64
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """A tensor as a GGUF file stores it: ``kind`` is GGUF's name of the type.
+
+    ``load_rows`` gives the bytes of rows ``start`` to ``stop``, uint8 ``[stop - start, bytes of a row]``.
+    ``transposed``: rows are the tensor's columns.
+    """
+
+    kind: str
+    load_rows: Callable[[int, int], npt.NDArray[np.uint8]] = field(repr=False, compare=False)
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
 class LazyTensor:
     """One named tensor that stays on disk until read.
 
     ``dtype`` is what ``read`` returns: ``float32``, ``float16`` or ``bfloat16`` (as ml_dtypes.bfloat16);
     any other name is a stored type that mlcweb does not use, and reading it raises UnsupportedError.
+    ``blocks``: what ``read`` dequantizes, of a tensor that a GGUF file has.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     load_rows: Callable[[int, int], npt.NDArray[Any]] = field(repr=False, compare=False)
+    blocks: Blocks | None = field(default=None, repr=False, compare=False)
 
     def read(self, rows: slice | None = None) -> npt.NDArray[Any]:
         """The rows ``rows`` (all without it) along axis 0, as a new array; only they are read. Thread-safe.

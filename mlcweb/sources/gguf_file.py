@@ -42,6 +42,12 @@ class GgufTensor:
         """What ``load_rows`` returns, as a numpy name."""
         return _PLAIN[self.kind][0] if self.kind in _PLAIN else "float32"
 
+    def load_blocks(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """The bytes of rows ``start`` to ``stop`` of a matrix: uint8 ``[stop - start, bytes of a row]``."""
+        row_bytes = self.size // self.shape[0]
+        data = read_span(self.path, self.offset + start * row_bytes, (stop - start) * row_bytes)
+        return data.reshape(stop - start, row_bytes)
+
     def load_rows(self, start: int, stop: int) -> npt.NDArray[Any]:
         """Rows ``start`` to ``stop`` along axis 0, dequantized: shape ``(stop - start, *shape[1:])``."""
         # A quantized vector is one row of blocks, so the rows of a 1-D tensor are cut after dequantizing it.

@@ -15,16 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError
-from mlcweb.sources.checkpoint import LazyTensor
+from mlcweb.sources.checkpoint import Blocks, LazyTensor
 from mlcweb.sources.gguf_file import GgufTensor
 
 Config = dict[str, Any]
 Undo = Callable[[GgufTensor, str, Config], list[LazyTensor]]
+Load = Callable[[int, int], npt.NDArray[Any]]  # rows from the one to the other
 
 
 def as_it_is(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Under another name."""
-    return [LazyTensor(name, tensor.shape, tensor.dtype, tensor.load_rows)]
+    return [
+        LazyTensor(name, tensor.shape, tensor.dtype, tensor.load_rows, _blocks(tensor, tensor.load_blocks))
+    ]
 
 
 def rotary_pairs(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
@@ -50,7 +53,8 @@ def transposed(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor
     """``[out, in]``, where a Conv1D's weight is ``[in, out]``; biases are as they were."""
     if len(tensor.shape) != 2:
         return as_it_is(tensor, name, config)
-    return [LazyTensor(name, tensor.shape[::-1], tensor.dtype, partial(_load_columns, tensor))]
+    blocks = _blocks(tensor, tensor.load_blocks, transposed=True)
+    return [LazyTensor(name, tensor.shape[::-1], tensor.dtype, partial(_load_columns, tensor), blocks)]
 
 
 def stacked(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
@@ -59,7 +63,7 @@ def stacked(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     for i in range(tensor.shape[0]):
         size = tensor.size // tensor.shape[0]
         part = replace(tensor, shape=tensor.shape[1:], offset=tensor.offset + i * size, size=size)
-        found.append(LazyTensor(name.format(i), part.shape, part.dtype, part.load_rows))
+        found += as_it_is(part, name.format(i), config)
     return found
 
 
@@ -69,7 +73,11 @@ def fused(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     _check_rows(tensor, query + 2 * key)
     return [
         LazyTensor(
-            name.format(part), (rows, *tensor.shape[1:]), tensor.dtype, partial(_load_part, tensor, first)
+            name.format(part),
+            (rows, *tensor.shape[1:]),
+            tensor.dtype,
+            partial(_load_part, tensor.load_rows, first),
+            _blocks(tensor, partial(_load_part, tensor.load_blocks, first)),
         )
         for part, first, rows in (("q", 0, query), ("k", query, key), ("v", query + key, key))
     ]
@@ -84,20 +92,26 @@ def _check_rows(tensor: GgufTensor, rows: int) -> None:
 
 def _in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int) -> list[LazyTensor]:
     _check_rows(tensor, len(order))
-    return [LazyTensor(name, tensor.shape, tensor.dtype, partial(_load_in_order, tensor, order, near))]
+    load, load_blocks = (
+        partial(_load_in_order, how, order, near) for how in (tensor.load_rows, tensor.load_blocks)
+    )
+    return [LazyTensor(name, tensor.shape, tensor.dtype, load, _blocks(tensor, load_blocks))]
 
 
-def _load_in_order(
-    tensor: GgufTensor, order: npt.NDArray[Any], near: int, start: int, stop: int
-) -> npt.NDArray[Any]:
+def _blocks(tensor: GgufTensor, load: Load, *, transposed: bool = False) -> Blocks | None:
+    """What a matrix is stored as; vectors are small, and taken as floats."""
+    return Blocks(tensor.kind.name, load, transposed) if len(tensor.shape) == 2 else None
+
+
+def _load_in_order(load: Load, order: npt.NDArray[Any], near: int, start: int, stop: int) -> npt.NDArray[Any]:
     """Rows ``order[start:stop]``. Those at most ``near`` apart are read at once, with what is between."""
     rows = order[start:stop]
     if not len(rows):
-        return tensor.load_rows(0, 0)
+        return load(0, 0)
     parts = []
     for piece in np.split(rows, np.flatnonzero(np.abs(np.diff(rows)) > near) + 1):
         first = int(piece.min())
-        parts.append(tensor.load_rows(first, int(piece.max()) + 1)[piece - first])
+        parts.append(load(first, int(piece.max()) + 1)[piece - first])
     found: npt.NDArray[Any] = np.concatenate(parts)
     return found
 
@@ -111,5 +125,5 @@ def _load_columns(tensor: GgufTensor, start: int, stop: int) -> npt.NDArray[Any]
     return np.ascontiguousarray(tensor.load_rows(0, tensor.shape[0])[:, start:stop].T)
 
 
-def _load_part(tensor: GgufTensor, first: int, start: int, stop: int) -> npt.NDArray[Any]:
-    return tensor.load_rows(first + start, first + stop)
+def _load_part(load: Load, first: int, start: int, stop: int) -> npt.NDArray[Any]:
+    return load(first + start, first + stop)

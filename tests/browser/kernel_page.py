@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.kernels.storage import GroupQuantized, WholeMatrix, matrix
+from mlcweb.kernels.quantized import GroupQuantized
+from mlcweb.kernels.storage import WholeMatrix, matrix
 from mlcweb.kernels.tier import Tier
 from mlcweb.lower import LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
@@ -128,8 +129,8 @@ def stored(
 ) -> tuple[WholeMatrix, list[npt.NDArray[Any]], npt.NDArray[np.float32]]:
     """A weight ``[N, K]`` as a kernel sees it: its storage, its buffers, and its dequantized values."""
     weight = weight.astype(scheme.activation)
-    storage = matrix(*weight.shape, scheme, tier)
+    storage = matrix(*weight.shape, scheme.stored(""), tier)
     if not isinstance(storage, GroupQuantized):
         return storage, [weight], weight.astype(np.float32)
-    codes, scales = quantize_group(weight, scheme)
+    codes, scales = quantize_group(weight, scheme.format)
     return storage, [codes, scales], dequantize_group(codes, scales, weight.shape[1], storage.bits)

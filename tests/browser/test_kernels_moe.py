@@ -13,7 +13,7 @@ import pytest
 from mlcweb.kernels.choose import in_blocks, matmul, matvec
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul import NARROW, WIDE, Tile
-from mlcweb.kernels.matmul_int8 import ROWS, matmul_int8
+from mlcweb.kernels.matmul_int8 import ROWS, in_pairs, matmul_int8
 from mlcweb.kernels.moe_route import combine, group, route
 from mlcweb.kernels.moe_weights import Part, parts_of
 from mlcweb.kernels.storage import Values, Vector
@@ -234,7 +234,7 @@ def test_int8_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> No
             if 0 <= e < part.count:
                 expected[pair] = silu_product(x[None, pair // choices] @ gate_up[e].T)
         args = [
-            int8_words(codes, storage.bits),
+            int8_words(codes, paired=in_pairs(storage)),
             scales,
             *tensors,
             ids,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.matmul_int8 import matmul_int8
+from mlcweb.kernels.matmul_int8 import in_pairs, matmul_int8
 from mlcweb.kernels.matmul_matrix import NEEDS, WIDE, matmul_matrix
 from mlcweb.kernels.rows import halve_rows, quantize_rows
 from mlcweb.kernels.storage import Vector
@@ -45,9 +45,9 @@ def int8_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(groups / np.where(scales == 0, 1, scales)[..., None]).astype(np.int8), scales
 
 
-def int8_words(codes: np.ndarray, bits: int) -> np.ndarray:
-    """As the kernels pack them: for weights of 4 bits of eight the even four, then the odd four; for 8 in order."""
-    if bits == 8:
+def int8_words(codes: np.ndarray, *, paired: bool) -> np.ndarray:
+    """As the kernels pack them: in order, or, ``paired``, of eight the even four, then the odd four."""
+    if not paired:
         return np.ascontiguousarray(codes).reshape(len(codes), -1).view(np.uint32)
     eights = codes.reshape(len(codes), -1, 4, 2).swapaxes(-1, -2)
     return np.ascontiguousarray(eights).reshape(len(codes), -1).view(np.uint32)
@@ -78,11 +78,11 @@ def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed:
         args.append(to_blocks(scale))
         expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale
     args += [np.ones((n, groups * 8), np.uint32), np.zeros((n, groups), np.float32)]
-    func = quantize_rows(width, tier, norm, weight_bits=bits)
+    func = quantize_rows(width, tier, norm, paired=bits == 4)
     *_, words, scales = run_kernel(kernel_page, func, tier, args, n=n)
     codes, expected_scales = int8_rows(expected)
     np.testing.assert_allclose(scales, expected_scales, rtol=1e-5)
-    wrong = words.view(np.int8).astype(int) - int8_words(codes, bits).view(np.int8)
+    wrong = words.view(np.int8).astype(int) - int8_words(codes, paired=bits == 4).view(np.int8)
     assert np.abs(wrong).max() <= 1 and (wrong != 0).mean() < 1e-3  # a tie may fall to either side
 
 
@@ -108,7 +108,13 @@ def check_matmul_int8(
     storage, tensors, dequantized = stored(weight, how, tier)
     product = (codes * scales[..., None]).reshape(n, -1)[:, :columns] @ dequantized.T
     expected, more, options = folded(product, fused, how.activation, tier, rng)
-    args = [int8_words(codes, storage.bits), scales, *tensors, *more, np.zeros((n, rows), np.float32)]
+    args = [
+        int8_words(codes, paired=in_pairs(storage)),
+        scales,
+        *tensors,
+        *more,
+        np.zeros((n, rows), np.float32),
+    ]
     *_, y = run_kernel(kernel_page, matmul_int8(storage, **options), tier, args, n=n)
     close(y, expected, 2e-5)
 

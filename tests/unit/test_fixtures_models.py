@@ -53,6 +53,6 @@ def test_two_quantizers_agree(name: str, scheme: str) -> None:
     for key in [key for key, array in drawn_weights.items() if array.ndim == 2 and "wpe" not in key]:
         turned = key.startswith("h.")
         matrix = drawn_weights[key].T if turned else drawn_weights[key]
-        codes, scales = quantize_group(np.ascontiguousarray(matrix), SCHEMES[scheme], cast=True)
+        codes, scales = quantize_group(np.ascontiguousarray(matrix), SCHEMES[scheme].format, cast=True)
         ours = dequantize_group(codes, scales, matrix.shape[1])
         np.testing.assert_array_equal(found[key].T if turned else found[key], ours)

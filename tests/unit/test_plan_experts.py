@@ -33,10 +33,12 @@ class OneMixture(nn.Module):
 
     def __init__(self, scheme: Scheme, tier: Tier) -> None:
         def experts(rows: int, columns: int) -> Experts:
-            return Experts([matrix(len(part) * rows, columns, scheme, tier) for part in PARTS], PARTS)
+            return Experts(
+                [matrix(len(part) * rows, columns, scheme.stored(""), tier) for part in PARTS], PARTS
+            )
 
         self.layout = HeadLayout(1, 1, 16, 4)
-        self.embed = matrix(VOCAB, HIDDEN, scheme, tier)
+        self.embed = matrix(VOCAB, HIDDEN, scheme.stored(""), tier)
         self.norm = Vector(HIDDEN, scheme.activation, tier)
         self.router = Values((8, HIDDEN), scheme.activation, tier)
         self.gate_up, self.down = experts(2 * INNER, HIDDEN), experts(HIDDEN, INNER)

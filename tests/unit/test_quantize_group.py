@@ -26,7 +26,7 @@ def test_golden_file_covers_mlcs_schemes_and_the_padded_row():
 def test_equals_mlc_bit_for_bit(case):
     scheme, shape, source = case.split(".")
     weight = GOLDEN[f"w.{shape}.{source.removeprefix('from_')}"]
-    q_weight, q_scale = quantize_group(weight, get_scheme(scheme))
+    q_weight, q_scale = quantize_group(weight, get_scheme(scheme).format)
     expected, expected_scale = GOLDEN[f"{case}.q_weight"], GOLDEN[f"{case}.q_scale"]
     if scheme.endswith("_0"):  # transposed, which is all that it is
         expected, expected_scale = (np.ascontiguousarray(array.T) for array in (expected, expected_scale))
@@ -62,7 +62,7 @@ def test_equals_scalar_arithmetic_at_every_magnitude(name, magnitude):
     weight[1, ::2] = 0
     weight[2, 3] = -0.0
     expected = reference(weight, get_scheme(name))
-    got = quantize_group(weight, get_scheme(name))
+    got = quantize_group(weight, get_scheme(name).format)
     np.testing.assert_array_equal(got[0], expected[0])
     np.testing.assert_array_equal(got[1], expected[1])
 
@@ -77,8 +77,8 @@ def test_with_cast_the_weight_counts_as_cast_first(source, magnitude):
     for name in EVERY:
         scheme = get_scheme(name)
         cast_first = weight.astype(np.float32).astype(scheme.activation)
-        got = quantize_group(weight, scheme, cast=True)
-        expected = quantize_group(cast_first, scheme)
+        got = quantize_group(weight, scheme.format, cast=True)
+        expected = quantize_group(cast_first, scheme.format)
         np.testing.assert_array_equal(got[0], expected[0])
         np.testing.assert_array_equal(got[1], expected[1])
 
@@ -91,24 +91,24 @@ def test_every_float16_is_read_and_every_scale_written():
     for name in EVERY:
         activation = np.dtype(get_scheme(name).activation).type
         expected = every.astype(activation) / activation(get_scheme(name).max_code)
-        np.testing.assert_array_equal(quantize_group(weight, get_scheme(name))[1][:, 0], expected)
+        np.testing.assert_array_equal(quantize_group(weight, get_scheme(name).format)[1][:, 0], expected)
 
 
 def test_an_array_need_not_be_aligned():
     buffer = np.random.default_rng(9).standard_normal(4 * 64 + 3).astype(np.float32)
-    expected = quantize_group(buffer[3:].reshape(4, 64).copy(), get_scheme("q4f32_1"))
+    expected = quantize_group(buffer[3:].reshape(4, 64).copy(), get_scheme("q4f32_1").format)
     for start in range(3):
         buffer[start : start + 256] = (
             buffer[3:].copy() if start == 0 else buffer[start - 1 : start + 255].copy()
         )
-        got = quantize_group(buffer[start : start + 256].reshape(4, 64), get_scheme("q4f32_1"))
+        got = quantize_group(buffer[start : start + 256].reshape(4, 64), get_scheme("q4f32_1").format)
         np.testing.assert_array_equal(got[0], expected[0])
 
 
 def test_zero_groups_and_padding_have_scale_and_codes_zero():
     weight = np.ones((1, 40), np.float32)
     weight[0, :32] = 0
-    q_weight, q_scale = quantize_group(weight, get_scheme("q4f32_1"))
+    q_weight, q_scale = quantize_group(weight, get_scheme("q4f32_1").format)
     assert q_weight.tolist() == [[0, 0, 0, 0, 0xEEEEEEEE, 0, 0, 0]]
     assert q_scale.tolist() == [[0, np.float32(1) / np.float32(7)]]
 
@@ -116,8 +116,8 @@ def test_zero_groups_and_padding_have_scale_and_codes_zero():
 def test_bfloat16_is_quantized_as_the_float32_it_widens_to():
     weight = np.random.default_rng(1).standard_normal((5, 64), np.float32).astype(ml_dtypes.bfloat16)
     for name in ("q4f16_1", "q4f32_1"):
-        got = quantize_group(weight, get_scheme(name))
-        expected = quantize_group(weight.astype(np.float32), get_scheme(name))
+        got = quantize_group(weight, get_scheme(name).format)
+        expected = quantize_group(weight.astype(np.float32), get_scheme(name).format)
         np.testing.assert_array_equal(got[0], expected[0])
         np.testing.assert_array_equal(got[1], expected[1])
 
@@ -126,7 +126,7 @@ def test_bfloat16_is_quantized_as_the_float32_it_widens_to():
 @pytest.mark.parametrize("k", [32, 40, 250, 256])
 def test_dequantized_is_within_half_a_step(k, name):
     scheme, weight = get_scheme(name), np.random.default_rng(2).standard_normal((9, k), np.float32)
-    q_weight, q_scale = quantize_group(weight, scheme)
+    q_weight, q_scale = quantize_group(weight, scheme.format)
     restored = dequantize_group(q_weight, q_scale, k, scheme.bits)
     assert restored.shape == weight.shape and restored.dtype == np.float32
     steps = np.repeat(q_scale, scheme.group_size, axis=1)[:, :k]
@@ -138,8 +138,8 @@ def test_dequantized_is_within_half_a_step(k, name):
 
 def test_large_matrices_are_the_same_in_blocks():
     weight = np.random.default_rng(3).standard_normal((700, 512), np.float32)
-    whole = quantize_group(weight, get_scheme("q4f16_1"))
-    rows = [quantize_group(weight[i : i + 1], get_scheme("q4f16_1")) for i in (0, 255, 256, 699)]
+    whole = quantize_group(weight, get_scheme("q4f16_1").format)
+    rows = [quantize_group(weight[i : i + 1], get_scheme("q4f16_1").format) for i in (0, 255, 256, 699)]
     for row, i in zip(rows, (0, 255, 256, 699), strict=True):
         np.testing.assert_array_equal(row[0][0], whole[0][i])
         np.testing.assert_array_equal(row[1][0], whole[1][i])
@@ -150,25 +150,28 @@ def test_weights_that_float16_cannot_hold_are_refused(value):
     weight = np.ones((2, 32), np.float32)
     weight[1, 5] = value
     with pytest.raises(CheckpointError, match="float16"):
-        quantize_group(weight, get_scheme("q4f16_1"))
+        quantize_group(weight, get_scheme("q4f16_1").format)
 
 
 def test_unknown_scheme_names_the_nearest():
-    with pytest.raises(UnsupportedError, match=r"q4f16_1, q4f32_1, q3f16_1, .*, q0f32") as caught:
+    with pytest.raises(UnsupportedError, match=r"q4f16_1, q4f32_1, q4f16_e8, .*, q0f32, gguf") as caught:
         get_scheme("Q4F16")
     assert caught.value.hint == "Did you mean q4f16_1?"
 
 
 def test_schemes_that_leave_the_vocabulary_or_everything_as_it_is():
-    assert [get_scheme(name).quantizes(vocab=True) for name in ("q4f16_1", "q4f16_2", "q0f16")] == [
-        True,
-        False,
-        False,
-    ]
-    assert [get_scheme(name).quantizes(vocab=False) for name in ("q4f16_1", "q4f16_2", "q0f16")] == [
-        True,
-        True,
-        False,
-    ]
+    stored = {
+        name: get_scheme(name).stored("any", vocab=True)
+        for name in ("q4f16_1", "q4f16_2", "q4f32_e8", "q0f16")
+    }
+    assert {name: how if isinstance(how, str) else how.bits for name, how in stored.items()} == {
+        "q4f16_1": 4,
+        "q4f16_2": "float16",
+        "q4f32_e8": 8,
+        "q0f16": "float16",
+    }
+    others = [get_scheme(name).stored("any") for name in ("q4f16_1", "q4f16_2", "q4f32_e8")]
+    assert [how.bits for how in others if not isinstance(how, str)] == [4, 4, 4]
+    assert get_scheme("q0f16").stored("any") == "float16"
     with pytest.raises(ValueError, match="q0f16 does not quantize"):
-        quantize_group(np.ones((1, 32), np.float32), get_scheme("q0f16"))
+        quantize_group(np.ones((1, 32), np.float32), get_scheme("q0f16").format)

@@ -50,7 +50,7 @@ def test_stream_equals_whole_tensors_cast_then_quantized(checkpoint, scheme):
         quantized = (
             param.quantized and scheme[1] != "0" and not (scheme.endswith("_2") and "embed" in param.name)
         )
-        expected += quantize_group(whole, get_scheme(scheme)) if quantized else [whole]
+        expected += quantize_group(whole, get_scheme(scheme).format) if quantized else [whole]
     got = collect(checkpoint, scheme)
     assert [packed for packed, _ in got] == [
         packed for param in PARAMS for packed in packed_tensors(param, get_scheme(scheme))

@@ -54,7 +54,7 @@ def test_a_padded_last_group_does_not_count() -> None:
         if weight.ndim == 1:
             codes[name] = weight
             continue
-        parts = quantize_group(weight, q4)
+        parts = quantize_group(weight, q4.format)
         codes |= zip((name.replace("weight", kind) for kind in ("q_weight", "q_scale")), parts, strict=True)
         whole[name] = dequantize_group(*parts, weight.shape[1])
     found, expected = (host(ODD, arrays=arrays).feed(prompt(ODD)) for arrays in (codes, whole))

@@ -3,11 +3,12 @@
 from tvm.relax.frontend.nn import Tensor, op
 
 from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.matmul_int8 import matmul_int8
+from mlcweb.kernels.matmul_int8 import in_pairs, matmul_int8
 from mlcweb.kernels.moe import Mixture, MoeLaunches
 from mlcweb.kernels.ops.prefill import Prefill
 from mlcweb.kernels.ops.shared import Folded, group_quantized, norm_key
 from mlcweb.kernels.pieces import Matrix, pieces
+from mlcweb.kernels.quantized import GroupQuantized
 from mlcweb.kernels.rows import quantize_rows
 from mlcweb.kernels.storage import GROUP
 
@@ -20,8 +21,12 @@ class PrefillInt8(Prefill):
     ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
-        bits = group_quantized(pieces(weight)[0][0]).bits
-        codes, scales = self._rounded("norm" if norm else f"round_{name}", x, norm, bits)
+        parts = [part for part, _ in pieces(weight)]
+        if not all(isinstance(part, GroupQuantized) for part in parts):
+            return super()._product(name, x, weight, norm, folded, rows=rows)
+        orders = {in_pairs(group_quantized(part)) for part in parts}
+        label = "norm" if norm else f"round_{name}"
+        rounded = {paired: self._rounded(label, x, norm, paired) for paired in sorted(orders)}
         return self._launch(
             f"prefill_int8_{name}",
             weight,
@@ -31,21 +36,24 @@ class PrefillInt8(Prefill):
                 **folded.options,
                 piece=piece,
             ),
-            lambda part: [codes, scales, *part.tensors, *folded.tensors],
+            lambda part: [*rounded[in_pairs(group_quantized(part))], *part.tensors, *folded.tensors],
             Tensor.placeholder((x.shape[0], folded.outputs(weight)), "float32"),
         )
 
     def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
         """As ``Prefill.moe``, with ``gate_up``'s inputs rounded; the router's and ``down``'s are not."""
-        rounded = self._rounded("norm", x, norm, group_quantized(mixture.gate_up[0]).bits)
+        weight = mixture.gate_up[0]
+        if not isinstance(weight, GroupQuantized):
+            return super().moe(x, norm, mixture, residual=residual)
+        rounded = self._rounded("norm", x, norm, in_pairs(weight))
         return MoeLaunches(self.tier, self._once).prefill(self.norm(x, norm), mixture, residual, rounded)
 
-    def _rounded(self, name: str, x: Tensor, norm: Norm | None, bits: int) -> tuple[Tensor, Tensor]:
+    def _rounded(self, name: str, x: Tensor, norm: Norm | None, paired: bool) -> tuple[Tensor, Tensor]:
         n, width = x.shape[0], int(x.shape[1])
         groups = -(-width // GROUP)
         func = self._once(
-            ("int8", width, norm_key(norm), bits),
-            lambda: quantize_rows(width, self.tier, norm, weight_bits=bits),
+            ("int8", width, norm_key(norm), paired),
+            lambda: quantize_rows(width, self.tier, norm, paired=paired),
         )
         outs = [
             Tensor.placeholder((n, groups * GROUP // 4), "uint32"),

@@ -6,7 +6,8 @@ from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.matmul_matrix import matmul_matrix
 from mlcweb.kernels.ops.prefill import Prefill
 from mlcweb.kernels.ops.shared import Folded, group_quantized, norm_key
-from mlcweb.kernels.pieces import Matrix
+from mlcweb.kernels.pieces import Matrix, pieces
+from mlcweb.kernels.quantized import GroupQuantized
 from mlcweb.kernels.rows import halve_rows
 from mlcweb.kernels.storage import GROUP
 
@@ -19,6 +20,8 @@ class PrefillMatrix(Prefill):
     ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
+        if not all(isinstance(part, GroupQuantized) for part, _ in pieces(weight)):
+            return super()._product(name, x, weight, norm, folded, rows=rows)
         halves = self._halved("norm" if norm else f"halve_{name}", x, norm)
         return self._launch(
             f"prefill_matrix_{name}",

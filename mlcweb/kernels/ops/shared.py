@@ -12,8 +12,9 @@ from mlcweb.kernels.cache import HeadLayout
 from mlcweb.kernels.head_norm import HeadNorm, norm_heads
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.outputs import Activation
-from mlcweb.kernels.pieces import Matrix, Piece, pieces
-from mlcweb.kernels.storage import GroupQuantized, Values, WholeMatrix
+from mlcweb.kernels.pieces import Apart, Matrix, Piece, pieces
+from mlcweb.kernels.quantized import GroupQuantized
+from mlcweb.kernels.storage import Values, WholeMatrix
 from mlcweb.kernels.tier import Tier
 
 
@@ -27,18 +28,31 @@ class Rope:
 
 @dataclass(frozen=True)
 class Folded:
-    """What is folded into a product's outputs: bias, activation (times the up half, if ``gated``), residual."""
+    """What is folded into a product's outputs: bias, activation (times the up half, if ``gated``), residual.
+
+    ``times`` are outputs of another product, which these are multiplied by. ``bias_first``: where the bias begins.
+    """
 
     bias: Values | None = None
     activation: Activation | None = None
     gated: bool = False
     residual: Tensor | None = None
     cap: float | None = None
+    times: Tensor | None = None
+    bias_first: int = 0
 
     @property
     def key(self) -> Hashable:
         """What a kernel depends on."""
-        return (self.bias is not None, self.activation, self.gated, self.residual is not None, self.cap)
+        return (
+            self.bias is not None,
+            self.bias_first,
+            self.activation,
+            self.gated,
+            self.residual is not None,
+            self.times is not None,
+            self.cap,
+        )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -48,13 +62,15 @@ class Folded:
             "residual": self.residual is not None,
             "activation": self.activation,
             "gated": self.gated,
+            "times": self.times is not None,
+            "bias_first": self.bias_first,
         }
 
     @property
     def tensors(self) -> list[Tensor]:
         """A kernel's arguments after the weight."""
         bias = self.bias.tensors if self.bias else []
-        return [*bias, *([] if self.residual is None else [self.residual])]
+        return [*bias, *(tensor for tensor in (self.residual, self.times) if tensor is not None)]
 
     def outputs(self, weight: Matrix) -> int:
         """Columns of the result."""
@@ -74,7 +90,7 @@ class Ops:
         self,
         name: str,
         x: Tensor,
-        weight: Matrix,
+        weight: Matrix | Apart,
         *,
         norm: Norm | None = None,
         bias: Values | None = None,
@@ -86,7 +102,12 @@ class Ops:
         """``residual + activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and the result
         activation(gate) * up. ``rows``: for attention, which reads decode's outputs in their own order.
         """
-        return self._product(name, x, weight, norm, Folded(bias, activation, gated, residual), rows=rows)
+        if not isinstance(weight, Apart):
+            return self._product(name, x, weight, norm, Folded(bias, activation, gated, residual), rows=rows)
+        up = Folded(bias, bias_first=weight.gate.rows)
+        times = self._product(f"{name}_up", x, weight.up, norm, up, rows=rows)
+        gate = Folded(bias, activation, times=times)
+        return self._product(f"{name}_gate", x, weight.gate, norm, gate, rows=rows)
 
     def _product(
         self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded, *, rows: bool = False
@@ -127,7 +148,8 @@ class Ops:
 
 
 def _shape(weight: WholeMatrix) -> tuple[str, int, int]:
-    return type(weight).__name__, weight.rows, weight.columns
+    stored = weight.form.name if isinstance(weight, GroupQuantized) else weight.dtype
+    return stored, weight.rows, weight.columns
 
 
 def norm_key(norm: Norm | None) -> Hashable:

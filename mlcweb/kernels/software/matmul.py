@@ -8,11 +8,13 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel, u32
+from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel
 from mlcweb.kernels.outputs import Activation, activate
 from mlcweb.kernels.pieces import Piece
+from mlcweb.kernels.quantized import GroupQuantized
 from mlcweb.kernels.software.quads import QUAD, broadcast, rows_of_thread, threads_for
-from mlcweb.kernels.storage import GroupQuantized, Values
+from mlcweb.kernels.software.words import high_word, level_of, span_of
+from mlcweb.kernels.storage import Values
 from mlcweb.kernels.tail import load_padded
 
 VECTORS = 8  # weight rows of a thread
@@ -25,6 +27,8 @@ def matmul(
     *,
     bias: Values | None = None,
     residual: bool = False,
+    times: bool = False,
+    bias_first: int = 0,
     activation: Activation | None = None,
     gated: bool = False,
     piece: Piece | None = None,
@@ -41,7 +45,7 @@ def matmul(
     x = k.buffer("x", (n, weight.columns), "float32")
     w = weight.bind(k, "w")
     b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (n, piece.outputs), "float32") if residual else None
+    r = k.buffer("residual", (n, piece.outputs), "float32") if residual or times else None
     y = k.buffer("y", (n, piece.outputs), "float32")
 
     (wg, block), tid = k.launch([-(-quads * QUAD // threads), T.ceildiv(n, TOKENS)], threads)
@@ -59,24 +63,33 @@ def matmul(
         k.store(sums, i, f32(0.0))
 
     def load(token: Any, column: Any) -> Any:
-        return load_padded(lambda at: x[token, at], column, weight.columns, weight.group_size, lanes=1)
+        return load_padded(lambda at: x[token, at], column, weight.columns, span, lanes=1)
 
-    with k.loop(weight.groups) as group:
+    span = span_of(weight)
+
+    highs = k.local(VECTORS, "uint32", name="highs") if len(w.planes) > 1 else None
+    with k.loop(-(-weight.columns // span)) as part:
+        group = part if span == weight.group_size else w.group(part * span)
         for v, row in enumerate(rows):
-            k.store(scales, v, w.scale(k, row, group))
+            scale, minimum = w.scales(k, row, group)
+            k.store(scales, v, scale)
             k.store(zeros, v, scales[v] * float(-w.zero))
-        with k.loop(w.words_per_group) as step:
-            index = group * w.words_per_group + step
+            if minimum is not None:
+                k.store(zeros, v, zeros[v] + minimum)
+        with k.loop(span // w.codes_per_word) as step:
+            index = part * (span // w.codes_per_word) + step
             for v, row in enumerate(rows):
                 k.store(words, v, w.word(row, index))
+                if highs is not None:
+                    k.store(highs, v, high_word(w, row, index))
             for q in range(w.codes_per_word // QUAD):
                 column = index * w.codes_per_word + q * QUAD + lane[0]
                 for m, token in enumerate(tokens):
                     k.store(mine, m, load(token, column))
                 for i in range(QUAD):
                     for v in range(VECTORS):
-                        code = _code(words[v], q * QUAD + i, w.bits)
-                        k.store(weights, v, code * scales[v] + zeros[v])
+                        level = level_of(w, words[v], None if highs is None else highs[v], q * QUAD + i)
+                        k.store(weights, v, level * scales[v] + zeros[v])
                     for m in range(TOKENS):
                         k.store(value, 0, broadcast(mine[m], i))
                         for v in range(VECTORS):
@@ -84,7 +97,7 @@ def matmul(
                             k.store(sums, at, sums[at] + weights[v] * value[0])
 
     def biased(total: Any, row: Any) -> Any:
-        return total if b is None else total + b.one(k, 0, row)
+        return total if b is None else total + b.one(k, 0, row + bias_first)
 
     for m, token in enumerate(tokens):
         with k.when(token < n):
@@ -97,11 +110,12 @@ def matmul(
                     if gated:
                         up = biased(sums[(v + per_thread) * TOKENS + m], at + piece.outputs)
                         k.store(value, 0, value[0] * up)
-                    k.store(y, [token, at], value[0] if r is None else r[token, at] + value[0])
+                    other = None if r is None else r[token, at]
+                    k.store(y, [token, at], _with(value[0], other, times))
     return k.finish()
 
 
-def _code(word: Any, index: int, width: int) -> Any:
-    """float32: the word's code ``index``; converted as a signed integer, which is one instruction."""
-    code = T.bitwise_and(T.shift_right(word, u32(width * index)), u32((1 << width) - 1))
-    return T.Cast("float32", T.reinterpret("int32", code))
+def _with(value: Any, other: Any, times: bool) -> Any:
+    if other is None:
+        return value
+    return other * value if times else other + value

@@ -1,7 +1,8 @@
 """Decode's matrix-vector product on a CPU: a thread sums several rows, a lane a row; x goes from lane to lane.
 
 A word of codes is loaded once for eight weights of 4 bits, or four of 8. Each code is masked where it is in the word,
-and converted as it is, 16^i or 256^i times too large: x is scaled back once for all rows, which is exact.
+and converted as it is, 16^i or 256^i times too large: x is scaled back once for all rows, which is exact. Codes of two
+planes or with a table of levels are shifted down instead.
 """
 
 from functools import partial
@@ -14,8 +15,10 @@ from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, kernel, u3
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.outputs import Activation, activate, soft_cap
 from mlcweb.kernels.pieces import Piece
+from mlcweb.kernels.quantized import GroupQuantized
 from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum, rows_of_thread, threads_for
-from mlcweb.kernels.storage import GroupQuantized, Values
+from mlcweb.kernels.software.words import high_word, level_of, scales_in_place, span_of
+from mlcweb.kernels.storage import Values
 from mlcweb.kernels.tail import load_padded
 
 
@@ -31,6 +34,8 @@ def matvec(
     norm: Norm | None = None,
     bias: Values | None = None,
     residual: bool = False,
+    times: bool = False,
+    bias_first: int = 0,
     activation: Activation | None = None,
     gated: bool = False,
     cap: float | None = None,
@@ -51,7 +56,7 @@ def matvec(
     norm_weight = norm.weight.bind(k, "norm") if norm else None
     w = weight.bind(k, "w")
     b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (1, piece.outputs), "float32") if residual else None
+    r = k.buffer("residual", (1, piece.outputs), "float32") if residual or times else None
     y = k.buffer("y", (1, piece.outputs), "float32")
 
     (wg,), tid = k.launch([-(-quads * QUAD // threads)], threads)
@@ -61,19 +66,23 @@ def matvec(
 
     sums, parts = k.local(vectors, name="sums"), k.local(vectors, name="parts")
     each, quads_of_word = w.codes_per_word, w.codes_per_word // QUAD
+    direct = scales_in_place(w.form)
     squares, mine = k.local(1, name="squares"), k.local(quads_of_word, name="mine")
     values, x_sum = k.local(each, name="values"), k.local(1, name="x_sum")
     word = k.local(1, "uint32", name="word")
+    high = k.local(1, "uint32", name="high") if len(w.planes) > 1 else None
     for v in range(vectors):
         k.store(sums, v, f32(0.0))
     k.store(squares, 0, f32(0.0))
-    padded = partial(load_padded, columns=weight.columns, step=weight.group_size, lanes=1)
-    with k.loop(weight.groups) as group:
+    span = span_of(weight)
+    padded = partial(load_padded, columns=weight.columns, step=span, lanes=1)
+    with k.loop(-(-weight.columns // span)) as block:
+        group = block if span == weight.group_size else w.group(block * span)
         k.store(x_sum, 0, f32(0.0))
         for v in range(vectors):
             k.store(parts, v, f32(0.0))
-        with k.loop(w.words_per_group) as step:
-            index = group * w.words_per_group + step
+        with k.loop(span // each) as step:
+            index = block * (span // each) + step
             for q in range(quads_of_word):
                 column = index * each + q * QUAD + lane[0]
                 k.store(mine, q, padded(lambda at: x[x_rows - 1, at], column))
@@ -83,13 +92,24 @@ def matvec(
             for i in range(each):
                 k.store(values, i, broadcast(mine[i // QUAD], i % QUAD))
                 k.store(x_sum, 0, x_sum[0] + values[i])
-                if i < each - 1:
+                if direct and i < each - 1:
                     k.store(values, i, values[i] * _power2(-w.bits * i))
             for v, row in enumerate(rows):
                 k.store(word, 0, w.word(row, index))
-                k.store(parts, v, parts[v] + _dot_word(word[0], values, w.bits))
+                if high is not None:
+                    k.store(high, 0, high_word(w, row, index))
+                if direct:
+                    k.store(parts, v, parts[v] + _dot_word(word[0], values, w.bits))
+                    continue
+                for i in range(each):
+                    level = level_of(w, word[0], None if high is None else high[0], i)
+                    k.store(parts, v, parts[v] + level * values[i])
         for v, row in enumerate(rows):
-            k.store(sums, v, sums[v] + (parts[v] - x_sum[0] * float(w.zero)) * w.scale(k, row, group))
+            scale, minimum = w.scales(k, row, group)
+            levels = parts[v] - x_sum[0] * float(w.zero) if w.zero else parts[v]
+            k.store(sums, v, sums[v] + levels * scale)
+            if minimum is not None:
+                k.store(sums, v, sums[v] + x_sum[0] * minimum)
 
     factor = k.local(1, name="factor")
     k.store(factor, 0, f32(1.0))
@@ -102,7 +122,7 @@ def matvec(
             at = rows[v] + piece.first if piece.first else rows[v]
 
             def output(total: Any, row: Any) -> Any:
-                return total * factor[0] if b is None else total * factor[0] + b.one(k, 0, row)
+                return total * factor[0] if b is None else total * factor[0] + b.one(k, 0, row + bias_first)
 
             k.store(value, 0, output(sums[v], at))
             if activation is not None:
@@ -111,7 +131,9 @@ def matvec(
                 k.store(value, 0, value[0] * output(sums[v + per_thread], at + piece.outputs))
             if cap is not None:
                 k.store(value, 0, soft_cap(value[0], cap))
-            k.store(y, [0, at], value[0] if r is None else r[0, at] + value[0])
+            k.store(
+                y, [0, at], value[0] if r is None else r[0, at] * value[0] if times else r[0, at] + value[0]
+            )
     return k.finish()
 
 

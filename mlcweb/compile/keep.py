@@ -1,0 +1,76 @@
+"""Which GGUF type each weight keeps, and what becomes of those that cannot keep theirs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gguf import GGMLQuantizationType
+from gguf.quants import quantize
+
+from mlcweb.errors import UnsupportedError
+from mlcweb.models import Decoder
+from mlcweb.progress import Progress
+from mlcweb.quantize import AS_IT_IS, GGUF_FORMATS, Scheme, keep_types
+from mlcweb.sources import Checkpoint
+from mlcweb.sources.checkpoint import Blocks, LazyTensor
+
+_FLOATS = {"F32", "F16", "BF16"}
+_OTHERS = "Q8_0"  # loses next to nothing
+_MULTIPLE = 32
+
+
+def has_types(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint comes from a GGUF file, whose types can be kept."""
+    return any(tensor.blocks is not None for tensor in checkpoint.tensors.values())
+
+
+def kept(checkpoint: Checkpoint, outline: Decoder, progress: Progress) -> tuple[Checkpoint, Scheme]:
+    """The checkpoint, and the scheme that stores its matrices as the file has them.
+
+    What has no such type here (codebooks, such as IQ2_XS), or is not the file's any more (an adapter changed it),
+    becomes Q8_0, with a note. Raises UnsupportedError for a checkpoint of another kind than GGUF.
+    """
+    if not has_types(checkpoint):
+        raise UnsupportedError(
+            f"--quant {AS_IT_IS} keeps a GGUF file's types, and this model is none",
+            hint="Give --quant q4f16_1, for example, or leave --quant out.",
+        )
+    types: dict[str, str] = {}
+    tensors: dict[str, LazyTensor] = dict(checkpoint.tensors)
+    changed: dict[str, int] = {}
+    for param in outline.params():
+        for name in param.sources if param.quantized else ():
+            tensor = tensors[name]
+            blocks = tensor.blocks
+            if blocks is not None and _keeps(blocks, param.transposed):
+                types[name] = blocks.kind
+            elif not param.transposed and tensor.shape[-1] % _MULTIPLE == 0:
+                tensors[name] = replace(tensor, blocks=Blocks(_OTHERS, _Requantized(tensor)))
+                types[name] = _OTHERS
+                reason = "merged with the adapter" if blocks is None else blocks.kind
+                changed[reason] = changed.get(reason, 0) + 1
+            else:
+                types[name] = "F32"
+    for reason, count in changed.items():
+        what = f"{count} matrices {'are' if count > 1 else 'is'}"
+        progress.note(f"{what} stored as {_OTHERS}, quantized again: {reason}")
+    return replace(checkpoint, tensors=tensors), keep_types(types)
+
+
+def _keeps(blocks: Blocks, transposed: bool) -> bool:
+    return blocks.kind in _FLOATS or (blocks.kind in GGUF_FORMATS and blocks.transposed == transposed)
+
+
+class _Requantized:
+    """Rows of a tensor as blocks of Q8_0."""
+
+    def __init__(self, tensor: LazyTensor) -> None:
+        self._tensor = tensor
+
+    def __call__(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        values: npt.NDArray[Any] = self._tensor.read(slice(start, stop)).astype(np.float32)
+        blocks: npt.NDArray[np.uint8] = quantize(values, GGMLQuantizationType[_OTHERS])
+        return blocks

@@ -23,6 +23,7 @@ _HALVES = {
     "MXFP4": (),
     "TQ1_0": (52,),
     "TQ2_0": (64,),
+    "IQ2_XXS": (0,),
 }
 
 
@@ -40,9 +41,11 @@ def draw(kind: str, rows: int, k: int, rng: np.random.Generator) -> npt.NDArray[
             return np.ascontiguousarray(values.view(np.uint16)[:, 1::2]).view(np.uint8)
         return values.astype(np.float32 if kind == "F32" else np.float16).view(np.uint8)
     blocks = rng.integers(0, 256, (rows * k // block, size), dtype=np.uint8)
-    form = GGUF_FORMATS[kind]
-    largest = max(map(abs, form.levels)) if form.levels else 1 << form.bits
-    largest *= max(1 << form.sub_bits, 1)
+    form = GGUF_FORMATS.get(kind)
+    largest = 256  # of codebooks
+    if form is not None:
+        largest = max(map(abs, form.levels)) if form.levels else 1 << form.bits
+        largest *= 1 << form.sub_bits
     for at in _HALVES[kind]:
         halves = (rng.uniform(-0.2, 0.2, len(blocks)) / largest).astype(np.float16)
         halves[::17] = np.float16(3e-7)  # a subnormal one

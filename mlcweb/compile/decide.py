@@ -174,7 +174,7 @@ def _check_matrix(scheme: Scheme, tiers: tuple[Tier, ...], config: DecoderConfig
             hint=f"Add --tier {possible[0]}, or leave --matrix out.",
         )
     raise UnsupportedError(
-        f"--matrix multiplies weights of 4 bits in groups, and {scheme.name} has others",
+        f"--matrix multiplies weights in groups of 32, and {scheme.name} has others",
         hint="Give --quant q4f16_1 or q4f32_1, or leave --matrix out.",
     )
 

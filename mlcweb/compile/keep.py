@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType
+from gguf.constants import GGML_QUANT_SIZES
 from gguf.quants import quantize
 
 from mlcweb.errors import UnsupportedError
@@ -48,7 +50,9 @@ def kept(checkpoint: Checkpoint, outline: Decoder, progress: Progress) -> tuple[
             if blocks is not None and _keeps(blocks, param.transposed):
                 types[name] = blocks.kind
             elif not param.transposed and tensor.shape[-1] % _MULTIPLE == 0:
-                tensors[name] = replace(tensor, blocks=Blocks(_OTHERS, _Requantized(tensor)))
+                tensors[name] = replace(
+                    tensor, blocks=Blocks(_OTHERS, _requantized_bytes(tensor), _Requantized(tensor))
+                )
                 types[name] = _OTHERS
                 reason = "merged with the adapter" if blocks is None else blocks.kind
                 changed[reason] = changed.get(reason, 0) + 1
@@ -62,6 +66,11 @@ def kept(checkpoint: Checkpoint, outline: Decoder, progress: Progress) -> tuple[
 
 def _keeps(blocks: Blocks, transposed: bool) -> bool:
     return blocks.kind in _FLOATS or (blocks.kind in GGUF_FORMATS and blocks.transposed == transposed)
+
+
+def _requantized_bytes(tensor: LazyTensor) -> int:
+    block, size = GGML_QUANT_SIZES[GGMLQuantizationType[_OTHERS]]
+    return math.prod(tensor.shape) // int(block) * int(size)
 
 
 class _Requantized:

@@ -97,7 +97,7 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
 def _quantize(writer: BundleWriter, job: Job, progress: Progress) -> None:
     model = job.outline
     params = model.params()
-    progress.start("quantize", count_bytes(job.checkpoint, params), "bytes")
+    progress.start("quantize", count_bytes(job.checkpoint, params, job.scheme), "bytes")
     with writer.weights() as weights:
         for name, table in model.constants().items():
             weights.add_tensor(name, table)

@@ -40,7 +40,11 @@ class Param:
 
     def stored(self, scheme: Scheme) -> Stored:
         """How it is stored: a format, or a type of floats."""
-        return scheme.stored(self.sources[0], vocab=self.vocab) if self.quantized else scheme.activation
+        return (
+            scheme.stored(next(iter(self.sources), ""), vocab=self.vocab)
+            if self.quantized
+            else scheme.activation
+        )
 
 
 @dataclass(frozen=True)

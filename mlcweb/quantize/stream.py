@@ -33,6 +33,7 @@ class _Task:
 
     param: Param
     pieces: tuple[tuple[LazyTensor, int, int], ...]
+    as_blocks: bool
 
     @property
     def rows(self) -> int:
@@ -42,7 +43,7 @@ class _Task:
     def nbytes(self) -> int:
         """What it reads of the checkpoint."""
         return sum(
-            _read_bytes(tensor) * (stop - start) // self.param.rows_of(tensor.shape)
+            _read_bytes(tensor, self.as_blocks) * (stop - start) // self.param.rows_of(tensor.shape)
             for tensor, start, stop in self.pieces
         )
 
@@ -70,15 +71,22 @@ def quantize_params(
     return _stream(checkpoint, params, scheme, workers, progress or SilentProgress(), block_bytes)
 
 
-def count_bytes(checkpoint: Checkpoint, params: Sequence[Param]) -> int:
+def count_bytes(checkpoint: Checkpoint, params: Sequence[Param], scheme: Scheme) -> int:
     """By how many bytes ``quantize_params`` advances in all: a total for the progress stage."""
-    return sum(
-        _read_bytes(checkpoint.tensors[name])
-        if param.order is None
-        else _read_bytes(checkpoint.tensors[name]) * param.shape[0] // _stacked(checkpoint, param)
-        for param in params
-        for name in param.sources
+    return round(
+        sum(
+            _read_bytes(checkpoint.tensors[name], _as_blocks(param, scheme))
+            * (1 if param.order is None else param.shape[0] / _stacked(checkpoint, param))
+            for param in params
+            for name in param.sources
+        )
     )
+
+
+def _as_blocks(param: Param, scheme: Scheme) -> bool:
+    """Whether a parameter is taken as a GGUF file has it."""
+    stored = param.stored(scheme)
+    return isinstance(stored, Format) and not stored.mlc
 
 
 def _stacked(checkpoint: Checkpoint, param: Param) -> int:
@@ -86,7 +94,9 @@ def _stacked(checkpoint: Checkpoint, param: Param) -> int:
     return sum(param.rows_of(checkpoint.tensors[name].shape) for name in param.sources)
 
 
-def _read_bytes(tensor: LazyTensor) -> int:
+def _read_bytes(tensor: LazyTensor, as_blocks: bool) -> int:
+    if as_blocks and tensor.blocks is not None:
+        return tensor.blocks.nbytes
     return math.prod(tensor.shape) * (4 if tensor.dtype == "float32" else 2)
 
 
@@ -151,8 +161,7 @@ def _check(checkpoint: Checkpoint, param: Param) -> None:
 
 
 def _cut(checkpoint: Checkpoint, param: Param, scheme: Scheme, block_bytes: int) -> Iterator[_Task]:
-    stored = param.stored(scheme)
-    as_blocks = isinstance(stored, Format) and not stored.mlc
+    as_blocks = _as_blocks(param, scheme)
     row_bytes = 4 * math.prod(param.shape[1:])
     # a transposed source is read whole, so it is cut once
     whole = param.blocks or (param.transposed and not as_blocks)
@@ -162,7 +171,7 @@ def _cut(checkpoint: Checkpoint, param: Param, scheme: Scheme, block_bytes: int)
         for tensor in tensors:
             rows = param.rows_of(tensor.shape)
             for start in range(0, rows, step):
-                yield _Task(param, ((tensor, start, min(start + step, rows)),))
+                yield _Task(param, ((tensor, start, min(start + step, rows)),), as_blocks)
         return
     firsts = np.cumsum([0, *(param.rows_of(tensor.shape) for tensor in tensors)])
     for start in range(0, len(param.order), step):
@@ -174,7 +183,7 @@ def _cut(checkpoint: Checkpoint, param: Param, scheme: Scheme, block_bytes: int)
             source = int(owner[run[0]])
             first = int(order[run[0]] - firsts[source])
             pieces.append((tensors[source], first, first + len(run)))
-        yield _Task(param, tuple(pieces))
+        yield _Task(param, tuple(pieces), as_blocks)
 
 
 def _read(task: _Task) -> npt.NDArray[Any]:
@@ -203,7 +212,7 @@ def _read_blocks(task: _Task) -> npt.NDArray[np.uint8]:
 
 def _pack(task: _Task, scheme: Scheme) -> _Block:
     stored = task.param.stored(scheme)
-    if isinstance(stored, Format) and not stored.mlc:
+    if isinstance(stored, Format) and task.as_blocks:
         return pack_gguf(_read_blocks(task), stored)
     values = _read(task)
     try:

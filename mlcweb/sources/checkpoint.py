@@ -25,10 +25,11 @@ class Blocks:
     """A tensor as a GGUF file stores it: ``kind`` is GGUF's name of the type.
 
     ``load_rows`` gives the bytes of rows ``start`` to ``stop``, uint8 ``[stop - start, bytes of a row]``.
-    ``transposed``: rows are the tensor's columns.
+    ``transposed``: rows are the tensor's columns. ``nbytes`` is all of it.
     """
 
     kind: str
+    nbytes: int
     load_rows: Callable[[int, int], npt.NDArray[np.uint8]] = field(repr=False, compare=False)
     transposed: bool = False
 

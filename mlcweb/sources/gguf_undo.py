@@ -77,7 +77,7 @@ def fused(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
             (rows, *tensor.shape[1:]),
             tensor.dtype,
             partial(_load_part, tensor.load_rows, first),
-            _blocks(tensor, partial(_load_part, tensor.load_blocks, first)),
+            _blocks(tensor, partial(_load_part, tensor.load_blocks, first), rows=rows),
         )
         for part, first, rows in (("q", 0, query), ("k", query, key), ("v", query + key, key))
     ]
@@ -98,9 +98,10 @@ def _in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int)
     return [LazyTensor(name, tensor.shape, tensor.dtype, load, _blocks(tensor, load_blocks))]
 
 
-def _blocks(tensor: GgufTensor, load: Load, *, transposed: bool = False) -> Blocks | None:
-    """What a matrix is stored as; vectors are small, and taken as floats."""
-    return Blocks(tensor.kind.name, load, transposed) if len(tensor.shape) == 2 else None
+def _blocks(tensor: GgufTensor, load: Load, *, rows: int = 0, transposed: bool = False) -> Blocks | None:
+    """What a matrix, or ``rows`` of it, is stored as; vectors are small, and taken as floats."""
+    nbytes = tensor.size * (rows or tensor.shape[0]) // tensor.shape[0]
+    return Blocks(tensor.kind.name, nbytes, load, transposed) if len(tensor.shape) == 2 else None
 
 
 def _load_in_order(load: Load, order: npt.NDArray[Any], near: int, start: int, stop: int) -> npt.NDArray[Any]:

@@ -79,7 +79,11 @@ def test_a_path_that_is_not_there_is_not_taken_for_a_recipe(source: str, out: Pa
         ({"context_length": 0}, "--context 0", ""),
         ({"prefill_chunk": -1}, "--prefill-chunk -1", ""),
         ({"kv_cache_dtype": "int8"}, "--kv-cache-dtype int8", "float16 or float32"),
-        ({"matrix": True, "quantization": "q8f32_1"}, "--matrix multiplies weights of 4 bits", "q4f32_1"),
+        (
+            {"matrix": True, "quantization": "q3f32_1"},
+            "--matrix multiplies weights in groups of 32",
+            "q4f32_1",
+        ),
         ({"matrix": True, "tiers": ("base",)}, "--matrix is for the tier subgroups", "--tier subgroups"),
         ({"name": "a/b"}, "--name 'a/b'", "--out"),
         ({"name": ".hidden"}, "--name '.hidden'", "--out"),

@@ -138,7 +138,7 @@ def test_a_prefill_on_matrices_says_what_it_needs_and_changes_nothing_else(schem
 @pytest.mark.parametrize(("scheme", "tier"), VARIANTS, ids=str)
 def test_a_prefill_on_matrices_is_where_its_kernels_are(scheme: str, tier: Tier) -> None:
     """One tier a scheme: whoever has what it needs takes that one."""
-    expected = (scheme, tier) in [*MATRIX, ("q4f16_2", F16_SUBGROUPS)]
+    expected = (scheme, tier) in [*MATRIX, ("q4f16_2", F16_SUBGROUPS), ("q8f32_1", SUBGROUPS)]
     assert has_matrix(get_scheme(scheme), tier) == expected
 
 

@@ -1,0 +1,136 @@
+"""Bundles that keep a GGUF file's types: which tensors they have, and what the host computes with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlcweb.bundle import open_bundle
+from mlcweb.compile import CompileRequest, compile_bundle
+from mlcweb.errors import UnsupportedError
+from mlcweb.progress import SilentProgress
+from tests.random_gguf import write_random_gguf
+from tests.tiny import TinyLlama, make_llama
+
+MODEL = TinyLlama(hidden=256, heads=4, kv_heads=2, head_dim=64, intermediate=512)
+UNTIED = TinyLlama(hidden=256, heads=4, kv_heads=2, head_dim=64, intermediate=512, tied=False, layers=1)
+
+# As llama.cpp mixes types, and worse: a value's is another than the query's, and an up's than its gate's.
+MIXED = {
+    "token_embd": "Q6_K",
+    "output": "BF16",
+    "attn_q": "Q4_K",
+    "attn_k": "Q4_K",
+    "attn_v": "Q6_K",
+    "attn_output": "Q5_0",
+    "ffn_gate": "IQ4_XS",
+    "ffn_up": "Q8_0",
+    "ffn_down": "Q3_K",
+}
+
+
+def mixed(name: str) -> str:
+    return MIXED[name.removesuffix(".weight").split(".")[-1]]
+
+
+class Notes(SilentProgress):
+    """A progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def compiled(source: Path, out: Path, quantization: str | None = None, **options: Any) -> dict[str, Any]:
+    """Compile, and what the host answered."""
+    progress = options.pop("progress", None)
+    request = CompileRequest(
+        str(source), quantization, out, context_length=64, prefill_chunk=64, tiers=("base",), **options
+    )
+    compile_bundle(request, progress)
+    bundle = open_bundle(out)
+    assert bundle.manifest.validation is not None
+    found: dict[str, Any] = json.loads(bundle.file(bundle.manifest.validation))
+    return found
+
+
+def tensors(bundle: Path) -> dict[str, tuple[int, ...]]:
+    return {tensor.name: tensor.shape for tensor in open_bundle(bundle).manifest.weights.tensors}
+
+
+@pytest.mark.parametrize("model", [MODEL, UNTIED], ids=["tied", "untied"])
+def test_the_host_answers_as_with_the_dequantized_file(tmp_path: Path, model: TinyLlama) -> None:
+    source = write_random_gguf(tmp_path / "mixed.gguf", model.hf_config(), mixed)
+    kept, whole = (compiled(source, tmp_path / name, quant) for name, quant in (("a", None), ("b", "q0f32")))
+    assert open_bundle(tmp_path / "a").manifest.model.quantization == "gguf"
+    assert kept["greedy"] == whole["greedy"]
+    for found, wanted in zip(kept["steps"], whole["steps"], strict=True):
+        logits, expected = (dict(map(tuple, step["top"])) for step in (found, wanted))
+        assert logits.keys() == expected.keys()
+        assert all(abs(logits[token] - expected[token]) <= 2e-4 * wanted["range"] for token in logits)
+
+
+def test_each_tensor_keeps_its_type_and_what_agrees_stays_together(tmp_path: Path) -> None:
+    source = write_random_gguf(tmp_path / "mixed.gguf", UNTIED.hf_config(), mixed)
+    compiled(source, tmp_path / "a")
+    found = {name.removeprefix("model."): shape for name, shape in tensors(tmp_path / "a").items()}
+    layer = "layers.0"
+    assert found["embed_tokens.q6_k_high"] == (320, 16)
+    assert found["lm_head.bf16"] == (320, 128)
+    assert found[f"{layer}.self_attn.qkv_proj.parts.0.q4_k"] == (256 + 128, 32)
+    assert found[f"{layer}.self_attn.qkv_proj.parts.1.q6_k"] == (128, 32)
+    assert found[f"{layer}.mlp.gate_up_proj.gate.iq4_xs"] == (512, 32)
+    assert found[f"{layer}.mlp.gate_up_proj.up.q8_0"] == (512, 64)
+    assert found[f"{layer}.mlp.down_proj.q3_k_scale"] == (256, 7)
+    source = write_random_gguf(tmp_path / "one.gguf", MODEL.hf_config(), lambda _: "Q4_K")
+    compiled(source, tmp_path / "b")
+    assert "model.layers.1.self_attn.qkv_proj.q4_k" in tensors(tmp_path / "b")
+
+
+def test_a_bundle_is_as_large_as_the_files_tensors(tmp_path: Path) -> None:
+    source = write_random_gguf(tmp_path / "mixed.gguf", MODEL.hf_config(), mixed)
+    compiled(source, tmp_path / "a")
+    weights = open_bundle(tmp_path / "a").manifest.weights
+    stored = sum(tensor.bytes for tensor in weights.tensors if "rope" not in tensor.name)
+    assert stored <= 1.02 * source.stat().st_size
+
+
+def test_codebooks_become_eight_bits_and_are_named(tmp_path: Path) -> None:
+    def kind(name: str) -> str:
+        return "IQ2_XXS" if "ffn_down" in name else "Q4_0"
+
+    notes = Notes()
+    source = write_random_gguf(tmp_path / "a.gguf", MODEL.hf_config(), kind)
+    compiled(source, tmp_path / "a", progress=notes)
+    assert "model.layers.0.mlp.down_proj.q8_0" in tensors(tmp_path / "a")
+    assert notes.notes == ["2 matrices are stored as Q8_0, quantized again: IQ2_XXS"]
+
+
+def test_quantizations_are_still_made_when_asked_for(tmp_path: Path) -> None:
+    source = write_random_gguf(tmp_path / "a.gguf", MODEL.hf_config(), mixed)
+    compiled(source, tmp_path / "a", "q4f32_1")
+    assert "model.layers.0.self_attn.qkv_proj.q_weight" in tensors(tmp_path / "a")
+
+
+def test_only_a_gguf_file_has_types_to_keep(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="keeps a GGUF file's types, and this model is none") as caught:
+        compiled(make_llama(tmp_path / "model"), tmp_path / "a", "gguf")
+    assert "--quant q4f16_1" in caught.value.hint
+
+
+def test_every_tier_has_every_prefill(tmp_path: Path) -> None:
+    source = write_random_gguf(tmp_path / "mixed.gguf", MODEL.hf_config(), mixed)
+    request = CompileRequest(str(source), None, tmp_path / "a", context_length=64, matrix=True)
+    compile_bundle(request)
+    bundle = open_bundle(tmp_path / "a")
+    entries = {tier.name: set(bundle.plan(tier.name)["entries"]) for tier in bundle.manifest.tiers}
+    always = {"prefill", "decode", "sample"}
+    assert set(entries) == {"f16-subgroups", "f16", "subgroups", "base", "software"}
+    assert entries["software"] == always
+    assert entries["f16-subgroups"] - {"prefill_int8"} == {*always, "prefill_matrix"}
+    assert entries["base"] - {"prefill_int8"} == always

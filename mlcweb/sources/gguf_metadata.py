@@ -10,6 +10,7 @@ from mlcweb.errors import CheckpointError
 from mlcweb.sources.gguf_file import GgufFile
 
 _REQUIRED: Any = object()
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 class Metadata:
@@ -41,8 +42,10 @@ class Metadata:
         return value
 
     def number(self, key: str, default: Any = _REQUIRED) -> Any:
-        """A float, as it was before it was stored in 32 bits."""
+        """A finite float, as it was before it was stored in 32 bits."""
         value = self.get(key, (int, float), default)
+        if isinstance(value, float) and not abs(value) <= _LARGEST_FLOAT:
+            raise CheckpointError(f"{self.file.path}: {self.architecture}.{key} is {value}")
         return without_noise(value) if isinstance(value, (int, float)) else value
 
     def has_tensor(self, name: str) -> bool:

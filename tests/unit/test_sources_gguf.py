@@ -6,9 +6,12 @@ import gguf
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
+from gguf import GGUFValueType as Value
 
 from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
+from mlcweb.progress import SilentProgress
 from mlcweb.sources import open_checkpoint, require
+from mlcweb.sources.gguf_reader import read_header
 from mlcweb.sources.gguf_rope import infer_rope_scaling, llama3_factors
 from tests.tiny import TinyLlama, tiny_vocabulary
 
@@ -41,8 +44,9 @@ def permute(weight, heads):
     return weight.reshape(heads, 2, half, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write_gguf(path, model=MODEL, kind=Kind.F32, arch="llama", factors=None, **extra):
-    writer = gguf.GGUFWriter(path, arch)
+def write_gguf(path, model=MODEL, kind=Kind.F32, arch="llama", factors=None, per_part=0, **extra):
+    """``per_part``: tensors in each of several files, PATH without its suffix and -00001-of-00003.gguf."""
+    writer = gguf.GGUFWriter(path, arch, split_max_tensors=per_part)
     writer.add_block_count(model.layers)
     writer.add_context_length(model.context)
     writer.add_embedding_length(model.hidden)
@@ -176,14 +180,6 @@ def test_other_architectures_name_the_known_ones(tmp_path):
         open_checkpoint(str(write_gguf(tmp_path / "x.gguf", arch="falcon")))
 
 
-def test_a_part_of_a_model_is_refused(tmp_path):
-    count = {"split__count": (3, gguf.GGUFValueType.UINT16)}
-    with pytest.raises(UnsupportedError, match="one of 3 parts"):
-        open_checkpoint(str(write_gguf(tmp_path / "x-00001-of-00003.gguf", **count)))
-    count = {"split__count": (1, gguf.GGUFValueType.UINT16)}
-    open_checkpoint(str(write_gguf(tmp_path / "whole.gguf", **count)))
-
-
 def test_every_truncation_is_a_checkpoint_error(tmp_path):
     data = write_gguf(tmp_path / "x.gguf").read_bytes()
     path = tmp_path / "cut.gguf"
@@ -215,6 +211,122 @@ def test_an_array_longer_than_the_file_ends_at_once(tmp_path):
     (tmp_path / "x.gguf").write_bytes(head + struct.pack("<IIQ", 9, 4, 1 << 60) + bytes(64))
     with pytest.raises(CheckpointError, match="ends inside the header"):
         open_checkpoint(str(tmp_path / "x.gguf"))
+
+
+def with_values(*entries):
+    """A file of these key-values, each the bytes of its type and value, and of no tensors."""
+    head = b"GGUF" + struct.pack("<IQQ", 3, 0, len(entries))
+    return head + b"".join(struct.pack("<Q", len(key)) + key + value for key, value in entries) + bytes(64)
+
+
+def string(text):
+    return struct.pack("<IQ", 8, len(text)) + text
+
+
+NESTED = struct.pack("<IQ", 9, 1) * 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"GGUF" + struct.pack("<IQQ", 3, 1 << 40, 0) + bytes(99), "claims 1099511627776 tensors"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 63) + bytes(99), "claims 9223372036854775808 key-values"),
+        (b"GGUF" + struct.pack("<IQQ", 1, 0, 0) + bytes(99), "version 1; 2 and 3"),
+        (with_values((b"a", string(b"x")), (b"a", string(b"y"))), "'a' twice"),
+        (with_values((b"a", string(b"\xff"))), "'a' is not UTF-8"),
+        (with_values((b"\xff", string(b"a"))), "not a complete GGUF file"),
+        (with_values((b"a", struct.pack("<IQ", 8, 1 << 62))), "ends inside the header"),
+        (with_values((b"a", struct.pack("<IIQ", 9, 8, 1 << 62))), "an array claims"),
+        (
+            with_values((b"a", struct.pack("<IIQ", 9, 8, 6) + struct.pack("<Q", 1 << 62))),
+            "ends inside the header",
+        ),
+        (with_values((b"a", struct.pack("<I", 9) + NESTED)), "arrays in arrays"),
+        (with_values((b"a", struct.pack("<I", 13) + bytes(8))), "13 is not a valid GGUFValueType"),
+        (with_values((b"general.alignment", struct.pack("<II", 4, 3))), "alignment is 3, not a power of two"),
+        (with_values((b"general.alignment", string(b"x"))), "alignment is 'x'"),
+    ],
+)
+def test_damaged_headers(tmp_path, content, message):
+    (tmp_path / "x.gguf").write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"x\.gguf: .*{message}"):
+        open_checkpoint(str(tmp_path / "x.gguf"))
+
+
+@pytest.mark.parametrize(
+    ("dims", "kind", "error", "message"),
+    [
+        ((), 0, CheckpointError, "has 0 dimensions"),
+        ((1,) * 5, 0, CheckpointError, "has 5 dimensions"),
+        ((4, 0), 0, CheckpointError, "is empty"),
+        ((1 << 40, 1 << 40), 0, CheckpointError, "does not fit"),
+        ((4,), 8, CheckpointError, "does not fit"),
+        ((4,), 999, UnsupportedError, "type 999, which the gguf library does not know"),
+        ((4,), int(Kind.I32), UnsupportedError, "I32, which gguf cannot dequantize"),
+    ],
+)
+def test_damaged_tensors(tmp_path, dims, kind, error, message):
+    info = struct.pack("<Q", 1) + b"t" + struct.pack("<I", len(dims)) + struct.pack(f"<{len(dims)}Q", *dims)
+    content = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + info + struct.pack("<IQ", kind, 0) + bytes(256)
+    (tmp_path / "x.gguf").write_bytes(content)
+    with pytest.raises(error, match=rf"x\.gguf: .*{message}"):
+        open_checkpoint(str(tmp_path / "x.gguf"))
+
+
+def test_arrays_in_arrays_are_lists_in_lists(tmp_path):
+    pairs = struct.pack("<IQ2H", 2, 2, 1, 2) + struct.pack("<IQ1H", 2, 1, 3)
+    texts = struct.pack("<IQ", 8, 1) + struct.pack("<Q", 2) + b"hi"
+    content = with_values(
+        (b"pairs", struct.pack("<IIQ", 9, 9, 2) + pairs), (b"texts", struct.pack("<IIQ", 9, 9, 1) + texts)
+    )
+    (tmp_path / "x.gguf").write_bytes(content)
+    assert read_header(tmp_path / "x.gguf") == ({"pairs": [[1, 2], [3]], "texts": [["hi"]]}, [])
+
+
+def test_the_header_is_what_the_library_reads(tmp_path):
+    path = write_gguf(
+        tmp_path / "x.gguf", kind=Kind.Q4_1, x__list=([1.5, -2.0], Value.ARRAY), x__no=(False, Value.BOOL)
+    )
+    reader = gguf.GGUFReader(path)
+    metadata, tensors = read_header(path)
+    expected = {
+        name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")
+    }
+    assert metadata == expected
+    assert {key: type(value) for key, value in metadata.items()} == {
+        key: type(value) for key, value in expected.items()
+    }
+    assert [(t.name, t.shape, t.kind, t.offset) for t in tensors] == [
+        (t.name, tuple(t.shape.tolist()[::-1]), t.tensor_type, t.data_offset) for t in reader.tensors
+    ]
+
+
+def test_no_stop_token_that_is_one_is_an_error(tmp_path):
+    """The tokens that end a turn lose their type, so that nothing but the metadata names an end."""
+    data = write_gguf(tmp_path / "x.gguf").read_bytes()
+    types = struct.pack("<3i", 3, 3, 3)
+    eos = b"tokenizer.ggml.eos_token_id" + struct.pack("<II", 4, 2)
+    assert data.count(types) == 1 and data.count(eos) == 1
+    wrong = data.replace(eos, eos[:-4] + struct.pack("<I", 2**32 - 1))
+    notes = Notes()
+    (tmp_path / "y.gguf").write_bytes(wrong)
+    assert open_checkpoint(str(tmp_path / "y.gguf"), progress=notes).eos_token_ids == (0, 2)
+    assert notes.texts == [
+        "y.gguf: tokenizer.ggml.eos_token_id is 4294967295, none of the 320 tokens; it is ignored"
+    ]
+    (tmp_path / "z.gguf").write_bytes(wrong.replace(types, struct.pack("<3i", 1, 1, 1)))
+    with pytest.raises(
+        CheckpointError, match=r"eos_token_id is 4294967295, none .* no other token ends an answer"
+    ):
+        open_checkpoint(str(tmp_path / "z.gguf"))
+
+
+class Notes(SilentProgress):
+    def __init__(self):
+        self.texts = []
+
+    def note(self, text):
+        self.texts.append(text)
 
 
 def test_tensors_past_the_end_and_missing_metadata(tmp_path):

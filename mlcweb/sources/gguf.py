@@ -66,7 +66,8 @@ def _eos_ids(
     """As of a folder of these files. Raises CheckpointError if none is left because those named are no tokens."""
     # The whole tokenizer.json would be parsed for a handful of its tokens: a second for 262,144.
     stops = {text: vocabulary.ids[text] for text in STOP_TEXTS if text in vocabulary.ids}
-    small = json.dumps({"added_tokens": [{"id": i, "content": text} for text, i in stops.items()]})
+    added = [{"id": i, "content": text} for text, i in stops.items()]
+    small = json.dumps({"added_tokens": added, "model": {"type": "BPE", "vocab": {}, "merges": []}})
     found = find_eos_ids(config, files | {"tokenizer.json": small.encode()})
     wrong = [vocabulary.ignored[name] for name in STOP_NAMES if name in vocabulary.ignored]
     if wrong and not found:

@@ -48,6 +48,15 @@ class Metadata:
             raise CheckpointError(f"{self.file.path}: {self.architecture}.{key} is {value}")
         return without_noise(value) if isinstance(value, (int, float)) else value
 
+    def positive(self, key: str, default: Any = _REQUIRED) -> Any:
+        """A finite float above 0."""
+        value = self.number(key, default)
+        if value is not None and value <= 0:
+            raise CheckpointError(
+                f"{self.file.path}: {self.architecture}.{key} is {value}, which no model has"
+            )
+        return value
+
     def has_tensor(self, name: str) -> bool:
         return name in self.file.tensors
 

@@ -37,6 +37,7 @@ _LARGEST_HEADER = 1 << 26
 _MOST_ELEMENTS = 1 << 23
 _MOST_ENTRIES = 1 << 16  # key-values, and tensors
 _MOST_DIMS = 4  # ggml's
+_LONGEST_NAME = 127  # ggml's is 63
 _DEEPEST = 4  # arrays in arrays, which the format admits and no known key has
 _FIRST_READ = 1 << 20
 _U64 = struct.Struct("<Q")
@@ -142,18 +143,20 @@ class _Header:
     def _tensor(self) -> TensorInfo:
         """With its offset as stored, from the end of the header."""
         name = self._strings(1)[0]
+        if len(name) > _LONGEST_NAME:
+            raise ValueError(f"a tensor's name has {len(name)} characters")
         dims = self._number("<u4")
         if not 0 < dims <= _MOST_DIMS:
-            raise ValueError(f"the tensor {describe(name)} has {dims} dimensions")
+            raise ValueError(f"the tensor {name} has {dims} dimensions")
         shape = struct.unpack_from(f"<{dims}Q", self._data, self._take(8 * dims))
         if 0 in shape:
-            raise ValueError(f"the tensor {describe(name)} is empty")
+            raise ValueError(f"the tensor {name} is empty")
         number = self._number("<u4")
         try:
             kind = GGMLQuantizationType(number)
         except ValueError:
             raise UnsupportedError(
-                f"the tensor {describe(name)} is of GGML's type {number}, which the gguf library does not know",
+                f"the tensor {name} is of GGML's type {number}, which the gguf library does not know",
                 hint="A newer gguf package may know it: pip install --upgrade gguf.",
             ) from None
         return TensorInfo(name, shape[::-1], kind, self._number("<u8"))

@@ -56,7 +56,7 @@ def _join(files: list[GgufFile]) -> GgufFile:
         twice = next((name for name in file.tensors if i and name in tensors), None)
         if twice is not None:
             raise CheckpointError(
-                f"{file.path}: has the tensor {describe(twice)}, which a part before it has too",
+                f"{file.path}: has the tensor {twice}, which a part before it has too",
                 hint=_TOGETHER,
             )
         tensors |= file.tensors

@@ -85,7 +85,10 @@ def _byte_level(file: GgufFile, vocabulary: Vocabulary) -> tuple[dict[str, Any],
             )
         pairs.append(ids[left])
         pairs.append(ids[right])
-    normalizer, pre_tokenizer, ignore_merges = byte_level_pipeline(kind)
+    try:
+        normalizer, pre_tokenizer, ignore_merges = byte_level_pipeline(kind)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{file.path}: {error.message}", hint=error.hint) from None
     tokenizer = {
         "normalizer": normalizer,
         "pre_tokenizer": pre_tokenizer,

@@ -73,6 +73,11 @@ def gemma3(m: Metadata) -> Config:
     }
     pattern = m.get("attention.sliding_window_pattern", (list, int), 6)
     if isinstance(pattern, list):
+        if len(pattern) != m.count("block_count"):
+            raise CheckpointError(
+                f"{m.file.path}: gemma3.attention.sliding_window_pattern has {len(pattern)} entries for "
+                f"{m.count('block_count')} layers"
+            )
         config["layer_types"] = ["sliding_attention" if slides else "full_attention" for slides in pattern]
     else:
         config["sliding_window_pattern"] = pattern

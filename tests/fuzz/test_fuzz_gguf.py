@@ -12,21 +12,19 @@ import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import gguf
 import numpy as np
 import pytest
-from gguf import GGUFValueType as Value
 
 from mlcweb.errors import MlcwebError
 from mlcweb.sources import open_checkpoint
 from mlcweb.sources.gguf_rope import llama3_factors
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.gguf_converter import write_gguf as write_case
+from tests.gguf_layout import Layout, encode
 from tests.tiny import TinyLlama
 from tests.unit.test_sources_gguf import write_gguf
 from tests.unit.test_sources_gguf_tokenizer import sentencepiece_file
@@ -46,25 +44,9 @@ def write_llama(path: Path) -> Path:
 
 def write_sentencepiece(path: Path) -> Path:
     """A Llama with the tokenizer of the other kind."""
-    text: dict[str, Any] = sentencepiece_file().metadata
-    scores = text.pop("tokenizer.ggml.scores")
-    tokens = text["tokenizer.ggml.tokens"]
-    write_gguf(path, TinyLlama(dtype="float32", layers=1, vocab=len(tokens) + 4))
-    file = Layout.read(path.read_bytes())
-    values: dict[str, bytes] = {}
-    for key, value in text.items():
-        if isinstance(value, str):
-            values[key] = string(value)
-        elif isinstance(value, int):
-            values[key] = struct.pack("<II", 4, value)
-        elif isinstance(value[0], str):
-            values[key] = struct.pack("<IIQ", 9, 8, len(value)) + b"".join(string(t)[4:] for t in value)
-        else:
-            values[key] = struct.pack(f"<IIQ{len(value)}i", 9, 5, len(value), *value)
-    values["tokenizer.ggml.scores"] = struct.pack(f"<IIQ{len(scores)}f", 9, 6, len(scores), *scores)
-    kept = [(key, raw) for key, raw in file.values if not key.startswith(b"tokenizer.")]
-    new = [(key.encode(), raw) for key, raw in values.items()]
-    path.write_bytes(replace(file, values=[*kept, *new]).write())
+    metadata = sentencepiece_file().metadata
+    write_gguf(path, TinyLlama(dtype="float32", layers=1))
+    path.write_bytes(Layout.read(path.read_bytes()).with_tokenizer(metadata).write())
     return path
 
 
@@ -127,57 +109,6 @@ def bounded(what: str) -> Iterator[None]:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < LARGEST, f"{what}: {peak >> 20} MiB"
-
-
-def string(text: str) -> bytes:
-    raw = text.encode()
-    return struct.pack("<IQ", 8, len(raw)) + raw
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A file taken apart: key-values as their bytes after the key, tensors as theirs after the name, and the data."""
-
-    values: list[tuple[bytes, bytes]]
-    tensors: list[tuple[bytes, bytes]]
-    data: bytes
-
-    @classmethod
-    def read(cls, content: bytes) -> Layout:
-        tensors, values = struct.unpack_from("<QQ", content, 8)
-        at, found = 24, ([], [])
-        for i in range(values + tensors):
-            start = at + 8 + struct.unpack_from("<Q", content, at)[0]
-            key = content[at + 8 : start]
-            at = start + (_value_size(content, start) if i < values else _tensor_size(content, start))
-            found[i >= values].append((key, content[start:at]))
-        return cls(*found, content[-(-at // 32) * 32 :])
-
-    def write(self) -> bytes:
-        head = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.values))
-        head += b"".join(
-            struct.pack("<Q", len(key)) + key + raw for key, raw in (*self.values, *self.tensors)
-        )
-        return head + bytes(-len(head) % 32) + self.data
-
-
-def _value_size(content: bytes, at: int) -> int:
-    kind = Value(struct.unpack_from("<I", content, at)[0])
-    if kind == Value.STRING:
-        return 12 + int(struct.unpack_from("<Q", content, at + 4)[0])
-    if kind != Value.ARRAY:
-        return 4 + np.dtype(gguf.GGUFReader.gguf_scalar_to_np[kind]).itemsize
-    item, count = struct.unpack_from("<IQ", content, at + 4)
-    if item != Value.STRING:
-        return 16 + count * np.dtype(gguf.GGUFReader.gguf_scalar_to_np[Value(item)]).itemsize
-    end = at + 16
-    for _ in range(count):
-        end += 8 + struct.unpack_from("<Q", content, end)[0]
-    return end - at
-
-
-def _tensor_size(content: bytes, at: int) -> int:
-    return 4 + 8 * int(struct.unpack_from("<I", content, at)[0]) + 12
 
 
 def mutate(content: bytes, rng: Rng) -> bytes:
@@ -247,7 +178,7 @@ def _other_value(content: bytes, file: Layout, rng: Rng) -> bytes:
         struct.pack("<IIQ", 9, int(rng.integers(14)), 0),
         struct.pack("<IIQ3f", 9, 6, 3, *rng.choice(FLOATS, 3)),
         struct.pack("<IIQIQ", 9, 9, 1, 9, 0),
-        string(str(rng.choice(["", "llama", "gpt2", "é🚀", "x" * 100_000]))),
+        encode(str(rng.choice(["", "llama", "gpt2", "é🚀", "x" * 100_000]))),
     ]
     values[at] = (values[at][0], choices[int(rng.integers(len(choices)))])
     return replace(file, values=values).write()

@@ -1,59 +1,78 @@
-"""A single GGUF file as a checkpoint: its config and tokenizer are rebuilt from the metadata."""
+"""A model in GGUF as a checkpoint: its config and tokenizer are rebuilt from the metadata."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from mlcweb.errors import SourceError, UnsupportedError
+from mlcweb.errors import CheckpointError, SourceError
+from mlcweb.progress import Progress, SilentProgress
 from mlcweb.sources.checkpoint import Checkpoint, compute_fingerprint, sample_span
 from mlcweb.sources.gguf_families import build_config, build_tensors, find_family
-from mlcweb.sources.gguf_file import GgufFile, read_gguf
 from mlcweb.sources.gguf_metadata import Metadata
-from mlcweb.sources.gguf_tokenizer import build_tokenizer_files, find_stop_ids
+from mlcweb.sources.gguf_split import read_model
+from mlcweb.sources.gguf_tokenizer import build_tokenizer_files
+from mlcweb.sources.gguf_vocabulary import STOP_NAMES, STOP_TEXTS, Vocabulary, read_vocabulary
 from mlcweb.sources.licence import clean_licence
 from mlcweb.sources.tokenizer_files import find_eos_ids
 
 
-def open_gguf(path: Path, *, source: dict[str, str] | None = None) -> Checkpoint:
-    """Open a GGUF file; quantized tensors are dequantized as they are read, a row range at a time.
+def open_gguf(
+    path: Path, *, source: dict[str, str] | None = None, progress: Progress | None = None
+) -> Checkpoint:
+    """Open a GGUF file, or the model that it is a part of; quantized tensors are dequantized as they are read, a row
+    range at a time.
 
-    Raises SourceError if there is no such file, CheckpointError if it is damaged or lacks metadata,
-    UnsupportedError for another architecture, tokenizer or tensor type than those known, and for a part of a model.
+    Raises SourceError if there is no such file or a part is missing, CheckpointError if it is damaged or lacks
+    metadata, UnsupportedError for another architecture, tokenizer or tensor type than those known.
     """
     if not path.is_file():
         raise SourceError(f"{path}: no such file")
-    file = read_gguf(path)
-    parts = file.metadata.get("split.count", 1)
-    if parts != 1:
-        raise UnsupportedError(
-            f"{path}: is one of {parts} parts of a model, which mlcweb does not read apart",
-            hint="Merge them: llama-gguf-split --merge FIRST_PART.gguf WHOLE.gguf",
-        )
+    file, name = read_model(path)
     metadata = Metadata(file)
     family = find_family(metadata)
-    config = build_config(metadata, family) | _token_ids(file)
-    files = build_tokenizer_files(file, metadata.count("context_length"))
+    vocabulary = read_vocabulary(file, (progress or SilentProgress()).note)
+    config = build_config(metadata, family) | _token_ids(vocabulary)
+    files = build_tokenizer_files(file, vocabulary, metadata.count("context_length"))
     samples = (
-        (t.name, t.shape, t.kind.name, sample_span(path, t.offset, t.size)) for t in file.tensors.values()
+        (t.name, t.shape, t.kind.name, sample_span(t.path, t.offset, t.size)) for t in file.tensors.values()
     )
     return Checkpoint(
         config=config,
         tensors=build_tensors(file, family, config),
         tokenizer_files=files,
-        eos_token_ids=find_eos_ids(config, files),
-        source=source or {"kind": "gguf", "name": path.name},
+        eos_token_ids=_eos_ids(path, config, files, vocabulary),
+        source=source or {"kind": "gguf", "name": name},
         fingerprint=compute_fingerprint(config, files, samples),
         licence=clean_licence(file.metadata.get("general.license")),
     )
 
 
-def _token_ids(file: GgufFile) -> dict[str, int | list[int]]:
+def _token_ids(vocabulary: Vocabulary) -> dict[str, int | list[int]]:
     """config.json's ids of special tokens; several end a generation where the vocabulary has more than one's name."""
     ids: dict[str, int | list[int]] = {}
-    for key, gguf_key in (("bos_token_id", "bos_token_id"), ("pad_token_id", "padding_token_id")):
-        if f"tokenizer.ggml.{gguf_key}" in file.metadata:
-            ids[key] = file.metadata[f"tokenizer.ggml.{gguf_key}"]
-    stops = find_stop_ids(file)
+    for key, name in (("bos_token_id", "bos"), ("pad_token_id", "padding")):
+        if name in vocabulary.special:
+            ids[key] = vocabulary.special[name]
+    stops = vocabulary.find_stop_ids()
     if stops:
         ids["eos_token_id"] = stops[0] if len(stops) == 1 else list(stops)
     return ids
+
+
+def _eos_ids(
+    path: Path, config: dict[str, object], files: dict[str, bytes], vocabulary: Vocabulary
+) -> tuple[int, ...]:
+    """As of a folder of these files. Raises CheckpointError if none is left because those named are no tokens."""
+    # The whole tokenizer.json would be parsed for a handful of its tokens: a second for 262,144.
+    stops = {text: vocabulary.ids[text] for text in STOP_TEXTS if text in vocabulary.ids}
+    added = [{"id": i, "content": text} for text, i in stops.items()]
+    small = json.dumps({"added_tokens": added, "model": {"type": "BPE", "vocab": {}, "merges": []}})
+    found = find_eos_ids(config, files | {"tokenizer.json": small.encode()})
+    wrong = [vocabulary.ignored[name] for name in STOP_NAMES if name in vocabulary.ignored]
+    if wrong and not found:
+        raise CheckpointError(
+            f"{path}: {wrong[0]}, and no other token ends an answer",
+            hint="Take a GGUF file made with a newer converter, or compile the safetensors checkpoint.",
+        )
+    return found

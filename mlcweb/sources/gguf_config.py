@@ -68,11 +68,16 @@ def gemma3(m: Metadata) -> Config:
         "query_pre_attn_scalar": _query_scalar(m),
         "final_logit_softcapping": m.number("final_logit_softcapping", None),
         "sliding_window": _window(m),
-        "rope_local_base_freq": m.number("rope.freq_base_swa", 10000.0),
+        "rope_local_base_freq": m.positive("rope.freq_base_swa", 10000.0),
         "sliding_window_pattern": 6,
     }
     pattern = m.get("attention.sliding_window_pattern", (list, int), 6)
     if isinstance(pattern, list):
+        if len(pattern) != m.count("block_count"):
+            raise CheckpointError(
+                f"{m.file.path}: gemma3.attention.sliding_window_pattern has {len(pattern)} entries for "
+                f"{m.count('block_count')} layers"
+            )
         config["layer_types"] = ["sliding_attention" if slides else "full_attention" for slides in pattern]
     else:
         config["sliding_window_pattern"] = pattern

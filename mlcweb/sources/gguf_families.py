@@ -15,6 +15,7 @@ from mlcweb.sources import gguf_config
 from mlcweb.sources.checkpoint import LazyTensor
 from mlcweb.sources.gguf_file import GgufFile
 from mlcweb.sources.gguf_metadata import Metadata
+from mlcweb.sources.gguf_reader import describe
 from mlcweb.sources.gguf_rope import FACTORS
 from mlcweb.sources.gguf_undo import (
     Undo,
@@ -187,7 +188,8 @@ def find_family(m: Metadata) -> Family:
     """The family of a file. Raises UnsupportedError, naming those known."""
     if m.architecture not in FAMILIES:
         raise UnsupportedError(
-            f"{m.file.path}: GGUF architecture {m.architecture!r} is not supported; known: {', '.join(FAMILIES)}",
+            f"{m.file.path}: GGUF architecture {describe(m.architecture)} is not supported; "
+            f"known: {', '.join(FAMILIES)}",
             hint="Compile the model's safetensors checkpoint if its family is supported.",
         )
     # GGUF calls all of Llama's relatives llama that its graph can compute.

@@ -1,4 +1,4 @@
-"""Metadata and tensor table of a GGUF file, read with the gguf library, checked against the file's size."""
+"""Metadata and tensor table of a GGUF file, checked against the file's size."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
-from gguf import GGMLQuantizationType, GGUFReader
+from gguf import GGMLQuantizationType
 from gguf.constants import GGML_QUANT_SIZES
 from gguf.quants import _type_traits as dequantizers
 from gguf.quants import dequantize
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources.checkpoint import read_span
+from mlcweb.sources.gguf_reader import describe, read_header
 
 # Stored as they are; everything else goes through the library's dequantizer and comes out as float32.
 _PLAIN: dict[Any, tuple[str, Any]] = {
@@ -79,56 +80,26 @@ class GgufFile:
             raise CheckpointError(f"{self.path}: its metadata lacks {key}")
         value = self.metadata[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise CheckpointError(f"{self.path}: {key} is {value!r}, of the wrong type")
+            raise CheckpointError(f"{self.path}: {key} is {describe(value)}, of the wrong type")
         return value
-
-
-class _CheckedReader(GGUFReader):
-    """The library's reader slices past the end without noticing; a truncated array then never ends.
-
-    It also makes five numpy views per value, of which a tokenizer has hundreds of thousands; this makes one.
-    """
-
-    def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
-        if self.byte_order != "I":
-            raise UnsupportedError("is a big-endian GGUF file", hint="Use a little-endian one.")
-        if not hasattr(self, "_flat"):
-            self._flat = np.asarray(self.data)
-        offset, size = int(offset), np.dtype(dtype).itemsize * int(count)
-        data = self._flat[offset : offset + size]
-        if len(data) < size:
-            raise ValueError(f"ends inside the header, at offset {offset}")
-        return data.view(dtype)
 
 
 def read_gguf(path: Path) -> GgufFile:
     """Parse ``path``. Raises CheckpointError for anything that is not a complete GGUF file of this byte
     order, UnsupportedError for a tensor type that the gguf library cannot dequantize."""
-    try:
-        reader = _CheckedReader(path)
-        metadata = {name: field.contents() for name, field in reader.fields.items()}
-        entries = [
-            (t.name, tuple(int(d) for d in reversed(t.shape)), t.tensor_type, int(t.data_offset))
-            for t in reader.tensors
-        ]
-    except UnsupportedError as error:
-        raise UnsupportedError(f"{path}: {error.message}", hint=error.hint) from error
-    except (ValueError, KeyError, IndexError, OverflowError, OSError, MemoryError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: not a complete GGUF file: {error}",
-            hint="An interrupted download leaves such a file; fetch it again.",
-        ) from error
+    metadata, entries = read_header(path)
     size = path.stat().st_size
     tensors = {}
-    for name, shape, kind, offset in entries:
+    for entry in entries:
+        name, shape, kind = entry.name, entry.shape, entry.kind
         block, block_bytes = GGML_QUANT_SIZES[kind]
         nbytes = math.prod(shape) // block * block_bytes
-        if not shape or shape[-1] % block or offset + nbytes > size:
+        if shape[-1] % block or entry.offset + nbytes > size:
             raise CheckpointError(
                 f"{path}: tensor {name} ({kind.name}, {list(shape)}) does not fit in the file's {size} bytes",
                 hint="An interrupted download leaves such a file; fetch it again.",
             )
         if kind not in _PLAIN and kind not in dequantizers:
             raise UnsupportedError(f"{path}: tensor {name} is {kind.name}, which gguf cannot dequantize")
-        tensors[name] = GgufTensor(path, name, shape, kind, offset, nbytes)
+        tensors[name] = GgufTensor(path, name, shape, kind, entry.offset, nbytes)
     return GgufFile(path, metadata, tensors)

@@ -10,6 +10,7 @@ from mlcweb.errors import CheckpointError
 from mlcweb.sources.gguf_file import GgufFile
 
 _REQUIRED: Any = object()
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 
 class Metadata:
@@ -41,9 +42,20 @@ class Metadata:
         return value
 
     def number(self, key: str, default: Any = _REQUIRED) -> Any:
-        """A float, as it was before it was stored in 32 bits."""
+        """A finite float, as it was before it was stored in 32 bits."""
         value = self.get(key, (int, float), default)
+        if isinstance(value, float) and not abs(value) <= _LARGEST_FLOAT:
+            raise CheckpointError(f"{self.file.path}: {self.architecture}.{key} is {value}")
         return without_noise(value) if isinstance(value, (int, float)) else value
+
+    def positive(self, key: str, default: Any = _REQUIRED) -> Any:
+        """A finite float above 0."""
+        value = self.number(key, default)
+        if value is not None and value <= 0:
+            raise CheckpointError(
+                f"{self.file.path}: {self.architecture}.{key} is {value}, which no model has"
+            )
+        return value
 
     def has_tensor(self, name: str) -> bool:
         return name in self.file.tensors

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources.gguf_metadata import Metadata, without_noise
+from mlcweb.sources.gguf_reader import describe
 
 LLAMA3_FACTORS = "rope_freqs.weight"
 LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
@@ -21,7 +22,7 @@ def read_rope(m: Metadata, dims: int) -> dict[str, Any]:
 
     Raises UnsupportedError for a scaling that config.json cannot express, CheckpointError for one that lacks a number.
     """
-    theta = m.number("rope.freq_base", 10000.0)
+    theta = m.positive("rope.freq_base", 10000.0)
     return {"rope_theta": theta, "rope_scaling": _read_scaling(m, dims, theta)}
 
 
@@ -29,12 +30,13 @@ def _read_scaling(m: Metadata, dims: int, theta: float) -> dict[str, Any] | None
     # llama.cpp takes a factor without a type for a linear one's
     kind = m.get("rope.scaling.type", str, "linear" if m.has("rope.scaling.factor") else "none")
     if kind == "linear":
-        return {"rope_type": "linear", "factor": m.number("rope.scaling.factor")}
+        return {"rope_type": "linear", "factor": m.positive("rope.scaling.factor")}
     if kind == "yarn":
         return _read_yarn(m)
     if kind not in ("none", "longrope"):
         raise UnsupportedError(
-            f"{m.file.path}: rope scaling {kind!r}", hint="none, linear, yarn, longrope and llama3 are known."
+            f"{m.file.path}: rope scaling {describe(kind)}",
+            hint="none, linear, yarn, longrope and llama3 are known.",
         )
     if kind == "longrope" or m.has_tensor(LONG_FACTORS):
         return _read_longrope(m)
@@ -52,7 +54,7 @@ def _read_scaling(m: Metadata, dims: int, theta: float) -> dict[str, Any] | None
 def _read_yarn(m: Metadata) -> dict[str, Any]:
     scaling = {
         "rope_type": "yarn",
-        "factor": m.number("rope.scaling.factor"),
+        "factor": m.positive("rope.scaling.factor"),
         "original_max_position_embeddings": m.count(
             "rope.scaling.original_context_length", m.count("context_length")
         ),
@@ -84,6 +86,10 @@ def _read_factors(m: Metadata, name: str) -> npt.NDArray[np.float64]:
     if not m.has_tensor(name):
         raise CheckpointError(f"{m.file.path}: its rope scaling needs {name}")
     tensor = m.file.tensors[name]
+    if len(tensor.shape) != 1:
+        raise CheckpointError(
+            f"{tensor.path}: {name} has the shape {list(tensor.shape)}, not one factor after another"
+        )
     return tensor.load_rows(0, tensor.shape[0]).astype(np.float64)
 
 
@@ -117,7 +123,8 @@ def infer_rope_scaling(
     if between.sum() < 2:
         return None
     smooth = (1 / factors[between] - 1 / factor) / (1 - 1 / factor)
-    slope, intercept = np.polyfit(frequency[between], smooth, 1)
+    # in full, it says by its result and not by a warning that there is no such line
+    slope, intercept = np.polyfit(frequency[between], smooth, 1, full=True)[0]
     if slope <= 0 or intercept >= 0:
         return None
     high = round(1 - 1 / intercept, 2)

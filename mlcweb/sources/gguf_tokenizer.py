@@ -1,67 +1,46 @@
 """tokenizer.json and tokenizer_config.json from a GGUF file's ``tokenizer.ggml.*`` metadata.
 
 Two kinds exist among the supported families: ``gpt2`` (byte-level BPE with merges) and ``llama`` (SentencePiece BPE
-with scores). Schema: the ``tokenizers`` library's serialization; token types are llama.cpp's
-``llama_token_type``.
+with scores). Schema: the ``tokenizers`` library's serialization.
 """
 
 from __future__ import annotations
 
 import json
+from array import array
 from typing import Any
+
+import numpy as np
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources.gguf_file import GgufFile
+from mlcweb.sources.gguf_reader import describe
+from mlcweb.sources.gguf_vocabulary import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Vocabulary, read_list
 from mlcweb.sources.pretokenizers import BYTE_LEVEL_DECODER, byte_level_pipeline
 from mlcweb.sources.sentencepiece import rank_merges, sentencepiece_pipeline
+from mlcweb.sources.tokenizer_json import Merges, write_tokenizer_json
 
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4
-_ADDED = (_CONTROL, _USER_DEFINED)  # converters give some models' special tokens the second type
-
-# llama.cpp ends a generation at these control tokens too, whatever eos_token_id says: chat models end a turn
-# with one token and a document with another, and GGUF has room for one.
-_STOP_TEXTS = {
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|im_end|>",
-    "<|end_of_text|>",
-    "<|endoftext|>",
-    "<|end|>",
-    "<end_of_turn>",
-}
-_STOP_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 # What follows Phi-3's added tokens belongs to them if it is blank, but for these; GGUF has no place for that.
 _PHI3_PLAIN = {"<unk>", "<s>", "<|endoftext|>"}
 _SPECIAL_KEYS = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
 
-def find_stop_ids(file: GgufFile) -> tuple[int, ...]:
-    """Every token id that ends a generation: eos first, then the others sorted."""
-    meta = file.metadata
-    ids = [meta[f"tokenizer.ggml.{key}"] for key in _STOP_KEYS if f"tokenizer.ggml.{key}" in meta]
-    tokens, types = _vocabulary(file)
-    others = {i for i, text in enumerate(tokens) if types[i] in _ADDED and text in _STOP_TEXTS}
-    return tuple(dict.fromkeys([*ids[:1], *sorted(others.union(ids[1:]))]))
-
-
-def build_tokenizer_files(file: GgufFile, max_length: int) -> dict[str, bytes]:
+def build_tokenizer_files(file: GgufFile, vocabulary: Vocabulary, max_length: int) -> dict[str, bytes]:
     """``tokenizer.json`` and ``tokenizer_config.json`` as UTF-8 JSON.
 
     Raises UnsupportedError for another tokenizer model or pre-tokenizer than those known, CheckpointError if
-    tokens, types, merges or scores are missing or disagree.
+    merges or scores are missing or disagree with the tokens.
     """
     model = file.require("tokenizer.ggml.model", str)
-    tokens, types = _vocabulary(file)
-    vocab = {text: i for i, text in enumerate(tokens)}
-    if len(vocab) != len(tokens):
-        raise CheckpointError(f"{file.path}: tokenizer.ggml.tokens repeats a token")
     if model == "gpt2":
-        tokenizer = _byte_level(file, vocab)
+        tokenizer, merges = _byte_level(file, vocabulary)
     elif model == "llama":
-        tokenizer = _sentencepiece(file, vocab, types)
+        tokenizer, merges = _sentencepiece(file, vocabulary)
     else:
-        raise UnsupportedError(f"{file.path}: tokenizer model {model!r}", hint="gpt2 and llama are known.")
-    special = {_CONTROL, _UNKNOWN} if model == "llama" else {_CONTROL}
+        raise UnsupportedError(
+            f"{file.path}: tokenizer model {describe(model)}", hint="gpt2 and llama are known."
+        )
+    special = {CONTROL, UNKNOWN} if model == "llama" else {CONTROL}
     phi3 = model == "llama" and file.metadata.get("general.architecture") == "phi3"
     document = {
         "version": "1.0",
@@ -70,78 +49,75 @@ def build_tokenizer_files(file: GgufFile, max_length: int) -> dict[str, bytes]:
         "added_tokens": [
             {
                 "id": i,
-                "content": text,
+                "content": vocabulary.tokens[i],
                 "single_word": False,
                 "lstrip": False,
-                "rstrip": phi3 and text not in _PHI3_PLAIN,
+                "rstrip": phi3 and vocabulary.tokens[i] not in _PHI3_PLAIN,
                 "normalized": False,
-                "special": types[i] in special,
+                "special": kind in special,
             }
-            for i, text in enumerate(tokens)
-            if types[i] in special or types[i] == _USER_DEFINED
+            for i, kind in enumerate(vocabulary.types)
+            if kind in special or kind == USER_DEFINED
         ],
         **tokenizer,
-        "post_processor": _post_processor(file, tokens),
+        "post_processor": _post_processor(file, vocabulary),
     }
-    config = _tokenizer_config(file, tokens, max_length)
+    config = _tokenizer_config(file, vocabulary, max_length)
     return {
-        "tokenizer.json": json.dumps(document, ensure_ascii=False, indent=1).encode(),
+        "tokenizer.json": write_tokenizer_json(document, vocabulary.tokens, merges),
         "tokenizer_config.json": json.dumps(config, ensure_ascii=False, indent=2).encode(),
     }
 
 
-def _vocabulary(file: GgufFile) -> tuple[list[str], list[int]]:
-    tokens = file.require("tokenizer.ggml.tokens", list)
-    types = file.metadata.get("tokenizer.ggml.token_type") or [_NORMAL] * len(tokens)
-    if len(types) != len(tokens):
-        raise CheckpointError(f"{file.path}: {len(tokens)} tokens, but {len(types)} token types")
-    for key in (*_STOP_KEYS, *(f"{name}_token_id" for name in _SPECIAL_KEYS.values())):
-        value = file.metadata.get(f"tokenizer.ggml.{key}", 0)
-        if not isinstance(value, int) or not 0 <= value < len(tokens):
-            raise CheckpointError(f"{file.path}: tokenizer.ggml.{key} is {value!r} of {len(tokens)} tokens")
-    return tokens, types
-
-
-def _byte_level(file: GgufFile, vocab: dict[str, int]) -> dict[str, Any]:
-    kind = file.metadata.get("tokenizer.ggml.pre", "default")
-    merges = []
-    for merge in file.require("tokenizer.ggml.merges", list):
+def _byte_level(file: GgufFile, vocabulary: Vocabulary) -> tuple[dict[str, Any], Merges]:
+    kind = "default"
+    if "tokenizer.ggml.pre" in file.metadata:
+        kind = file.require("tokenizer.ggml.pre", str)
+    ids, pairs = vocabulary.ids, array("i")
+    for merge in read_list(file, "merges", str):
         # Byte-level tokens hold no space (it is written Ġ), but a later one could, so cut after the first
         # letter.
         head, _, right = merge[1:].partition(" ")
         left = merge[:1] + head
-        if left not in vocab or right not in vocab or left + right not in vocab:
-            raise CheckpointError(f"{file.path}: merge {merge!r} names tokens that are not in the vocabulary")
-        merges.append([left, right])
-    normalizer, pre_tokenizer, ignore_merges = byte_level_pipeline(kind)
-    return {
+        if left not in ids or right not in ids or left + right not in ids:
+            raise CheckpointError(
+                f"{file.path}: merge {describe(merge)} names tokens that are not in the vocabulary"
+            )
+        pairs.append(ids[left])
+        pairs.append(ids[right])
+    try:
+        normalizer, pre_tokenizer, ignore_merges = byte_level_pipeline(kind)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{file.path}: {error.message}", hint=error.hint) from None
+    tokenizer = {
         "normalizer": normalizer,
         "pre_tokenizer": pre_tokenizer,
         "decoder": BYTE_LEVEL_DECODER,
-        "model": _bpe(vocab, merges, ignore_merges=ignore_merges),
+        "model": _bpe(ignore_merges=ignore_merges),
     }
+    return tokenizer, np.array(pairs, np.int32).reshape(-1, 2)
 
 
-def _sentencepiece(file: GgufFile, vocab: dict[str, int], types: list[int]) -> dict[str, Any]:
-    scores = file.require("tokenizer.ggml.scores", list)
-    if len(scores) != len(vocab):
-        raise CheckpointError(f"{file.path}: {len(vocab)} tokens, but {len(scores)} scores")
-    normal = {text: scores[i] for text, i in vocab.items() if types[i] == _NORMAL}
-    unknown = next((text for text, i in vocab.items() if types[i] == _UNKNOWN), None)
+def _sentencepiece(file: GgufFile, vocabulary: Vocabulary) -> tuple[dict[str, Any], Merges]:
+    tokens, types = vocabulary.tokens, vocabulary.types
+    scores = np.array(read_list(file, "scores", (int, float)), np.float64)
+    if len(scores) != len(tokens):
+        raise CheckpointError(f"{file.path}: {len(tokens)} tokens, but {len(scores)} scores")
+    unknown = next((text for i, text in enumerate(tokens) if types[i] == UNKNOWN), None)
     add_prefix = file.metadata.get("tokenizer.ggml.add_space_prefix", True)
-    model = _bpe(vocab, rank_merges(vocab, normal), unk_token=unknown, fuse_unk=True, byte_fallback=True)
-    return {**sentencepiece_pipeline(add_prefix), "model": model}
+    model = _bpe(unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    merges = rank_merges(tokens, scores, np.array(types) == NORMAL)
+    return {**sentencepiece_pipeline(add_prefix), "model": model}, merges
 
 
 def _bpe(
-    vocab: dict[str, int],
-    merges: list[list[str]],
     *,
     unk_token: str | None = None,
     fuse_unk: bool = False,
     byte_fallback: bool = False,
     ignore_merges: bool = False,
 ) -> dict[str, Any]:
+    """Without its vocabulary and merges, which are added as it is written."""
     return {
         "type": "BPE",
         "dropout": None,
@@ -151,27 +127,26 @@ def _bpe(
         "fuse_unk": fuse_unk,
         "byte_fallback": byte_fallback,
         "ignore_merges": ignore_merges,
-        "vocab": vocab,
-        "merges": merges,
+        "vocab": {},
+        "merges": [],
     }
 
 
-def _adds(file: GgufFile, name: str) -> bool:
+def _adds(file: GgufFile, vocabulary: Vocabulary, name: str) -> bool:
     """Whether text is encoded with a bos or eos token; without the key, what llama.cpp does."""
     meta = file.metadata
     sentencepiece = meta["tokenizer.ggml.model"] == "llama"
     llama3 = meta.get("tokenizer.ggml.pre") in ("llama-bpe", "llama3", "llama-v3")
     default = name == "bos" and (sentencepiece or llama3)
-    has_token = f"tokenizer.ggml.{name}_token_id" in meta
-    return has_token and bool(meta.get(f"tokenizer.ggml.add_{name}_token", default))
+    return name in vocabulary.special and bool(meta.get(f"tokenizer.ggml.add_{name}_token", default))
 
 
-def _post_processor(file: GgufFile, tokens: list[str]) -> dict[str, Any] | None:
+def _post_processor(file: GgufFile, vocabulary: Vocabulary) -> dict[str, Any] | None:
     """Adds bos before, and eos after, each sequence, if the file says so."""
     special = {
-        name: tokens[file.metadata[f"tokenizer.ggml.{name}_token_id"]]
+        name: vocabulary.tokens[vocabulary.special[name]]
         for name in ("bos", "eos")
-        if _adds(file, name)
+        if _adds(file, vocabulary, name)
     }
     if not special:
         return None
@@ -187,23 +162,22 @@ def _post_processor(file: GgufFile, tokens: list[str]) -> dict[str, Any] | None:
         "single": sequence("A", 0),
         "pair": sequence("A", 0) + sequence("B", 1),
         "special_tokens": {
-            text: {"id": text, "ids": [tokens.index(text)], "tokens": [text]} for text in special.values()
+            text: {"id": text, "ids": [vocabulary.ids[text]], "tokens": [text]} for text in special.values()
         },
     }
 
 
-def _tokenizer_config(file: GgufFile, tokens: list[str], max_length: int) -> dict[str, Any]:
-    meta = file.metadata
+def _tokenizer_config(file: GgufFile, vocabulary: Vocabulary, max_length: int) -> dict[str, Any]:
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "add_bos_token": _adds(file, "bos"),
-        "add_eos_token": _adds(file, "eos"),
+        "add_bos_token": _adds(file, vocabulary, "bos"),
+        "add_eos_token": _adds(file, vocabulary, "eos"),
         "clean_up_tokenization_spaces": False,
         "model_max_length": max_length,
     }
     for name, gguf_name in _SPECIAL_KEYS.items():
-        if f"tokenizer.ggml.{gguf_name}_token_id" in meta:
-            config[f"{name}_token"] = tokens[meta[f"tokenizer.ggml.{gguf_name}_token_id"]]
-    if "tokenizer.chat_template" in meta:
+        if gguf_name in vocabulary.special:
+            config[f"{name}_token"] = vocabulary.tokens[vocabulary.special[gguf_name]]
+    if "tokenizer.chat_template" in file.metadata:
         config["chat_template"] = file.require("tokenizer.chat_template", str)
     return config

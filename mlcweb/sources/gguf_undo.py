@@ -32,15 +32,17 @@ def as_it_is(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
 
 def rotary_pairs(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Rows that RoPE turns together lie side by side; in the checkpoint they are half a head apart."""
-    key = "num_attention_heads" if ".q_proj." in name else "num_key_value_heads"
-    pairs = np.arange(config[key] * config["head_dim"]).reshape(config[key], -1, 2)
+    heads = config["num_attention_heads" if ".q_proj." in name else "num_key_value_heads"]
+    _check_rows(tensor, heads * config["head_dim"])
+    pairs = np.arange(tensor.shape[0]).reshape(heads, -1, 2)
     return _in_order(tensor, name, pairs.swapaxes(1, 2).reshape(-1), config["head_dim"])
 
 
 def heads_together(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """All queries, keys, values; the checkpoint has those of each head together."""
     heads, size = config["num_attention_heads"], config["head_dim"]
-    rows = np.arange(3 * heads * size).reshape(3, heads, size)
+    _check_rows(tensor, 3 * heads * size)
+    rows = np.arange(tensor.shape[0]).reshape(3, heads, size)
     return _in_order(tensor, name, rows.swapaxes(0, 1).reshape(-1), size)
 
 
@@ -59,6 +61,14 @@ def transposed(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor
 
 def stacked(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Several tensors along axis 0, such as experts."""
+    if ".experts." in name:
+        count = config["num_local_experts"]
+    else:
+        count = config["num_attention_heads" if ".q_" in name else "num_key_value_heads"]
+    if len(tensor.shape) < 2 or tensor.shape[0] != count:
+        raise CheckpointError(
+            f"{tensor.path}: {tensor.name} has the shape {list(tensor.shape)}, but is {count} tensors"
+        )
     found = []
     for i in range(tensor.shape[0]):
         size = tensor.size // tensor.shape[0]
@@ -91,7 +101,6 @@ def _check_rows(tensor: GgufTensor, rows: int) -> None:
 
 
 def _in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int) -> list[LazyTensor]:
-    _check_rows(tensor, len(order))
     load, load_blocks = (
         partial(_load_in_order, how, order, near) for how in (tensor.load_rows, tensor.load_blocks)
     )

@@ -20,8 +20,9 @@ def is_hub_id(spec: str) -> bool:
 def open_checkpoint(
     spec: str, *, revision: str | None = None, progress: Progress | None = None
 ) -> Checkpoint:
-    """Open a .gguf file, a model folder (safetensors, or a single .gguf in it) or a Hugging Face id
-    ``org/name``.
+    """Open a .gguf file, a model folder (safetensors, or a single model in GGUF) or a Hugging Face id ``org/name``.
+
+    A model split into several .gguf files is opened by its folder or by any of its parts.
 
     A path that exists wins over a model id. ``revision`` (branch, tag or commit) is for the hub only.
     Raises SourceError, CheckpointError or UnsupportedError, each naming the file or id.
@@ -32,7 +33,7 @@ def open_checkpoint(
             raise SourceError(
                 f"{spec} is a local path: it has no revision {revision}", hint="Omit the revision."
             )
-        return _open_path(path)
+        return _open_path(path, progress)
     # "./x" and "x.gguf" can only have meant a path, so "not on the hub" would be a misleading answer.
     if spec.endswith(".gguf") or not is_hub_id(spec):
         raise SourceError(
@@ -44,17 +45,20 @@ def open_checkpoint(
     return open_hub(spec, revision=revision, progress=progress or SilentProgress())
 
 
-def _open_path(path: Path) -> Checkpoint:
+def _open_path(path: Path, progress: Progress | None) -> Checkpoint:
     if path.is_dir():
         ggufs = sorted(path.glob("*.gguf"))
         if not ggufs or any(path.glob("*.safetensors")):
             from mlcweb.sources.directory import open_directory
 
             return open_directory(path)
-        if len(ggufs) > 1:
+        from mlcweb.sources.gguf_split import whole_name
+
+        names = sorted({whole_name(gguf.name) for gguf in ggufs})
+        if len(names) > 1:
             raise SourceError(
-                f"{path}: holds {len(ggufs)} GGUF files ({', '.join(p.name for p in ggufs[:5])})",
-                hint="Give the path of the one to compile.",
+                f"{path}: holds {len(names)} GGUF files ({', '.join(names[:5])})",
+                hint="Give the path of the one to compile; of one in parts, of any part.",
             )
         path = ggufs[0]
     elif path.suffix.lower() != ".gguf":
@@ -64,4 +68,4 @@ def _open_path(path: Path) -> Checkpoint:
         )
     from mlcweb.sources.gguf import open_gguf
 
-    return open_gguf(path)
+    return open_gguf(path, progress=progress)

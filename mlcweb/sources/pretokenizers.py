@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlcweb.errors import UnsupportedError
+from mlcweb.sources.gguf_reader import describe
 
 BYTE_LEVEL_DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 
@@ -72,7 +73,7 @@ def byte_level_pipeline(name: str) -> tuple[dict[str, Any] | None, dict[str, Any
     """
     if name not in _PIPELINES:
         raise UnsupportedError(
-            f"GGUF pre-tokenizer {name!r} is not supported; known: {', '.join(_PIPELINES)}",
+            f"the pre-tokenizer {describe(name)} is not supported; known: {', '.join(_PIPELINES)}",
             hint="Compile the model's safetensors checkpoint; its tokenizer.json is used as it is.",
         )
     return _PIPELINES[name]

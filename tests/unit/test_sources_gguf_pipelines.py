@@ -11,7 +11,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from mlcweb.sources.gguf_file import GgufFile
-from mlcweb.sources.gguf_tokenizer import build_tokenizer_files, find_stop_ids
+from mlcweb.sources.gguf_tokenizer import build_tokenizer_files
+from mlcweb.sources.gguf_vocabulary import read_vocabulary
 
 TOKENIZERS = Path(__file__).parent.parent / "fixtures" / "text" / "tokenizers"
 # The fixture's merges of spaces are not SentencePiece's, which takes the longest run that is a token; and its file
@@ -56,7 +57,9 @@ def converted(name: str, **keys: Any) -> GgufFile:
 
 
 def tokenizer_of(file: GgufFile) -> Tokenizer:
-    return Tokenizer.from_str(build_tokenizer_files(file, 512)["tokenizer.json"].decode())
+    return Tokenizer.from_str(
+        build_tokenizer_files(file, read_vocabulary(file), 512)["tokenizer.json"].decode()
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,6 @@ def test_turn_ends_of_either_type_end_an_answer() -> None:
     file = converted("gemma", eos_token_id=1)
     tokens = file.metadata["tokenizer.ggml.tokens"]
     end = tokens.index("<end_of_turn>")
-    assert find_stop_ids(file) == (1, end)
+    assert read_vocabulary(file).find_stop_ids() == (1, end)
     file.metadata["tokenizer.ggml.token_type"][end] = 4
-    assert find_stop_ids(file) == (1, end)
+    assert read_vocabulary(file).find_stop_ids() == (1, end)

@@ -3,13 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer, pre_tokenizers
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources.gguf_file import GgufFile
-from mlcweb.sources.gguf_tokenizer import build_tokenizer_files, find_stop_ids
+from mlcweb.sources.gguf_tokenizer import build_tokenizer_files
+from mlcweb.sources.gguf_vocabulary import STOP_TEXTS, read_vocabulary
 from mlcweb.sources.sentencepiece import rank_merges
+from mlcweb.sources.tokenizer_files import _TURN_ENDS
+from mlcweb.sources.tokenizer_json import write_tokenizer_json
 from tests.tiny import tiny_vocabulary
 
 TEXTS = [
@@ -37,8 +41,9 @@ def byte_level_file(pre="smollm", **changes):
     )
 
 
-def build(file):
-    files = build_tokenizer_files(file, 512)
+def build(file, notes=None):
+    vocabulary = read_vocabulary(file, (notes if notes is not None else []).append)
+    files = build_tokenizer_files(file, vocabulary, 512)
     return Tokenizer.from_str(files["tokenizer.json"].decode()), json.loads(files["tokenizer_config.json"])
 
 
@@ -132,9 +137,33 @@ def test_chat_template_and_user_defined_tokens():
 
 
 def test_stop_ids_include_the_turn_end_that_eos_does_not_name():
-    assert find_stop_ids(byte_level_file(eos_token_id=0)) == (0, 2)
-    assert find_stop_ids(byte_level_file(eos_token_id=5, eot_token_id=9)) == (5, 0, 2, 9)
-    assert find_stop_ids(byte_level_file(eos_token_id=None)) == (0, 2)
+    assert stop_ids(eos_token_id=0) == (0, 2)
+    assert stop_ids(eos_token_id=5, eot_token_id=9) == (5, 0, 2, 9)
+    assert stop_ids(eos_token_id=None) == (0, 2)
+
+
+def stop_ids(**changes):
+    return read_vocabulary(byte_level_file(**changes)).find_stop_ids()
+
+
+def test_every_turn_end_of_a_chat_template_is_looked_for():
+    assert set(_TURN_ENDS) <= set(STOP_TEXTS)
+
+
+@pytest.mark.parametrize("value", [-1, 2**32 - 1, True, 1.5, "<s>", [1]])
+def test_special_ids_that_are_no_tokens_are_ignored_and_told(value):
+    notes = []
+    tokenizer, config = build(
+        byte_level_file(bos_token_id=value, padding_token_id=value, add_bos_token=True), notes
+    )
+    assert [note.split(",")[0].rsplit(" is ")[0] for note in notes] == [
+        "x.gguf: tokenizer.ggml.bos_token_id",
+        "x.gguf: tokenizer.ggml.padding_token_id",
+    ]
+    assert all(len(note) < 120 for note in notes)
+    assert "bos_token" not in config and "pad_token" not in config and config["add_bos_token"] is False
+    assert tokenizer.encode("the").tokens == ["the"]
+    assert stop_ids(eos_token_id=value) == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +174,14 @@ def test_stop_ids_include_the_turn_end_that_eos_does_not_name():
         ({"merges": None}, CheckpointError, r"lacks tokenizer\.ggml\.merges"),
         ({"merges": ["zz top"]}, CheckpointError, "'zz top'"),
         ({"token_type": [1]}, CheckpointError, "1 token types"),
-        ({"eos_token_id": 10**6}, CheckpointError, "eos_token_id is 1000000"),
+        ({"tokens": [1, 2], "token_type": None}, CheckpointError, "tokens has 1 in it"),
+        ({"tokens": "abc"}, CheckpointError, "tokens is 'abc', of the wrong type"),
+        ({"tokens": ["a" * 5000], "token_type": None}, CheckpointError, "5000 characters"),
+        ({"token_type": 5}, CheckpointError, "token_type is 5, of the wrong type"),
+        ({"token_type": ["3"]}, CheckpointError, "token_type has '3' in it"),
+        ({"merges": [["t", "h"]]}, CheckpointError, "merges has a list of 2 in it"),
+        ({"pre": ["smollm"]}, CheckpointError, "pre is a list of 1"),
+        ({"model": ["gpt2"]}, CheckpointError, "model is a list of 1"),
         (
             {"tokens": ["a", "a"], "token_type": None, "bos_token_id": 0, "eos_token_id": 1},
             CheckpointError,
@@ -194,10 +230,50 @@ def test_sentencepiece_space_prefix_can_be_off():
     assert tokenizer.decode(tokenizer.encode(" the").ids) == " the"
 
 
+def merges_of(tokens, scores, normal=None):
+    is_normal = np.ones(len(tokens), bool) if normal is None else np.array(normal)
+    return [[tokens[i] for i in pair] for pair in rank_merges(tokens, np.array(scores, float), is_normal)]
+
+
 def test_merges_are_ordered_by_score_then_length():
-    vocab = {text: i for i, text in enumerate(["a", "b", "c", "ab", "bc", "abc"])}
-    scores = {"ab": -2.0, "bc": -1.0, "abc": -3.0}
-    assert rank_merges(vocab, scores) == [["b", "c"], ["a", "b"], ["ab", "c"], ["a", "bc"]]
+    tokens, scores = ["a", "b", "c", "ab", "bc", "abc"], [0, 0, 0, -2.0, -1.0, -3.0]
+    assert merges_of(tokens, scores) == [["b", "c"], ["a", "b"], ["ab", "c"], ["a", "bc"]]
+    only_abc = merges_of(tokens, scores, [text == "abc" for text in tokens])
+    assert only_abc == [["ab", "c"], ["a", "bc"]]
+    assert merges_of([], []) == [] and merges_of(["", "a"], [0, 0]) == []
+
+
+def test_merges_are_those_of_every_split():
+    """Against the rule written out, for a vocabulary with many ties and letters of all planes."""
+    rng = np.random.default_rng(0)
+    letters = list("ab▁é中🚀\U0010ffff\x00")
+    tokens = list(dict.fromkeys("".join(rng.choice(letters, rng.integers(1, 6))) for _ in range(3000)))
+    scores, normal = rng.integers(-3, 3, len(tokens)).astype(float), rng.random(len(tokens)) < 0.9
+    ids = {text: i for i, text in enumerate(tokens)}
+    expected = []
+    for i, text in enumerate(tokens):
+        splits = [(text[:cut], text[cut:]) for cut in range(1, len(text)) if normal[i]]
+        expected += [(scores[i], left, right) for left, right in splits if left in ids and right in ids]
+    expected.sort(key=lambda item: (item[0], len(item[1]), len(item[2])), reverse=True)
+    assert len(expected) > 1000
+    assert merges_of(tokens, scores, normal) == [[left, right] for _, left, right in expected]
+
+
+@pytest.mark.parametrize("merges", [0, 1, 40_000])
+@pytest.mark.parametrize("count", [0, 1, 40_000])
+def test_a_large_tokenizer_is_written_as_json_writes_it(count, merges):
+    odd = ['"vocab": {}', '"merges": []', "\\", "\n\x00\x7f", "é中🚀", "\u2028"]
+    tokens = (odd + [f"t{i}" for i in range(count)])[:count]
+    pairs = np.random.default_rng(1).integers(0, max(count, 1), (merges if count else 0, 2), np.int32)
+    document = {
+        "added_tokens": [{"content": text} for text in odd],
+        "model": {"vocab": {}, "merges": []},
+        "x": None,
+    }
+    written = write_tokenizer_json(document, tokens, pairs)
+    document["model"]["vocab"] = {text: i for i, text in enumerate(tokens)}
+    document["model"]["merges"] = [[tokens[left], tokens[right]] for left, right in pairs]
+    assert written == json.dumps(document, ensure_ascii=False, indent=1).encode()
 
 
 def test_scores_must_match_tokens():

@@ -18,7 +18,6 @@ function fake(chatStops: string[] = []): { backend: Backend; asked: { chats: [re
     answerer: () => answerer as unknown as Answerer,
     encodeChat: (messages, options) => { asked.chats.push([messages, options]); return [1]; },
     encode: () => [1],
-    started: () => {},
   };
   return { backend, asked };
 }

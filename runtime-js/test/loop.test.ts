@@ -1,81 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { generateTokens, KvCache, type GenerateEnd, type GenerateParams, type Model, type Sampling } from "../src/decode/index.js";
+import { generateTokens, KvCache, type GenerateEnd, type GenerateParams, type Model } from "../src/decode/index.js";
 import { CancelledError, ContextLengthError, DeviceLostError, InvalidRequestError, OutOfMemoryError } from "../src/errors.js";
+import { argmax, END, FakeModel, sum, upTo } from "./fake_model.js";
 
 const HOST_OFF = { minP: 0, repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map<number, number>(), topLogprobs: undefined };
-const END = 99;
-
-/** Each token is a function of all tokens before it, held in a KV array as a GPU would hold it. */
-class FakeModel implements Model {
-  readonly vocabSize = 100;
-  readonly prefillChunk = 4;
-  contextLength = 32;
-  kv: number[] = [];
-  position = 0;
-  token = 0;
-  taken = 0;
-  inFlight = 0;
-  mostInFlight = 0;
-  chunks: number[] = [];
-  failAt = -1;
-  lastSampling: Sampling | undefined;
-  delay = 1;
-  submissions = 0;
-  private last: Promise<void> = Promise.resolve();
-  constructor(private readonly rule: (history: number[]) => number) {}
-
-  kvTokens = 32;
-  /** Tokens that the fake GPU has memory for. */
-  fits = Infinity;
-  reserved: number[] = [];
-  async reserve(tokens: number): Promise<void> {
-    if (tokens <= this.kvTokens) return;
-    this.reserved.push(tokens);
-    await new Promise((resolve) => setTimeout(resolve, this.delay));
-    if (tokens > this.fits) throw new OutOfMemoryError("no room");
-    this.kvTokens = Math.min(this.contextLength, this.fits, Math.max(tokens, this.kvTokens * 2));
-  }
-  setSampling(sampling: Sampling): void { this.lastSampling = sampling; }
-  private put(tokens: readonly number[], position: number): void {
-    if (position + tokens.length > Math.min(this.contextLength, this.kvTokens)) throw new Error("past the KV cache");
-    this.chunks.push(tokens.length);
-    tokens.forEach((t, i) => (this.kv[position + i] = t));
-    this.position = position + tokens.length;
-  }
-  private later<T>(value: T, steps = 1): Promise<T> {
-    this.mostInFlight = Math.max(this.mostInFlight, (this.inFlight += steps));
-    // One after the other, as on a GPU.
-    const done = this.last.then(() => new Promise<void>((resolve) => setTimeout(resolve, this.delay)));
-    this.last = done;
-    return done.then(() => { this.inFlight -= steps; return value; });
-  }
-  private sample(): number { return (this.token = this.rule(this.kv.slice(0, this.position))); }
-  prefill(tokens: readonly number[], position: number): Promise<void> { this.put(tokens, position); return this.later(undefined); }
-  prefillAndSample(tokens: readonly number[], position: number): Promise<number> { this.put(tokens, position); return this.later(this.sample()); }
-  steps(count: number): Promise<number[]> {
-    this.submissions++;
-    const tokens: number[] = [];
-    for (let i = 0; i < count; i++) {
-      if (this.taken++ === this.failAt) return Promise.reject(new DeviceLostError("gone"));
-      if (this.position >= Math.min(this.contextLength, this.kvTokens)) throw new Error("past the KV cache");
-      this.kv[this.position++] = this.token;
-      tokens.push(this.sample());
-    }
-    return this.later(tokens, count);
-  }
-  private logits(): Float32Array {
-    const out = new Float32Array(100);
-    out[this.rule(this.kv.slice(0, this.position))] = 5;
-    return out;
-  }
-  prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> { this.put(tokens, position); return this.later(this.logits()); }
-  decodeAndRead(token: number, position: number): Promise<Float32Array> { this.put([token], position); return this.later(this.logits()); }
-}
-
-const sum = (history: number[]): number => history.reduce((a, t, i) => (a + t * (i + 1)) % 89, 7);
-/** Counts from the last token up, and ends after `last`. */
-const upTo = (last: number) => (history: number[]): number => (history.at(-1)! >= last ? END : history.at(-1)! + 1);
-const argmax = { sample: (logits: Float32Array): number => logits.indexOf(Math.max(...logits)) };
 
 const params = (more: Partial<GenerateParams> = {}): GenerateParams => ({
   sampling: { temperature: 0, topP: 1, topK: 0, seed: 0 }, host: HOST_OFF, maxTokens: Infinity, stopTokens: new Set([END]), depth: 4, ...more,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { parseChatRequest, parseCompletionRequest, Queue } from "../src/chat/index.js";
-import { CancelledError, InvalidRequestError } from "../src/errors.js";
+import { parseChatRequest, parseCompletionRequest } from "../src/chat/index.js";
+import { InvalidRequestError } from "../src/errors.js";
 
 const messages = [{ role: "user", content: "hi" }];
 const BAD: [param: string, request: Record<string, unknown>][] = [
@@ -99,30 +99,5 @@ describe("chat request", () => {
   it("checks completions too", () => {
     expect(parseCompletionRequest({ prompt: "x", max_tokens: 4 }, 16)).toMatchObject({ prompt: "x", maxTokens: 4 });
     expect(() => parseCompletionRequest({ prompt: "" }, 16)).toThrow(InvalidRequestError);
-  });
-});
-
-describe("queue", () => {
-  it("lets requests in one by one, in order", async () => {
-    const queue = new Queue();
-    const order: string[] = [];
-    const first = await queue.enter();
-    const others = ["b", "c"].map(async (name) => { const leave = await queue.enter(); order.push(name); leave(); });
-    await Promise.resolve();
-    expect(order).toEqual([]);
-    first();
-    await Promise.all(others);
-    expect(order).toEqual(["b", "c"]);
-  });
-  it("a cancelled wait gives up its place", async () => {
-    const queue = new Queue();
-    const first = await queue.enter();
-    const controller = new AbortController();
-    const second = queue.enter(controller.signal);
-    const third = queue.enter();
-    controller.abort();
-    await expect(second).rejects.toThrow(CancelledError);
-    first();
-    (await third)();
   });
 });

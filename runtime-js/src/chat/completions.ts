@@ -2,7 +2,7 @@
 import { ContextLengthError } from "../errors.js";
 import { usageOf, type Answerer, type Timing } from "./answer.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
-import type { Queue } from "./queue.js";
+import { inTurn, type Queue, type Turn } from "./queue.js";
 import { parseChatRequest, parseCompletionRequest, type ParsedRequest } from "./request.js";
 import type { ChatCompletion, ChatCompletionChunk, ChatRequest, Completion, CompletionRequest, ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
 
@@ -12,13 +12,11 @@ export interface Backend {
   readonly queue: Queue;
   readonly vocabSize: number;
   readonly contextLength: number;
-  answerer(): Answerer;
+  answerer(turn: Turn): Answerer;
   encodeChat(messages: readonly ChatTurn[], options: RenderOptions): number[];
   /** Stop strings of the model's chats, beside the request's. */
   readonly chatStops: readonly string[];
   encode(text: string): number[];
-  /** A request has its turn; interruptions from before do not count. */
-  started(): void;
 }
 
 type Piece =
@@ -26,33 +24,28 @@ type Piece =
   | { readonly index: number; readonly reason: FinishReason };
 
 /** The request's choices, one after the other; they share the prompt's KV cache. */
-async function* pieces(backend: Backend, prompt: readonly number[], request: ParsedRequest): AsyncGenerator<Piece, Usage, void> {
-  const leave = await backend.queue.enter(request.signal);
-  try {
-    backend.started();
-    const answerer = backend.answerer();
-    const timings: Timing[] = [];
-    for (let index = 0; index < request.n; index++) {
-      const run = answerer.run(prompt, request, index);
-      try {
-        for (;;) {
-          const next = await run.next();
-          if (next.done) {
-            timings.push(next.value.timing);
-            yield { index, reason: next.value.reason };
-            break;
-          }
-          yield { index, ...next.value };
+const pieces = (backend: Backend, prompt: readonly number[], request: ParsedRequest): ReturnType<typeof inTurn<Piece, Usage>> => inTurn(backend.queue, request.signal, async function* (turn) {
+  const answerer = backend.answerer(turn);
+  const timings: Timing[] = [];
+  for (let index = 0; index < request.n; index++) {
+    const run = answerer.run(prompt, request, index);
+    try {
+      for (;;) {
+        const next = await run.next();
+        if (next.done) {
+          timings.push(next.value.timing);
+          if (timings.length === request.n) turn.leave(); // that it ended need not be read
+          yield { index, reason: next.value.reason };
+          break;
         }
-      } finally {
-        await run.return(undefined as never);
+        yield { index, ...next.value };
       }
+    } finally {
+      await run.return(undefined as never);
     }
-    return usageOf(timings);
-  } finally {
-    leave();
   }
-}
+  return usageOf(timings);
+});
 
 interface Choice { text: string; logprobs: ContentLogprob[]; reason: FinishReason }
 
@@ -120,7 +113,7 @@ export class ChatCompletions {
         else yield { ...head, choices: [{ index, delta: { ...role, content: value.text }, logprobs: logprobsOf(request, value.logprobs), finish_reason: null }] };
       }
     } finally {
-      await run.return(undefined as never);
+      await run.return();
     }
   }
 }
@@ -158,7 +151,7 @@ export class Completions {
         else yield { ...head, choices: [{ index, text: value.text, logprobs: logprobsOf(request, value.logprobs), finish_reason: null }] };
       }
     } finally {
-      await run.return(undefined as never);
+      await run.return();
     }
   }
 }

@@ -4,4 +4,4 @@ export * from "./types.js";
 export { parseChatRequest, parseCompletionRequest, type ParsedRequest } from "./request.js";
 export { Answerer, type Answer, type AnswerSource } from "./answer.js";
 export { ChatCompletions, Completions } from "./completions.js";
-export { Queue } from "./queue.js";
+export { inTurn, Queue, type Turn } from "./queue.js";

@@ -1,26 +1,99 @@
-// One request at a time: `enter` resolves with a `leave` function when it is this caller's turn.
+// One request at a time: `enter` resolves with this caller's turn, and `inTurn` sees that no stream keeps its turn when it is told to
+// end, though nobody reads it any more.
 import { CancelledError } from "../errors.js";
 
-export class Queue {
-  private last: Promise<void> = Promise.resolve();
+export class Turn {
+  /** Whether the answer is to end here. */
+  interrupted = false;
+  /** Told that it has to end, for an error or without one. */
+  onEnd: ((error?: Error) => void) | undefined;
+  constructor(readonly leave: () => void) {}
+}
 
-  async enter(signal?: AbortSignal): Promise<() => void> {
-    let leave!: () => void;
-    const before = this.last;
-    this.last = new Promise((resolve) => (leave = resolve));
-    if (!signal) {
-      await before;
-      return leave;
-    }
-    let stop!: () => void;
-    const aborted = new Promise<"aborted">((resolve) => signal.addEventListener("abort", (stop = () => resolve("aborted")), { once: true }));
-    const outcome = signal.aborted ? "aborted" : await Promise.race([before, aborted]);
-    signal.removeEventListener("abort", stop);
-    if (outcome === "aborted") {
-      // Gives its place up, when it comes.
-      void before.then(leave);
-      throw new CancelledError("Cancelled while waiting for the request before.", signal.reason);
-    }
-    return leave;
+interface Waiter { readonly go: (turn: Turn) => void; readonly fail: (error: Error) => void }
+
+export class Queue {
+  private holder: Turn | undefined;
+  private waiting: Waiter[] = [];
+  private closed: Error | undefined;
+
+  /** `first`: before all others that wait. */
+  async enter(signal?: AbortSignal, first = false): Promise<Turn> {
+    if (this.closed) throw this.closed;
+    const cancelled = (): CancelledError => new CancelledError("Cancelled while waiting for the request before.", signal?.reason);
+    if (signal?.aborted) throw cancelled();
+    const entering = new Promise<Turn>((go, fail) => {
+      const waiter = { go, fail };
+      if (first) this.waiting.unshift(waiter);
+      else this.waiting.push(waiter);
+      if (!signal) return;
+      const stop = (): void => {
+        this.waiting = this.waiting.filter((other) => other !== waiter);
+        fail(cancelled());
+      };
+      signal.addEventListener("abort", stop, { once: true });
+      waiter.go = (turn) => { signal.removeEventListener("abort", stop); go(turn); };
+    });
+    this.next();
+    return entering;
   }
+
+  /** Ends the answer whose turn it is, if it is one. */
+  interrupt(): void {
+    if (!this.holder) return;
+    this.holder.interrupted = true;
+    this.holder.onEnd?.();
+  }
+
+  /** For good: who has the turn, waits or comes later hears this error. */
+  close(error: Error): void {
+    this.closed ??= error;
+    this.holder?.onEnd?.(error);
+    for (const { fail } of this.waiting.splice(0)) fail(error);
+  }
+
+  private next(): void {
+    if (this.holder || this.waiting.length === 0) return;
+    const turn = new Turn(() => {
+      if (this.holder !== turn) return;
+      this.holder = undefined;
+      this.next();
+    });
+    this.holder = turn;
+    this.waiting.shift()!.go(turn);
+  }
+}
+
+/** What `work` yields, in a turn of its own, which begins with the first item that is asked for. When the turn has to end (an
+ * interruption, the signal, a closed queue), the rest is taken at once, whether or not anybody asks for it, and waits here. */
+export function inTurn<T, R>(queue: Queue, signal: AbortSignal | undefined, work: (turn: Turn) => AsyncGenerator<T, R, void>): AsyncIterableIterator<T, R, void> & { return(): Promise<unknown> } {
+  const rest: Promise<IteratorResult<T, R>>[] = [];
+  async function take(first: Promise<IteratorResult<T, R>>): Promise<void> {
+    for (let next = first; ; next = run.next()) {
+      rest.push(next);
+      if ((await next).done) return;
+    }
+  }
+  const end = (error?: Error): void => {
+    take(error ? run.throw(error) : run.next()).catch(() => {}); // who asks for the next item hears of it
+  };
+  async function* turns(): AsyncGenerator<T, R, void> {
+    const turn = await queue.enter(signal);
+    const aborted = (): void => end();
+    turn.onEnd = end;
+    signal?.addEventListener("abort", aborted, { once: true });
+    try {
+      return yield* work(turn);
+    } finally {
+      turn.onEnd = undefined;
+      signal?.removeEventListener("abort", aborted);
+      turn.leave();
+    }
+  }
+  const run = turns();
+  return {
+    next: () => rest.shift() ?? run.next(),
+    return: () => run.return(undefined as never),
+    [Symbol.asyncIterator]() { return this; },
+  };
 }

@@ -28,6 +28,7 @@ export async function* generateTokens(
 ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
   checkPrompt(prompt, model);
   throwIfAborted(params.signal);
+  if (params.interrupted?.()) return { reason: "abort" };
   const cached = kv.reuse(prompt);
   params.onCached?.(cached);
   const most = Math.min(params.maxTokens, model.contextLength - prompt.length);

@@ -23,6 +23,12 @@ export class Guard {
     if (this.error) throw this.error;
   }
 
+  /** Calls `tell` with the device's failure, when there is one. */
+  onFailure(tell: (error: MlcwebError) => void): void {
+    if (this.error) tell(this.error);
+    else this.pending.add(() => tell(this.error!));
+  }
+
   /** The promise's result, or the device's failure, whichever comes first. */
   async race<T>(promise: Promise<T>): Promise<T> {
     this.check();

@@ -1,13 +1,13 @@
 // The engine a page holds: one model on one device.
 import { deleteCached, resolveBundleUrl, type Manifest } from "../bundle/index.js";
-import { Answerer, ChatCompletions, Completions, Queue } from "../chat/index.js";
+import { Answerer, ChatCompletions, Completions, inTurn, Queue } from "../chat/index.js";
 import type { Backend } from "../chat/completions.js";
 import { parseSampling } from "../chat/request.js";
 import type { SamplingRequest } from "../chat/types.js";
 import { generateTokens, KvCache, type GeneratedToken, type GenerateEnd, type GenerateParams } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
-import { InvalidRequestError, UnloadedError } from "../errors.js";
+import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
@@ -49,11 +49,11 @@ export class Engine {
   readonly completions: Completions;
   private readonly queue = new Queue();
   private readonly kv = new KvCache();
-  private interruptions = false;
   private loaded: Loaded | undefined;
 
   private constructor(loaded: Loaded, private readonly depth: number) {
     this.loaded = loaded;
+    loaded.guard.onFailure((error) => this.queue.close(error));
     this.chat = { completions: new ChatCompletions(() => this.backend()) };
     this.completions = new Completions(() => this.backend());
   }
@@ -80,9 +80,9 @@ export class Engine {
     const parsed = parseSampling(rest as Record<string, unknown>, model.vocabSize);
     if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
     checkPrompt(tokens, model);
-    return yield* this.inTurn(parsed.signal, () => generateTokens(model, this.kv, host, tokens, {
+    return yield* inTurn(this.queue, parsed.signal, (turn) => generateTokens(model, this.kv, host, tokens, {
       sampling: parsed.sampling, host: parsed.host, maxTokens: parsed.maxTokens ?? Infinity, signal: parsed.signal, depth: this.depth,
-      stopTokens: new Set(stopTokens ?? manifest.tokenizer.eosTokenIds), interrupted: () => this.interruptions,
+      stopTokens: new Set(stopTokens ?? manifest.tokenizer.eosTokenIds), interrupted: () => turn.interrupted,
     }));
   }
 
@@ -111,7 +111,7 @@ export class Engine {
     checkPrompt(tokens, model);
     checkPrompt([...tokens, ...following.slice(0, -1)], model);
     const { kv } = this;
-    yield* this.inTurn(undefined, async function* () {
+    yield* inTurn(this.queue, undefined, async function* (turn) {
       kv.clear();
       await prefillAllButLast(model, kv, tokens, {});
       const rest = tokens.slice(kv.length);
@@ -119,6 +119,7 @@ export class Engine {
       kv.push(...rest);
       yield await first;
       for (const token of following) {
+        if (turn.interrupted) throw new CancelledError("Interrupted.");
         await model.reserve(kv.length + 1);
         const logits = model.decodeAndRead(token, kv.length);
         kv.push(token);
@@ -127,13 +128,14 @@ export class Engine {
     });
   }
 
-  /** Ends the answer that is being generated, with finish_reason "abort". */
-  interrupt(): void { this.interruptions = true; }
+  /** Ends the answer that is being generated, with finish_reason "abort", also one that nobody reads any more. */
+  interrupt(): void { this.queue.interrupt(); }
 
-  /** Forgets the conversation: the KV cache starts empty. */
+  /** Forgets the conversation: the KV cache starts empty. Interrupts the answer under way; those that wait come after. */
   async reset(): Promise<void> {
     this.alive();
-    const leave = await this.queue.enter();
+    this.queue.interrupt();
+    const { leave } = await this.queue.enter(undefined, true);
     this.kv.clear();
     leave();
   }
@@ -152,7 +154,7 @@ export class Engine {
   async profile(options: ProfileOptions = {}): Promise<ProfileReport> {
     const { model, manifest } = this.alive();
     const { profileModel } = await import("../profile/index.js");
-    const leave = await this.queue.enter();
+    const { leave } = await this.queue.enter();
     try {
       this.kv.clear();
       await model.reserve(model.contextLength); // it runs at positions of its own
@@ -178,17 +180,6 @@ export class Engine {
     return this.loaded;
   }
 
-  private async *inTurn<T, R>(signal: AbortSignal | undefined, run: () => AsyncGenerator<T, R, void>): AsyncGenerator<T, R, void> {
-    const leave = await this.queue.enter(signal);
-    try {
-      this.alive();
-      this.interruptions = false;
-      return yield* run();
-    } finally {
-      leave();
-    }
-  }
-
   private backend(): Backend {
     const { manifest, model, host, codec } = this.alive();
     return {
@@ -196,9 +187,8 @@ export class Engine {
       encodeChat: (messages, options) => codec.encodeChat(messages, options),
       chatStops: codec.template.stops,
       encode: (text) => codec.encode(text, true),
-      started: () => { this.alive(); this.interruptions = false; },
-      answerer: () => new Answerer({
-        model, host, codec, kv: this.kv, depth: this.depth, interrupted: () => this.interruptions, stopTokens: new Set(manifest.tokenizer.eosTokenIds),
+      answerer: (turn) => new Answerer({
+        model, host, codec, kv: this.kv, depth: this.depth, interrupted: () => turn.interrupted, stopTokens: new Set(manifest.tokenizer.eosTokenIds),
       }),
     };
   }

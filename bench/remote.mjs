@@ -1,16 +1,17 @@
 // The benchmark for a machine that has a browser and Node, and neither Python nor a package index (a bare GPU box):
 //   CHROME=/path/to/chromium node bench/remote.mjs [options] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
 // ENGINE_DIR is mlcweb/engine. Prints, for each bundle, whether it validates, and the medians of load, prefill and
-// decode after a warm-up; the last line is everything as JSON. With --profile it writes DIR/<bundle>.profile.json
+// decode after a warm-up, and what was timed to choose its prefill; the last line is everything as JSON. With --choices it loads each bundle so
+// many times instead, nothing kept, and prints what each load timed and chose. With --profile it writes DIR/<bundle>.profile.json
 // instead, which `mlcweb bench --from` shows and draws. GPU_NAME names the GPU in both.
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { machine, runPage, table, VERSION } from "./page.mjs";
 
-const USAGE = "usage: node bench/remote.mjs [--profile DIR] [--tier NAME] [--activations float|int8|matrix] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]";
+const USAGE = "usage: node bench/remote.mjs [--profile DIR | --choices LOADS] [--tier NAME] [--activations float|int8|matrix] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]";
 const [own, flags] = split(process.argv.slice(2), "--");
-const { profile: profiles, engine, bundles, choice } = options();
+const { profile: profiles, choices, engine, bundles, choice } = options();
 const RUNS = [
   { prefill: 512, decode: 128, context: 512, repeats: 5 },
   { prefill: 2048, decode: 64, context: 3900, repeats: 3 },
@@ -24,11 +25,16 @@ const PROFILE = `
   const profile = await mlcweb.profile();
   if (profile.error) { await report({ url, error: profile.error }); continue; }
   await report({ url, info: loaded.info, profile, browser: ${VERSION} });`;
+const CHOICES = `
+  for (let load = 1; load <= ${choices}; load++) {
+    const { info, error } = load === 1 ? loaded : await mlcweb.load(url, ${JSON.stringify({ ...choice, cache: false })});
+    await report(error ? { url, error } : { url, load, name: info.name, used: info.activations, timings: info.timings });
+  }`;
 const script = `
 for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
-  const loaded = await ${profiles ? `mlcweb.load(url, ${JSON.stringify({ ...choice, cache: false, profile: true })})` : `mlcweb.benchLoad(url, ${JSON.stringify(choice)})`};
+  const loaded = await ${profiles || choices ? `mlcweb.load(url, ${JSON.stringify({ ...choice, cache: false, profile: Boolean(profiles) })})` : `mlcweb.benchLoad(url, ${JSON.stringify(choice)})`};
   if (loaded.error) { await report({ url, error: loaded.error }); continue; }
-  ${profiles ? PROFILE : MEASURE}
+  ${profiles ? PROFILE : choices ? CHOICES : MEASURE}
 }
 const { features } = await navigator.gpu.requestAdapter();
 await report({ browser: ${VERSION}, features: [...features] });`;
@@ -56,7 +62,25 @@ function heard(result) {
     failed = true;
     return console.error(`${result.url}: ${result.error.message}`);
   }
+  if (result.load) return showChoice(result);
   return profiles ? keep(result) : show(result);
+}
+
+function showChoice({ load, name, used, timings }) {
+  if (load === 1) console.log(`${name}:`);
+  console.log(`  load ${load} in ${timings.total_s.toFixed(2)} s chose ${used}${timed(timings)}`);
+  if (load < choices) return;
+  const loads = results.filter((result) => result.name === name && result.load);
+  const share = [...new Set(loads.map((one) => one.used))].map((one) => `${one} ${loads.filter((other) => other.used === one).length} of ${loads.length}`);
+  const longest = Math.max(...loads.map((one) => one.timings.choice_s));
+  console.log(`  in all: ${share.join(", ")}; unsure ${loads.filter((one) => one.timings.choice?.sure === false).length}; at most ${longest.toFixed(2)} s`);
+}
+
+/** What was timed for a choice: the fastest run and the others. */
+function timed({ choice_s, choice }) {
+  if (!choice) return " without timing any";
+  const each = choice.timed.map(({ activations, kernel, launch_ms, runs_ms }) => `\n    ${activations} (${kernel}) ${launch_ms.toFixed(4)} ms of ${runs_ms.map((ms) => ms.toFixed(4)).join(" ")}`);
+  return `, ${choice.sure ? "sure" : "not sure"}, in ${choice_s.toFixed(3)} s, by a launch of ${choice.timed[0].rows} rows:${each.join("")}`;
 }
 
 function show({ info, loads, validation, runs }) {
@@ -64,6 +88,7 @@ function show({ info, loads, validation, runs }) {
   failed ||= validation.ok !== true;
   console.log(`${info.name}: tier ${info.tier}, prefill ${info.activations}, GPU memory ${(info.memory.total / 1e6).toFixed(0)} MB, validates: ${said}`);
   console.log(`  load ${visit(loads.first, loads.bytes)} (choice ${loads.first.choice_s.toFixed(2)} s, kernels ${loads.first.kernels_s.toFixed(2)} s); again ${visit(loads.again, loads.bytes)}; fetching alone ${(loads.bytes / loads.fetch_s / 1e6).toFixed(0)} MB/s`);
+  console.log(`  chose ${info.activations} at the first load${timed(loads.first)}`);
   for (const run of runs) {
     if (run.error) { failed = true; console.error(`  ${run.error.message}`); continue; }
     const { prefill_tokens_per_s: prefill, decode_tokens_per_s: decode, time_to_first_token_s: first } = run.median;
@@ -100,8 +125,9 @@ function split(list, at) {
 function options() {
   const text = { type: "string" };
   try {
-    const { values: { profile, ...choice }, positionals: [engine, ...bundles] } = parseArgs({ args: own, allowPositionals: true, options: { profile: text, tier: text, activations: text } });
-    if (engine && bundles.length) return { profile, engine, bundles, choice };
+    const { values: { profile, choices, ...choice }, positionals: [engine, ...bundles] } = parseArgs({ args: own, allowPositionals: true, options: { profile: text, choices: text, tier: text, activations: text } });
+    const known = choices === undefined || (/^[1-9]\d{0,3}$/.test(choices) && profile === undefined);
+    if (engine && bundles.length && known) return { profile, choices: Number(choices ?? 0), engine, bundles, choice };
   } catch (error) {
     console.error(error.message);
   }

@@ -4,9 +4,10 @@ import type { Guard } from "../src/device/index.js";
 import { firstMade, matrixNeeds, openChoice, requestPipelines, type Choice } from "../src/engine/activations.js";
 import { MissingFeatureError, InvalidRequestError } from "../src/errors.js";
 import { Pipelines, type Host, type Plan } from "../src/plan/index.js";
+import { SimulatedGpu, type Behaviour } from "./simulated.js";
 
 Object.assign(globalThis, { GPUShaderStage: { COMPUTE: 4 }, GPUBufferUsage: { STORAGE: 128, UNIFORM: 64, COPY_DST: 8 } });
-afterEach(() => { vi.restoreAllMocks(); });
+afterEach(() => { vi.unstubAllGlobals(); });
 
 const names = ["embed", "up", "up_int8", "attend", "round", "matvec", "pick", "halve", "up_matrix", "down_matrix"];
 const buffers = [{ name: "x", kind: "scratch", bytes: 9e9 }, { name: "w.small", kind: "weight", bytes: 10 }, { name: "w", kind: "weight", bytes: 1000 }];
@@ -86,14 +87,14 @@ describe("the choice of activations", () => {
   });
 });
 
-/** A device on which a launch of a kernel takes as many milliseconds as said, by a clock that only launches advance. */
-function timing(times: Readonly<Record<string, number>>) {
-  let clock = 0;
-  vi.spyOn(performance, "now").mockImplementation(() => clock);
+/** A device on which a launch of a kernel takes as many milliseconds as said, in a browser that behaves as said. */
+function timing(times: Readonly<Record<string, number>>, behaviour: Behaviour = {}) {
+  const gpu = new SimulatedGpu(behaviour);
+  vi.stubGlobal("performance", { now: () => gpu.clock() });
   const encoder = () => {
     let kernel = "", launches = 0;
     const pass = { setPipeline: (made: string) => { kernel = made; }, setBindGroup() {}, dispatchWorkgroups: () => { launches++; }, end() {} };
-    return { beginComputePass: () => pass, finish: () => () => { clock += launches * times[kernel]!; } };
+    return { beginComputePass: () => pass, finish: () => () => gpu.spend(launches * times[kernel]!, false) };
   };
   return {
     createBuffer: () => ({ destroy() {} }), createBindGroup: () => ({}), createCommandEncoder: encoder,
@@ -104,19 +105,50 @@ const guard = { race: <T>(promise: Promise<T>) => promise } as unknown as Guard;
 const host = { launchTable: (_: string, __: unknown, words: number) => new Uint32Array(words) } as unknown as Host;
 
 /** What a load ends with, when the timed launches take as long as said. */
-async function settled(choice: Choice, times: Readonly<Record<string, number>>, refused: readonly string[] = []) {
+async function settled(choice: Choice, times: Readonly<Record<string, number>>, refused: readonly string[] = [], behaviour?: Behaviour) {
   const warnings: string[] = [];
   const { pipelines, asked } = recording(refused, true);
   const onWarning = ({ code, message }: { code: string; message: string }): void => { warnings.push(`${code}: ${message}`); };
   const able = await requestPipelines(pipelines, plan, wgsl, choice, () => {}, onWarning).able;
-  const ranked = await choice.rank(able, timing(times), guard, host, pipelines);
+  const ranked = await choice.rank(able, timing(times, behaviour), guard, host, pipelines);
   const used = await firstMade(ranked, choice, pipelines, plan, wgsl, () => {}, onWarning);
   return { used: used.activations, warnings, asked, able: able.map((p) => p.activations) };
 }
 
-describe("prefill on subgroup matrices", () => {
-  const fastest = { up_matrix: 1, up_int8: 2, up: 3 };
+const fastest = { up_matrix: 1, up_int8: 2, up: 3 };
 
+describe("what was timed", () => {
+  it("is told, and not timed where there is no choice left", async () => {
+    const choice = await openChoice(undefined, parts(undefined, true));
+    expect(choice.report).toBeUndefined();
+    await settled(choice, fastest);
+    expect(choice.report).toMatchObject({ sure: true, timed: [{ activations: "float", kernel: "up", rows: 8 }, { activations: "int8", kernel: "up_int8" }, { activations: "matrix", kernel: "up_matrix" }] });
+    for (const { launch_ms, kernel, runs_ms } of choice.report!.timed) {
+      expect(launch_ms).toBe(Math.min(...runs_ms));
+      expect(launch_ms / fastest[kernel as keyof typeof fastest]).toBeCloseTo(1, 0);
+    }
+    const one = await openChoice(undefined, parts(undefined, true));
+    const { pipelines } = recording();
+    expect(await one.rank([one.prefills[1]!], {} as never, guard, host, pipelines)).toEqual([one.prefills[1]]);
+    expect(one.report).toBeUndefined();
+  });
+
+  it("without being sure, is timed again at the next load, and kept when that agrees", async () => {
+    const busy = { held: [1, 150] } as const, load = async (kept: string | undefined, times: Readonly<Record<string, number>>) => {
+      const given = parts(kept, true), choice = await openChoice(undefined, given);
+      expect(choice.timed).toHaveLength(3);
+      const { used } = await settled(choice, times, [], busy);
+      expect(choice.report!.sure).toBe(false);
+      return { used, kept: given.keeping };
+    };
+    const lead = { up_matrix: 1, up_int8: 400, up: 400 }, other = { up_matrix: 400, up_int8: 1, up: 400 };
+    expect(await load(undefined, lead)).toEqual({ used: "matrix", kept: ["matrix?"] });
+    expect(await load("matrix?", lead)).toEqual({ used: "matrix", kept: ["matrix"] });
+    expect(await load("matrix?", other)).toEqual({ used: "int8", kept: ["int8?"] });
+  });
+});
+
+describe("prefill on subgroup matrices", () => {
   it("is one of three where the device has what it needs, and kept where it is the fastest", async () => {
     const given = parts(undefined, true), choice = await openChoice(undefined, given);
     expect(choice.prefills.map((p) => p.activations)).toEqual(["float", "int8", "matrix"]);

@@ -32,11 +32,14 @@ def test_it_is_measured_once_and_kept_with_the_bundle(page: ModelPage, site: Sit
     bundle = site.bundle("tied", CASES["tied"], "q4f32_1")
     first = page.load(bundle, tier="subgroups", cache=True)
     assert first["activations"] in ("float", "int8")
-    assert page.raw.evaluate(CHOICES, None) == [first["activations"]]
+    # where the machine is too busy for it to be sure, another load has to agree
+    assert page.raw.evaluate(CHOICES, None) in ([first["activations"]], [f"{first['activations']}?"])
+    assert {one["activations"] for one in first["timings"]["choice"]["timed"]} == {"float", "int8"}
     other = "int8" if first["activations"] == "float" else "float"
     assert page.raw.evaluate(CHOICES, other) == [other]
     page.loaded = "", {}
-    assert page.load(bundle, tier="subgroups", cache=True)["activations"] == other
+    kept = page.load(bundle, tier="subgroups", cache=True)
+    assert kept["activations"] == other and kept["timings"].get("choice") is None
     assert page.load(bundle, tier="subgroups", cache=True, activations="float")["activations"] == "float"
     page.raw.evaluate(CHOICES, "nonsense")
     page.loaded = "", {}

@@ -4,7 +4,7 @@ import type { Manifest, Source, Tier, Warning } from "../bundle/index.js";
 import { isSoftware } from "../device/adapter.js";
 import { lacking, type Guard, type Needs } from "../device/index.js";
 import { InvalidRequestError, MissingFeatureError } from "../errors.js";
-import { heaviestLaunch, kernelsOf, timeHeaviest, type Host, type Pipelines, type Plan, type PlanEntry } from "../plan/index.js";
+import { heaviestLaunch, kernelsOf, timedRows, timeHeaviest, type Host, type Pipelines, type Plan, type PlanEntry } from "../plan/index.js";
 
 export type Activations = "float" | "int8" | "matrix";
 
@@ -17,6 +17,12 @@ interface Choosing {
   readonly matrix: boolean;
 }
 
+/** How one of them did where they were timed: milliseconds of a launch of its heaviest product with so many rows, the fastest run's and those
+ * of all runs. */
+export interface Timed { readonly activations: Activations; readonly kernel: string; readonly rows: number; readonly launch_ms: number; readonly runs_ms: readonly number[] }
+/** What was timed; `sure`: longer would not have changed it. One that is not is timed again at the next load, which ends it. */
+export interface ChoiceReport { readonly sure: boolean; readonly timed: readonly Timed[] }
+
 type Warn = ((warning: Warning) => void) | undefined;
 
 /** Which prefill: known, or to be measured. */
@@ -27,8 +33,9 @@ export interface Choice {
   readonly timed: readonly number[];
   /** The kernels that are used whichever it is. */
   readonly certain: ReadonlySet<number>;
-  /** The fastest of `able` first: it times them, if need be. */
+  /** The fastest of `able` first: it times them, if need be, and then `report` says how. */
   rank(able: readonly Prefill[], device: GPUDevice, guard: Guard, host: Host, pipelines: Pipelines): Promise<readonly Prefill[]>;
+  readonly report?: ChoiceReport | undefined;
   /** Keeps what came of it with the cached bundle. */
   keep(used: Activations): Promise<void>;
 }
@@ -54,7 +61,8 @@ export async function openChoice(wanted: Activations | undefined, { source, mani
   const prefills = [float, int8, matrices].filter((found) => found !== undefined);
   if (wanted !== undefined || prefills.length === 1 || isSoftware(adapter.info)) return known(plan, [prefills.find(({ activations }) => activations === wanted) ?? float]);
   const { vendor, architecture, device: model, description } = adapter.info;
-  const name = [[vendor, architecture, model, description].join(" "), tier.kernels, ...(matrices ? ["matrix"] : [])].join(", ");
+  // What was kept by the first way of timing was sometimes wrong.
+  const name = [[vendor, architecture, model, description].join(" "), tier.kernels, ...(matrices ? ["matrix"] : []), "timed 2"].join(", ");
   const kept = await source.choice(name);
   const before = prefills.find(({ activations }) => activations === kept);
   if (before && before === matrices) {
@@ -62,16 +70,26 @@ export async function openChoice(wanted: Activations | undefined, { source, mani
     return known(plan, [matrices, float], async (used) => { if (used !== "matrix") await source.keepChoice(name, ""); });
   }
   if (before) return known(plan, [before]);
-  return {
+  const choice: Choice & { report: ChoiceReport | undefined } = {
     prefills,
     timed: prefills.map(({ entry }) => entry.launches[heaviestLaunch(plan, entry)]!.kernel),
     certain: certainKernels(plan, prefills),
+    report: undefined,
     async rank(able, device, guard, host, pipelines) {
-      const times = await timeHeaviest(device, guard, host, plan, pipelines, able.map(({ entry }) => entry), manifest.model.prefill_chunk);
-      return able.map((one, i) => ({ one, ms: times[i]! })).sort((a, b) => a.ms - b.ms).map(({ one }) => one);
+      if (able.length === 1) return able;
+      const { model: { prefill_chunk } } = manifest;
+      const { measured, sure } = await timeHeaviest(device, guard, host, plan, pipelines, able.map(({ entry }) => entry), prefill_chunk);
+      const timed = able.map(({ activations, entry }, i): Timed => ({
+        activations, kernel: plan.kernels[entry.launches[heaviestLaunch(plan, entry)]!.kernel]!.name, rows: timedRows(prefill_chunk),
+        launch_ms: measured[i]!.ms, runs_ms: measured[i]!.runs,
+      }));
+      choice.report = { sure, timed };
+      return able.map((one, i) => ({ one, ms: measured[i]!.ms })).sort((a, b) => a.ms - b.ms).map(({ one }) => one);
     },
-    keep: (used) => source.keepChoice(name, used),
+    // One that is not sure is kept when two loads agree.
+    keep: (used) => source.keepChoice(name, choice.report?.sure === false && kept !== `${used}?` ? `${used}?` : used),
   };
+  return choice;
 }
 
 /** Asks for what is timed before all others, so that the choice waits for no other pipeline; weights are fetched meanwhile.

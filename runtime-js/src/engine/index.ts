@@ -1,7 +1,7 @@
 // The engine: loads a bundle onto the GPU, owns everything it allocated, and offers the APIs over it.
 // WebLLM's names are in webllm.ts.
 export { Engine, deleteFromCache, type EngineInfo } from "./engine.js";
-export type { Activations } from "./activations.js";
+export type { Activations, ChoiceReport } from "./activations.js";
 export { type LoadOptions } from "./load.js";
 export { type LoadProgress } from "./progress.js";
 export { validate, type ValidationReport } from "./validate.js";

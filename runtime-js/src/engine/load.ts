@@ -6,7 +6,7 @@ import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter,
 import { capabilities, isSoftware } from "../device/adapter.js";
 import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
 import { Entry, Host, kernelsOf, largestBuffer, parsePlan, PlanBuffers, Pipelines, splitKernels, type Buffers, type PlanEntry } from "../plan/index.js";
-import { firstMade, matrixNeeds, openChoice, requestPipelines, type Activations } from "./activations.js";
+import { firstMade, matrixNeeds, openChoice, requestPipelines, type Activations, type ChoiceReport } from "./activations.js";
 import type { TextCodec } from "../text/codec.js";
 import { Progress, type LoadProgress } from "./progress.js";
 
@@ -41,6 +41,8 @@ export interface Timings {
   readonly manifest_s: number;
   /** Timing prefill's activations: what uploads of weights waited for; 0 where they are known. */
   readonly choice_s: number;
+  /** What was timed for it. */
+  readonly choice: ChoiceReport | undefined;
   readonly weights_s: number;
   readonly kernels_s: number;
   readonly total_s: number;
@@ -148,7 +150,7 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
   progress.ready();
   return {
     base: source.base, manifest, tier, activations, adapter: describeAdapter(adapter), device, guard, memory, model, host, codec,
-    timings: { manifest_s, choice_s, weights_s, kernels_s, total_s: seconds() },
+    timings: { manifest_s, choice_s, choice: choice.report, weights_s, kernels_s, total_s: seconds() },
     validation: async () => (manifest.validation === undefined ? undefined : read(manifest.validation)),
   };
 }

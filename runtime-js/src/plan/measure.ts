@@ -6,11 +6,14 @@ import type { Pipelines } from "./pipelines.js";
 
 /** Rows of the product that is timed: enough to fill a GPU, and few enough for a slow one. */
 const ROWS = 512;
-/** What counts is the best run of as many launches as take about this long, or of this many: a submission costs something too, and
- * Firefox's clock tells whole milliseconds. */
-const RUN_MS = 6, REPEATS = 2, MOST_LAUNCHES = 200;
-/** Where one launch takes longer than this, it is measured enough. */
-const SLOW_MS = 50;
+/** A run is of as many launches as take about this long, or as many ticks of the clock, but no longer than the last: a submission costs
+ * something too, and Firefox's clock tells whole milliseconds. */
+const RUN_MS = 10, RUN_TICKS = 12, LONGEST_RUN_MS = 100, MOST_LAUNCHES = 400;
+/** So many runs of each at least, if one is not very slow, and no more once those after the first took so long. */
+const ROUNDS = 4, BUDGET_MS = 800;
+/** The fastest runs of one, as many as ROUNDS, agree when they differ by no more than this; else the others are out of reach when so many times
+ * that difference does not bring them near. Tried on what test/simulated.ts does. */
+const AGREE = 0.05, REACH = 4;
 
 /** Which launch stands for an entry: of the kernel that reads the most weights in all. */
 export function heaviestLaunch(plan: Pick<Plan, "buffers">, entry: Pick<PlanEntry, "launches">): number {
@@ -23,26 +26,71 @@ export function heaviestLaunch(plan: Pick<Plan, "buffers">, entry: Pick<PlanEntr
   return entry.launches.findIndex((launch) => launch.kernel === most);
 }
 
-/** Milliseconds of a launch of each; a run does so many launches, and says how many milliseconds all of them took. */
-export async function compare(runs: readonly ((launches: number) => Promise<number>)[]): Promise<number[]> {
-  const found: { run: (launches: number) => Promise<number>; launches: number; best: number }[] = [];
-  for (const run of runs) {
-    let launches = 1, ms = await run(launches);
-    while (ms < 0.8 * RUN_MS && launches < MOST_LAUNCHES) {
-      launches = Math.min(MOST_LAUNCHES, Math.max(2 * launches, Math.ceil((launches * RUN_MS) / Math.max(ms, 1))));
-      ms = await run(launches);
+/** Milliseconds of a launch: the fastest run's, and those of all runs that were long enough. */
+export interface Measured { readonly ms: number; readonly runs: readonly number[] }
+/** `sure`: more runs would not change which is the fastest. */
+export interface Comparison { readonly measured: readonly Measured[]; readonly sure: boolean }
+
+/** Times them in turn. A run does so many launches and says how many milliseconds all of them took, by a clock that ticks every `tick`.
+ *
+ * A run is never faster than the GPU is, but may be slower for reasons that have nothing to do with it: the first one's compilation, clocks
+ * that have yet to rise, shaders that the browser compiles meanwhile, a page that is busy with downloads. So the fastest run counts,
+ * and it is done when each of the others has shown what it can: its fastest runs agree, or are far behind. */
+export async function compare(runs: readonly ((launches: number) => Promise<number>)[], tick = 0): Promise<Comparison> {
+  const long = Math.min(LONGEST_RUN_MS, Math.max(RUN_MS, RUN_TICKS * tick));
+  const budget = Math.max(BUDGET_MS, 2 * ROUNDS * runs.length * long);
+  let spent = 0;
+  const found = runs.map((run) => ({ run, launches: 1, runs: [] as number[], fastest: [] as number[] }));
+  const sample = async (one: (typeof found)[number]): Promise<void> => {
+    for (;;) {
+      const ms = await one.run(one.launches);
+      spent += ms;
+      const each = ms / one.launches;
+      if (ms >= long / 2 || one.launches >= MOST_LAUNCHES) {
+        one.runs.push(each);
+        one.fastest = [...one.fastest, each].sort((a, b) => a - b).slice(0, ROUNDS);
+        // A run that something held up had too few launches: the next one has more.
+        one.launches = fit(long / one.fastest[0]!);
+        return;
+      }
+      one.launches = fit(Math.max(2 * one.launches, long / Math.max(each, 2 * tick / one.launches)));
     }
-    found.push({ run, launches, best: ms / launches });
+  };
+  const sure = (): boolean => {
+    const first = Math.min(...found.map(({ fastest: [ms] }) => ms!));
+    return found.every(({ fastest, launches }) => {
+      const ms = fastest[0]!, noise = fastest.at(-1)! - ms;
+      return ms === first || noise <= Math.max(AGREE * ms, 1.01 * tick / launches) || ms - REACH * noise > first;
+    });
+  };
+  for (let round = 1; ; round++) {
+    for (let i = 0; i < found.length; i++) await sample(found[(i + round) % found.length]!);
+    if (round === 1) spent = 0; // it may have waited for all that the browser had to do before
+    if (round >= ROUNDS && sure()) break;
+    if (round >= 2 && spent >= budget) break;
   }
-  // In turn, so that a GPU that raises its clocks meanwhile does so for all.
-  for (let i = 0; i < REPEATS; i++) {
-    for (const one of found) if (one.best < SLOW_MS) one.best = Math.min(one.best, (await one.run(one.launches)) / one.launches);
-  }
-  return found.map(({ best }) => best);
+  return { measured: found.map(({ runs: all, fastest: [ms] }) => ({ ms: ms!, runs: all })), sure: found.every((one) => one.runs.length >= ROUNDS) && sure() };
 }
 
-/** Milliseconds of each entry's heaviest launch, on buffers of zeros that are destroyed again. */
-export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, plan: Plan, pipelines: Pipelines, entries: readonly PlanEntry[], chunk: number): Promise<number[]> {
+/** Rows of the timed launches, where chunks have at most so many. */
+export const timedRows = (chunk: number): number => Math.min(ROWS, chunk);
+
+const fit = (launches: number): number => Math.min(MOST_LAUNCHES, Math.max(1, Math.ceil(launches)));
+
+/** Milliseconds between two values of the page's clock. */
+function clockTick(): number {
+  let before = performance.now(), ticked = 0;
+  for (let i = 0; i < 200_000; i++) {
+    const now = performance.now();
+    if (now === before) continue;
+    if (ticked++) return now - before;
+    before = now;
+  }
+  return 17; // Firefox's, where it resists fingerprinting
+}
+
+/** Each entry's heaviest launch on a chunk of `timedRows`, on buffers of zeros that are destroyed again. */
+export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, plan: Plan, pipelines: Pipelines, entries: readonly PlanEntry[], chunk: number): Promise<Comparison> {
   const made: GPUBuffer[] = [];
   const create = (size: number, usage: number): GPUBuffer => {
     const buffer = device.createBuffer({ size: Math.max(16, Math.ceil(size / 16) * 16), usage });
@@ -59,7 +107,7 @@ export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, 
   try {
     const runs = entries.map((entry) => {
       const at = heaviestLaunch(plan, entry), { kernel, args } = entry.launches[at]!, { uniformWords } = plan.kernels[kernel]!;
-      const table = host.launchTable(entry.launch, [Math.min(ROWS, chunk)], entry.launches.length * entry.recordWords);
+      const table = host.launchTable(entry.launch, [timedRows(chunk)], entry.launches.length * entry.recordWords);
       const record = table.slice(at * entry.recordWords, (at + 1) * entry.recordWords);
       const uniform = create(uniformWords * 4, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
       device.queue.writeBuffer(uniform, 0, record, 3, uniformWords);
@@ -73,13 +121,13 @@ export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, 
         pass.setBindGroup(0, group);
         for (let i = 0; i < launches; i++) pass.dispatchWorkgroups(record[0]!, record[1]!, record[2]!);
         pass.end();
-        const start = performance.now();
-        device.queue.submit([encoder.finish()]);
+        const commands = encoder.finish(), start = performance.now();
+        device.queue.submit([commands]);
         await guard.race(device.queue.onSubmittedWorkDone());
         return performance.now() - start;
       };
     });
-    return await compare(runs);
+    return await compare(runs, clockTick());
   } finally {
     for (const buffer of made) buffer.destroy();
   }

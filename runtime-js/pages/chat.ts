@@ -1,5 +1,6 @@
-// The chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL; ?tier= and ?context= choose how it is loaded.
-import { deleteFromCache, Engine, type ChatMessage, type FinishReason, type LoadProgress, type Usage } from "mlcweb";
+// The chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL, percent-encoded where that has a query; ?tier= and
+// ?context= choose how it is loaded.
+import { deleteFromCache, Engine, InvalidRequestError, type ChatMessage, type FinishReason, type LoadProgress, type Usage } from "mlcweb";
 import { explain, type Explained, type Remedy } from "./explain.js";
 import { render } from "./markdown.js";
 import { answerFacts, duration, machineFacts, mebibytes, modelFacts, promptFacts, tokenRate } from "./numbers.js";
@@ -7,6 +8,8 @@ import { answerFacts, duration, machineFacts, mebibytes, modelFacts, promptFacts
 const $ = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
 const query = new URLSearchParams(location.search);
 const bundle = query.get("bundle") ?? "./bundle/";
+/** What an ampersand in a query that is not encoded cuts off. */
+const cut = bundle.includes("?") ? [...query.keys()].filter((key) => !["bundle", "tier", "context"].includes(key)) : [];
 const main = document.querySelector("main")!;
 const SHORT_CONTEXT = 1024;
 const SUGGESTIONS = [
@@ -32,10 +35,11 @@ function show(part: "loading" | "failure" | "chat"): void {
 
 async function start(): Promise<void> {
   progress({ fraction: 0, text: "Starting", stage: "manifest" });
-  $("target").textContent = new URL(bundle, location.href).href;
+  $("target").textContent = (URL.parse(bundle, location.href)?.href ?? bundle).replace(/[?#].*$/, ""); // a token is not for the screen
   show("loading");
   loading = new AbortController();
   try {
+    if (cut.length > 0) throw new InvalidRequestError("bundle", `its query goes on with ${cut.join(", ")}, which this page would not ask with.`, "Percent-encode the bundle's URL, as encodeURIComponent does.");
     await engine?.unload();
     engine = undefined;
     engine = await Engine.load(bundle, {

@@ -23,6 +23,7 @@ const CODES: Record<string, Words> = {
   gpu: { title: "The GPU reported an error", fatal: true, again: "Load the model again" },
   integrity: { title: "The model's files are damaged" },
   bundle: { title: "The model cannot be loaded" },
+  "web-page": { title: "A web page came in place of the model" },
   network: { title: "The download failed" },
   cancelled: { title: "Loading was cancelled", calm: true, again: "Load the model" },
   "context-length": { title: "The conversation is too long", remedy: "new-chat" },

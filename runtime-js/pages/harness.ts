@@ -35,7 +35,8 @@ function loaded(): Engine {
 async function ensure(url: string | undefined, options: LoadJson): Promise<Engine> {
   let info: EngineInfo | undefined;
   try { info = engine?.info; } catch { /* unloaded or lost: loaded anew below */ }
-  const same = info && info.url === new URL(url!, location.href).href && (options.tier ?? info.tier) === info.tier && (options.activations ?? info.activations) === info.activations && options.contextLength === undefined;
+  const { origin, pathname } = new URL(url ?? "", location.href);
+  const same = info && info.url === origin + pathname && (options.tier ?? info.tier) === info.tier && (options.activations ?? info.activations) === info.activations && options.contextLength === undefined;
   if (url !== undefined && !same) await replace(url, options);
   return loaded();
 }

@@ -29,8 +29,9 @@ export async function benchLoad(url: string, load: () => Promise<Engine>): Promi
   await deleteFromCache(url);
   const first = await visit(load); // which says what is wrong with a bundle
   const base = new URL(url, location.href);
-  const { weights } = await (await fetch(new URL("mlcweb.json", base))).json() as { weights: { chunks: string[]; bytes: number } };
-  const fetch_s = await fetchAll(weights.chunks.map((name) => new URL(name, base)));
+  const file = (name: string): URL => new URL(name + base.search, base);
+  const { weights } = await (await fetch(file("mlcweb.json"))).json() as { weights: { chunks: string[]; bytes: number } };
+  const fetch_s = await fetchAll(weights.chunks.map(file));
   return { bytes: weights.bytes, fetch_s, first, again: await visit(load) };
 }
 

@@ -68,9 +68,22 @@ export class BundleError extends MlcwebError {
 }
 
 export class NetworkError extends MlcwebError {
-  constructor(message: string, hint = "Check the connection and try again; what was downloaded is kept.", options?: { cause?: unknown }) {
+  /** Seconds that the server asks to wait before the next try. */
+  readonly retryAfter: number | undefined;
+  constructor(message: string, hint = "Check the connection and try again; what was downloaded is kept.", options?: { cause?: unknown; retryAfter?: number | undefined }) {
     super("network", message, hint, options);
     this.name = "NetworkError";
+    this.retryAfter = options?.retryAfter;
+  }
+}
+
+/** A web page came where a file of the bundle should be. */
+export class WebPageError extends MlcwebError {
+  readonly file: string;
+  constructor(file: string) {
+    super("web-page", `A web page came in place of ${file}.`, "If this network has a page to log in at, open it. If not, check the bundle's URL: some servers answer every path that they do not have with a page.");
+    this.name = "WebPageError";
+    this.file = file;
   }
 }
 

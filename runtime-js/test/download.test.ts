@@ -1,7 +1,6 @@
-import { describe, expect, it, vi } from "vitest";
-import { download, resolveBundleUrl, Source, type FetchLike } from "../src/bundle/index.js";
-import { BundleError, CancelledError, IntegrityError, NetworkError } from "../src/errors.js";
-import { manifestJson } from "./sample.js";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { download, type FetchLike } from "../src/bundle/index.js";
+import { BundleError, CancelledError, IntegrityError, NetworkError, WebPageError } from "../src/errors.js";
 
 const DATA = Uint8Array.from({ length: 100 }, (_, i) => i);
 const URL_ = "https://cdn.test/m/w.bin";
@@ -87,6 +86,78 @@ describe("download", () => {
     await expect(missing).rejects.toThrow(BundleError);
     expect(calls).toBe(3);
   });
+  it.each([408, 425, 429, 500, 503])("asks again after a %d", async (status) => {
+    let calls = 0;
+    const target = new Uint8Array(100);
+    await download(URL_, target, { fetch: async () => (++calls < 3 ? new Response("", { status }) : answer(0, 100)), backoffMs: 1 });
+    expect([target, calls]).toEqual([DATA, 3]);
+    const failed = download(URL_, target, { fetch: async () => { calls++; return new Response("", { status }); }, backoffMs: 1, attempts: 2 });
+    await expect(failed).rejects.toThrow(new NetworkError(`w.bin: the server answered ${status}.`));
+    expect(calls).toBe(5);
+  });
+  it.each([400, 401, 403, 407, 451])("does not ask again after a %d", async (status) => {
+    let calls = 0;
+    const refused = download(URL_, new Uint8Array(100), { fetch: async () => { calls++; return new Response("", { status }); } });
+    await expect(refused).rejects.toMatchObject({ code: "bundle", message: `w.bin: the server answered ${status}.`, hint: expect.stringContaining("expired") as string });
+    expect(calls).toBe(1);
+  });
+  describe("asked to wait", () => {
+    beforeEach(() => { vi.useFakeTimers({ now: Date.UTC(2026, 10, 28, 12) }); });
+    afterEach(() => { vi.useRealTimers(); });
+    const later = (after: string, more: Record<string, string> = {}): Response => new Response("", { status: 429, headers: { "Retry-After": after, ...more } });
+    /** Milliseconds between the two requests of a download that was told to wait, or the error. */
+    async function waited(first: Response): Promise<unknown> {
+      const at: number[] = [];
+      const running = download(URL_, new Uint8Array(100), { fetch: async () => { at.push(Date.now()); return at.length === 1 ? first : answer(0, 100); }, backoffMs: 100 }).then(() => at[1]! - at[0]!, (e: unknown) => e);
+      await vi.runAllTimersAsync();
+      return running;
+    }
+    it.each([
+      ["seconds", later("7"), 7000], ["none", later("0"), 100], ["a date", later("Sat, 28 Nov 2026 12:00:20 GMT"), 20_000], ["a date of the past", later("Sat, 28 Nov 2026 11:00:00 GMT"), 100],
+      ["a date by the server's clock", later("Sat, 28 Nov 2026 13:00:05 GMT", { Date: "Sat, 28 Nov 2026 13:00:00 GMT" }), 5000], ["nonsense", later("soon"), 100], ["more than a number holds", later("9".repeat(400)), 100], ["less than nothing", later("-5"), 100], ["as long as it may", later("30"), 30_000],
+    ])("%s, it does", async (_, first, ms) => { expect(await waited(first)).toBe(ms); });
+    it.each(["31", "86400", "Sun, 29 Nov 2026 12:00:00 GMT"])("for long (%s), it says so instead", async (after) => {
+      const error = await waited(later(after));
+      expect(error).toMatchObject({ code: "network", message: expect.stringMatching(/^w\.bin: the server answered 429, and asks to wait \d+ s\.$/) as string });
+      expect((error as NetworkError).retryAfter).toBeGreaterThan(30);
+      expect(Date.now()).toBe(Date.UTC(2026, 10, 28, 12));
+    });
+    it("it can be cancelled meanwhile", async () => {
+      const controller = new AbortController();
+      const running = download(URL_, new Uint8Array(100), { fetch: async () => later("20"), signal: controller.signal }).catch((e: unknown) => e);
+      await vi.advanceTimersByTimeAsync(1000);
+      controller.abort();
+      expect(await running).toBeInstanceOf(CancelledError);
+      expect(vi.getTimerCount()).toBe(0);
+    });
+  });
+  describe("a web page", () => {
+    const html = (text: string, type = "text/html; charset=utf-8"): FetchLike => async () => new Response(text, { headers: { "Content-Type": type } });
+    const short = "<!doctype html>Log in", long = `\n  <html>${"x".repeat(200)}</html>`;
+    it.each([
+      ["that is short", html(short)], ["that is long", html(long)], ["without its type", html(short, "application/octet-stream")], ["that is long, without its type", html(long, "")],
+      ["without markup", html("Log in", "text/html")], ["of nothing", html("", "application/xhtml+xml")], ["by its status", async () => new Response(short, { status: 511 })],
+    ])("%s is told at once", async (_, fetch) => {
+      let calls = 0;
+      const error = await download(URL_, new Uint8Array(100), { fetch: (...asked) => { calls++; return fetch(...asked); }, backoffMs: 60_000 }).catch((e: unknown) => e);
+      expect(error).toBeInstanceOf(WebPageError);
+      expect(error).toMatchObject({ code: "web-page", file: "w.bin", message: "A web page came in place of w.bin." });
+      expect(calls).toBe(1);
+    });
+    it("is not what has another type than it should, or begins as one", async () => {
+      const file = new TextEncoder().encode("<a file of its own>");
+      for (const type of ["text/html", ""]) {
+        const target = new Uint8Array(file.length);
+        await download(URL_, target, { fetch: async () => new Response(file, { headers: { "Content-Type": type } }) });
+        expect(target).toEqual(file);
+      }
+    });
+    it("in the middle of a download is told too", async () => {
+      let calls = 0;
+      const fetch: FetchLike = async (...asked) => (++calls === 1 ? answer(0, 60, true) : html(short)(...asked));
+      await expect(download(URL_, new Uint8Array(100), { fetch, backoffMs: 1 })).rejects.toThrow(WebPageError);
+    });
+  });
   it("refuses more bytes than the manifest lists", async () => {
     await expect(download(URL_, new Uint8Array(50), { fetch: async () => answer(0, 100) })).rejects.toThrow(IntegrityError);
   });
@@ -115,60 +186,5 @@ describe("download", () => {
     expect(error).toBeInstanceOf(CancelledError);
     expect(((error as Error).cause as Error).name).toBe("AbortError");
     expect(performance.now() - started).toBeLessThan(1000);
-  });
-});
-
-describe("source", () => {
-  it("resolves a folder's, a manifest's and a queried URL alike", () => {
-    for (const url of ["https://x.test/m", "https://x.test/m/", "https://x.test/m/mlcweb.json", "https://x.test/m/?v=1#a"]) {
-      expect(resolveBundleUrl(url)).toBe("https://x.test/m/");
-    }
-    expect(() => resolveBundleUrl("not a url")).toThrow(BundleError);
-  });
-  it("names a damaged file after asking once more past caches", async () => {
-    const modes: unknown[] = [];
-    const fetch: FetchLike = async (url, init) => {
-      if (url.endsWith("mlcweb.json")) return new Response(JSON.stringify(manifestJson()));
-      modes.push(init.cache);
-      return new Response(new Uint8Array(10));
-    };
-    let counted = 0;
-    const source = await Source.open("https://x.test/m", { fetch, onBytes: (n) => (counted += n) });
-    const manifest = await source.manifest();
-    const error = await source.file(manifest, "m.wasm").catch((e: unknown) => e);
-    expect(error).toBeInstanceOf(IntegrityError);
-    expect((error as IntegrityError).file).toBe("m.wasm");
-    expect(modes).toEqual(["default", "reload"]);
-    expect(counted).toBe(0);
-  });
-  it("leaves the browser's HTTP cache alone while the Cache API keeps the files", async () => {
-    let full = false;
-    const cache = { match: async () => undefined, put: async () => { if (full) throw new DOMException("full", "QuotaExceededError"); }, delete: async () => true };
-    vi.stubGlobal("caches", { open: async () => cache });
-    try {
-      const modes: unknown[] = [], warnings: string[] = [];
-      const fetch: FetchLike = async (url, init) => {
-        if (url.endsWith("mlcweb.json")) return new Response(JSON.stringify(manifest));
-        modes.push(init.cache);
-        return new Response(DATA);
-      };
-      const manifest = manifestJson();
-      const sha256 = [...new Uint8Array(await crypto.subtle.digest("SHA-256", DATA))].map((b) => b.toString(16).padStart(2, "0")).join("");
-      Object.assign(manifest.files["m.wasm"]!, { bytes: DATA.length, sha256 });
-      const source = await Source.open("https://x.test/m", { fetch, onWarning: ({ code }) => warnings.push(code) });
-      const parsed = await source.manifest();
-      await source.file(parsed, "m.wasm");
-      full = true;
-      await source.file(parsed, "m.wasm");
-      await source.file(parsed, "m.wasm");
-      expect(modes).toEqual(["no-store", "no-store", "default"]);
-      expect(warnings).toEqual(["storage-full"]);
-    } finally {
-      vi.unstubAllGlobals();
-    }
-  });
-  it("says when there is no bundle at the URL", async () => {
-    const source = await Source.open("https://x.test/m", { fetch: async () => new Response("", { status: 404 }) });
-    await expect(source.manifest()).rejects.toThrow(/There is no bundle at https:\/\/x.test\/m\//);
   });
 });

@@ -3,5 +3,6 @@
 export { parseManifest, type Manifest, type Tier, type Tensor, type FileEntry } from "./manifest.js";
 export { download, type DownloadOptions, type FetchLike } from "./download.js";
 export { Store, deleteCached } from "./store.js";
-export { Source, resolveBundleUrl, type SourceOptions, type Warning } from "./source.js";
+export { Source, type SourceOptions, type Warning } from "./source.js";
+export { resolveBundleUrl } from "./url.js";
 export { chunkRanges, streamWeights, type ChunkRange, type WeightSink } from "./weights.js";

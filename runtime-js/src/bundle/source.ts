@@ -1,9 +1,12 @@
 // A bundle's files by name: from the cache or the network, and never unverified.
-import { BundleError, CancelledError, IntegrityError, NetworkError, throwIfAborted } from "../errors.js";
+import { BundleError, IntegrityError, NetworkError, throwIfAborted, WebPageError } from "../errors.js";
 import { download, type FetchLike } from "./download.js";
 import { parseManifest, type Manifest } from "./manifest.js";
+import { checkStatus, isWebPage, retrying, Watchdog } from "./retry.js";
 import { Store } from "./store.js";
+import { resolveBundleUrl } from "./url.js";
 
+const MANIFEST = "mlcweb.json";
 const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 
 export interface Warning { readonly code: "storage-full" | "cache-corrupt" | "offline" | "matrix-refused"; readonly message: string }
@@ -17,29 +20,16 @@ export interface SourceOptions {
   readonly backoffMs?: number | undefined;
 }
 
-/** The bundle's folder as an absolute URL that ends in a slash; accepts the folder's or the manifest's URL. */
-export function resolveBundleUrl(url: string): string {
-  let absolute: URL;
-  try {
-    absolute = new URL(url, typeof location === "undefined" ? undefined : location.href);
-  } catch (cause) {
-    throw new BundleError(`${JSON.stringify(url)} is not a URL.`, "Pass the URL of a bundle's folder.", { cause });
-  }
-  absolute.hash = "";
-  absolute.search = "";
-  absolute.pathname = absolute.pathname.replace(/mlcweb\.json$/, "").replace(/\/?$/, "/");
-  return absolute.href;
-}
-
 export class Source {
-  private constructor(readonly base: string, private readonly store: Store, private readonly options: SourceOptions) {}
+  private constructor(readonly base: string, private readonly query: string, private readonly store: Store, private readonly options: SourceOptions) {}
 
   static async open(url: string, options: SourceOptions = {}): Promise<Source> {
+    const { base, query } = resolveBundleUrl(url);
     const store = await Store.open(options.cache ?? true, (error) => options.onWarning?.({
       code: "storage-full",
       message: `The model is not kept for the next visit: ${error instanceof Error ? error.message : String(error)}`,
     }));
-    return new Source(resolveBundleUrl(url), store, options);
+    return new Source(base, query, store, options);
   }
 
   private get fetch(): FetchLike { return this.options.fetch ?? ((url, init) => fetch(url, init)); }
@@ -55,46 +45,51 @@ export class Source {
 
   private choiceKey(name: string): string { return `${this.base}choice/${encodeURIComponent(name)}`; }
 
-  /** The manifest is the one file that may change: network first, the cached copy when there is no network. */
+  /** The manifest is the one file that may change: network first, the kept copy when the network or the server is not there, and sooner
+   * where there is one. */
   async manifest(): Promise<Manifest> {
-    const url = `${this.base}mlcweb.json`;
+    const key = `${this.base}${MANIFEST}`;
+    const kept = await this.store.get(key);
+    const { signal, backoffMs } = this.options;
     let bytes: Uint8Array<ArrayBuffer>;
     try {
-      bytes = await this.fetchManifest(url);
+      bytes = await retrying(MANIFEST, () => this.fetchManifest(kept ? 10_000 : 30_000), { signal, backoffMs, attempts: 3, ...(kept && { patienceS: 2 }) });
     } catch (error) {
-      const kept = error instanceof NetworkError ? await this.store.get(url) : undefined;
-      if (!kept) throw error;
-      this.options.onWarning?.({ code: "offline", message: "There is no network: using the copy of the last visit." });
+      if (!kept || !(error instanceof NetworkError || error instanceof WebPageError)) throw error;
+      this.options.onWarning?.({ code: "offline", message: `${error.message} The copy of the last visit is used.` });
       return parseManifest(await kept.text());
     }
     const manifest = parseManifest(new TextDecoder().decode(bytes));
-    await this.store.put(url, bytes);
+    await this.store.put(key, bytes);
     return manifest;
   }
 
-  private async fetchManifest(url: string): Promise<Uint8Array<ArrayBuffer>> {
-    for (let failures = 1; ; failures++) {
-      throwIfAborted(this.options.signal);
-      let response: Response;
-      try {
-        const init: RequestInit = { cache: "no-cache" };
-        if (this.options.signal) init.signal = this.options.signal;
-        response = await this.fetch(url, init);
-        if (response.ok) {
-          const bytes = new Uint8Array(await response.arrayBuffer());
-          if (bytes.length > MAX_MANIFEST_BYTES) throw new BundleError("mlcweb.json is unreasonably large.");
-          return bytes;
+  private async fetchManifest(stallMs: number): Promise<Uint8Array<ArrayBuffer>> {
+    const watch = new Watchdog(stallMs, this.options.signal);
+    try {
+      const response = await this.fetch(this.base + MANIFEST + this.query, { cache: "no-cache", signal: watch.signal });
+      const { status } = response;
+      if (status === 404 || status === 410) throw new BundleError(`There is no bundle at ${this.base}: ${MANIFEST} answered ${status}.`, "Check the bundle's URL.");
+      checkStatus(MANIFEST, response);
+      const parts: Uint8Array<ArrayBuffer>[] = [];
+      let size = 0;
+      for (const reader = response.body?.getReader(); reader;) {
+        watch.alive();
+        const { done, value } = await reader.read();
+        if (done) break;
+        parts.push(value as Uint8Array<ArrayBuffer>);
+        size += value.length;
+        if (size > MAX_MANIFEST_BYTES) {
+          reader.cancel().catch(() => {});
+          throw new BundleError(`${MANIFEST} is unreasonably large.`);
         }
-      } catch (error) {
-        if (error instanceof BundleError) throw error;
-        if (this.options.signal?.aborted) throw new CancelledError("The load was cancelled.", this.options.signal.reason);
-        if (failures >= 3) throw new NetworkError(`${url} could not be fetched.`, undefined, { cause: error });
-        await new Promise((resolve) => setTimeout(resolve, (this.options.backoffMs ?? 400) * failures));
-        continue;
       }
-      if (response.status < 500) throw new BundleError(`There is no bundle at ${this.base}: mlcweb.json answered ${response.status}.`, "Check the bundle's URL.");
-      if (failures >= 3) throw new NetworkError(`${url}: the server answered ${response.status}.`);
-      await new Promise((resolve) => setTimeout(resolve, (this.options.backoffMs ?? 400) * failures));
+      const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+      // JSON begins with a brace, whatever type the server gives it.
+      if (!/^\s*\{/.test(new TextDecoder().decode(bytes.subarray(0, 64))) && isWebPage(response, bytes)) throw new WebPageError(MANIFEST);
+      return bytes;
+    } finally {
+      watch.stop();
     }
   }
 
@@ -112,16 +107,25 @@ export class Source {
     if (await this.readCached(key, name, target, entry.sha256)) return;
     // What is kept here need not be kept by the browser's HTTP cache too, which costs a third of the speed and evicts
     // other sites. A mismatch may be a stale copy there or in a proxy: ask once more, past them.
+    let page: WebPageError | undefined;
     for (const cacheMode of [this.store.keeps ? "no-store" : "default", "reload"] as const) {
       let counted = 0;
       const onBytes = (bytes: number): void => { counted += bytes; this.options.onBytes?.(bytes); };
-      await download(this.base + name, target, { fetch: this.fetch, signal: this.options.signal, cacheMode, onBytes, backoffMs: this.options.backoffMs ?? 400 });
-      if ((await digest(target)) === entry.sha256) {
-        await this.store.put(key, target);
-        return;
+      const { signal, backoffMs } = this.options;
+      try {
+        await download(this.base + name + this.query, target, { fetch: this.fetch, signal, cacheMode, onBytes, backoffMs });
+        if ((await digest(target)) === entry.sha256) {
+          await this.store.put(key, target);
+          return;
+        }
+        page = isWebPage(undefined, target) ? new WebPageError(name) : undefined;
+      } catch (error) {
+        if (!(error instanceof WebPageError)) throw error;
+        page = error;
       }
       onBytes(-counted);
     }
+    if (page) throw page;
     throw new IntegrityError(name, `${name} is damaged: its sha256 is not the one in the manifest.`);
   }
 

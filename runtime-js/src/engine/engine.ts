@@ -42,7 +42,7 @@ export interface GenerateRequest extends SamplingRequest {
 const DEFAULT_DEPTH = 16;
 
 /** Forgets the cached files of the bundle at a URL; returns how many there were. */
-export const deleteFromCache = (url: string): Promise<number> => deleteCached(resolveBundleUrl(url));
+export const deleteFromCache = (url: string): Promise<number> => deleteCached(resolveBundleUrl(url).base);
 
 export class Engine {
   readonly chat: { readonly completions: ChatCompletions };

@@ -14,16 +14,27 @@ export interface MLCEngineConfig extends Omit<LoadOptions, "onProgress"> {
 /** Where a model's bundle is, and what its id asks for. WebLLM's ids end in `-MLC`, which no bundle's name has, and in
  * `-MLC-1k` for the same weights with 1024 tokens of context. */
 export function locate(modelId: string, baseUrl: string | undefined): { url: string; contextLength?: number } {
-  if (modelId.includes("/")) {
+  const [path, query] = split(modelId);
+  if (path.includes("/")) {
     const relative = baseUrl !== undefined && !/^([a-z]+:)?\/\//i.test(modelId);
-    return { url: relative ? join(baseUrl, modelId) : modelId };
+    return { url: relative ? join(baseUrl, path, query) : modelId };
   }
-  const [, name = modelId, short] = /^(.*)-MLC(-1k)?$/.exec(modelId) ?? [];
-  const url = baseUrl === undefined ? name : join(baseUrl, name);
+  const [, name = path, short] = /^(.*)-MLC(-1k)?$/.exec(path) ?? [];
+  const url = baseUrl === undefined ? name + query : join(baseUrl, name, query);
   return short === undefined ? { url } : { url, contextLength: 1024 };
 }
 
-const join = (base: string, name: string): string => `${base.replace(/\/?$/, "/")}${name}`;
+/** What is before a URL's query, and the query; a fragment is for nobody here. */
+function split(url: string): [path: string, query: string] {
+  const [, path, query] = /^([^?#]*)(\?[^#]*)?/.exec(url)!;
+  return [path!, query ?? ""];
+}
+
+/** A folder in another, with the queries of both. */
+function join(base: string, name: string, query: string): string {
+  const [path, own] = split(base);
+  return `${path.replace(/\/?$/, "/")}${name}${own && query ? `${own}&${query.slice(1)}` : own || query}`;
+}
 
 export class MLCEngine {
   private engine: Engine | undefined;

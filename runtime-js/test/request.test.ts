@@ -34,6 +34,10 @@ const BAD: [param: string, request: Record<string, unknown>][] = [
   ["top_logprobs", { messages, logprobs: true, top_logprobs: 21 }],
   ["stream", { messages, stream: "yes" }],
   ["stream_options", { messages, stream_options: { include_usage: true } }],
+  ["stream_options", { messages, stream: true, stream_options: "usage" }],
+  ["stream_options.include_usage", { messages, stream: true, stream_options: { include_usage: "yes" } }],
+  ["stream_options.include_obfuscation", { messages, stream: true, stream_options: { include_obfuscation: true } }],
+  ["stream_options.every", { messages, stream: true, stream_options: { every: 2 } }],
   ["signal", { messages, signal: {} }],
   ["tools", { messages, tools: {} }],
   ["tools[0]", { messages, tools: [{}] }],
@@ -91,6 +95,28 @@ describe("chat request", () => {
   it("hands variables to the template", () => {
     expect(parseChatRequest({ messages, chat_template_kwargs: { a: 1 }, extra_body: { enable_thinking: false } }, 16).template.variables).toEqual({ a: 1, enable_thinking: false });
     expect(parseChatRequest({ messages, chat_template_kwargs: null, extra_body: { enable_thinking: null } }, 16).template.variables).toBeUndefined();
+  });
+  it.each([
+    "model", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop", "n", "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias",
+    "logprobs", "top_logprobs", "stream", "stream_options", "signal", "user", "metadata", "store", "response_format", "tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs", "extra_body",
+    // of OpenAI's, and not known here
+    "audio", "function_call", "functions", "modalities", "prediction", "prompt_cache_key", "reasoning_effort", "safety_identifier", "service_tier", "verbosity", "web_search_options",
+  ])("takes null for %s as not given", (key) => {
+    const { sampling, ...without } = parseChatRequest({ messages, seed: 1 }, 16);
+    const { sampling: other, ...parsed } = parseChatRequest({ messages, seed: 1, [key]: null }, 16);
+    expect(parsed).toEqual(without);
+    expect({ ...other, seed: key === "seed" ? 1 : other.seed }).toEqual(sampling);
+  });
+  it("takes null as not given inside of fields too, but not in a schema", () => {
+    const request = {
+      messages: [{ role: "user", content: "hi", name: null, tool_calls: null, tool_call_id: null, refusal: null }, { role: "assistant", content: null, tool_calls: [{ id: null, type: null, function: { name: "now", arguments: null } }] }],
+      stream: true, stream_options: { include_usage: null, include_obfuscation: null, other: null }, response_format: { type: null }, extra_body: { enable_thinking: null, other: null },
+      tools: [{ strict: null, function: { name: "now", strict: null, description: null, parameters: { type: "object", properties: { zone: { enum: ["CET", null], default: null } } } }, type: "function" }],
+    };
+    const parsed = parseChatRequest(request, 16);
+    expect(parsed).toMatchObject({ includeUsage: false, messages: [{ role: "user", content: "hi" }, { content: "", tool_calls: [{ type: "function", function: { name: "now", arguments: {} } }] }], template: { variables: undefined } });
+    // In the order in which they came: templates print them.
+    expect(JSON.stringify(parsed.template.tools)).toBe('[{"function":{"name":"now","parameters":{"type":"object","properties":{"zone":{"enum":["CET",null],"default":null}}}},"type":"function"}]');
   });
   it("prefers max_completion_tokens and keeps seeds in 32 bits", () => {
     const parsed = parseChatRequest({ messages, max_tokens: 5, max_completion_tokens: 3, seed: 2 ** 40 + 5 }, 16);

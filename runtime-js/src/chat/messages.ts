@@ -26,15 +26,17 @@ export function parseTools(fields: Fields): readonly object[] | undefined {
   const { tools, tool_choice: choice } = fields;
   if (tools != null && !Array.isArray(tools)) throw new InvalidRequestError("tools", "must be a list.");
   const list = (tools ?? []) as unknown[];
-  list.forEach((tool, i) => {
+  const checked = list.map((tool, i) => {
     const { type, function: described } = (tool ?? {}) as Fields;
     if (type !== "function" || !isRecord(described)) throw new InvalidRequestError(`tools[${i}]`, 'must be {type: "function", function: {…}}.');
     if (typeof described.name !== "string" || described.name === "") throw new InvalidRequestError(`tools[${i}].function.name`, "must be a string that is not empty.");
     if (described.parameters != null && !isRecord(described.parameters)) throw new InvalidRequestError(`tools[${i}].function.parameters`, "must be a JSON Schema.");
+    // A template would print null. Inside the schema null may mean something.
+    return { ...without(tool as Fields), function: without(described) };
   });
   if (choice != null && choice !== "auto" && choice !== "none") throw new InvalidRequestError("tool_choice", "must be auto or none: nothing makes a model call a tool.");
   if (fields.parallel_tool_calls === false && list.length > 0) throw new InvalidRequestError("parallel_tool_calls", "cannot be turned off.");
-  return list.length === 0 || choice === "none" ? undefined : (list as object[]);
+  return list.length === 0 || choice === "none" ? undefined : checked;
 }
 
 /** Variables of the model's template: `chat_template_kwargs`, and WebLLM's `extra_body.enable_thinking`. */
@@ -43,10 +45,10 @@ export function parseVariables(fields: Fields): RenderOptions["variables"] {
   if (given != null && !isRecord(given)) throw new InvalidRequestError("chat_template_kwargs", "must be an object.");
   if (extra != null && !isRecord(extra)) throw new InvalidRequestError("extra_body", "must be an object.");
   const variables: Fields = { ...given };
-  for (const [key, value] of Object.entries(extra ?? {})) {
+  for (const [key, value] of Object.entries(without(extra ?? {}))) {
     if (key !== "enable_thinking") throw new InvalidRequestError(`extra_body.${key}`, "is not a known parameter.");
-    if (value != null && typeof value !== "boolean") throw new InvalidRequestError("extra_body.enable_thinking", "must be true or false.");
-    if (value != null) variables[key] = value;
+    if (typeof value !== "boolean") throw new InvalidRequestError("extra_body.enable_thinking", "must be true or false.");
+    variables[key] = value;
   }
   return Object.keys(variables).length > 0 ? variables : undefined;
 }
@@ -95,5 +97,8 @@ function parseContent(content: unknown, path: string): string {
     return text;
   }).join("");
 }
+
+/** Without the fields that are null, which is as good as not given. */
+function without(fields: Fields): Fields { return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null)); }
 
 function isRecord(value: unknown): value is Fields { return typeof value === "object" && value !== null && !Array.isArray(value); }

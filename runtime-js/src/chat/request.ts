@@ -31,7 +31,7 @@ export function parseChatRequest(request: unknown, vocabSize: number): ParsedCha
   const fields = record(request);
   refuseUnknown(fields, ["messages", "response_format", "tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs", "extra_body"]);
   const format = fields.response_format as { type?: unknown } | null | undefined;
-  if (format && format.type !== "text") throw new InvalidRequestError("response_format", "only text is supported.");
+  if (format != null && (format.type ?? "text") !== "text") throw new InvalidRequestError("response_format", "only text is supported.");
   const template = { tools: parseTools(fields), variables: parseVariables(fields) };
   return { ...parseSampling(fields, vocabSize), messages: parseMessages(fields.messages), template };
 }
@@ -63,8 +63,7 @@ export function parseSampling(fields: Fields, vocabSize: number): ParsedRequest 
   const logprobs = flag("logprobs");
   if (fields.top_logprobs != null && !logprobs) throw new InvalidRequestError("top_logprobs", "needs logprobs: true.");
   const stream = flag("stream");
-  const options = fields.stream_options as { include_usage?: unknown } | null | undefined;
-  if (options && !stream) throw new InvalidRequestError("stream_options", "needs stream: true.");
+  const includeUsage = parseStreamOptions(fields.stream_options, stream);
   const most = fields.max_completion_tokens != null ? "max_completion_tokens" : "max_tokens";
   const { signal } = fields;
   if (signal != null && !(signal instanceof AbortSignal)) throw new InvalidRequestError("signal", "must be an AbortSignal.");
@@ -87,21 +86,32 @@ export function parseSampling(fields: Fields, vocabSize: number): ParsedRequest 
     stop: parseStop(fields.stop),
     n: integer("n", 1, 1, 128),
     stream,
-    includeUsage: options?.include_usage === true,
+    includeUsage,
     continues: false,
     signal: signal ?? undefined,
   };
 }
 
-function record(request: unknown): Fields {
-  if (typeof request !== "object" || request === null) throw new InvalidRequestError("request", "must be an object.");
+function record(request: unknown, param = "request"): Fields {
+  if (typeof request !== "object" || request === null) throw new InvalidRequestError(param, "must be an object.");
   return request as Fields;
 }
 
+/** null is as good as not given, as OpenAI's clients have it, also for what is not known here. */
 function refuseUnknown(fields: Fields, more: readonly string[]): void {
   for (const key of Object.keys(fields)) {
-    if (!SAMPLING.includes(key) && !more.includes(key) && fields[key] !== undefined) throw new InvalidRequestError(key, "is not a known parameter.");
+    if (!SAMPLING.includes(key) && !more.includes(key) && fields[key] != null) throw new InvalidRequestError(key, "is not a known parameter.");
   }
+}
+
+function parseStreamOptions(value: unknown, stream: boolean): boolean {
+  if (value == null) return false;
+  if (!stream) throw new InvalidRequestError("stream_options", "needs stream: true.");
+  const { include_usage: usage, include_obfuscation: obfuscation, ...others } = record(value, "stream_options");
+  if (usage != null && typeof usage !== "boolean") throw new InvalidRequestError("stream_options.include_usage", "must be true or false.");
+  if (obfuscation) throw new InvalidRequestError("stream_options.include_obfuscation", "is not supported.");
+  for (const key of Object.keys(others)) if (others[key] != null) throw new InvalidRequestError(`stream_options.${key}`, "is not a known parameter.");
+  return usage === true;
 }
 
 function parseStop(value: unknown): string[] {

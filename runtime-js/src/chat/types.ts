@@ -1,22 +1,22 @@
-// The request and answer shapes of OpenAI's chat completions, as far as mlcweb implements them.
+// The request and answer shapes of OpenAI's chat completions, as far as mlcweb implements them. In requests null means not given.
 
 export interface TextPart { type: "text"; text: string }
 /** A function that the model may call; `parameters` is a JSON Schema. */
-export interface ChatTool { type: "function"; function: { name: string; description?: string; parameters?: Record<string, unknown>; strict?: boolean | null } }
+export interface ChatTool { type: "function"; function: { name: string; description?: string | null; parameters?: Record<string, unknown> | null; strict?: boolean | null } }
 /** `arguments` is a JSON object, in a string as OpenAI has it or not. */
-export interface ChatToolCall { id?: string; type?: "function"; function: { name: string; arguments: string | Record<string, unknown> } }
+export interface ChatToolCall { id?: string | null; type?: "function"; function: { name: string; arguments: string | Record<string, unknown> } }
 export interface ChatMessage {
   role: "system" | "developer" | "user" | "assistant" | "tool";
   /** May be null beside tool_calls. */
   content?: string | TextPart[] | null;
-  name?: string;
-  tool_calls?: ChatToolCall[];
-  tool_call_id?: string;
-  reasoning_content?: string;
+  name?: string | null;
+  tool_calls?: ChatToolCall[] | null;
+  tool_call_id?: string | null;
+  reasoning_content?: string | null;
 }
 
 export interface SamplingRequest {
-  model?: string;
+  model?: string | null;
   max_tokens?: number | null;
   max_completion_tokens?: number | null;
   /** 0 is greedy. */
@@ -32,8 +32,8 @@ export interface SamplingRequest {
   repetition_penalty?: number | null;
   logit_bias?: Record<string, number> | null;
   top_logprobs?: number | null;
-  stream_options?: { include_usage?: boolean } | null;
-  signal?: AbortSignal;
+  stream_options?: { include_usage?: boolean | null } | null;
+  signal?: AbortSignal | null;
 }
 export interface ChatRequest extends SamplingRequest {
   messages: ChatMessage[];

@@ -36,7 +36,7 @@ export interface EngineInfo {
 
 export interface GenerateRequest extends SamplingRequest {
   /** Token ids that end the answer; by default the model's. An empty list never stops. */
-  readonly stop_tokens?: readonly number[];
+  readonly stop_tokens?: readonly number[] | null;
 }
 
 const DEFAULT_DEPTH = 16;

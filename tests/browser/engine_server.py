@@ -1,4 +1,4 @@
-"""A static server that misbehaves when told to: drops connections, damages files, answers late, goes away."""
+"""A static server that misbehaves when told to: drops connections, damages files, answers late, goes away, answers with a page of its own."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class EngineServer:
         self.ranges: list[str] = []
         self.delay = 0.0
         self.down = False
+        self.portal = False
+        self.asked: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,6 +45,8 @@ class EngineServer:
                 file = (bundle if path.startswith("/bundle/") else engine) / name
                 in_bundle = path.startswith("/bundle/")
                 outer.hits[name] += 1
+                if in_bundle:
+                    outer.asked.append(self.path)
                 if in_bundle and outer.delay:
                     time.sleep(outer.delay)
                 if not file.is_file() or (outer.down and in_bundle):
@@ -51,6 +55,9 @@ class EngineServer:
                     self.end_headers()
                     return
                 data = file.read_bytes()
+                kind = TYPES.get(file.suffix, "application/octet-stream")
+                if outer.portal and in_bundle:
+                    data, kind = b"<!doctype html><title>Log in</title>", "text/html"
                 if name in outer.damage:
                     data = bytes([data[0] ^ 1]) + data[1:]
                 start = 0
@@ -61,7 +68,7 @@ class EngineServer:
                     self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
                 else:
                     self.send_response(200)
-                self.send_header("Content-Type", TYPES.get(file.suffix, "application/octet-stream"))
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data) - start))
                 self.send_header("Cache-Control", "no-store")
                 self.end_headers()

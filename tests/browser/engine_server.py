@@ -1,4 +1,4 @@
-"""A static server that misbehaves when told to: drops connections, damages files, answers late, goes away, answers with a page of its own."""
+"""A static server that misbehaves when told to: drops connections, damages files, is late, gone, or logs people in."""
 
 from __future__ import annotations
 

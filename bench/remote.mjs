@@ -88,7 +88,7 @@ function show({ info, loads, validation, runs }) {
   failed ||= validation.ok !== true;
   console.log(`${info.name}: tier ${info.tier}, prefill ${info.activations}, GPU memory ${(info.memory.total / 1e6).toFixed(0)} MB, validates: ${said}`);
   console.log(`  load ${visit(loads.first, loads.bytes)} (choice ${loads.first.choice_s.toFixed(2)} s, kernels ${loads.first.kernels_s.toFixed(2)} s); again ${visit(loads.again, loads.bytes)}; fetching alone ${(loads.bytes / loads.fetch_s / 1e6).toFixed(0)} MB/s`);
-  console.log(`  chose ${info.activations} at the first load${timed(loads.first)}`);
+  for (const name of ["first", "again"]) console.log(`  ${name}: chose ${loads[name].activations}${timed(loads[name])}`);
   for (const run of runs) {
     if (run.error) { failed = true; console.error(`  ${run.error.message}`); continue; }
     const { prefill_tokens_per_s: prefill, decode_tokens_per_s: decode, time_to_first_token_s: first } = run.median;

@@ -1,6 +1,6 @@
 // What a visitor waits for: the model from the server, and the second time from the browser's cache, each up to the
 // first token of a short prompt.
-import { deleteFromCache, type ChoiceReport, type Engine } from "mlcweb";
+import { deleteFromCache, type ChoiceReport, type Engine, type EngineInfo } from "mlcweb";
 
 /** Seconds: weights, kernels and their choice as in the engine's timings; `first_token_s` counts the load. */
 export interface Visit {
@@ -8,7 +8,8 @@ export interface Visit {
   readonly weights_s: number;
   readonly kernels_s: number;
   readonly choice_s: number;
-  /** What was timed. */
+  /** What prefill computes with, and what was timed for that. */
+  readonly activations: EngineInfo["activations"];
   readonly choice: ChoiceReport | undefined;
   readonly first_token_s: number;
 }
@@ -40,8 +41,8 @@ async function visit(load: () => Promise<Engine>): Promise<Visit> {
   const engine = await load();
   await engine.greedy(PROMPT, 1);
   const first_token_s = (performance.now() - started) / 1000;
-  const { total_s: load_s, weights_s, kernels_s, choice_s, choice } = engine.info.timings;
-  return { load_s, weights_s, kernels_s, choice_s, choice, first_token_s };
+  const { activations, timings: { total_s: load_s, weights_s, kernels_s, choice_s, choice } } = engine.info;
+  return { load_s, weights_s, kernels_s, choice_s, activations, choice, first_token_s };
 }
 
 async function fetchAll(urls: URL[]): Promise<number> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { compare, heaviestLaunch } from "../src/plan/index.js";
+import { compare, comparedLaunches, heaviestLaunch } from "../src/plan/index.js";
 import { SimulatedGpu, type Behaviour } from "./simulated.js";
 
 const buffers = [
@@ -12,6 +12,16 @@ it("an entry stands or falls with the kernel that reads the most weights in all 
   const launches = [{ kernel: 4, args: [0] }, ...[2, 3, 4].map((arg) => ({ kernel: 7, args: [arg, 0] })), { kernel: 9, args: [1, 0] }];
   expect(heaviestLaunch({ buffers }, { launches })).toBe(1);
   expect(heaviestLaunch({ buffers }, { launches: launches.slice(3) })).toBe(1);
+});
+
+it("entries are compared by the product with one weight, whatever else each of them reads", () => {
+  const product = (kernel: number, arg: number): { kernel: number; args: number[] } => ({ kernel, args: [0, arg] });
+  const float = { launches: [product(1, 1), product(2, 2), product(2, 3), product(2, 4)] };
+  // here each of the three has a kernel of its own, so that the head is the heaviest
+  const int8 = { launches: [product(5, 2), product(6, 3), product(7, 4), product(8, 1)] };
+  expect(comparedLaunches({ buffers }, [float, int8])).toEqual([1, 0]);
+  expect(comparedLaunches({ buffers }, [float, { launches: [product(9, 1)] }])).toEqual([1, 0]);
+  expect(comparedLaunches({ buffers }, [int8, float])).toEqual([3, 0]);
 });
 
 /** Milliseconds of float, int8 and matrix: the 1B shape's gate and up of 512 rows on an H100, a smaller model's, a slower GPU's. */

@@ -4,7 +4,7 @@ import type { Manifest, Source, Tier, Warning } from "../bundle/index.js";
 import { isSoftware } from "../device/adapter.js";
 import { lacking, type Guard, type Needs } from "../device/index.js";
 import { InvalidRequestError, MissingFeatureError } from "../errors.js";
-import { heaviestLaunch, kernelsOf, timedRows, timeHeaviest, type Host, type Pipelines, type Plan, type PlanEntry } from "../plan/index.js";
+import { comparedLaunches, kernelsOf, timedRows, timeHeaviest, type Host, type Pipelines, type Plan, type PlanEntry } from "../plan/index.js";
 
 export type Activations = "float" | "int8" | "matrix";
 
@@ -72,15 +72,16 @@ export async function openChoice(wanted: Activations | undefined, { source, mani
   if (before) return known(plan, [before]);
   const choice: Choice & { report: ChoiceReport | undefined } = {
     prefills,
-    timed: prefills.map(({ entry }) => entry.launches[heaviestLaunch(plan, entry)]!.kernel),
+    timed: timedKernels(plan, prefills),
     certain: certainKernels(plan, prefills),
     report: undefined,
     async rank(able, device, guard, host, pipelines) {
       if (able.length === 1) return able;
       const { model: { prefill_chunk } } = manifest;
       const { measured, sure } = await timeHeaviest(device, guard, host, plan, pipelines, able.map(({ entry }) => entry), prefill_chunk);
-      const timed = able.map(({ activations, entry }, i): Timed => ({
-        activations, kernel: plan.kernels[entry.launches[heaviestLaunch(plan, entry)]!.kernel]!.name, rows: timedRows(prefill_chunk),
+      const kernels = timedKernels(plan, able);
+      const timed = able.map(({ activations }, i): Timed => ({
+        activations, kernel: plan.kernels[kernels[i]!]!.name, rows: timedRows(prefill_chunk),
         launch_ms: measured[i]!.ms, runs_ms: measured[i]!.runs,
       }));
       choice.report = { sure, timed };
@@ -90,6 +91,11 @@ export async function openChoice(wanted: Activations | undefined, { source, mani
     keep: (used) => source.keepChoice(name, choice.report?.sure === false && kept !== `${used}?` ? `${used}?` : used),
   };
   return choice;
+}
+
+function timedKernels(plan: Plan, prefills: readonly Prefill[]): number[] {
+  const entries = prefills.map(({ entry }) => entry);
+  return comparedLaunches(plan, entries).map((at, i) => entries[i]!.launches[at]!.kernel);
 }
 
 /** Asks for what is timed before all others, so that the choice waits for no other pipeline; weights are fetched meanwhile.

@@ -4,6 +4,6 @@ export { kernelsOf, parsePlan, SHARED, type Plan, type PlanBuffer, type PlanEntr
 export { splitKernels } from "./wgsl.js";
 export { Host } from "./host.js";
 export { Pipelines } from "./pipelines.js";
-export { compare, heaviestLaunch, timedRows, timeHeaviest } from "./measure.js";
+export { compare, comparedLaunches, heaviestLaunch, timedRows, timeHeaviest } from "./measure.js";
 export { largestBuffer, PlanBuffers, type Buffers } from "./buffers.js";
 export { Entry, type Launched } from "./entry.js";

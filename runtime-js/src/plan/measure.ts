@@ -26,6 +26,18 @@ export function heaviestLaunch(plan: Pick<Plan, "buffers">, entry: Pick<PlanEntr
   return entry.launches.findIndex((launch) => launch.kernel === most);
 }
 
+/** The launch of each entry that stands for it: the first's heaviest, and those that read the same weight, which in a model of several types
+ * need not be the heaviest of their entries. */
+export function comparedLaunches(plan: Pick<Plan, "buffers">, entries: readonly Pick<PlanEntry, "launches">[]): number[] {
+  const isWeight = (arg: number): boolean => plan.buffers[arg]!.kind === "weight";
+  const first = entries[0]!, at = heaviestLaunch(plan, first);
+  const weights = first.launches[at]!.args.filter(isWeight);
+  return entries.map((entry) => {
+    const same = entry.launches.findIndex(({ args }) => weights.length > 0 && weights.every((weight) => args.includes(weight)));
+    return same >= 0 ? same : heaviestLaunch(plan, entry);
+  });
+}
+
 /** Milliseconds of a launch: the fastest run's, and those of all runs that were long enough. */
 export interface Measured { readonly ms: number; readonly runs: readonly number[] }
 /** `sure`: more runs would not change which is the fastest. */
@@ -89,7 +101,7 @@ function clockTick(): number {
   return 17; // Firefox's, where it resists fingerprinting
 }
 
-/** Each entry's heaviest launch on a chunk of `timedRows`, on buffers of zeros that are destroyed again. */
+/** Each entry's compared launch on a chunk of `timedRows`, on buffers of zeros that are destroyed again. */
 export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, plan: Plan, pipelines: Pipelines, entries: readonly PlanEntry[], chunk: number): Promise<Comparison> {
   const made: GPUBuffer[] = [];
   const create = (size: number, usage: number): GPUBuffer => {
@@ -105,8 +117,9 @@ export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, 
     return buffer;
   };
   try {
-    const runs = entries.map((entry) => {
-      const at = heaviestLaunch(plan, entry), { kernel, args } = entry.launches[at]!, { uniformWords } = plan.kernels[kernel]!;
+    const compared = comparedLaunches(plan, entries);
+    const runs = entries.map((entry, i) => {
+      const at = compared[i]!, { kernel, args } = entry.launches[at]!, { uniformWords } = plan.kernels[kernel]!;
       const table = host.launchTable(entry.launch, [timedRows(chunk)], entry.launches.length * entry.recordWords);
       const record = table.slice(at * entry.recordWords, (at + 1) * entry.recordWords);
       const uniform = create(uniformWords * 4, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);

@@ -35,7 +35,7 @@ def open_directory(folder: Path, *, source: dict[str, str] | None = None) -> Che
     config = read_json(folder / "config.json")
     refuse_prequantized(config, folder.name if source is None else source.get("id", folder.name))
     found = _open_weights(folder)
-    files = read_tokenizer_files(folder)
+    files = read_tokenizer_files(folder, _vocab_size(config))
     source = source or {"kind": "directory", "name": folder.resolve().name}
     samples = ((name, tensor.shape, tensor.dtype, sample) for name, (tensor, sample) in found.items())
     return Checkpoint(
@@ -47,6 +47,11 @@ def open_directory(folder: Path, *, source: dict[str, str] | None = None) -> Che
         fingerprint=compute_fingerprint(config, files, samples, commit=source.get("revision", "")),
         licence=read_licence(folder),
     )
+
+
+def _vocab_size(config: dict[str, Any]) -> int | None:
+    value = config.get("vocab_size")
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def refuse_prequantized(config: dict[str, Any], name: str) -> None:

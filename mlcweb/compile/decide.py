@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from mlcweb.compile.adapt import merged
+from mlcweb.compile.fit import check_fit
 from mlcweb.compile.job import Job
 from mlcweb.compile.keep import has_types, kept
 from mlcweb.compile.request import CompileRequest
@@ -38,6 +39,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     if recipe is not None:
         _compare(config, config_class.from_hf(recipe.config), recipe.name, progress)
         checkpoint = replace(checkpoint, licence=recipe.licence)
+    check_fit(config, checkpoint.tensors)
     outline = outline_of(model_class, config)
     checkpoint = with_prefix(checkpoint, outline.prefix)
     if request.adapter is not None:

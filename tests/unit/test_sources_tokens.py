@@ -11,8 +11,8 @@ import pytest
 from mlcweb.errors import CheckpointError
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.sources import open_checkpoint
-from mlcweb.sources.tokenizer_files import read_tokenizer_files
 from mlcweb.sources.tokenizer_check import load_tokenizer
+from mlcweb.sources.tokenizer_files import read_tokenizer_files
 from tests.fixtures.text.make_added import CASES, FILE, token, write_case
 from tests.tiny import TinyLlama, make_llama
 

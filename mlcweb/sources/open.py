@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mlcweb.errors import SourceError
@@ -24,8 +25,9 @@ def open_checkpoint(
     the file or id.
     """
     progress = progress or SilentProgress()
-    path = Path(spec).expanduser()
-    if path.is_file() or path.is_dir():
+    path = Path(os.path.expanduser(spec))
+    # os.path's, because pathlib's raise for what is too long to be a path, such as a signed address
+    if os.path.isfile(path) or os.path.isdir(path):
         snapshot = find_snapshot(path, revision) if path.is_dir() else None
         if snapshot is not None:
             folder, repo, commit = snapshot

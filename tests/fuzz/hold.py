@@ -19,7 +19,7 @@ MOST_BYTES = 512 << 20
 def hold(attempts: Callable[[int], tuple[Any, Callable[[], object]]], count: int = MUTATIONS) -> None:
     """Run attempt ``i``, of a description and a call, for each i; fail with the first that does anything else.
 
-    Some of the files must be refused and, but for very few tries, some read, or the test tests nothing.
+    But for few tries some of the files must be refused and some read, or the test tests nothing.
     """
     read = refused = 0
     for i in range(count):
@@ -41,5 +41,5 @@ def hold(attempts: Callable[[int], tuple[Any, Callable[[], object]]], count: int
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
         assert seconds < MOST_SECONDS, f"mutation {i} took {seconds:.1f} s: {said}"
         assert grown < MOST_BYTES, f"mutation {i} took {grown >> 20} MiB: {said}"
-    assert refused, "nothing was refused"
+    assert refused or count < 100, "nothing was refused"
     assert read or count < 100, "nothing was read"

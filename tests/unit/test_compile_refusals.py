@@ -62,9 +62,13 @@ def test_an_unknown_recipe_names_near_ones(out: Path) -> None:
     assert "mlcweb list" in error.hint
 
 
-@pytest.mark.parametrize("source", ["./nowhere", "nowhere.gguf", "a/b/c"])
+@pytest.mark.parametrize("source", ["./nowhere", "nowhere.gguf", "a/b/c", "a/" * 3000])
 def test_a_path_that_is_not_there_is_not_taken_for_a_recipe(source: str, out: Path) -> None:
     assert f"{source}: no such file" in refusal(source, out, SourceError).message
+
+
+def test_a_name_longer_than_any_path_is_an_unknown_recipe(out: Path) -> None:
+    assert "no recipe is called" in refusal("x" * 5000, out, RecipeError).message
 
 
 @pytest.mark.parametrize(

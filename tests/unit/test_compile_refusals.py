@@ -170,6 +170,14 @@ def test_configs(changes: dict[str, Any], kind: type[MlcwebError], said: str, mo
     assert said in refusal(model, out, kind).message
 
 
+def test_learned_positions_must_fit_too(tmp_path: Path, out: Path) -> None:
+    (case,) = (case for case in CASES if case.name == "gpt2")
+    folder = make_checkpoint(tmp_path / "gpt2", case)
+    edit(folder / "config.json", n_positions=1 << 30)
+    error = refusal(folder, out, CheckpointError)
+    assert "max_position_embeddings is 1073741824; the checkpoint has no tensor" in error.message
+
+
 def test_missing_extra_and_wrongly_shaped_tensors(model: Path, out: Path) -> None:
     path = model / "model.safetensors"
     tensors = load_file(path)

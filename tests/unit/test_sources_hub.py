@@ -425,14 +425,15 @@ def test_which_gguf_files_there_are_is_told(ggufs, fetch):
 
 
 def test_all_parts_of_a_gguf_are_downloaded(hub, ggufs, fetch):
-    data = (ggufs / "tiny-Q8_0.gguf").read_bytes()
     (ggufs / "Q3").mkdir()
-    for number in (1, 2):
-        (ggufs / "Q3" / f"tiny-Q3_K-0000{number}-of-00002.gguf").write_bytes(data + bytes(number))
-    fetch(f"{REPO}:Q3_K")  # what is in them is another test's
+    write_gguf(ggufs / "Q3" / "tiny-Q3_K.gguf", TinyLlama(seed=4), per_part=12)
+    parts = sorted(path.name for path in (ggufs / "Q3").iterdir())
+    assert parts == [f"tiny-Q3_K-0000{i}-of-00002.gguf" for i in (1, 2)]
+    result = fetch(f"{REPO}:Q3_K")
+    assert result["norm"] == norm_of(4) and result["source"]["file"] == f"Q3/{parts[0]}"
     got = [path.rsplit("/", 1)[1] for command, path, _ in hub.requests if command == "GET"]
-    assert got[-2:] == ["tiny-Q3_K-00001-of-00002.gguf", "tiny-Q3_K-00002-of-00002.gguf"]
-    (ggufs / "Q3" / "tiny-Q3_K-00002-of-00002.gguf").unlink()
+    assert got[-2:] == parts
+    (ggufs / "Q3" / parts[1]).unlink()
     assert "only 1 parts" in fetch(f"{REPO}:Q3_K", HF_HOME=str(fetch.home.parent / "another"))["message"]
 
 

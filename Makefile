@@ -1,13 +1,14 @@
 # make demo   a model compiled here answers in headless Chromium     make test   everything that is checked
 # make bench  sizes and speeds as a table and dist/bench.json        make setup  what the others need, and nothing more
 # make peers  other engines from npm beside ours                     make recipes  every recipe's kernels, without weights
+# make fuzz  damaged files of every kind, by the thousand (MLCWEB_FUZZ=100000 for more)
 # make families  how far each family's logits are from transformers', in a browser
 # make fixtures  what transformers computes for tests/fixtures/models and PEFT for adapters, in a virtual environment (gigabytes)
 # Each works on a fresh Debian 12 with Python 3.10+ and make; nothing asks anything, and a second run redoes nothing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test bench peers recipes families fixtures setup engine chromium fmt lint docs clean
+.PHONY: demo test fuzz bench peers recipes families fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -30,6 +31,9 @@ demo: setup
 test: setup lint
 	$(NPM) test
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+
+fuzz: setup
+	MLCWEB_FUZZ=$${MLCWEB_FUZZ:-5000} $(BIN)/python -m pytest tests/fuzz --numprocesses $(TEST_PROCESSES) --dist load
 
 bench: setup
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)

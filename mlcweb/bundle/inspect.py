@@ -67,7 +67,9 @@ def gpu_memory(plan: dict[str, Any], context: int, page_size: int) -> dict[str, 
             found[buffer["kind"]] += _allocated(buffer["bytes"])
     prefill = 0
     for name, entry in plan["entries"].items():
-        words = max(plan["kernels"][launch["kernel"]]["uniform_words"] for launch in entry["launches"])
+        words = max(
+            (plan["kernels"][launch["kernel"]]["uniform_words"] for launch in entry["launches"]), default=0
+        )
         stride = -(-max(16, 4 * words) // UNIFORM_STRIDE) * UNIFORM_STRIDE
         size = stride * len(entry["launches"])
         if name.startswith("prefill"):  # the engine keeps one of them

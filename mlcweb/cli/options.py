@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -70,15 +71,15 @@ def _complete_bundle(ctx: click.Context, param: click.Parameter, incomplete: str
 def find_bundle(value: str) -> Path:
     """The folder that ``value`` means; near names when it means none."""
     path = Path(value)
-    if path.name == MANIFEST and path.is_file():
+    if path.name == MANIFEST and os.path.isfile(path):
         return path.parent
-    if (path / MANIFEST).is_file():
+    if os.path.isfile(path / MANIFEST):
         return path
     names = built_bundles()
     for name in names:
         if name.lower() == value.lower():
             return DIST / name
-    if path.is_dir():
+    if os.path.isdir(path):
         raise BundleError(
             f"{path} is not a bundle: it has no {MANIFEST}", hint="compile one with `mlcweb compile SOURCE`"
         )

@@ -5,9 +5,11 @@ All of it is quick, so a wrong option or a damaged checkpoint is reported before
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 
 from mlcweb.compile.adapt import merged
+from mlcweb.compile.fit import check_fit
 from mlcweb.compile.job import Job
 from mlcweb.compile.keep import has_types, kept
 from mlcweb.compile.request import CompileRequest
@@ -25,6 +27,7 @@ from mlcweb.sources import Checkpoint, require, with_prefix
 DEFAULT_CONTEXT = 4096
 DEFAULT_QUANTIZATION = "q4f16_1"
 DEFAULT_PROMPT = "What is the capital of France?"
+_PART_NUMBER = re.compile(r"-\d{5}-of-\d{5}$")  # of a model in several .gguf files
 _LONGEST_NAME = 200  # file systems admit 255 bytes, and the folder has a longer name while it is written
 
 
@@ -38,6 +41,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     if recipe is not None:
         _compare(config, config_class.from_hf(recipe.config), recipe.name, progress)
         checkpoint = replace(checkpoint, licence=recipe.licence)
+    check_fit(config, checkpoint.tensors)
     outline = outline_of(model_class, config)
     checkpoint = with_prefix(checkpoint, outline.prefix)
     if request.adapter is not None:
@@ -207,12 +211,13 @@ def _prompt_tokens(
 
 
 def _origin(checkpoint: Checkpoint) -> str:
-    return checkpoint.source.get("id") or checkpoint.source.get("name") or ""
+    source = checkpoint.source
+    return source.get("file") or source.get("id") or source.get("name") or ""
 
 
 def _as_name(source: str) -> str:
     """A bundle's name after where it came from: the last part of a hub id or path, made fit for a folder."""
     base = source.rstrip("/").split("/")[-1]
     if base.lower().endswith(".gguf"):
-        base = base[: -len(".gguf")]
+        base = _PART_NUMBER.sub("", base[: -len(".gguf")])
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in base).strip(".-") or "model"

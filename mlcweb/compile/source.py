@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from mlcweb.compile.request import CompileRequest
 from mlcweb.errors import RecipeError, SourceError
@@ -10,6 +10,7 @@ from mlcweb.progress import Progress
 from mlcweb.recipes import Recipe, find_recipe
 from mlcweb.sources import Checkpoint, open_checkpoint
 from mlcweb.sources.pypi import fetch_pypi
+from mlcweb.words import quoted
 
 
 def open_source(request: CompileRequest, progress: Progress) -> tuple[Recipe | None, Checkpoint]:
@@ -25,14 +26,15 @@ def open_source(request: CompileRequest, progress: Progress) -> tuple[Recipe | N
                 hint="Leave out --source.",
             ) from None
         return None, open_checkpoint(request.source, revision=request.revision, progress=progress)
-    if Path(request.source).exists():
-        progress.note(f"{request.source} is a recipe and a path here; ./{request.source} compiles the path")
+    if os.path.exists(request.source):
+        path = quoted(f"./{request.source}")
+        progress.note(f"{request.source} is a recipe and a path here; {path} compiles the path")
     return recipe, _open_recipe(recipe, request, progress)
 
 
 def _names_a_source(source: str) -> bool:
     """Whether it can only have meant a path or a hub id, which have better error messages than recipes."""
-    return "/" in source or source.lower().endswith(".gguf") or Path(source).exists()
+    return "/" in source or source.lower().endswith(".gguf") or os.path.exists(source)
 
 
 def _open_recipe(recipe: Recipe, request: CompileRequest, progress: Progress) -> Checkpoint:

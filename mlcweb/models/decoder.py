@@ -40,6 +40,7 @@ class DecoderConfig:
 
     centered: ClassVar[bool] = False  # the norms are LayerNorms, with biases, not RMSNorms
     mixture: ClassVar[bool] = False  # of experts
+    learned_positions: ClassVar[bool] = False  # a row for each of max_position_embeddings
 
     @classmethod
     def sizes(cls, fields: Fields, *, tied: bool = False) -> dict[str, Any]:

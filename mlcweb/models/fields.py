@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 
 _REQUIRED: Any = object()
+
+# Far more than any model has. Whatever a config.json says, reading it takes little time and memory: how its sizes fit
+# the tensors is only seen afterwards.
+_MOST = {
+    **dict.fromkeys(("num_hidden_layers", "n_layer"), 1024),
+    **dict.fromkeys(("hidden_size", "n_embd", "intermediate_size", "n_inner", "head_dim"), 1 << 20),
+    "vocab_size": 1 << 24,
+}
+_MOST_OF_ANY = (1 << 31) - 1  # what a kernel's integers hold
 
 
 class Fields:
@@ -19,10 +30,12 @@ class Fields:
     def count(self, key: str, default: Any = _REQUIRED) -> int:
         """A positive integer; null counts as missing."""
         value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        if not (isinstance(value, int) and not isinstance(value, bool)) and not (
+            isinstance(value, float) and value.is_integer()
+        ):
             raise _unusable(key, value, "a whole number")
-        if value <= 0:
-            raise CheckpointError(f"config.json: {key} is {value}, which no model has")
+        if not 0 < value <= _MOST.get(key, _MOST_OF_ANY):
+            raise CheckpointError(f"config.json: {key} is {shown(value)}, which no model has")
         return int(value)
 
     def number(self, key: str, default: Any = _REQUIRED) -> float:
@@ -30,8 +43,8 @@ class Fields:
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _unusable(key, value, "a number")
-        if not value > 0:
-            raise CheckpointError(f"config.json: {key} is {value}, which no model has")
+        if not is_positive(value):
+            raise CheckpointError(f"config.json: {key} is {shown(value)}, which no model has")
         return float(value)
 
     def flag(self, key: str, default: bool = False) -> bool:
@@ -50,7 +63,7 @@ class Fields:
         value = self._get(key, supported[0])
         if value not in supported:
             raise UnsupportedError(
-                f"config.json has {key} = {value!r}, which is not supported; "
+                f"config.json has {key} = {shown(value)}, which is not supported; "
                 f"only {', '.join(map(repr, supported))}"
             )
         return value
@@ -68,7 +81,26 @@ class Fields:
 
 
 def _unusable(key: str, value: Any, wanted: str) -> CheckpointError:
-    return CheckpointError(f"config.json: {key} is {value!r}, not {wanted}")
+    return CheckpointError(f"config.json: {key} is {shown(value)}, not {wanted}")
+
+
+def is_positive(value: Any) -> bool:
+    """Whether a float can hold it, and it is above zero: JSON has 1e999 and, as Python reads it, NaN."""
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and 0 < value <= sys.float_info.max
+        and math.isfinite(value)
+    )
+
+
+def shown(value: Any) -> str:
+    """A value of a config.json in an error's message."""
+    try:
+        text = repr(value)
+    except ValueError:  # more digits than Python prints
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else text[:80] + "…"
 
 
 def multiple_of(key: str, value: int, divisor: int) -> None:

@@ -28,8 +28,8 @@ class Gemma3Config(Gemma2Config):
         check_gemma(fields)
         sizes = cls.sizes(fields, tied=True)
         head_dim, longest = sizes["head_dim"], sizes["max_position_embeddings"]
-        nested = config.get("rope_parameters") or {}
-        if "full_attention" in nested:  # as transformers 5 writes it
+        nested = config.get("rope_parameters")
+        if isinstance(nested, dict) and "full_attention" in nested:  # as transformers 5 writes it
             ropes = tuple(
                 RopeSettings.from_hf(
                     config, head_dim, longest, theta=theta, parameters=nested.get(kind) or {}

@@ -26,6 +26,7 @@ class GPT2Config(DecoderConfig):
     activation: Activation
 
     centered: ClassVar[bool] = True
+    learned_positions: ClassVar[bool] = True
 
     @classmethod
     def from_hf(cls, config: dict[str, Any]) -> GPT2Config:

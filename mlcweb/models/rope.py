@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.models.fields import is_positive, shown
 
 F64 = npt.NDArray[np.float64]
+
+_MOST_POSITIONS = (1 << 31) - 1
 
 TYPES = ("default", "linear", "dynamic", "yarn", "llama3", "longrope")
 
@@ -50,7 +53,7 @@ class RopeSettings:
         found = parameters if parameters is not None else config.get("rope_parameters")
         scaling = found or config.get("rope_scaling")
         if scaling is not None and not isinstance(scaling, Mapping):
-            raise CheckpointError(f"config.json: rope_scaling is {scaling!r}, not an object")
+            raise CheckpointError(f"config.json: rope_scaling is {shown(scaling)}, not an object")
         known = {"rope_theta": theta, "partial_rotary_factor": share}
         for key in known:
             for place in (found or {}, config if parameters is None else {}):
@@ -58,6 +61,10 @@ class RopeSettings:
                     known[key] = _number(place, key)
                     break
         original = config.get("original_max_position_embeddings")
+        if known["partial_rotary_factor"] > 1:
+            raise CheckpointError(
+                f"config.json: RoPE turns {known['partial_rotary_factor']} of a head, not a part"
+            )
         result = cls(
             head_dim,
             int(head_dim * known["partial_rotary_factor"]),
@@ -94,7 +101,7 @@ class RopeSettings:
         original = self.longest
         if self.kind == "yarn":
             original = int(_number(self.scaling, "original_max_position_embeddings", self.longest))
-        return max(self.longest, int(original * _number(self.scaling, "factor")))
+        return max(self.longest, int(min(original * _number(self.scaling, "factor"), _MOST_POSITIONS)))
 
     def frequencies(self, context: int) -> tuple[F64, float]:
         """Radians a position ``[dims / 2]``, and the factor of cosines and sines, for contexts of ``context``.
@@ -111,7 +118,14 @@ class RopeSettings:
                 f"rope_scaling type {self.kind!r} is not supported; known: {', '.join(TYPES)}",
                 hint="Only checkpoints with these RoPE scalings can be compiled.",
             )
-        return getattr(self, f"_{self.kind}")(self.scaling, base, context)  # type: ignore[no-any-return]
+        try:
+            with np.errstate(all="ignore"):
+                found, scale = getattr(self, f"_{self.kind}")(self.scaling, base, context)
+        except ArithmeticError:  # such as a division by zero
+            found, scale = base, math.nan
+        if not np.isrealobj(found) or not np.isfinite(found).all() or not math.isfinite(scale):
+            raise CheckpointError("config.json: the numbers of rope_scaling make no frequencies")
+        return found, scale
 
     def _linear(self, scaling: Mapping[str, Any], base: F64, context: int) -> tuple[F64, float]:
         """Positions divided by ``factor``."""
@@ -162,8 +176,8 @@ class RopeSettings:
         original = self.original or _number(scaling, "original_max_position_embeddings", self.longest)
         key = "long_factor" if context > original else "short_factor"
         factors = scaling.get(key)
-        if not isinstance(factors, list) or len(factors) != len(base):
-            raise CheckpointError(f"config.json: rope_scaling's {key} needs {len(base)} numbers")
+        if not isinstance(factors, list) or len(factors) != len(base) or not all(map(is_positive, factors)):
+            raise CheckpointError(f"config.json: rope_scaling's {key} needs {len(base)} positive numbers")
         ratio = (
             self.longest / original if self.original else _number(scaling, "factor", self.longest / original)
         )
@@ -199,7 +213,7 @@ class RopeSettings:
 
 
 def _number(scaling: Mapping[str, Any], key: str, default: float | None = None) -> float:
-    value = scaling.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise CheckpointError(f"config.json: rope_scaling needs a positive {key}, not {value!r}")
+    value: Any = scaling.get(key, default)
+    if not is_positive(value):
+        raise CheckpointError(f"config.json: rope_scaling needs a positive {key}, not {shown(value)}")
     return float(value)

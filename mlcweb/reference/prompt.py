@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from tokenizers import Tokenizer
-
-from mlcweb.errors import CheckpointError
 from mlcweb.reference.template import ChatTemplate
+from mlcweb.sources.tokenizer_check import guarded, load_tokenizer
 
 
 class PromptRenderer:
@@ -16,13 +14,7 @@ class PromptRenderer:
 
     def __init__(self, tokenizer_files: Mapping[str, bytes]) -> None:
         """Raises CheckpointError when a file cannot be used."""
-        try:
-            self._tokenizer = Tokenizer.from_str(tokenizer_files["tokenizer.json"].decode())
-        except Exception as error:  # the library raises plain Exception
-            raise CheckpointError(
-                f"tokenizer.json cannot be used: {error}",
-                hint="Save it anew with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(folder).",
-            ) from None
+        self._tokenizer = load_tokenizer(tokenizer_files["tokenizer.json"])
         self.template = ChatTemplate(json.loads(tokenizer_files.get("tokenizer_config.json", b"{}")))
 
     def tokens(self, prompt: str) -> list[int]:
@@ -31,8 +23,9 @@ class PromptRenderer:
         A template writes its special tokens itself; a dialogue has what the tokenizer puts before a text.
         """
         text = self.template.render([{"role": "user", "content": prompt}])
-        return list(self._tokenizer.encode(text, add_special_tokens=not self.template.exists).ids)
+        special = not self.template.exists
+        return guarded(lambda: list(self._tokenizer.encode(text, add_special_tokens=special).ids))
 
     def decode(self, tokens: list[int]) -> str:
         """Text of ids, special tokens left out."""
-        return str(self._tokenizer.decode(tokens))
+        return guarded(lambda: str(self._tokenizer.decode(tokens)))

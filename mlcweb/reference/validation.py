@@ -42,7 +42,7 @@ def make_validation(
 
     ``tokens`` is the rendered prompt, ``context`` what the model is compiled for; an eos id is the last greedy token.
     ``decode`` makes the answer's text from ids without the eos. Progress is in tokens.
-    Raises ValidationError when logits are not finite, ValueError for no tokens, no steps or too many.
+    Raises ValidationError when logits are not finite or all the same, ValueError for no tokens, no steps or too many.
     """
     if steps < 1 or len(tokens) + steps > context:
         raise ValueError(f"{len(tokens)} tokens and {steps} steps in a context of {context}")
@@ -95,9 +95,15 @@ def _step(logits: npt.NDArray[np.float32], index: int) -> dict[str, Any]:
             f"the host reference's logits at step {index} are not finite",
             hint="The checkpoint is damaged, or a scale overflows float16: try a float32 quantization.",
         )
+    spread = round(float(logits.max() - logits.min()), _DECIMALS)
+    if spread == 0:
+        raise ValidationError(
+            f"the host reference's logits at step {index} are all the same",
+            hint="The checkpoint is damaged, or config.json is another model's: no answer of it would mean anything.",
+        )
     # A stable sort keeps equal logits in the order of their ids, as argmax does.
     top = np.argsort(-logits, kind="stable")[:TOP]
     return {
         "top": [[int(token), round(float(logits[token]), _DECIMALS)] for token in top],
-        "range": round(float(logits.max() - logits.min()), _DECIMALS),
+        "range": spread,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from mlcweb.progress import Progress
 from mlcweb.sources.adapter_config import AdapterConfig
 from mlcweb.sources.adapter_files import CONFIG_FILE, WEIGHTS_FILE, refuse_pickled
 from mlcweb.sources.checkpoint import FLOAT_DTYPES, LazyTensor, compute_fingerprint
+from mlcweb.sources.hub_cache import find_snapshot
+from mlcweb.sources.hub_name import parse_hub_name
 from mlcweb.sources.licence import read_licence
-from mlcweb.sources.open import is_hub_id
 from mlcweb.sources.safetensors_file import open_safetensors
 from mlcweb.sources.tokenizer_files import read_json, read_tokenizer_files
 
@@ -60,23 +62,27 @@ class Adapter:
 
 
 def open_adapter(spec: str, *, progress: Progress) -> Adapter:
-    """Open a folder, or a Hugging Face id; a path that exists wins.
+    """Open a folder, or what is named on the hub by an id or an address; a path that exists wins.
 
     Raises SourceError if there is no adapter, UnsupportedError for other than plain LoRA in safetensors,
     CheckpointError for damaged files or tensors that are no LoRA's.
     """
-    path = Path(spec).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(spec))
+    if os.path.isdir(path):
+        snapshot = find_snapshot(path, None)
+        if snapshot is not None:
+            return read_adapter(snapshot[0], {"adapter": snapshot[1], "adapter_revision": snapshot[2]})
         return read_adapter(path, {"adapter": path.resolve().name})
-    if path.is_file() or not is_hub_id(spec):
+    named = None if os.path.isfile(path) else parse_hub_name(spec)
+    if named is None or named.file or named.quant:
         raise SourceError(
-            f"--adapter {spec}: {'is a file' if path.is_file() else 'no such folder, and not a model id'}",
+            f"--adapter {spec}: {'is a file' if os.path.isfile(path) else 'no such folder, and not a model id'}",
             hint=f"Give the folder that holds {CONFIG_FILE}, or a Hugging Face id such as org/name.",
         )
     from mlcweb.sources.hub import fetch_adapter  # imports an HTTP client, which local compiles do not need
 
-    folder = fetch_adapter(spec, progress=progress)
-    return read_adapter(folder, {"adapter": spec, "adapter_revision": folder.name})
+    folder = fetch_adapter(named, progress=progress)
+    return read_adapter(folder, {"adapter": named.repo, "adapter_revision": folder.name})
 
 
 def read_adapter(folder: Path, source: dict[str, str]) -> Adapter:

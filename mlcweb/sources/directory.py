@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
+from mlcweb.progress import Progress, SilentProgress
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor, compute_fingerprint
 from mlcweb.sources.licence import read_licence
+from mlcweb.sources.prefixes import without_wrappers
 from mlcweb.sources.safetensors_file import open_safetensors
 from mlcweb.sources.tokenizer_files import find_eos_ids, read_json, read_tokenizer_files
+from mlcweb.words import quoted
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+BOTH_NOTE = (
+    f"{{}} has {SINGLE_FILE} and, in shards, {INDEX_FILE}: the first is compiled, as transformers reads it"
+)
 
 
-def open_directory(folder: Path, *, source: dict[str, str] | None = None) -> Checkpoint:
+def open_directory(
+    folder: Path, *, source: dict[str, str] | None = None, progress: Progress | None = None
+) -> Checkpoint:
     """Open a model folder; ``source`` replaces the record of where it came from (the hub's cache is a
-    folder too).
+    folder too). Tensors have the names that they have in the model, whatever it was wrapped in.
 
     Raises SourceError if the folder holds no model, UnsupportedError for pickled or already quantized
     weights, CheckpointError for damaged files or an index that disagrees with its shards.
@@ -26,7 +36,7 @@ def open_directory(folder: Path, *, source: dict[str, str] | None = None) -> Che
         if (folder / "adapter_config.json").is_file():
             raise SourceError(
                 f"{folder}: is an adapter, not a model",
-                hint=f"Compile the model it was trained on, with --adapter {folder}.",
+                hint=f"Compile the model it was trained on, with --adapter {quoted(folder)}.",
             )
         raise SourceError(
             f"{folder}: has no config.json",
@@ -34,19 +44,26 @@ def open_directory(folder: Path, *, source: dict[str, str] | None = None) -> Che
         )
     config = read_json(folder / "config.json")
     refuse_prequantized(config, folder.name if source is None else source.get("id", folder.name))
-    found = _open_weights(folder)
-    files = read_tokenizer_files(folder)
+    if (folder / SINGLE_FILE).is_file() and (folder / INDEX_FILE).is_file():
+        (progress or SilentProgress()).note(BOTH_NOTE.format(folder))
+    found = without_wrappers(str(folder), _open_weights(folder))
+    files = read_tokenizer_files(folder, _vocab_size(config))
     source = source or {"kind": "directory", "name": folder.resolve().name}
     samples = ((name, tensor.shape, tensor.dtype, sample) for name, (tensor, sample) in found.items())
     return Checkpoint(
         config=config,
-        tensors={name: tensor for name, (tensor, _) in found.items()},
+        tensors={name: replace(tensor, name=name) for name, (tensor, _) in found.items()},
         tokenizer_files=files,
         eos_token_ids=find_eos_ids(config, files),
         source=source,
         fingerprint=compute_fingerprint(config, files, samples, commit=source.get("revision", "")),
         licence=read_licence(folder),
     )
+
+
+def _vocab_size(config: dict[str, Any]) -> int | None:
+    value = config.get("vocab_size")
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def refuse_prequantized(config: dict[str, Any], name: str) -> None:
@@ -73,10 +90,11 @@ def shard_names(index_path: Path) -> dict[str, str]:
 
 
 def _open_weights(folder: Path) -> dict[str, tuple[LazyTensor, bytes]]:
-    if (folder / INDEX_FILE).is_file():
-        return _open_shards(folder)
+    """In transformers' order: the one file, before shards that may be left from an earlier save."""
     if (folder / SINGLE_FILE).is_file():
         return open_safetensors(folder / SINGLE_FILE)
+    if (folder / INDEX_FILE).is_file():
+        return _open_shards(folder)
     if any(folder.glob("pytorch_model*.bin")):
         raise UnsupportedError(
             f"{folder}: holds only pickled weights (pytorch_model.bin), which mlcweb does not load",
@@ -89,8 +107,8 @@ def _open_shards(folder: Path) -> dict[str, tuple[LazyTensor, bytes]]:
     weight_map = shard_names(folder / INDEX_FILE)
     opened = {}
     for shard in sorted(set(weight_map.values())):
-        if not (folder / shard).is_file():
-            raise CheckpointError(f"{folder / INDEX_FILE}: names {shard}, which is not in the folder")
+        if not os.path.isfile(folder / shard):  # pathlib's raises for a name that is too long
+            raise CheckpointError(f"{folder / INDEX_FILE}: names {shard:.200}, which is not in the folder")
         opened[shard] = open_safetensors(folder / shard)
     tensors = {}
     for name, shard in weight_map.items():

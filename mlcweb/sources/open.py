@@ -2,56 +2,60 @@
 
 from __future__ import annotations
 
-import re
+import os
 from pathlib import Path
 
 from mlcweb.errors import SourceError
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.sources.checkpoint import Checkpoint
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-def is_hub_id(spec: str) -> bool:
-    """Whether it has the form ``org/name``."""
-    return _HUB_ID.fullmatch(spec) is not None
+from mlcweb.sources.hub_cache import find_snapshot
+from mlcweb.sources.hub_name import parse_hub_name
 
 
 def open_checkpoint(
     spec: str, *, revision: str | None = None, progress: Progress | None = None
 ) -> Checkpoint:
-    """Open a .gguf file, a model folder (safetensors, or a single model in GGUF) or a Hugging Face id ``org/name``.
+    """Open a .gguf file, a model folder (safetensors, or a single model in GGUF), or what is named on the hub:
+    ``org/name``, ``org/name:Q4_K_M``, or the address of a model's page or file.
 
     A model split into several .gguf files is opened by its folder or by any of its parts.
 
-    A path that exists wins over a model id. ``revision`` (branch, tag or commit) is for the hub only.
-    Raises SourceError, CheckpointError or UnsupportedError, each naming the file or id.
+    A path that exists wins over a model id; a folder in the hub's cache is the repository's. ``revision`` (branch, tag
+    or commit) is for the hub and its cache only. Raises SourceError, CheckpointError or UnsupportedError, each naming
+    the file or id.
     """
-    path = Path(spec).expanduser()
-    if path.is_file() or path.is_dir():
+    progress = progress or SilentProgress()
+    path = Path(os.path.expanduser(spec))
+    # os.path's, because pathlib's raise for what is too long to be a path, such as a signed address
+    if os.path.isfile(path) or os.path.isdir(path):
+        snapshot = find_snapshot(path, revision) if path.is_dir() else None
+        if snapshot is not None:
+            folder, repo, commit = snapshot
+            return _open_path(folder, progress, {"kind": "hub", "id": repo, "revision": commit})
         if revision is not None:
             raise SourceError(
                 f"{spec} is a local path: it has no revision {revision}", hint="Omit the revision."
             )
-        return _open_path(path, progress)
-    # "./x" and "x.gguf" can only have meant a path, so "not on the hub" would be a misleading answer.
-    if spec.endswith(".gguf") or not is_hub_id(spec):
+        return _open_path(path, progress, None)
+    named = parse_hub_name(spec, revision)
+    if named is None:
         raise SourceError(
             f"{spec}: no such file or folder, and not a model id",
             hint="Give a folder, a .gguf file, or a Hugging Face model id such as org/name.",
         )
     from mlcweb.sources.hub import open_hub  # imports an HTTP client, which local compiles do not need
 
-    return open_hub(spec, revision=revision, progress=progress or SilentProgress())
+    return open_hub(named, progress=progress)
 
 
-def _open_path(path: Path, progress: Progress | None) -> Checkpoint:
+def _open_path(path: Path, progress: Progress, source: dict[str, str] | None) -> Checkpoint:
+    """``source`` is the record of where it came from, if not from the path."""
     if path.is_dir():
         ggufs = sorted(path.glob("*.gguf"))
         if not ggufs or any(path.glob("*.safetensors")):
             from mlcweb.sources.directory import open_directory
 
-            return open_directory(path)
+            return open_directory(path, source=source, progress=progress)
         from mlcweb.sources.gguf_split import whole_name
 
         names = sorted({whole_name(gguf.name) for gguf in ggufs})
@@ -68,4 +72,4 @@ def _open_path(path: Path, progress: Progress | None) -> Checkpoint:
         )
     from mlcweb.sources.gguf import open_gguf
 
-    return open_gguf(path, progress=progress)
+    return open_gguf(path, source={**source, "file": path.name} if source else None, progress=progress)

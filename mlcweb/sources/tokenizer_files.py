@@ -1,4 +1,4 @@
-"""The files about text that go into a bundle unchanged, and the stop tokens they name."""
+"""The files about text that go into a bundle, and the stop tokens they name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mlcweb.errors import CheckpointError
+from mlcweb.sources.added_tokens import ADDED_TOKENS_FILE, complete_tokenizer, merge_special_map
+from mlcweb.sources.tokenizer_check import find_token_id, parse_tokenizer
 
 TEMPLATE_FILE = "chat_template.jinja"
 # Templates for other uses than the default: NAME.jinja each, of which "tool_use" is taken for tools.
@@ -15,45 +17,61 @@ TEMPLATE_FOLDER = "additional_chat_templates"
 REQUIRED_FILES = ("tokenizer.json",)
 # Tokens that end a turn in the chat templates of published models, some of which name them as eos nowhere.
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
-OPTIONAL_FILES = ("tokenizer_config.json", "generation_config.json", "special_tokens_map.json")
+CONFIG_FILE = "tokenizer_config.json"
+OPTIONAL_FILES = (CONFIG_FILE, "generation_config.json", "special_tokens_map.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises CheckpointError naming the file."""
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: holds a JSON {type(value).__name__}, not an object")
     return value
 
 
-def read_tokenizer_files(folder: Path) -> dict[str, bytes]:
-    """The tokenizer files of a Hugging Face folder, separate chat templates merged into the config.
+def read_tokenizer_files(folder: Path, vocab_size: int | None = None) -> dict[str, bytes]:
+    """The tokenizer files of a Hugging Face folder, whose tokenizer.json and tokenizer_config.json say all there is.
 
-    Raises CheckpointError if there is no ``tokenizer.json`` or one of the files is not JSON.
+    What transformers takes from other files is merged into the two: tokens (``added_tokens``; none past
+    ``vocab_size``), the names of special ones, and chat templates. Raises CheckpointError if there is no
+    ``tokenizer.json`` or one of the files is of the wrong kind.
     """
-    if not (folder / "tokenizer.json").is_file():
+    path = folder / "tokenizer.json"
+    if not path.is_file():
         raise CheckpointError(
             f"{folder}: has no tokenizer.json",
             hint="Save one with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(folder).",
         )
-    files = {}
-    for name in (*REQUIRED_FILES, *OPTIONAL_FILES):
+    files, found = {}, {}
+    for name in (*OPTIONAL_FILES, ADDED_TOKENS_FILE):
         if (folder / name).is_file():
-            read_json(folder / name)
+            found[name] = read_json(folder / name)
             files[name] = (folder / name).read_bytes()
-    files.setdefault("tokenizer_config.json", b"{}")
+    files.pop(ADDED_TOKENS_FILE, None)
+    read = found.get(CONFIG_FILE, {})
+    config = merge_special_map(read, found.get("special_tokens_map.json", {}))
+    try:
+        files["tokenizer.json"] = complete_tokenizer(
+            path.read_bytes(),
+            config,
+            found.get(ADDED_TOKENS_FILE, {}),
+            where=str(path),
+            vocab_size=vocab_size,
+        )
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     templates = _read_templates(folder)
     if templates:
-        merged = json.loads(files["tokenizer_config.json"])
-        if "default" not in templates and isinstance(merged.get("chat_template"), str):
-            templates["default"] = merged["chat_template"]
-        merged["chat_template"] = [{"name": name, "template": text} for name, text in templates.items()]
+        if "default" not in templates and isinstance(config.get("chat_template"), str):
+            templates["default"] = config["chat_template"]
+        config["chat_template"] = [{"name": name, "template": text} for name, text in templates.items()]
         if list(templates) == ["default"]:
-            merged["chat_template"] = templates["default"]
-        files["tokenizer_config.json"] = json.dumps(merged, ensure_ascii=False, indent=2).encode()
+            config["chat_template"] = templates["default"]
+    if CONFIG_FILE not in files or config != read:
+        files[CONFIG_FILE] = json.dumps(config, indent=2).encode()
     return files
 
 
@@ -76,30 +94,38 @@ def find_eos_ids(config: Mapping[str, Any], files: Mapping[str, bytes]) -> tuple
 
     The union of ``eos_token_id`` in generation_config.json and config.json (a number or a list in either)
     and the ids of the tokenizer's ``eos_token`` and of what its chat template ends turns with, because published
-    models often name the chat's stop token in only one.
+    models often name the chat's stop token in only one. Raises CheckpointError for values of other types.
     """
-    ids: set[int] = set()
     generation = json.loads(files.get("generation_config.json", b"{}"))
-    for value in (generation.get("eos_token_id"), config.get("eos_token_id")):
-        ids.update(value if isinstance(value, list) else [value] if isinstance(value, int) else [])
-    tokenizer, tokenizer_config = (
-        json.loads(files[name]) for name in ("tokenizer.json", "tokenizer_config.json")
-    )
-    eos = tokenizer_config.get("eos_token")
+    ids = {*_stop_ids("generation_config.json", generation), *_stop_ids("config.json", config)}
+    tokenizer = parse_tokenizer(files["tokenizer.json"])
+    tokenizer_config = json.loads(files[CONFIG_FILE])
     written = json.dumps(tokenizer_config.get("chat_template"), ensure_ascii=False)
-    ends = [
-        eos.get("content") if isinstance(eos, dict) else eos,
-        *(end for end in _TURN_ENDS if end in written),
-    ]
-    found = (_find_token_id(tokenizer, text) for text in ends if text)
+    ends = [_eos_text(tokenizer_config), *(end for end in _TURN_ENDS if end in written)]
+    found = (find_token_id(tokenizer, text) for text in ends if text)
     return tuple(sorted(ids | {token_id for token_id in found if token_id is not None}))
 
 
-def _find_token_id(tokenizer: Mapping[str, Any], text: str) -> int | None:
-    for token in tokenizer.get("added_tokens") or []:
-        if token["content"] == text:
-            return int(token["id"])
-    vocab = (tokenizer.get("model") or {}).get("vocab")
-    if isinstance(vocab, dict) and text in vocab:
-        return int(vocab[text])
-    return None
+def _stop_ids(file: str, content: Mapping[str, Any]) -> list[int]:
+    value = content.get("eos_token_id")
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(token, int) and not isinstance(token, bool) for token in ids):
+        raise CheckpointError(
+            f"{file}: eos_token_id is {value!r:.100}, not a token's id or a list of ids",
+            hint="Write whole numbers, or remove the key: the tokenizer's eos_token is a stop token anyway.",
+        )
+    return ids
+
+
+def _eos_text(tokenizer_config: Mapping[str, Any]) -> str | None:
+    """The tokenizer's ``eos_token``, a text or an object with a ``content``."""
+    eos = tokenizer_config.get("eos_token")
+    text = eos.get("content") if isinstance(eos, dict) else eos
+    if text is None and not isinstance(eos, dict):
+        return None
+    if not isinstance(text, str):
+        raise CheckpointError(
+            f"{CONFIG_FILE}: eos_token is {eos!r:.100}, not a token's text",
+            hint="Write one token's text; config.json's eos_token_id may list several ids.",
+        )
+    return text

@@ -111,3 +111,15 @@ function mulberry32(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+// What the compiler makes of tokens that other files than tokenizer.json name (tests/fixtures/text/make_added.py).
+interface Added {
+  model: object;
+  cases: Record<string, { encoded: { text: string; ids: number[] }[]; completed: Record<string, unknown> }>;
+}
+const { model, cases } = Object.values(import.meta.glob<Added>("../../tests/fixtures/text/added.json", { eager: true, import: "default" }))[0]!;
+
+it.each(Object.entries(cases))("has transformers' ids: %s", (_, { encoded, completed }) => {
+  const tokenizer = new TextTokenizer({ ...completed, model });
+  expect(encoded.map(({ text }) => ({ text, ids: tokenizer.encode(text, false) }))).toEqual(encoded);
+});

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,23 @@ def fake_compile(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     module.compile_bundle = compile_bundle  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "mlcweb.compile", module)
     return got
+
+
+@pytest.mark.parametrize("folder", ["dist/my model", "it's", '"$HOME"', "-out", "dist/plain"])
+def test_the_next_command_can_be_pasted(
+    folder: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = ModuleType("mlcweb.compile")
+    facts = {"bytes": 1, "seconds": 1.0, "peak_memory_bytes": 1, "stages": {}, "reused": False}
+    result = SimpleNamespace(path=Path(folder), name="x", **facts)
+    module.CompileRequest = lambda **fields: fields  # type: ignore[attr-defined]
+    module.compile_bundle = lambda request, progress: result  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mlcweb.compile", module)
+    assert run(["compile", "Tiny"]) == 0
+    command = capsys.readouterr().err.splitlines()[-1].removeprefix("next: ")
+    program, verb, bundle, prompt = shlex.split(command)
+    assert (program, verb, Path(bundle), prompt) == ("mlcweb", "chat", Path(folder), "Hello")
+    assert not bundle.startswith("-")
 
 
 def test_compile_prints_the_path_and_one_line_per_stage(

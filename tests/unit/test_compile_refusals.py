@@ -62,9 +62,13 @@ def test_an_unknown_recipe_names_near_ones(out: Path) -> None:
     assert "mlcweb list" in error.hint
 
 
-@pytest.mark.parametrize("source", ["./nowhere", "nowhere.gguf", "a/b/c"])
+@pytest.mark.parametrize("source", ["./nowhere", "nowhere.gguf", "a/b/c", "a/" * 3000])
 def test_a_path_that_is_not_there_is_not_taken_for_a_recipe(source: str, out: Path) -> None:
     assert f"{source}: no such file" in refusal(source, out, SourceError).message
+
+
+def test_a_name_longer_than_any_path_is_an_unknown_recipe(out: Path) -> None:
+    assert "no recipe is called" in refusal("x" * 5000, out, RecipeError).message
 
 
 @pytest.mark.parametrize(
@@ -136,6 +140,25 @@ def test_a_local_folder_has_no_revision(model: Path, out: Path) -> None:
         ({"vocab_size": 323}, CheckpointError, "model.embed_tokens.weight is [320, 64], expected [323, 64]"),
         ({"num_hidden_layers": 2}, CheckpointError, "lacks model.layers.1."),
         ({"num_hidden_layers": 0}, CheckpointError, ""),
+        ({"num_hidden_layers": 1 << 31}, CheckpointError, "num_hidden_layers is 2147483648, which no model"),
+        ({"num_hidden_layers": 500}, CheckpointError, "num_hidden_layers is 500; the checkpoint has 11"),
+        ({"num_hidden_layers": float("inf")}, CheckpointError, "num_hidden_layers is inf, not a whole"),
+        ({"num_hidden_layers": float("nan")}, CheckpointError, "num_hidden_layers is nan, not a whole"),
+        ({"vocab_size": 1 << 40}, CheckpointError, "vocab_size is 1099511627776, which no model"),
+        ({"vocab_size": 1 << 20}, CheckpointError, "vocab_size is 1048576; the checkpoint has no tensor"),
+        ({"hidden_size": 10**400}, CheckpointError, "hidden_size is 1000"),
+        ({"hidden_size": 1 << 16}, CheckpointError, "hidden_size is 65536; the checkpoint has no tensor"),
+        ({"intermediate_size": 1 << 20}, CheckpointError, "intermediate_size is 1048576; the checkpoint"),
+        ({"head_dim": 1 << 40}, CheckpointError, "head_dim is 1099511627776, which no model"),
+        ({"head_dim": 1 << 20}, CheckpointError, "num_attention_heads times head_dim is 4194304; the"),
+        ({"num_attention_heads": 1 << 30}, CheckpointError, "num_attention_heads times head_dim is"),
+        ({"hidden_size": 1280, "vocab_size": 1280}, CheckpointError, "its sizes make at least"),
+        ({"max_position_embeddings": 1 << 70}, CheckpointError, "max_position_embeddings is"),
+        ({"rms_norm_eps": float("inf")}, CheckpointError, "rms_norm_eps is inf"),
+        ({"rope_theta": float("nan")}, CheckpointError, "rope_theta"),
+        ({"partial_rotary_factor": 1e308}, CheckpointError, "of a head, not a part"),
+        ({"rope_scaling": {"type": "linear", "factor": 1e-320}}, CheckpointError, "make no frequencies"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2}, "rope_theta": 1}, CheckpointError, "frequencies"),
         ({"tie_word_embeddings": False}, CheckpointError, "lacks lm_head.weight"),
         ({"eos_token_id": 320}, CheckpointError, "stop token 320"),
         ({"quantization_config": {"quant_method": "awq"}}, UnsupportedError, "already quantized (awq)"),
@@ -145,6 +168,14 @@ def test_a_local_folder_has_no_revision(model: Path, out: Path) -> None:
 def test_configs(changes: dict[str, Any], kind: type[MlcwebError], said: str, model: Path, out: Path) -> None:
     edit(model / "config.json", **changes)
     assert said in refusal(model, out, kind).message
+
+
+def test_learned_positions_must_fit_too(tmp_path: Path, out: Path) -> None:
+    (case,) = (case for case in CASES if case.name == "gpt2")
+    folder = make_checkpoint(tmp_path / "gpt2", case)
+    edit(folder / "config.json", n_positions=1 << 30)
+    error = refusal(folder, out, CheckpointError)
+    assert "max_position_embeddings is 1073741824; the checkpoint has no tensor" in error.message
 
 
 def test_missing_extra_and_wrongly_shaped_tensors(model: Path, out: Path) -> None:

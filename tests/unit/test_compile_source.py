@@ -16,6 +16,7 @@ from mlcweb.progress import SilentProgress
 from mlcweb.recipes import find_recipe
 from mlcweb.sources import open_checkpoint
 from tests.tiny import TinyLlama, make_llama
+from tests.unit.test_sources_gguf import write_gguf
 
 
 class Notes(SilentProgress):
@@ -136,3 +137,20 @@ def test_a_checkpoint_of_its_recipes_shape_needs_no_words(
     network.down, progress = None, Notes()
     decide(CompileRequest("SmolLM2-135M", context_length=64), progress)
     assert progress.said == []
+
+
+def test_a_bundle_is_called_after_its_gguf_file_and_not_after_the_part_or_the_commit(tmp_path: Path) -> None:
+    folder = tmp_path / "models--org--tiny" / "snapshots" / ("a" * 40)
+    folder.mkdir(parents=True)
+    write_gguf(folder / "tiny-Q3_K.gguf", TinyLlama(), per_part=12)
+    job = decide(CompileRequest(str(folder.parent.parent), name=None), SilentProgress())
+    assert job.name == f"tiny-Q3_K-{job.scheme.name}"
+    assert job.checkpoint.source == {
+        **{"kind": "hub", "id": "org/tiny", "revision": "a" * 40},
+        "file": "tiny-Q3_K-00001-of-00002.gguf",
+    }
+    make_llama(tmp_path / "models--org--other" / "snapshots" / "bbb")
+    job = decide(
+        CompileRequest(str(tmp_path / "models--org--other"), quantization="q4f32_1"), SilentProgress()
+    )
+    assert job.name == "other-q4f32_1"

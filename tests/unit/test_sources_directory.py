@@ -109,7 +109,7 @@ def test_templates_for_tools_are_merged_by_name(tmp_path, in_file):
         ([0, 1], 2, None, (0, 1, 2)),
         (None, None, "<|endoftext|>", (0,)),
         (7, [8, 9], {"content": "<|im_end|>"}, (2, 7, 8, 9)),
-        (5, None, "no such token", (5,)),
+        (5, None, "not in tokenizer.json", (5, 273)),  # transformers adds it
     ],
 )
 def test_stop_tokens_are_the_union(tmp_path, config, generation, eos_token, expected):
@@ -188,6 +188,14 @@ def test_tensor_missing_from_its_shard_is_named(tmp_path):
         open_checkpoint(str(folder))
 
 
+@pytest.mark.parametrize("name", ["9" * 5000, "a\0b"])
+def test_an_index_with_a_name_that_no_file_has(tmp_path, name):
+    folder = make_llama(tmp_path, TinyLlama(shards=2))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": name}}))
+    with pytest.raises(CheckpointError, match="which is not in the folder"):
+        open_checkpoint(str(folder))
+
+
 @pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "a\\b", 7])
 def test_an_index_names_files_beside_it_only(tmp_path, name):
     folder = make_llama(tmp_path, TinyLlama(shards=2))
@@ -227,7 +235,19 @@ def test_quantized_checkpoints_are_refused(tmp_path):
         open_checkpoint(str(folder))
 
 
-@pytest.mark.parametrize("spec", ["nowhere", "./nowhere", "a/b/c", "missing.gguf", "org/missing.gguf"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "nowhere",
+        "./nowhere",
+        "a/b/c",
+        "missing.gguf",
+        "org/missing.gguf",
+        "x" * 5000,
+        "~no such user/x",
+        "a\0b",
+    ],
+)
 def test_neither_path_nor_id(tmp_path, monkeypatch, spec):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match="no such file or folder"):

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,9 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
 
 from tests.adapters import lora, make_adapter
 from tests.tiny import TinyLlama, make_llama, write_tokenizer
+from tests.unit.test_sources_gguf import write_gguf
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "org/tiny"
@@ -51,6 +54,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder = folder
         self.fail = {}
+        self.headers = {}  # of answers that are a status
         self.requests = []
         self.drops = 0
 
@@ -84,8 +88,16 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(401, X_Error_Code="RepoNotFound", X_Error_Message="Repository not found")
         if kind == "no-revision":
             return self.reply(404, X_Error_Code="RevisionNotFound", X_Error_Message="Invalid rev id")
+        if isinstance(kind, list):  # a status for each request, then the file
+            kind = kind.pop(0) if kind else None
         if isinstance(kind, int):
-            return self.reply(kind)
+            return self.reply(kind, **self.server.headers)
+        if kind in ("page", "json"):
+            body = b"<!doctype html><title>Sign in</title>" if kind == "page" else b'{"please": "sign in"}'
+            content_type = "text/html; charset=utf-8" if kind == "page" else "application/json"
+            return self.reply(200, body, Content_Type=content_type)
+        if kind == "portal":
+            return self.reply(302, Location="http://127.0.0.1:9/login")
         if path.startswith(f"/api/models/{REPO}"):
             folder = self.server.folder
             siblings = [
@@ -156,6 +168,7 @@ def fetch(hub, tmp_path):
         assert done.stdout, done.stderr
         return json.loads(done.stdout) | {"stderr": done.stderr}
 
+    run.home = tmp_path / "hf"
     return run
 
 
@@ -270,22 +283,181 @@ def test_a_connection_that_keeps_dropping_is_reported_and_the_next_run_resumes(h
     assert got == ["model-00002-of-00002.safetensors"]
 
 
-def test_a_hub_that_is_down_falls_back_to_the_cache(hub, fetch):
+BUSY = [408, 425, 429, 500, 503]
+
+
+@pytest.mark.parametrize("status", BUSY)
+def test_a_busy_hub_falls_back_to_the_cache(hub, fetch, status):
     online = fetch()
-    hub.fail[f"/api/models/{REPO}"] = 503
+    hub.fail[f"/api/models/{REPO}"] = status
     result = fetch()
-    assert result["fingerprint"] == online["fingerprint"] and len(result["notes"]) == 1
+    assert result["fingerprint"] == online["fingerprint"]
+    assert result["notes"] == [
+        f"The hub is busy (HTTP status {status}); using {REPO} at commit {COMMIT[:12]} from the cache."
+    ]
 
 
-def test_a_repository_of_pickles_or_ggufs_says_what_to_do(hub, fetch):
+@pytest.mark.parametrize(
+    ("status", "where"),
+    [
+        (408, f"/api/models/{REPO}"),
+        (425, "/config.json"),
+        (429, "model-00002-of-00002.safetensors"),
+        (503, "/config.json"),
+    ],
+)
+def test_a_busy_hub_is_asked_again_after_the_time_that_it_says(hub, fetch, status, where):
+    hub.fail[where] = [status, status]
+    hub.headers = {"Retry_After": "0"}
+    result = fetch()
+    assert result["fingerprint"] and hub.fail[where] == []
+    assert result["notes"] == [f"The hub answered with HTTP status {status}; asking again in 0 s."] * 2
+
+
+def test_a_busy_hub_is_asked_again_at_a_date_and_without_any(hub, fetch):
+    hub.fail[f"/api/models/{REPO}"] = [429]
+    hub.headers = {"Retry_After": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    assert fetch()["notes"] == ["The hub answered with HTTP status 429; asking again in 0 s."]
+    shutil.rmtree(fetch.home)
+    hub.fail[f"/api/models/{REPO}"] = [425]
+    hub.headers = {}
+    assert fetch()["notes"] == ["The hub answered with HTTP status 425; asking again in 1 s."]
+
+
+def test_a_hub_that_asks_to_wait_long_is_not_waited_for(hub, fetch):
+    hub.fail["model-00002-of-00002.safetensors"] = 429
+    hub.headers = {"Retry_After": "3600"}
+    result = fetch()
+    assert result["message"] == f"{REPO}: the hub answered with HTTP status 429"
+    assert "wait 3600 s" in result["hint"] and result["notes"] == []
+    hub.fail.clear()
+    assert "error" not in fetch()
+
+
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [
+        ("page", f"/api/models/{REPO}"),
+        ("json", f"/api/models/{REPO}"),
+        ("portal", "/config.json"),
+        ("page", "model-00002-of-00002.safetensors"),
+    ],
+)
+def test_what_is_not_the_hub_is_told_at_once(hub, fetch, kind, where):
+    hub.fail[where] = kind
+    result = fetch()
+    assert result["error"] == "SourceError"
+    assert "what answers is not the hub" in result["message"] and "Sign in to this network" in result["hint"]
+    hub.fail.clear()
+    online = fetch()
+    hub.fail[where] = kind
+    result = fetch()
+    if where.startswith("/api"):
+        assert result["notes"] == [
+            f"The hub cannot be reached; using {REPO} at commit {COMMIT[:12]} from the cache."
+        ]
+    assert result["fingerprint"] == online["fingerprint"]
+
+
+def test_a_repository_of_pickles_says_what_to_do(hub, fetch):
     for path in hub.folder.glob("model*"):
         path.unlink()
     (hub.folder / "pytorch_model.bin").write_bytes(b"x")
     result = fetch()
     assert result["error"] == "UnsupportedError" and "pickled" in result["message"]
-    (hub.folder / "pytorch_model.bin").rename(hub.folder / "tiny.Q4.gguf")
+
+
+def test_the_one_file_goes_before_an_old_index(hub, fetch):
+    model = TinyLlama(seed=1)
+    save_file(model.weights(), hub.folder / "model.safetensors")
     result = fetch()
-    assert result["error"] == "UnsupportedError" and "hf download org/tiny tiny.Q4.gguf" in result["hint"]
+    assert result["norm"] == float(model.weights()["model.norm.weight"].astype("float32").sum())
+    assert len(result["notes"]) == 1 and "model.safetensors.index.json" in result["notes"][0]
+    assert not any("-of-" in path for _, path, _ in hub.requests)
+    offline = fetch(HF_HUB_OFFLINE="1")
+    assert offline["fingerprint"] == result["fingerprint"]
+
+
+@pytest.fixture
+def ggufs(hub):
+    """The hub has models in GGUF, and no other."""
+    for path in hub.folder.glob("model*"):
+        path.unlink()
+    for name, seed in (("tiny-Q4_K_M.gguf", 1), ("tiny-Q8_0.gguf", 2), ("tiny-BF16.gguf", 3)):
+        write_gguf(hub.folder / name, TinyLlama(seed=seed))
+    (hub.folder / "mmproj-tiny-f16.gguf").write_bytes(b"not a model")
+    return hub.folder
+
+
+def norm_of(seed):
+    return pytest.approx(
+        float(TinyLlama(seed=seed).weights()["model.norm.weight"].astype("float32").sum()), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "seed", "file"),
+    [
+        (f"{REPO}:q4_k_m", 1, "tiny-Q4_K_M.gguf"),
+        (f"https://huggingface.co/{REPO}/resolve/main/tiny-Q8_0.gguf?download=true", 2, "tiny-Q8_0.gguf"),
+    ],
+)
+def test_a_gguf_file_is_picked(hub, ggufs, fetch, spec, seed, file):
+    result = fetch(spec)
+    assert result["norm"] == norm_of(seed)
+    assert result["source"] == {"kind": "hub", "id": REPO, "revision": COMMIT, "file": file}
+    got = {path.rsplit("/", 1)[1] for command, path, _ in hub.requests if command == "GET"}
+    assert {name for name in got if name.endswith(".gguf")} == {file}
+    assert result["done"] == result["total"] > 0
+    assert fetch(spec, HF_HUB_OFFLINE="1")["fingerprint"] == result["fingerprint"]
+
+
+def test_the_only_gguf_file_needs_no_name(ggufs, fetch):
+    for name in ("tiny-Q4_K_M.gguf", "tiny-BF16.gguf"):
+        (ggufs / name).unlink()
+    assert fetch()["norm"] == norm_of(2)
+
+
+def test_which_gguf_files_there_are_is_told(ggufs, fetch):
+    result = fetch()
+    assert result["error"] == "SourceError" and "3 GGUF files and no safetensors" in result["message"]
+    assert f"{REPO}:BF16, {REPO}:Q4_K_M, {REPO}:Q8_0." in result["hint"]
+
+
+def test_all_parts_of_a_gguf_are_downloaded(hub, ggufs, fetch):
+    (ggufs / "Q3").mkdir()
+    write_gguf(ggufs / "Q3" / "tiny-Q3_K.gguf", TinyLlama(seed=4), per_part=12)
+    parts = sorted(path.name for path in (ggufs / "Q3").iterdir())
+    assert parts == [f"tiny-Q3_K-0000{i}-of-00002.gguf" for i in (1, 2)]
+    result = fetch(f"{REPO}:Q3_K")
+    assert result["norm"] == norm_of(4) and result["source"]["file"] == f"Q3/{parts[0]}"
+    got = [path.rsplit("/", 1)[1] for command, path, _ in hub.requests if command == "GET"]
+    assert got[-2:] == parts
+    (ggufs / "Q3" / parts[1]).unlink()
+    assert "only 1 parts" in fetch(f"{REPO}:Q3_K", HF_HOME=str(fetch.home.parent / "another"))["message"]
+
+
+def test_an_address_of_a_model(fetch):
+    spec = f"https://huggingface.co/{REPO}/resolve/main/model-00001-of-00002.safetensors"
+    assert fetch(spec)["source"] == {"kind": "hub", "id": REPO, "revision": COMMIT}
+
+
+def test_the_revision_in_an_address_is_asked_for(hub, fetch):
+    hub.fail["/revision/v9"] = "no-revision"
+    assert fetch(f"https://huggingface.co/{REPO}/tree/v9")["message"] == f"{REPO}: has no revision v9"
+
+
+def test_folders_of_the_hubs_cache(hub, fetch):
+    online = fetch()
+    repository = fetch.home / "hub" / "models--org--tiny"
+    hub.requests.clear()
+    for folder in (repository, repository / "snapshots", repository / "snapshots" / COMMIT):
+        result = fetch(f"{folder}/")
+        assert (result["source"], result["fingerprint"]) == (online["source"], online["fingerprint"])
+    assert fetch(str(repository), revision="main")["source"] == online["source"]
+    assert f"it holds {COMMIT}" in fetch(str(repository), revision="v9")["message"]
+    assert "the snapshot of one commit" in fetch(f"{repository}/snapshots/{COMMIT}", revision="v9")["message"]
+    assert hub.requests == []
 
 
 def test_an_index_naming_a_shard_that_the_repository_lacks(hub, fetch):

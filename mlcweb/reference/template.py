@@ -92,13 +92,13 @@ def _named_templates(value: Any) -> dict[str, str]:
 
 
 class _GenerationTag(Extension):
-    """``{% generation %}`` marks what the model wrote, for training; it prints what is in it."""
+    """``{% generation %}`` marks what the model wrote, for training; its inside is printed, in its own scope."""
 
     tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration
 
-    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        next(parser.stream)
-        return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
 
 
 def _environment(strftime_now: Callable[[str], str]) -> ImmutableSandboxedEnvironment:

@@ -15,7 +15,7 @@ class PromptRenderer:
     """Renders with ``tokenizer.json`` and ``tokenizer_config.json``'s chat template, if it has one."""
 
     def __init__(self, tokenizer_files: Mapping[str, bytes]) -> None:
-        """Raises CheckpointError when a file cannot be used."""
+        """Raises CheckpointError when a file cannot be used, UnsupportedError when the engine lacks what it uses."""
         try:
             self._tokenizer = Tokenizer.from_str(tokenizer_files["tokenizer.json"].decode())
         except Exception as error:  # the library raises plain Exception
@@ -24,6 +24,7 @@ class PromptRenderer:
                 hint="Save it anew with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(folder).",
             ) from None
         self.template = ChatTemplate(json.loads(tokenizer_files.get("tokenizer_config.json", b"{}")))
+        self.template.check()
 
     def tokens(self, prompt: str) -> list[int]:
         """Ids of a conversation of one user message, ready for the answer. Raises CheckpointError.

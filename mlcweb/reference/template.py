@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, nodes
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mlcweb.errors import CheckpointError
+from mlcweb.reference.template_check import check_template
 
 # Templates that print today's date get this one, so that a bundle does not depend on the day it was compiled.
 COMPILE_DATE = datetime(2024, 7, 26)
@@ -42,6 +43,16 @@ class ChatTemplate:
         """Whether the model has one; without, a chat is a dialogue of ``User:`` and ``Assistant:`` lines."""
         return bool(self._templates)
 
+    def check(self) -> None:
+        """Raises CheckpointError for what is no template, UnsupportedError for what the engine does not render."""
+        for name, source in self._templates.items():
+            try:
+                check_template(_environment(COMPILE_DATE.strftime), source, name)
+            except TemplateSyntaxError as error:
+                raise _failing(f"{error.message} (line {error.lineno})") from None
+            except RecursionError:
+                raise _failing("its expressions are nested too deeply") from None
+
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -68,16 +79,20 @@ class ChatTemplate:
                 )
             )
         except Exception as error:  # a template is a program: it may divide by zero
-            raise CheckpointError(
-                f"the chat template in tokenizer_config.json fails: {error or type(error).__name__}",
-                hint="Mend the template in the checkpoint and compile again.",
-            ) from None
+            raise _failing(str(error) or type(error).__name__) from None
 
     def _choose(self, with_tools: bool) -> str:
         """Of several ``tool_use`` for tools, else ``default``, else the first, as the engine takes them."""
         if with_tools and "tool_use" in self._templates:
             return self._templates["tool_use"]
         return self._templates.get("default", next(iter(self._templates.values()), _DIALOGUE))
+
+
+def _failing(why: str) -> CheckpointError:
+    return CheckpointError(
+        f"the chat template in tokenizer_config.json fails: {why}",
+        hint="Mend the template in the checkpoint and compile again.",
+    )
 
 
 def _named_templates(value: Any) -> dict[str, str]:

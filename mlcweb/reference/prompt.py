@@ -31,7 +31,10 @@ class PromptRenderer:
 
         A template writes its special tokens itself; a dialogue has what the tokenizer puts before a text.
         """
-        text = self.template.render([{"role": "user", "content": prompt}])
+        return self.encode(self.template.render([{"role": "user", "content": prompt}]))
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a rendered conversation."""
         return list(self._tokenizer.encode(text, add_special_tokens=not self.template.exists).ids)
 
     def decode(self, tokens: list[int]) -> str:

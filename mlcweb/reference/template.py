@@ -43,6 +43,11 @@ class ChatTemplate:
         """Whether the model has one; without, a chat is a dialogue of ``User:`` and ``Assistant:`` lines."""
         return bool(self._templates)
 
+    @property
+    def knows_tools(self) -> bool:
+        """Whether a chat may have tools: the template speaks of them."""
+        return bool(re.search(r"\btools\b", self._choose(True)))
+
     def check(self) -> None:
         """Raises CheckpointError for what is no template, UnsupportedError for what the engine does not render."""
         for name, source in self._templates.items():
@@ -64,7 +69,7 @@ class ChatTemplate:
     ) -> str:
         """The text of a conversation. Raises CheckpointError when the template fails or knows no tools."""
         chosen = self._choose(tools is not None)
-        if tools is not None and not re.search(r"\btools\b", chosen):
+        if tools is not None and not self.knows_tools:
             raise CheckpointError("the chat template in tokenizer_config.json has no place for tools")
         try:
             return (

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from jinja2 import Environment, nodes
+from jinja2.idtracking import VAR_LOAD_UNDEFINED, find_symbols
 
 from mlcweb.errors import UnsupportedError
 
@@ -39,6 +40,8 @@ _PYTHON = frozenset(
 )
 # Their text is escaped HTML, and stays apart from other text: what is added to it is escaped too.
 _MARKUP = frozenset(("e", "escape", "forceescape", "safe"))
+# Variables that a chat has without asking for them.
+_GIVEN = re.compile(r"messages|tools|documents|add_generation_prompt|\w+_token|strftime_now|raise_exception")
 _APPLY_FILTER = frozenset(("map",))
 _APPLY_TEST = {"select": 0, "reject": 0, "selectattr": 1, "rejectattr": 1}
 _LARGEST = 2**53 - 1
@@ -49,7 +52,8 @@ def check_template(environment: Environment, source: str, name: str) -> None:
 
     Raises jinja2's TemplateSyntaxError for what is no template. ``name`` is the template's, of several.
     """
-    for line, what in (*_in_tokens(environment, source), *_in_nodes(environment.parse(source))):
+    tree = environment.parse(source)
+    for line, what in (*_in_tokens(environment, source), *_in_nodes(tree), *_set_late(tree)):
         which = "" if name == "default" else f" {name!r}"
         raise UnsupportedError(
             f"line {line} of the chat template{which} in tokenizer_config.json has {what}, which the engine lacks",
@@ -75,6 +79,25 @@ def _in_nodes(tree: nodes.Template) -> Iterator[tuple[int, str]]:
         what = _lacking(node, id(node) in printed)
         if what:
             yield node.lineno, what
+
+
+def _set_late(tree: nodes.Template) -> Iterator[tuple[int, str]]:
+    """What a chat gives, read in a loop or block before the template sets it: jinja2 takes it for undefined there."""
+    symbols = find_symbols(tree.body)
+    for name, target in symbols.refs.items():
+        if not _GIVEN.fullmatch(name) or symbols.loads.get(target, ("",))[0] != VAR_LOAD_UNDEFINED:
+            continue
+        first = next(node for node in _in_order(tree) if isinstance(node, nodes.Name) and node.name == name)
+        if first.ctx == "load":
+            yield first.lineno, f"{name!r} in a block before it is set, where Jinja takes it for undefined"
+
+
+def _in_order(node: nodes.Node) -> Iterator[nodes.Node]:
+    """A node and what is in it, as it is executed: values before their names."""
+    yield node
+    late = ("target",) if isinstance(node, (nodes.Assign, nodes.AssignBlock)) else ()
+    for child in (*node.iter_child_nodes(exclude=late), *node.iter_child_nodes(only=late or ("",))):
+        yield from _in_order(child)
 
 
 def _walk(node: nodes.Node) -> Iterator[nodes.Node]:

@@ -60,6 +60,12 @@ def test_what_passes_by_name_is_rendered_by_the_engines_tests() -> None:
         ("{% from 'x' import y %}", "the statement 'from'", 1),
         ("{% extends 'x' %}", "the statement 'extends'", 1),
         ("{% block b %}{% endblock %}", "the statement 'block'", 1),
+        (
+            "{% for i in [1] %}\n{{ tools }}{% endfor %}{% set tools = 1 %}",
+            "'tools' in a block before it is set",
+            2,
+        ),
+        ("{% set bos_token %}<{{ bos_token }}>{% endset %}", "'bos_token' in a block before it is set", 1),
         ("{{ lipsum() }}", "'lipsum'", 1),
         ("{% set t = x | e %}{{ t }}", "the filter 'e' for something else than printing", 1),
         ("{{ (x | safe) + '<' }}", "the filter 'safe' for something else than printing", 1),
@@ -83,6 +89,9 @@ def test_what_the_engine_lacks_is_refused(template: str, what: str, line: int) -
     [
         "{{ x | e }}{{ 'a' ~ (x | safe) }}{{ x | safe if x else x | e }}{% filter e %}<{% endfilter %}",
         "{{ strftime_now('%%1 %Q %') }}{{ '\\\\N{DASH}' }}",
+        "{% set tools = tools or [] %}{% for m in messages %}{{ tools }}{% endfor %}{% set tools = none %}",
+        "{% macro f(tools) %}{{ tools }}{% endmacro %}{% set tools = 1 %}{% if x %}{% set messages = 1 %}{% endif %}",
+        "{% macro f() %}{{ comma }}{% endmacro %}{% set comma = ',' %}{{ f() }}",
         "{{ xs.append(1) if false }}{{ message.encode }}{{ d.real }}",
     ],
 )

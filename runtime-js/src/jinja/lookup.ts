@@ -21,7 +21,7 @@ export function item(value: Value, key: Value): Value {
 export function own(value: Value, name: string): Value | undefined {
   if (typeof value === "function") return fail(`a function's .${name} is not supported`);
   if (value instanceof PyObject) return name.startsWith("__") ? undefined : value.attribute(name);
-  if (value instanceof Group) return { grouper: value[0], list: value[1] }[name] ?? method(value, name);
+  if (value instanceof Group && (name === "grouper" || name === "list")) return value[name === "grouper" ? 0 : 1];
   return method(value, name);
 }
 

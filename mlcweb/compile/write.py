@@ -20,6 +20,7 @@ from mlcweb.progress import Progress
 from mlcweb.quantize import packed_tensors, quantize_params
 from mlcweb.quantize.stream import count_bytes
 from mlcweb.reference import PackedWeights, int8_difference, make_validation
+from mlcweb.reference.chats import make_chats
 from mlcweb.sources import Checkpoint
 from mlcweb.wasm import link_model
 
@@ -117,6 +118,7 @@ def _validation(writer: BundleWriter, job: Job, progress: Progress) -> dict[str,
         prompt=job.prompt,
         eos_token_ids=job.checkpoint.eos_token_ids,
         decode=job.renderer.decode,
+        chats=make_chats(job.renderer, job.prompt),
         progress=progress,
     )
 

@@ -13,16 +13,20 @@ class PromptRenderer:
     """Renders with ``tokenizer.json`` and ``tokenizer_config.json``'s chat template, if it has one."""
 
     def __init__(self, tokenizer_files: Mapping[str, bytes]) -> None:
-        """Raises CheckpointError when a file cannot be used."""
+        """Raises CheckpointError when a file cannot be used, UnsupportedError when the engine lacks what it uses."""
         self._tokenizer = load_tokenizer(tokenizer_files["tokenizer.json"])
         self.template = ChatTemplate(json.loads(tokenizer_files.get("tokenizer_config.json", b"{}")))
+        self.template.check()
 
     def tokens(self, prompt: str) -> list[int]:
         """Ids of a conversation of one user message, ready for the answer. Raises CheckpointError.
 
         A template writes its special tokens itself; a dialogue has what the tokenizer puts before a text.
         """
-        text = self.template.render([{"role": "user", "content": prompt}])
+        return self.encode(self.template.render([{"role": "user", "content": prompt}]))
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a rendered conversation. Raises CheckpointError."""
         special = not self.template.exists
         return guarded(lambda: list(self._tokenizer.encode(text, add_special_tokens=special).ids))
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, nodes
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mlcweb.errors import CheckpointError
+from mlcweb.reference.template_check import check_template
 
 # Templates that print today's date get this one, so that a bundle does not depend on the day it was compiled.
 COMPILE_DATE = datetime(2024, 7, 26)
@@ -42,6 +43,21 @@ class ChatTemplate:
         """Whether the model has one; without, a chat is a dialogue of ``User:`` and ``Assistant:`` lines."""
         return bool(self._templates)
 
+    @property
+    def knows_tools(self) -> bool:
+        """Whether a chat may have tools: the template speaks of them."""
+        return bool(re.search(r"\btools\b", self._choose(True)))
+
+    def check(self) -> None:
+        """Raises CheckpointError for what is no template, UnsupportedError for what the engine does not render."""
+        for name, source in self._templates.items():
+            try:
+                check_template(_environment(COMPILE_DATE.strftime), source, name)
+            except TemplateSyntaxError as error:
+                raise _failing(f"{error.message} (line {error.lineno})") from None
+            except RecursionError:
+                raise _failing("its expressions are nested too deeply") from None
+
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -53,7 +69,7 @@ class ChatTemplate:
     ) -> str:
         """The text of a conversation. Raises CheckpointError when the template fails or knows no tools."""
         chosen = self._choose(tools is not None)
-        if tools is not None and not re.search(r"\btools\b", chosen):
+        if tools is not None and not self.knows_tools:
             raise CheckpointError("the chat template in tokenizer_config.json has no place for tools")
         try:
             return (
@@ -68,16 +84,20 @@ class ChatTemplate:
                 )
             )
         except Exception as error:  # a template is a program: it may divide by zero
-            raise CheckpointError(
-                f"the chat template in tokenizer_config.json fails: {error or type(error).__name__}",
-                hint="Mend the template in the checkpoint and compile again.",
-            ) from None
+            raise _failing(str(error) or type(error).__name__) from None
 
     def _choose(self, with_tools: bool) -> str:
         """Of several ``tool_use`` for tools, else ``default``, else the first, as the engine takes them."""
         if with_tools and "tool_use" in self._templates:
             return self._templates["tool_use"]
         return self._templates.get("default", next(iter(self._templates.values()), _DIALOGUE))
+
+
+def _failing(why: str) -> CheckpointError:
+    return CheckpointError(
+        f"the chat template in tokenizer_config.json fails: {why}",
+        hint="Mend the template in the checkpoint and compile again.",
+    )
 
 
 def _named_templates(value: Any) -> dict[str, str]:
@@ -92,13 +112,13 @@ def _named_templates(value: Any) -> dict[str, str]:
 
 
 class _GenerationTag(Extension):
-    """``{% generation %}`` marks what the model wrote, for training; it prints what is in it."""
+    """``{% generation %}`` marks what the model wrote, for training; its inside is printed, in its own scope."""
 
     tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration
 
-    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        next(parser.stream)
-        return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
 
 
 def _environment(strftime_now: Callable[[str], str]) -> ImmutableSandboxedEnvironment:

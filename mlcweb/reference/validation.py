@@ -34,6 +34,7 @@ def make_validation(
     prompt: str = "",
     eos_token_ids: Collection[int] = (),
     decode: Callable[[list[int]], str] | None = None,
+    chats: Sequence[Mapping[str, Any]] = (),
     tolerance: Mapping[str, float] = TOLERANCE,
     progress: Progress | None = None,
     threads: int | None = None,
@@ -41,7 +42,7 @@ def make_validation(
     """The content of ``validation.<hash>.json`` (docs/bundle-format.md): at most ``steps`` greedy tokens.
 
     ``tokens`` is the rendered prompt, ``context`` what the model is compiled for; an eos id is the last greedy token.
-    ``decode`` makes the answer's text from ids without the eos. Progress is in tokens.
+    ``decode`` makes the answer's text from ids without the eos; ``chats`` are ``make_chats``'s. Progress is in tokens.
     Raises ValidationError when logits are not finite or all the same, ValueError for no tokens, no steps or too many.
     """
     if steps < 1 or len(tokens) + steps > context:
@@ -63,6 +64,8 @@ def make_validation(
     result: dict[str, Any] = {"prompt": prompt, "tokens": [int(token) for token in tokens], "greedy": greedy}
     if decode is not None:
         result["answer"] = decode([token for token in greedy if token not in eos_token_ids])
+    if chats:
+        result["chats"] = list(chats)
     return {**result, "steps": found, "tolerance": dict(tolerance)}
 
 

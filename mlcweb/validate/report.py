@@ -14,6 +14,7 @@ class TierReport:
 
     ``activations`` is what prefill computed with: "float", "int8" or "matrix".
     ``mismatch_at`` is the first token that differs without a near tie in the reference to excuse it, else -1.
+    ``chats`` is what differs from the compiler's in each example chat that the engine rendered, or None.
     """
 
     tier: str
@@ -26,6 +27,7 @@ class TierReport:
     largest_difference: float
     tolerance: float
     seconds: float
+    chats: list[str | None]
 
     @property
     def tokens_match(self) -> bool:
@@ -33,8 +35,19 @@ class TierReport:
 
     @property
     def passed(self) -> bool:
-        """Tokens agree and logits are close; a difference that is not a number is never close."""
-        return self.tokens_match and self.largest_difference <= self.tolerance
+        """Chats and tokens agree and logits are close; a difference that is not a number is never close."""
+        return not self.chat_difference and self.tokens_match and self.largest_difference <= self.tolerance
+
+    @property
+    def chat_difference(self) -> str:
+        """The first chat that the engine renders otherwise than the compiler did, or nothing."""
+        found = ((i, what) for i, what in enumerate(self.chats) if what)
+        return next((f"chat {i + 1} of {len(self.chats)}: {what}" for i, what in found), "")
+
+    @property
+    def chats_alike(self) -> str:
+        """``5 of 5``."""
+        return f"{self.chats.count(None)} of {len(self.chats)}"
 
     @property
     def matching(self) -> str:
@@ -63,4 +76,5 @@ class TierReport:
             largest_difference=math.nan if difference is None else float(difference),
             tolerance=float(found["tolerance"]),
             seconds=float(found["seconds"]),
+            chats=[chat["difference"] for chat in found["chats"]],
         )

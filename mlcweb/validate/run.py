@@ -18,7 +18,7 @@ def validate_bundle(
     progress: Progress,
     activations: str | None = None,
 ) -> list[TierReport]:
-    """Verify every file's hash, then replay the answer on each tier (the best one when none is named).
+    """Verify every file's hash, then replay chats and answer on each tier (the best one when none is named).
 
     ``activations`` is what prefill computes with: "float", "int8", "matrix", or None for what is faster there.
     """
@@ -47,6 +47,11 @@ def require_pass(reports: Sequence[TierReport]) -> None:
     for report in reports:
         if report.passed:
             continue
+        if report.chat_difference:
+            raise ValidationError(
+                f"the engine renders chats otherwise than the compiler: {report.chat_difference}",
+                hint="compile the model again with this mlcweb; if it stays so, report the model's chat template",
+            )
         where = f"tier {report.tier} on {report.adapter}" if report.adapter else f"tier {report.tier}"
         if not report.tokens_match:
             said = f"{report.matching} tokens agree, then it says {report.answer!r}"

@@ -10,6 +10,8 @@ import pytest
 from mini_bundle import Mini
 
 from mlcweb.cli.command import run
+from mlcweb.reference.chats import make_chats
+from mlcweb.reference.prompt import PromptRenderer
 
 ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine" / "harness.html"
 
@@ -46,6 +48,24 @@ def test_a_right_bundle_passes(bundle: Path, capsys: pytest.CaptureFixture[str])
     assert tier["tier"] == "base"
     assert tier["tokens"] == tier["expected"]
     assert 0 <= tier["largest_difference"] <= tier["tolerance"]
+
+
+def test_chats_are_rendered_here_too(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {
+        f"{kind}.json": next(bundle.glob(f"{kind}.*.json")).read_bytes()
+        for kind in ("tokenizer", "tokenizer_config")
+    }
+    chats = make_chats(PromptRenderer(files), "validate")
+    rewrite_validation(bundle, chats=chats)
+    assert run(["validate", str(bundle), "--tier", "base", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tiers"][0]["chats"] == [None] * len(chats)
+
+    chats[1]["text"] = chats[1]["text"].replace("True.", "true.")
+    rewrite_validation(bundle, chats=chats)
+    assert run(["validate", str(bundle), "--tier", "base"]) == 1
+    said = capsys.readouterr()
+    assert f"{len(chats) - 1} of {len(chats)}" in said.out and "FAIL" in said.out
+    assert f"chat 2 of {len(chats)}: at character" in said.err and "True." in said.err
 
 
 def test_a_flipped_bit_is_found_before_the_browser(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

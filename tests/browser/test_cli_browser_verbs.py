@@ -146,6 +146,7 @@ def report(**changes: object) -> TierReport:
         "tolerance": 1e-3,
         "answer": "Paris",
         "seconds": 1,
+        "chats": [{"difference": None}, {"difference": None}],
     }
     return TierReport.from_engine({**found, **changes}, "an adapter")
 
@@ -157,6 +158,11 @@ def test_verdicts() -> None:
         require_pass([report(), report(greedy=[1, 2, 4], greedy_mismatch_at=2)])
     with pytest.raises(ValidationError, match="differs by"):
         require_pass([report(max_relative_difference=0.5)])
+    other = report(chats=[{"difference": None}, {"difference": "at character 7 …"}])
+    assert not other.passed and other.chats_alike == "1 of 2"
+    with pytest.raises(ValidationError, match="chat 2 of 2: at character 7"):
+        require_pass([other])
+    assert report(chats=[]).passed, "a bundle of before there were any"
     missing = report(max_relative_difference=None)
     assert not missing.passed
     assert missing.facts()["largest_difference"] is None

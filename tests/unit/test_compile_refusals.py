@@ -217,6 +217,15 @@ def test_a_tokenizer_of_a_larger_vocabulary(model: Path, out: Path) -> None:
     assert "vocabulary has 320" in refusal(model, out, CheckpointError).message
 
 
+def test_a_chat_template_that_the_engine_cannot_render(model: Path, out: Path) -> None:
+    edit(
+        model / "tokenizer_config.json",
+        chat_template="{% for m in messages %}\n{{ m | xmlattr }}{% endfor %}",
+    )
+    error = refusal(model, out, UnsupportedError)
+    assert "line 2 of the chat template" in error.message and "the filter 'xmlattr'" in error.message
+
+
 def test_a_broken_chat_template(model: Path, out: Path) -> None:
     edit(model / "tokenizer_config.json", chat_template="{% for %}")
     error = refusal(model, out, CheckpointError)

@@ -22,9 +22,10 @@ def command(
 ) -> None:
     """Check a bundle's files and answer.
 
-    Verifies every file of BUNDLE, then replays its expected answer in headless Chromium.
+    Verifies every file of BUNDLE, then, in headless Chromium, renders its example chats, whose text and tokens must be
+    the compiler's, and replays its expected answer.
 
-    Exits with 1 when a file is damaged, a token differs, or a logit is further off than admitted.
+    Exits with 1 when a file is damaged, a chat or a token differs, or a logit is further off than admitted.
 
     \b
     Example:
@@ -38,11 +39,20 @@ def command(
         reports = validate_bundle(bundle, tiers, chromium, progress, activations)
 
     def text() -> None:
-        columns = ("TIER", "PREFILL", "TOKENS MATCH", "LARGEST DIFFERENCE", "TOLERANCE", "RESULT")
+        columns = (
+            "TIER",
+            "PREFILL",
+            "CHATS ALIKE",
+            "TOKENS MATCH",
+            "LARGEST DIFFERENCE",
+            "TOLERANCE",
+            "RESULT",
+        )
         rows = [
             (
                 r.tier,
                 r.activations,
+                r.chats_alike,
                 r.matching,
                 f"{r.largest_difference:.2e}",
                 f"{r.tolerance:.1e}",

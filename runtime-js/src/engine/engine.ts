@@ -141,6 +141,8 @@ export class Engine {
   }
 
   encode(text: string, addSpecialTokens = true): number[] { return this.alive().codec.encode(text, addSpecialTokens); }
+  /** The text of a chat, as the model's template writes it. */
+  renderChat(messages: readonly ChatTurn[], options: RenderOptions = {}): string { return this.alive().codec.template.render(messages, options); }
   encodeChat(messages: readonly ChatTurn[], options: RenderOptions = {}): number[] { return this.alive().codec.encodeChat(messages, options); }
   decode(tokens: readonly number[]): string { return this.alive().codec.decode([...tokens]); }
 

@@ -4,6 +4,7 @@ export { Engine, deleteFromCache, type EngineInfo } from "./engine.js";
 export type { Activations, ChoiceReport } from "./activations.js";
 export { type LoadOptions } from "./load.js";
 export { type LoadProgress } from "./progress.js";
+export type { ChatReport } from "./chats.js";
 export { validate, type ValidationReport } from "./validate.js";
 export { bench, type BenchOptions, type BenchReport } from "./bench.js";
 export type { ProfileOptions, ProfileReport } from "../profile/index.js";

@@ -1,8 +1,9 @@
-// Runs a bundle's validation.json on this GPU: the logits of every step against the host reference, and the greedy
-// answer of the real loop.
+// Runs a bundle's validation.json: example chats as the engine renders them, and on this GPU the logits of every step
+// against the host reference, and the greedy answer of the real loop.
 import { array, check, integer, object } from "../bundle/fields.js";
 import { BundleError } from "../errors.js";
 import type { Activations } from "./activations.js";
+import { checkChats, type ChatReport } from "./chats.js";
 import type { Engine } from "./engine.js";
 
 export interface ValidationReport {
@@ -20,6 +21,8 @@ export interface ValidationReport {
   readonly greedy_equal: boolean;
   /** The first step whose token differs without a near tie in the reference to excuse it; -1 when there is none. */
   readonly greedy_mismatch_at: number;
+  /** Example chats against the compiler's text and tokens; none for bundles of before it made any. */
+  readonly chats: readonly ChatReport[];
   readonly answer: string;
   readonly expected_answer: string | null;
   readonly seconds: number;
@@ -31,7 +34,9 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
   const started = performance.now();
   const { tier, activations, model, kvCacheDtype } = engine.info;
   const activation = activations !== "float" ? activations : tier.startsWith("f16") || kvCacheDtype === "float16" ? "float16" : "float32";
-  const expected = parse(await engine.validation(), activation, model.vocab_size);
+  const json = await engine.validation();
+  const expected = parse(json, activation, model.vocab_size);
+  const chats = checkChats((json as { chats?: unknown }).chats, engine);
   const { tokens, greedy: wanted, steps, tolerance } = expected;
 
   const results: { relative_difference: number; ok: boolean; argmax: number }[] = [];
@@ -41,10 +46,10 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
   const greedy = await engine.greedy(tokens, wanted.length);
   const mismatch = firstMismatch(greedy, wanted, steps, tolerance);
   return {
-    ok: results.every((r) => r.ok) && mismatch < 0,
+    ok: results.every((r) => r.ok) && mismatch < 0 && chats.every((chat) => chat.ok),
     tier, activations, activation, tolerance,
     max_relative_difference: results.reduce((most, r) => (r.relative_difference > most || Number.isNaN(r.relative_difference) ? r.relative_difference : most), 0),
-    steps: results, greedy, expected: wanted, greedy_equal: greedy.join() === wanted.join(), greedy_mismatch_at: mismatch,
+    steps: results, greedy, expected: wanted, greedy_equal: greedy.join() === wanted.join(), greedy_mismatch_at: mismatch, chats,
     answer: engine.decode(greedy), expected_answer: expected.answer, seconds: (performance.now() - started) / 1000,
   };
 }

@@ -1,6 +1,6 @@
 // The model's chat template (Jinja), rendered as transformers' apply_chat_template does.
-import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { BundleError, InvalidRequestError } from "../errors.js";
+import { Template } from "../jinja/index.js";
 import { strftime } from "./strftime.js";
 
 export interface ToolCall { readonly id?: string; readonly type?: string; readonly function: { readonly name: string; readonly arguments: unknown } }
@@ -60,33 +60,14 @@ export class ChatTemplate {
       throw new InvalidRequestError("tools", "this model's chat template has no place for them.", "Describe them in a system message, or use a model made for tools.");
     }
     try {
-      return run(chosen?.template ?? new Template(DIALOGUE), {
-        ...this.specials, ...variables, strftime_now: (format: string) => strftime(now, format),
-        messages: [...messages], tools: tools ?? null, documents: null, add_generation_prompt: addGenerationPrompt,
-      });
+      return (chosen?.template ?? new Template(DIALOGUE)).render(
+        { ...this.specials, ...variables, messages, tools: tools ?? null, documents: null, add_generation_prompt: addGenerationPrompt },
+        { strftime_now: (format) => strftime(now, format) },
+      );
     } catch (cause) {
       throw new InvalidRequestError("messages", `the model's chat template refuses them: ${(cause as Error).message}`);
     }
   }
-}
-
-/** Template.render, with a clock of our own: the library's cannot be replaced, and names months in the browser's language. */
-function run({ parsed }: Template, variables: Readonly<Record<string, unknown>>): string {
-  const environment = new Environment();
-  const globals = {
-    true: true, false: false, none: null, True: true, False: false, None: null, range,
-    raise_exception: (message: string) => { throw new Error(message); },
-  };
-  for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value);
-  return String(new Interpreter(environment).run(parsed).value);
-}
-
-/** Python's, of as many numbers as Jinja's sandbox admits. */
-function range(first: number, last?: number, step = 1): number[] {
-  const [start, stop] = last === undefined ? [0, first] : [first, last];
-  const length = Math.max(0, Math.ceil((stop - start) / step));
-  if (!(length <= 100_000)) throw new Error("Range too big.");
-  return Array.from({ length }, (_, i) => start + i * step);
 }
 
 /** Templates by name; one without is the default. */

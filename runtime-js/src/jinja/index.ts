@@ -1,0 +1,22 @@
+// Chat templates as Python's jinja2 renders them, set up as transformers does.
+import { parse } from "./parser.js";
+import { GLOBALS } from "./objects.js";
+import { render } from "./render.js";
+import { asString, fromJs, NONE, type Callable } from "./values.js";
+
+export { TemplateError } from "./values.js";
+
+export class Template {
+  private readonly body;
+
+  /** Throws TemplateError, with the line, for what cannot be read. */
+  constructor(source: string) { this.body = parse(source); }
+
+  /** `variables` are JSON; `functions` get what they are given as text. Throws TemplateError where the template fails. */
+  render(variables: Readonly<Record<string, unknown>>, functions: Readonly<Record<string, (text: string) => string>> = {}): string {
+    const values = Object.entries(variables).filter(([, value]) => value !== undefined).map(([name, value]) => [name, fromJs(value)] as const);
+    const callables = Object.entries(functions).map(([name, body]): [string, Callable] => [name, (args) => body(asString(args[0] ?? NONE))]);
+    return render(this.body, [...Object.entries(GLOBALS), ...callables, ...values]);
+  }
+}
+

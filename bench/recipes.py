@@ -27,7 +27,7 @@ from mlcweb.numbers import size
 from mlcweb.quantize import get_scheme
 from mlcweb.recipes import Recipe, all_recipes
 from tests.fixtures.limits import MAX_BINDING, check
-from tests.fixtures.recipe_plans import lower_recipe, shape_of
+from tests.fixtures.recipe_plans import lower_recipe, quantization_of, shape_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def main() -> int:
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         running = []
         for recipes in shapes.values():
-            tiers = tiers_for(get_scheme(recipes[0].quantization).float16)
+            tiers = tiers_for(get_scheme(quantization_of(recipes[0])).float16)
             chosen_tiers = [t for t in tiers if not arguments.tier or t.name in arguments.tier]
             running.append((recipes, [pool.submit(lower, recipes[0], tier) for tier in chosen_tiers]))
         with output.progress() as progress:

@@ -39,7 +39,6 @@ class Recipe:
     revision: str  # branch, tag or commit
     family: str  # architecture, as mlcweb.models names it
     bundle_name: str  # output folder name, before the quantization's; MLC's, so that WebLLM's model ids fit
-    quantization: str  # default scheme
     context_length: int  # tokens
     licence: str
     gated: bool  # the hub asks for an account that accepted the licence

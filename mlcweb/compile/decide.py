@@ -17,15 +17,15 @@ from mlcweb.compile.source import open_source
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.choose import has_matrix
 from mlcweb.kernels.tier import KV_DTYPES, TIERS, Tier, tiers_for
-from mlcweb.models import DecoderConfig, architecture, outline_of
+from mlcweb.models import Decoder, DecoderConfig, architecture, outline_of
 from mlcweb.progress import Progress
 from mlcweb.quantize import AS_IT_IS, Scheme, get_scheme
+from mlcweb.quantize.suited import suited
 from mlcweb.recipes import Recipe
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.sources import Checkpoint, require, with_prefix
 
 DEFAULT_CONTEXT = 4096
-DEFAULT_QUANTIZATION = "q4f16_1"
 DEFAULT_PROMPT = "What is the capital of France?"
 _PART_NUMBER = re.compile(r"-\d{5}-of-\d{5}$")  # of a model in several .gguf files
 _LONGEST_NAME = 200  # file systems admit 255 bytes, and the folder has a longer name while it is written
@@ -51,7 +51,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     copies = [outline.outline.head] if config.tie_word_embeddings else []
     require(checkpoint, outline.shapes(), copies=copies)
     _check_eos(checkpoint, config)
-    quantization = request.quantization or _default_quantization(checkpoint, recipe)
+    quantization = request.quantization or _default_quantization(checkpoint, outline, progress)
     scheme = get_scheme(quantization)
     if scheme.as_it_is:
         checkpoint, scheme = kept(checkpoint, outline, progress)
@@ -84,11 +84,14 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     )
 
 
-def _default_quantization(checkpoint: Checkpoint, recipe: Recipe | None) -> str:
-    """A GGUF file is quantized already."""
+def _default_quantization(checkpoint: Checkpoint, outline: Decoder, progress: Progress) -> str:
+    """A GGUF file is quantized already; for others it follows the model's size."""
     if has_types(checkpoint):
-        return AS_IT_IS
-    return recipe.quantization if recipe else DEFAULT_QUANTIZATION
+        name, reason = AS_IT_IS, "the file's own types, each tensor as it is"
+    else:
+        name, reason = suited(outline.weight_count)
+    progress.note(f"quantization {name}: {reason}; --quant takes another")
+    return name
 
 
 def _check_options(request: CompileRequest) -> None:

@@ -69,9 +69,9 @@ class ModelPage:
         self.info: dict[str, Any] = {}
 
     def call(self, method: str, *args: Any) -> Any:
-        """The function's result, which may be ``{error}``; fails after two minutes."""
+        """The function's result, which may be ``{error}``; fails after ten minutes, as a busy machine may need two."""
         script = """([method, args]) => Promise.race([window.mlcweb[method](...args),
-          new Promise((_, reject) => setTimeout(() => reject(new Error(`${method} hangs`)), 120000))])"""
+          new Promise((_, reject) => setTimeout(() => reject(new Error(`${method} hangs`)), 600000))])"""
         return self.raw.evaluate(script, [method, list(args)])
 
     def right(self, method: str, *args: Any) -> Any:

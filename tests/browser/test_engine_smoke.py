@@ -50,9 +50,9 @@ def page(browser_page: Page, server: EngineServer) -> Iterator[Page]:
 
 
 def call(page: Page, method: str, *args: Any) -> Any:
-    """The function's result, or a failure after 30 s."""
+    """The function's result, or a failure after five minutes."""
     script = """([method, args]) => Promise.race([window.mlcweb[method](...args),
-      new Promise((_, reject) => setTimeout(() => reject(new Error(`${method} hangs`)), 30000))])"""
+      new Promise((_, reject) => setTimeout(() => reject(new Error(`${method} hangs`)), 300000))])"""
     return page.evaluate(script, [method, list(args)])
 
 

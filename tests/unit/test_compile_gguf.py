@@ -108,7 +108,7 @@ def test_codebooks_become_eight_bits_and_are_named(tmp_path: Path) -> None:
     source = write_random_gguf(tmp_path / "a.gguf", MODEL.hf_config(), kind)
     compiled(source, tmp_path / "a", progress=notes)
     assert "model.layers.0.mlp.down_proj.q8_0" in tensors(tmp_path / "a")
-    assert notes.notes == ["2 matrices are stored as Q8_0, quantized again: IQ2_XXS"]
+    assert "2 matrices are stored as Q8_0, quantized again: IQ2_XXS" in notes.notes
 
 
 def test_quantizations_are_still_made_when_asked_for(tmp_path: Path) -> None:

@@ -124,18 +124,22 @@ def test_a_checkpoint_of_another_shape_than_its_recipe_is_told_and_compiled(netw
     network.down, progress = None, Notes()
     job = decide(CompileRequest("SmolLM2-135M", context_length=64), progress)
     assert job.config.num_hidden_layers == TinyLlama().layers
-    (said,) = progress.said
+    said, quantization = progress.said
+    assert quantization.startswith("quantization q8f16_1: ")
     assert "is not what the recipe SmolLM2-135M says" in said
     assert f"num_hidden_layers is {TinyLlama().layers}, not 30" in said
 
 
-def test_a_checkpoint_of_its_recipes_shape_needs_no_words(
+def test_a_checkpoint_of_its_recipes_shape_needs_no_words_but_what_it_is_quantized_to(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = replace(find_recipe("SmolLM2-135M"), config=TinyLlama().hf_config())
     monkeypatch.setattr(source, "find_recipe", lambda name: recipe)
     network.down, progress = None, Notes()
     decide(CompileRequest("SmolLM2-135M", context_length=64), progress)
+    assert [note.split(":")[0] for note in progress.said] == ["quantization q8f16_1"]
+    progress.said.clear()
+    decide(CompileRequest("SmolLM2-135M", quantization="q4f32_1", context_length=64), progress)
     assert progress.said == []
 
 

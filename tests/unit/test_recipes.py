@@ -3,7 +3,6 @@
 import pytest
 
 from mlcweb.errors import RecipeError
-from mlcweb.quantize import get_scheme
 from mlcweb.recipes import PypiSource, all_recipes, find_recipe, load_recipe, recipes_folder
 
 
@@ -24,7 +23,6 @@ def test_every_shipped_recipe_loads_and_is_found_by_its_names(monkeypatch):
 
 @pytest.mark.parametrize("recipe", all_recipes(), ids=lambda recipe: recipe.name)
 def test_a_recipe_says_what_can_be_so(recipe):
-    get_scheme(recipe.quantization)
     config = recipe.config
     assert recipe.context_length <= config.get("max_position_embeddings", config.get("n_positions"))
     assert recipe.bundle_name.lower().removesuffix("-instruct") == recipe.name.lower()

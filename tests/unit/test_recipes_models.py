@@ -12,7 +12,7 @@ from mlcweb.models import architecture
 from mlcweb.quantize import get_scheme
 from mlcweb.recipes import Recipe, all_recipes, find_recipe
 from tests.fixtures.limits import MAX_BINDING, check
-from tests.fixtures.recipe_plans import lower_recipe, model_of, shape_of
+from tests.fixtures.recipe_plans import lower_recipe, model_of, quantization_of, shape_of
 
 # Parameters as the models' pages and papers count them, a tied head once.
 PUBLISHED = {
@@ -124,7 +124,7 @@ def test_the_plan_is_within_the_limits_and_takes_what_list_says(recipe: Recipe) 
     for kernel in plan.kernels:
         check(kernel, chunk)
     assert all(buffer.bytes <= MAX_BINDING for buffer in plan.buffers if buffer.kind != "kv")
-    taken = footprint(recipe.config, recipe.quantization, recipe.context_length)
+    taken = footprint(recipe.config, quantization_of(recipe), recipe.context_length)
     assert (taken.weights, taken.kv_cache) == (plan.memory("weight"), plan.memory("kv"))
     assert taken.gpu == taken.weights + taken.kv_cache
     assert taken.parameters == model_of(recipe).weight_count

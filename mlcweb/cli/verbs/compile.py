@@ -36,7 +36,7 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
     "--quant",
     metavar="NAME",
     help=f"{', '.join(QUANTIZATIONS[:-1])} or {QUANTIZATIONS[-1]}, which keeps a GGUF file's types; "
-    "by default gguf for a GGUF file, else the recipe's, else what suits the model's size.",
+    "by default gguf for a GGUF file, else what suits the model's size.",
     shell_complete=_complete_quantization,
 )
 @click.option(

@@ -14,7 +14,7 @@ from mlcweb.numbers import count, size
 if TYPE_CHECKING:
     from mlcweb.recipes import Recipe
 
-SHOWN = ("q4f16_1", "q4f32_1")
+SHOWN = ("q4f16_1", "q4f16_e8")
 
 
 @verb("list")
@@ -72,7 +72,6 @@ def _facts(recipe: Recipe, schemes: Sequence[Any], built: Sequence[str]) -> dict
         "source": recipe.source,
         "family": recipe.family,
         "parameters": taken[schemes[0].name].parameters,
-        "quantization": recipe.quantization,
         "context_length": recipe.context_length,
         "licence": recipe.licence,
         "gated": recipe.gated,

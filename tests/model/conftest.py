@@ -25,6 +25,12 @@ def compiled(quantization: str) -> Path:
 
 
 @pytest.fixture(scope="session")
+def gguf_bundle() -> Path:
+    """What `make demo` makes: the file's own types."""
+    return compiled("gguf")
+
+
+@pytest.fixture(scope="session")
 def q4f32_bundle() -> Path:
     return compiled("q4f32_1")
 

@@ -30,7 +30,7 @@ def validation(bundle: Path) -> dict[str, Any]:
     return value
 
 
-@pytest.mark.parametrize("fixture", ["q4f32_bundle", "q4f16_bundle"])
+@pytest.mark.parametrize("fixture", ["gguf_bundle", "q4f32_bundle", "q4f16_bundle"])
 def test_the_reference_names_paris(fixture: str, request: pytest.FixtureRequest) -> None:
     bundle: Path = request.getfixturevalue(fixture)
     expected = validation(bundle)
@@ -59,11 +59,15 @@ def test_stock_chromium_agrees(q4f32_bundle: Path, chromium: Path) -> None:
 
 
 @engine
-def test_validate_passes_on_stock_chromium(q4f32_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["validate", str(q4f32_bundle), "--format", "json"]) == 0
+@pytest.mark.parametrize("fixture", ["gguf_bundle", "q4f32_bundle"])
+def test_validate_passes_on_stock_chromium(
+    fixture: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle: Path = request.getfixturevalue(fixture)
+    assert run(["validate", str(bundle), "--format", "json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)["tiers"]
     assert report["passed"] is True and report["answer"] == PARIS
-    assert report["tokens"] == report["expected"] == validation(q4f32_bundle)["greedy"]
+    assert report["tokens"] == report["expected"] == validation(bundle)["greedy"]
     if report["adapter"] == "google swiftshader":
         assert report["tier"] == "software"
 

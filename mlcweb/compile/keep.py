@@ -59,7 +59,7 @@ def kept(checkpoint: Checkpoint, outline: Decoder, progress: Progress) -> tuple[
             else:
                 types[name] = "F32"
     for reason, count in changed.items():
-        what = f"{count} matrices {'are' if count > 1 else 'is'}"
+        what = f"{count} matrices are" if count > 1 else "1 matrix is"
         progress.note(f"{what} stored as {_OTHERS}, quantized again: {reason}")
     return replace(checkpoint, tensors=tensors), keep_types(types)
 

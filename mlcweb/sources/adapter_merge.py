@@ -62,7 +62,7 @@ def merge_adapter(
         flipped = change.embedding or name in transposed
         _check(adapter, name, tensors, (across, out) if flipped else (out, across))
         load = partial(_load_rows, tensors[name], change, flipped, factor)
-        tensors[name] = replace(tensors[name], load_rows=load)
+        tensors[name] = replace(tensors[name], load_rows=load, blocks=None)  # it is not the file's any more
     files, eos = checkpoint.tokenizer_files, checkpoint.eos_token_ids
     if adapter.tokenizer_files:
         files = {**files, **adapter.tokenizer_files}

@@ -11,7 +11,9 @@ import pytest
 from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.errors import UnsupportedError
+from mlcweb.kernels import pieces
 from mlcweb.progress import SilentProgress
+from tests.adapters import lora, make_adapter
 from tests.random_gguf import write_random_gguf
 from tests.tiny import TinyLlama, make_llama
 
@@ -109,6 +111,30 @@ def test_codebooks_become_eight_bits_and_are_named(tmp_path: Path) -> None:
     compiled(source, tmp_path / "a", progress=notes)
     assert "model.layers.0.mlp.down_proj.q8_0" in tensors(tmp_path / "a")
     assert "2 matrices are stored as Q8_0, quantized again: IQ2_XXS" in notes.notes
+
+
+def test_what_an_adapter_changes_becomes_eight_bits_and_is_named(tmp_path: Path) -> None:
+    notes = Notes()
+    source = write_random_gguf(tmp_path / "a.gguf", MODEL.hf_config(), mixed)
+    changed = lora("model.layers.0.mlp.down_proj", 256, 512)
+    adapter = make_adapter(tmp_path / "adapter", changed)
+    merged = compiled(source, tmp_path / "a", progress=notes, adapter=str(adapter))
+    found = tensors(tmp_path / "a")
+    assert "model.layers.0.mlp.down_proj.q8_0" in found and "model.layers.1.mlp.down_proj.q3_k" in found
+    assert "1 matrix is stored as Q8_0, quantized again: merged with the adapter" in notes.notes
+    assert merged["steps"] != compiled(source, tmp_path / "b")["steps"]
+
+
+def test_matrices_in_pieces_answer_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_random_gguf(tmp_path / "a.gguf", UNTIED.hf_config(), mixed)
+    whole = compiled(source, tmp_path / "a")
+    monkeypatch.setattr(pieces, "MOST_BYTES", 9000)
+    monkeypatch.setenv("MLCWEB_KERNEL_CACHE", "")  # whose keys do not know of it
+    assert compiled(source, tmp_path / "b") == whole
+    found = tensors(tmp_path / "b")
+    assert {f"model.layers.0.self_attn.qkv_proj.parts.{i}.q4_k" for i in (0, 1)} <= found.keys()
+    assert "model.layers.0.mlp.gate_up_proj.up.parts.1.q8_0_scale" in found
+    assert "lm_head.parts.1.bf16" in found
 
 
 def test_quantizations_are_still_made_when_asked_for(tmp_path: Path) -> None:

@@ -1,0 +1,204 @@
+"""Divergence over bits a weight as a picture: one point a bundle, one colour a model.
+
+Static SVG: no scripts, no fonts of its own, and colours that follow the viewer's light or dark scheme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from mlcweb.errors import SourceError
+from mlcweb.evaluate.compare import Comparison
+from mlcweb.evaluate.quality import nats
+
+WIDTH, HEIGHT = 860, 500
+LEFT, RIGHT, TOP, BOTTOM = 84, 36, 76, 62
+LINE = 16  # of a label
+FLOOR = 1e-6  # what is below it is drawn there: arithmetic alone differs by as much
+SHAPES = ("circle", "square", "triangle", "diamond")
+STYLE = """
+svg { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
+.paper { fill: #ffffff; } text { fill: #1f2328; } .halo { stroke: #ffffff; stroke-width: 4; paint-order: stroke; }
+.title { font-size: 17px; font-weight: 600; } .quiet, .tick { fill: #59636e; } .tick { font-size: 12px; }
+.grid { stroke: #d1d9e0; stroke-width: .8; } .rule { stroke: #59636e; stroke-width: 1; }
+.s0 { fill: #3566a8; } .s1 { fill: #c4641a; } .s2 { fill: #38803f; } .s3 { fill: #8a4f9e; }
+@media (prefers-color-scheme: dark) {
+  .paper { fill: #0d1117; } text { fill: #e6edf3; } .halo { stroke: #0d1117; }
+  .quiet, .tick { fill: #9198a1; } .grid { stroke: #2a313a; } .rule { stroke: #9198a1; }
+  .s0 { fill: #79a8e6; } .s1 { fill: #f0a35e; } .s2 { fill: #7fc586; } .s3 { fill: #c79ad8; }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A bundle: ``bits`` a weight, and the mean of KL(source || bundle) in nats a token."""
+
+    label: str
+    bits: float
+    kl: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """The bundles of a model."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Values to places on the page; the vertical axis is logarithmic."""
+
+    bits: float
+    low: int
+    high: int
+
+    def x(self, bits: float) -> float:
+        return LEFT + bits / self.bits * (WIDTH - LEFT - RIGHT)
+
+    def y(self, kl: float) -> float:
+        share = (log10(max(kl, 10.0**self.low)) - self.low) / (self.high - self.low)
+        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+
+
+def write_plot(found: Comparison, path: Path) -> None:
+    """The plot of an evaluation. Raises SourceError when the file cannot be written."""
+    points = tuple(
+        Point(row.scheme, row.bits, row.scores.kl_mean)
+        for row in found.rows
+        if row.bits is not None and row.scores.kl_mean is not None
+    )
+    name = found.against.name if found.against else ""
+    try:
+        path.write_text(draw([Series(name, points)]), encoding="utf-8")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def draw(series: Sequence[Series]) -> str:
+    """The SVG's text. Equal series give equal pictures. Raises ValueError where there is no point."""
+    points = [point for one in series for point in one.points]
+    if not points:
+        raise ValueError("no bundle to plot")
+    lowest = max(FLOOR, min(point.kl for point in points))
+    highest = max(FLOOR * 10, *(point.kl for point in points))
+    low = floor(log10(lowest))
+    scale = Scale(_round_up(max(point.bits for point in points)), low, max(low + 1, ceil(log10(highest))))
+    said = "How far bundles are from their source, by the bits they take"
+    return "\n".join(
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+            f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+            f"<title>{escape(said)}</title>",
+            f"<style>{STYLE}</style>",
+            f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}"/>',
+            _text(LEFT, 30, said, "title"),
+            *_legend(series),
+            *_axes(scale),
+            *_labels(series, scale),
+            *(
+                _mark(i, scale.x(p.bits), scale.y(p.kl), p)
+                for i, one in enumerate(series)
+                for p in one.points
+            ),
+            "</svg>\n",
+        )
+    )
+
+
+def _round_up(bits: float) -> float:
+    """The right end of the axis."""
+    step = 1 if bits <= 10 else 4
+    return (floor(bits / step) + 1) * step
+
+
+def _legend(series: Sequence[Series]) -> list[str]:
+    found, x = list[str](), float(LEFT + 6)
+    for i, one in enumerate(series):
+        found += [_mark(i, x, 51), _text(x + 12, 55, one.name, "quiet")]
+        x += 40 + 7.2 * len(one.name)
+    return found
+
+
+def _axes(scale: Scale) -> list[str]:
+    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    found = []
+    for power in range(scale.low, scale.high + 1):
+        y = scale.y(10.0**power)
+        found.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
+        said = f"{10.0**power:g}" if power >= -4 else f"1e{power}"
+        found.append(_text(LEFT - 10, y + 4, said, "tick", "end"))
+    step = 1 if scale.bits <= 12 else 4
+    for bits in range(0, int(scale.bits) + 1, step):
+        x = scale.x(bits)
+        found.append(f'<path class="rule" d="M{x:.1f} {bottom}v5"/>')
+        found.append(_text(x, bottom + 20, str(bits), "tick", "middle"))
+    found.append(f'<path class="rule" d="M{LEFT} {bottom}H{right}"/>')
+    found.append(_text((LEFT + right) / 2, HEIGHT - 18, "stored bits a weight", "quiet", "middle"))
+    middle = (TOP + bottom) / 2
+    turned = f'transform="rotate(-90 22 {middle:.1f})"'
+    found.append(_text(22, middle, "mean KL(source || bundle), nats a token", "quiet", "middle", turned))
+    return found
+
+
+def _labels(series: Sequence[Series], scale: Scale) -> list[str]:
+    """Names beside their marks; marks that touch share a label, and labels that would overlap move apart."""
+    found, taken = list[str](), list[tuple[float, float, float]]()
+    for i, one in enumerate(series):
+        groups: list[tuple[float, float, list[str]]] = []
+        for point in sorted(one.points, key=lambda p: (p.bits, -p.kl)):
+            x, y = scale.x(point.bits), scale.y(point.kl)
+            near = next((g for g in groups if abs(g[0] - x) < 12 and abs(g[1] - y) < 12), None)
+            if near:
+                near[2].append(point.label)
+            else:
+                groups.append((x, y, [point.label]))
+        for x, y, names in groups:
+            said = ", ".join(dict.fromkeys(names))
+            width = 7.2 * len(said)
+            left = x - 12 - width if x + 12 + width > WIDTH - 8 else x + 12
+            place = _free(left, y + 4, width, taken)
+            taken.append((left, place, width))
+            found.append(_text(left, place, said, f"halo s{i % 4}"))
+    return found
+
+
+def _free(left: float, y: float, width: float, taken: Sequence[tuple[float, float, float]]) -> float:
+    """The nearest line that no label takes."""
+    for tries in range(24):
+        place = y + (tries + 1) // 2 * LINE * (-1 if tries % 2 else 1)
+        inside = TOP - 8 <= place <= HEIGHT - BOTTOM - 4
+        if inside and not any(
+            abs(place - line) < LINE and left < start + reach and start < left + width
+            for start, line, reach in taken
+        ):
+            return place
+    return y
+
+
+def _mark(index: int, x: float, y: float, point: Point | None = None) -> str:
+    said = f"{point.label}: {point.bits:.2f} bits, KL {nats(point.kl)}" if point else ""
+    title = f"<title>{escape(said)}</title>" if said else ""
+    style = f'class="s{index % 4}"'
+    shape = SHAPES[index % 4]
+    if shape == "circle":
+        return f'<circle {style} cx="{x:.1f}" cy="{y:.1f}" r="5">{title}</circle>'
+    paths = {
+        "square": f"M{x - 4.5:.1f} {y - 4.5:.1f}h9v9h-9z",
+        "triangle": f"M{x:.1f} {y - 5.5:.1f}l5.5 10h-11z",
+        "diamond": f"M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z",
+    }
+    return f'<path {style} d="{paths[shape]}">{title}</path>'
+
+
+def _text(x: float, y: float, said: str, kind: str, anchor: str = "", more: str = "") -> str:
+    attributes = f' text-anchor="{anchor}"' if anchor else ""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{attributes} {more}>{escape(said)}</text>'.replace(
+        " >", ">"
+    )

@@ -73,7 +73,10 @@ class Bundle:
         return tier
 
     def config(self) -> dict[str, Any]:
-        """The config of the checkpoint it was made from. Raises BundleError where it has none, or no object."""
+        """``config`` of the checkpoint it was made from, and GGUF's ``types`` of its tensors where they were kept.
+
+        Raises BundleError where the bundle has none, or no such objects.
+        """
         name = self.manifest.config
         if name is None:
             raise BundleError(
@@ -81,12 +84,14 @@ class Bundle:
                 hint="Compile it again with this mlcweb.",
             )
         try:
-            config = json.loads(self.file(name))
+            found = json.loads(self.file(name))
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{name}: not valid JSON: {error}", hint=_AGAIN) from error
-        if not isinstance(config, dict):
-            raise BundleError(f"{name}: holds no object", hint=_AGAIN)
-        return config
+        if not isinstance(found, dict) or not all(
+            isinstance(found.get(key, {}), dict) for key in ("config", "types")
+        ):
+            raise BundleError(f"{name}: holds no config", hint=_AGAIN)
+        return {"config": {}, "types": {}, **found}
 
     def plan(self, tier: str) -> dict[str, Any]:
         """The tier's plan, checked against plan.schema.json, its own indices and the manifest.

@@ -9,6 +9,7 @@ from pathlib import Path
 from mlcweb.bundle import Manifest, Quality, open_bundle
 from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
+from mlcweb.compile.keep import has_types
 from mlcweb.compile.request import CompileRequest, CompileResult
 from mlcweb.compile.write import timed, write_bundle
 from mlcweb.errors import BundleError
@@ -40,7 +41,7 @@ def compile_bundle(request: CompileRequest, progress: Progress | None = None) ->
 
 
 def _warning(job: Job, quality: Quality) -> str | None:
-    return quality_warning(quality, job.scheme, gguf=job.checkpoint.source["kind"] == "gguf")
+    return quality_warning(quality, job.scheme, gguf=has_types(job.checkpoint))
 
 
 def _current(out_dir: Path, job: Job) -> Manifest | None:

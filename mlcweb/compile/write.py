@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mlcweb.bundle import Tier as TierFacts
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
 from mlcweb.compile.tier import LoweredTier
-from mlcweb.evaluate.dense import UNQUANTIZED, Dense
+from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.quality import measure_quality
 from mlcweb.kernels.cache import PAGE_SIZE
 from mlcweb.kernels.pieces import MOST_BYTES
@@ -74,7 +74,7 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
                     scratch=max(tier.scratch for tier in lowered),
                 ),
                 validation=writer.add_file("validation", "json", _json(validation)),
-                config=writer.add_file("config", "json", _json(_public(job.checkpoint.config))),
+                config=writer.add_file("config", "json", _json(_definition(job))),
                 quality=quality,
             )
     return open_bundle(out_dir).manifest
@@ -146,16 +146,17 @@ def _quality(writer: BundleWriter, job: Job, progress: Progress) -> Quality | No
         job.checkpoint,
         job.renderer,
         job.outline,
-        packed if job.scheme.bits else Dense(packed),
+        dense_or_packed(packed, job.scheme),
         job.model_class(job.config, get_scheme(UNQUANTIZED), BASE, job.context),
         job.context,
         progress,
     )
 
 
-def _public(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config without what transformers notes for itself, such as the folder that it was saved in."""
-    return {key: value for key, value in config.items() if not key.startswith("_")}
+def _definition(job: Job) -> dict[str, Any]:
+    """What the host needs to build the model again, without what transformers notes for itself (a folder's path)."""
+    config = {key: value for key, value in job.checkpoint.config.items() if not key.startswith("_")}
+    return {"config": config, **({"types": dict(job.scheme.types)} if job.scheme.types else {})}
 
 
 def _packed(writer: BundleWriter, job: Job) -> PackedWeights:

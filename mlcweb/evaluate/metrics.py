@@ -35,6 +35,16 @@ class Scores:
         return None if self.same_tokens is None else self.same_tokens / self.tokens
 
 
+@dataclass(frozen=True)
+class Positions:
+    """Of each position: -log p of the token that comes, and against another model the divergence in nats, and whether
+    the most likely token is the same."""
+
+    losses: F64
+    divergences: F64 | None = None
+    same: npt.NDArray[np.bool_] | None = None
+
+
 @dataclass
 class Tally:
     """Adds up what ``Scores`` are made of."""
@@ -42,6 +52,13 @@ class Tally:
     losses: list[F64] = field(default_factory=list)
     divergences: list[F64] = field(default_factory=list)
     same_tokens: int = 0
+
+    def add(self, found: Positions) -> None:
+        """More positions."""
+        self.losses.append(found.losses)
+        if found.divergences is not None and found.same is not None:
+            self.divergences.append(found.divergences)
+            self.same_tokens += int(found.same.sum())
 
     def scores(self) -> Scores:
         """Of all positions so far. Raises ValueError when there are none."""
@@ -64,31 +81,27 @@ class Scorer:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="score")
 
-    def losses(self, logits: F32, targets: npt.NDArray[np.int64]) -> F64:
-        """-log p of each position's target, [T]; logits are [T, V], targets [T]. Raises ValidationError for NaN."""
+    def score(self, logits: F32, targets: npt.NDArray[np.int64], other: F32 | None = None) -> Positions:
+        """Logits are [T, V], targets [T], ``other`` are another model's logits. Raises ValidationError for NaN."""
 
-        def one(row: int) -> float:
-            shifted, total = _shifted(logits[row])
-            return float(np.log(total) - shifted[targets[row]])
+        def one(row: int) -> tuple[float, float, bool]:
+            ours, powers = _shifted(logits[row])
+            log_sum = np.log(powers.sum())
+            loss = float(log_sum - ours[targets[row]])
+            if other is None:
+                return loss, 0.0, True
+            theirs, powers = _shifted(other[row])
+            total = powers.sum()
+            divergence = powers @ (theirs - ours) / total + log_sum - np.log(total)
+            return loss, max(0.0, float(divergence)), bool(theirs.argmax() == ours.argmax())
 
-        return np.array(list(self._pool.map(one, range(len(logits)))), np.float64)
-
-    def divergences(self, other: F32, logits: F32) -> F64:
-        """KL(other || model) of each position, [T], in nats. Raises ValidationError for NaN."""
-
-        def one(row: int) -> float:
-            theirs, their_total = _shifted(other[row])
-            ours, total = _shifted(logits[row])
-            weights = np.exp(theirs)
-            weights /= their_total
-            kl = weights @ (theirs - ours) + np.log(total) - np.log(their_total)
-            return max(0.0, float(kl))
-
-        return np.array(list(self._pool.map(one, range(len(logits)))), np.float64)
+        found = list(self._pool.map(one, range(len(logits))))
+        losses, divergences, same = (np.array(column) for column in zip(*found, strict=True))
+        return Positions(losses) if other is None else Positions(losses, divergences, same)
 
 
-def _shifted(logits: F32) -> tuple[F64, np.float64]:
-    """Logits below 0, and the sum of their exponentials."""
+def _shifted(logits: F32) -> tuple[F64, F64]:
+    """Logits below 0, and their exponentials."""
     shifted = logits.astype(np.float64)
     most = shifted.max()
     if not np.isfinite(most) or not np.isfinite(shifted.min()):
@@ -97,4 +110,4 @@ def _shifted(logits: F32) -> tuple[F64, np.float64]:
             hint="Its weights are damaged, or overflow float16: try a float32 quantization.",
         )
     shifted -= most
-    return shifted, np.exp(shifted).sum()
+    return shifted, np.exp(shifted)

@@ -12,7 +12,7 @@ from mlcweb.evaluate.run import evaluate
 from mlcweb.evaluate.text import excerpts, held_out, windows
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress
-from mlcweb.quantize import SCHEMES, Scheme
+from mlcweb.quantize import AS_IT_IS, Scheme
 from mlcweb.reference import ReferenceWeights
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.sources import Checkpoint
@@ -23,7 +23,7 @@ _DIGITS = 3
 _LARGEST = 2**53 - 1
 # Weights times tokens: what two cores do in a few seconds, twice.
 _WORK = 1.2e11
-_FEWEST, _MOST = 32, 256
+_FEWEST, _MOST = 32, 160
 
 
 def token_count(weights: int) -> int:
@@ -105,8 +105,8 @@ def better_scheme(scheme: Scheme, *, gguf: bool) -> str | None:
     """A scheme that keeps more of the source's predictions; None where there is none."""
     activation = "f16" if scheme.activation == "float16" else "f32"
     better = [f"q8{activation}_1"] if scheme.bits and scheme.bits < 8 else [f"q0{activation}", "q0f32"]
-    known = [name for name in ([*(["gguf"] if gguf else []), *better]) if name in SCHEMES]
-    return next((name for name in known if name != scheme.name), None)
+    kept = [AS_IT_IS] if gguf else []
+    return None if scheme.as_it_is else next((name for name in (*kept, *better) if name != scheme.name), None)
 
 
 def quality_warning(quality: Quality, scheme: Scheme, *, gguf: bool) -> str | None:

@@ -38,14 +38,10 @@ def evaluate(
             targets = np.array(window.tokens[start + 1 : start + 1 + len(chunk)], np.int64)[rows]
             theirs = against.feed(chunk)[rows] if against else None
             if theirs is not None and len(targets):
-                their.losses.append(scorer.losses(theirs, targets))
+                their.add(scorer.score(theirs, targets))
             for predictor, tally in zip(predictors, tallies, strict=True):
                 logits = predictor.feed(chunk)[rows]
-                if not len(targets):
-                    continue
-                tally.losses.append(scorer.losses(logits, targets))
-                if theirs is not None:
-                    tally.divergences.append(scorer.divergences(theirs, logits))
-                    tally.same_tokens += int((theirs.argmax(axis=1) == logits.argmax(axis=1)).sum())
+                if len(targets):
+                    tally.add(scorer.score(logits, targets, theirs))
             progress.advance(len(chunk))
     return (their.scores() if against else None), [tally.scores() for tally in tallies]

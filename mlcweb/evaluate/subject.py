@@ -10,17 +10,18 @@ from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
 from mlcweb.compile.request import CompileRequest
 from mlcweb.errors import BundleError, MlcwebError
-from mlcweb.evaluate.dense import UNQUANTIZED, CheckpointWeights, Dense
+from mlcweb.evaluate.dense import UNQUANTIZED, CheckpointWeights, dense_or_packed
 from mlcweb.evaluate.predictor import HostPredictor
 from mlcweb.kernels.tier import BASE
 from mlcweb.models import Decoder, DecoderConfig, architecture
 from mlcweb.progress import Progress
-from mlcweb.quantize import get_scheme
+from mlcweb.quantize import GGUF_FORMATS, Scheme, get_scheme, keep_types
 from mlcweb.reference import PackedWeights, ReferenceWeights
 from mlcweb.reference.prompt import PromptRenderer
 
 # A source's tensors are read for every chunk of text; so many bytes of them are kept in memory.
 KEEP_BYTES = 4 << 30
+KNOWN_TYPES = {"F32", "F16", "BF16", *GGUF_FORMATS}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def bundle_subject(bundle: Bundle, source: Job | None = None) -> Subject:
     if manifest.config is None and source is not None:
         config, model_class = source.config, source.model_class
     else:
-        found = bundle.config()
+        found = bundle.config()["config"]
         try:
             config_class, model_class = architecture(found)
             config = config_class.from_hf(found)
@@ -65,7 +66,7 @@ def bundle_subject(bundle: Bundle, source: Job | None = None) -> Subject:
             raise BundleError(f"{manifest.config}: {error.message}", hint=error.hint) from error
     _compare(bundle, config)
     facts = manifest.model
-    scheme = get_scheme(facts.quantization)
+    scheme = _scheme(bundle)
     model = model_class(config, scheme, BASE, facts.context_length)
     packed = PackedWeights(bundle.stored_weights(), scheme.bits or 4)
     tables = model.constants()
@@ -75,7 +76,7 @@ def bundle_subject(bundle: Bundle, source: Job | None = None) -> Subject:
         name=manifest.name,
         scheme=scheme.name,
         model=model,
-        weights=packed if scheme.bits else Dense(packed),
+        weights=dense_or_packed(packed, scheme),
         renderer=PromptRenderer(
             {
                 "tokenizer.json": bundle.file(manifest.tokenizer.tokenizer),
@@ -115,6 +116,19 @@ def open_bundle_subject(path: Path, progress: Progress, source: Job | None = Non
     bundle = open_bundle(path)
     bundle.verify(progress)
     return bundle_subject(bundle, source)
+
+
+def _scheme(bundle: Bundle) -> Scheme:
+    scheme = get_scheme(bundle.manifest.model.quantization)
+    if not scheme.as_it_is:
+        return scheme
+    types = bundle.config()["types"]
+    for name, kind in types.items():
+        if kind not in KNOWN_TYPES:
+            raise BundleError(
+                f"{bundle.manifest.config}: {name} has the type {str(kind)[:40]!r}, which is none"
+            )
+    return keep_types(types)
 
 
 def _compare(bundle: Bundle, config: DecoderConfig) -> None:

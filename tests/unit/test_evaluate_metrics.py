@@ -98,12 +98,12 @@ def test_a_model_against_itself_and_alone() -> None:
 def test_far_and_near_logits_keep_their_precision() -> None:
     """Logits of 200 overflow float32's exp, and a divergence of 1e-9 drowns in float32's rounding."""
     other = np.array([[200.0, 0.0, -200.0]], np.float32)
-    far = Scorer().divergences(other, -other)
-    assert far[0] == pytest.approx(400.0, rel=1e-6)
+    far = Scorer().score(-other, np.array([0]), other).divergences
+    assert far is not None and far[0] == pytest.approx(400.0, rel=1e-6)
     close = np.array([[1.0, 2.0, 3.0]], np.float32)
     moved = close + np.array([[1e-4, 0, 0]], np.float32)
     p, q = softmax(close[0]), softmax(moved[0])
-    found = Scorer().divergences(close, moved)[0]
+    (found,) = Scorer().score(moved, np.array([0]), close).divergences
     assert found == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-4) and 0 < found < 1e-8
 
 
@@ -113,9 +113,9 @@ def test_logits_that_are_no_numbers_are_refused(bad: float) -> None:
     broken = logits.copy()
     broken[1, 3] = bad
     with pytest.raises(ValidationError, match="not finite"):
-        Scorer().losses(broken, np.array([0, 0]))
+        Scorer().score(broken, np.array([0, 0]))
     with pytest.raises(ValidationError, match="not finite"):
-        Scorer().divergences(logits, broken)
+        Scorer().score(logits, np.array([0, 0]), broken)
 
 
 def test_windows_have_every_token_once_after_the_prefix() -> None:

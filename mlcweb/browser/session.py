@@ -70,6 +70,16 @@ class Session:
         self._loading = LoadProgress(progress or SilentProgress(), "replay the answer")
         return self._call("validate", self.bundle_url, self._options(choice))
 
+    def begin_steps(self, tokens: Sequence[int]) -> None:
+        """Tokens for ``next_steps`` to feed to the loaded bundle, one by one, from an empty context."""
+        self._call("beginSteps", list(tokens))
+
+    def next_steps(self, count: int) -> list[str]:
+        """Feed the next ``count`` of them: the logits after each, little-endian float32 in base64."""
+        found = self._call("nextSteps", count)["logits"]
+        assert isinstance(found, list)
+        return found
+
     def bench_load(self, choice: Choice = Choice(), progress: Progress | None = None) -> Json:
         """Load the bundle from the server, then from the browser's cache, each up to a first token."""
         self._loading = LoadProgress(progress or SilentProgress(), "a first token")

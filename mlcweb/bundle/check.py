@@ -90,6 +90,8 @@ def check_manifest(data: Any, file: str) -> None:
     _check_names("tiers", [tier["name"] for tier in data["tiers"]], fail)
     _check_names("weights.tensors", [tensor["name"] for tensor in data["weights"]["tensors"]], fail)
     _check_model(data, fail)
+    if "quality" in data and data["quality"]["same_tokens"] > data["quality"]["tokens"]:
+        fail("quality.same_tokens", f"{data['quality']['same_tokens']} of {data['quality']['tokens']}")
     _check_chunks(data["weights"], files, fail)
     _check_tensors(data["weights"], fail)
 
@@ -101,8 +103,7 @@ def _referenced(data: Any) -> list[tuple[str, str]]:
     for i, tier in enumerate(data["tiers"]):
         found += [(f"tiers[{i}].{key}", tier[key]) for key in ("plan", "kernels")]
     found += [(f"weights.chunks[{i}]", name) for i, name in enumerate(data["weights"]["chunks"])]
-    if "validation" in data:
-        found.append(("validation", data["validation"]))
+    found += [(key, data[key]) for key in ("validation", "config") if key in data]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from mlcweb.bundle.manifest import Tier
@@ -25,6 +26,7 @@ def facts(bundle: Bundle, contexts: Sequence[int] = ()) -> dict[str, Any]:
         "created_by": manifest.created_by,
         "path": str(bundle.path),
         "model": {**vars(model), "source": dict(model.source)},
+        "quality": asdict(manifest.quality) if manifest.quality else None,
         "bytes": sum(entry.bytes for entry in manifest.files.values()),
         "files": [
             {"name": name, "bytes": entry.bytes, "sha256": entry.sha256}

@@ -88,6 +88,27 @@ class MemoryFacts:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """How near the bundle's predictions are to its source's, on ``tokens`` tokens of held-out text, by the host.
+
+    ``same_tokens``: where the most likely token is the same. KL(source || bundle) is in millionths of a nat, its mean
+    and 99th percentile; perplexities are in thousandths, the bundle's and the source's. Rounded to three digits.
+    """
+
+    tokens: int
+    same_tokens: int
+    kl_micronats: int
+    kl_p99_micronats: int
+    perplexity_thousandths: int
+    source_perplexity_thousandths: int
+
+    @property
+    def same(self) -> float:
+        """``same_tokens`` as a share."""
+        return self.same_tokens / self.tokens
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """A file's size in bytes and its sha256 in lower-case hex."""
 
@@ -97,7 +118,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole manifest; ``tiers`` is best first, ``validation`` may be absent."""
+    """A whole manifest; ``tiers`` is best first, ``validation``, ``config`` and ``quality`` may be absent."""
 
     name: str
     created_by: str
@@ -109,6 +130,8 @@ class Manifest:
     memory: MemoryFacts
     files: Mapping[str, FileEntry]
     validation: str | None = None
+    config: str | None = None  # the checkpoint's config, for a host that runs the model again
+    quality: Quality | None = None
     inputs: str | None = None  # sha256 of what the bundle was made from, so that a rerun finds it current
 
     def to_json(self) -> bytes:
@@ -127,6 +150,10 @@ class Manifest:
         data["memory"] = _plain(self.memory)
         if self.validation is not None:
             data["validation"] = self.validation
+        if self.config is not None:
+            data["config"] = self.config
+        if self.quality is not None:
+            data["quality"] = _plain(self.quality)
         data["files"] = _plain(self.files)
         return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
@@ -169,6 +196,8 @@ class Manifest:
             memory=MemoryFacts(**data["memory"]),
             files={name: FileEntry(**entry) for name, entry in data["files"].items()},
             validation=data.get("validation"),
+            config=data.get("config"),
+            quality=Quality(**data["quality"]) if "quality" in data else None,
             inputs=data.get("inputs"),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,27 @@ class Bundle:
             names = ", ".join(tier.name for tier in self.manifest.tiers)
             raise BundleError(f"the bundle has no tier {name!r}; it has {names}")
         return tier
+
+    def config(self) -> dict[str, Any]:
+        """``config`` of the checkpoint it was made from, and GGUF's ``types`` of its tensors where they were kept.
+
+        Raises BundleError where the bundle has none, or no such objects.
+        """
+        name = self.manifest.config
+        if name is None:
+            raise BundleError(
+                f"{self.path.name} does not hold its model's config.json, so the host cannot run it",
+                hint="Compile it again with this mlcweb.",
+            )
+        try:
+            found = json.loads(self.file(name))
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{name}: not valid JSON: {error}", hint=_AGAIN) from error
+        if not isinstance(found, dict) or not all(
+            isinstance(found.get(key, {}), dict) for key in ("config", "types")
+        ):
+            raise BundleError(f"{name}: holds no config", hint=_AGAIN)
+        return {"config": {}, "types": {}, **found}
 
     def plan(self, tier: str) -> dict[str, Any]:
         """The tier's plan, checked against plan.schema.json, its own indices and the manifest.

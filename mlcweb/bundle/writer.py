@@ -19,6 +19,7 @@ from mlcweb.bundle.manifest import (
     Manifest,
     MemoryFacts,
     ModelFacts,
+    Quality,
     Tier,
     TokenizerFiles,
     Weights,
@@ -106,6 +107,8 @@ class BundleWriter:
         tiers: Sequence[Tier],
         memory: MemoryFacts,
         validation: str | None = None,
+        config: str | None = None,
+        quality: Quality | None = None,
         inputs: str | None = None,
     ) -> Path:
         """Write the manifest and put the bundle in its place; returns that folder.
@@ -125,6 +128,8 @@ class BundleWriter:
             memory=memory,
             files=self._files,
             validation=validation,
+            config=config,
+            quality=quality,
             inputs=inputs,
         )
         text = manifest.to_json()

@@ -19,11 +19,11 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from mlcweb.numbers import size
+from mlcweb.numbers import rate, size
 
 
 class AmountColumn(ProgressColumn):
-    """``12 MB of 98 MB, 30 MB/s`` for bytes, ``3 of 30`` for items."""
+    """``12 MB of 98 MB, 30 MB/s`` for bytes, ``96 of 512, 31.0 tok/s`` for tokens, ``3 of 30`` for items."""
 
     def render(self, task: Task) -> Text:
         as_bytes = task.fields["unit"] == "bytes"
@@ -38,6 +38,8 @@ class AmountColumn(ProgressColumn):
             text += f" of {show(task.total)}"
         if as_bytes and not task.finished and task.speed:
             text += f", {size(int(task.speed))}/s"
+        if task.fields["unit"] == "tokens" and not task.finished and task.speed:
+            text += f", {rate(task.speed)}"
         return Text(text, style="progress.download")
 
 

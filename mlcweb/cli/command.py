@@ -14,7 +14,7 @@ from mlcweb import __version__
 from mlcweb.cli.failures import explain, report
 from mlcweb.cli.output import Output
 
-VERBS = ("compile", "chat", "validate", "serve", "list", "inspect", "doctor", "bench", "completion")
+VERBS = ("compile", "chat", "validate", "eval", "serve", "list", "inspect", "doctor", "bench", "completion")
 
 
 class VerbGroup(click.Group):

@@ -98,6 +98,14 @@ def find_bundle(value: str) -> Path:
 bundle_argument = click.argument(
     "bundle", callback=lambda ctx, param, value: find_bundle(value), shell_complete=_complete_bundle
 )
+bundles_argument = click.argument(
+    "bundles",
+    metavar="BUNDLE...",
+    nargs=-1,
+    required=True,
+    callback=lambda ctx, param, values: tuple(find_bundle(value) for value in values),
+    shell_complete=_complete_bundle,
+)
 optional_bundle_argument = click.argument(
     "bundle",
     required=False,

@@ -81,6 +81,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         prompt_tokens=_prompt_tokens(renderer, prompt, config, context),
         renderer=renderer,
         matrix=request.matrix,
+        evaluate=request.evaluate,
     )
 
 

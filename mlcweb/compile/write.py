@@ -9,15 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlcweb.bundle import BundleWriter, Manifest, MemoryFacts, ModelFacts, TokenizerFiles, open_bundle
+from mlcweb.bundle import (
+    BundleWriter,
+    Manifest,
+    MemoryFacts,
+    ModelFacts,
+    Quality,
+    TokenizerFiles,
+    open_bundle,
+)
 from mlcweb.bundle import Tier as TierFacts
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
 from mlcweb.compile.tier import LoweredTier
+from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
+from mlcweb.evaluate.quality import measure_quality
 from mlcweb.kernels.cache import PAGE_SIZE
 from mlcweb.kernels.pieces import MOST_BYTES
+from mlcweb.kernels.tier import BASE
 from mlcweb.progress import Progress
-from mlcweb.quantize import packed_tensors, quantize_params
+from mlcweb.quantize import get_scheme, packed_tensors, quantize_params
 from mlcweb.quantize.stream import count_bytes
 from mlcweb.reference import PackedWeights, int8_difference, make_validation
 from mlcweb.reference.chats import make_chats
@@ -42,6 +53,10 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
         with timed(stages, "reference"):
             validation = _validation(writer, job, progress)
             lowered = _without_bad_int8(writer, job, lowered, validation, progress)
+        quality = None
+        if job.evaluate:
+            with timed(stages, "evaluate"):
+                quality = _quality(writer, job, progress)
         with timed(stages, "finish"):
             progress.start("finish")
             exports = [name for tier in lowered for name in tier.exports]
@@ -59,6 +74,8 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
                     scratch=max(tier.scratch for tier in lowered),
                 ),
                 validation=writer.add_file("validation", "json", _json(validation)),
+                config=writer.add_file("config", "json", _json(_definition(job))),
+                quality=quality,
             )
     return open_bundle(out_dir).manifest
 
@@ -121,6 +138,25 @@ def _validation(writer: BundleWriter, job: Job, progress: Progress) -> dict[str,
         chats=make_chats(job.renderer, job.prompt),
         progress=progress,
     )
+
+
+def _quality(writer: BundleWriter, job: Job, progress: Progress) -> Quality | None:
+    packed = _packed(writer, job)
+    return measure_quality(
+        job.checkpoint,
+        job.renderer,
+        job.outline,
+        dense_or_packed(packed, job.scheme),
+        job.model_class(job.config, get_scheme(UNQUANTIZED), BASE, job.context),
+        job.context,
+        progress,
+    )
+
+
+def _definition(job: Job) -> dict[str, Any]:
+    """What the host needs to build the model again, without what transformers notes for itself (a folder's path)."""
+    config = {key: value for key, value in job.checkpoint.config.items() if not key.startswith("_")}
+    return {"config": config, **({"types": dict(job.scheme.types)} if job.scheme.types else {})}
 
 
 def _packed(writer: BundleWriter, job: Job) -> PackedWeights:

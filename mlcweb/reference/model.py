@@ -38,6 +38,10 @@ class HostModel:
         """Tokens fed so far."""
         return self._ops.position
 
+    def clear(self) -> None:
+        """Forget the context: the next token is the first."""
+        self._ops.position = 0
+
     def feed(self, tokens: Sequence[int], *, int8: bool = False) -> F32:
         """Append tokens to the context; returns the logits after the last, float32 [vocab].
 

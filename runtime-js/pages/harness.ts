@@ -17,6 +17,7 @@ declare global {
 let engine: Engine | undefined;
 let loading: AbortController | undefined;
 let answering: AbortController | undefined;
+let steps: AsyncGenerator<Float32Array, void, void> | undefined;
 
 async function guarded<T>(run: () => Promise<T>): Promise<T | Failure> {
   try {
@@ -54,6 +55,13 @@ async function replace(url: string, options: LoadJson): Promise<{ info: EngineIn
   return { info: engine.info, warnings, progress };
 }
 
+function base64(values: Float32Array): string {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 1 << 14) text += String.fromCharCode(...bytes.subarray(i, i + (1 << 14)));
+  return btoa(text);
+}
+
 const harness = {
   /** Loads a bundle, in place of the one before. */
   load: (url: string, options: LoadJson = {}) => guarded(() => replace(url, options)),
@@ -88,6 +96,22 @@ const harness = {
   greedy: (tokens: number[], count: number) => guarded(async () => ({ tokens: await loaded().greedy(tokens, count) })),
   /** The logits of each step as arrays: for small vocabularies. */
   replay: (tokens: number[], following: number[]) => guarded(async () => ({ steps: (await loaded().replay(tokens, following)).map((l) => [...l]) })),
+  /** Tokens that `nextSteps` feeds one by one, from an empty context; ends what an earlier call began. */
+  beginSteps: (tokens: number[]) => guarded(async () => {
+    await steps?.return();
+    steps = loaded().replaySteps(tokens.slice(0, 1), tokens.slice(1));
+    return {};
+  }),
+  /** The logits after each of the next tokens: base64 of little-endian float32, since JSON of numbers is five times as long. */
+  nextSteps: (count: number) => guarded(async () => {
+    const logits: string[] = [];
+    while (logits.length < count) {
+      const next = await steps?.next();
+      if (!next || next.done) throw new MlcwebError("invalid-request", `${count} steps were asked for, and ${logits.length} are left.`, "Call beginSteps first.");
+      logits.push(base64(next.value));
+    }
+    return { logits };
+  }),
   encode: (text: string, special = true) => guarded(async () => ({ tokens: loaded().encode(text, special) })),
   encodeChat: (messages: { role: string; content: string }[]) => guarded(async () => ({ tokens: loaded().encodeChat(messages) })),
   /** Replays validation.json, of the bundle at a URL or of the one that is loaded. JSON has no NaN: null stands for it. */

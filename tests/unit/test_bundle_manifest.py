@@ -40,6 +40,20 @@ def tensor(index: int, **values: Any) -> Edit:
     return lambda data: data["weights"]["tensors"][index].update(values)
 
 
+QUALITY = {
+    "tokens": 10,
+    "same_tokens": 9,
+    "kl_micronats": 5,
+    "kl_p99_micronats": 7,
+    "perplexity_thousandths": 12_300,
+    "source_perplexity_thousandths": 12_200,
+}
+
+
+def quality(**values: int) -> Edit:
+    return lambda data: data.update(quality={**QUALITY, **values})
+
+
 def chunk_bytes(index: int, size: int) -> Edit:
     return lambda data: data["files"][data["weights"]["chunks"][index]].update(bytes=size)
 
@@ -108,6 +122,15 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
     "an offset that is not a multiple of 16": (tensor(1, offset=56), "weights.tensors[1].offset"),
     "an offset past the end": (tensor(4, offset=2**40), "weights.tensors[4].offset"),
     "a tensor that runs past the end": (tensor(4, offset=912), "weights.tensors[4].offset"),
+    "an unlisted config": (
+        lambda d: d.update(config="config.00000000.json"),
+        "config: 'config.00000000.json'",
+    ),
+    "more same tokens than tokens": (quality(same_tokens=11), "quality.same_tokens: 11 of 10"),
+    "a quality of no tokens": (quality(tokens=0, same_tokens=0), "quality.tokens"),
+    "a negative divergence": (quality(kl_micronats=-1), "quality.kl_micronats"),
+    "a quality with an unknown key": (quality(bleu=3), "bleu"),
+    "a quality without a part": (lambda d: d.update(quality={"tokens": 3}), "quality"),
     "overlapping tensors": (tensor(2, offset=608), "weights.tensors[2].offset"),
 }
 
@@ -167,3 +190,13 @@ def test_a_folder_without_a_manifest_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(BundleError, match="is not a bundle"):
         open_bundle(tmp_path / "file")
+
+
+def test_a_manifest_may_tell_its_quality(sample: bytes) -> None:
+    assert Manifest.from_json(sample).quality is None
+    data = json.loads(sample)
+    data["quality"] = QUALITY
+    manifest = Manifest.from_json(json.dumps(data).encode())
+    assert manifest.quality is not None and manifest.quality.same == 0.9
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert json.loads(manifest.to_json())["quality"] == QUALITY

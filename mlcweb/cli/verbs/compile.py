@@ -73,6 +73,9 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
     is_flag=True,
     help="Experimental: also a prefill on subgroup matrices (Chromium, behind a flag).",
 )
+@click.option(
+    "--no-eval", is_flag=True, help="Leave out comparing the bundle's predictions with the source's."
+)
 @click.option("--force", is_flag=True, help="Compile even when the bundle is there and current.")
 def command(
     output: Output,
@@ -88,6 +91,7 @@ def command(
     source_kind: str,
     adapter: str | None,
     matrix: bool,
+    no_eval: bool,
     force: bool,
 ) -> None:
     """Compile a model to a bundle.
@@ -104,7 +108,10 @@ def command(
       mlcweb compile org/name-GGUF:Q4_K_M
       mlcweb compile SmolLM2-135M --adapter ./my-lora
     """
+    from dataclasses import asdict
+
     from mlcweb.compile import CompileRequest, compile_bundle
+    from mlcweb.evaluate.quality import quality_line
 
     request = CompileRequest(
         source=source,
@@ -119,6 +126,7 @@ def command(
         source_kind=source_kind,
         adapter=adapter,
         matrix=matrix,
+        evaluate=not no_eval,
         force=force,
     )
     with output.progress() as progress:
@@ -131,6 +139,8 @@ def command(
         "peak_memory_bytes": result.peak_memory_bytes,
         "stages": dict(result.stages),
         "reused": result.reused,
+        "quality": asdict(result.quality) if result.quality else None,
+        "warning": result.warning,
     }
     output.data(document, lambda: output.line(str(result.path)))
     if result.reused:
@@ -138,4 +148,8 @@ def command(
     else:
         peak = size(result.peak_memory_bytes)
         output.note(f"{result.name}: {size(result.bytes)} in {seconds(result.seconds)}, peak memory {peak}")
+        if result.quality:
+            output.note(quality_line(result.quality))
+        if result.warning:
+            output.note(result.warning)
         output.note(f'next: mlcweb chat {quoted(result.path)} "Hello"')

@@ -48,11 +48,15 @@ def command(output: Output, bundle: Path, contexts: tuple[int, ...]) -> None:
 
 
 def _text(output: Output, facts: Mapping[str, Any]) -> None:
+    from mlcweb.bundle import Quality
+    from mlcweb.evaluate.quality import quality_line
+
     model = facts["model"]
     kind = f"{model['family']}, {model['quantization']}, {model['parameters']:,} parameters"
     shape = (
         f"{model['layers']} layers of {model['hidden_size']}, {model['heads']} heads ({model['kv_heads']} KV)"
     )
+    said = quality_line(Quality(**facts["quality"])) if facts["quality"] else "not measured"
     source = [f"{key}={value}" for key, value in model["source"].items() if not key.startswith("adapter")]
     adapter = [value for key, value in sorted(model["source"].items()) if key.startswith("adapter")]
     output.facts(
@@ -65,6 +69,7 @@ def _text(output: Output, facts: Mapping[str, Any]) -> None:
             **({"adapter": " at ".join(adapter)} if adapter else {}),
             "licence": model["licence"] or "not stated",
             "made by": facts["created_by"],
+            "quality": said,
             "files": f"{len(facts['files'])}, {size(facts['bytes'])}",
             "weights": f"{facts['weights']['tensors']} tensors in {facts['weights']['chunks']} chunks",
         }

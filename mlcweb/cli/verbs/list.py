@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlcweb.cli.options import built_bundles, verb
+from mlcweb.cli.options import DIST, built_bundles, verb
 from mlcweb.cli.output import Output
 from mlcweb.numbers import count, size
 
@@ -67,6 +67,7 @@ def _facts(recipe: Recipe, schemes: Sequence[Any], built: Sequence[str]) -> dict
     from mlcweb.footprint import footprints
 
     taken = footprints(recipe.config, schemes, recipe.context_length, recipe.kv_cache_dtype)
+    bundles = [name for name in built if name.startswith(f"{recipe.bundle_name}-")]
     return {
         "name": recipe.name,
         "source": recipe.source,
@@ -78,8 +79,25 @@ def _facts(recipe: Recipe, schemes: Sequence[Any], built: Sequence[str]) -> dict
         "sizes": {
             name: {"weights": t.weights, "kv_cache": t.kv_cache, "gpu": t.gpu} for name, t in taken.items()
         },
-        "bundles": [name for name in built if name.startswith(f"{recipe.bundle_name}-")],
+        "bundles": bundles,
+        "same_tokens": {name: _same(name) for name in bundles},
     }
+
+
+def _same(name: str) -> float | None:
+    """The share of its source's most likely tokens that a bundle keeps; None where its manifest does not say."""
+    from mlcweb.bundle import open_bundle
+    from mlcweb.errors import BundleError
+
+    try:
+        quality = open_bundle(DIST / name).manifest.quality
+    except BundleError:
+        return None
+    return quality.same if quality else None
+
+
+def _said(bundle: str, same: float | None) -> str:
+    return bundle if same is None else f"{bundle} ({100 * same:.0f} % same tokens)"
 
 
 def _text(output: Output, recipes: Sequence[Mapping[str, Any]], quants: Sequence[str]) -> None:
@@ -97,7 +115,7 @@ def _text(output: Output, recipes: Sequence[Mapping[str, Any]], quants: Sequence
             row += [size(taken["weights"]), size(taken["gpu"])]
         licence = recipe["licence"].split(":")[0] + (" (gated)" if recipe["gated"] else "")
         row += [str(recipe["context_length"]), recipe["source"], licence]
-        rows.append([*row, ", ".join(recipe["bundles"])] if built else row)
+        rows.append([*row, ", ".join(_said(*one) for one in recipe["same_tokens"].items())] if built else row)
         family = recipe["family"]
     output.table([*columns, "IN DIST/"] if built else columns, rows)
     output.note("any Hugging Face id, folder or .gguf file of a supported architecture compiles too")

@@ -1,0 +1,118 @@
+"""The short evaluation that a compile ends with, and how it is told."""
+
+from __future__ import annotations
+
+from math import floor, log10
+
+from mlcweb.bundle.manifest import Quality
+from mlcweb.evaluate.dense import CheckpointWeights
+from mlcweb.evaluate.metrics import Scores
+from mlcweb.evaluate.predictor import HostPredictor
+from mlcweb.evaluate.run import evaluate
+from mlcweb.evaluate.text import excerpts, held_out, windows
+from mlcweb.models import Decoder
+from mlcweb.progress import Progress
+from mlcweb.quantize import AS_IT_IS, Scheme
+from mlcweb.reference import ReferenceWeights
+from mlcweb.reference.prompt import PromptRenderer
+from mlcweb.sources import Checkpoint
+
+# Below it a bundle answers noticeably otherwise than its source.
+ENOUGH = 0.9
+_DIGITS = 3
+_LARGEST = 2**53 - 1
+# Weights times tokens: what two cores do in a few seconds, twice.
+_WORK = 1.2e11
+_FEWEST, _MOST = 32, 160
+
+
+def token_count(weights: int) -> int:
+    """Tokens for a model of so many weights."""
+    return int(max(_FEWEST, min(_MOST, _WORK / weights // 16 * 16)))
+
+
+def measure_quality(
+    checkpoint: Checkpoint,
+    renderer: PromptRenderer,
+    model: Decoder,
+    weights: ReferenceWeights,
+    source: Decoder,
+    context: int,
+    progress: Progress,
+) -> Quality | None:
+    """What the weights of a bundle keep of the checkpoint's predictions; None where ``context`` has no room for it.
+
+    ``model`` and ``source`` are the decoder as each stores its weights. All text is one window, so that weights are
+    read once; none of the checkpoint's are kept in memory.
+    """
+    text, prefix = renderer.text(held_out())
+    length = min(context, token_count(model.weight_count) + len(prefix))
+    if length < len(prefix) + 2:
+        return None
+    taken = windows(excerpts(text, length - len(prefix)), prefix, length)
+    theirs, (scores,) = evaluate(
+        [HostPredictor(model, weights, length, context)],
+        taken,
+        HostPredictor(source, CheckpointWeights(checkpoint, source.params()), length, context),
+        progress,
+    )
+    assert theirs is not None
+    return _rounded(scores, theirs)
+
+
+def _rounded(scores: Scores, theirs: Scores) -> Quality:
+    """To so few digits that another machine's arithmetic seldom shows: a bundle is to be the same bytes there."""
+    assert scores.kl_mean is not None and scores.kl_p99 is not None and scores.same_tokens is not None
+    return Quality(
+        tokens=scores.tokens,
+        same_tokens=scores.same_tokens,
+        kl_micronats=_few_digits(scores.kl_mean * 1e6),
+        kl_p99_micronats=_few_digits(scores.kl_p99 * 1e6),
+        perplexity_thousandths=_few_digits(scores.perplexity * 1e3),
+        source_perplexity_thousandths=_few_digits(theirs.perplexity * 1e3),
+    )
+
+
+def _few_digits(value: float) -> int:
+    """The three leading digits, and none below ten."""
+    if value >= _LARGEST:
+        return _LARGEST
+    power = max(1, floor(log10(value)) - _DIGITS + 1) if value > 1 else 1
+    return int(round(value / 10**power) * 10**power)
+
+
+def quality_line(quality: Quality) -> str:
+    """One line: same tokens, divergence and perplexities."""
+    kl, p99 = quality.kl_micronats / 1e6, quality.kl_p99_micronats / 1e6
+    perplexity, source = quality.perplexity_thousandths / 1e3, quality.source_perplexity_thousandths / 1e3
+    return (
+        f"{share(quality.same)} of the source's most likely tokens, KL {nats(kl)} nats a token (99 %: {nats(p99)}), "
+        f"perplexity {perplexity:.4g} (source {source:.4g}), on {quality.tokens} tokens"
+    )
+
+
+def share(value: float) -> str:
+    """``65.4 %``."""
+    return f"{100 * value:.1f} %"
+
+
+def nats(value: float) -> str:
+    """A divergence in three digits, as far as they tell something."""
+    return f"{value:.3g}" if value >= 1e-5 else f"{value:.0e}" if value >= 1e-12 else "0"
+
+
+def better_scheme(scheme: Scheme, *, gguf: bool) -> str | None:
+    """A scheme that keeps more of the source's predictions; None where there is none."""
+    activation = "f16" if scheme.activation == "float16" else "f32"
+    better = [f"q8{activation}_1"] if scheme.bits and scheme.bits < 8 else [f"q0{activation}", "q0f32"]
+    kept = [AS_IT_IS] if gguf else []
+    return None if scheme.as_it_is else next((name for name in (*kept, *better) if name != scheme.name), None)
+
+
+def quality_warning(quality: Quality, scheme: Scheme, *, gguf: bool) -> str | None:
+    """What to do about a bundle that is too far from its source."""
+    if quality.same >= ENOUGH:
+        return None
+    better = better_scheme(scheme, gguf=gguf)
+    said = f"warning: {scheme.name} keeps {share(quality.same)} of the source's most likely tokens, less than 90 %"
+    return f"{said}; --quant {better} keeps more" if better else said

@@ -4,6 +4,7 @@ from mlcweb.quantize.formats import GGUF_FORMATS, Format
 from mlcweb.quantize.group import dequantize_group, quantize_group
 from mlcweb.quantize.param import PackedTensor, Param, packed_tensors
 from mlcweb.quantize.schemes import AS_IT_IS, SCHEMES, Scheme, get_scheme, keep_types
+from mlcweb.quantize.searched import Scales, quantize_searched, searches
 from mlcweb.quantize.stream import count_bytes, quantize_params
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Format",
     "PackedTensor",
     "Param",
+    "Scales",
     "Scheme",
     "count_bytes",
     "dequantize_group",
@@ -21,4 +23,6 @@ __all__ = [
     "packed_tensors",
     "quantize_group",
     "quantize_params",
+    "quantize_searched",
+    "searches",
 ]

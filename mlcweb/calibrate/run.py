@@ -1,0 +1,138 @@
+"""Runs the float model on a text, and keeps of every matrix the mean square of each of its input columns.
+
+That is all that rounding a row of weights needs to know of its inputs, as far as they are independent: the error
+that a column's rounding makes in an output has that variance. It is llama.cpp's importance matrix.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlcweb.calibrate.text import spread
+from mlcweb.calibrate.weights import CheckpointWeights
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.moe_weights import Experts
+from mlcweb.kernels.ops import Rope
+from mlcweb.kernels.pieces import pieces
+from mlcweb.kernels.scores import Scores
+from mlcweb.models import Decoder
+from mlcweb.progress import Progress, SilentProgress
+from mlcweb.reference.ops import HostOps
+from mlcweb.sources import Checkpoint
+
+F32 = npt.NDArray[np.float32]
+
+# Tokens that see each other.
+_LENGTH = 512
+# Products of a weight and a token: what two cores multiply in some 20 seconds.
+_PRODUCTS = 1_000_000_000_000
+_FEWEST, _MOST = 512, 2048
+
+
+def calibrate(
+    checkpoint: Checkpoint,
+    model: Decoder,
+    tokens: Sequence[int],
+    context: int,
+    *,
+    start: Sequence[int] = (),
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, F32]:
+    """By the name of each matrix of ``model`` that was multiplied: the mean squares of its inputs, float32 [K].
+
+    ``tokens`` are a text's; of many, spans from all over it are run, fewer for large models, in sequences that fit
+    ``context`` and begin with ``start``, such as a rendered prompt. Weights are read once, a block at a time; memory is
+    that and a layer's activations. Raises CheckpointError when a tensor cannot be read.
+    """
+    progress = progress or SilentProgress()
+    sequences = cut(tokens, start, model, context)
+    progress.start("calibrate", model.config.num_hidden_layers)
+    weights = CheckpointWeights(checkpoint, model.params())
+    ops = _CalibrationOps(
+        model, weights, [len(sequence) for sequence in sequences], context, threads, progress
+    )
+    model.forward(ops, [token for sequence in sequences for token in sequence], None, None)  # type: ignore[arg-type]
+    return ops.mean_squares()
+
+
+def cut(tokens: Sequence[int], start: Sequence[int], model: Decoder, context: int) -> list[list[int]]:
+    """The sequences that are run."""
+    count = min(max(_PRODUCTS // model.weight_count, _FEWEST), _MOST)
+    chosen = spread(tokens, count)
+    longest = min(context, _LENGTH)
+    first = list(start[: longest // 2])
+    sequences = -(-len(chosen) // (longest - len(first)))
+    length = -(-len(chosen) // sequences)  # all of about one length
+    return [first + chosen[i : i + length] for i in range(0, len(chosen), length)]
+
+
+class _CalibrationOps(HostOps):
+    """HostOps over several sequences at once, which sum the squares of what each matrix is given.
+
+    Only embedding and attention know of sequences. The head is not multiplied: nobody reads logits.
+    """
+
+    def __init__(
+        self,
+        model: Decoder,
+        weights: CheckpointWeights,
+        lengths: Sequence[int],
+        context: int,
+        threads: int | None,
+        progress: Progress,
+    ) -> None:
+        super().__init__(model, weights, max(lengths), context, threads)
+        ends = list(itertools.accumulate(lengths))
+        self._spans = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+        self._progress = progress
+        self._sums: dict[str, npt.NDArray[np.float64]] = {}
+        self._counts: dict[str, int] = {}
+
+    def mean_squares(self) -> dict[str, F32]:
+        """By parameter, float32 [K]."""
+        return {name: (total / self._counts[name]).astype(np.float32) for name, total in self._sums.items()}
+
+    def embed(
+        self, table: Any, ids: Any, *, scale: float = 1.0, positions: Any = None, state: Any = None
+    ) -> F32:
+        embed = super().embed
+        return np.concatenate(
+            [embed(table, ids[span], scale=scale, positions=positions) for span in self._spans]
+        )
+
+    def attention(self, qkv: F32, rope: Rope, state: Any, table: Any, kv: Any, scores: Scores) -> F32:
+        found = []
+        for span in self._spans:
+            found.append(super().attention(qkv[span], rope, state, table, kv, scores))
+            self._cache.clear()  # nothing follows
+        self._progress.advance(1)
+        return np.concatenate(found)
+
+    def head(self, x: F32, norm: Norm, weight: Any, *, bias: Any = None, cap: float | None = None) -> F32:
+        """No logits."""
+        self._count(self.norm(x, norm), weight)
+        return np.zeros((1, 0), np.float32)
+
+    def _product(self, x: F32, weight: Any) -> F32:
+        if not isinstance(weight, Apart):  # its halves are products of their own
+            self._count(x, weight)
+        return super()._product(x, weight)
+
+    def _expert(self, x: F32, experts: Experts, expert: int) -> F32:
+        # the experts of a part share a parameter, and so their inputs' squares
+        part = next(i for i, held in enumerate(experts.held) if expert in held)
+        self._count(x, experts[part])
+        return super()._expert(x, experts, expert)
+
+    def _count(self, x: F32, weight: Any) -> None:
+        squares = np.einsum("tk,tk->k", x, x, dtype=np.float64)
+        for part, _ in pieces(weight):
+            name = self._names[id(part)]
+            self._sums[name] = self._sums.get(name, 0.0) + squares
+            self._counts[name] = self._counts.get(name, 0) + len(x)

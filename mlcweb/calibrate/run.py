@@ -18,7 +18,7 @@ from mlcweb.calibrate.weights import CheckpointWeights
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.moe_weights import Experts
 from mlcweb.kernels.ops import Rope
-from mlcweb.kernels.pieces import pieces
+from mlcweb.kernels.pieces import Apart, pieces
 from mlcweb.kernels.scores import Scores
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress, SilentProgress
@@ -46,9 +46,9 @@ def calibrate(
 ) -> dict[str, F32]:
     """By the name of each matrix of ``model`` that was multiplied: the mean squares of its inputs, float32 [K].
 
-    ``tokens`` are a text's; of many, spans from all over it are run, fewer for large models, in sequences that fit
-    ``context`` and begin with ``start``, such as a rendered prompt. Weights are read once, a block at a time; memory is
-    that and a layer's activations. Raises CheckpointError when a tensor cannot be read.
+    ``tokens`` are a text's; of many, spans from all over it are run, fewer for large models, in sequences that
+    fit ``context`` and begin with ``start``, such as a rendered prompt. Weights are read once, a block at a time;
+    memory is that and a layer's activations. Raises CheckpointError when a tensor cannot be read.
     """
     progress = progress or SilentProgress()
     sequences = cut(tokens, start, model, context)
@@ -67,6 +67,8 @@ def cut(tokens: Sequence[int], start: Sequence[int], model: Decoder, context: in
     chosen = spread(tokens, count)
     longest = min(context, _LENGTH)
     first = list(start[: longest // 2])
+    if not chosen:  # a tokenizer that knows nothing of the text
+        return [first]
     sequences = -(-len(chosen) // (longest - len(first)))
     length = -(-len(chosen) // sequences)  # all of about one length
     return [first + chosen[i : i + length] for i in range(0, len(chosen), length)]

@@ -11,7 +11,7 @@ from mlcweb.errors import SourceError
 
 # Too few tokens say little about a column; the floor is what mlcweb's own text has, several times over.
 FEWEST_TOKENS = 256
-MOST_BYTES = 64 << 20
+MOST_BYTES = 4 << 20
 SPAN = 128  # tokens that stay together where a text has more than are run
 
 

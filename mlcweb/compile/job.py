@@ -9,6 +9,7 @@ from functools import cached_property
 from importlib.metadata import version
 
 from mlcweb import __version__
+from mlcweb.calibrate import Text
 from mlcweb.kernel_cache import source_digest
 from mlcweb.kernels.tier import BASE, Tier
 from mlcweb.models import Decoder, DecoderConfig
@@ -19,6 +20,7 @@ from mlcweb.sources import Checkpoint
 # The packages whose code decides a bundle's bytes.
 _FOLDERS = (
     "bundle",
+    "calibrate",
     "compile",
     "kernels",
     "lower",
@@ -37,7 +39,8 @@ class Job:
     """A request with everything decided and checked.
 
     ``kv_cache_dtype`` is None where each tier takes its own; ``prompt_tokens`` is the prompt as the engine renders it.
-    ``matrix``: the tiers that can have ``prefill_matrix`` do.
+    ``matrix``: the tiers that can have ``prefill_matrix`` do. ``calibration``: the text that scales are calibrated on;
+    None where they are MLC's, or there are none.
     """
 
     checkpoint: Checkpoint
@@ -54,6 +57,7 @@ class Job:
     prompt_tokens: tuple[int, ...]
     renderer: PromptRenderer
     matrix: bool = False
+    calibration: Text | None = None
 
     def model(self, tier: Tier) -> Decoder:
         """The model for a tier."""
@@ -81,6 +85,7 @@ class Job:
             "chunk": self.chunk,
             "kv_cache_dtype": self.kv_cache_dtype,
             "matrix": self.matrix,
+            "calibration": self.calibration and self.calibration.sha256,
             "name": self.name,
             "licence": self.licence,
             "prompt": self.prompt,

@@ -13,7 +13,8 @@ class CompileRequest:
 
     ``source_kind``: for a recipe, ``hub``, ``pypi``, or ``auto`` (the hub, else PyPI). ``kv_cache_dtype``: ``float16``
     or ``float32`` on all tiers; each tier's own by default. ``adapter``: a folder or hub id of a LoRA to merge.
-    ``matrix``: also a prefill on subgroup matrices.
+    ``matrix``: also a prefill on subgroup matrices. ``scales``: ``calibrated`` or ``mlc``, of 3- and 4-bit weights;
+    ``calibrate``: the text to calibrate on, mlcweb's own without it.
     """
 
     source: str
@@ -28,6 +29,8 @@ class CompileRequest:
     source_kind: str = "auto"
     adapter: str | None = None
     matrix: bool = False
+    scales: str | None = None
+    calibrate: Path | None = None
     force: bool = False
 
 

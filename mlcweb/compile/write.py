@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from mlcweb.bundle import BundleWriter, Manifest, MemoryFacts, ModelFacts, TokenizerFiles, open_bundle
 from mlcweb.bundle import Tier as TierFacts
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
+from mlcweb.compile.scales import mean_squares
 from mlcweb.compile.tier import LoweredTier
 from mlcweb.kernels.cache import PAGE_SIZE
 from mlcweb.kernels.pieces import MOST_BYTES
@@ -37,8 +41,12 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
         # lowering comes first: it is quick, and what it refuses need not wait for the weights
         with timed(stages, "lower"):
             lowered = lower_tiers(job, progress)
+        found = None
+        if job.calibration is not None:
+            with timed(stages, "calibrate"):
+                found = mean_squares(job, job.calibration, progress)
         with timed(stages, "quantize"):
-            _quantize(writer, job, progress)
+            _quantize(writer, job, found, progress)
         with timed(stages, "reference"):
             validation = _validation(writer, job, progress)
             lowered = _without_bad_int8(writer, job, lowered, validation, progress)
@@ -95,14 +103,20 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
     )
 
 
-def _quantize(writer: BundleWriter, job: Job, progress: Progress) -> None:
+def _quantize(
+    writer: BundleWriter,
+    job: Job,
+    found: Mapping[str, npt.NDArray[np.float32]] | None,
+    progress: Progress,
+) -> None:
     model = job.outline
     params = model.params()
     progress.start("quantize", count_bytes(job.checkpoint, params, job.scheme), "bytes")
+    stream = quantize_params(job.checkpoint, params, job.scheme, progress=progress, mean_squares=found)
     with writer.weights() as weights:
         for name, table in model.constants().items():
             weights.add_tensor(name, table)
-        for tensor, blocks in quantize_params(job.checkpoint, params, job.scheme, progress=progress):
+        for tensor, blocks in stream:
             weights.begin_tensor(tensor.name, tensor.dtype, tensor.shape)
             for block in blocks:
                 weights.write(block)
@@ -161,6 +175,7 @@ def _model_facts(job: Job) -> ModelFacts:
     return ModelFacts(
         family=job.family,
         quantization=job.scheme.name,
+        scales=_scales(job),
         parameters=job.outline.weight_count,
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
@@ -174,6 +189,13 @@ def _model_facts(job: Job) -> ModelFacts:
         source=job.checkpoint.source,
         licence=job.licence,
     )
+
+
+def _scales(job: Job) -> str | None:
+    """How scales were chosen, of schemes that have any to choose."""
+    if job.scheme.bits is None:
+        return None
+    return "calibrated" if job.calibration else "mlc"
 
 
 def _json(value: Any) -> bytes:

@@ -93,20 +93,23 @@ class _Group:
         self.k, self.kind = k, kind
         self.parts, self.shares = k.local(kind.lanes, name="parts"), k.local(kind.lanes, name="shares")
         self.weights = k.local(kind.lanes, name="weights")
-        self.largest = k.local(1, name="largest")
+        self.largest, self.magnitude = k.local(1, name="largest"), k.local(1, "uint32", name="magnitude")
         self.gain, self.unit = k.local(1, name="gain"), k.local(1, name="unit")
         self.mirrored = k.local(1, name="mirrored")  # 1.0 or -1.0: -1.0 where it is
 
     def begin(self, values: Expr, importance: Expr) -> None:
         """Start with a group's weights, float32, and the importance of its columns."""
         k, lanes = self.k, self.kind.lanes
+        # of the bits, among which NaN's are the largest
+        magnitudes = T.bitwise_and(bits(f"uint32x{lanes}", values), repeat(u32(0x7FFFFFFF), lanes))
+        k.store(self.magnitude, 0, fold(k, magnitudes, T.max, "uint32", lanes))
         high, low = fold(k, values, T.max, "float32", lanes), fold(k, values, T.min, "float32", lanes)
         k.store(self.largest, 0, select(high >= f32(0.0) - low, high, low))
         at = T.Ramp(0, 1, lanes)
         k.store(self.parts, at, values / repeat(self.largest[0], lanes))
         k.store(self.weights, at, importance)
         k.store(self.shares, at, self.parts[at] * self.weights[at])
-        # what a group of zeros, or one with NaN, keeps
+        # what a group of zeros keeps
         k.store(self.gain, 0, f32(0.0))
         k.store(self.unit, 0, f32(1 / self.kind.top))
         k.store(self.mirrored, 0, f32(1.0))
@@ -150,7 +153,9 @@ class _Group:
     def scale(self) -> Any:
         """The best scale, as it is stored; infinite or NaN for a group with a weight that is not finite."""
         k = self.k
-        scale = keep(k, self.largest[0] * self.unit[0] * self.mirrored[0], "float32", 1)
+        infinite = bits("float32", u32(INFINITY))
+        found = self.largest[0] * self.unit[0] * self.mirrored[0]
+        scale = keep(k, select(self.magnitude[0] < u32(INFINITY), found, infinite), "float32", 1)
         if self.kind.half:
             scale = round_half(k, scale, 1)
             magnitude = T.bitwise_and(bits("uint32", scale), u32(0x7FFFFFFF))

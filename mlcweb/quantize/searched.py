@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from mlcweb.native.search import search
 from mlcweb.quantize.formats import Format
 from mlcweb.quantize.group import clear_padding, native, pad
 
-Scales = Literal["calibrated", "mlc"]
+SEARCHED_BITS = (3, 4)
 
 # Beside the mean input, so that a column that the text did not use still counts for something.
 _FLOOR = 1e-3
@@ -20,7 +20,7 @@ _FLOOR = 1e-3
 
 def searches(form: Format) -> bool:
     """Whether scales are searched: codes of 8 bits lose next to nothing, and their int8 readers take no 255."""
-    return form.mlc and form.bits in (3, 4)
+    return form.mlc and form.bits in SEARCHED_BITS
 
 
 def quantize_searched(

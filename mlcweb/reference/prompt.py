@@ -30,6 +30,10 @@ class PromptRenderer:
         special = not self.template.exists
         return guarded(lambda: list(self._tokenizer.encode(text, add_special_tokens=special).ids))
 
+    def text_tokens(self, text: str) -> list[int]:
+        """Ids of a text as it is, without special tokens."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
     def decode(self, tokens: list[int]) -> str:
         """Text of ids, special tokens left out."""
         return guarded(lambda: str(self._tokenizer.decode(tokens)))

@@ -73,6 +73,18 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
     is_flag=True,
     help="Experimental: also a prefill on subgroup matrices (Chromium, behind a flag).",
 )
+@click.option(
+    "--scales",
+    type=click.Choice(["calibrated", "mlc"]),
+    help="How scales of 3- and 4-bit weights are chosen: by the error they cause for what a run of the model on a "
+    "text gives each matrix (the default), or as MLC does.",
+)
+@click.option(
+    "--calibrate",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The text for that run, in UTF-8, such as what the model is to be used for; mlcweb's own by default.",
+)
 @click.option("--force", is_flag=True, help="Compile even when the bundle is there and current.")
 def command(
     output: Output,
@@ -88,6 +100,8 @@ def command(
     source_kind: str,
     adapter: str | None,
     matrix: bool,
+    scales: str | None,
+    calibrate: Path | None,
     force: bool,
 ) -> None:
     """Compile a model to a bundle.
@@ -103,6 +117,7 @@ def command(
       mlcweb compile ./my-llama --quant q4f16_1 --context 4096
       mlcweb compile org/name-GGUF:Q4_K_M
       mlcweb compile SmolLM2-135M --adapter ./my-lora
+      mlcweb compile ./my-llama --calibrate ./typical.txt
     """
     from mlcweb.compile import CompileRequest, compile_bundle
 
@@ -119,6 +134,8 @@ def command(
         source_kind=source_kind,
         adapter=adapter,
         matrix=matrix,
+        scales=scales,
+        calibrate=calibrate,
         force=force,
     )
     with output.progress() as progress:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,18 @@ _PRODUCTS = 1_000_000_000_000
 _FEWEST, _MOST = 512, 2048
 
 
-def calibrate(
+@dataclass(frozen=True)
+class Measured:
+    """``mean_squares``, float32 [K], of each matrix's inputs, by its parameter's name.
+
+    ``norms``: of norms that are for one matrix alone, the names of weight and bias, and those of the matrix's pieces.
+    """
+
+    mean_squares: dict[str, F32]
+    norms: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+
+
+def measure(
     checkpoint: Checkpoint,
     model: Decoder,
     tokens: Sequence[int],
@@ -43,8 +55,8 @@ def calibrate(
     start: Sequence[int] = (),
     threads: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, F32]:
-    """By the name of each matrix of ``model`` that was multiplied: the mean squares of its inputs, float32 [K].
+) -> Measured:
+    """The mean squares of the inputs of each matrix of ``model`` that is multiplied.
 
     ``tokens`` are a text's; of many, spans from all over it are run, fewer for large models, in sequences that
     fit ``context`` and begin with ``start``, such as a rendered prompt. Weights are read once, a block at a time;
@@ -58,7 +70,7 @@ def calibrate(
         model, weights, [len(sequence) for sequence in sequences], context, threads, progress
     )
     model.forward(ops, [token for sequence in sequences for token in sequence], None, None)  # type: ignore[arg-type]
-    return ops.mean_squares()
+    return Measured(ops.mean_squares(), ops.norms())
 
 
 def cut(tokens: Sequence[int], start: Sequence[int], model: Decoder, context: int) -> list[list[int]]:
@@ -95,6 +107,8 @@ class _CalibrationOps(HostOps):
         self._progress = progress
         self._sums: dict[str, npt.NDArray[np.float64]] = {}
         self._counts: dict[str, int] = {}
+        self._users: dict[int, list[tuple[Norm, Any]]] = {}  # by a norm's weight: the matrices it is for
+        self._apart: set[int] = set()  # weights of norms with other uses, and embeddings
 
     def mean_squares(self) -> dict[str, F32]:
         """By parameter, float32 [K]."""
@@ -103,10 +117,33 @@ class _CalibrationOps(HostOps):
     def embed(
         self, table: Any, ids: Any, *, scale: float = 1.0, positions: Any = None, state: Any = None
     ) -> F32:
+        self._apart.add(id(table))
         embed = super().embed
         return np.concatenate(
             [embed(table, ids[span], scale=scale, positions=positions) for span in self._spans]
         )
+
+    def linear(self, name: str, x: F32, weight: Any, *, norm: Norm | None = None, **how: Any) -> F32:
+        if norm is not None:
+            x = super().norm(x, norm)
+            self._users.setdefault(id(norm.weight), []).append((norm, weight))
+        return super().linear(name, x, weight, **how)
+
+    def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None) -> F32:
+        self._apart.add(id(norm.weight))
+        return super().norm(x, norm, residual=residual)
+
+    def norms(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+        """Those for one matrix alone, as ``Measured`` has them."""
+        found = []
+        for at, users in self._users.items():
+            (norm, weight), *others = users
+            if others or at in self._apart or id(weight) in self._apart or isinstance(weight, Apart):
+                continue
+            vectors = [vector for vector in (norm.weight, norm.bias) if vector is not None]
+            names = tuple(self._names[id(vector)] for vector in vectors)
+            found.append((names, tuple(self._names[id(part)] for part, _ in pieces(weight))))
+        return tuple(found)
 
     def attention(self, qkv: F32, rope: Rope, state: Any, table: Any, kv: Any, scores: Scores) -> F32:
         found = []
@@ -118,7 +155,8 @@ class _CalibrationOps(HostOps):
 
     def head(self, x: F32, norm: Norm, weight: Any, *, bias: Any = None, cap: float | None = None) -> F32:
         """No logits."""
-        self._count(self.norm(x, norm), weight)
+        self._users.setdefault(id(norm.weight), []).append((norm, weight))
+        self._count(super().norm(x, norm), weight)
         return np.zeros((1, 0), np.float32)
 
     def _product(self, x: F32, weight: Any) -> F32:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
-import numpy.typing as npt
-
 from mlcweb.calibrate import FEWEST_TOKENS, Text, calibrate, own_text, read_text
 from mlcweb.compile.job import Job
 from mlcweb.compile.request import CompileRequest
 from mlcweb.errors import SourceError, UnsupportedError
 from mlcweb.progress import Progress
-from mlcweb.quantize import Scheme
+from mlcweb.quantize import Calibration, Scheme
 from mlcweb.quantize.searched import SEARCHED_BITS
 from mlcweb.reference.prompt import PromptRenderer
 
@@ -64,9 +59,10 @@ def text_tokens(text: Text, renderer: PromptRenderer, vocabulary: int) -> list[i
     return [token for token in renderer.text_tokens(text.content) if token < vocabulary]
 
 
-def mean_squares(job: Job, text: Text, progress: Progress) -> Mapping[str, npt.NDArray[np.float32]]:
-    """What the job's calibration finds, by parameter."""
+def calibrated(job: Job, text: Text, progress: Progress) -> Calibration:
+    """What the job's calibration finds."""
     tokens = text_tokens(text, job.renderer, job.config.vocab_size)
+    start = job.prompt_tokens
     return calibrate(
-        job.checkpoint, job.outline, tokens, job.context, start=job.prompt_tokens, progress=progress
+        job.checkpoint, job.outline, job.scheme, tokens, job.context, start=start, progress=progress
     )

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from mlcweb.bundle import BundleWriter, Manifest, MemoryFacts, ModelFacts, TokenizerFiles, open_bundle
 from mlcweb.bundle import Tier as TierFacts
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
-from mlcweb.compile.scales import mean_squares
+from mlcweb.compile.scales import calibrated
 from mlcweb.compile.tier import LoweredTier
 from mlcweb.kernels.cache import PAGE_SIZE
 from mlcweb.kernels.pieces import MOST_BYTES
 from mlcweb.progress import Progress
-from mlcweb.quantize import packed_tensors, quantize_params
+from mlcweb.quantize import Calibration, packed_tensors, quantize_params
 from mlcweb.quantize.stream import count_bytes
 from mlcweb.reference import PackedWeights, int8_difference, make_validation
 from mlcweb.reference.chats import make_chats
@@ -44,7 +41,7 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
         found = None
         if job.calibration is not None:
             with timed(stages, "calibrate"):
-                found = mean_squares(job, job.calibration, progress)
+                found = calibrated(job, job.calibration, progress)
         with timed(stages, "quantize"):
             _quantize(writer, job, found, progress)
         with timed(stages, "reference"):
@@ -106,13 +103,13 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
 def _quantize(
     writer: BundleWriter,
     job: Job,
-    found: Mapping[str, npt.NDArray[np.float32]] | None,
+    found: Calibration | None,
     progress: Progress,
 ) -> None:
     model = job.outline
     params = model.params()
     progress.start("quantize", count_bytes(job.checkpoint, params, job.scheme), "bytes")
-    stream = quantize_params(job.checkpoint, params, job.scheme, progress=progress, mean_squares=found)
+    stream = quantize_params(job.checkpoint, params, job.scheme, progress=progress, calibration=found)
     with writer.weights() as weights:
         for name, table in model.constants().items():
             weights.add_tensor(name, table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,19 @@ from mlcweb.quantize.formats import Format
 from mlcweb.quantize.group import clear_padding, native, pad
 
 SEARCHED_BITS = (3, 4)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What ``mlcweb.calibrate`` found, by parameter.
+
+    ``mean_squares`` [K] of a matrix's inputs. ``factors`` [K], of some, multiply a matrix's columns or a vector's
+    elements before they are stored: a norm's are one over those of the matrix that it is for.
+    """
+
+    mean_squares: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    factors: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
 
 # Beside the mean input, so that a column that the text did not use still counts for something.
 _FLOOR = 1e-3

@@ -1,16 +1,22 @@
 """The calibration run: its mean squares against the reference fed token by token, its text, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mlcweb.calibrate import calibrate, own_text, read_text
-from mlcweb.calibrate.run import cut
+from mlcweb.calibrate.run import cut, measure
 from mlcweb.calibrate.text import SPAN, spread
 from mlcweb.calibrate.weights import CheckpointWeights
 from mlcweb.errors import SourceError
 from mlcweb.models import architecture, outline_of
-from mlcweb.reference import HostModel
-from mlcweb.sources import open_checkpoint
+from mlcweb.quantize import Calibration, get_scheme, quantize_params
+from mlcweb.reference import ArrayStore, HostModel, PackedWeights
+from mlcweb.sources import open_checkpoint, with_prefix
+from mlcweb.sources.checkpoint import LazyTensor
+from tests.fixtures.models.cases import CASES
+from tests.fixtures.models.checkpoint import make_checkpoint
 from tests.tiny import TinyLlama, make_llama
 
 TOKENS = [int(token) for token in np.random.default_rng(3).integers(0, 256, 150)]
@@ -48,13 +54,103 @@ def test_mean_squares_are_those_of_every_product(opened):
     sequences = cut(TOKENS, start, model, context)
     assert len(sequences) == 3 and all(sequence[:3] == start for sequence in sequences)
     assert [token for sequence in sequences for token in sequence[3:]] == TOKENS
-    found = calibrate(checkpoint, model, TOKENS, context, start=start)
+    found = measure(checkpoint, model, TOKENS, context, start=start).mean_squares
     expected = by_token(checkpoint, model, sequences, context)
     head = "model.embed_tokens" if model.config.tie_word_embeddings else "lm_head"
     assert set(found) == set(expected) and head in found
     for name, squares in expected.items():
         assert found[name].dtype == np.float32
         np.testing.assert_allclose(found[name], squares, rtol=1e-4, err_msg=name)
+
+
+def test_norms_of_one_matrix_are_known(opened):
+    checkpoint, model = opened
+    layers = range(model.config.num_hidden_layers)
+    expected = {
+        (f"model.layers.{i}.{norm}",): (f"model.layers.{i}.{matrix}",)
+        for i in layers
+        for norm, matrix in (
+            ("input_layernorm", "self_attn.qkv_proj"),
+            ("post_attention_layernorm", "mlp.gate_up_proj"),
+        )
+    }
+    if not model.config.tie_word_embeddings:  # a tied head's columns are the embedding's, too
+        expected[("model.norm",)] = ("lm_head",)
+    assert dict(measure(checkpoint, model, TOKENS, 64).norms) == expected
+
+
+@pytest.mark.parametrize("name", sorted(case.name for case in CASES))
+def test_norms_of_every_architecture(tmp_path, name):
+    """Where a norm is folded into the matrix after it, the float model answers the same."""
+    (case,) = (case for case in CASES if case.name == name)
+    checkpoint = open_checkpoint(str(make_checkpoint(tmp_path / name, case)))
+    config_class, model_class = architecture(checkpoint.config)
+    config = config_class.from_hf(checkpoint.config)
+    model = outline_of(model_class, config, "q4f32_1")
+    checkpoint = with_prefix(checkpoint, model.prefix)
+    tokens = [token % config.vocab_size for token in TOKENS[:40]]
+    found = measure(checkpoint, model, tokens, 64)
+    rng = np.random.default_rng(5)
+    factors = {}
+    for norms, matrices in found.norms:
+        each = np.exp(rng.standard_normal(found.mean_squares[matrices[0]].shape) / 4).astype(np.float32)
+        factors |= dict.fromkeys(matrices, each) | dict.fromkeys(norms, 1 / each)
+    weights = CheckpointWeights(checkpoint, model.params())
+    logits = [
+        HostModel(model, store, 64, 64).feed(tokens[:20]) for store in (weights, Scaled(weights, factors))
+    ]
+    np.testing.assert_allclose(logits[1], logits[0], atol=2e-4 * np.ptp(logits[0]))
+
+
+class Scaled:
+    """Weights whose columns are multiplied by factors."""
+
+    def __init__(self, weights, factors):
+        self.weights, self.factors = weights, factors
+        self.shape = weights.shape
+
+    def rows(self, name, start, stop):
+        rows = self.weights.rows(name, start, stop)
+        return rows * self.factors[name] if name in self.factors else rows
+
+    def products(self, name, start, stop, x):
+        return self.rows(name, start, stop) @ x.T
+
+
+def test_factors_are_kept_where_they_help(opened):
+    """A norm with a few large weights makes columns that count for more than the others."""
+    checkpoint, model = opened
+    name = "model.layers.1.input_layernorm.weight"
+    large = np.ones(64, np.float32)
+    large[::9] = 8
+    loud = LazyTensor(name, (64,), "float32", lambda first, last: large[first:last])
+    checkpoint = replace(checkpoint, tensors={**checkpoint.tensors, name: loud})
+    scheme = get_scheme("q4f32_1")
+    found = calibrate(checkpoint, model, scheme, TOKENS, 64)
+    matrix, norm = "model.layers.1.self_attn.qkv_proj", "model.layers.1.input_layernorm"
+    assert np.all(found.factors[matrix][::9] > 1)
+    np.testing.assert_allclose(found.factors[norm] * found.factors[matrix], 1, rtol=1e-6)
+    plain = measure(checkpoint, model, TOKENS, 64).mean_squares[matrix]
+    np.testing.assert_allclose(
+        found.mean_squares[matrix] * np.square(found.factors[matrix]), plain, rtol=1e-5
+    )
+
+    def stored(calibration):
+        """What a reader makes of the matrix, its columns times the norm."""
+        params = [param for param in model.params() if param.name in (matrix, norm)]
+        tensors = {
+            tensor.name: np.concatenate(list(blocks))
+            for tensor, blocks in quantize_params(checkpoint, params, scheme, calibration=calibration)
+        }
+        weights = PackedWeights(ArrayStore(tensors))
+        return weights.rows(matrix, 0, 128) * weights.rows(norm, 0, 64)
+
+    exact = CheckpointWeights(checkpoint, model.params()).rows(matrix, 0, 128) * large
+    errors = [
+        float(np.square(stored(calibration) - exact).sum(0) @ (plain / np.square(large)))
+        for calibration in (found, Calibration({matrix: plain}), None)
+    ]
+    assert errors[0] < 0.95 * errors[1] < 0.8 * errors[2]
 
 
 def test_weights_are_the_checkpoints_in_the_models_order(opened):

@@ -6,7 +6,14 @@ import pytest
 
 from mlcweb.errors import CheckpointError
 from mlcweb.native.search import ROUNDS, STEPS
-from mlcweb.quantize import dequantize_group, get_scheme, quantize_group, quantize_params, quantize_searched
+from mlcweb.quantize import (
+    Calibration,
+    dequantize_group,
+    get_scheme,
+    quantize_group,
+    quantize_params,
+    quantize_searched,
+)
 from mlcweb.sources import open_checkpoint
 from tests.tiny import TinyLlama, make_llama
 from tests.unit.test_quantize_stream import PARAMS
@@ -158,9 +165,9 @@ def test_the_stream_gives_the_same_bits_whatever_blocks_and_workers(tmp_path, sc
         stream = quantize_params(checkpoint, PARAMS, get_scheme(scheme), **options)
         return {packed.name: np.concatenate(list(blocks)) for packed, blocks in stream}
 
-    whole = collect(mean_squares=found)
+    whole = collect(calibration=Calibration(found))
     for workers, block_bytes in ((1, 1), (3, 5000)):
-        other = collect(mean_squares=found, workers=workers, block_bytes=block_bytes)
+        other = collect(calibration=Calibration(found), workers=workers, block_bytes=block_bytes)
         for name, array in whole.items():
             np.testing.assert_array_equal(other[name].view(np.uint8), array.view(np.uint8))
     mlc = collect()

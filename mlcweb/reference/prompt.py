@@ -31,8 +31,8 @@ class PromptRenderer:
         return guarded(lambda: list(self._tokenizer.encode(text, add_special_tokens=special).ids))
 
     def text_tokens(self, text: str) -> list[int]:
-        """Ids of a text as it is, without special tokens."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        """Ids of a text as it is, without special tokens. Raises CheckpointError."""
+        return guarded(lambda: list(self._tokenizer.encode(text, add_special_tokens=False).ids))
 
     def decode(self, tokens: list[int]) -> str:
         """Text of ids, special tokens left out."""

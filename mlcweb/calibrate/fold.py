@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mlcweb.calibrate.run import Measured
 from mlcweb.calibrate.weights import CheckpointWeights
+from mlcweb.errors import CheckpointError
 from mlcweb.quantize import Calibration, Format, Param, Scheme, dequantize_group, quantize_searched, searches
 
 F32 = npt.NDArray[np.float32]
@@ -35,7 +36,10 @@ def folded(
             continue
         inputs = squares[matrices[0]]
         rows = np.concatenate([_sample(weights, name, _ROWS // len(matrices)) for name in matrices])
-        best = best_factors(rows, form, inputs)
+        try:
+            best = best_factors(rows, form, inputs)
+        except CheckpointError:  # quantizing the whole will say which tensor is not finite
+            best = None
         if best is None:
             continue
         for name in matrices:

@@ -16,7 +16,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the model is. Sizes are element counts; ``source`` is the Checkpoint's."""
+    """What the model is. Sizes are element counts; ``source`` is the Checkpoint's.
+
+    ``scales``: how those of quantized weights were chosen, ``calibrated`` or ``mlc``, where the bundle says it.
+    """
 
     family: str
     quantization: str
@@ -32,6 +35,7 @@ class ModelFacts:
     page_size: int
     source: Mapping[str, str]
     licence: str = ""
+    scales: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class Manifest:
         data["created_by"] = self.created_by
         if self.inputs is not None:
             data["inputs"] = self.inputs
-        data["model"] = _plain(self.model)
+        data["model"] = {key: value for key, value in _plain(self.model).items() if value is not None}
         data["tokenizer"] = _plain(self.tokenizer)
         data["wasm"] = self.wasm
         data["tiers"] = [

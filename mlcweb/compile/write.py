@@ -21,6 +21,7 @@ from mlcweb.bundle import (
 from mlcweb.bundle import Tier as TierFacts
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
+from mlcweb.compile.scales import calibrated
 from mlcweb.compile.tier import LoweredTier
 from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.quality import measure_quality
@@ -28,7 +29,7 @@ from mlcweb.kernels.cache import PAGE_SIZE
 from mlcweb.kernels.pieces import MOST_BYTES
 from mlcweb.kernels.tier import BASE
 from mlcweb.progress import Progress
-from mlcweb.quantize import get_scheme, packed_tensors, quantize_params
+from mlcweb.quantize import Calibration, get_scheme, packed_tensors, quantize_params
 from mlcweb.quantize.stream import count_bytes
 from mlcweb.reference import PackedWeights, int8_difference, make_validation
 from mlcweb.reference.chats import make_chats
@@ -48,8 +49,12 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
         # lowering comes first: it is quick, and what it refuses need not wait for the weights
         with timed(stages, "lower"):
             lowered = lower_tiers(job, progress)
+        found = None
+        if job.calibration is not None:
+            with timed(stages, "calibrate"):
+                found = calibrated(job, job.calibration, progress)
         with timed(stages, "quantize"):
-            _quantize(writer, job, progress)
+            _quantize(writer, job, found, progress)
         with timed(stages, "reference"):
             validation = _validation(writer, job, progress)
             lowered = _without_bad_int8(writer, job, lowered, validation, progress)
@@ -112,14 +117,20 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
     )
 
 
-def _quantize(writer: BundleWriter, job: Job, progress: Progress) -> None:
+def _quantize(
+    writer: BundleWriter,
+    job: Job,
+    found: Calibration | None,
+    progress: Progress,
+) -> None:
     model = job.outline
     params = model.params()
     progress.start("quantize", count_bytes(job.checkpoint, params, job.scheme), "bytes")
+    stream = quantize_params(job.checkpoint, params, job.scheme, progress=progress, calibration=found)
     with writer.weights() as weights:
         for name, table in model.constants().items():
             weights.add_tensor(name, table)
-        for tensor, blocks in quantize_params(job.checkpoint, params, job.scheme, progress=progress):
+        for tensor, blocks in stream:
             weights.begin_tensor(tensor.name, tensor.dtype, tensor.shape)
             for block in blocks:
                 weights.write(block)
@@ -197,6 +208,7 @@ def _model_facts(job: Job) -> ModelFacts:
     return ModelFacts(
         family=job.family,
         quantization=job.scheme.name,
+        scales=_scales(job),
         parameters=job.outline.weight_count,
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
@@ -210,6 +222,13 @@ def _model_facts(job: Job) -> ModelFacts:
         source=job.checkpoint.source,
         licence=job.licence,
     )
+
+
+def _scales(job: Job) -> str | None:
+    """How scales were chosen, of schemes that have any to choose."""
+    if job.scheme.bits is None:
+        return None
+    return "calibrated" if job.calibration else "mlc"
 
 
 def _json(value: Any) -> bytes:

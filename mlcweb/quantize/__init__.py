@@ -4,12 +4,14 @@ from mlcweb.quantize.formats import GGUF_FORMATS, Format
 from mlcweb.quantize.group import dequantize_group, quantize_group
 from mlcweb.quantize.param import PackedTensor, Param, packed_tensors
 from mlcweb.quantize.schemes import AS_IT_IS, SCHEMES, Scheme, get_scheme, keep_types
+from mlcweb.quantize.searched import Calibration, quantize_searched, searches
 from mlcweb.quantize.stream import count_bytes, quantize_params
 
 __all__ = [
     "AS_IT_IS",
     "GGUF_FORMATS",
     "SCHEMES",
+    "Calibration",
     "Format",
     "PackedTensor",
     "Param",
@@ -21,4 +23,6 @@ __all__ = [
     "packed_tensors",
     "quantize_group",
     "quantize_params",
+    "quantize_searched",
+    "searches",
 ]

@@ -35,21 +35,34 @@ def quantize_group(
     not finite in the activation dtype.
     """
     k = weight.shape[1]
-    values = weight if weight.dtype in _NATIVE else weight.astype(np.float32)
-    padding = form.groups(k) * form.group - k
-    if padding:
-        values = np.pad(values, ((0, 0), (0, padding)))
+    values = pad(native(weight), form)
     q_weight, q_scale = quantize(values, form.bits, form.group, form.scale, cast=cast)
     if not np.all(np.isfinite(q_scale)):
         raise CheckpointError(
             f"has weights that are infinite, NaN or too large for {form.scale}",
             hint=f"q{form.bits}f32_1 takes any finite weight." if form.scale == "float16" else "",
         )
-    if padding:
+    clear_padding(q_weight, k, form)
+    return q_weight, q_scale
+
+
+def native(weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A weight in a type that the native code reads: others become float32."""
+    return weight if weight.dtype in _NATIVE else weight.astype(np.float32)
+
+
+def pad(weight: npt.NDArray[Any], form: Format) -> npt.NDArray[Any]:
+    """Rows ``[N, K]`` with zeros up to whole groups."""
+    padding = -weight.shape[1] % form.group
+    return np.pad(weight, ((0, 0), (0, padding))) if padding else weight
+
+
+def clear_padding(q_weight: npt.NDArray[np.uint32], k: int, form: Format) -> None:
+    """Codes past the end of rows of ``k`` weights become 0, in place."""
+    if k % form.group:
         word, codes = divmod(k, form.codes_per_word)
         q_weight[:, word:] &= np.uint32((1 << form.bits * codes) - 1)
         q_weight[:, word + 1 :] = 0
-    return q_weight, q_scale
 
 
 def dequantize_group(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from mlcweb.quantize.group import quantize_group
 from mlcweb.quantize.pack import pack_gguf
 from mlcweb.quantize.param import PackedTensor, Param, packed_tensors
 from mlcweb.quantize.schemes import Scheme
+from mlcweb.quantize.searched import Calibration, quantize_searched, searches
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor
 
 _Block = tuple[npt.NDArray[Any], ...]  # rows of each packed tensor of the parameter, in their order
@@ -56,6 +58,7 @@ def quantize_params(
     workers: int | None = None,
     progress: Progress | None = None,
     block_bytes: int = 4 << 20,
+    calibration: Calibration | None = None,
 ) -> Iterator[tuple[PackedTensor, Iterable[npt.NDArray[Any]]]]:
     """Yield every stored tensor of ``params``, in order, with an iterator over its consecutive row blocks.
 
@@ -63,12 +66,14 @@ def quantize_params(
     itertools.groupby, a tensor's blocks must be taken before the next tensor is; what is left of them is
     otherwise skipped. About ``2 * workers`` blocks of ``block_bytes`` (of float32 source rows) are in
     memory, and one tensor's scales. Output does not depend on ``workers`` or ``block_bytes``. ``progress``
-    advances by bytes read from the checkpoint. Raises CheckpointError if a source is missing, has another
-    shape than its parameter, or is not finite.
+    advances by bytes read from the checkpoint. With a ``calibration`` scales of MLC's formats are
+    searched (``quantize_searched``) where that changes anything; without it they are MLC's. Raises
+    CheckpointError if a source is missing, has another shape than its parameter, or is not finite.
     """
     for param in params:
         _check(checkpoint, param)
-    return _stream(checkpoint, params, scheme, workers, progress or SilentProgress(), block_bytes)
+    pack = partial(_pack, scheme=scheme, calibration=calibration)
+    return _stream(checkpoint, params, scheme, workers, progress or SilentProgress(), block_bytes, pack)
 
 
 def count_bytes(checkpoint: Checkpoint, params: Sequence[Param], scheme: Scheme) -> int:
@@ -107,6 +112,7 @@ def _stream(
     workers: int | None,
     progress: Progress,
     block_bytes: int,
+    pack: Callable[[_Task], _Block],
 ) -> Iterator[tuple[PackedTensor, Iterable[npt.NDArray[Any]]]]:
     tasks = (task for param in params for task in _cut(checkpoint, param, scheme, block_bytes))
     count = workers or os.cpu_count() or 1
@@ -115,7 +121,7 @@ def _stream(
 
     def take() -> tuple[_Task, _Block]:
         while len(ahead) < 2 * count and (task := next(tasks, None)) is not None:
-            ahead.append((task, pool.submit(_pack, task, scheme)))
+            ahead.append((task, pool.submit(pack, task)))
         task, future = ahead.popleft()
         block = future.result()
         progress.advance(task.nbytes)
@@ -210,13 +216,18 @@ def _read_blocks(task: _Task) -> npt.NDArray[np.uint8]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _pack(task: _Task, scheme: Scheme) -> _Block:
+def _pack(task: _Task, scheme: Scheme, calibration: Calibration | None) -> _Block:
     stored = task.param.stored(scheme)
     if isinstance(stored, Format) and task.as_blocks:
         return pack_gguf(_read_blocks(task), stored)
     values = _read(task)
+    factors = calibration.factors.get(task.param.name) if calibration else None
+    if factors is not None:
+        values = values.astype(np.float32) * factors
     try:
         if isinstance(stored, Format):
+            if calibration is not None and searches(stored):
+                return quantize_searched(values, stored, calibration.mean_squares.get(task.param.name))
             # The cast comes first as in MLC's conversion, which changes a code in a few hundred.
             return quantize_group(values, stored, cast=True)
         if stored == "bfloat16":

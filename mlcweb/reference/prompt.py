@@ -31,10 +31,12 @@ class PromptRenderer:
         return guarded(lambda: list(self._tokenizer.encode(text, add_special_tokens=special).ids))
 
     def text(self, text: str) -> tuple[list[int], list[int]]:
-        """Ids of a plain text, and of what the tokenizer puts before it (a BOS, or nothing)."""
-        ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        around = list(self._tokenizer.encode("", add_special_tokens=True).ids)
-        whole = list(self._tokenizer.encode(text, add_special_tokens=True).ids)
+        """Ids of a plain text, and of what the tokenizer puts before it, such as a BOS. Raises CheckpointError."""
+
+        def encode(what: str, special: bool) -> list[int]:
+            return guarded(lambda: list(self._tokenizer.encode(what, add_special_tokens=special).ids))
+
+        ids, around, whole = encode(text, False), encode("", True), encode(text, True)
         before = next(
             (
                 n

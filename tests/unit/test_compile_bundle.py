@@ -61,7 +61,8 @@ def test_the_bundle_is_complete(model: Path, tmp_path: Path) -> None:
     validation = json.loads((result.path / bundle.manifest.validation).read_text(encoding="utf-8"))
     assert len(validation["chats"]) >= 3
     assert validation["chats"][0]["tokens"] == validation["tokens"]
-    assert set(result.stages) == {"open", "lower", "quantize", "reference", "evaluate", "finish"}
+    stages = {"open", "lower", "calibrate", "quantize", "reference", "evaluate", "finish"}
+    assert set(result.stages) == stages
     assert result.peak_memory_bytes > 10_000_000
 
 

@@ -89,6 +89,13 @@ def test_a_name_longer_than_any_path_is_an_unknown_recipe(out: Path) -> None:
             "q4f32_1",
         ),
         ({"matrix": True, "tiers": ("base",)}, "--matrix is for the tier subgroups", "--tier subgroups"),
+        ({"scales": "best"}, "--scales best", "calibrated or mlc"),
+        (
+            {"scales": "calibrated", "quantization": "q8f32_1"},
+            "--scales calibrated is for weights",
+            "q4f32_1",
+        ),
+        ({"scales": "calibrated", "quantization": "q0f16"}, "--scales calibrated is for weights", "q4f16_1"),
         ({"name": "a/b"}, "--name 'a/b'", "--out"),
         ({"name": ".hidden"}, "--name '.hidden'", "--out"),
         ({"name": "n" * 300}, "cannot name a bundle", "--out"),
@@ -98,6 +105,19 @@ def test_options(options: dict[str, Any], said: str, hint: str, model: Path, out
     error = refusal(model, out, UnsupportedError, **options)
     assert said in error.message
     assert hint in error.hint
+
+
+def test_texts_to_calibrate_on(model: Path, out: Path, tmp_path: Path) -> None:
+    text = tmp_path / "words.txt"
+    error = refusal(model, out, SourceError, calibrate=text)
+    assert f"{text}: cannot be read" in error.message
+    text.write_text("a few words " * 20)
+    error = refusal(model, out, SourceError, calibrate=text)
+    assert f"{text}: has " in error.message and "needs 256" in error.message and "longer" in error.hint
+    text.write_text("many words " * 200)
+    assert "--scales mlc" in refusal(model, out, UnsupportedError, calibrate=text, scales="mlc").message
+    error = refusal(model, out, UnsupportedError, calibrate=text, quantization="q0f32")
+    assert "--calibrate is for weights of 3 and 4 bits" in error.message
 
 
 def test_a_mixture_of_experts_has_no_products_on_matrices(tmp_path: Path, out: Path) -> None:

@@ -76,6 +76,18 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
 @click.option(
     "--no-eval", is_flag=True, help="Leave out comparing the bundle's predictions with the source's."
 )
+@click.option(
+    "--scales",
+    type=click.Choice(["calibrated", "mlc"]),
+    help="How scales of 3- and 4-bit weights are chosen: by the error they cause for what a run of the model on a "
+    "text gives each matrix (the default), or as MLC does.",
+)
+@click.option(
+    "--calibrate",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The text for that run, in UTF-8, such as what the model is to be used for; mlcweb's own by default.",
+)
 @click.option("--force", is_flag=True, help="Compile even when the bundle is there and current.")
 def command(
     output: Output,
@@ -92,6 +104,8 @@ def command(
     adapter: str | None,
     matrix: bool,
     no_eval: bool,
+    scales: str | None,
+    calibrate: Path | None,
     force: bool,
 ) -> None:
     """Compile a model to a bundle.
@@ -107,6 +121,7 @@ def command(
       mlcweb compile ./my-llama --quant q4f16_1 --context 4096
       mlcweb compile org/name-GGUF:Q4_K_M
       mlcweb compile SmolLM2-135M --adapter ./my-lora
+      mlcweb compile ./my-llama --calibrate ./typical.txt
     """
     from dataclasses import asdict
 
@@ -127,6 +142,8 @@ def command(
         adapter=adapter,
         matrix=matrix,
         evaluate=not no_eval,
+        scales=scales,
+        calibrate=calibrate,
         force=force,
     )
     with output.progress() as progress:

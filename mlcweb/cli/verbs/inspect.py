@@ -52,7 +52,8 @@ def _text(output: Output, facts: Mapping[str, Any]) -> None:
     from mlcweb.evaluate.quality import quality_line
 
     model = facts["model"]
-    kind = f"{model['family']}, {model['quantization']}, {model['parameters']:,} parameters"
+    scales = f" with {model['scales']} scales" if model.get("scales") else ""
+    kind = f"{model['family']}, {model['quantization']}{scales}, {model['parameters']:,} parameters"
     shape = (
         f"{model['layers']} layers of {model['hidden_size']}, {model['heads']} heads ({model['kv_heads']} KV)"
     )

@@ -1,0 +1,31 @@
+"""What a model's matrices multiply, from the float model run on a text on the host, and what follows for rounding."""
+
+from collections.abc import Sequence
+
+from mlcweb.calibrate.fold import folded
+from mlcweb.calibrate.run import measure
+from mlcweb.calibrate.text import FEWEST_TOKENS, Text, own_text, read_text
+from mlcweb.calibrate.weights import CheckpointWeights
+from mlcweb.models import Decoder
+from mlcweb.progress import Progress
+from mlcweb.quantize import Calibration, Scheme
+from mlcweb.sources import Checkpoint
+
+
+def calibrate(
+    checkpoint: Checkpoint,
+    model: Decoder,
+    scheme: Scheme,
+    tokens: Sequence[int],
+    context: int,
+    *,
+    start: Sequence[int] = (),
+    progress: Progress | None = None,
+) -> Calibration:
+    """For ``quantize_params``: what the model's run on ``tokens`` (``measure``) says of each parameter in a scheme."""
+    measured = measure(checkpoint, model, tokens, context, start=start, progress=progress)
+    params = model.params()
+    return folded(measured, CheckpointWeights(checkpoint, params), params, scheme)
+
+
+__all__ = ["FEWEST_TOKENS", "Text", "calibrate", "own_text", "read_text"]

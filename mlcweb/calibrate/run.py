@@ -1,0 +1,182 @@
+"""Runs the float model on a text, and keeps of every matrix the mean square of each of its input columns.
+
+That is all that rounding a row of weights needs to know of its inputs, as far as they are independent: the error
+that a column's rounding makes in an output has that variance. It is llama.cpp's importance matrix.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from mlcweb.calibrate.text import spread
+from mlcweb.calibrate.weights import CheckpointWeights
+from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.moe_weights import Experts
+from mlcweb.kernels.ops import Rope
+from mlcweb.kernels.pieces import Apart, pieces
+from mlcweb.kernels.scores import Scores
+from mlcweb.models import Decoder
+from mlcweb.progress import Progress, SilentProgress
+from mlcweb.reference.ops import HostOps
+from mlcweb.sources import Checkpoint
+
+F32 = npt.NDArray[np.float32]
+
+# Tokens that see each other.
+_LENGTH = 512
+# Products of a weight and a token: what two cores multiply in some 20 seconds.
+_PRODUCTS = 1_000_000_000_000
+_FEWEST, _MOST = 512, 2048
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``mean_squares``, float32 [K], of each matrix's inputs, by its parameter's name.
+
+    ``norms``: of norms that are for one matrix alone, the names of weight and bias, and those of the matrix's pieces.
+    """
+
+    mean_squares: dict[str, F32]
+    norms: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+
+
+def measure(
+    checkpoint: Checkpoint,
+    model: Decoder,
+    tokens: Sequence[int],
+    context: int,
+    *,
+    start: Sequence[int] = (),
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Measured:
+    """The mean squares of the inputs of each matrix of ``model`` that is multiplied.
+
+    ``tokens`` are a text's; of many, spans from all over it are run, fewer for large models, in sequences that
+    fit ``context`` and begin with ``start``, such as a rendered prompt. Weights are read once, a block at a time;
+    memory is that and a layer's activations. Raises CheckpointError when a tensor cannot be read.
+    """
+    progress = progress or SilentProgress()
+    sequences = cut(tokens, start, model, context)
+    progress.start("calibrate", model.config.num_hidden_layers)
+    weights = CheckpointWeights(checkpoint, model.params())
+    ops = _CalibrationOps(
+        model, weights, [len(sequence) for sequence in sequences], context, threads, progress
+    )
+    everything = [token for sequence in sequences for token in sequence]
+    # Blocks of weights have a thread each. Threads of BLAS's own wait by spinning, which took twice the time.
+    with threadpool_limits(1, "blas"):
+        model.forward(ops, everything, None, None)  # type: ignore[arg-type]
+    return Measured(ops.mean_squares(), ops.norms())
+
+
+def cut(tokens: Sequence[int], start: Sequence[int], model: Decoder, context: int) -> list[list[int]]:
+    """The sequences that are run."""
+    count = min(max(_PRODUCTS // model.weight_count, _FEWEST), _MOST)
+    chosen = spread(tokens, count)
+    longest = min(context, _LENGTH)
+    first = list(start[: longest // 2])
+    if not chosen:  # a tokenizer that knows nothing of the text
+        return [first]
+    sequences = -(-len(chosen) // (longest - len(first)))
+    length = -(-len(chosen) // sequences)  # all of about one length
+    return [first + chosen[i : i + length] for i in range(0, len(chosen), length)]
+
+
+class _CalibrationOps(HostOps):
+    """HostOps over several sequences at once, which sum the squares of what each matrix is given.
+
+    Only embedding and attention know of sequences. The head is not multiplied: nobody reads logits.
+    """
+
+    def __init__(
+        self,
+        model: Decoder,
+        weights: CheckpointWeights,
+        lengths: Sequence[int],
+        context: int,
+        threads: int | None,
+        progress: Progress,
+    ) -> None:
+        super().__init__(model, weights, max(lengths), context, threads)
+        ends = list(itertools.accumulate(lengths))
+        self._spans = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+        self._progress = progress
+        self._sums: dict[str, npt.NDArray[np.float64]] = {}
+        self._counts: dict[str, int] = {}
+        self._users: dict[int, list[tuple[Norm, Any]]] = {}  # by a norm's weight: the matrices it is for
+        self._apart: set[int] = set()  # weights of norms with other uses, and embeddings
+
+    def mean_squares(self) -> dict[str, F32]:
+        """By parameter, float32 [K]."""
+        return {name: (total / self._counts[name]).astype(np.float32) for name, total in self._sums.items()}
+
+    def embed(
+        self, table: Any, ids: Any, *, scale: float = 1.0, positions: Any = None, state: Any = None
+    ) -> F32:
+        self._apart.add(id(table))
+        embed = super().embed
+        return np.concatenate(
+            [embed(table, ids[span], scale=scale, positions=positions) for span in self._spans]
+        )
+
+    def linear(self, name: str, x: F32, weight: Any, *, norm: Norm | None = None, **how: Any) -> F32:
+        if norm is not None:
+            x = super().norm(x, norm)
+            self._users.setdefault(id(norm.weight), []).append((norm, weight))
+        return super().linear(name, x, weight, **how)
+
+    def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None) -> F32:
+        self._apart.add(id(norm.weight))
+        return super().norm(x, norm, residual=residual)
+
+    def norms(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+        """Those for one matrix alone, as ``Measured`` has them."""
+        found = []
+        for at, users in self._users.items():
+            (norm, weight), *others = users
+            if others or at in self._apart or id(weight) in self._apart or isinstance(weight, Apart):
+                continue
+            vectors = [vector for vector in (norm.weight, norm.bias) if vector is not None]
+            names = tuple(self._names[id(vector)] for vector in vectors)
+            found.append((names, tuple(self._names[id(part)] for part, _ in pieces(weight))))
+        return tuple(found)
+
+    def attention(self, qkv: F32, rope: Rope, state: Any, table: Any, kv: Any, scores: Scores) -> F32:
+        found = []
+        for span in self._spans:
+            found.append(super().attention(qkv[span], rope, state, table, kv, scores))
+            self._cache.clear()  # nothing follows
+        self._progress.advance(1)
+        return np.concatenate(found)
+
+    def head(self, x: F32, norm: Norm, weight: Any, *, bias: Any = None, cap: float | None = None) -> F32:
+        """No logits."""
+        self._users.setdefault(id(norm.weight), []).append((norm, weight))
+        self._count(super().norm(x, norm), weight)
+        return np.zeros((1, 0), np.float32)
+
+    def _product(self, x: F32, weight: Any) -> F32:
+        if not isinstance(weight, Apart):  # its halves are products of their own
+            self._count(x, weight)
+        return super()._product(x, weight)
+
+    def _expert(self, x: F32, experts: Experts, expert: int) -> F32:
+        # the experts of a part share a parameter, and so their inputs' squares
+        part = next(i for i, held in enumerate(experts.held) if expert in held)
+        self._count(x, experts[part])
+        return super()._expert(x, experts, expert)
+
+    def _count(self, x: F32, weight: Any) -> None:
+        squares = np.einsum("tk,tk->k", x, x, dtype=np.float64)
+        for part, _ in pieces(weight):
+            name = self._names[id(part)]
+            self._sums[name] = self._sums.get(name, 0.0) + squares
+            self._counts[name] = self._counts.get(name, 0) + len(x)

@@ -31,7 +31,7 @@ class GatedMLP(nn.Module):
     ) -> None:
         hidden, inner = config.hidden_size, config.intermediate_size
         rows = 2 * inner // len(names)
-        self.gate_up_proj = w.matrix({f"{prefix}.{n}.weight": rows for n in names}, hidden, paired=True)
+        self.gate_up_proj = w.gated({f"{prefix}.{n}.weight": rows for n in names}, hidden)
         self.down_proj = w.matrix({f"{prefix}.down_proj.weight": hidden}, inner)
         self.gate_up_bias = w.row({f"{prefix}.{n}.bias": (rows,) for n in names}) if bias else None
         self.down_bias = w.row({f"{prefix}.down_proj.bias": (hidden,)}) if bias else None

@@ -66,28 +66,22 @@ class Weights:
         *,
         quantized: bool = True,
         vocab: bool = False,
-        paired: bool = False,
         order: Order | None = None,
         transposed: bool = False,
         whole: bool = False,
-    ) -> Any:
+    ) -> Matrix:
         """A matrix ``[rows, columns]``: the sources ``[rows, columns]`` stacked, or ``[columns, rows]`` if
-        ``transposed``, its rows in ``order``. ``vocab``: an embedding or a head; ``paired``: gate over up.
+        ``transposed``, its rows in ``order``. ``vocab``: an embedding or a head.
 
-        ``Matrix``; ``Apart`` for gate and up that are stored in two ways. It is in pieces where it is too large for a
-        default binding, or its sources are stored in several ways; ``whole`` refuses that. Raises UnsupportedError.
+        It is in pieces where it is too large for a default binding, or its sources are stored in several ways;
+        ``whole`` refuses the latter. Raises UnsupportedError.
         """
         alike = {"quantized": quantized, "vocab": vocab, "transposed": transposed}
         runs = self._runs(sources) if quantized else [sources]
         if len(runs) == 1:
-            return self._alike(sources, columns, paired=paired, order=order, **alike)
-        if whole or (paired and (len(runs) > 2 or order is not None)):
-            raise UnsupportedError(
-                f"{', '.join(list(sources)[:4])} are of several types, and mlcweb needs them in one",
-                hint="Requantize them: give --quant q4f16_1, for example.",
-            )
-        if paired:
-            return Apart(*(self._alike(run, columns, paired=False, order=None, **alike) for run in runs))
+            return self._alike(sources, columns, order=order, **alike)
+        if whole:
+            raise _needs_one_type(sources)
         parts: list[WholeMatrix] = []
         held: list[range] = []
         first = 0
@@ -95,16 +89,20 @@ class Weights:
             rows = sum(run.values())
             own = None if order is None else order[first : first + rows] - first
             if own is not None and not (own.min() >= 0 and own.max() < rows):
-                raise UnsupportedError(
-                    f"{', '.join(sources)} are of several types, and their rows are mixed",
-                    hint="Requantize them: give --quant q4f16_1, for example.",
-                )
-            for part, piece in pieces(self._alike(run, columns, paired=False, order=own, **alike)):
+                raise _needs_one_type(sources)
+            for part, piece in pieces(self._alike(run, columns, order=own, **alike)):
                 at = first + (piece.first if piece else 0)
                 parts.append(part)
                 held.append(range(at, at + part.rows))
             first += rows
         return Pieces(parts, held, paired=False)
+
+    def gated(self, sources: Mapping[str, int], columns: int) -> Matrix | Apart:
+        """Gate over up, ``[rows, columns]`` each; ``Apart`` where they are stored in two ways."""
+        runs = self._runs(sources)
+        if len(runs) == 1:
+            return self._alike(sources, columns, paired=True)
+        return Apart(*(self._alike(run, columns) for run in runs))
 
     def _runs(self, sources: Mapping[str, int]) -> list[dict[str, int]]:
         """Neighbouring sources that are stored alike, together."""
@@ -123,13 +121,13 @@ class Weights:
         sources: Mapping[str, int],
         columns: int,
         *,
-        quantized: bool,
-        vocab: bool,
-        paired: bool,
-        order: Order | None,
-        transposed: bool,
+        quantized: bool = True,
+        vocab: bool = False,
+        paired: bool = False,
+        order: Order | None = None,
+        transposed: bool = False,
     ) -> Matrix:
-        """A matrix of sources that are stored alike."""
+        """A matrix of sources that are stored alike; ``paired``: gate over up, and each piece is too."""
         rows = sum(sources.values())
         shapes = {name: (columns, n) if transposed else (n, columns) for name, n in sources.items()}
         whole = Origin((rows, columns), shapes, quantized, order=order, transposed=transposed, vocab=vocab)
@@ -176,6 +174,13 @@ class Weights:
         made = Values(array.shape, "float32", self.tier)
         made.origin = Origin(array.shape, computed=array)
         return made
+
+
+def _needs_one_type(sources: Mapping[str, int]) -> UnsupportedError:
+    return UnsupportedError(
+        f"{', '.join(list(sources)[:4])} are of several types, and mlcweb needs them in one",
+        hint="Requantize them: give --quant q4f16_1, for example.",
+    )
 
 
 def declared(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, WholeMatrix | Vector]]:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from mlcweb.calibrate.fold import folded
 from mlcweb.calibrate.run import measure
 from mlcweb.calibrate.text import FEWEST_TOKENS, Text, own_text, read_text
-from mlcweb.calibrate.weights import CheckpointWeights
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress
 from mlcweb.quantize import Calibration, Scheme
+from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.sources import Checkpoint
 
 

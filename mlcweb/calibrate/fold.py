@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.calibrate.run import Measured
-from mlcweb.calibrate.weights import CheckpointWeights
 from mlcweb.errors import CheckpointError
 from mlcweb.quantize import Calibration, Format, Param, Scheme, dequantize_group, quantize_searched, searches
+from mlcweb.reference.checkpoint_weights import CheckpointWeights
 
 F32 = npt.NDArray[np.float32]
 

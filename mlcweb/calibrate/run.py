@@ -16,7 +16,6 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from mlcweb.calibrate.text import spread
-from mlcweb.calibrate.weights import CheckpointWeights
 from mlcweb.kernels.linear import Norm
 from mlcweb.kernels.moe_weights import Experts
 from mlcweb.kernels.ops import Rope
@@ -24,6 +23,7 @@ from mlcweb.kernels.pieces import Apart, pieces
 from mlcweb.kernels.scores import Scores
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress, SilentProgress
+from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.reference.ops import HostOps
 from mlcweb.sources import Checkpoint
 

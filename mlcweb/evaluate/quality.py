@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import floor, log10
 
 from mlcweb.bundle.manifest import Quality
-from mlcweb.evaluate.dense import CheckpointWeights
 from mlcweb.evaluate.metrics import Scores
 from mlcweb.evaluate.predictor import HostPredictor
 from mlcweb.evaluate.run import evaluate
@@ -14,6 +13,7 @@ from mlcweb.models import Decoder
 from mlcweb.progress import Progress
 from mlcweb.quantize import AS_IT_IS, Scheme
 from mlcweb.reference import ReferenceWeights
+from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.sources import Checkpoint
 

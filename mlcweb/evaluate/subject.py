@@ -10,13 +10,14 @@ from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
 from mlcweb.compile.request import CompileRequest
 from mlcweb.errors import BundleError, MlcwebError
-from mlcweb.evaluate.dense import UNQUANTIZED, CheckpointWeights, dense_or_packed
+from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.predictor import HostPredictor
 from mlcweb.kernels.tier import BASE
 from mlcweb.models import Decoder, DecoderConfig, architecture
 from mlcweb.progress import Progress
 from mlcweb.quantize import GGUF_FORMATS, Scheme, get_scheme, keep_types
 from mlcweb.reference import PackedWeights, ReferenceWeights
+from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.reference.prompt import PromptRenderer
 
 # A source's tensors are read for every chunk of text; so many bytes of them are kept in memory.

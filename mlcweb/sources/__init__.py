@@ -2,8 +2,8 @@
 into which a LoRA adapter can be merged.
 """
 
-from mlcweb.sources.adapter import Adapter, open_adapter
-from mlcweb.sources.adapter_merge import Tie, merge_adapter
+from mlcweb.sources.adapter.merge import Tie, merge_adapter
+from mlcweb.sources.adapter.open import Adapter, open_adapter
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor
 from mlcweb.sources.open import open_checkpoint
 from mlcweb.sources.require import require, with_prefix

@@ -8,8 +8,8 @@ from pathlib import Path
 from mlcweb.errors import SourceError
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.sources.checkpoint import Checkpoint
-from mlcweb.sources.hub_cache import find_snapshot
-from mlcweb.sources.hub_name import parse_hub_name
+from mlcweb.sources.hub.cache import find_snapshot
+from mlcweb.sources.hub.name import parse_hub_name
 
 
 def open_checkpoint(
@@ -43,7 +43,7 @@ def open_checkpoint(
             f"{spec}: no such file or folder, and not a model id",
             hint="Give a folder, a .gguf file, or a Hugging Face model id such as org/name.",
         )
-    from mlcweb.sources.hub import open_hub  # imports an HTTP client, which local compiles do not need
+    from mlcweb.sources.hub.open import open_hub  # imports an HTTP client, which local compiles do not need
 
     return open_hub(named, progress=progress)
 
@@ -56,7 +56,7 @@ def _open_path(path: Path, progress: Progress, source: dict[str, str] | None) ->
             from mlcweb.sources.directory import open_directory
 
             return open_directory(path, source=source, progress=progress)
-        from mlcweb.sources.gguf_split import whole_name
+        from mlcweb.sources.gguf.split import whole_name
 
         names = sorted({whole_name(gguf.name) for gguf in ggufs})
         if len(names) > 1:
@@ -70,6 +70,6 @@ def _open_path(path: Path, progress: Progress, source: dict[str, str] | None) ->
             f"{path}: is neither a .gguf file nor a folder",
             hint="For safetensors give the folder that holds config.json.",
         )
-    from mlcweb.sources.gguf import open_gguf
+    from mlcweb.sources.gguf.open import open_gguf
 
     return open_gguf(path, source={**source, "file": path.name} if source else None, progress=progress)

@@ -21,7 +21,7 @@ import pytest
 
 from mlcweb.errors import MlcwebError
 from mlcweb.sources import open_checkpoint
-from mlcweb.sources.gguf_rope import llama3_factors
+from mlcweb.sources.gguf.rope import llama3_factors
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.gguf_converter import write_gguf as write_case
 from tests.gguf_layout import Layout, encode

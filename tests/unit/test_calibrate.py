@@ -8,11 +8,11 @@ import pytest
 from mlcweb.calibrate import calibrate, own_text, read_text
 from mlcweb.calibrate.run import cut, measure
 from mlcweb.calibrate.text import SPAN, spread
-from mlcweb.calibrate.weights import CheckpointWeights
 from mlcweb.errors import SourceError
 from mlcweb.models import architecture, outline_of
 from mlcweb.quantize import Calibration, get_scheme, quantize_params
 from mlcweb.reference import ArrayStore, HostModel, PackedWeights
+from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.sources import open_checkpoint, with_prefix
 from mlcweb.sources.checkpoint import LazyTensor
 from tests.fixtures.models.cases import CASES

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub.utils import tqdm
 
 from mlcweb.progress import SilentProgress
-from mlcweb.sources.download_bar import forward_bytes
+from mlcweb.sources.hub.download_bar import forward_bytes
 
 
 class Counting(SilentProgress):

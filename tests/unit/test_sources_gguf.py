@@ -11,8 +11,8 @@ from gguf.quants import _type_traits as dequantizers
 from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
 from mlcweb.progress import SilentProgress
 from mlcweb.sources import open_checkpoint, require
-from mlcweb.sources.gguf_file import read_gguf
-from mlcweb.sources.gguf_rope import infer_rope_scaling, llama3_factors
+from mlcweb.sources.gguf.file import read_gguf
+from mlcweb.sources.gguf.rope import infer_rope_scaling, llama3_factors
 from tests.tiny import TinyLlama, tiny_vocabulary
 
 MODEL = TinyLlama(dtype="float32")

@@ -13,9 +13,9 @@ from gguf import GGMLQuantizationType as Kind
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.models import architecture, outline_of
 from mlcweb.sources import Checkpoint, open_checkpoint, require
-from mlcweb.sources.gguf_families import FAMILIES, build_config, build_tensors, find_family
-from mlcweb.sources.gguf_file import GgufFile, GgufTensor
-from mlcweb.sources.gguf_metadata import Metadata
+from mlcweb.sources.gguf.families import FAMILIES, build_config, build_tensors, find_family
+from mlcweb.sources.gguf.file import GgufFile, GgufTensor
+from mlcweb.sources.gguf.metadata import Metadata
 from tests.fixtures.models.case import PROMPT, Case
 from tests.fixtures.models.cases import BY_NAME, CASES
 from tests.fixtures.models.checkpoint import weights

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from mlcweb.sources.gguf_file import GgufFile
-from mlcweb.sources.gguf_tokenizer import build_tokenizer_files
-from mlcweb.sources.gguf_vocabulary import read_vocabulary
+from mlcweb.sources.gguf.file import GgufFile
+from mlcweb.sources.gguf.tokenizer import build_tokenizer_files
+from mlcweb.sources.gguf.vocabulary import read_vocabulary
 
 TOKENIZERS = Path(__file__).parent.parent / "fixtures" / "text" / "tokenizers"
 # The fixture's merges of spaces are not SentencePiece's, which takes the longest run that is a token; and its file

@@ -13,7 +13,7 @@ from gguf import GGUFValueType as Value
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources import open_checkpoint
-from mlcweb.sources.gguf_reader import read_header
+from mlcweb.sources.gguf.reader import read_header
 from tests.gguf_layout import Layout
 from tests.unit.test_sources_gguf import write_gguf
 
@@ -167,7 +167,7 @@ def test_a_large_vocabulary_opens_in_little_memory(tmp_path):
 MEASURE = """
 import re, sys
 from pathlib import Path
-from mlcweb.sources.gguf import open_gguf
+from mlcweb.sources.gguf.open import open_gguf
 files = open_gguf(Path(sys.argv[1])).tokenizer_files
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
 print(files["tokenizer.json"].count(b"\\n   ["), peak)

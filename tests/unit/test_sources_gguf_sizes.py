@@ -10,8 +10,8 @@ import pytest
 from gguf import GGMLQuantizationType as Kind
 
 from mlcweb.errors import CheckpointError
-from mlcweb.sources.gguf_families import build_config, build_tensors, find_family
-from mlcweb.sources.gguf_file import GgufTensor
+from mlcweb.sources.gguf.families import build_config, build_tensors, find_family
+from mlcweb.sources.gguf.file import GgufTensor
 from tests.unit.test_sources_gguf_families import metadata_of
 
 

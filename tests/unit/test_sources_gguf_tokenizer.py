@@ -8,10 +8,10 @@ import pytest
 from tokenizers import Tokenizer, pre_tokenizers
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.sources.gguf_file import GgufFile
-from mlcweb.sources.gguf_tokenizer import build_tokenizer_files
-from mlcweb.sources.gguf_vocabulary import STOP_TEXTS, read_vocabulary
-from mlcweb.sources.sentencepiece import rank_merges
+from mlcweb.sources.gguf.file import GgufFile
+from mlcweb.sources.gguf.sentencepiece import rank_merges
+from mlcweb.sources.gguf.tokenizer import build_tokenizer_files
+from mlcweb.sources.gguf.vocabulary import STOP_TEXTS, read_vocabulary
 from mlcweb.sources.tokenizer_files import _TURN_ENDS
 from mlcweb.sources.tokenizer_json import write_tokenizer_json
 from tests.tiny import tiny_vocabulary

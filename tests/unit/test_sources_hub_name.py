@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mlcweb.errors import SourceError
-from mlcweb.sources.hub_cache import find_snapshot
-from mlcweb.sources.hub_gguf import choose, is_complete, models_in
-from mlcweb.sources.hub_name import HubName, parse_hub_name
+from mlcweb.sources.hub.cache import find_snapshot
+from mlcweb.sources.hub.gguf import choose, is_complete, models_in
+from mlcweb.sources.hub.name import HubName, parse_hub_name
 from mlcweb.words import quoted
 
 REPO = "org/tiny"

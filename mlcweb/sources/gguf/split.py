@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mlcweb.errors import CheckpointError, SourceError
-from mlcweb.sources.gguf_file import GgufFile, read_gguf
-from mlcweb.sources.gguf_reader import describe
+from mlcweb.sources.gguf.file import GgufFile, read_gguf
+from mlcweb.sources.gguf.reader import describe
 
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 _TOGETHER = "All parts of a model lie in one folder, under the names that they were published with."

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlcweb.errors import UnsupportedError
-from mlcweb.sources.gguf_reader import describe
+from mlcweb.sources.gguf.reader import describe
 
 BYTE_LEVEL_DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlcweb.errors import CheckpointError
-from mlcweb.sources.gguf_file import GgufFile
-from mlcweb.sources.gguf_reader import describe
+from mlcweb.sources.gguf.file import GgufFile
+from mlcweb.sources.gguf.reader import describe
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4  # llama.cpp's llama_token_type
 _ADDED = (CONTROL, USER_DEFINED)  # converters give some models' special tokens the second type

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError
-from mlcweb.sources.adapter import Adapter, LowRank
+from mlcweb.sources.adapter.open import Adapter, LowRank
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor
 from mlcweb.sources.tokenizer_files import find_eos_ids
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.sources.gguf_metadata import Metadata, without_noise
-from mlcweb.sources.gguf_reader import describe
+from mlcweb.sources.gguf.metadata import Metadata, without_noise
+from mlcweb.sources.gguf.reader import describe
 
 LLAMA3_FACTORS = "rope_freqs.weight"
 LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"

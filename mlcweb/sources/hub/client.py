@@ -16,7 +16,7 @@ from huggingface_hub.errors import FileMetadataError, LocalEntryNotFoundError
 from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
 from mlcweb.progress import Progress
-from mlcweb.sources.download_bar import forward_bytes
+from mlcweb.sources.hub.download_bar import forward_bytes
 
 T = TypeVar("T")
 

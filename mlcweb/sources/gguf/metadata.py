@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlcweb.errors import CheckpointError
-from mlcweb.sources.gguf_file import GgufFile
+from mlcweb.sources.gguf.file import GgufFile
 
 _REQUIRED: Any = object()
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError
 from mlcweb.sources.checkpoint import Blocks, LazyTensor
-from mlcweb.sources.gguf_file import GgufTensor
+from mlcweb.sources.gguf.file import GgufTensor
 
 Config = dict[str, Any]
 Undo = Callable[[GgufTensor, str, Config], list[LazyTensor]]

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError,
 )
 
 from mlcweb.errors import SourceError
-from mlcweb.sources.hub_client import HubBusy, NotTheHub
+from mlcweb.sources.hub.client import HubBusy, NotTheHub
 
 
 @contextmanager

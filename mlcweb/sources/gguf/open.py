@@ -8,11 +8,11 @@ from pathlib import Path
 from mlcweb.errors import CheckpointError, SourceError
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.sources.checkpoint import Checkpoint, compute_fingerprint, sample_span
-from mlcweb.sources.gguf_families import build_config, build_tensors, find_family
-from mlcweb.sources.gguf_metadata import Metadata
-from mlcweb.sources.gguf_split import read_model
-from mlcweb.sources.gguf_tokenizer import build_tokenizer_files
-from mlcweb.sources.gguf_vocabulary import STOP_NAMES, STOP_TEXTS, Vocabulary, read_vocabulary
+from mlcweb.sources.gguf.families import build_config, build_tensors, find_family
+from mlcweb.sources.gguf.metadata import Metadata
+from mlcweb.sources.gguf.split import read_model
+from mlcweb.sources.gguf.tokenizer import build_tokenizer_files
+from mlcweb.sources.gguf.vocabulary import STOP_NAMES, STOP_TEXTS, Vocabulary, read_vocabulary
 from mlcweb.sources.licence import clean_licence
 from mlcweb.sources.tokenizer_files import find_eos_ids
 

@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.sources.gguf_metadata import Metadata
-from mlcweb.sources.gguf_rope import read_rope
+from mlcweb.sources.gguf.metadata import Metadata
+from mlcweb.sources.gguf.rope import read_rope
 
 Config = dict[str, Any]
 

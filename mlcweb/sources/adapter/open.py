@@ -10,11 +10,11 @@ from pathlib import Path
 
 from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
 from mlcweb.progress import Progress
-from mlcweb.sources.adapter_config import AdapterConfig
-from mlcweb.sources.adapter_files import CONFIG_FILE, WEIGHTS_FILE, refuse_pickled
+from mlcweb.sources.adapter.config import AdapterConfig
+from mlcweb.sources.adapter.files import CONFIG_FILE, WEIGHTS_FILE, refuse_pickled
 from mlcweb.sources.checkpoint import FLOAT_DTYPES, LazyTensor, compute_fingerprint
-from mlcweb.sources.hub_cache import find_snapshot
-from mlcweb.sources.hub_name import parse_hub_name
+from mlcweb.sources.hub.cache import find_snapshot
+from mlcweb.sources.hub.name import parse_hub_name
 from mlcweb.sources.licence import read_licence
 from mlcweb.sources.safetensors_file import open_safetensors
 from mlcweb.sources.tokenizer_files import read_json, read_tokenizer_files
@@ -79,7 +79,9 @@ def open_adapter(spec: str, *, progress: Progress) -> Adapter:
             f"--adapter {spec}: {'is a file' if os.path.isfile(path) else 'no such folder, and not a model id'}",
             hint=f"Give the folder that holds {CONFIG_FILE}, or a Hugging Face id such as org/name.",
         )
-    from mlcweb.sources.hub import fetch_adapter  # imports an HTTP client, which local compiles do not need
+    from mlcweb.sources.hub.open import (
+        fetch_adapter,  # imports an HTTP client, which local compiles do not need
+    )
 
     folder = fetch_adapter(named, progress=progress)
     return read_adapter(folder, {"adapter": named.repo, "adapter_revision": folder.name})

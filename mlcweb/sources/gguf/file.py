@@ -17,7 +17,7 @@ from gguf.quants import dequantize
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources.checkpoint import read_span
-from mlcweb.sources.gguf_reader import describe, read_header
+from mlcweb.sources.gguf.reader import describe, read_header
 
 # Stored as they are; everything else goes through the library's dequantizer and comes out as float32.
 _PLAIN: dict[Any, tuple[str, Any]] = {

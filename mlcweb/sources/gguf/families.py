@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlcweb.errors import UnsupportedError
-from mlcweb.sources import gguf_config
 from mlcweb.sources.checkpoint import LazyTensor
-from mlcweb.sources.gguf_file import GgufFile
-from mlcweb.sources.gguf_metadata import Metadata
-from mlcweb.sources.gguf_reader import describe
-from mlcweb.sources.gguf_rope import FACTORS
-from mlcweb.sources.gguf_undo import (
+from mlcweb.sources.gguf import config as gguf_config
+from mlcweb.sources.gguf.file import GgufFile
+from mlcweb.sources.gguf.metadata import Metadata
+from mlcweb.sources.gguf.reader import describe
+from mlcweb.sources.gguf.rope import FACTORS
+from mlcweb.sources.gguf.undo import (
     Undo,
     as_it_is,
     fused,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from mlcweb.errors import SourceError
-from mlcweb.sources.hub_name import HubName
+from mlcweb.sources.hub.name import HubName
 
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 # The quantization in a file's name, as llama.cpp's tools write it: Q4_K_M, IQ4_XS, BF16, with makers' prefixes.

@@ -17,16 +17,16 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError,
 
 from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
 from mlcweb.progress import Progress
-from mlcweb.sources.adapter_files import CONFIG_FILE as ADAPTER_CONFIG
-from mlcweb.sources.adapter_files import WEIGHTS_FILE as ADAPTER_WEIGHTS
-from mlcweb.sources.adapter_files import refuse_pickled
+from mlcweb.sources.adapter.files import CONFIG_FILE as ADAPTER_CONFIG
+from mlcweb.sources.adapter.files import WEIGHTS_FILE as ADAPTER_WEIGHTS
+from mlcweb.sources.adapter.files import refuse_pickled
 from mlcweb.sources.added_tokens import ADDED_TOKENS_FILE
 from mlcweb.sources.checkpoint import Checkpoint
 from mlcweb.sources.directory import BOTH_NOTE, INDEX_FILE, SINGLE_FILE, open_directory, shard_names
-from mlcweb.sources.hub_client import HubBusy, HubClient, NotTheHub
-from mlcweb.sources.hub_errors import explained
-from mlcweb.sources.hub_gguf import choose, is_complete, models_in
-from mlcweb.sources.hub_name import HubName
+from mlcweb.sources.hub.client import HubBusy, HubClient, NotTheHub
+from mlcweb.sources.hub.errors import explained
+from mlcweb.sources.hub.gguf import choose, is_complete, models_in
+from mlcweb.sources.hub.name import HubName
 from mlcweb.sources.licence import CARD_FILE
 from mlcweb.sources.tokenizer_files import OPTIONAL_FILES, REQUIRED_FILES, TEMPLATE_FILE, TEMPLATE_FOLDER
 from mlcweb.words import quoted
@@ -69,7 +69,7 @@ def open_hub(named: HubName, *, progress: Progress) -> Checkpoint:
     source = {"kind": "hub", "id": named.repo, "revision": found.folder.name}
     if found.gguf is None:
         return open_directory(found.folder, source=source, progress=progress)
-    from mlcweb.sources.gguf import open_gguf
+    from mlcweb.sources.gguf.open import open_gguf
 
     return open_gguf(found.folder / found.gguf, source={**source, "file": found.gguf}, progress=progress)
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.sources.gguf_file import GgufFile
-from mlcweb.sources.gguf_reader import describe
-from mlcweb.sources.gguf_vocabulary import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Vocabulary, read_list
-from mlcweb.sources.pretokenizers import BYTE_LEVEL_DECODER, byte_level_pipeline
-from mlcweb.sources.sentencepiece import rank_merges, sentencepiece_pipeline
+from mlcweb.sources.gguf.file import GgufFile
+from mlcweb.sources.gguf.pretokenizers import BYTE_LEVEL_DECODER, byte_level_pipeline
+from mlcweb.sources.gguf.reader import describe
+from mlcweb.sources.gguf.sentencepiece import rank_merges, sentencepiece_pipeline
+from mlcweb.sources.gguf.vocabulary import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Vocabulary, read_list
 from mlcweb.sources.tokenizer_json import Merges, write_tokenizer_json
 
 # What follows Phi-3's added tokens belongs to them if it is blank, but for these; GGUF has no place for that.

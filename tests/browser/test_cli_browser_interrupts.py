@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_engine import make_bundle, make_engine, start
+
+from tests.browser.fake_engine import make_bundle, make_engine, start
 
 pytestmark = pytest.mark.usefixtures("chromium")
 

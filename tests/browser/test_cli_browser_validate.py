@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from mini_bundle import Mini
 
 from mlcweb.cli.command import run
 from mlcweb.reference.chats import make_chats
 from mlcweb.reference.prompt import PromptRenderer
+from tests.browser.mini_bundle import Mini
 
 ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine" / "harness.html"
 

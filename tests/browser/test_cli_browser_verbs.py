@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_engine import finish, make_bundle, make_engine
 from playwright.sync_api import Error as PlaywrightError
 
 from mlcweb.browser.page import open_page
@@ -15,6 +14,7 @@ from mlcweb.cli.command import run
 from mlcweb.errors import BrowserError, ValidationError
 from mlcweb.serve import serving
 from mlcweb.validate import TierReport, require_pass
+from tests.browser.fake_engine import finish, make_bundle, make_engine
 
 pytestmark = pytest.mark.usefixtures("chromium")
 

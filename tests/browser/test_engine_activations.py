@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from model_page import ENGINE, ModelPage, Site, open_model_page
 
+from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
 from tests.fixtures.llama_cases import CASES
 
 pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")

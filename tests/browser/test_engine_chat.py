@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mini_bundle import Mini, chat_tokens
 from playwright.sync_api import expect
 
 from mlcweb.browser.page import Page, open_page
 from mlcweb.serve import serving
+from tests.browser.mini_bundle import Mini, chat_tokens
 
 ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine"
 

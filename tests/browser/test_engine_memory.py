@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_page import ENGINE, ModelPage, Site, open_model_page
 
 from mlcweb.cli.command import run
+from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
 from tests.tiny import TinyLlama
 
 pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")

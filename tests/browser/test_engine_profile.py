@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_page import ENGINE, open_model_page, serve_site
 
 from mlcweb.bundle import open_bundle
 from mlcweb.cli.command import run
 from mlcweb.profile import Profile
+from tests.browser.model_page import ENGINE, open_model_page, serve_site
 from tests.tiny import TinyLlama
 
 pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_server import EngineServer
-from mini_bundle import PAGE, PAGES, Mini, chat_tokens
 from playwright.sync_api import Page
 
 from mlcweb.browser.page import open_page
+from tests.browser.engine_server import EngineServer
+from tests.browser.mini_bundle import PAGE, PAGES, Mini, chat_tokens
 
 ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine"
 USER = [{"role": "user", "content": "hello"}]

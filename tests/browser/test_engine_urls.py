@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from engine_server import EngineServer
-from mini_bundle import Mini
 from playwright.sync_api import Page, expect
 
 from mlcweb.browser.page import open_page
+from tests.browser.engine_server import EngineServer
+from tests.browser.mini_bundle import Mini
 
 ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine"
 QUERY = "?token=a%2Fb&x=/y.z"

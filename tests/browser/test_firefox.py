@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from firefox import open_firefox
-from vulkan import vulkan_of
 
 from tests.browser.families import Measuring
+from tests.browser.firefox import open_firefox
 from tests.browser.model_page import ENGINE, ModelPage, Site
+from tests.browser.vulkan import vulkan_of
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.expected import load
 from tests.tiny import TinyLlama

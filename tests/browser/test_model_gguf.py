@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from model_page import ENGINE, ModelPage, Site, open_model_page
 
 from mlcweb.compile import CompileRequest, compile_bundle
+from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
 from tests.browser.test_model_llama import check_validation
 from tests.random_gguf import write_random_gguf
 from tests.unit.test_compile_gguf import MODEL, mixed

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_server import EngineServer
-from mini_bundle import Mini
-from model_page import ENGINE, ModelPage
 
 from mlcweb.browser.page import open_page
+from tests.browser.engine_server import EngineServer
+from tests.browser.mini_bundle import Mini
+from tests.browser.model_page import ENGINE, ModelPage
 
 pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
 

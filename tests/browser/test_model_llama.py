@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_page import ENGINE, ModelPage, Site, open_model_page
 
+from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
 from tests.fixtures.llama_cases import CASES, ODD, STEPS, host, prompt
 from tests.tiny import TinyLlama
 

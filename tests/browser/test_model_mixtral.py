@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from model_page import ENGINE, Site, open_model_page
 
 from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.kernels import moe_weights
+from tests.browser.model_page import ENGINE, Site, open_model_page
 from tests.browser.test_model_llama import check_validation
 from tests.fixtures.models.case import CHUNK, CONTEXT
 from tests.fixtures.models.cases import CASES

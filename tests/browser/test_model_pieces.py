@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_page import ENGINE, ModelPage, Site, open_model_page
 
 from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.kernels import pieces
 from mlcweb.sources import open_checkpoint
+from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
 from tests.browser.test_model_llama import check_validation
 from tests.fixtures.models.case import CHUNK, CONTEXT, PROMPT
 from tests.fixtures.models.cases import BY_NAME

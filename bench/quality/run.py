@@ -46,7 +46,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", action="append", choices=list(MODELS), help="only this model; may be repeated")
+    parser.add_argument(
+        "--model", action="append", choices=list(MODELS), help="only this model; may be repeated"
+    )
     parser.add_argument(
         "--scheme", action="append", choices=SCHEMES, help="only this scheme; may be repeated"
     )

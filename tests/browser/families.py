@@ -56,7 +56,7 @@ class Measuring:
             make_checkpoint(checkpoint, BY_NAME[name])
         request = CompileRequest(
             str(checkpoint), quantization=scheme, out_dir=bundle, name=served, context_length=CONTEXT,
-            prefill_chunk=CHUNK, tiers=(self.tier,),
+            prefill_chunk=CHUNK, tiers=(self.tier,), scales="mlc",  # which transformers' weights were rounded by
         )  # fmt: skip
         compile_bundle(request)
         self.page.load(served, tier=self.tier, activations=activations)

@@ -28,9 +28,8 @@ def stored_type(kind: str) -> Stored:
 class Scheme:
     """How weights are stored, and the float type of everything else (activations, scales, norms).
 
-    ``bits`` is None for the unquantized schemes (q0). Codes are symmetric around ``max_code`` (7 for 4
-    bits), as many to a uint32 as fit whole, lowest bits first; a group of ``group_size`` weights along the
-    input axis shares a scale. ``vocab_bits`` are those of the embedding and the head; None leaves them as they are.
+    ``bits`` is None for the unquantized schemes (q0). A group of ``group_size`` weights along the input axis shares a
+    scale (``format``). ``vocab_bits`` are those of the embedding and the head; None leaves them as they are.
     ``types`` has GGUF's type of each of the checkpoint's tensors, for the scheme that keeps them.
     """
 
@@ -40,16 +39,6 @@ class Scheme:
     group_size: int = 32
     vocab_bits: int | None = None
     types: Mapping[str, str] | None = None
-
-    @property
-    def max_code(self) -> int:
-        """The largest magnitude a code stands for."""
-        return (1 << ((self.bits or 0) - 1)) - 1
-
-    @property
-    def codes_per_word(self) -> int:
-        """Codes in a uint32."""
-        return 32 // (self.bits or 32)
 
     @property
     def as_it_is(self) -> bool:
@@ -77,14 +66,6 @@ class Scheme:
         if self.bits is None:
             raise ValueError(f"{self.name} does not quantize")
         return mlc_format(self.bits, self.group_size, self.activation)
-
-    def groups(self, k: int) -> int:
-        """Groups, and so scales, in a row of ``k`` weights; the last may be partly padding."""
-        return -(-k // self.group_size)
-
-    def words(self, k: int) -> int:
-        """uint32 words in a row of ``k`` weights: whole groups, padding included."""
-        return self.groups(k) * self.group_size // self.codes_per_word
 
 
 def _mlc(

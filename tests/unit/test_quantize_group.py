@@ -38,9 +38,9 @@ def reference(weight, scheme):
     """The rule written out with numpy's own float16 and float32 arithmetic, group by group."""
     w = weight.astype(scheme.activation)
     n, k = w.shape
-    q_weight = np.zeros((n, scheme.words(k)), np.uint32)
-    q_scale = np.zeros((n, scheme.groups(k)), w.dtype)
-    size, each, top = scheme.group_size, scheme.codes_per_word, w.dtype.type(scheme.max_code)
+    q_weight = np.zeros((n, scheme.format.words(k)), np.uint32)
+    q_scale = np.zeros((n, scheme.format.groups(k)), w.dtype)
+    size, each, top = scheme.group_size, 32 // scheme.bits, w.dtype.type(2 ** (scheme.bits - 1) - 1)
     for row in range(n):
         for col in range(k):
             group = w[row, col // size * size : (col // size + 1) * size]
@@ -90,7 +90,7 @@ def test_every_float16_is_read_and_every_scale_written():
     weight[:, 5] = -every
     for name in EVERY:
         activation = np.dtype(get_scheme(name).activation).type
-        expected = every.astype(activation) / activation(get_scheme(name).max_code)
+        expected = every.astype(activation) / activation(2 ** (get_scheme(name).bits - 1) - 1)
         np.testing.assert_array_equal(quantize_group(weight, get_scheme(name).format)[1][:, 0], expected)
 
 

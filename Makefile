@@ -4,13 +4,14 @@
 # make peers  other engines from npm beside ours                     make recipes  every recipe's kernels, without weights
 # make fuzz  damaged files of every kind, by the thousand (MLCWEB_FUZZ=100000 for more)
 # make families  how far each family's logits are from transformers', in a browser
+# make plans  whether every plan is byte for byte what it was (tests/fixtures/plan_digests.json)
 # make gguf   how far every GGUF type's products are from the gguf library's values, on every tier
 # make fixtures  what transformers computes for tests/fixtures/models and PEFT for adapters, in a virtual environment (gigabytes)
 # Each works on a fresh Debian 12 with Python 3.10+ and make; nothing asks anything, and a second run redoes nothing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test fuzz bench quality peers recipes families gguf fixtures setup engine chromium fmt lint docs clean
+.PHONY: demo test fuzz bench quality peers recipes families gguf plans fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -62,6 +63,9 @@ $(PEERS): bench/peers/package-lock.json | $(INSTALLED)
 
 gguf: setup
 	$(BIN)/python -m bench.gguf_types $(GGUF_FLAGS)
+
+plans: $(INSTALLED)
+	$(BIN)/python -m tests.fixtures.plan_digests --check
 
 families: setup
 	$(BIN)/python -m bench.families $(FAMILIES_FLAGS)

@@ -17,7 +17,7 @@ import numpy as np
 from mlcweb.browser.adapter import open_blank
 from mlcweb.browser.find import find_chromium
 from mlcweb.browser.page import open_page
-from mlcweb.kernels.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
+from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from tests.browser import gguf_kernels as kernels
 from tests.gguf_types import FLOATS, QUANTIZED
 

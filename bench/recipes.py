@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from mlcweb.cli.output import Output
-from mlcweb.kernels.tier import Tier, tiers_for
+from mlcweb.kernels.choice.tier import Tier, tiers_for
 from mlcweb.numbers import size
 from mlcweb.quantize import get_scheme
 from mlcweb.recipes import Recipe, all_recipes

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from mlcweb.calibrate.text import spread
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.moe_weights import Experts
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.experts.weights import Experts
+from mlcweb.kernels.layouts.pieces import Apart, pieces
 from mlcweb.kernels.ops import Rope
-from mlcweb.kernels.pieces import Apart, pieces
-from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.reference.checkpoint_weights import CheckpointWeights

@@ -17,8 +17,8 @@ from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.scales import calibration, check_scales
 from mlcweb.compile.source import open_source
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.kernels.choose import has_matrix
-from mlcweb.kernels.tier import KV_DTYPES, TIERS, Tier, tiers_for
+from mlcweb.kernels.choice.choose import has_matrix
+from mlcweb.kernels.choice.tier import KV_DTYPES, TIERS, Tier, tiers_for
 from mlcweb.models import Decoder, DecoderConfig, architecture, outline_of
 from mlcweb.progress import Progress
 from mlcweb.quantize import AS_IT_IS, Scheme, get_scheme

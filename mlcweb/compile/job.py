@@ -12,7 +12,7 @@ from mlcweb import __version__
 from mlcweb.calibrate import Text
 from mlcweb.evaluate.text import held_out_digest
 from mlcweb.kernel_cache import source_digest
-from mlcweb.kernels.tier import BASE, Tier
+from mlcweb.kernels.choice.tier import BASE, Tier
 from mlcweb.models import Decoder, DecoderConfig
 from mlcweb.quantize import Scheme
 from mlcweb.reference.prompt import PromptRenderer

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from mlcweb.compile.job import Job
 from mlcweb.compile.tier import LoweredTier, lower_tier, tier_key
 from mlcweb.kernel_cache import open_cache
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.choice.tier import Tier
 from mlcweb.progress import Progress
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from mlcweb.compile.job import Job, compiler_digest
 from mlcweb.kernel_cache import Cache
-from mlcweb.kernels.cache import PAGE_SIZE
-from mlcweb.kernels.choose import has_int8, has_matrix
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.choice.choose import has_int8, has_matrix
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
 from mlcweb.lower import lower_entries
 from mlcweb.plan import KERNEL_MARK, build_plan
 from mlcweb.wasm import compile_tables

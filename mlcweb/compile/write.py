@@ -25,9 +25,9 @@ from mlcweb.compile.scales import calibrated
 from mlcweb.compile.tier import LoweredTier
 from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.quality import measure_quality
-from mlcweb.kernels.cache import PAGE_SIZE
-from mlcweb.kernels.pieces import MOST_BYTES
-from mlcweb.kernels.tier import BASE
+from mlcweb.kernels.choice.tier import BASE
+from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
+from mlcweb.kernels.layouts.pieces import MOST_BYTES
 from mlcweb.progress import Progress
 from mlcweb.quantize import Calibration, get_scheme, packed_tensors, quantize_params
 from mlcweb.quantize.stream import count_bytes

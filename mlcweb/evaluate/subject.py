@@ -12,7 +12,7 @@ from mlcweb.compile.request import CompileRequest
 from mlcweb.errors import BundleError, MlcwebError
 from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.predictor import HostPredictor
-from mlcweb.kernels.tier import BASE
+from mlcweb.kernels.choice.tier import BASE
 from mlcweb.models import Decoder, DecoderConfig, architecture
 from mlcweb.progress import Progress
 from mlcweb.quantize import GGUF_FORMATS, Scheme, get_scheme, keep_types

@@ -11,9 +11,9 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 from tvm.relax.frontend.nn.exporter import Exporter
 
-from mlcweb.kernels.matmul_matrix import needs_beyond
+from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.ops import Decode, Prefill, PrefillInt8, PrefillMatrix, sample
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.products.matmul_matrix import needs_beyond
 from mlcweb.lower.wgsl import webgpu
 
 

@@ -13,10 +13,10 @@ from tvm.tirx import transform as tx
 
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache, source_digest
-from mlcweb.kernels.builder import WGSL_CALL, WGSL_TEXT
-from mlcweb.kernels.matmul_matrix import NEEDS
-from mlcweb.kernels.reads import READS
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.choice.reads import READS
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.language.builder import WGSL_CALL, WGSL_TEXT
+from mlcweb.kernels.products.matmul_matrix import NEEDS
 from mlcweb.lower.kernel import LoweredKernel
 
 # WebGPU's default limits (https://www.w3.org/TR/webgpu/#limits), which every device has.

@@ -6,10 +6,10 @@ import numpy as np
 from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.head_norm import HeadNorm
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.norms.head_norm import HeadNorm
+from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.decoder import DecoderConfig, Step
 from mlcweb.models.rope import RopeSettings
 from mlcweb.models.weights import Order, Weights

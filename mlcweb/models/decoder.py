@@ -11,11 +11,11 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.errors import CheckpointError
-from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
-from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.choice.tier import BASE, Tier
+from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
+from mlcweb.kernels.layouts.storage import Vector
 from mlcweb.kernels.ops import Decode, Prefill, Rope
-from mlcweb.kernels.storage import Vector
-from mlcweb.kernels.tier import BASE, Tier
+from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.fields import Fields, multiple_of
 from mlcweb.models.rope import RopeSettings
 from mlcweb.models.weights import Weights, declared, origin

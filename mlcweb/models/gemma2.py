@@ -9,8 +9,8 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.errors import CheckpointError
-from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step
 from mlcweb.models.fields import Fields

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.head_norm import HeadNorm
-from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Outline
 from mlcweb.models.fields import Fields

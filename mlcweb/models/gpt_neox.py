@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.outputs import Activation
-from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.products.outputs import Activation
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, DecoderConfig, Outline
 from mlcweb.models.fields import Fields

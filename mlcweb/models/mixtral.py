@@ -10,10 +10,10 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.moe import Mixture
-from mlcweb.kernels.moe_route import MOST_EXPERTS
-from mlcweb.kernels.moe_weights import Experts, parts_of
+from mlcweb.kernels.experts.launches import Mixture
+from mlcweb.kernels.experts.route import MOST_EXPERTS
+from mlcweb.kernels.experts.weights import Experts, parts_of
+from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.decoder import Step
 from mlcweb.models.fields import Fields
 from mlcweb.models.llama import Llama, LlamaConfig

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.outputs import Activation
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.outputs import Activation
 from mlcweb.models.decoder import DecoderConfig, Step
 from mlcweb.models.weights import Weights
 

@@ -8,9 +8,9 @@ from typing import Any
 from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.head_norm import HeadNorm
-from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, Step
 from mlcweb.models.fields import Fields

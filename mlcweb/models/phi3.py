@@ -7,8 +7,8 @@ from typing import Any
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.attention import Attention
 from mlcweb.models.llama import Llama
 from mlcweb.models.mistral import MistralConfig

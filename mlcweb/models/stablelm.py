@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.head_norm import HeadNorm
-from mlcweb.kernels.scores import Scores
-from mlcweb.kernels.storage import Values
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.layouts.storage import Values
+from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, DecoderConfig
 from mlcweb.models.fields import Fields

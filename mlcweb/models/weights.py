@@ -15,10 +15,10 @@ import numpy.typing as npt
 from tvm.relax.frontend import nn
 
 from mlcweb.errors import UnsupportedError
-from mlcweb.kernels.pieces import Apart, Matrix, Pieces, held_by_pieces, pieces
-from mlcweb.kernels.quantized import GroupQuantized
-from mlcweb.kernels.storage import Values, Vector, WholeMatrix, matrix
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.layouts.pieces import Apart, Matrix, Pieces, held_by_pieces, pieces
+from mlcweb.kernels.layouts.quantized import GroupQuantized
+from mlcweb.kernels.layouts.storage import Values, Vector, WholeMatrix, matrix
 from mlcweb.quantize import Param, Scheme
 
 Order = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.tirx import transform as tx
 
-from mlcweb.kernels.builder import KernelBuilder
+from mlcweb.kernels.language.builder import KernelBuilder
 
 Native = Callable[..., None]
 _building = threading.Lock()  # TVM's builders belong to a thread, but what they register does not

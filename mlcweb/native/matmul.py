@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, kernel, select, u32
+from mlcweb.kernels.language.builder import KernelBuilder, bits, dynamic, kernel, select, u32
 from mlcweb.native.function import Native, argument, built_once, compile_native
 from mlcweb.native.vector import LANES, constants, fold, keep, repeat
 from mlcweb.quantize.formats import Format

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import Expr, KernelBuilder
+from mlcweb.kernels.language.builder import Expr, KernelBuilder
 
 LANES = 32
 

@@ -11,7 +11,7 @@ from tvm import relax
 
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.choice.tier import Tier
 from mlcweb.lower import Entries, LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
 

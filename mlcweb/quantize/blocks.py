@@ -1,4 +1,4 @@
-"""Block order, in which the kernels read a vector (``mlcweb.kernels.blocks`` says why)."""
+"""Block order, in which the kernels read a vector (``mlcweb.kernels.layouts.block_order`` says why)."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """How a quantized matrix is stored, as data: planes of codes, and scales of one level or two.
 
 A weight is ``level * scale [+ minimum]``. The level is its code less ``zero``, or what a table says of the code. One
-reader on each side understands every format: ``kernels.storage`` in WGSL, ``quantize.unpack`` in numpy and
+reader on each side understands every format: ``kernels.layouts.storage`` in WGSL, ``quantize.unpack`` in numpy and
 ``native.dequantize`` in machine code. GGUF's types are llama.cpp's (ggml-quants.c), repacked by ``gguf_blocks``.
 """
 

@@ -18,7 +18,7 @@ class Param:
     """One tensor of the compiled model: ``shape`` (N, K) or (D,), made of checkpoint tensors ``sources``
     stacked along axis 0. ``quantized`` ones are stored as the scheme says (2-D only; sources that are in one
     parameter are stored alike); ``vocab`` ones are an embedding or a head. ``blocks`` ones, vectors, are stored in
-    block order (``kernels.blocks``).
+    block order (``kernels.layouts.block_order``).
 
     ``order`` [N] names the stacked row that is stored in each place; without it they are stored as they are stacked.
     ``transposed``: the checkpoint has each source as [K, rows]. ``plus`` is added to every value.

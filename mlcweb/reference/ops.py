@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.kernels.head_norm import HeadNorm
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.moe import Mixture
-from mlcweb.kernels.moe_weights import Experts
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.experts.launches import Mixture
+from mlcweb.kernels.experts.weights import Experts
+from mlcweb.kernels.layouts.pieces import Apart, pieces
+from mlcweb.kernels.layouts.storage import GROUP
+from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Rope
-from mlcweb.kernels.outputs import Activation
-from mlcweb.kernels.pieces import Apart, pieces
-from mlcweb.kernels.scores import Scores
-from mlcweb.kernels.storage import GROUP
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.outputs import Activation
 from mlcweb.models import Decoder
 from mlcweb.models.weights import declared
 from mlcweb.reference.linear import Linear
@@ -32,8 +32,8 @@ F32 = npt.NDArray[np.float32]
 class HostOps:
     """For one model and a KV cache of ``capacity`` tokens; ``position`` is the first of the tokens that are fed.
 
-    ``int8``: products take activations rounded as ``kernels.rows`` rounds them. ``every``: ``head`` gives the logits
-    of all tokens, not the last one's.
+    ``int8``: products take activations rounded as ``kernels.products.rows`` rounds them. ``every``: ``head`` gives
+    the logits of all tokens, not the last one's.
     """
 
     def __init__(

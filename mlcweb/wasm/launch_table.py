@@ -5,7 +5,7 @@ from typing import Any
 from tvm import tirx
 
 from mlcweb.errors import CompileError
-from mlcweb.kernels.builder import KernelBuilder, kernel, u32
+from mlcweb.kernels.language.builder import KernelBuilder, kernel, u32
 from mlcweb.lower.wgsl import MAX_GRID
 from mlcweb.plan import Entry, Plan
 from mlcweb.plan.sizes import substitute

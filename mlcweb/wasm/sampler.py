@@ -9,7 +9,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, bits, f32, kernel, select, u32
+from mlcweb.kernels.language.builder import KernelBuilder, bits, f32, kernel, select, u32
 
 _SMALLEST = -126 * math.log(2)
 _BITS = 31  # probabilities are not negative, so their bits order as integers and the sign bit is 0

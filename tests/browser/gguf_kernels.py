@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from mlcweb.kernels.choose import in_blocks, matmul, matvec
-from mlcweb.kernels.embedding import embed
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.matmul_int8 import in_pairs, matmul_int8
-from mlcweb.kernels.matmul_matrix import matmul_matrix
-from mlcweb.kernels.quantized import GroupQuantized
-from mlcweb.kernels.storage import Vector, WholeMatrix, matrix
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.layouts.quantized import GroupQuantized
+from mlcweb.kernels.layouts.storage import Vector, WholeMatrix, matrix
+from mlcweb.kernels.products.matmul_int8 import in_pairs, matmul_int8
+from mlcweb.kernels.products.matmul_matrix import matmul_matrix
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.vocabulary.embedding import embed
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize.blocks import to_blocks
 from mlcweb.quantize.pack import pack_gguf

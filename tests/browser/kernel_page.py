@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.kernels.quantized import GroupQuantized
-from mlcweb.kernels.storage import WholeMatrix, matrix
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.layouts.quantized import GroupQuantized
+from mlcweb.kernels.layouts.storage import WholeMatrix, matrix
 from mlcweb.lower import LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
 from mlcweb.quantize import Scheme, dequantize_group, quantize_group

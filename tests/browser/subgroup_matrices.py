@@ -10,7 +10,7 @@ import dataclasses
 import re
 from typing import Any
 
-from mlcweb.kernels.matmul_matrix import NEEDS
+from mlcweb.kernels.products.matmul_matrix import NEEDS
 from mlcweb.lower import LoweredKernel
 
 SPELLED_OUT_NEEDS: dict[str, Any] = {"features": NEEDS["features"][1:], "limits": NEEDS["limits"]}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mlcweb.bundle import open_bundle
-from mlcweb.kernels.matmul_matrix import NEEDS
+from mlcweb.kernels.products.matmul_matrix import NEEDS
 from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
 from tests.browser.subgroup_matrices import spelled_out_wgsl
 from tests.fixtures.llama_cases import ODD

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.attention_prefill import rope_append
-from mlcweb.kernels.cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
-from mlcweb.kernels.choose import attend, flash_attention, in_blocks, merge, splits
-from mlcweb.kernels.scores import Scores
-from mlcweb.kernels.tier import F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
+from mlcweb.kernels.attention.prefill import rope_append
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.choice.choose import attend, flash_attention, in_blocks, merge, splits
+from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
+from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
 from mlcweb.quantize.blocks import to_blocks
 from tests.browser.kernel_page import run_kernel
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.builder import dynamic
-from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.head_norm import HeadNorm, norm_heads
-from mlcweb.kernels.storage import Values
-from mlcweb.kernels.tier import BASE, F16, Tier
+from mlcweb.kernels.choice.tier import BASE, F16, Tier
+from mlcweb.kernels.language.builder import dynamic
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.layouts.storage import Values
+from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
 from tests.browser.kernel_page import run_kernel
 
 EPSILON = 1e-3

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.builder import KernelBuilder, ramp4
-from mlcweb.kernels.choose import in_blocks, matmul, matvec, normalize
-from mlcweb.kernels.embedding import embed
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.outputs import activate
-from mlcweb.kernels.storage import Values, Vector
-from mlcweb.kernels.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
+from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec, normalize
+from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
+from mlcweb.kernels.language.builder import KernelBuilder, ramp4
+from mlcweb.kernels.layouts.storage import Values, Vector
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.outputs import activate
+from mlcweb.kernels.vocabulary.embedding import embed
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks
 from tests.browser.kernel_page import run_kernel, stored

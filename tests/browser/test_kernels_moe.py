@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.choose import in_blocks, matmul, matvec
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.matmul import NARROW, WIDE, Tile
-from mlcweb.kernels.matmul_int8 import ROWS, in_pairs, matmul_int8
-from mlcweb.kernels.moe_route import combine, group, route
-from mlcweb.kernels.moe_weights import Part, parts_of
-from mlcweb.kernels.storage import Values, Vector
-from mlcweb.kernels.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
+from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec
+from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
+from mlcweb.kernels.experts.route import combine, group, route
+from mlcweb.kernels.experts.weights import Part, parts_of
+from mlcweb.kernels.layouts.storage import Values, Vector
+from mlcweb.kernels.products.matmul import NARROW, WIDE, Tile
+from mlcweb.kernels.products.matmul_int8 import ROWS, in_pairs, matmul_int8
+from mlcweb.kernels.products.matvec import Norm
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.matmul_int8 import in_pairs, matmul_int8
-from mlcweb.kernels.matmul_matrix import NEEDS, WIDE, matmul_matrix
-from mlcweb.kernels.rows import halve_rows, quantize_rows
-from mlcweb.kernels.storage import Vector
-from mlcweb.kernels.tier import BASE, F16, F16_SUBGROUPS, SUBGROUPS, Tier
+from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SUBGROUPS, Tier
+from mlcweb.kernels.layouts.storage import Vector
+from mlcweb.kernels.products.matmul_int8 import in_pairs, matmul_int8
+from mlcweb.kernels.products.matmul_matrix import NEEDS, WIDE, matmul_matrix
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.rows import halve_rows, quantize_rows
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.sampling import blocks, pick, scan
-from mlcweb.kernels.tier import BASE
+from mlcweb.kernels.choice.tier import BASE
+from mlcweb.kernels.vocabulary.sampling import blocks, pick, scan
 from mlcweb.lower import LoweredKernel, lower_kernel
 from tests.browser.kernel_page import run_lowered
 

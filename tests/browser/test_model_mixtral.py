@@ -8,7 +8,7 @@ import pytest
 
 from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, compile_bundle
-from mlcweb.kernels import moe_weights
+from mlcweb.kernels.experts import weights
 from tests.browser.model_page import ENGINE, Site, open_model_page
 from tests.browser.test_model_llama import check_validation
 from tests.fixtures.models.case import CHUNK, CONTEXT
@@ -26,7 +26,7 @@ def bundle(site: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name under which the bundle is served."""
     source = make_checkpoint(tmp_path_factory.mktemp("mixtral"), MIXTRAL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moe_weights, "MOST_BYTES", PART_BYTES)
+        patch.setattr(weights, "MOST_BYTES", PART_BYTES)
         patch.setenv("MLCWEB_KERNEL_CACHE", "")  # whose keys do not know of it
         compile_bundle(
             CompileRequest(

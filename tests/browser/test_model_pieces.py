@@ -10,7 +10,7 @@ import pytest
 
 from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, compile_bundle
-from mlcweb.kernels import pieces
+from mlcweb.kernels.layouts import pieces
 from mlcweb.sources import open_checkpoint
 from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
 from tests.browser.test_model_llama import check_validation

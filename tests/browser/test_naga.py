@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mlcweb.kernels.tier import BASE, F16, SUBGROUPS, Tier
+from mlcweb.kernels.choice.tier import BASE, F16, SUBGROUPS, Tier
 from tests.browser.vulkan import Vulkan, vulkan_of
 from tests.fixtures.models.cases import CASES
 from tests.fixtures.models.plans import plan_of

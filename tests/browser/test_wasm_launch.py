@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlcweb.errors import CompileError
-from mlcweb.kernels.tier import F16_SUBGROUPS, SUBGROUPS
+from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SUBGROUPS
 from mlcweb.lower import lower_entries
 from mlcweb.models.llama import Llama, LlamaConfig
 from mlcweb.plan import Plan, build_plan

@@ -11,7 +11,7 @@ import pytest
 from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.errors import UnsupportedError
-from mlcweb.kernels import pieces
+from mlcweb.kernels.layouts import pieces
 from mlcweb.progress import SilentProgress
 from tests.adapters import lora, make_adapter
 from tests.random_gguf import write_random_gguf

@@ -16,7 +16,7 @@ from mlcweb.compile.job import Job
 from mlcweb.compile.tier import LoweredTier
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.choice.tier import Tier
 from mlcweb.lower import wgsl
 from mlcweb.progress import SilentProgress
 from tests.tiny import TinyLlama, make_llama

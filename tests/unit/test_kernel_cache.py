@@ -12,8 +12,8 @@ from tvm import tirx
 
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache, open_cache
-from mlcweb.kernels.builder import KernelBuilder, dynamic
-from mlcweb.kernels.tier import BASE, F16, F16_SUBGROUPS, SUBGROUPS
+from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SUBGROUPS
+from mlcweb.kernels.language.builder import KernelBuilder, dynamic
 from mlcweb.lower import LoweredKernel, lower_kernel, wgsl
 from tests.fixtures.lowered import VARIANTS, lowered
 

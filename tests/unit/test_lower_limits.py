@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mlcweb.errors import CompileError
-from mlcweb.kernels.builder import KernelBuilder
-from mlcweb.kernels.tier import BASE, TIERS, Tier
+from mlcweb.kernels.choice.tier import BASE, TIERS, Tier
+from mlcweb.kernels.language.builder import KernelBuilder
 from mlcweb.lower import lower_kernel
 from tests.fixtures.limits import check, workgroup_bytes
 from tests.fixtures.lowered import CHUNK, SHAPES, VARIANTS, lowered
@@ -103,7 +103,7 @@ def test_what_a_lowered_kernel_says_of_itself() -> None:
 def test_an_error_while_a_kernel_is_written_leaves_no_builder_open() -> None:
     """TVM would free an open builder after Python, and crash: the process must end as the error says."""
     script = (
-        "from mlcweb.kernels.builder import KernelBuilder, kernel\n"
+        "from mlcweb.kernels.language.builder import KernelBuilder, kernel\n"
         "@kernel\n"
         "def broken():\n"
         "    k = KernelBuilder('broken')\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.kernels.cache import ROPE_FINE, rope_tables
+from mlcweb.kernels.layouts.kv_cache import ROPE_FINE, rope_tables
 from mlcweb.models import architecture
 from mlcweb.models.llama import LlamaConfig
 from mlcweb.models.rope import RopeSettings

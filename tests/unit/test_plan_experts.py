@@ -9,14 +9,14 @@ import pytest
 from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.choose import has_int8
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.moe import Mixture
-from mlcweb.kernels.moe_weights import Experts
+from mlcweb.kernels.choice.choose import has_int8
+from mlcweb.kernels.choice.tier import TIERS, Tier
+from mlcweb.kernels.experts.launches import Mixture
+from mlcweb.kernels.experts.weights import Experts
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.layouts.storage import Values, Vector, matrix
 from mlcweb.kernels.ops import Decode, Prefill
-from mlcweb.kernels.storage import Values, Vector, matrix
-from mlcweb.kernels.tier import TIERS, Tier
+from mlcweb.kernels.products.matvec import Norm
 from mlcweb.lower import Entries, lower_entries
 from mlcweb.plan import Plan, build_plan
 from mlcweb.quantize import Scheme, get_scheme

@@ -8,10 +8,10 @@ import pytest
 
 from mlcweb.bundle.plan_check import check_plan
 from mlcweb.errors import CompileError
-from mlcweb.kernels.cache import PAGE_SIZE
-from mlcweb.kernels.choose import has_matrix
-from mlcweb.kernels.matmul_matrix import NEEDS
-from mlcweb.kernels.tier import BASE, F16_SUBGROUPS, SUBGROUPS, TIERS, Tier
+from mlcweb.kernels.choice.choose import has_matrix
+from mlcweb.kernels.choice.tier import BASE, F16_SUBGROUPS, SUBGROUPS, TIERS, Tier
+from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
+from mlcweb.kernels.products.matmul_matrix import NEEDS
 from mlcweb.plan import build_plan
 from mlcweb.quantize import get_scheme, packed_tensors
 from tests.fixtures.llama_cases import decoder

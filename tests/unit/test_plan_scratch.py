@@ -14,7 +14,7 @@ import pytest
 from tvm import relax
 from tvm.ir import GlobalVar
 
-from mlcweb.kernels.tier import BASE, SUBGROUPS, Tier
+from mlcweb.kernels.choice.tier import BASE, SUBGROUPS, Tier
 from mlcweb.lower import Entries
 from mlcweb.plan import Launch, Plan
 from mlcweb.plan.sizes import substitute

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlcweb.footprint import Footprint, footprints
-from mlcweb.kernels.tier import F16_SUBGROUPS, SUBGROUPS
+from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SUBGROUPS
 from mlcweb.models import architecture
 from mlcweb.quantize import get_scheme
 from mlcweb.recipes import Recipe, all_recipes, find_recipe

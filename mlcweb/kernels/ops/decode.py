@@ -2,16 +2,16 @@
 
 from tvm.relax.frontend.nn import Tensor, op
 
-from mlcweb.kernels import choose
-from mlcweb.kernels.embedding import embed
-from mlcweb.kernels.head_norm import HeadNorm
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.moe import Mixture, MoeLaunches
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.choice import choose
+from mlcweb.kernels.choice.reads import reads_window
+from mlcweb.kernels.experts.launches import Mixture, MoeLaunches
+from mlcweb.kernels.layouts.pieces import Matrix
+from mlcweb.kernels.layouts.storage import Values, WholeMatrix
+from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops.shared import Folded, Ops, Rope, norm_key
-from mlcweb.kernels.pieces import Matrix
-from mlcweb.kernels.reads import reads_window
-from mlcweb.kernels.scores import Scores
-from mlcweb.kernels.storage import Values, WholeMatrix
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.vocabulary.embedding import embed
 
 
 class Decode(Ops):

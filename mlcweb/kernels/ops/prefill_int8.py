@@ -2,15 +2,15 @@
 
 from tvm.relax.frontend.nn import Tensor, op
 
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.matmul_int8 import in_pairs, matmul_int8
-from mlcweb.kernels.moe import Mixture, MoeLaunches
+from mlcweb.kernels.experts.launches import Mixture, MoeLaunches
+from mlcweb.kernels.layouts.pieces import Matrix, pieces
+from mlcweb.kernels.layouts.quantized import GroupQuantized
+from mlcweb.kernels.layouts.storage import GROUP
 from mlcweb.kernels.ops.prefill import Prefill
 from mlcweb.kernels.ops.shared import Folded, group_quantized, norm_key
-from mlcweb.kernels.pieces import Matrix, pieces
-from mlcweb.kernels.quantized import GroupQuantized
-from mlcweb.kernels.rows import quantize_rows
-from mlcweb.kernels.storage import GROUP
+from mlcweb.kernels.products.matmul_int8 import in_pairs, matmul_int8
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.rows import quantize_rows
 
 
 class PrefillInt8(Prefill):

@@ -2,14 +2,14 @@
 
 from tvm.relax.frontend.nn import Tensor, op
 
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.matmul_matrix import matmul_matrix
+from mlcweb.kernels.layouts.pieces import Matrix, pieces
+from mlcweb.kernels.layouts.quantized import GroupQuantized
+from mlcweb.kernels.layouts.storage import GROUP
 from mlcweb.kernels.ops.prefill import Prefill
 from mlcweb.kernels.ops.shared import Folded, group_quantized, norm_key
-from mlcweb.kernels.pieces import Matrix, pieces
-from mlcweb.kernels.quantized import GroupQuantized
-from mlcweb.kernels.rows import halve_rows
-from mlcweb.kernels.storage import GROUP
+from mlcweb.kernels.products.matmul_matrix import matmul_matrix
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.rows import halve_rows
 
 
 class PrefillMatrix(Prefill):

@@ -2,7 +2,7 @@
 
 from tvm.relax.frontend.nn import Tensor, op
 
-from mlcweb.kernels import sampling
+from mlcweb.kernels.vocabulary import sampling
 
 
 def sample(logits: Tensor, sampling_params: Tensor, state: Tensor) -> Tensor:

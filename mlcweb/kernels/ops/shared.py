@@ -8,14 +8,14 @@ from typing import Any
 from tvm import tirx
 from tvm.relax.frontend.nn import Tensor, op
 
-from mlcweb.kernels.cache import HeadLayout
-from mlcweb.kernels.head_norm import HeadNorm, norm_heads
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.outputs import Activation
-from mlcweb.kernels.pieces import Apart, Matrix, Piece, pieces
-from mlcweb.kernels.quantized import GroupQuantized
-from mlcweb.kernels.storage import Values, WholeMatrix
-from mlcweb.kernels.tier import Tier
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.layouts.pieces import Apart, Matrix, Piece, pieces
+from mlcweb.kernels.layouts.quantized import GroupQuantized
+from mlcweb.kernels.layouts.storage import Values, WholeMatrix
+from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.outputs import Activation
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,18 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, call, dynamic, f32, kernel
-from mlcweb.kernels.cache import PAGE_SIZE, ROPE_FINE, HeadLayout, KVCache, bind_new_tokens, page_of, slot_of
-from mlcweb.kernels.outputs import soft_cap
-from mlcweb.kernels.scores import Scores
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel
+from mlcweb.kernels.layouts.kv_cache import (
+    PAGE_SIZE,
+    ROPE_FINE,
+    HeadLayout,
+    KVCache,
+    bind_new_tokens,
+    page_of,
+    slot_of,
+)
+from mlcweb.kernels.products.outputs import soft_cap
 from mlcweb.kernels.software.quads import QUAD, quad_sum
 
 SPLITS = 4  # of decode's context: with the KV heads, workgroups for all of a few CPUs

@@ -8,14 +8,14 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel
-from mlcweb.kernels.outputs import Activation, activate
-from mlcweb.kernels.pieces import Piece
-from mlcweb.kernels.quantized import GroupQuantized
+from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel
+from mlcweb.kernels.layouts.pieces import Piece
+from mlcweb.kernels.layouts.quantized import GroupQuantized
+from mlcweb.kernels.layouts.storage import Values
+from mlcweb.kernels.layouts.tail import load_padded
+from mlcweb.kernels.products.outputs import Activation, activate
 from mlcweb.kernels.software.quads import QUAD, broadcast, rows_of_thread, threads_for
 from mlcweb.kernels.software.words import high_word, level_of, span_of
-from mlcweb.kernels.storage import Values
-from mlcweb.kernels.tail import load_padded
 
 VECTORS = 8  # weight rows of a thread
 TOKENS = 8

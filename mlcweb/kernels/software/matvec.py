@@ -11,15 +11,15 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, bits, dynamic, f32, kernel, u32
-from mlcweb.kernels.linear import Norm
-from mlcweb.kernels.outputs import Activation, activate, soft_cap
-from mlcweb.kernels.pieces import Piece
-from mlcweb.kernels.quantized import GroupQuantized
+from mlcweb.kernels.language.builder import KernelBuilder, bits, dynamic, f32, kernel, u32
+from mlcweb.kernels.layouts.pieces import Piece
+from mlcweb.kernels.layouts.quantized import GroupQuantized
+from mlcweb.kernels.layouts.storage import Values
+from mlcweb.kernels.layouts.tail import load_padded
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.outputs import Activation, activate, soft_cap
 from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum, rows_of_thread, threads_for
 from mlcweb.kernels.software.words import high_word, level_of, scales_in_place, span_of
-from mlcweb.kernels.storage import Values
-from mlcweb.kernels.tail import load_padded
 
 
 def _vectors(rows: int) -> int:

@@ -5,8 +5,8 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, dynamic, f32, kernel
-from mlcweb.kernels.linear import Norm
+from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel
+from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.software.quads import QUAD, quad_sum
 
 

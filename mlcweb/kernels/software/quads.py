@@ -4,7 +4,7 @@ from typing import Any
 
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import KernelBuilder, call, u32
+from mlcweb.kernels.language.builder import KernelBuilder, call, u32
 
 QUAD = 4
 _MOST_THREADS = 64

@@ -4,9 +4,9 @@ from typing import Any
 
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.builder import u32
-from mlcweb.kernels.quantized import GroupQuantized, GroupQuantizedReader
-from mlcweb.kernels.storage import WholeMatrix
+from mlcweb.kernels.language.builder import u32
+from mlcweb.kernels.layouts.quantized import GroupQuantized, GroupQuantizedReader
+from mlcweb.kernels.layouts.storage import WholeMatrix
 from mlcweb.quantize.formats import Format
 
 _QUADS = (2, 4, 8)  # bits of codes that are whole quads in a word of the first plane

@@ -1,0 +1,1 @@
+"""Attention over the KV pages, for decode and for prefill."""

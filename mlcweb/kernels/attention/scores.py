@@ -1,0 +1,45 @@
+"""How an attention layer makes scores of queries and keys, and which tokens it sees."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.language.builder import KernelBuilder, bits, u32
+
+
+@dataclass(frozen=True)
+class Scores:
+    """``score = scale * q · k``, then ``cap * tanh(score / cap)`` if there is a cap.
+
+    With a ``window`` a token sees itself and the ``window - 1`` tokens before it, else all tokens before it.
+    """
+
+    scale: float
+    cap: float | None = None
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.cap is not None and not self.cap > 0:
+            raise ValueError(f"attention's cap of scores is {self.cap}, which must be above 0")
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"attention's window is {self.window} tokens, which must be at least 1")
+
+    def within(self, context: int) -> "Scores":
+        """The same for a context of so many tokens: a window that holds all of it is none."""
+        return self if self.window is None or self.window < context else replace(self, window=None)
+
+    def begin(self, k: KernelBuilder, position: Any, multiple: int) -> Any:
+        """The first token that the token at ``position`` sees, rounded down to a multiple, which is a power of 2."""
+        if self.window is None:
+            return 0
+        origin = k.local(1, "int32", name="origin")  # not `let`, which TVM would write out at each use
+        k.store(origin, 0, T.bitwise_and(T.max(position - (self.window - 1), 0), -multiple))
+        return origin[0]
+
+    def sees(self, position: Any, token: Any) -> Any:
+        """Whether the token at ``position`` sees ``token``."""
+        if self.window is None:
+            return token <= position
+        # one comparison, in which tokens ahead are far away: SwiftShader compiles 32 `&&` for minutes
+        return bits("uint32", position - token) < u32(self.window)

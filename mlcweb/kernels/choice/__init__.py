@@ -1,0 +1,1 @@
+"""Tiers, and the kernel that a tier takes for each operation."""

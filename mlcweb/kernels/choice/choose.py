@@ -1,0 +1,99 @@
+"""The kernel of each operation on a tier: those of ``kernels.software`` where the adapter is a CPU, else the others.
+
+A software tier shares what has no kernel of its own there: unquantized matrices, those of 3 bits and experts, among
+others.
+"""
+
+from typing import Any
+
+from tvm import tirx
+
+from mlcweb.kernels import software
+from mlcweb.kernels.attention import decode as attention_decode
+from mlcweb.kernels.attention import prefill as attention_prefill
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.layouts.storage import GROUP, WholeMatrix
+from mlcweb.kernels.norms import norm
+from mlcweb.kernels.products import matmul as matmul_
+from mlcweb.kernels.products import matvec as matvec_
+from mlcweb.kernels.software.words import by_words
+from mlcweb.quantize import GGUF_FORMATS, Scheme
+
+
+def in_blocks(tier: Tier) -> bool:
+    """Whether decode's vectors are in block order: a CPU's lanes take a row each, and read x in its own order."""
+    return not tier.software
+
+
+def has_int8(scheme: Scheme, tier: Tier) -> bool:
+    """Whether prefill can have int8 activations too: they come in groups that the weights' must fit."""
+    return _quantizes(scheme) and scheme.group_size == GROUP and not tier.software
+
+
+def has_matrix(scheme: Scheme, tier: Tier) -> bool:
+    """Whether prefill can be on subgroup matrices too: weights in groups of 32 or whatever a GGUF file has, and the
+    best tier with subgroups that the scheme has.
+
+    Their factors are float16: who has no shader-f16 for the tier ``f16-subgroups`` has none for them.
+    """
+    if not _quantizes(scheme) or scheme.group_size != GROUP or tier.software or not tier.subgroups:
+        return False
+    return tier.f16 or not scheme.float16
+
+
+def _quantizes(scheme: Scheme) -> bool:
+    if scheme.types is not None:
+        return any(kind in GGUF_FORMATS for kind in scheme.types.values())
+    return scheme.bits is not None
+
+
+def matvec(
+    weight: WholeMatrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
+) -> tirx.PrimFunc:
+    """``products.matvec``, with its options; block order only where the tier has it."""
+    if tier.software and by_words(weight) and "experts" not in options:
+        return software.matvec.matvec(weight, **options)
+    ordered = in_blocks(tier)
+    return matvec_.matvec(
+        weight, tier, from_blocks=from_blocks and ordered, to_blocks=to_blocks and ordered, **options
+    )
+
+
+def matmul(weight: WholeMatrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
+    """``matmul.matmul``, with its options."""
+    if tier.software and by_words(weight) and "experts" not in options:
+        return software.matmul.matmul(weight, **options)
+    return matmul_.matmul(weight, tier, **options)
+
+
+def normalize(how: matvec_.Norm, tier: Tier, *, decode: bool = False, **options: Any) -> tirx.PrimFunc:
+    """``norm.normalize``, with its options; decode's vectors are in block order where the tier has it."""
+    if tier.software:
+        return software.norm.normalize(how, decode=decode, **options)
+    return norm.normalize(how, tier, decode=decode, in_blocks=decode, **options)
+
+
+def splits(tier: Tier) -> int:
+    """Into how many parts ``attend`` splits the context."""
+    return software.attention.SPLITS if tier.software else attention_decode.SPLITS
+
+
+def attend(layout: HeadLayout, context: int, how: Scores, tier: Tier) -> tirx.PrimFunc:
+    """``attention_decode.attend``."""
+    if tier.software:
+        return software.attention.attend(layout, context, how)
+    return attention_decode.attend(layout, context, how)
+
+
+def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
+    """``attention_decode.merge``."""
+    return software.attention.merge(layout) if tier.software else attention_decode.merge(layout)
+
+
+def flash_attention(layout: HeadLayout, how: Scores, tier: Tier) -> tirx.PrimFunc:
+    """``attention_prefill.flash_attention``."""
+    if tier.software:
+        return software.attention.flash_attention(layout, how)
+    return attention_prefill.flash_attention(layout, how)

@@ -1,0 +1,1 @@
+"""A mixture of experts: routing, grouping of tokens, and its products' launches."""

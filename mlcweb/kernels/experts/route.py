@@ -1,0 +1,179 @@
+"""What a mixture of experts needs around its products: the choice, the grouping of a chunk, and the weighted sum.
+
+A chunk's (token, choice) pairs, numbered ``token * choices + choice``, are sorted by expert into slots: an expert's
+begin at a tile of the product, and slots that are left over hold -1. No order depends on how threads are scheduled.
+"""
+
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel, load4, ramp4, splat
+from mlcweb.kernels.language.reduce import reduce_rows
+from mlcweb.kernels.layouts.block_order import place4
+from mlcweb.kernels.layouts.storage import Values
+from mlcweb.kernels.products.matvec import Norm
+
+MOST_EXPERTS = 64  # whose counts fit in workgroup memory
+_THREADS = 64
+_ROUTE_THREADS = 128
+_AT_ONCE = 8  # experts whose logits are summed together
+
+
+@kernel
+def route(
+    router: Values, choices: int, tier: Tier, *, norm: Norm | None = None, in_blocks: bool = False
+) -> tirx.PrimFunc:
+    """Kernel: each token's ``choices`` experts of the largest logits, the first of equals, and their shares.
+
+    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, ids i32 ``[n, choices]``, shares f32 ``[n, choices]``:
+    the softmax over the chosen ones' logits. ``norm`` is folded in for decode, which has one token; its x may be
+    ``in_blocks``.
+    """
+    experts, columns = router.rows, router.columns
+    threads, at_once = _ROUTE_THREADS, min(_AT_ONCE, experts)
+    k = KernelBuilder("route")
+    n = 1 if norm else dynamic("n")
+    x = k.buffer("x", (n, columns), "float32")
+    norm_weight = norm.weight.bind(k, "norm") if norm else None
+    w = router.bind(k, "router")
+    ids = k.buffer("ids", (n, choices), "int32")
+    shares = k.buffer("shares", (n, choices), "float32")
+
+    (row,), tid = k.launch([n], threads)
+    logits = k.shared(experts, name="logits")
+    count = at_once + (1 if norm else 0)
+    sums = k.local(count, name="sums")
+    with k.loop(-(-experts // at_once)) as block:
+        first = block * at_once
+        for i in range(count):
+            k.store(sums, i, f32(0.0))
+        with k.loop(T.ceildiv(columns // 4 - tid, threads)) as i:
+            column = k.let((i * threads + tid) * 4, "column")
+            at = k.let(place4(column, columns) if in_blocks else column, "at")
+            x4 = k.let(load4(x, row, at), "x4")
+            if norm_weight is not None:
+                k.store(sums, at_once, sums[at_once] + call("float32", "dot", x4, x4))
+                x4 = k.let(x4 * norm_weight.four(k, column), "x4")
+            for e in range(at_once):
+                four = w.four(k, T.min(first + e, experts - 1), column)
+                k.store(sums, e, sums[e] + call("float32", "dot", four, x4))
+        totals = reduce_rows(k, tier, tid, sums, count, threads)
+        with k.when(tid < at_once), k.when(first + tid < experts):
+            scale: Any = T.rsqrt(totals(at_once) / float(columns) + f32(norm.epsilon)) if norm else f32(1.0)
+            k.store(logits, first + tid, totals(tid) * scale)
+        k.barrier()
+    with k.when(tid == 0):
+        _choose(k, logits, experts, choices, row, ids, shares)
+    return k.finish()
+
+
+def _choose(
+    k: KernelBuilder, logits: Any, experts: int, choices: int, row: Any, ids: Any, shares: Any
+) -> None:
+    """One thread's search; a chosen expert's logit is overwritten."""
+    best, top, total = (
+        k.local(1, "int32", name="best"),
+        k.local(choices, name="top"),
+        k.local(1, name="total"),
+    )
+    for j in range(choices):
+        k.store(best, 0, 0)
+        with k.loop(experts - 1) as e, k.when(logits[e + 1] > logits[best[0]]):
+            k.store(best, 0, e + 1)
+        k.store(top, j, logits[best[0]])
+        k.store(ids, [row, j], best[0])
+        k.store(logits, best[0], f32(-3.0e38))
+    k.store(total, 0, f32(0.0))
+    for j in reversed(range(choices)):  # the largest, which the others need, is first
+        k.store(top, j, T.exp(top[j] - top[0]) if j else f32(1.0))
+        k.store(total, 0, total[0] + top[j])
+    for j in range(choices):
+        k.store(shares, [row, j], top[j] / total[0])
+
+
+def tiles_of(n: Any, experts: int, choices: int, rows: int) -> Any:
+    """Tiles of ``rows`` slots that hold every pair of ``n`` tokens, however they fall among the experts."""
+    return (n * choices + experts * (rows - 1)) // rows
+
+
+@kernel
+def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
+    """Kernel: ids i32 ``[n, choices]`` → slots i32 ``[tiles * rows]``, of ``tiles_of`` tiles."""
+    if experts > MOST_EXPERTS:
+        raise ValueError(f"{experts} experts; there is room for {MOST_EXPERTS}")
+    threads = _THREADS if experts <= MOST_EXPERTS // 2 else _THREADS // 2
+    k = KernelBuilder("group")
+    n = dynamic("n")
+    ids = k.buffer("ids", (n, choices), "int32")
+    size = tiles_of(n, experts, choices, rows) * rows
+    slots = k.buffer("slots", (size,), "int32")
+    _, tid = k.launch([1], threads)
+    # counts[e * threads + t]: first how many of thread t's pairs expert e has, then the slot of its next one
+    counts = k.shared(experts * threads, "int32", name="counts")
+    ends = k.shared(experts, "int32", name="ends")
+    share = k.let(T.ceildiv(n * choices, threads), "share")
+    first = k.let(tid * share, "first")
+    mine = k.let(T.max(T.min(n * choices - first, share), 0), "mine")
+
+    def counter(pair: Any) -> Any:
+        return k.let(ids[pair // choices, pair % choices] * threads + tid, "counter")
+
+    for e in range(experts):
+        k.store(counts, e * threads + tid, 0)
+    with k.loop(mine) as i:
+        at = counter(first + i)
+        k.store(counts, at, counts[at] + 1)
+    k.barrier()
+    running, kept = k.local(1, "int32", name="running"), k.local(1, "int32", name="kept")
+    for start in range(0, experts, threads):
+        with k.when(start + tid < experts):
+            k.store(running, 0, 0)
+            with k.loop(threads) as t:
+                at = (start + tid) * threads + t
+                k.store(kept, 0, counts[at])
+                k.store(counts, at, running[0])
+                k.store(running, 0, running[0] + kept[0])
+            k.store(ends, start + tid, running[0])
+    k.barrier()
+    # every thread walks the experts: where each begins, and what its pairs leave of its last tile
+    k.store(running, 0, 0)
+    with k.loop(experts) as e:
+        at = e * threads + tid
+        k.store(counts, at, counts[at] + running[0])
+        k.store(kept, 0, running[0] + ends[e])
+        k.store(running, 0, running[0] + T.ceildiv(ends[e], rows) * rows)
+        with k.loop(T.max(T.ceildiv(running[0] - kept[0] - tid, threads), 0)) as i:
+            k.store(slots, kept[0] + tid + i * threads, -1)
+    with k.loop(T.max(T.ceildiv(size - running[0] - tid, threads), 0)) as i:
+        k.store(slots, running[0] + tid + i * threads, -1)
+    with k.loop(mine) as i:
+        at = counter(first + i)
+        k.store(slots, counts[at], first + i)
+        k.store(counts, at, counts[at] + 1)
+    return k.finish()
+
+
+@kernel
+def combine(width: int, choices: int) -> tirx.PrimFunc:
+    """Kernel ``y[n, D] = residual + sum over choices of shares * pairs``.
+
+    Arguments: pairs ``[n * choices, D]``, shares ``[n, choices]``, residual ``[n, D]``, y.
+    """
+    k = KernelBuilder("combine")
+    n = dynamic("n")
+    pairs = k.buffer("pairs", (n * choices, width), "float32")
+    shares = k.buffer("shares", (n, choices), "float32")
+    residual = k.buffer("residual", (n, width), "float32")
+    y = k.buffer("y", (n, width), "float32")
+    quads = width // 4
+    (wg, row), tid = k.launch([T.ceildiv(quads, _THREADS), n], _THREADS)
+    column = k.let((wg * _THREADS + tid) * 4, "column")
+    with k.when(column < width):
+        total = load4(residual, row, column)
+        for j in range(choices):
+            total = total + splat(shares[row, j]) * load4(pairs, row * choices + j, column)
+        k.store(y, [row, ramp4(column)], total)
+    return k.finish()

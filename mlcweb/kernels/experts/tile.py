@@ -1,0 +1,44 @@
+"""Which rows a tile of an experts' product reads and writes: those of its slots, all of one expert."""
+
+from typing import Any
+
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.experts.route import tiles_of
+from mlcweb.kernels.experts.weights import Part
+from mlcweb.kernels.language.builder import KernelBuilder
+
+
+class SlotRows:
+    """A kernel's arguments ids i32 ``[n, choices]`` and slots i32 ``[tiles * rows]``, for tiles of ``rows`` rows."""
+
+    def __init__(self, k: KernelBuilder, n: Any, part: Part, rows: int) -> None:
+        self.part, self.rows = part, rows
+        self.tiles = tiles_of(n, part.experts, part.choices, rows)
+        self.ids = k.buffer("ids", (n, part.choices), "int32")
+        self.slots = k.buffer("slots", (self.tiles * rows,), "int32")
+
+    def begin(self, k: KernelBuilder, tile: Any, tid: Any, *, from_pairs: bool) -> Any:
+        """Leave unless the tile's expert is in the part; returns its place there. x has a row a pair or a token."""
+        choices = self.part.choices
+        self.first = k.let(tile * self.rows, "first_slot")
+        pair = k.let(self.slots[self.first], "pair")
+        k.only(pair >= 0)
+        expert = k.let(self.ids[pair // choices, pair % choices] - self.part.first, "expert")
+        k.only(T.And(expert >= 0, expert < self.part.count))
+        # a slot that holds no pair reads what pair 0 does, and is not written
+        self.sources = k.shared(self.rows, "int32", name="sources")
+        for start in range(0, self.rows, k.threads):
+            with k.when(start + tid < self.rows):
+                slot = T.max(self.slots[self.first + start + tid], 0)
+                k.store(self.sources, start + tid, slot if from_pairs else slot // choices)
+        k.barrier()
+        return expert
+
+    def source(self, row: Any) -> Any:
+        """The row of x of a row of the tile."""
+        return self.sources[row]
+
+    def pair(self, row: Any) -> Any:
+        """The row of y of a row of the tile, or -1."""
+        return self.slots[self.first + row]

@@ -1,0 +1,71 @@
+"""Sums over a workgroup, with shuffles where there are subgroups of any size from 4 to 128."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.language.builder import KernelBuilder, call, f32, u32
+
+_SMALLEST_SUBGROUP = 4
+
+
+def reduce_rows(
+    k: KernelBuilder, tier: Tier, tid: Any, sums: Any, count: int, threads: int
+) -> Callable[[Any], Any]:
+    """Sum each of ``sums[0:count]`` over the workgroup; the result reads total j, in any thread, in O(1) or so.
+
+    Subgroups add theirs by shuffles and leave them in workgroup memory, where whoever reads a total adds the few
+    that there are. Without subgroups the threads' sums go there, and are added in two rounds.
+    """
+    if tier.subgroups:
+        # in registers, not `let`: TVM would inline the calls into the elected lane's branch, where they differ
+        most = max(1, threads // _SMALLEST_SUBGROUP)
+        partial = k.shared(count * most, name="partial")
+        size = k.local(1, "uint32", name="subgroup")
+        k.store(size, 0, call("uint32", "subgroupAdd", u32(1)))
+        for j in range(count):
+            k.store(sums, j, call("float32", "subgroupAdd", sums[j]))
+        with k.when(call("bool", "subgroupElect")):
+            mine = T.Cast("int32", T.Cast("uint32", tid) // size[0])
+            for j in range(count):
+                k.store(partial, j * most + mine, sums[j])
+        k.barrier()
+        many = T.max(T.Cast("int32", u32(threads) // size[0]), 1)
+
+        def total(j: Any) -> Any:
+            running = k.local(1, name="running")
+            k.store(running, 0, partial[j * most])
+            with k.loop(many - 1) as s:
+                k.store(running, 0, running[0] + partial[j * most + s + 1])
+            return running[0]
+
+        return total
+
+    width = 8
+    while width * count > threads and width > 1:
+        width //= 2
+    share = threads // width
+    partial = k.shared(count * threads, name="partial")
+    for j in range(count):
+        k.store(partial, j * threads + tid, sums[j])
+    k.barrier()
+    for start in range(0, count * width, threads):
+        item = tid + start
+        with k.when(item < count * width):
+            running = k.local(1, name="running")
+            k.store(running, 0, f32(0.0))
+            for i in range(share):
+                k.store(running, 0, running[0] + partial[item * share + i])
+            k.store(partial, item * share, running[0])
+    k.barrier()
+
+    def total_of_shares(j: Any) -> Any:
+        running = k.local(1, name="running")
+        k.store(running, 0, partial[j * threads])
+        for i in range(1, width):
+            k.store(running, 0, running[0] + partial[j * threads + i * share])
+        return running[0]
+
+    return total_of_shares

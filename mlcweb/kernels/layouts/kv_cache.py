@@ -1,0 +1,213 @@
+"""The paged KV cache's layout, how kernels read and write it, and RoPE's tables.
+
+A page holds ``page_size`` tokens of one layer: ``kv[page, 0]`` keys and ``kv[page, 1]`` values, per KV head, in words:
+a word is an element, or two float16 in a uint32 where there is no shader-f16. Keys are ``[words of a head / 4,
+page_size, 4]``, so that threads on neighbouring tokens load neighbouring 16 bytes; values are ``[page_size, words of
+a head]``, so that threads on neighbouring dimensions do.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.language.builder import KernelBuilder, call, cast, lane, load4, ramp4
+
+PAGE_SIZE = 16
+# A position is coarse * ROPE_FINE + fine; its angle's cosine and sine follow from the two parts' by the addition
+# theorem, so the tables stay small and exact, and no shader computes the cosine of a large angle.
+ROPE_FINE = 64
+
+
+@dataclass(frozen=True)
+class HeadLayout:
+    """Attention's shape: query heads, KV heads, head size, and the KV cache's pages.
+
+    ``storage`` is the dtype of the cache's words: float32, float16, or uint32 for pairs of float16 (``kv_storage``).
+    """
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    pages: int
+    storage: str = "float32"
+
+    @property
+    def group(self) -> int:
+        """Query heads that share a KV head."""
+        return self.heads // self.kv_heads
+
+    @property
+    def word(self) -> int:
+        """Elements in a word of the cache."""
+        return 2 if self.storage == "uint32" else 1
+
+    @property
+    def words(self) -> int:
+        """Words of a head's key or value."""
+        return self.head_dim // self.word
+
+    @property
+    def page_shape(self) -> tuple[int, int, int, int]:
+        """A layer's cache: [pages, keys and values, KV heads, words]."""
+        return (self.pages, 2, self.kv_heads, PAGE_SIZE * self.words)
+
+
+def kv_storage(dtype: str, tier: Tier) -> str:
+    """The words' dtype on a tier, for elements of ``dtype``: float16 is packed where no shader can name it."""
+    return "uint32" if dtype == "float16" and not tier.f16 else dtype
+
+
+class KVCache:
+    """A layer's cache as a kernel's next argument: float32 to the kernel, whatever its elements are.
+
+    Only whole words are stored, so that no two threads write halves of one. ``fours`` promises that the kernel calls
+    nothing but the methods of four elements, of which the buffer then consists.
+    """
+
+    def __init__(self, k: KernelBuilder, layout: HeadLayout, *, fours: bool = False) -> None:
+        self.k, self.layout, self.fours = k, layout, fours
+        self.buffer = k.buffer("kv", layout.page_shape, layout.storage)
+
+    def key4(self, page: Any, head: Any, slot: Any, quad: Any) -> Any:
+        """float32x4: dimensions ``4*quad … 4*quad+3`` of the key of the page's token ``slot``."""
+        return self._load4(page, 0, head, self._key_quad(slot, quad))
+
+    def value4(self, page: Any, head: Any, slot: Any, quad: Any) -> Any:
+        """float32x4: the same of its value."""
+        return self._load4(page, 1, head, self._value_quad(slot, quad))
+
+    def store_key4(self, page: Any, head: Any, slot: Any, quad: Any, value: Any) -> None:
+        """Store what ``key4`` loads; ``value`` is a name, since its lanes are taken apart."""
+        self._store4(page, 0, head, self._key_quad(slot, quad), value)
+
+    def store_value4(self, page: Any, head: Any, slot: Any, quad: Any, value: Any) -> None:
+        """Store what ``value4`` loads."""
+        self._store4(page, 1, head, self._value_quad(slot, quad), value)
+
+    def key_word(self, page: Any, head: Any, slot: Any, four: Any, at: Any) -> list[Any]:
+        """float32s: the elements of the word ``4*four + at`` of a token's key."""
+        return self._load(page, 0, head, (four * PAGE_SIZE + slot) * 4 + at)
+
+    def value_word(self, page: Any, head: Any, slot: Any, word: Any) -> list[Any]:
+        """float32s: the elements of a word of a token's value."""
+        return self._load(page, 1, head, slot * self.layout.words + word)
+
+    def store_key_word(self, page: Any, head: Any, slot: Any, four: Any, at: Any, values: list[Any]) -> None:
+        """Store what ``key_word`` loads."""
+        self._store(page, 0, head, (four * PAGE_SIZE + slot) * 4 + at, values)
+
+    def store_value_word(self, page: Any, head: Any, slot: Any, word: Any, values: list[Any]) -> None:
+        """Store what ``value_word`` loads."""
+        self._store(page, 1, head, slot * self.layout.words + word, values)
+
+    def _key_quad(self, slot: Any, quad: Any) -> Any:
+        if self.layout.word == 1:
+            return (quad * PAGE_SIZE + slot) * 4
+        return (T.shift_right(quad, 1) * PAGE_SIZE + slot) * 4 + T.bitwise_and(quad, 1) * 2
+
+    def _value_quad(self, slot: Any, quad: Any) -> Any:
+        return slot * self.layout.words + quad * (4 // self.layout.word)
+
+    def _load4(self, page: Any, part: int, head: Any, word: Any) -> Any:
+        if self.layout.word == 1:
+            return cast("float32x4", load4(self.buffer, page, part, head, word))
+        pair = self.k.let(self.buffer[page, part, head, T.Ramp(word, 1, 2)], "pair")
+        low, high = (self.k.let(_unpack(lane(pair, i)), "halves") for i in (0, 1))
+        return T.Shuffle([low, high], [0, 1, 2, 3])
+
+    def _store4(self, page: Any, part: int, head: Any, word: Any, value: Any) -> None:
+        size = self.layout.word
+        if not self.fours:
+            for i in range(0, 4, size):
+                self._store(page, part, head, word + i // size, [lane(value, i + e) for e in range(size)])
+        elif size == 1:
+            index = [page, part, head, ramp4(word)]
+            self.k.store(self.buffer, index, cast(f"{self.layout.storage}x4", value))
+        else:
+            pair = T.Shuffle([_pack(lane(value, i), lane(value, i + 1)) for i in (0, 2)], [0, 1])
+            self.k.store(self.buffer, [page, part, head, T.Ramp(word, 1, 2)], pair)
+
+    def _load(self, page: Any, part: int, head: Any, word: Any) -> list[Any]:
+        stored = self.buffer[page, part, head, word]
+        if self.layout.word == 1:
+            return [cast("float32", stored)]
+        halves = self.k.let(_unpack(stored), "halves")
+        return [lane(halves, 0), lane(halves, 1)]
+
+    def _store(self, page: Any, part: int, head: Any, word: Any, values: list[Any]) -> None:
+        one = cast(self.layout.storage, values[0]) if self.layout.word == 1 else _pack(*values)
+        self.k.store(self.buffer, [page, part, head, word], one)
+
+
+def _pack(low: Any, high: Any) -> Any:
+    return call("uint32", "pack2x16float", T.Shuffle([low, high], [0, 1]))
+
+
+def _unpack(word: Any) -> Any:
+    # not a pure call, whose every use TVM would make a call of its own
+    return T.call_extern("float32x2", "unpack2x16float", word)
+
+
+def page_of(table: Any, token: Any) -> Any:
+    """The physical page of a token, by its position."""
+    return table[T.shift_right(token, 4)]
+
+
+def slot_of(token: Any) -> Any:
+    """A token's place in its page."""
+    return T.bitwise_and(token, PAGE_SIZE - 1)
+
+
+def rope_tables(
+    inverse_frequencies: npt.NDArray[np.float64], context: int, scale: npt.NDArray[np.float64] | float = 1.0
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Tables ``coarse`` [ceil(context/64), head_dim] and ``fine`` [64, head_dim]: cosines, then sines.
+
+    ``scale``, of each pair, multiplies the result (YaRN's and longrope's attention factor). Computed in float64.
+    """
+    rows = -(-context // ROPE_FINE)
+    coarse = np.arange(rows)[:, None] * ROPE_FINE * inverse_frequencies[None, :]
+    fine = np.arange(ROPE_FINE)[:, None] * inverse_frequencies[None, :]
+    return (
+        np.concatenate([np.cos(coarse), np.sin(coarse)], 1).astype(np.float32),
+        np.concatenate([scale * np.cos(fine), scale * np.sin(fine)], 1).astype(np.float32),
+    )
+
+
+def rope_shapes(head_dim: int, context: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The shapes of ``rope_tables``."""
+    return (-(-context // ROPE_FINE), head_dim), (ROPE_FINE, head_dim)
+
+
+def bind_new_tokens(
+    k: KernelBuilder, layout: HeadLayout, context: int, rows: Any = 1, *, fours: bool = False
+) -> tuple[Any, Any, Any, Any, Any, KVCache]:
+    """Declare the next arguments of a kernel that takes new tokens in: qkv ``[rows, (H + 2 KV) * D]``, RoPE's coarse
+    and fine tables, state, page_table and kv (``fours``: see ``KVCache``).
+    """
+    width = (layout.heads + 2 * layout.kv_heads) * layout.head_dim
+    coarse, fine = rope_shapes(layout.head_dim, context)
+    return (
+        k.buffer("qkv", (rows, width), "float32"),
+        k.buffer("rope_coarse", coarse, "float32"),
+        k.buffer("rope_fine", fine, "float32"),
+        k.buffer("state", (8,), "int32"),
+        k.buffer("page_table", (layout.pages,), "int32"),
+        KVCache(k, layout, fours=fours),
+    )
+
+
+def rotate4(
+    k: KernelBuilder, low: Any, high: Any, coarse: Any, fine: Any, position: Any, pair: Any, head_dim: int
+) -> tuple[Any, Any]:
+    """RoPE on four pairs: dimensions ``pair … pair+3`` (``low``) with those half a head further (``high``)."""
+    half = head_dim // 2
+    row, rest = T.shift_right(position, 6), T.bitwise_and(position, ROPE_FINE - 1)
+    c1, s1 = k.let(load4(coarse, row, pair), "c1"), k.let(load4(coarse, row, half + pair), "s1")
+    c2, s2 = k.let(load4(fine, rest, pair), "c2"), k.let(load4(fine, rest, half + pair), "s2")
+    cosine, sine = k.let(c1 * c2 - s1 * s2, "cos4"), k.let(s1 * c2 + c1 * s2, "sin4")
+    return k.let(low * cosine - high * sine, "first"), k.let(high * cosine + low * sine, "second")

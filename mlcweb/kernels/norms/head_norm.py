@@ -1,0 +1,98 @@
+"""Norms of queries and keys between the QKV product and attention, for decode and prefill alike."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.language.builder import KernelBuilder, call, f32, kernel, load4, ramp4, splat
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.layouts.storage import Values
+
+THREADS = 64
+
+
+@dataclass(frozen=True)
+class HeadNorm:
+    """How queries and keys are normalized: ``rms`` and ``layer`` (LayerNorm without bias) each head by itself,
+    ``full_rms`` all heads' queries as one vector, and all keys as another.
+
+    Weights are in natural order: ``[1, D]`` where heads share them, else ``[1, H * D]`` and ``[1, KV * D]``.
+    """
+
+    q_weight: Values
+    k_weight: Values
+    epsilon: float
+    kind: Literal["rms", "layer", "full_rms"]
+
+
+@kernel
+def norm_heads(layout: HeadLayout, norm: HeadNorm, rows: Any) -> tirx.PrimFunc:
+    """Kernel ``y[rows, (H + 2 KV) * D]``: qkv with queries and keys normalized and values as they are, in float32.
+
+    Arguments: qkv, the weights of queries and keys, y. Raises ValueError for weights of other sizes.
+    """
+    d, heads, kv_heads = layout.head_dim, layout.heads, layout.kv_heads
+    full = norm.kind == "full_rms"
+    for weight, count in ((norm.q_weight, heads), (norm.k_weight, kv_heads)):
+        if weight.columns != count * d and (full or weight.columns != d):
+            raise ValueError(f"{norm.kind} of {count} heads of {d}: a weight of {weight.columns} values")
+    k = KernelBuilder("norm_heads")
+    width = (heads + 2 * kv_heads) * d
+    qkv = k.buffer("qkv", (rows, width), "float32")
+    q_weight, k_weight = norm.q_weight.bind(k, "q_weight"), norm.k_weight.bind(k, "k_weight")
+    y = k.buffer("y", (rows, width), "float32")
+
+    # a span is what has a norm of its own, or is copied; neighbouring threads take it together
+    queries, spans = (1, 3) if full else (heads, heads + 2 * kv_heads)
+    keys = (spans - queries) // 2
+    lanes = THREADS if full else min(d // 4, THREADS)
+    together = THREADS // lanes
+    (wg, row), tid = k.launch([T.ceildiv(spans, together), rows], THREADS)
+    mine = k.let(T.min(tid // lanes, together - 1), "mine")
+    span = k.let(wg * together + mine, "span")
+    thread = k.let(tid - mine * lanes, "thread")
+    first, size = (span * d, d) if not full else _thirds(k, span, heads * d, kv_heads * d)
+    # none for threads that are left over
+    present = T.And(thread < lanes, span < spans)
+    steps = k.let(T.Select(present, T.ceildiv(size // 4 - thread, lanes), 0), "steps")
+
+    partial = k.shared(THREADS, name="partial")
+    mean, factor = k.local(1, name="mean"), k.local(1, name="factor")
+    k.store(mean, 0, f32(0.0))
+    for spread in (False, True) if norm.kind == "layer" else (True,):
+        cell = factor if spread else mean
+        k.store(factor, 0, f32(0.0))
+        with k.loop(steps) as i:
+            x = k.let(load4(qkv, row, first + (thread + i * lanes) * 4) - splat(mean[0]), "x")
+            k.store(factor, 0, factor[0] + call("float32", "dot", x, x if spread else splat(f32(1.0))))
+        k.store(partial, tid, factor[0])
+        k.barrier()
+        k.store(factor, 0, f32(0.0))
+        with k.loop(lanes) as i:
+            k.store(factor, 0, factor[0] + partial[mine * lanes + i])
+        k.store(cell, 0, factor[0] / f32(size))
+        k.barrier()
+    k.store(factor, 0, T.rsqrt(factor[0] + f32(norm.epsilon)))
+
+    with k.loop(steps) as i:
+        inside = k.let((thread + i * lanes) * 4, "inside")
+        column = k.let(first + inside, "column")
+        x = k.let(load4(qkv, row, column), "x")
+        scaled = k.let((x - splat(mean[0])) * splat(factor[0]), "scaled")
+        with k.when(span < queries):
+            at = inside if norm.q_weight.columns == d else column
+            k.store(y, [row, ramp4(column)], scaled * q_weight.four(k, 0, at))
+        with k.when(T.And(span >= queries, span < queries + keys)):
+            at = inside if norm.k_weight.columns == d else column - heads * d
+            k.store(y, [row, ramp4(column)], scaled * k_weight.four(k, 0, at))
+        with k.when(span >= queries + keys):
+            k.store(y, [row, ramp4(column)], x)
+    return k.finish()
+
+
+def _thirds(k: KernelBuilder, span: Any, q: int, kv: int) -> tuple[Any, Any]:
+    """First column and size of queries, keys and values, spans 0, 1 and 2."""
+    first = k.let(T.Select(span == 0, 0, q + (span - 1) * kv), "first")
+    return first, k.let(T.Select(span == 0, q, kv), "size")

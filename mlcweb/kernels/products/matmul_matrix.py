@@ -1,0 +1,281 @@
+"""Prefill's matrix product on subgroup matrices: Chromium's experimental feature, a GPU's matrix units from WGSL.
+
+x and the dequantized weight are float16, sums float32. TVM has no such types: what loads, multiplies and stores them
+is WGSL text, which ``KernelBuilder.wgsl`` puts where TIR has a call; TIR does the rest. The units differ by GPU, so
+that an entry with these kernels says what it ``NEEDS``, beyond its tier.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.language.builder import KernelBuilder, bits, call, dynamic, kernel, lane, load4, ramp4
+from mlcweb.kernels.layouts.pieces import Piece
+from mlcweb.kernels.layouts.quantized import GroupQuantized, GroupQuantizedReader
+from mlcweb.kernels.layouts.storage import GROUP, Values
+from mlcweb.kernels.products.matmul import TileWriter
+from mlcweb.kernels.products.outputs import Activation
+from mlcweb.quantize.formats import Format
+
+_UNIT = 16  # rows, columns and depth of a subgroup matrix
+_SUBGROUP = 32
+_SUBGROUPS = 4  # of a workgroup, two by two
+
+NEEDS: dict[str, Any] = {
+    "features": ["chromium-experimental-subgroup-matrix", "shader-f16", "subgroups"],
+    "limits": {"maxComputeWorkgroupStorageSize": 20480},
+    "subgroup_size": _SUBGROUP,
+    "subgroup_matrix": {"component": "f16", "result": "f32", "m": _UNIT, "n": _UNIT, "k": _UNIT},
+}
+
+
+def needs_beyond(tier: Tier) -> dict[str, Any]:
+    """What an entry with these kernels needs that its tier does not say already, as the plan has it."""
+    return {**NEEDS, "features": [name for name in NEEDS["features"] if name not in tier.features]}
+
+
+_DIRECTIVES = """\
+enable f16;
+enable chromium_experimental_subgroup_matrix;
+diagnostic(off, chromium.subgroup_matrix_uniformity);
+"""
+
+_DEQUANTIZE = """\
+fn dequantize(word : u32, scale : f32%(argument)s) -> vec4<u32> {
+  let codes = (vec4<u32>(word, word >> 4u, word >> 8u, word >> 12u) & vec4<u32>(0x000f000fu)) | vec4<u32>(0x64006400u);
+  let zero = vec2<f16>(%(zero)d.0h);
+  let scales = vec2<f16>(f16(scale));
+%(minimums)s  return vec4<u32>(
+    bitcast<u32>((bitcast<vec2<f16>>(codes.x) - zero) * scales%(add)s),
+    bitcast<u32>((bitcast<vec2<f16>>(codes.y) - zero) * scales%(add)s),
+    bitcast<u32>((bitcast<vec2<f16>>(codes.z) - zero) * scales%(add)s),
+    bitcast<u32>((bitcast<vec2<f16>>(codes.w) - zero) * scales%(add)s));
+}
+"""
+
+
+def _dequantize(form: Format) -> str:
+    """A nibble in a float16's mantissa is 1024 + code; eight weights, in the order of ``halve_rows``."""
+    minimum = {
+        "argument": ", minimum : f32",
+        "minimums": "  let minimums = vec2<f16>(f16(minimum));\n",
+        "add": " + minimums",
+    }
+    return _DEQUANTIZE % {
+        "zero": 1024 + form.zero,
+        **(minimum if form.minimum else dict.fromkeys(minimum, "")),
+    }
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A workgroup's outputs, ``depth`` of the inner axis at a time; a subgroup has a quarter of them."""
+
+    rows: int
+    columns: int
+    depth: int
+
+    @property
+    def vectors(self) -> int:
+        """Of eight float16, in a row's part of a stage."""
+        return self.depth // 8
+
+    @property
+    def pitch(self) -> int:
+        """Vectors from one row to the next: one more, which spreads them over the banks."""
+        return self.vectors + 1
+
+
+@kernel
+def matmul_matrix(
+    weight: GroupQuantized,
+    *,
+    bias: Values | None = None,
+    residual: bool = False,
+    times: bool = False,
+    bias_first: int = 0,
+    activation: Activation | None = None,
+    gated: bool = False,
+    piece: Piece | None = None,
+    tile: Tile | None = None,
+) -> tirx.PrimFunc:
+    """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``halve_rows`` leaves it.
+
+    Arguments: halves ``[n, 16 * groups]``, weight's tensors, [bias], [residual ``[n, N]``], y. ``gated``:
+    ``weight`` is gate over up, ``[2N, K]``, and y = activation(gate) * up; half of a subgroup's columns are gates.
+    ``piece``: which of y's N ``weight`` makes.
+    """
+    outputs = weight.rows // 2 if gated else weight.rows
+    if outputs % 4:
+        raise ValueError(f"matmul_matrix needs N % 4 == 0, not {weight.rows} x {weight.columns}")
+    if weight.step != GROUP:
+        raise ValueError(
+            f"matmul_matrix needs groups that {GROUP} divides, or that divide it, not {weight.group_size}"
+        )
+    direct = takes_nibbles(weight.form)
+    tile, piece = tile or _tile(weight), piece or Piece(0, outputs)
+    k, n = KernelBuilder("matmul_matrix"), dynamic("n")
+    width = -(-weight.columns // GROUP) * GROUP
+    x = k.buffer("halves", (n, width // 2), "uint32")
+    w = weight.bind(k, "w")
+    b = bias.bind(k, "bias") if bias else None
+    r = k.buffer("residual", (n, piece.outputs), "float32") if residual or times else None
+    y = k.buffer("y", (n, piece.outputs), "float32")
+    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece, times, bias_first)
+
+    threads, step = _SUBGROUP * _SUBGROUPS, tile.columns // 2 if gated else tile.columns
+    (wg_n, wg_m), tid = k.launch([T.ceildiv(outputs, step), T.ceildiv(n, tile.rows)], threads)
+    row0, column0 = k.let(wg_m * tile.rows, "row0"), k.let(wg_n * step, "column0")
+    tiles = k.shared((tile.rows + tile.columns) * tile.pitch * 4, "uint32", name="tiles")
+    x_items, w_items = tile.rows * tile.vectors // threads, tile.columns * tile.vectors // threads
+    x_words = k.local(x_items, "uint32x4", name="x_words")
+    w_words, w_scales = k.local(w_items, "uint32", name="w_words"), k.local(w_items, name="w_scales")
+    w_minimums = k.local(w_items, name="w_minimums") if weight.form.minimum else None
+    w_halves = k.local(w_items, "uint32x4", name="w_halves") if not direct else None
+
+    def column(at: Any) -> Any:
+        """The weight's row for a column of the tile."""
+        if not gated:
+            return T.min(column0 + at, outputs - 1)
+        own = tile.columns // 2  # of a subgroup
+        gate = T.min(column0 + at // own * (own // 2) + at % (own // 2), outputs - 1)
+        return T.Select(at % own < own // 2, gate, gate + outputs)
+
+    def fetch(block: Any) -> None:
+        for i in range(x_items):
+            item = tid + i * threads
+            row = T.min(row0 + item // tile.vectors, n - 1)
+            k.store(x_words, i, load4(x, row, (block * tile.vectors + item % tile.vectors) * 4))
+        for i in range(w_items):
+            item = tid + i * threads
+            row, word = k.let(column(item // tile.vectors), "row"), block * tile.vectors + item % tile.vectors
+            if w_halves is not None:
+                k.store(w_halves, i, _halves(k, w, row, word * 8))
+                continue
+            k.store(w_words, i, w.word(row, word))
+            scale, minimum = w.scales(k, row, word // w.words_per_group)
+            k.store(w_scales, i, scale)
+            if w_minimums is not None:
+                k.store(w_minimums, i, minimum)
+
+    def put() -> None:
+        for i in range(x_items):
+            item = tid + i * threads
+            at = item // tile.vectors * tile.pitch + item % tile.vectors
+            k.store(tiles, ramp4(at * 4), x_words[i])
+        for i in range(w_items):
+            item = tid + i * threads
+            at = (tile.rows + item // tile.vectors) * tile.pitch + item % tile.vectors
+            if w_halves is not None:
+                k.store(tiles, ramp4(at * 4), w_halves[i])
+                continue
+            scaled = [w_scales[i], *([w_minimums[i]] if w_minimums is not None else [])]
+            k.store(tiles, ramp4(at * 4), call("uint32x4", "dequantize", w_words[i], *scaled))
+
+    subgroup = k.let(tid // _SUBGROUP, "subgroup")
+    k.wgsl(_declare(tile))
+    fetch(0)
+    blocks = width // tile.depth
+    with k.loop(blocks) as block:
+        k.barrier()
+        put()
+        k.barrier()
+        with k.when(block + 1 < blocks):
+            fetch(block + 1)  # under way during the arithmetic
+        k.wgsl(_multiply(tile), subgroup)
+
+    # Sums pass through workgroup memory, a strip of each subgroup's at a time.
+    own = tile.columns // 2
+    quads = own // 8 if gated else own // 4
+    member = tid % _SUBGROUP
+    for i in range(tile.rows // 2 // _UNIT):
+        k.barrier()
+        k.wgsl(_store(tile, i), subgroup)
+        k.barrier()
+        with k.loop(_UNIT * quads // _SUBGROUP) as j:
+            item = k.let(member + j * _SUBGROUP, "item")
+            strip_row, quad = k.let(item // quads, "strip_row"), k.let(item % quads, "quad")
+            row = row0 + subgroup // 2 * (tile.rows // 2) + i * _UNIT + strip_row
+            at = (subgroup * _UNIT + strip_row) * (own // 4) + quad
+            halves = (0, quads) if gated else (0,)
+            with k.when(row < n):
+                sums = [k.let(bits("float32x4", load4(tiles, (at + half) * 4)), "sums") for half in halves]
+                writer.write(row, column0 + subgroup % 2 * (quads * 4) + quad * 4, 0, sums)
+    return k.finish(directives=_DIRECTIVES, functions=_dequantize(weight.form) if direct else "")
+
+
+def takes_nibbles(form: Format) -> bool:
+    """Whether codes become float16 by a few operations on whole words."""
+    return form.planes == (4,) and not form.levels and form.group == GROUP
+
+
+def _halves(k: KernelBuilder, w: GroupQuantizedReader, row: Any, column: Any) -> Any:
+    """uint32x4: eight weights as float16, in the order of ``halve_rows``."""
+    low, high = (k.let(w.four(k, row, column + i), "w4") for i in (0, 4))
+    words = [
+        call("uint32", "pack2x16float", call("float32x2", "vec2<f32>", lane(low, i), lane(high, i)))
+        for i in range(4)
+    ]
+    return T.Shuffle(words, [0, 1, 2, 3])
+
+
+WIDE = Tile(128, 128, 32)
+_WIDE_OUTPUTS = 4096
+
+
+def _tile(weight: GroupQuantized) -> Tile:
+    """Small tiles fill a GPU where outputs are few. Measured on an H200: docs/performance.md."""
+    return (
+        WIDE if weight.rows >= _WIDE_OUTPUTS else Tile(64, 64, 32 if -(-weight.columns // GROUP) % 2 else 64)
+    )
+
+
+def _units(tile: Tile) -> list[tuple[int, int]]:
+    """A subgroup's matrices."""
+    return [(i, j) for i in range(tile.rows // 2 // _UNIT) for j in range(tile.columns // 2 // _UNIT)]
+
+
+def _declare(tile: Tile) -> str:
+    return "\n".join(
+        f"var sums_{i}_{j} : subgroup_matrix_result<f32, {_UNIT}, {_UNIT}>;" for i, j in _units(tile)
+    )
+
+
+def _multiply(tile: Tile) -> str:
+    """Of the subgroup ``$0``: what is in workgroup memory onto its sums."""
+    rows, columns, pitch = tile.rows // 2, tile.columns // 2, tile.pitch
+    half = f"subgroup_matrix_{{}}<f16, {_UNIT}, {_UNIT}>, {{}}_major"
+    left, right = half.format("left", "row"), half.format("right", "col")
+    lines = [
+        "let mine = subgroupBroadcastFirst(u32($0));",
+        f"let left_at = mine / 2u * {rows * pitch}u;",
+        f"let right_at = {tile.rows * pitch}u + mine % 2u * {columns * pitch}u;",
+    ]
+    for depth in range(0, tile.depth, _UNIT):
+        lines.append("{")
+        for i in range(rows // _UNIT):
+            at = f"left_at + {i * _UNIT * pitch + depth // 8}u"
+            lines.append(f"let left_{i} = subgroupMatrixLoad<{left}>(&tiles, {at}, {pitch}u);")
+        for j in range(columns // _UNIT):
+            at = f"right_at + {j * _UNIT * pitch + depth // 8}u"
+            lines.append(f"let right_{j} = subgroupMatrixLoad<{right}>(&tiles, {at}, {pitch}u);")
+            lines += [
+                f"sums_{i}_{j} = subgroupMatrixMultiplyAccumulate(left_{i}, right_{j}, sums_{i}_{j});"
+                for i in range(rows // _UNIT)
+            ]
+        lines.append("}")
+    return "\n".join(["{", *lines, "}"])
+
+
+def _store(tile: Tile, strip: int) -> str:
+    """Of the subgroup ``$0``: 16 rows of its sums to its part of workgroup memory, in vectors of four."""
+    across = tile.columns // 2 // 4
+    lines = [f"let to = subgroupBroadcastFirst(u32($0)) * {_UNIT * across}u;"]
+    lines += [
+        f"subgroupMatrixStore<row_major>(&tiles, to + {j * _UNIT // 4}u, sums_{strip}_{j}, {across}u);"
+        for j in range(tile.columns // 2 // _UNIT)
+    ]
+    return "\n".join(["{", *lines, "}"])

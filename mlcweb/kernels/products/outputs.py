@@ -1,0 +1,63 @@
+"""What becomes of a product's sums before they are stored: bias, activation, gate, soft cap.
+
+``lanes`` is 1 for float32 and 4 for float32x4; a value is a name, since it is used more than once.
+"""
+
+from typing import Any, Literal
+
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.language.builder import call, f32, splat
+
+Activation = Literal["silu", "gelu", "gelu_tanh"]
+ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu", "gelu_tanh")
+
+# erf by Abramowitz and Stegun, 7.1.26: within 1.5e-7
+_ERF_P = 0.3275911
+_ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+_TANH_IS_ONE = 30.0  # 2x, where 1 - tanh(x) is far below float32's last bit and exp(2x) far below its largest
+
+
+def activate(kind: Activation, value: Any, lanes: int = 1) -> Any:
+    """The activation of a value: ``silu``, ``gelu`` (by erf) or ``gelu_tanh`` (its approximation by tanh)."""
+
+    def number(constant: float) -> Any:
+        return splat(f32(constant)) if lanes == 4 else f32(constant)
+
+    if kind == "silu":
+        return _times_sigmoid(value, value, lanes)
+    if kind == "gelu_tanh":
+        # 0.5 (1 + tanh u) = sigmoid(2 u)
+        cubic = value + value * value * value * number(0.044715)
+        return _times_sigmoid(value, cubic * number(2 * 0.7978845608028654), lanes)
+    scaled = call(_dtype(lanes), "abs", value) * number(0.7071067811865476)
+    t = number(1.0) / (number(1.0) + scaled * number(_ERF_P))
+    series: Any = number(0.0)
+    for coefficient in reversed(_ERF):
+        series = (series + number(coefficient)) * t
+    erf = number(1.0) - series * T.exp(number(0.0) - scaled * scaled)
+    signed = call(_dtype(lanes), "sign", value) * erf
+    return value * number(0.5) * (number(1.0) + signed)
+
+
+def soft_cap(value: Any, cap: float, lanes: int = 1) -> Any:
+    """cap * tanh(value / cap).
+
+    WGSL's own tanh may be a quotient of exponentials that overflow, and so NaN, from about 44.
+    """
+
+    def number(constant: float) -> Any:
+        return splat(f32(constant)) if lanes == 4 else f32(constant)
+
+    twice = T.min(value * number(2.0 / cap), number(_TANH_IS_ONE))
+    return number(cap) - number(2.0 * cap) / (T.exp(twice) + number(1.0))
+
+
+def _times_sigmoid(value: Any, exponent: Any, lanes: int) -> Any:
+    if lanes == 4:
+        return value / (splat(f32(1.0)) + T.exp(splat(f32(0.0)) - exponent))
+    return value / (1.0 + T.exp(-exponent))
+
+
+def _dtype(lanes: int) -> str:
+    return "float32x4" if lanes == 4 else "float32"

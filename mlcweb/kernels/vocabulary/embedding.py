@@ -1,0 +1,55 @@
+"""Token ids → rows of the embedding, dequantized."""
+
+from tvm import tirx
+from tvm.tirx.script import builder as T
+
+from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel, ramp4, splat
+from mlcweb.kernels.layouts.block_order import place4
+from mlcweb.kernels.layouts.pieces import Piece
+from mlcweb.kernels.layouts.storage import WholeMatrix
+
+THREADS = 64
+
+
+@kernel
+def embed(
+    table: WholeMatrix,
+    *,
+    prefill: bool,
+    to_blocks: bool = False,
+    scale: float = 1.0,
+    positions: WholeMatrix | None = None,
+    piece: Piece | None = None,
+) -> tirx.PrimFunc:
+    """Kernel ``x[n, D] = scale * table[tokens] [+ positions[…]]`` in float32.
+
+    Arguments: the ids, table's tensors, [state i32 ``[8]`` in prefill, positions' tensors], x. Prefill reads
+    ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``to_blocks``: x is in block order.
+    ``piece``: which rows of the whole table there are; only tokens of those are written.
+    """
+    k = KernelBuilder("embed")
+    n = dynamic("n") if prefill else 1
+    ids = k.buffer("ids", (n if prefill else 8,), "int32")
+    w = table.bind(k, "w")
+    state = k.buffer("state", (8,), "int32") if prefill and positions else ids
+    learned = positions.bind(k, "positions") if positions else None
+    x = k.buffer("x", (n, table.columns), "float32")
+    quads = table.columns // 4
+    (wg, row), tid = k.launch([T.ceildiv(quads, THREADS), n], THREADS)
+    quad = k.let(wg * THREADS + tid, "quad")
+    piece = piece or Piece(0, table.rows)
+    wanted = T.max(T.min(ids[row if prefill else 1], piece.outputs - 1), 0)
+    if piece.outputs != table.rows:  # another piece's launch writes the others' rows
+        token = k.let(wanted - piece.first, "token")
+        k.only(T.And(token >= 0, token < table.rows))
+    with k.when(quad < quads):
+        if piece.outputs == table.rows:
+            token = k.let(wanted, "token")
+        at = k.let(place4(quad * 4, table.columns) if to_blocks else quad * 4, "at")
+        value = w.four(k, token, quad * 4)
+        if scale != 1.0:
+            value = value * splat(f32(scale))
+        if learned is not None:
+            value = value + learned.four(k, state[0] + row, quad * 4)
+        k.store(x, [row, ramp4(at)], value)
+    return k.finish()

@@ -1,6 +1,14 @@
 // The chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL, percent-encoded where that has a query; ?tier= and
 // ?context= choose how it is loaded.
-import { deleteFromCache, Engine, InvalidRequestError, type ChatMessage, type FinishReason, type LoadProgress, type Usage } from "mlcweb";
+import {
+  deleteFromCache,
+  Engine,
+  InvalidRequestError,
+  type ChatMessage,
+  type FinishReason,
+  type LoadProgress,
+  type Usage,
+} from "mlcweb";
 import { explain, type Explained, type Remedy } from "./explain.js";
 import { render } from "./markdown.js";
 import { answerFacts, duration, machineFacts, mebibytes, modelFacts, promptFacts, tokenRate } from "./numbers.js";
@@ -13,8 +21,10 @@ const cut = bundle.includes("?") ? [...query.keys()].filter((key) => !["bundle",
 const main = document.querySelector("main")!;
 const SHORT_CONTEXT = 1024;
 const SUGGESTIONS = [
-  "What is the capital of France?", "Give me three tips for writing clearly.",
-  "Explain to a child why the sky is blue.", "Write a short poem about the sea.",
+  "What is the capital of France?",
+  "Give me three tips for writing clearly.",
+  "Explain to a child why the sky is blue.",
+  "Write a short poem about the sea.",
 ];
 
 let engine: Engine | undefined;
@@ -39,12 +49,22 @@ async function start(): Promise<void> {
   show("loading");
   loading = new AbortController();
   try {
-    if (cut.length > 0) throw new InvalidRequestError("bundle", `its query goes on with ${cut.join(", ")}, which this page would not ask with.`, "Percent-encode the bundle's URL, as encodeURIComponent does.");
+    if (cut.length > 0)
+      throw new InvalidRequestError(
+        "bundle",
+        `its query goes on with ${cut.join(", ")}, which this page would not ask with.`,
+        "Percent-encode the bundle's URL, as encodeURIComponent does.",
+      );
     await engine?.unload();
     engine = undefined;
     engine = await Engine.load(bundle, {
-      signal: loading.signal, onProgress: progress, onWarning: ({ message }) => { $("speed").textContent = message; },
-      tier: query.get("tier") ?? undefined, contextLength,
+      signal: loading.signal,
+      onProgress: progress,
+      onWarning: ({ message }) => {
+        $("speed").textContent = message;
+      },
+      tier: query.get("tier") ?? undefined,
+      contextLength,
     });
     document.title = $("name").textContent = engine.info.name;
     $("facts").textContent = modelFacts(engine.info);
@@ -56,7 +76,13 @@ async function start(): Promise<void> {
   }
 }
 
-function progress({ fraction, text, bytesPerSecond, secondsLeft, stage }: Pick<LoadProgress, "fraction" | "text" | "bytesPerSecond" | "secondsLeft" | "stage">): void {
+function progress({
+  fraction,
+  text,
+  bytesPerSecond,
+  secondsLeft,
+  stage,
+}: Pick<LoadProgress, "fraction" | "text" | "bytesPerSecond" | "secondsLeft" | "stage">): void {
   $<HTMLProgressElement>("bar").value = fraction;
   $("percent").textContent = `${Math.floor(fraction * 100)}%`;
   $("stage").textContent = text;
@@ -80,13 +106,24 @@ function fail(why: Explained): void {
 }
 
 const REMEDIES: Record<Remedy, { label: string; run: () => void }> = {
-  "shorter-context": { label: `Load with a context of ${SHORT_CONTEXT} tokens`, run: () => { contextLength = SHORT_CONTEXT; void start(); } },
+  "shorter-context": {
+    label: `Load with a context of ${SHORT_CONTEXT} tokens`,
+    run: () => {
+      contextLength = SHORT_CONTEXT;
+      void start();
+    },
+  },
   "new-chat": { label: "New chat", run: newChat },
 };
 
 // Conversation
 
-function add<K extends keyof HTMLElementTagNameMap>(parent: HTMLElement, tag: K, className: string, text = ""): HTMLElementTagNameMap[K] {
+function add<K extends keyof HTMLElementTagNameMap>(
+  parent: HTMLElement,
+  tag: K,
+  className: string,
+  text = "",
+): HTMLElementTagNameMap[K] {
   const made = document.createElement(tag);
   if (className) made.className = className;
   made.textContent = text;
@@ -95,7 +132,9 @@ function add<K extends keyof HTMLElementTagNameMap>(parent: HTMLElement, tag: K,
 }
 
 const atEnd = (): boolean => main.scrollHeight - main.scrollTop - main.clientHeight < 80;
-const toEnd = (): void => { main.scrollTop = main.scrollHeight; };
+const toEnd = (): void => {
+  main.scrollTop = main.scrollHeight;
+};
 
 async function ask(question: string): Promise<void> {
   if (!engine || busy) return;
@@ -108,8 +147,12 @@ async function ask(question: string): Promise<void> {
   const system = $<HTMLTextAreaElement>("system").value.trim();
   const most = $<HTMLInputElement>("max-tokens").valueAsNumber;
   const turns: ChatMessage[] = [...history, { role: "user", content: question }];
-  let text = "", painting = false, pieces = 0, firstAt = 0;
-  let usage: Usage | undefined, reason: FinishReason | null = null;
+  let text = "",
+    painting = false,
+    pieces = 0,
+    firstAt = 0;
+  let usage: Usage | undefined,
+    reason: FinishReason | null = null;
   $("speed").textContent = "Reading the prompt";
   const paint = (): void => {
     painting = false;
@@ -121,18 +164,30 @@ async function ask(question: string): Promise<void> {
   };
   try {
     const chunks = await engine.chat.completions.create({
-      messages: system ? [{ role: "system", content: system }, ...turns] : turns, stream: true, stream_options: { include_usage: true },
-      temperature: $<HTMLInputElement>("temperature").valueAsNumber, top_p: $<HTMLInputElement>("top-p").valueAsNumber,
+      messages: system ? [{ role: "system", content: system }, ...turns] : turns,
+      stream: true,
+      stream_options: { include_usage: true },
+      temperature: $<HTMLInputElement>("temperature").valueAsNumber,
+      top_p: $<HTMLInputElement>("top-p").valueAsNumber,
       ...(most >= 1 ? { max_tokens: Math.floor(most) } : {}),
     });
-    for await (const { choices: [choice], usage: used } of chunks) {
+    for await (const {
+      choices: [choice],
+      usage: used,
+    } of chunks) {
       usage = used ?? usage;
       reason = choice?.finish_reason ?? reason;
       if (!choice?.delta.content) continue;
       text += choice.delta.content;
-      if (pieces++ === 0) { firstAt = performance.now(); $("speed").textContent = "Answering"; }
+      if (pieces++ === 0) {
+        firstAt = performance.now();
+        $("speed").textContent = "Answering";
+      }
       // As often as the screen shows it, not as often as tokens come.
-      if (!painting) { painting = true; requestAnimationFrame(paint); }
+      if (!painting) {
+        painting = true;
+        requestAnimationFrame(paint);
+      }
     }
     history = [...turns, { role: "assistant", content: text }];
     $("speed").textContent = "";
@@ -152,14 +207,29 @@ async function ask(question: string): Promise<void> {
 
 function showUsage(answer: HTMLElement, text: string, usage: Usage, reason: FinishReason | null): void {
   const facts = answerFacts(usage);
-  const ends: Partial<Record<FinishReason, string>> = { abort: "stopped", length: "cut at the longest answer or the end of the context" };
+  const ends: Partial<Record<FinishReason, string>> = {
+    abort: "stopped",
+    length: "cut at the longest answer or the end of the context",
+  };
   const meta = document.createElement("div");
   meta.className = "meta quiet";
-  for (const fact of [...facts, promptFacts(usage), ends[reason ?? "stop"] ?? ""]) if (fact) add(meta, "span", "", fact);
+  for (const fact of [...facts, promptFacts(usage), ends[reason ?? "stop"] ?? ""])
+    if (fact) add(meta, "span", "", fact);
   if (text) {
     const copy = add(meta, "button", "link", "Copy");
     copy.type = "button";
-    copy.addEventListener("click", () => void navigator.clipboard.writeText(text).then(() => { copy.textContent = "Copied"; }, () => { copy.textContent = "Not allowed here"; }));
+    copy.addEventListener(
+      "click",
+      () =>
+        void navigator.clipboard.writeText(text).then(
+          () => {
+            copy.textContent = "Copied";
+          },
+          () => {
+            copy.textContent = "Not allowed here";
+          },
+        ),
+    );
     answer.after(meta);
   } else {
     $("messages").append(meta);
@@ -173,7 +243,10 @@ function failedAnswer(why: Explained, question: string, asked: HTMLElement, text
   $("speed").textContent = "";
   if (!text) {
     asked.remove();
-    if (!input.value) { input.value = question; grow(); }
+    if (!input.value) {
+      input.value = question;
+      grow();
+    }
   }
   if (why.fatal) return fail(why);
   const said = add($("messages"), "div", "message error");
@@ -232,7 +305,13 @@ $("cancel").addEventListener("click", () => loading?.abort());
 $("retry").addEventListener("click", () => void start());
 $("new").addEventListener("click", newChat);
 $("latest").addEventListener("click", toEnd);
-main.addEventListener("scroll", () => { $("latest").hidden = $("messages").hidden || atEnd(); }, { passive: true });
+main.addEventListener(
+  "scroll",
+  () => {
+    $("latest").hidden = $("messages").hidden || atEnd();
+  },
+  { passive: true },
+);
 
 // Settings
 
@@ -243,7 +322,8 @@ function setDrawer(open: boolean): void {
 }
 $("settings").addEventListener("click", () => setDrawer($("drawer").hidden !== false));
 addEventListener("pointerdown", ({ target }) => {
-  if (!$("drawer").hidden && target instanceof Node && !$("drawer").contains(target) && !$("settings").contains(target)) setDrawer(false);
+  if (!$("drawer").hidden && target instanceof Node && !$("drawer").contains(target) && !$("settings").contains(target))
+    setDrawer(false);
 });
 addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.isComposing) return;
@@ -254,12 +334,22 @@ addEventListener("keydown", (event) => {
     engine?.interrupt();
   }
 });
-$("forget").addEventListener("click", () => void deleteFromCache(bundle).then(
-  (files) => { $("forgotten").textContent = files ? `${files} files deleted.` : "There was no kept copy."; },
-  (error: unknown) => { $("forgotten").textContent = explain(error).message; },
-));
+$("forget").addEventListener(
+  "click",
+  () =>
+    void deleteFromCache(bundle).then(
+      (files) => {
+        $("forgotten").textContent = files ? `${files} files deleted.` : "There was no kept copy.";
+      },
+      (error: unknown) => {
+        $("forgotten").textContent = explain(error).message;
+      },
+    ),
+);
 for (const id of ["temperature", "top-p"]) {
-  const update = (): void => { $(`${id}-value`).textContent = $<HTMLInputElement>(id).value; };
+  const update = (): void => {
+    $(`${id}-value`).textContent = $<HTMLInputElement>(id).value;
+  };
   $(id).addEventListener("input", update);
   update();
 }

@@ -32,12 +32,21 @@ const CODES: Record<string, Words> = {
 };
 const OTHER: Words = { title: "Something went wrong" };
 
-export interface Explained extends Words { readonly code: string; readonly message: string; readonly hint: string }
+export interface Explained extends Words {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
 
 export function explain(error: unknown): Explained {
   if (error instanceof MlcwebError) {
     const { code, message, hint } = error;
     return { ...(CODES[code] ?? OTHER), code, message, hint };
   }
-  return { ...OTHER, code: "internal", message: error instanceof Error ? error.message : String(error), hint: "Reload the page; if it repeats, report it." };
+  return {
+    ...OTHER,
+    code: "internal",
+    message: error instanceof Error ? error.message : String(error),
+    hint: "Reload the page; if it repeats, report it.",
+  };
 }

@@ -1,9 +1,29 @@
 // What automation drives (mlcweb/browser/): every function takes and returns plain JSON, and failures come back as {error}.
-import { bench, deleteFromCache, Engine, MlcwebError, probe, validate, type BenchOptions, type ChatMessage, type ChatRequest, type EngineInfo, type LoadOptions, type LoadProgress, type ProfileOptions, type Warning } from "mlcweb";
+import {
+  bench,
+  deleteFromCache,
+  Engine,
+  MlcwebError,
+  probe,
+  validate,
+  type BenchOptions,
+  type ChatMessage,
+  type ChatRequest,
+  type EngineInfo,
+  type LoadOptions,
+  type LoadProgress,
+  type ProfileOptions,
+  type Warning,
+} from "mlcweb";
 import { benchLoad } from "./load_bench.js";
 
-interface Failure { error: { code: string; message: string; hint: string } }
-type LoadJson = Pick<LoadOptions, "tier" | "activations" | "contextLength" | "firstTokens" | "cache" | "depth" | "powerPreference" | "profile">;
+interface Failure {
+  error: { code: string; message: string; hint: string };
+}
+type LoadJson = Pick<
+  LoadOptions,
+  "tier" | "activations" | "contextLength" | "firstTokens" | "cache" | "depth" | "powerPreference" | "profile"
+>;
 
 declare global {
   interface Window {
@@ -24,7 +44,13 @@ async function guarded<T>(run: () => Promise<T>): Promise<T | Failure> {
     return await run();
   } catch (error) {
     if (error instanceof MlcwebError) return { error: error.toJSON() };
-    return { error: { code: "internal", message: error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error), hint: "" } };
+    return {
+      error: {
+        code: "internal",
+        message: error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error),
+        hint: "",
+      },
+    };
   }
 }
 
@@ -35,22 +61,39 @@ function loaded(): Engine {
 
 async function ensure(url: string | undefined, options: LoadJson): Promise<Engine> {
   let info: EngineInfo | undefined;
-  try { info = engine?.info; } catch { /* unloaded or lost: loaded anew below */ }
+  try {
+    info = engine?.info;
+  } catch {
+    /* unloaded or lost: loaded anew below */
+  }
   const { origin, pathname } = new URL(url ?? "", location.href);
-  const same = info && info.url === origin + pathname && (options.tier ?? info.tier) === info.tier && (options.activations ?? info.activations) === info.activations && options.contextLength === undefined;
+  const same =
+    info &&
+    info.url === origin + pathname &&
+    (options.tier ?? info.tier) === info.tier &&
+    (options.activations ?? info.activations) === info.activations &&
+    options.contextLength === undefined;
   if (url !== undefined && !same) await replace(url, options);
   return loaded();
 }
 
-async function replace(url: string, options: LoadJson): Promise<{ info: EngineInfo; warnings: Warning[]; progress: LoadProgress | undefined }> {
+async function replace(
+  url: string,
+  options: LoadJson,
+): Promise<{ info: EngineInfo; warnings: Warning[]; progress: LoadProgress | undefined }> {
   await engine?.unload();
   engine = undefined;
   loading = new AbortController();
   const warnings: Warning[] = [];
   let progress: LoadProgress | undefined;
   engine = await Engine.load(url, {
-    ...options, signal: loading.signal, onWarning: (warning) => warnings.push(warning),
-    onProgress: (p) => { progress = p; void window.mlcwebProgress?.(p); },
+    ...options,
+    signal: loading.signal,
+    onWarning: (warning) => warnings.push(warning),
+    onProgress: (p) => {
+      progress = p;
+      void window.mlcwebProgress?.(p);
+    },
   });
   return { info: engine.info, warnings, progress };
 }
@@ -66,84 +109,141 @@ const harness = {
   /** Loads a bundle, in place of the one before. */
   load: (url: string, options: LoadJson = {}) => guarded(() => replace(url, options)),
   /** Cancels the load that is under way: `load` returns the error "cancelled". */
-  cancelLoad: () => { loading?.abort(); },
+  cancelLoad: () => {
+    loading?.abort();
+  },
   /** A streamed chat; deltas also go to the binding `mlcwebDelta`. After `interrupt` the answer so far is returned. */
-  chat: (messages: ChatMessage[], options: Omit<ChatRequest, "messages" | "stream"> = {}) => guarded(async () => {
-    answering = new AbortController();
-    let text = "", finish: string | null = null, usage: unknown = null;
-    const logprobs: unknown[] = [];
-    const chunks = await loaded().chat.completions.create({ ...options, messages, stream: true, stream_options: { include_usage: true }, signal: answering.signal });
-    for await (const chunk of chunks) {
-      if (chunk.usage) usage = chunk.usage;
-      const choice = chunk.choices[0];
-      if (!choice) continue;
-      if (choice.delta.content) {
-        if (choice.index === 0) text += choice.delta.content;
-        await window.mlcwebDelta?.(choice.delta.content);
+  chat: (messages: ChatMessage[], options: Omit<ChatRequest, "messages" | "stream"> = {}) =>
+    guarded(async () => {
+      answering = new AbortController();
+      let text = "",
+        finish: string | null = null,
+        usage: unknown = null;
+      const logprobs: unknown[] = [];
+      const chunks = await loaded().chat.completions.create({
+        ...options,
+        messages,
+        stream: true,
+        stream_options: { include_usage: true },
+        signal: answering.signal,
+      });
+      for await (const chunk of chunks) {
+        if (chunk.usage) usage = chunk.usage;
+        const choice = chunk.choices[0];
+        if (!choice) continue;
+        if (choice.delta.content) {
+          if (choice.index === 0) text += choice.delta.content;
+          await window.mlcwebDelta?.(choice.delta.content);
+        }
+        logprobs.push(...(choice.logprobs?.content ?? []));
+        if (choice.index === 0) finish = choice.finish_reason ?? finish;
       }
-      logprobs.push(...(choice.logprobs?.content ?? []));
-      if (choice.index === 0) finish = choice.finish_reason ?? finish;
-    }
-    return { text, finish_reason: finish, usage, logprobs };
-  }),
+      return { text, finish_reason: finish, usage, logprobs };
+    }),
   /** Ends the answer that is under way, with finish_reason "abort". */
-  interrupt: () => { engine?.interrupt(); },
+  interrupt: () => {
+    engine?.interrupt();
+  },
   /** Cancels the answer that is under way: `chat` returns the error "cancelled". */
-  abort: () => { answering?.abort(); },
+  abort: () => {
+    answering?.abort();
+  },
   /** The request as it is, not streamed. */
-  create: (request: ChatRequest) => guarded(async () => loaded().chat.completions.create({ ...request, stream: false })),
-  complete: (prompt: string, options: Record<string, unknown> = {}) => guarded(async () => loaded().completions.create({ ...options, prompt, stream: false })),
+  create: (request: ChatRequest) =>
+    guarded(async () => loaded().chat.completions.create({ ...request, stream: false })),
+  complete: (prompt: string, options: Record<string, unknown> = {}) =>
+    guarded(async () => loaded().completions.create({ ...options, prompt, stream: false })),
   greedy: (tokens: number[], count: number) => guarded(async () => ({ tokens: await loaded().greedy(tokens, count) })),
   /** The logits of each step as arrays: for small vocabularies. */
-  replay: (tokens: number[], following: number[]) => guarded(async () => ({ steps: (await loaded().replay(tokens, following)).map((l) => [...l]) })),
+  replay: (tokens: number[], following: number[]) =>
+    guarded(async () => ({ steps: (await loaded().replay(tokens, following)).map((l) => [...l]) })),
   /** Tokens that `nextSteps` feeds one by one, from an empty context; ends what an earlier call began. */
-  beginSteps: (tokens: number[]) => guarded(async () => {
-    await steps?.return();
-    steps = loaded().replaySteps(tokens.slice(0, 1), tokens.slice(1));
-    return {};
-  }),
+  beginSteps: (tokens: number[]) =>
+    guarded(async () => {
+      await steps?.return();
+      steps = loaded().replaySteps(tokens.slice(0, 1), tokens.slice(1));
+      return {};
+    }),
   /** The logits after each of the next tokens: base64 of little-endian float32, since JSON of numbers is five times as long. */
-  nextSteps: (count: number) => guarded(async () => {
-    const logits: string[] = [];
-    while (logits.length < count) {
-      const next = await steps?.next();
-      if (!next || next.done) throw new MlcwebError("invalid-request", `${count} steps were asked for, and ${logits.length} are left.`, "Call beginSteps first.");
-      logits.push(base64(next.value));
-    }
-    return { logits };
-  }),
+  nextSteps: (count: number) =>
+    guarded(async () => {
+      const logits: string[] = [];
+      while (logits.length < count) {
+        const next = await steps?.next();
+        if (!next || next.done)
+          throw new MlcwebError(
+            "invalid-request",
+            `${count} steps were asked for, and ${logits.length} are left.`,
+            "Call beginSteps first.",
+          );
+        logits.push(base64(next.value));
+      }
+      return { logits };
+    }),
   encode: (text: string, special = true) => guarded(async () => ({ tokens: loaded().encode(text, special) })),
-  encodeChat: (messages: { role: string; content: string }[]) => guarded(async () => ({ tokens: loaded().encodeChat(messages) })),
+  encodeChat: (messages: { role: string; content: string }[]) =>
+    guarded(async () => ({ tokens: loaded().encodeChat(messages) })),
   /** Replays validation.json, of the bundle at a URL or of the one that is loaded. JSON has no NaN: null stands for it. */
-  validate: (url?: string, options: LoadJson = {}) => guarded(async () => {
-    const e = await ensure(url, options);
-    const report = await validate(e);
-    const finite = (x: number): number | null => (Number.isFinite(x) ? x : null);
-    return {
-      ...report, max_relative_difference: finite(report.max_relative_difference),
-      steps: report.steps.map((step) => ({ ...step, relative_difference: finite(step.relative_difference) })),
-      adapter: e.info.adapter, timings: e.info.timings,
-    };
-  }),
-  bench: ({ url, ...options }: BenchOptions & { url?: string } = {}) => guarded(async () => {
-    const e = await ensure(url, {});
-    const report = await bench(e, options);
-    return { ...report, name: e.info.name, tier: e.info.tier, adapter: e.info.adapter, memory: e.info.memory, timings: e.info.timings };
-  }),
+  validate: (url?: string, options: LoadJson = {}) =>
+    guarded(async () => {
+      const e = await ensure(url, options);
+      const report = await validate(e);
+      const finite = (x: number): number | null => (Number.isFinite(x) ? x : null);
+      return {
+        ...report,
+        max_relative_difference: finite(report.max_relative_difference),
+        steps: report.steps.map((step) => ({ ...step, relative_difference: finite(step.relative_difference) })),
+        adapter: e.info.adapter,
+        timings: e.info.timings,
+      };
+    }),
+  bench: ({ url, ...options }: BenchOptions & { url?: string } = {}) =>
+    guarded(async () => {
+      const e = await ensure(url, {});
+      const report = await bench(e, options);
+      return {
+        ...report,
+        name: e.info.name,
+        tier: e.info.tier,
+        adapter: e.info.adapter,
+        memory: e.info.memory,
+        timings: e.info.timings,
+      };
+    }),
   /** Loads a bundle twice, as a first visitor does and as one who comes again. */
-  benchLoad: (url: string, options: LoadJson = {}) => guarded(async () => {
-    const report = await benchLoad(url, async () => { await replace(url, { ...options, cache: true }); return loaded(); });
-    return { ...report, info: loaded().info };
-  }),
+  benchLoad: (url: string, options: LoadJson = {}) =>
+    guarded(async () => {
+      const report = await benchLoad(url, async () => {
+        await replace(url, { ...options, cache: true });
+        return loaded();
+      });
+      return { ...report, info: loaded().info };
+    }),
   /** Time per kernel of the loaded bundle; `load` it with profile: true. */
-  profile: (options: ProfileOptions = {}) => guarded(async () => {
-    const { name, tier, activations, model } = loaded().info;
-    return { name, tier, activations, quantization: model.quantization, layers: model.layers, ...(await loaded().profile(options)) };
-  }),
+  profile: (options: ProfileOptions = {}) =>
+    guarded(async () => {
+      const { name, tier, activations, model } = loaded().info;
+      return {
+        name,
+        tier,
+        activations,
+        quantization: model.quantization,
+        layers: model.layers,
+        ...(await loaded().profile(options)),
+      };
+    }),
   probe: () => guarded(probe),
   info: () => guarded(async () => loaded().info),
-  reset: () => guarded(async () => { await loaded().reset(); return {}; }),
-  unload: () => guarded(async () => { await engine?.unload(); return {}; }),
+  reset: () =>
+    guarded(async () => {
+      await loaded().reset();
+      return {};
+    }),
+  unload: () =>
+    guarded(async () => {
+      await engine?.unload();
+      return {};
+    }),
   deleteFromCache: (url: string) => guarded(async () => ({ deleted: await deleteFromCache(url) })),
 };
 

@@ -31,7 +31,9 @@ export async function benchLoad(url: string, load: () => Promise<Engine>): Promi
   const first = await visit(load); // which says what is wrong with a bundle
   const base = new URL(url, location.href);
   const file = (name: string): URL => new URL(name + base.search, base);
-  const { weights } = await (await fetch(file("mlcweb.json"))).json() as { weights: { chunks: string[]; bytes: number } };
+  const { weights } = (await (await fetch(file("mlcweb.json"))).json()) as {
+    weights: { chunks: string[]; bytes: number };
+  };
   const fetch_s = await fetchAll(weights.chunks.map(file));
   return { bytes: weights.bytes, fetch_s, first, again: await visit(load) };
 }
@@ -41,18 +43,23 @@ async function visit(load: () => Promise<Engine>): Promise<Visit> {
   const engine = await load();
   await engine.greedy(PROMPT, 1);
   const first_token_s = (performance.now() - started) / 1000;
-  const { activations, timings: { total_s: load_s, weights_s, kernels_s, choice_s, choice } } = engine.info;
+  const {
+    activations,
+    timings: { total_s: load_s, weights_s, kernels_s, choice_s, choice },
+  } = engine.info;
   return { load_s, weights_s, kernels_s, choice_s, activations, choice, first_token_s };
 }
 
 async function fetchAll(urls: URL[]): Promise<number> {
   const started = performance.now();
   const waiting = [...urls];
-  await Promise.all([1, 2, 3].map(async () => {
-    for (let url = waiting.shift(); url; url = waiting.shift()) {
-      const reader = (await fetch(url, { cache: "no-store" })).body!.getReader();
-      while (!(await reader.read()).done);
-    }
-  }));
+  await Promise.all(
+    [1, 2, 3].map(async () => {
+      for (let url = waiting.shift(); url; url = waiting.shift()) {
+        const reader = (await fetch(url, { cache: "no-store" })).body!.getReader();
+        while (!(await reader.read()).done);
+      }
+    }),
+  );
   return (performance.now() - started) / 1000;
 }

@@ -3,10 +3,12 @@ import type { EngineInfo, Usage } from "mlcweb";
 
 const MIB = 2 ** 20;
 
-export const duration = (seconds: number): string => (seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`);
+export const duration = (seconds: number): string =>
+  seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
 export const mebibytes = (bytes: number): string => `${(bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0)} MiB`;
 const rate = (tokens: number): string => tokens.toFixed(tokens < 100 ? 1 : 0);
-const latency = (seconds: number): string => (seconds < 1 ? `${(seconds * 1000).toFixed(0)} ms` : `${seconds.toFixed(1)} s`);
+const latency = (seconds: number): string =>
+  seconds < 1 ? `${(seconds * 1000).toFixed(0)} ms` : `${seconds.toFixed(1)} s`;
 export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
 export const tokenRate = (perSecond: number): string => `${rate(perSecond)} tokens/s`;
 

@@ -12,6 +12,8 @@ for (const name of (await readdir(dist)).filter((n) => n.endsWith(".js")).sort()
   const budget = budgets[name];
   const over = budget !== undefined && gzip > budget;
   failed ||= over;
-  console.log(`${name.padEnd(24)} ${(bytes.length / KIB).toFixed(1).padStart(7)} KiB  ${(gzip / KIB).toFixed(1).padStart(6)} KiB gzip${budget ? `  (budget ${budget / KIB})` : ""}${over ? "  OVER" : ""}`);
+  console.log(
+    `${name.padEnd(24)} ${(bytes.length / KIB).toFixed(1).padStart(7)} KiB  ${(gzip / KIB).toFixed(1).padStart(6)} KiB gzip${budget ? `  (budget ${budget / KIB})` : ""}${over ? "  OVER" : ""}`,
+  );
 }
 process.exit(failed ? 1 : 0);

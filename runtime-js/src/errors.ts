@@ -17,13 +17,20 @@ export class MlcwebError extends Error {
 
 /** This browser, page or machine offers no WebGPU adapter. */
 export class NoWebGPUError extends MlcwebError {
-  constructor(message: string, hint: string) { super("no-webgpu", message, hint); this.name = "NoWebGPUError"; }
+  constructor(message: string, hint: string) {
+    super("no-webgpu", message, hint);
+    this.name = "NoWebGPUError";
+  }
 }
 
 /** The adapter lacks a feature or limit that every tier of the bundle needs. */
 export class MissingFeatureError extends MlcwebError {
   readonly missing: readonly string[];
-  constructor(message: string, missing: readonly string[], hint = "Use a bundle that was compiled with the base tier, or another GPU.") {
+  constructor(
+    message: string,
+    missing: readonly string[],
+    hint = "Use a bundle that was compiled with the base tier, or another GPU.",
+  ) {
     super("missing-feature", message, hint);
     this.name = "MissingFeatureError";
     this.missing = missing;
@@ -31,14 +38,21 @@ export class MissingFeatureError extends MlcwebError {
 }
 
 export class OutOfMemoryError extends MlcwebError {
-  constructor(message: string, hint = "Load with a smaller contextLength, close other tabs, or choose a smaller model.", options?: { cause?: unknown }) {
+  constructor(
+    message: string,
+    hint = "Load with a smaller contextLength, close other tabs, or choose a smaller model.",
+    options?: { cause?: unknown },
+  ) {
     super("out-of-memory", message, hint, options);
     this.name = "OutOfMemoryError";
   }
 }
 
 export class DeviceLostError extends MlcwebError {
-  constructor(message: string, hint = "Load the model again.") { super("device-lost", message, hint); this.name = "DeviceLostError"; }
+  constructor(message: string, hint = "Load the model again.") {
+    super("device-lost", message, hint);
+    this.name = "DeviceLostError";
+  }
 }
 
 /** The GPU refused a command or computed something that cannot be; the engine or the bundle has a defect. */
@@ -52,7 +66,11 @@ export class GpuError extends MlcwebError {
 /** A file's bytes are not those that the manifest promises. */
 export class IntegrityError extends MlcwebError {
   readonly file: string;
-  constructor(file: string, message: string, hint = "The copy on the server is damaged or mixed with another build: publish the bundle again.") {
+  constructor(
+    file: string,
+    message: string,
+    hint = "The copy on the server is damaged or mixed with another build: publish the bundle again.",
+  ) {
     super("integrity", message, hint);
     this.name = "IntegrityError";
     this.file = file;
@@ -70,7 +88,11 @@ export class BundleError extends MlcwebError {
 export class NetworkError extends MlcwebError {
   /** Seconds that the server asks to wait before the next try. */
   readonly retryAfter: number | undefined;
-  constructor(message: string, hint = "Check the connection and try again; what was downloaded is kept.", options?: { cause?: unknown; retryAfter?: number | undefined }) {
+  constructor(
+    message: string,
+    hint = "Check the connection and try again; what was downloaded is kept.",
+    options?: { cause?: unknown; retryAfter?: number | undefined },
+  ) {
     super("network", message, hint, options);
     this.name = "NetworkError";
     this.retryAfter = options?.retryAfter;
@@ -81,7 +103,11 @@ export class NetworkError extends MlcwebError {
 export class WebPageError extends MlcwebError {
   readonly file: string;
   constructor(file: string) {
-    super("web-page", `A web page came in place of ${file}.`, "If this network has a page to log in at, open it. If not, check the bundle's URL: some servers answer every path that they do not have with a page.");
+    super(
+      "web-page",
+      `A web page came in place of ${file}.`,
+      "If this network has a page to log in at, open it. If not, check the bundle's URL: some servers answer every path that they do not have with a page.",
+    );
     this.name = "WebPageError";
     this.file = file;
   }

@@ -6,48 +6,106 @@ import { MissingFeatureError, InvalidRequestError } from "../src/errors.js";
 import { Pipelines, type Host, type Plan } from "../src/plan/index.js";
 import { SimulatedGpu, type Behaviour } from "./simulated.js";
 
-Object.assign(globalThis, { GPUShaderStage: { COMPUTE: 4 }, GPUBufferUsage: { STORAGE: 128, UNIFORM: 64, COPY_DST: 8 } });
-afterEach(() => { vi.unstubAllGlobals(); });
+Object.assign(globalThis, {
+  GPUShaderStage: { COMPUTE: 4 },
+  GPUBufferUsage: { STORAGE: 128, UNIFORM: 64, COPY_DST: 8 },
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
 
 const names = ["embed", "up", "up_int8", "attend", "round", "matvec", "pick", "halve", "up_matrix", "down_matrix"];
-const buffers = [{ name: "x", kind: "scratch", bytes: 9e9 }, { name: "w.small", kind: "weight", bytes: 10 }, { name: "w", kind: "weight", bytes: 1000 }];
+const buffers = [
+  { name: "x", kind: "scratch", bytes: 9e9 },
+  { name: "w.small", kind: "weight", bytes: 10 },
+  { name: "w", kind: "weight", bytes: 1000 },
+];
 const entry = (name: string, launches: readonly (readonly [string, number])[]) => ({
-  name, dims: [], launch: name, recordWords: 4, launches: launches.map(([kernel, arg]) => ({ kernel: names.indexOf(kernel), args: [arg] })),
+  name,
+  dims: [],
+  launch: name,
+  recordWords: 4,
+  launches: launches.map(([kernel, arg]) => ({ kernel: names.indexOf(kernel), args: [arg] })),
 });
 const plan = {
-  tier: "base", buffers, kernels: names.map((name) => ({ name, bindings: ["storage", "uniform"], uniformWords: 1 })),
+  tier: "base",
+  buffers,
+  kernels: names.map((name) => ({ name, bindings: ["storage", "uniform"], uniformWords: 1 })),
   entries: {
-    prefill: entry("prefill", [["embed", 1], ["up", 2], ["attend", 0]]),
-    prefill_int8: entry("prefill_int8", [["embed", 1], ["round", 0], ["up_int8", 2], ["attend", 0]]),
+    prefill: entry("prefill", [
+      ["embed", 1],
+      ["up", 2],
+      ["attend", 0],
+    ]),
+    prefill_int8: entry("prefill_int8", [
+      ["embed", 1],
+      ["round", 0],
+      ["up_int8", 2],
+      ["attend", 0],
+    ]),
     prefill_matrix: {
-      ...entry("prefill_matrix", [["embed", 1], ["halve", 0], ["up_matrix", 2], ["down_matrix", 1], ["attend", 0]]),
-      needs: { features: ["matrices"], limits: new Map([["maxComputeWorkgroupStorageSize", 20480]]), subgroupSize: 32, subgroupMatrix: { component: "f16", result: "f32", m: 16, n: 16, k: 16 } },
+      ...entry("prefill_matrix", [
+        ["embed", 1],
+        ["halve", 0],
+        ["up_matrix", 2],
+        ["down_matrix", 1],
+        ["attend", 0],
+      ]),
+      needs: {
+        features: ["matrices"],
+        limits: new Map([["maxComputeWorkgroupStorageSize", 20480]]),
+        subgroupSize: 32,
+        subgroupMatrix: { component: "f16", result: "f32", m: 16, n: 16, k: 16 },
+      },
     },
-    decode: entry("decode", [["matvec", 2]]), sample: entry("sample", [["pick", 0]]),
+    decode: entry("decode", [["matvec", 2]]),
+    sample: entry("sample", [["pick", 0]]),
   },
 } as unknown as Plan;
 const wgsl = new Map(names.map((name, i) => [name, "x".repeat(name.startsWith("up") ? 1 : 10 + i)]));
 
 function parts(kept?: string, matrix = false) {
-  const keeping: string[] = [], asked: string[] = [];
+  const keeping: string[] = [],
+    asked: string[] = [];
   return {
-    keeping, asked, matrix,
-    source: { choice: async (name: string) => { asked.push(name); return kept; }, keepChoice: async (_: string, value: string) => { keeping.push(value); } }, manifest: { name: "m", model: { prefill_chunk: 8 } } as unknown as Manifest,
-    plan, adapter: { info: { vendor: "v", architecture: "a", device: "", description: "" } as GPUAdapterInfo }, tier: { name: "base", kernels: "k.wgsl" } as Tier,
+    keeping,
+    asked,
+    matrix,
+    source: {
+      choice: async (name: string) => {
+        asked.push(name);
+        return kept;
+      },
+      keepChoice: async (_: string, value: string) => {
+        keeping.push(value);
+      },
+    },
+    manifest: { name: "m", model: { prefill_chunk: 8 } } as unknown as Manifest,
+    plan,
+    adapter: { info: { vendor: "v", architecture: "a", device: "", description: "" } as GPUAdapterInfo },
+    tier: { name: "base", kernels: "k.wgsl" } as Tier,
   };
 }
 
 /** A device that makes pipelines when told to, but those of the kernels that it refuses. */
 function recording(refused: readonly string[] = [], made = false) {
-  const asked: string[] = [], finish: (() => void)[] = [];
+  const asked: string[] = [],
+    finish: (() => void)[] = [];
   const device = {
-    createBindGroupLayout: () => ({}), createPipelineLayout: () => ({}), createShaderModule: () => ({ getCompilationInfo: async () => ({ messages: [{ type: "error", lineNum: 3, message: "unknown builtin" }] }) }),
-    pushErrorScope() {}, popErrorScope: async () => null,
-    createComputePipelineAsync: ({ label }: { label: string }) => new Promise((done, fail) => {
-      asked.push(label);
-      const end = (): void => (refused.includes(label) ? fail(new Error("invalid")) : done(label));
-      if (made) end(); else finish.push(end);
+    createBindGroupLayout: () => ({}),
+    createPipelineLayout: () => ({}),
+    createShaderModule: () => ({
+      getCompilationInfo: async () => ({ messages: [{ type: "error", lineNum: 3, message: "unknown builtin" }] }),
     }),
+    pushErrorScope() {},
+    popErrorScope: async () => null,
+    createComputePipelineAsync: ({ label }: { label: string }) =>
+      new Promise((done, fail) => {
+        asked.push(label);
+        const end = (): void => (refused.includes(label) ? fail(new Error("invalid")) : done(label));
+        if (made) end();
+        else finish.push(end);
+      }),
   };
   return { pipelines: new Pipelines(device as never), asked, finish };
 }
@@ -70,7 +128,9 @@ describe("the choice of activations", () => {
     const { pipelines, asked, finish } = recording();
     requestPipelines(pipelines, plan, wgsl, choice, () => {});
     let made = 0;
-    const all = pipelines.create(plan, wgsl, [1, 4, 3], () => { made++; });
+    const all = pipelines.create(plan, wgsl, [1, 4, 3], () => {
+      made++;
+    });
     expect(asked).toHaveLength(7);
     finish.forEach((done) => done());
     await all;
@@ -80,8 +140,19 @@ describe("the choice of activations", () => {
   it("times nothing where it was asked for or kept, and then all pipelines are certain", async () => {
     for (const choice of [await openChoice("int8", parts()), await openChoice(undefined, parts("int8"))]) {
       expect(choice.timed).toEqual([]);
-      expect([...choice.certain].map((i) => names[i]).sort()).toEqual(["attend", "embed", "matvec", "pick", "round", "up_int8"]);
-      expect((await choice.rank(choice.prefills, {} as never, {} as never, {} as never, {} as never)).map((p) => p.activations)).toEqual(["int8"]);
+      expect([...choice.certain].map((i) => names[i]).sort()).toEqual([
+        "attend",
+        "embed",
+        "matvec",
+        "pick",
+        "round",
+        "up_int8",
+      ]);
+      expect(
+        (await choice.rank(choice.prefills, {} as never, {} as never, {} as never, {} as never)).map(
+          (p) => p.activations,
+        ),
+      ).toEqual(["int8"]);
     }
     expect((await openChoice(undefined, parts("nonsense"))).timed).toHaveLength(2);
   });
@@ -92,12 +163,24 @@ function timing(times: Readonly<Record<string, number>>, behaviour: Behaviour = 
   const gpu = new SimulatedGpu(behaviour);
   vi.stubGlobal("performance", { now: () => gpu.clock() });
   const encoder = () => {
-    let kernel = "", launches = 0;
-    const pass = { setPipeline: (made: string) => { kernel = made; }, setBindGroup() {}, dispatchWorkgroups: () => { launches++; }, end() {} };
+    let kernel = "",
+      launches = 0;
+    const pass = {
+      setPipeline: (made: string) => {
+        kernel = made;
+      },
+      setBindGroup() {},
+      dispatchWorkgroups: () => {
+        launches++;
+      },
+      end() {},
+    };
     return { beginComputePass: () => pass, finish: () => () => gpu.spend(launches * times[kernel]!, false) };
   };
   return {
-    createBuffer: () => ({ destroy() {} }), createBindGroup: () => ({}), createCommandEncoder: encoder,
+    createBuffer: () => ({ destroy() {} }),
+    createBindGroup: () => ({}),
+    createCommandEncoder: encoder,
     queue: { writeBuffer() {}, submit: ([run]: (() => void)[]) => run!(), onSubmittedWorkDone: async () => {} },
   } as unknown as GPUDevice;
 }
@@ -105,10 +188,17 @@ const guard = { race: <T>(promise: Promise<T>) => promise } as unknown as Guard;
 const host = { launchTable: (_: string, __: unknown, words: number) => new Uint32Array(words) } as unknown as Host;
 
 /** What a load ends with, when the timed launches take as long as said. */
-async function settled(choice: Choice, times: Readonly<Record<string, number>>, refused: readonly string[] = [], behaviour?: Behaviour) {
+async function settled(
+  choice: Choice,
+  times: Readonly<Record<string, number>>,
+  refused: readonly string[] = [],
+  behaviour?: Behaviour,
+) {
   const warnings: string[] = [];
   const { pipelines, asked } = recording(refused, true);
-  const onWarning = ({ code, message }: { code: string; message: string }): void => { warnings.push(`${code}: ${message}`); };
+  const onWarning = ({ code, message }: { code: string; message: string }): void => {
+    warnings.push(`${code}: ${message}`);
+  };
   const able = await requestPipelines(pipelines, plan, wgsl, choice, () => {}, onWarning).able;
   const ranked = await choice.rank(able, timing(times, behaviour), guard, host, pipelines);
   const used = await firstMade(ranked, choice, pipelines, plan, wgsl, () => {}, onWarning);
@@ -122,7 +212,14 @@ describe("what was timed", () => {
     const choice = await openChoice(undefined, parts(undefined, true));
     expect(choice.report).toBeUndefined();
     await settled(choice, fastest);
-    expect(choice.report).toMatchObject({ sure: true, timed: [{ activations: "float", kernel: "up", rows: 8 }, { activations: "int8", kernel: "up_int8" }, { activations: "matrix", kernel: "up_matrix" }] });
+    expect(choice.report).toMatchObject({
+      sure: true,
+      timed: [
+        { activations: "float", kernel: "up", rows: 8 },
+        { activations: "int8", kernel: "up_int8" },
+        { activations: "matrix", kernel: "up_matrix" },
+      ],
+    });
     for (const { launch_ms, kernel, runs_ms } of choice.report!.timed) {
       expect(launch_ms).toBe(Math.min(...runs_ms));
       expect(launch_ms / fastest[kernel as keyof typeof fastest]).toBeCloseTo(1, 0);
@@ -134,14 +231,17 @@ describe("what was timed", () => {
   });
 
   it("without being sure, is timed again at the next load, and kept when that agrees", async () => {
-    const busy = { held: [1, 150] } as const, load = async (kept: string | undefined, times: Readonly<Record<string, number>>) => {
-      const given = parts(kept, true), choice = await openChoice(undefined, given);
-      expect(choice.timed).toHaveLength(3);
-      const { used } = await settled(choice, times, [], busy);
-      expect(choice.report!.sure).toBe(false);
-      return { used, kept: given.keeping };
-    };
-    const lead = { up_matrix: 1, up_int8: 400, up: 400 }, other = { up_matrix: 400, up_int8: 1, up: 400 };
+    const busy = { held: [1, 150] } as const,
+      load = async (kept: string | undefined, times: Readonly<Record<string, number>>) => {
+        const given = parts(kept, true),
+          choice = await openChoice(undefined, given);
+        expect(choice.timed).toHaveLength(3);
+        const { used } = await settled(choice, times, [], busy);
+        expect(choice.report!.sure).toBe(false);
+        return { used, kept: given.keeping };
+      };
+    const lead = { up_matrix: 1, up_int8: 400, up: 400 },
+      other = { up_matrix: 400, up_int8: 1, up: 400 };
     expect(await load(undefined, lead)).toEqual({ used: "matrix", kept: ["matrix?"] });
     expect(await load("matrix?", lead)).toEqual({ used: "matrix", kept: ["matrix"] });
     expect(await load("matrix?", other)).toEqual({ used: "int8", kept: ["int8?"] });
@@ -150,7 +250,8 @@ describe("what was timed", () => {
 
 describe("prefill on subgroup matrices", () => {
   it("is one of three where the device has what it needs, and kept where it is the fastest", async () => {
-    const given = parts(undefined, true), choice = await openChoice(undefined, given);
+    const given = parts(undefined, true),
+      choice = await openChoice(undefined, given);
     expect(choice.prefills.map((p) => p.activations)).toEqual(["float", "int8", "matrix"]);
     expect(choice.timed.map((i) => names[i])).toEqual(["up", "up_int8", "up_matrix"]);
     const { used, warnings, asked } = await settled(choice, fastest);
@@ -160,7 +261,8 @@ describe("prefill on subgroup matrices", () => {
   });
 
   it("costs nothing where it is not offered: neither a pipeline nor a choice of its own", async () => {
-    const given = parts(), choice = await openChoice(undefined, given);
+    const given = parts(),
+      choice = await openChoice(undefined, given);
     const { used, asked } = await settled(choice, fastest);
     expect(used).toBe("int8");
     expect(asked.filter((name) => /matrix|halve/.test(name))).toEqual([]);
@@ -174,7 +276,9 @@ describe("prefill on subgroup matrices", () => {
     const given = parts(undefined, true);
     const { used, able, warnings } = await settled(await openChoice(undefined, given), fastest, ["up_matrix"]);
     expect([used, able, given.keeping]).toEqual(["int8", ["float", "int8"], ["int8"]]);
-    expect(warnings).toEqual([expect.stringMatching(/^matrix-refused: .*up_matrix does not compile.*line 3: unknown builtin/)]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^matrix-refused: .*up_matrix does not compile.*line 3: unknown builtin/),
+    ]);
   });
 
   it("is out where another of its kernels does not compile, though it was the fastest", async () => {
@@ -184,7 +288,8 @@ describe("prefill on subgroup matrices", () => {
   });
 
   it("kept from another version of the browser, it gives way to floats, and the next load measures", async () => {
-    const given = parts("matrix", true), choice = await openChoice(undefined, given);
+    const given = parts("matrix", true),
+      choice = await openChoice(undefined, given);
     expect(choice.timed).toEqual([]);
     expect((await settled(choice, {})).used).toBe("matrix");
     expect(given.keeping).toEqual([]);
@@ -213,9 +318,15 @@ describe("what a device is opened with for it", () => {
   const config = { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 };
   const info = { subgroupMinSize: 32, subgroupMaxSize: 32, subgroupMatrixConfigs: [{ ...config, K: 8 }, config] };
   const adapter = (changes: object = {}, features = ["matrices"], storage = 32768) =>
-    ({ info: { ...info, ...changes }, features: new Set(features), limits: { maxComputeWorkgroupStorageSize: storage } }) as unknown as GPUAdapter;
-  const { tier, manifest } = parts(), { needs } = plan.entries.prefill_matrix!;
-  const asked = (wanted: "float" | "matrix" | undefined, on: GPUAdapter, of = plan) => matrixNeeds(wanted, of, on, tier, manifest);
+    ({
+      info: { ...info, ...changes },
+      features: new Set(features),
+      limits: { maxComputeWorkgroupStorageSize: storage },
+    }) as unknown as GPUAdapter;
+  const { tier, manifest } = parts(),
+    { needs } = plan.entries.prefill_matrix!;
+  const asked = (wanted: "float" | "matrix" | undefined, on: GPUAdapter, of = plan) =>
+    matrixNeeds(wanted, of, on, tier, manifest);
 
   it("is what the entry needs, where the adapter has it and nothing else is asked for", () => {
     expect(asked(undefined, adapter())).toBe(needs);
@@ -224,8 +335,12 @@ describe("what a device is opened with for it", () => {
   });
 
   it.each([
-    ["the feature", adapter({}, [])], ["the limit", adapter({}, ["matrices"], 16384)], ["the configuration", adapter({ subgroupMatrixConfigs: [{ ...config, resultComponentType: "f16" }] })],
-    ["any configuration", adapter({ subgroupMatrixConfigs: undefined })], ["subgroups of one size", adapter({ subgroupMaxSize: 64 })], ["subgroups", adapter({ subgroupMinSize: undefined, subgroupMaxSize: undefined })],
+    ["the feature", adapter({}, [])],
+    ["the limit", adapter({}, ["matrices"], 16384)],
+    ["the configuration", adapter({ subgroupMatrixConfigs: [{ ...config, resultComponentType: "f16" }] })],
+    ["any configuration", adapter({ subgroupMatrixConfigs: undefined })],
+    ["subgroups of one size", adapter({ subgroupMaxSize: 64 })],
+    ["subgroups", adapter({ subgroupMinSize: undefined, subgroupMaxSize: undefined })],
   ])("is nothing without %s, and an error where it is asked for", (_, on) => {
     expect(asked(undefined, on)).toBeUndefined();
     expect(() => asked("matrix", on)).toThrow(MissingFeatureError);

@@ -5,7 +5,10 @@ import { Queue, type ParsedRequest } from "../src/chat/index.js";
 import type { ChatTurn, RenderOptions } from "../src/text/template.js";
 
 /** A backend that answers nothing, and what it was asked. */
-function fake(chatStops: string[] = []): { backend: Backend; asked: { chats: [readonly ChatTurn[], RenderOptions][]; requests: ParsedRequest[] } } {
+function fake(chatStops: string[] = []): {
+  backend: Backend;
+  asked: { chats: [readonly ChatTurn[], RenderOptions][]; requests: ParsedRequest[] };
+} {
   const asked = { chats: [] as [readonly ChatTurn[], RenderOptions][], requests: [] as ParsedRequest[] };
   const answerer = {
     async *run(_: readonly number[], request: ParsedRequest) {
@@ -14,9 +17,16 @@ function fake(chatStops: string[] = []): { backend: Backend; asked: { chats: [re
     },
   };
   const backend: Backend = {
-    name: "fake", queue: new Queue(), vocabSize: 16, contextLength: 8, chatStops,
+    name: "fake",
+    queue: new Queue(),
+    vocabSize: 16,
+    contextLength: 8,
+    chatStops,
     answerer: () => answerer as unknown as Answerer,
-    encodeChat: (messages, options) => { asked.chats.push([messages, options]); return [1]; },
+    encodeChat: (messages, options) => {
+      asked.chats.push([messages, options]);
+      return [1];
+    },
     encode: () => [1],
   };
   return { backend, asked };
@@ -26,15 +36,22 @@ describe("completions", () => {
   const tools = [{ type: "function" as const, function: { name: "now" } }];
   it("give tools and variables to the template", async () => {
     const { backend, asked } = fake();
-    await new ChatCompletions(() => backend).create({ messages: [{ role: "user", content: "hi" }], tools, extra_body: { enable_thinking: false } });
-    expect(asked.chats).toEqual([[[{ role: "user", content: "hi" }], { tools, variables: { enable_thinking: false } }]]);
+    await new ChatCompletions(() => backend).create({
+      messages: [{ role: "user", content: "hi" }],
+      tools,
+      extra_body: { enable_thinking: false },
+    });
+    expect(asked.chats).toEqual([
+      [[{ role: "user", content: "hi" }], { tools, variables: { enable_thinking: false } }],
+    ]);
   });
   it("stop a chat at the model's stop strings too, a completion at the request's alone", async () => {
     const { backend, asked } = fake(["\nUser:"]);
     await new ChatCompletions(() => backend).create({ messages: [{ role: "user", content: "hi" }], stop: "x" });
     await new Completions(() => backend).create({ prompt: "hi", stop: "x" });
     expect(asked.requests.map(({ stop, continues }) => ({ stop, continues }))).toEqual([
-      { stop: ["x", "\nUser:"], continues: false }, { stop: ["x"], continues: true },
+      { stop: ["x", "\nUser:"], continues: false },
+      { stop: ["x"], continues: true },
     ]);
   });
 });

@@ -4,11 +4,17 @@ import { BundleError } from "../src/errors.js";
 import { ChatTemplate, type ChatTurn } from "../src/text/template.js";
 import fixture from "../../tests/fixtures/text/constructs.json";
 
-interface Case { kind: string; template: string; text?: string; error?: string }
+interface Case {
+  kind: string;
+  template: string;
+  text?: string;
+  error?: string;
+}
 const cases = fixture.cases as Case[];
 const messages = fixture.messages as ChatTurn[];
 const now = new Date(2024, 6, 6, 14, 5, 9);
-const render = (chat_template: string, variables: Record<string, unknown> = fixture.context): string => new ChatTemplate({ chat_template }).render(messages, { now, variables });
+const render = (chat_template: string, variables: Record<string, unknown> = fixture.context): string =>
+  new ChatTemplate({ chat_template }).render(messages, { now, variables });
 
 describe.each([...new Set(cases.map(({ kind }) => kind))])("%s", (kind) => {
   it.each(cases.filter((c) => c.kind === kind))("$template", ({ template, text }) => {
@@ -39,7 +45,10 @@ describe("what cannot be read", () => {
 
 describe("values from JavaScript", () => {
   it("are Python's: missing properties are undefined, null is None, and other numbers are floats", () => {
-    expect(render("{{ v }} {{ v.a is defined }} {{ v.b is none }}", { v: { a: undefined, b: null, c: 0.5, d: 2 ** 60 } })).toBe("{'b': None, 'c': 0.5, 'd': 1152921504606846976} False True");
+    expect(
+      render("{{ v }} {{ v.a is defined }} {{ v.b is none }}", { v: { a: undefined, b: null, c: 0.5, d: 2 ** 60 } }),
+    ).toBe("{'b': None, 'c': 0.5, 'd': 1152921504606846976} False True");
   });
-  it("that are no JSON are refused", () => expect(() => render("{{ v }}", { v: Symbol("s") })).toThrow(/a symbol cannot be given/));
+  it("that are no JSON are refused", () =>
+    expect(() => render("{{ v }}", { v: Symbol("s") })).toThrow(/a symbol cannot be given/));
 });

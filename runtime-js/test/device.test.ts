@@ -2,11 +2,32 @@ import { describe, expect, it } from "vitest";
 import type { Tier } from "../src/bundle/index.js";
 import { isSoftware } from "../src/device/adapter.js";
 import { chooseTier, Guard, Memory, together } from "../src/device/index.js";
-import { DeviceLostError, GpuError, InvalidRequestError, MissingFeatureError, OutOfMemoryError, UnloadedError } from "../src/errors.js";
+import {
+  DeviceLostError,
+  GpuError,
+  InvalidRequestError,
+  MissingFeatureError,
+  OutOfMemoryError,
+  UnloadedError,
+} from "../src/errors.js";
 
-const tier = (name: string, features: string[], limits: [string, number][] = []): Tier => ({ name, features, limits: new Map(limits), plan: "p", kernels: "k" });
-const TIERS = [tier("f16-subgroups", ["shader-f16", "subgroups"]), tier("subgroups", ["subgroups"], [["maxComputeWorkgroupStorageSize", 32768]]), tier("base", [])];
-const adapter = (features: string[], limits: Record<string, number> = {}, software = false) => ({ features: new Set(features), limit: (n: string) => limits[n], software });
+const tier = (name: string, features: string[], limits: [string, number][] = []): Tier => ({
+  name,
+  features,
+  limits: new Map(limits),
+  plan: "p",
+  kernels: "k",
+});
+const TIERS = [
+  tier("f16-subgroups", ["shader-f16", "subgroups"]),
+  tier("subgroups", ["subgroups"], [["maxComputeWorkgroupStorageSize", 32768]]),
+  tier("base", []),
+];
+const adapter = (features: string[], limits: Record<string, number> = {}, software = false) => ({
+  features: new Set(features),
+  limit: (n: string) => limits[n],
+  software,
+});
 
 describe("tier choice", () => {
   it("takes the first that the adapter can run", () => {
@@ -32,34 +53,74 @@ describe("tier choice", () => {
   });
   it("says what each tier needs when none fits", () => {
     let error: unknown;
-    try { chooseTier(TIERS.slice(0, 2), adapter(["shader-f16"])); } catch (e) { error = e; }
+    try {
+      chooseTier(TIERS.slice(0, 2), adapter(["shader-f16"]));
+    } catch (e) {
+      error = e;
+    }
     expect(error).toBeInstanceOf(MissingFeatureError);
     expect((error as MissingFeatureError).missing).toEqual(["subgroups", "maxComputeWorkgroupStorageSize ≥ 32768"]);
   });
   it("opens a device with an entry's needs beside the tier's", () => {
-    const needs = { features: ["subgroups", "matrices"], limits: new Map([["maxComputeWorkgroupStorageSize", 20480], ["minUniformBufferOffsetAlignment", 64]]), subgroupSize: 32, subgroupMatrix: { component: "f16", result: "f32", m: 16, n: 16, k: 16 } };
+    const needs = {
+      features: ["subgroups", "matrices"],
+      limits: new Map([
+        ["maxComputeWorkgroupStorageSize", 20480],
+        ["minUniformBufferOffsetAlignment", 64],
+      ]),
+      subgroupSize: 32,
+      subgroupMatrix: { component: "f16", result: "f32", m: 16, n: 16, k: 16 },
+    };
     expect(together(TIERS[1]!, undefined)).toBe(TIERS[1]);
-    const both = together({ ...TIERS[1]!, limits: new Map([["maxComputeWorkgroupStorageSize", 32768], ["minUniformBufferOffsetAlignment", 128]]) }, needs);
+    const both = together(
+      {
+        ...TIERS[1]!,
+        limits: new Map([
+          ["maxComputeWorkgroupStorageSize", 32768],
+          ["minUniformBufferOffsetAlignment", 128],
+        ]),
+      },
+      needs,
+    );
     expect([both.features, ...both.limits.values()]).toEqual([["subgroups", "matrices"], 32768, 64]);
     expect([...together(TIERS[2]!, needs).limits.values()]).toEqual([20480, 64]);
   });
   it("reads alignment limits the other way round", () => {
     const aligned = [tier("base", [], [["minUniformBufferOffsetAlignment", 64]])];
     expect(chooseTier(aligned, adapter([], { minUniformBufferOffsetAlignment: 32 })).name).toBe("base");
-    expect(() => chooseTier(aligned, adapter([], { minUniformBufferOffsetAlignment: 256 }))).toThrow(MissingFeatureError);
+    expect(() => chooseTier(aligned, adapter([], { minUniformBufferOffsetAlignment: 256 }))).toThrow(
+      MissingFeatureError,
+    );
   });
 });
 
 describe("software adapters", () => {
-  const info = (facts: Partial<GPUAdapterInfo>) => ({ vendor: "", architecture: "", device: "", description: "", ...facts }) as GPUAdapterInfo;
+  const info = (facts: Partial<GPUAdapterInfo>) =>
+    ({ vendor: "", architecture: "", device: "", description: "", ...facts }) as GPUAdapterInfo;
   it("are known by the browser's word or by name", () => {
     expect(isSoftware(info({ isFallbackAdapter: true }))).toBe(true);
-    expect(isSoftware(info({ vendor: "google", architecture: "swiftshader", subgroupMinSize: 4, subgroupMaxSize: 4 }))).toBe(true);
-    expect(isSoftware(info({ description: "llvmpipe (LLVM 19.1.7, 256 bits)", subgroupMinSize: 8, subgroupMaxSize: 8 }))).toBe(true);
-    expect(isSoftware(info({ vendor: "arm", architecture: "valhall", subgroupMinSize: 16, subgroupMaxSize: 16 }))).toBe(false);
+    expect(
+      isSoftware(info({ vendor: "google", architecture: "swiftshader", subgroupMinSize: 4, subgroupMaxSize: 4 })),
+    ).toBe(true);
+    expect(
+      isSoftware(info({ description: "llvmpipe (LLVM 19.1.7, 256 bits)", subgroupMinSize: 8, subgroupMaxSize: 8 })),
+    ).toBe(true);
+    expect(isSoftware(info({ vendor: "arm", architecture: "valhall", subgroupMinSize: 16, subgroupMaxSize: 16 }))).toBe(
+      false,
+    );
   });
   it("have small subgroups, whatever a GPU's driver calls itself", () => {
-    expect(isSoftware(info({ vendor: "google", architecture: "swiftshader", isFallbackAdapter: true, subgroupMinSize: 32, subgroupMaxSize: 32 }))).toBe(false);
+    expect(
+      isSoftware(
+        info({
+          vendor: "google",
+          architecture: "swiftshader",
+          isFallbackAdapter: true,
+          subgroupMinSize: 32,
+          subgroupMaxSize: 32,
+        }),
+      ),
+    ).toBe(false);
     // Firefox tells neither a name nor subgroups.
     expect(isSoftware(info({ isFallbackAdapter: true, subgroupMinSize: 4, subgroupMaxSize: 128 }))).toBe(true);
   });
@@ -73,7 +134,11 @@ function fakeDevice() {
     addEventListener: (_: string, listener: (event: unknown) => void) => listeners.push(listener),
     destroy: () => {},
   };
-  return { device: device as unknown as GPUDevice, lose: (message: string) => lose({ message, reason: "unknown" } as GPUDeviceLostInfo), report: (message: string) => listeners.forEach((l) => l({ error: { message } })) };
+  return {
+    device: device as unknown as GPUDevice,
+    lose: (message: string) => lose({ message, reason: "unknown" } as GPUDeviceLostInfo),
+    report: (message: string) => listeners.forEach((l) => l({ error: { message } })),
+  };
 }
 
 describe("guard", () => {
@@ -120,7 +185,10 @@ describe("memory", () => {
   it("counts by kind, rounds up and gives everything back", async () => {
     const device = allocator(undefined);
     const memory = new Memory(device as never);
-    await memory.scoped(() => { memory.create("weight", "w", 101, 0); memory.create("kv", "k", 64, 0); });
+    await memory.scoped(() => {
+      memory.create("weight", "w", 101, 0);
+      memory.create("kv", "k", 64, 0);
+    });
     expect(memory.use).toMatchObject({ weight: 104, kv: 64, total: 168 });
     memory.destroy();
     expect(device.destroyed).toEqual(["w", "k"]);

@@ -17,13 +17,19 @@ function body(bytes: Uint8Array, breaks: boolean, piece = 30): ReadableStream<Ui
   });
 }
 const answer = (start: number, end: number, breaks = false): Response =>
-  new Response(body(DATA.slice(start, end), breaks), start ? { status: 206, headers: { "Content-Range": `bytes ${start}-99/100` } } : { status: 200 });
+  new Response(
+    body(DATA.slice(start, end), breaks),
+    start ? { status: 206, headers: { "Content-Range": `bytes ${start}-99/100` } } : { status: 200 },
+  );
 const rangeOf = (init: RequestInit): string | undefined => (init.headers as Record<string, string>).Range;
 
 describe("download", () => {
   it("resumes with Range where the connection dropped", async () => {
     const asked: (string | undefined)[] = [];
-    const fetch: FetchLike = async (_, init) => { asked.push(rangeOf(init)); return asked.length === 1 ? answer(0, 60, true) : answer(60, 100); };
+    const fetch: FetchLike = async (_, init) => {
+      asked.push(rangeOf(init));
+      return asked.length === 1 ? answer(0, 60, true) : answer(60, 100);
+    };
     const target = new Uint8Array(100);
     let counted = 0;
     await download(URL_, target, { fetch, backoffMs: 1, onBytes: (n) => (counted += n) });
@@ -34,31 +40,43 @@ describe("download", () => {
   it("resumes after an answer that ended early without an error", async () => {
     let calls = 0;
     const target = new Uint8Array(100);
-    await download(URL_, target, { fetch: async () => (++calls === 1 ? answer(0, 90) : answer(90, 100)), backoffMs: 1 });
+    await download(URL_, target, {
+      fetch: async () => (++calls === 1 ? answer(0, 90) : answer(90, 100)),
+      backoffMs: 1,
+    });
     expect(target).toEqual(DATA);
   });
   it("starts over where the server knows no ranges", async () => {
-    let calls = 0, counted = 0;
+    let calls = 0,
+      counted = 0;
     const target = new Uint8Array(100);
-    await download(URL_, target, { fetch: async () => answer(0, ++calls === 1 ? 60 : 100, calls === 1), backoffMs: 1, onBytes: (n) => (counted += n) });
+    await download(URL_, target, {
+      fetch: async () => answer(0, ++calls === 1 ? 60 : 100, calls === 1),
+      backoffMs: 1,
+      onBytes: (n) => (counted += n),
+    });
     expect(target).toEqual(DATA);
     expect(counted).toBe(100);
   });
-  it.each([{}, { "Content-Range": "bytes 10-99/100" }])("starts over where a partial answer hides its range, or has another: %o", async (headers) => {
-    const asked: (string | undefined)[] = [];
-    const fetch: FetchLike = async (_, init) => {
-      const range = rangeOf(init);
-      asked.push(range);
-      if (range) return new Response(body(DATA.slice(60), false), { status: 206, headers: headers as Record<string, string> });
-      return answer(0, asked.length === 1 ? 60 : 100, asked.length === 1);
-    };
-    const target = new Uint8Array(100);
-    let counted = 0;
-    await download(URL_, target, { fetch, backoffMs: 1, onBytes: (n) => (counted += n) });
-    expect(target).toEqual(DATA);
-    expect(asked).toEqual([undefined, "bytes=60-", undefined]);
-    expect(counted).toBe(100);
-  });
+  it.each([{}, { "Content-Range": "bytes 10-99/100" }])(
+    "starts over where a partial answer hides its range, or has another: %o",
+    async (headers) => {
+      const asked: (string | undefined)[] = [];
+      const fetch: FetchLike = async (_, init) => {
+        const range = rangeOf(init);
+        asked.push(range);
+        if (range)
+          return new Response(body(DATA.slice(60), false), { status: 206, headers: headers as Record<string, string> });
+        return answer(0, asked.length === 1 ? 60 : 100, asked.length === 1);
+      };
+      const target = new Uint8Array(100);
+      let counted = 0;
+      await download(URL_, target, { fetch, backoffMs: 1, onBytes: (n) => (counted += n) });
+      expect(target).toEqual(DATA);
+      expect(asked).toEqual([undefined, "bytes=60-", undefined]);
+      expect(counted).toBe(100);
+    },
+  );
   it("never asks again for a part, once one could not be used", async () => {
     const asked: (string | undefined)[] = [];
     const fetch: FetchLike = async (_, init) => {
@@ -73,58 +91,124 @@ describe("download", () => {
   });
   it("gives up after a bounded number of attempts", async () => {
     let calls = 0;
-    const fetch: FetchLike = async () => { calls++; throw new TypeError("Failed to fetch"); };
-    await expect(download(URL_, new Uint8Array(100), { fetch, backoffMs: 1, attempts: 3 })).rejects.toThrow(NetworkError);
+    const fetch: FetchLike = async () => {
+      calls++;
+      throw new TypeError("Failed to fetch");
+    };
+    await expect(download(URL_, new Uint8Array(100), { fetch, backoffMs: 1, attempts: 3 })).rejects.toThrow(
+      NetworkError,
+    );
     expect(calls).toBe(3);
   });
   it("retries a 503 but not a 404", async () => {
     let calls = 0;
     const target = new Uint8Array(100);
-    await download(URL_, target, { fetch: async () => (++calls === 1 ? new Response("", { status: 503 }) : answer(0, 100)), backoffMs: 1 });
+    await download(URL_, target, {
+      fetch: async () => (++calls === 1 ? new Response("", { status: 503 }) : answer(0, 100)),
+      backoffMs: 1,
+    });
     expect(calls).toBe(2);
-    const missing = download(URL_, target, { fetch: async () => { calls++; return new Response("", { status: 404 }); }, backoffMs: 1 });
+    const missing = download(URL_, target, {
+      fetch: async () => {
+        calls++;
+        return new Response("", { status: 404 });
+      },
+      backoffMs: 1,
+    });
     await expect(missing).rejects.toThrow(BundleError);
     expect(calls).toBe(3);
   });
   it.each([408, 425, 429, 500, 503])("asks again after a %d", async (status) => {
     let calls = 0;
     const target = new Uint8Array(100);
-    await download(URL_, target, { fetch: async () => (++calls < 3 ? new Response("", { status }) : answer(0, 100)), backoffMs: 1 });
+    await download(URL_, target, {
+      fetch: async () => (++calls < 3 ? new Response("", { status }) : answer(0, 100)),
+      backoffMs: 1,
+    });
     expect([target, calls]).toEqual([DATA, 3]);
-    const failed = download(URL_, target, { fetch: async () => { calls++; return new Response("", { status }); }, backoffMs: 1, attempts: 2 });
+    const failed = download(URL_, target, {
+      fetch: async () => {
+        calls++;
+        return new Response("", { status });
+      },
+      backoffMs: 1,
+      attempts: 2,
+    });
     await expect(failed).rejects.toThrow(new NetworkError(`w.bin: the server answered ${status}.`));
     expect(calls).toBe(5);
   });
   it.each([400, 401, 403, 407, 451])("does not ask again after a %d", async (status) => {
     let calls = 0;
-    const refused = download(URL_, new Uint8Array(100), { fetch: async () => { calls++; return new Response("", { status }); } });
-    await expect(refused).rejects.toMatchObject({ code: "bundle", message: `w.bin: the server answered ${status}.`, hint: expect.stringContaining("expired") as string });
+    const refused = download(URL_, new Uint8Array(100), {
+      fetch: async () => {
+        calls++;
+        return new Response("", { status });
+      },
+    });
+    await expect(refused).rejects.toMatchObject({
+      code: "bundle",
+      message: `w.bin: the server answered ${status}.`,
+      hint: expect.stringContaining("expired") as string,
+    });
     expect(calls).toBe(1);
   });
   describe("asked to wait", () => {
-    beforeEach(() => { vi.useFakeTimers({ now: Date.UTC(2026, 10, 28, 12) }); });
-    afterEach(() => { vi.useRealTimers(); });
-    const later = (after: string, more: Record<string, string> = {}): Response => new Response("", { status: 429, headers: { "Retry-After": after, ...more } });
+    beforeEach(() => {
+      vi.useFakeTimers({ now: Date.UTC(2026, 10, 28, 12) });
+    });
+    afterEach(() => {
+      vi.useRealTimers();
+    });
+    const later = (after: string, more: Record<string, string> = {}): Response =>
+      new Response("", { status: 429, headers: { "Retry-After": after, ...more } });
     /** Milliseconds between the two requests of a download that was told to wait, or the error. */
     async function waited(first: Response): Promise<unknown> {
       const at: number[] = [];
-      const running = download(URL_, new Uint8Array(100), { fetch: async () => { at.push(Date.now()); return at.length === 1 ? first : answer(0, 100); }, backoffMs: 100 }).then(() => at[1]! - at[0]!, (e: unknown) => e);
+      const running = download(URL_, new Uint8Array(100), {
+        fetch: async () => {
+          at.push(Date.now());
+          return at.length === 1 ? first : answer(0, 100);
+        },
+        backoffMs: 100,
+      }).then(
+        () => at[1]! - at[0]!,
+        (e: unknown) => e,
+      );
       await vi.runAllTimersAsync();
       return running;
     }
     it.each([
-      ["seconds", later("7"), 7000], ["none", later("0"), 100], ["a date", later("Sat, 28 Nov 2026 12:00:20 GMT"), 20_000], ["a date of the past", later("Sat, 28 Nov 2026 11:00:00 GMT"), 100],
-      ["a date by the server's clock", later("Sat, 28 Nov 2026 13:00:05 GMT", { Date: "Sat, 28 Nov 2026 13:00:00 GMT" }), 5000], ["nonsense", later("soon"), 100], ["more than a number holds", later("9".repeat(400)), 100], ["less than nothing", later("-5"), 100], ["as long as it may", later("30"), 30_000],
-    ])("%s, it does", async (_, first, ms) => { expect(await waited(first)).toBe(ms); });
+      ["seconds", later("7"), 7000],
+      ["none", later("0"), 100],
+      ["a date", later("Sat, 28 Nov 2026 12:00:20 GMT"), 20_000],
+      ["a date of the past", later("Sat, 28 Nov 2026 11:00:00 GMT"), 100],
+      [
+        "a date by the server's clock",
+        later("Sat, 28 Nov 2026 13:00:05 GMT", { Date: "Sat, 28 Nov 2026 13:00:00 GMT" }),
+        5000,
+      ],
+      ["nonsense", later("soon"), 100],
+      ["more than a number holds", later("9".repeat(400)), 100],
+      ["less than nothing", later("-5"), 100],
+      ["as long as it may", later("30"), 30_000],
+    ])("%s, it does", async (_, first, ms) => {
+      expect(await waited(first)).toBe(ms);
+    });
     it.each(["31", "86400", "Sun, 29 Nov 2026 12:00:00 GMT"])("for long (%s), it says so instead", async (after) => {
       const error = await waited(later(after));
-      expect(error).toMatchObject({ code: "network", message: expect.stringMatching(/^w\.bin: the server answered 429, and asks to wait \d+ s\.$/) as string });
+      expect(error).toMatchObject({
+        code: "network",
+        message: expect.stringMatching(/^w\.bin: the server answered 429, and asks to wait \d+ s\.$/) as string,
+      });
       expect((error as NetworkError).retryAfter).toBeGreaterThan(30);
       expect(Date.now()).toBe(Date.UTC(2026, 10, 28, 12));
     });
     it("it can be cancelled meanwhile", async () => {
       const controller = new AbortController();
-      const running = download(URL_, new Uint8Array(100), { fetch: async () => later("20"), signal: controller.signal }).catch((e: unknown) => e);
+      const running = download(URL_, new Uint8Array(100), {
+        fetch: async () => later("20"),
+        signal: controller.signal,
+      }).catch((e: unknown) => e);
       await vi.advanceTimersByTimeAsync(1000);
       controller.abort();
       expect(await running).toBeInstanceOf(CancelledError);
@@ -132,14 +216,29 @@ describe("download", () => {
     });
   });
   describe("a web page", () => {
-    const html = (text: string, type = "text/html; charset=utf-8"): FetchLike => async () => new Response(text, { headers: { "Content-Type": type } });
-    const short = "<!doctype html>Log in", long = `\n  <html>${"x".repeat(200)}</html>`;
+    const html =
+      (text: string, type = "text/html; charset=utf-8"): FetchLike =>
+      async () =>
+        new Response(text, { headers: { "Content-Type": type } });
+    const short = "<!doctype html>Log in",
+      long = `\n  <html>${"x".repeat(200)}</html>`;
     it.each([
-      ["that is short", html(short)], ["that is long", html(long)], ["without its type", html(short, "application/octet-stream")], ["that is long, without its type", html(long, "")],
-      ["without markup", html("Log in", "text/html")], ["of nothing", html("", "application/xhtml+xml")], ["by its status", async () => new Response(short, { status: 511 })],
+      ["that is short", html(short)],
+      ["that is long", html(long)],
+      ["without its type", html(short, "application/octet-stream")],
+      ["that is long, without its type", html(long, "")],
+      ["without markup", html("Log in", "text/html")],
+      ["of nothing", html("", "application/xhtml+xml")],
+      ["by its status", async () => new Response(short, { status: 511 })],
     ])("%s is told at once", async (_, fetch) => {
       let calls = 0;
-      const error = await download(URL_, new Uint8Array(100), { fetch: (...asked) => { calls++; return fetch(...asked); }, backoffMs: 60_000 }).catch((e: unknown) => e);
+      const error = await download(URL_, new Uint8Array(100), {
+        fetch: (...asked) => {
+          calls++;
+          return fetch(...asked);
+        },
+        backoffMs: 60_000,
+      }).catch((e: unknown) => e);
       expect(error).toBeInstanceOf(WebPageError);
       expect(error).toMatchObject({ code: "web-page", file: "w.bin", message: "A web page came in place of w.bin." });
       expect(calls).toBe(1);
@@ -159,7 +258,9 @@ describe("download", () => {
     });
   });
   it("refuses more bytes than the manifest lists", async () => {
-    await expect(download(URL_, new Uint8Array(50), { fetch: async () => answer(0, 100) })).rejects.toThrow(IntegrityError);
+    await expect(download(URL_, new Uint8Array(50), { fetch: async () => answer(0, 100) })).rejects.toThrow(
+      IntegrityError,
+    );
   });
   it("gives up on a connection that stalls", async () => {
     let calls = 0;
@@ -180,7 +281,13 @@ describe("download", () => {
   it("is cancelled at once, also while it waits to retry", async () => {
     const controller = new AbortController();
     const started = performance.now();
-    const running = download(URL_, new Uint8Array(100), { fetch: async () => { throw new TypeError("x"); }, backoffMs: 60_000, signal: controller.signal });
+    const running = download(URL_, new Uint8Array(100), {
+      fetch: async () => {
+        throw new TypeError("x");
+      },
+      backoffMs: 60_000,
+      signal: controller.signal,
+    });
     setTimeout(() => controller.abort(), 10);
     const error = await running.catch((e: unknown) => e);
     expect(error).toBeInstanceOf(CancelledError);

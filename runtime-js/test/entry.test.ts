@@ -14,7 +14,17 @@ const plan = {
     { name: "k1", bindings: ["storage", "uniform"], uniformWords: 1 },
   ],
 } as unknown as Plan;
-const entry = { name: "prefill" as const, dims: ["n"], launch: "p", recordWords: 5, launches: [{ kernel: 0, args: [0] }, { kernel: 1, args: [0] }, { kernel: 0, args: [0] }] };
+const entry = {
+  name: "prefill" as const,
+  dims: ["n"],
+  launch: "p",
+  recordWords: 5,
+  launches: [
+    { kernel: 0, args: [0] },
+    { kernel: 1, args: [0] },
+    { kernel: 0, args: [0] },
+  ],
+};
 
 async function make(words: readonly (number | "n")[] = WORDS) {
   const writes: Uint32Array[] = [];
@@ -27,10 +37,19 @@ async function make(words: readonly (number | "n")[] = WORDS) {
   const memory = new Memory({ createBuffer: (d: { size: number }) => ({ ...d, destroy() {} }) } as never);
   const pipelines = { get: (k: number) => `pipeline${k}`, groupLayout: () => "layout" };
   const host = await Host.load(launchWasm(words));
-  const made = new Entry(device as never, host, entry, plan, memory, new Map([["x", {} as GPUBuffer]]), pipelines as never);
+  const made = new Entry(
+    device as never,
+    host,
+    entry,
+    plan,
+    memory,
+    new Map([["x", {} as GPUBuffer]]),
+    pipelines as never,
+  );
   const calls: string[] = [];
   const pass = {
-    setPipeline: (p: string) => calls.push(p), setBindGroup: (_: number, g: number) => calls.push(`group${g}`),
+    setPipeline: (p: string) => calls.push(p),
+    setBindGroup: (_: number, g: number) => calls.push(`group${g}`),
     dispatchWorkgroups: (...grid: number[]) => calls.push(grid.join("x")),
   };
   return { made, writes, groups, calls, pass: pass as never, memory };
@@ -72,8 +91,12 @@ describe("host", () => {
   });
   it("refuses wasm that is damaged, imports, or lacks exports", async () => {
     await expect(Host.load(new Uint8Array([1, 2, 3]))).rejects.toThrow(BundleError);
-    await expect(Host.load(Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))).rejects.toThrow(/memory and __heap_base/);
-    const imports = Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 2, 7, 1, 1, 0x61, 1, 0x62, 0, 0]);
+    await expect(Host.load(Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))).rejects.toThrow(
+      /memory and __heap_base/,
+    );
+    const imports = Uint8Array.from([
+      0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 2, 7, 1, 1, 0x61, 1, 0x62, 0, 0,
+    ]);
     await expect(Host.load(imports)).rejects.toThrow(/imports a.b/);
     const host = await Host.load(launchWasm([1]));
     expect(() => host.requireFunction("q")).toThrow(/does not export/);

@@ -34,7 +34,9 @@ export class FakeModel implements Model {
     if (tokens > this.fits) throw new OutOfMemoryError("no room");
     this.kvTokens = Math.min(this.contextLength, this.fits, Math.max(tokens, this.kvTokens * 2));
   }
-  setSampling(sampling: Sampling): void { this.lastSampling = sampling; }
+  setSampling(sampling: Sampling): void {
+    this.lastSampling = sampling;
+  }
   private put(tokens: readonly number[], position: number): void {
     if (position + tokens.length > Math.min(this.contextLength, this.kvTokens)) throw new Error("past the KV cache");
     this.chunks.push(tokens.length);
@@ -46,11 +48,22 @@ export class FakeModel implements Model {
     // One after the other, as on a GPU.
     const done = this.last.then(() => new Promise<void>((resolve) => setTimeout(resolve, this.delay)));
     this.last = done;
-    return done.then(() => { this.inFlight -= steps; return value; });
+    return done.then(() => {
+      this.inFlight -= steps;
+      return value;
+    });
   }
-  private sample(): number { return (this.token = this.rule(this.kv.slice(0, this.position))); }
-  prefill(tokens: readonly number[], position: number): Promise<void> { this.put(tokens, position); return this.later(undefined); }
-  prefillAndSample(tokens: readonly number[], position: number): Promise<number> { this.put(tokens, position); return this.later(this.sample()); }
+  private sample(): number {
+    return (this.token = this.rule(this.kv.slice(0, this.position)));
+  }
+  prefill(tokens: readonly number[], position: number): Promise<void> {
+    this.put(tokens, position);
+    return this.later(undefined);
+  }
+  prefillAndSample(tokens: readonly number[], position: number): Promise<number> {
+    this.put(tokens, position);
+    return this.later(this.sample());
+  }
   steps(count: number): Promise<number[]> {
     this.submissions++;
     const tokens: number[] = [];
@@ -67,11 +80,20 @@ export class FakeModel implements Model {
     out[this.rule(this.kv.slice(0, this.position))] = 5;
     return out;
   }
-  prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> { this.put(tokens, position); return this.later(this.logits()); }
-  decodeAndRead(token: number, position: number): Promise<Float32Array> { this.put([token], position); return this.later(this.logits()); }
+  prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> {
+    this.put(tokens, position);
+    return this.later(this.logits());
+  }
+  decodeAndRead(token: number, position: number): Promise<Float32Array> {
+    this.put([token], position);
+    return this.later(this.logits());
+  }
 }
 
 export const sum = (history: number[]): number => history.reduce((a, t, i) => (a + t * (i + 1)) % 89, 7);
 /** Counts from the last token up, and ends after `last`. */
-export const upTo = (last: number) => (history: number[]): number => (history.at(-1)! >= last ? END : history.at(-1)! + 1);
+export const upTo =
+  (last: number) =>
+  (history: number[]): number =>
+    history.at(-1)! >= last ? END : history.at(-1)! + 1;
 export const argmax = { sample: (logits: Float32Array): number => logits.indexOf(Math.max(...logits)) };

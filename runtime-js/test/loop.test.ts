@@ -1,15 +1,39 @@
 import { describe, expect, it } from "vitest";
 import { generateTokens, KvCache, type GenerateEnd, type GenerateParams, type Model } from "../src/decode/index.js";
-import { CancelledError, ContextLengthError, DeviceLostError, InvalidRequestError, OutOfMemoryError } from "../src/errors.js";
+import {
+  CancelledError,
+  ContextLengthError,
+  DeviceLostError,
+  InvalidRequestError,
+  OutOfMemoryError,
+} from "../src/errors.js";
 import { argmax, END, FakeModel, sum, upTo } from "./fake_model.js";
 
-const HOST_OFF = { minP: 0, repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map<number, number>(), topLogprobs: undefined };
+const HOST_OFF = {
+  minP: 0,
+  repetitionPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  logitBias: new Map<number, number>(),
+  topLogprobs: undefined,
+};
 
 const params = (more: Partial<GenerateParams> = {}): GenerateParams => ({
-  sampling: { temperature: 0, topP: 1, topK: 0, seed: 0 }, host: HOST_OFF, maxTokens: Infinity, stopTokens: new Set([END]), depth: 4, ...more,
+  sampling: { temperature: 0, topP: 1, topK: 0, seed: 0 },
+  host: HOST_OFF,
+  maxTokens: Infinity,
+  stopTokens: new Set([END]),
+  depth: 4,
+  ...more,
 });
 
-async function run(model: Model, kv: KvCache, prompt: number[], p: GenerateParams, take = Infinity): Promise<{ tokens: number[]; end: GenerateEnd | undefined }> {
+async function run(
+  model: Model,
+  kv: KvCache,
+  prompt: number[],
+  p: GenerateParams,
+  take = Infinity,
+): Promise<{ tokens: number[]; end: GenerateEnd | undefined }> {
   const tokens: number[] = [];
   const generation = generateTokens(model, kv, argmax, prompt, p);
   for (;;) {
@@ -40,7 +64,8 @@ describe("decode loop", () => {
   });
 
   it("puts several fast steps in one submission, and slow ones in one each", async () => {
-    const fast = new FakeModel(sum), slow = new FakeModel(sum);
+    const fast = new FakeModel(sum),
+      slow = new FakeModel(sum);
     slow.delay = 45;
     await run(fast, new KvCache(), [3, 1, 4], params({ depth: 8, maxTokens: 12 }));
     expect(fast.submissions).toBeLessThan(11);
@@ -52,7 +77,9 @@ describe("decode loop", () => {
   it("prefills in chunks and leaves the last for sampling", async () => {
     const model = new FakeModel(sum);
     const prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-    expect((await run(model, new KvCache(), prompt, params({ maxTokens: 1 }))).tokens).toEqual(expected(sum, prompt, 1));
+    expect((await run(model, new KvCache(), prompt, params({ maxTokens: 1 }))).tokens).toEqual(
+      expected(sum, prompt, 1),
+    );
     expect(model.chunks).toEqual([4, 4, 1]);
   });
 
@@ -109,12 +136,20 @@ describe("decode loop", () => {
     const kv = new KvCache();
     const controller = new AbortController();
     const tokens: number[] = [];
-    await expect((async () => {
-      for await (const { token } of generateTokens(model, kv, argmax, [1, 2], params({ signal: controller.signal }))) {
-        tokens.push(token);
-        if (tokens.length === 5) controller.abort();
-      }
-    })()).rejects.toThrow(CancelledError);
+    await expect(
+      (async () => {
+        for await (const { token } of generateTokens(
+          model,
+          kv,
+          argmax,
+          [1, 2],
+          params({ signal: controller.signal }),
+        )) {
+          tokens.push(token);
+          if (tokens.length === 5) controller.abort();
+        }
+      })(),
+    ).rejects.toThrow(CancelledError);
     expect(tokens).toEqual(expected(sum, [1, 2], 5));
     const prompt = [1, 2, ...tokens, 9];
     expect((await run(model, kv, prompt, params({ maxTokens: 5 }))).tokens).toEqual(expected(sum, prompt, 5));
@@ -132,11 +167,21 @@ describe("decode loop", () => {
   });
 
   it("an interruption ends without an error", async () => {
-    let stop = false, count = 0;
-    const generation = generateTokens(new FakeModel(sum), new KvCache(), argmax, [1], params({ interrupted: () => stop }));
+    let stop = false,
+      count = 0;
+    const generation = generateTokens(
+      new FakeModel(sum),
+      new KvCache(),
+      argmax,
+      [1],
+      params({ interrupted: () => stop }),
+    );
     for (;;) {
       const next = await generation.next();
-      if (next.done) { expect(next.value.reason).toBe("abort"); break; }
+      if (next.done) {
+        expect(next.value.reason).toBe("abort");
+        break;
+      }
       if (++count === 3) stop = true;
     }
     expect(count).toBe(3);
@@ -150,24 +195,29 @@ describe("decode loop", () => {
     expect(kv.length).toBe(0);
   });
 
-  it.each([1, 4, 8])("makes room for the prompt, and for the steps in flight before they are submitted (%i in flight)", async (depth) => {
-    const model = new FakeModel(sum);
-    model.kvTokens = 3;
-    const prompt = [3, 1, 4, 1, 5, 9];
-    const { tokens } = await run(model, new KvCache(), prompt, params({ depth }));
-    expect(tokens).toEqual(expected(sum, prompt, 26));
-    expect(model.reserved[0]).toBe(6);
-    expect(model.kvTokens).toBe(32);
-    expect(model.reserved.length).toBeLessThanOrEqual(5);
-  });
+  it.each([1, 4, 8])(
+    "makes room for the prompt, and for the steps in flight before they are submitted (%i in flight)",
+    async (depth) => {
+      const model = new FakeModel(sum);
+      model.kvTokens = 3;
+      const prompt = [3, 1, 4, 1, 5, 9];
+      const { tokens } = await run(model, new KvCache(), prompt, params({ depth }));
+      expect(tokens).toEqual(expected(sum, prompt, 26));
+      expect(model.reserved[0]).toBe(6);
+      expect(model.kvTokens).toBe(32);
+      expect(model.reserved.length).toBeLessThanOrEqual(5);
+    },
+  );
 
   it("without room for more, gives the tokens that fit, and the conversation goes on from them", async () => {
     const model = new FakeModel(sum);
     model.kvTokens = 4;
     model.fits = 8;
-    const kv = new KvCache(), tokens: number[] = [];
+    const kv = new KvCache(),
+      tokens: number[] = [];
     const failed = (async () => {
-      for await (const { token } of generateTokens(model, kv, argmax, [1, 2, 3], params({ depth: 8 }))) tokens.push(token);
+      for await (const { token } of generateTokens(model, kv, argmax, [1, 2, 3], params({ depth: 8 })))
+        tokens.push(token);
     })();
     await expect(failed).rejects.toThrow(OutOfMemoryError);
     expect(tokens).toEqual(expected(sum, [1, 2, 3], tokens.length));
@@ -185,7 +235,9 @@ describe("decode loop", () => {
     const model = new FakeModel(sum);
     model.kvTokens = 3;
     const host = { ...HOST_OFF, topLogprobs: 0 };
-    expect((await run(model, new KvCache(), [1, 2], params({ host, maxTokens: 9 }))).tokens).toEqual(expected(sum, [1, 2], 9));
+    expect((await run(model, new KvCache(), [1, 2], params({ host, maxTokens: 9 }))).tokens).toEqual(
+      expected(sum, [1, 2], 9),
+    );
   });
 
   it("samples on the host when a request needs the logits, with the same answer", async () => {
@@ -207,6 +259,8 @@ describe("decode loop", () => {
 
   it("adds biases to the logits", async () => {
     const host = { ...HOST_OFF, logitBias: new Map([[42, 10]]) };
-    expect((await run(new FakeModel(sum), new KvCache(), [1], params({ host, maxTokens: 3 }))).tokens).toEqual([42, 42, 42]);
+    expect((await run(new FakeModel(sum), new KvCache(), [1], params({ host, maxTokens: 3 }))).tokens).toEqual([
+      42, 42, 42,
+    ]);
   });
 });

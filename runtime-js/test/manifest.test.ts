@@ -26,11 +26,24 @@ const HOSTILE: [name: string, message: RegExp, damage: (m: Any) => void][] = [
   ["a size as text", /integer/, (m) => (m.files["m.wasm"].bytes = "10")],
   ["a huge size", /integer|between/, (m) => (m.files["m.wasm"].bytes = 1e300)],
   ["a wasm of a terabyte", /more than/, (m) => (m.files["m.wasm"].bytes = 2 ** 40)],
-  ["a chunk over 24 MiB", /1 to 25165824/, (m) => { m.files["w0.bin"].bytes = 2 ** 25; m.files["w1.bin"].bytes = 2 ** 25; }],
+  [
+    "a chunk over 24 MiB",
+    /1 to 25165824/,
+    (m) => {
+      m.files["w0.bin"].bytes = 2 ** 25;
+      m.files["w1.bin"].bytes = 2 ** 25;
+    },
+  ],
   ["an empty chunk", /1 to/, (m) => (m.files["w1.bin"].bytes = 0)],
   ["chunks of different sizes", /as long as the first/, (m) => (m.files["w1.bin"].bytes = 48)],
   ["a last chunk that is longer", /as long as the first/, (m) => (m.files["w2.bin"].bytes = 80)],
-  ["chunks that are no multiple of 16", /multiple of 16/, (m) => { m.files["w0.bin"].bytes = m.files["w1.bin"].bytes = 60; }],
+  [
+    "chunks that are no multiple of 16",
+    /multiple of 16/,
+    (m) => {
+      m.files["w0.bin"].bytes = m.files["w1.bin"].bytes = 60;
+    },
+  ],
   ["a lying total", /sum of the chunks/, (m) => (m.weights.bytes = 161)],
   ["no chunks", /empty/, (m) => (m.weights.chunks = [])],
   ["a tensor past the end", /outside/, (m) => (m.weights.tensors[2].offset = 112)],
@@ -46,7 +59,11 @@ const HOSTILE: [name: string, message: RegExp, damage: (m: Any) => void][] = [
   ["two tiers of one name", /two tiers/, (m) => m.tiers.push(m.tiers[0])],
   ["features that are no list", /array/, (m) => (m.tiers[0].features = "subgroups")],
   ["limits that are no numbers", /integer/, (m) => (m.tiers[0].limits = { maxBufferSize: "big" })],
-  ["a KV cache of no such type", /kv_cache_dtype must be one of float16, float32/, (m) => (m.tiers[0].kv_cache_dtype = "int8")],
+  [
+    "a KV cache of no such type",
+    /kv_cache_dtype must be one of float16, float32/,
+    (m) => (m.tiers[0].kv_cache_dtype = "int8"),
+  ],
   ["no vocabulary", /between/, (m) => (m.model.vocab_size = 0)],
   ["a vocabulary of 2^40", /between/, (m) => (m.model.vocab_size = 2 ** 40)],
   ["a model that is null", /object/, (m) => (m.model = null)],
@@ -105,24 +122,41 @@ const HOSTILE_PLANS: [name: string, message: RegExp, damage: (p: Any) => void][]
   ["needs without features", /features must be an array/, (p) => withMatrix(p, { ...NEEDS, features: undefined })],
   ["a limit that is text", /integer/, (p) => withMatrix(p, { ...NEEDS, limits: { maxBufferSize: "1" } })],
   ["subgroups of none", /between/, (p) => withMatrix(p, { ...NEEDS, subgroup_size: 0 })],
-  ["a matrix without a side", /integer/, (p) => withMatrix(p, { ...NEEDS, subgroup_matrix: { ...NEEDS.subgroup_matrix, k: undefined } })],
+  [
+    "a matrix without a side",
+    /integer/,
+    (p) => withMatrix(p, { ...NEEDS, subgroup_matrix: { ...NEEDS.subgroup_matrix, k: undefined } }),
+  ],
   ["a window of no tokens", /between/, (p) => (p.kernels[0].reads = { window: 0 })],
   ["a kernel that reads what nobody knows", /one of/, (p) => (p.kernels[0].reads = { pages: 1 })],
   ["other dims", /dims/, (p) => (p.entries.decode.dims = ["n"])],
 ];
 
-const NEEDS = { features: ["f"], limits: { maxBufferSize: 1 }, subgroup_size: 32, subgroup_matrix: { component: "f16", result: "f32", m: 16, n: 16, k: 8 } };
-const withMatrix = (p: Any, needs: unknown = NEEDS): Any => (p.entries.prefill_matrix = { ...p.entries.prefill, needs });
+const NEEDS = {
+  features: ["f"],
+  limits: { maxBufferSize: 1 },
+  subgroup_size: 32,
+  subgroup_matrix: { component: "f16", result: "f32", m: 16, n: 16, k: 8 },
+};
+const withMatrix = (p: Any, needs: unknown = NEEDS): Any =>
+  (p.entries.prefill_matrix = { ...p.entries.prefill, needs });
 
 describe("plan", () => {
   it("reads what a prefill on matrices needs", () => {
     const json = planJson();
     withMatrix(json);
     expect(parsePlan(JSON.stringify(json), manifest()).entries.prefill_matrix).toMatchObject({
-      name: "prefill_matrix", needs: { features: ["f"], limits: new Map([["maxBufferSize", 1]]), subgroupSize: 32, subgroupMatrix: { m: 16, k: 8 } },
+      name: "prefill_matrix",
+      needs: {
+        features: ["f"],
+        limits: new Map([["maxBufferSize", 1]]),
+        subgroupSize: 32,
+        subgroupMatrix: { m: 16, k: 8 },
+      },
     });
   });
-  it("parses a valid one", () => expect(parsePlan(JSON.stringify(planJson()), manifest()).entries.sample.launches).toHaveLength(1));
+  it("parses a valid one", () =>
+    expect(parsePlan(JSON.stringify(planJson()), manifest()).entries.sample.launches).toHaveLength(1));
   it.each(HOSTILE_PLANS)("refuses %s", (_, message, damage) => {
     const json = planJson();
     damage(json);

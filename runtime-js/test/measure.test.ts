@@ -9,7 +9,11 @@ const buffers = [
 ];
 
 it("an entry stands or falls with the kernel that reads the most weights in all its launches", () => {
-  const launches = [{ kernel: 4, args: [0] }, ...[2, 3, 4].map((arg) => ({ kernel: 7, args: [arg, 0] })), { kernel: 9, args: [1, 0] }];
+  const launches = [
+    { kernel: 4, args: [0] },
+    ...[2, 3, 4].map((arg) => ({ kernel: 7, args: [arg, 0] })),
+    { kernel: 9, args: [1, 0] },
+  ];
   expect(heaviestLaunch({ buffers }, { launches })).toBe(1);
   expect(heaviestLaunch({ buffers }, { launches: launches.slice(3) })).toBe(1);
 });
@@ -25,12 +29,19 @@ it("entries are compared by the product with one weight, whatever else each of t
 });
 
 /** Milliseconds of float, int8 and matrix: the 1B shape's gate and up of 512 rows on an H100, a smaller model's, a slower GPU's. */
-const SHAPES = [[0.85, 0.305, 0.205], [0.05, 0.022, 0.016], [9, 4, 3]] as const;
+const SHAPES = [
+  [0.85, 0.305, 0.205],
+  [0.05, 0.022, 0.016],
+  [9, 4, 3],
+] as const;
 const SEEDS = Array.from({ length: 40 }, (_, i) => i + 1);
 
 async function choose(times: readonly number[], behaviour: Behaviour, seed: number) {
   const gpu = new SimulatedGpu(behaviour, seed);
-  const { measured, sure } = await compare(times.map((ms) => gpu.kernel(ms)), behaviour.tick ?? 0.005);
+  const { measured, sure } = await compare(
+    times.map((ms) => gpu.kernel(ms)),
+    behaviour.tick ?? 0.005,
+  );
   const ms = measured.map((one) => one.ms);
   return { fastest: times[ms.indexOf(Math.min(...ms))], sure, ms, gpu, measured };
 }
@@ -38,11 +49,17 @@ async function choose(times: readonly number[], behaviour: Behaviour, seed: numb
 describe("timing side by side", () => {
   it.each<[string, Behaviour]>([
     ["a quiet browser", {}],
-    ["a clock of 0.1 ms", { tick: 0.1 }], ["one of 1 ms", { tick: 1 }], ["one of 2 ms", { tick: 2 }], ["one of 16.7 ms", { tick: 16.67 }],
+    ["a clock of 0.1 ms", { tick: 0.1 }],
+    ["one of 1 ms", { tick: 1 }],
+    ["one of 2 ms", { tick: 2 }],
+    ["one of 16.7 ms", { tick: 16.67 }],
     ["first runs that wait for compilation", { first: 350 }],
-    ["clocks that rise at once", { ramp: [4, 100] }], ["clocks that rise slowly", { ramp: [3, 300] }],
+    ["clocks that rise at once", { ramp: [4, 100] }],
+    ["clocks that rise slowly", { ramp: [3, 300] }],
     ["runs that differ", { jitter: 0.04 }],
-    ["half of the runs held up by others' shaders and downloads", { held: [0.5, 8] }], ["a third held up for long", { held: [0.3, 40] }], ["bursts of that", { held: [0.6, 10], bursts: 60 }],
+    ["half of the runs held up by others' shaders and downloads", { held: [0.5, 8] }],
+    ["a third held up for long", { held: [0.3, 40] }],
+    ["bursts of that", { held: [0.6, 10], bursts: 60 }],
     ["dear submissions, held up", { submit: 3, held: [0.5, 6] }],
     ["all at once", { first: 200, tick: 0.1, held: [0.5, 8], ramp: [3, 100], jitter: 0.03 }],
   ])("finds the fastest in %s", async (_, behaviour) => {
@@ -51,13 +68,18 @@ describe("timing side by side", () => {
     }
   });
 
-  it.each([[[0, 1, 2]], [[0, 2, 1]], [[1, 0, 2]], [[1, 2, 0]], [[2, 0, 1]], [[2, 1, 0]]])("in whichever order (%s)", async (order) => {
-    const times = order.map((i) => SHAPES[0][i]!);
-    for (const seed of SEEDS) expect((await choose(times, { first: 200, held: [0.5, 8], ramp: [3, 100] }, seed)).fastest).toBe(SHAPES[0][2]);
-  });
+  it.each([[[0, 1, 2]], [[0, 2, 1]], [[1, 0, 2]], [[1, 2, 0]], [[2, 0, 1]], [[2, 1, 0]]])(
+    "in whichever order (%s)",
+    async (order) => {
+      const times = order.map((i) => SHAPES[0][i]!);
+      for (const seed of SEEDS)
+        expect((await choose(times, { first: 200, held: [0.5, 8], ramp: [3, 100] }, seed)).fastest).toBe(SHAPES[0][2]);
+    },
+  );
 
   it("says when it cannot tell, and is then seldom wrong, and never when it is sure", async () => {
-    let wrong = 0, unsure = 0;
+    let wrong = 0,
+      unsure = 0;
     for (const seed of SEEDS) {
       const { fastest, sure } = await choose(SHAPES[0], { held: [1, 12], bursts: 200 }, seed);
       if (fastest !== SHAPES[0][2]) wrong++;
@@ -70,7 +92,7 @@ describe("timing side by side", () => {
 
   it("takes a tenth of a second in a quiet browser and is bounded in any other", async () => {
     const time = async (behaviour: Behaviour, times: readonly number[] = SHAPES[0]): Promise<number> =>
-      Math.max(...await Promise.all(SEEDS.map(async (seed) => (await choose(times, behaviour, seed)).gpu.now)));
+      Math.max(...(await Promise.all(SEEDS.map(async (seed) => (await choose(times, behaviour, seed)).gpu.now))));
     expect(await time({})).toBeLessThan(130);
     expect(await time({ held: [1, 20] })).toBeLessThan(1200);
     expect(await time({ jitter: 0.5 })).toBeLessThan(1200);

@@ -5,21 +5,41 @@ import { Progress, type LoadProgress } from "../src/engine/progress.js";
 function heard(): { events: LoadProgress[]; progress: Progress; pass: (ms: number) => void } {
   const events: LoadProgress[] = [];
   let now = 0;
-  return { events, progress: new Progress((event) => events.push(event), () => now), pass: (ms) => { now += ms; } };
+  return {
+    events,
+    progress: new Progress(
+      (event) => events.push(event),
+      () => now,
+    ),
+    pass: (ms) => {
+      now += ms;
+    },
+  };
 }
 
 test("stages follow one another, and fractions never fall", () => {
   const { events, progress, pass } = heard();
   progress.manifest();
   progress.expect(1000);
-  for (let i = 0; i < 10; i++) { pass(100); progress.bytes(100); }
-  for (let i = 1; i <= 4; i++) { pass(100); progress.kernel(i, 4); }
+  for (let i = 0; i < 10; i++) {
+    pass(100);
+    progress.bytes(100);
+  }
+  for (let i = 1; i <= 4; i++) {
+    pass(100);
+    progress.kernel(i, 4);
+  }
   progress.ready();
   const stages = events.map((event) => event.stage).filter((stage, i, all) => stage !== all[i - 1]);
   expect(stages).toEqual(["manifest", "weights", "kernels", "ready"]);
-  events.forEach((event, i) => { if (i > 0) expect(event.fraction).toBeGreaterThanOrEqual(events[i - 1]!.fraction); });
+  events.forEach((event, i) => {
+    if (i > 0) expect(event.fraction).toBeGreaterThanOrEqual(events[i - 1]!.fraction);
+  });
   expect(events.at(-1)).toMatchObject({ stage: "ready", fraction: 1, loadedBytes: 1000, totalBytes: 1000 });
-  expect(events.filter((event) => event.stage === "weights").at(-2)).toMatchObject({ bytesPerSecond: 1000, secondsLeft: 0.1 });
+  expect(events.filter((event) => event.stage === "weights").at(-2)).toMatchObject({
+    bytesPerSecond: 1000,
+    secondsLeft: 0.1,
+  });
 });
 
 test("what is fetched after the load is none of its progress", () => {
@@ -36,7 +56,10 @@ test("what is fetched after the load is none of its progress", () => {
 test("at most twenty reports a second", () => {
   const { events, progress, pass } = heard();
   progress.expect(1_000_000);
-  for (let i = 0; i < 1000; i++) { pass(1); progress.bytes(100); }
+  for (let i = 0; i < 1000; i++) {
+    pass(1);
+    progress.bytes(100);
+  }
   expect(events.length).toBeLessThanOrEqual(20);
   expect(events.length).toBeGreaterThanOrEqual(10);
 });

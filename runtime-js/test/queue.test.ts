@@ -7,7 +7,11 @@ describe("queue", () => {
     const queue = new Queue();
     const order: string[] = [];
     const first = await queue.enter();
-    const others = ["b", "c", "reset"].map(async (name) => { const turn = await queue.enter(undefined, name === "reset"); order.push(name); turn.leave(); });
+    const others = ["b", "c", "reset"].map(async (name) => {
+      const turn = await queue.enter(undefined, name === "reset");
+      order.push(name);
+      turn.leave();
+    });
     await Promise.resolve();
     expect(order).toEqual([]);
     first.leave();
@@ -39,35 +43,43 @@ describe("queue", () => {
 
 describe("a turn", () => {
   /** Counts up until it is interrupted, and says when it has ended. */
-  const counting = (queue: Queue, ended: string[], name: string, signal?: AbortSignal) => inTurn(queue, signal, async function* (turn): AsyncGenerator<number, string, void> {
-    try {
-      for (let i = 0; ; i++) {
-        yield i;
-        if (signal?.aborted) throw new CancelledError();
-        if (turn.interrupted) return "interrupted";
+  const counting = (queue: Queue, ended: string[], name: string, signal?: AbortSignal) =>
+    inTurn(queue, signal, async function* (turn): AsyncGenerator<number, string, void> {
+      try {
+        for (let i = 0; ; i++) {
+          yield i;
+          if (signal?.aborted) throw new CancelledError();
+          if (turn.interrupted) return "interrupted";
+        }
+      } finally {
+        ended.push(name);
       }
-    } finally {
-      ended.push(name);
-    }
-  });
+    });
   it("begins when it is read", async () => {
     const queue = new Queue();
     counting(queue, [], "never read");
     (await queue.enter()).leave();
   });
   it("gives items in order to who reads while it ends, and its result once", async () => {
-    const queue = new Queue(), ended: string[] = [];
+    const queue = new Queue(),
+      ended: string[] = [];
     const run = counting(queue, ended, "a");
     expect(await run.next()).toEqual({ done: false, value: 0 });
     const reading = [run.next(), run.next()];
     queue.interrupt();
     queue.interrupt();
     const read = await Promise.all([...reading, run.next(), run.next()]);
-    expect(read.map(({ done, value }) => done ? value : typeof value)).toEqual(["number", "interrupted", undefined, undefined]);
+    expect(read.map(({ done, value }) => (done ? value : typeof value))).toEqual([
+      "number",
+      "interrupted",
+      undefined,
+      undefined,
+    ]);
     expect(ended).toEqual(["a"]);
   });
   it("that was left ends by an error for good, which its reader hears", async () => {
-    const queue = new Queue(), ended: string[] = [];
+    const queue = new Queue(),
+      ended: string[] = [];
     const run = counting(queue, ended, "a");
     await run.next();
     queue.close(new UnloadedError());
@@ -75,7 +87,8 @@ describe("a turn", () => {
     expect(ended).toEqual(["a"]);
   });
   it("can be left by the iterator's own way out", async () => {
-    const queue = new Queue(), ended: string[] = [];
+    const queue = new Queue(),
+      ended: string[] = [];
     for await (const value of counting(queue, ended, "a")) if (value === 2) break;
     expect(ended).toEqual(["a"]);
     (await queue.enter()).leave();

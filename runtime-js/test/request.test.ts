@@ -41,11 +41,26 @@ const BAD: [param: string, request: Record<string, unknown>][] = [
   ["signal", { messages, signal: {} }],
   ["tools", { messages, tools: {} }],
   ["tools[0]", { messages, tools: [{}] }],
-  ["tools[1].function.name", { messages, tools: [{ type: "function", function: { name: "a" } }, { type: "function", function: {} }] }],
-  ["tools[0].function.parameters", { messages, tools: [{ type: "function", function: { name: "a", parameters: [] } }] }],
+  [
+    "tools[1].function.name",
+    {
+      messages,
+      tools: [
+        { type: "function", function: { name: "a" } },
+        { type: "function", function: {} },
+      ],
+    },
+  ],
+  [
+    "tools[0].function.parameters",
+    { messages, tools: [{ type: "function", function: { name: "a", parameters: [] } }] },
+  ],
   ["tool_choice", { messages, tool_choice: "required" }],
   ["tool_choice", { messages, tool_choice: { type: "function", function: { name: "a" } } }],
-  ["parallel_tool_calls", { messages, tools: [{ type: "function", function: { name: "a" } }], parallel_tool_calls: false }],
+  [
+    "parallel_tool_calls",
+    { messages, tools: [{ type: "function", function: { name: "a" } }], parallel_tool_calls: false },
+  ],
   ["chat_template_kwargs", { messages, chat_template_kwargs: [] }],
   ["extra_body", { messages, extra_body: true }],
   ["extra_body.enable_thinking", { messages, extra_body: { enable_thinking: "no" } }],
@@ -55,9 +70,18 @@ const BAD: [param: string, request: Record<string, unknown>][] = [
   ["messages[0].tool_calls", { messages: [{ role: "user", content: "x", tool_calls: [{ function: { name: "a" } }] }] }],
   ["messages[0].tool_calls", { messages: [{ role: "assistant", content: "", tool_calls: "a" }] }],
   ["messages[0].tool_calls[0].function.name", { messages: [{ role: "assistant", tool_calls: [{}] }] }],
-  ["messages[0].tool_calls[0].id", { messages: [{ role: "assistant", tool_calls: [{ id: 3, function: { name: "a" } }] }] }],
-  ["messages[0].tool_calls[0].function.arguments", { messages: [{ role: "assistant", tool_calls: [{ function: { name: "a", arguments: "{" } }] }] }],
-  ["messages[0].tool_calls[0].function.arguments", { messages: [{ role: "assistant", tool_calls: [{ function: { name: "a", arguments: "[]" } }] }] }],
+  [
+    "messages[0].tool_calls[0].id",
+    { messages: [{ role: "assistant", tool_calls: [{ id: 3, function: { name: "a" } }] }] },
+  ],
+  [
+    "messages[0].tool_calls[0].function.arguments",
+    { messages: [{ role: "assistant", tool_calls: [{ function: { name: "a", arguments: "{" } }] }] },
+  ],
+  [
+    "messages[0].tool_calls[0].function.arguments",
+    { messages: [{ role: "assistant", tool_calls: [{ function: { name: "a", arguments: "[]" } }] }] },
+  ],
   ["response_format", { messages, response_format: { type: "json_object" } }],
   ["max_token", { messages, max_token: 5 }],
 ];
@@ -65,42 +89,134 @@ const BAD: [param: string, request: Record<string, unknown>][] = [
 describe("chat request", () => {
   it.each(BAD)("names %s", (param, request) => {
     let error: unknown;
-    try { parseChatRequest(request, 16); } catch (e) { error = e; }
+    try {
+      parseChatRequest(request, 16);
+    } catch (e) {
+      error = e;
+    }
     expect(error).toBeInstanceOf(InvalidRequestError);
     expect((error as InvalidRequestError).param).toBe(param);
   });
   it("takes OpenAI's defaults, nulls and text parts", () => {
-    const parsed = parseChatRequest({ messages: [{ role: "developer", content: [{ type: "text", text: "a" }, { type: "text", text: "b" }] }], temperature: null, stop: "x", max_tokens: null }, 16);
+    const parsed = parseChatRequest(
+      {
+        messages: [
+          {
+            role: "developer",
+            content: [
+              { type: "text", text: "a" },
+              { type: "text", text: "b" },
+            ],
+          },
+        ],
+        temperature: null,
+        stop: "x",
+        max_tokens: null,
+      },
+      16,
+    );
     expect(parsed.messages).toEqual([{ role: "system", content: "ab" }]);
-    expect(parsed).toMatchObject({ stop: ["x"], n: 1, maxTokens: undefined, stream: false, sampling: { temperature: 1, topP: 1, topK: 0 } });
+    expect(parsed).toMatchObject({
+      stop: ["x"],
+      n: 1,
+      maxTokens: undefined,
+      stream: false,
+      sampling: { temperature: 1, topP: 1, topK: 0 },
+    });
     expect(parsed.host).toMatchObject({ topLogprobs: undefined, repetitionPenalty: 1 });
   });
   it("hands tools to the template, calls' arguments as objects", () => {
-    const tools = [{ type: "function", function: { name: "now", description: "The time.", parameters: { type: "object", properties: {} } } }];
-    const parsed = parseChatRequest({
-      tools, tool_choice: "auto",
-      messages: [
-        ...messages,
-        { role: "assistant", content: null, tool_calls: [{ id: "a", type: "function", function: { name: "now", arguments: '{"zone":"CET"}' } }, { function: { name: "now", arguments: "" } }] },
-        { role: "tool", content: "12:00", tool_call_id: "a", name: "now" },
-      ],
-    }, 16);
+    const tools = [
+      {
+        type: "function",
+        function: { name: "now", description: "The time.", parameters: { type: "object", properties: {} } },
+      },
+    ];
+    const parsed = parseChatRequest(
+      {
+        tools,
+        tool_choice: "auto",
+        messages: [
+          ...messages,
+          {
+            role: "assistant",
+            content: null,
+            tool_calls: [
+              { id: "a", type: "function", function: { name: "now", arguments: '{"zone":"CET"}' } },
+              { function: { name: "now", arguments: "" } },
+            ],
+          },
+          { role: "tool", content: "12:00", tool_call_id: "a", name: "now" },
+        ],
+      },
+      16,
+    );
     expect(parsed.template).toEqual({ tools, variables: undefined });
     expect(parsed.messages.slice(1)).toEqual([
-      { role: "assistant", content: "", tool_calls: [{ id: "a", type: "function", function: { name: "now", arguments: { zone: "CET" } } }, { type: "function", function: { name: "now", arguments: {} } }] },
+      {
+        role: "assistant",
+        content: "",
+        tool_calls: [
+          { id: "a", type: "function", function: { name: "now", arguments: { zone: "CET" } } },
+          { type: "function", function: { name: "now", arguments: {} } },
+        ],
+      },
       { role: "tool", content: "12:00", tool_call_id: "a", name: "now" },
     ]);
-    for (const none of [{ tools, tool_choice: "none" }, { tools: [] }, { tools: null }, {}]) expect(parseChatRequest({ messages, ...none }, 16).template.tools).toBeUndefined();
+    for (const none of [{ tools, tool_choice: "none" }, { tools: [] }, { tools: null }, {}])
+      expect(parseChatRequest({ messages, ...none }, 16).template.tools).toBeUndefined();
   });
   it("hands variables to the template", () => {
-    expect(parseChatRequest({ messages, chat_template_kwargs: { a: 1 }, extra_body: { enable_thinking: false } }, 16).template.variables).toEqual({ a: 1, enable_thinking: false });
-    expect(parseChatRequest({ messages, chat_template_kwargs: null, extra_body: { enable_thinking: null } }, 16).template.variables).toBeUndefined();
+    expect(
+      parseChatRequest({ messages, chat_template_kwargs: { a: 1 }, extra_body: { enable_thinking: false } }, 16)
+        .template.variables,
+    ).toEqual({ a: 1, enable_thinking: false });
+    expect(
+      parseChatRequest({ messages, chat_template_kwargs: null, extra_body: { enable_thinking: null } }, 16).template
+        .variables,
+    ).toBeUndefined();
   });
   it.each([
-    "model", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop", "n", "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias",
-    "logprobs", "top_logprobs", "stream", "stream_options", "signal", "user", "metadata", "store", "response_format", "tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs", "extra_body",
+    "model",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "stop",
+    "n",
+    "frequency_penalty",
+    "presence_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "stream",
+    "stream_options",
+    "signal",
+    "user",
+    "metadata",
+    "store",
+    "response_format",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "chat_template_kwargs",
+    "extra_body",
     // of OpenAI's, and not known here
-    "audio", "function_call", "functions", "modalities", "prediction", "prompt_cache_key", "reasoning_effort", "safety_identifier", "service_tier", "verbosity", "web_search_options",
+    "audio",
+    "function_call",
+    "functions",
+    "modalities",
+    "prediction",
+    "prompt_cache_key",
+    "reasoning_effort",
+    "safety_identifier",
+    "service_tier",
+    "verbosity",
+    "web_search_options",
   ])("takes null for %s as not given", (key) => {
     const { sampling, ...without } = parseChatRequest({ messages, seed: 1 }, 16);
     const { sampling: other, ...parsed } = parseChatRequest({ messages, seed: 1, [key]: null }, 16);
@@ -109,14 +225,44 @@ describe("chat request", () => {
   });
   it("takes null as not given inside of fields too, but not in a schema", () => {
     const request = {
-      messages: [{ role: "user", content: "hi", name: null, tool_calls: null, tool_call_id: null, refusal: null }, { role: "assistant", content: null, tool_calls: [{ id: null, type: null, function: { name: "now", arguments: null } }] }],
-      stream: true, stream_options: { include_usage: null, include_obfuscation: null, other: null }, response_format: { type: null }, extra_body: { enable_thinking: null, other: null },
-      tools: [{ strict: null, function: { name: "now", strict: null, description: null, parameters: { type: "object", properties: { zone: { enum: ["CET", null], default: null } } } }, type: "function" }],
+      messages: [
+        { role: "user", content: "hi", name: null, tool_calls: null, tool_call_id: null, refusal: null },
+        {
+          role: "assistant",
+          content: null,
+          tool_calls: [{ id: null, type: null, function: { name: "now", arguments: null } }],
+        },
+      ],
+      stream: true,
+      stream_options: { include_usage: null, include_obfuscation: null, other: null },
+      response_format: { type: null },
+      extra_body: { enable_thinking: null, other: null },
+      tools: [
+        {
+          strict: null,
+          function: {
+            name: "now",
+            strict: null,
+            description: null,
+            parameters: { type: "object", properties: { zone: { enum: ["CET", null], default: null } } },
+          },
+          type: "function",
+        },
+      ],
     };
     const parsed = parseChatRequest(request, 16);
-    expect(parsed).toMatchObject({ includeUsage: false, messages: [{ role: "user", content: "hi" }, { content: "", tool_calls: [{ type: "function", function: { name: "now", arguments: {} } }] }], template: { variables: undefined } });
+    expect(parsed).toMatchObject({
+      includeUsage: false,
+      messages: [
+        { role: "user", content: "hi" },
+        { content: "", tool_calls: [{ type: "function", function: { name: "now", arguments: {} } }] },
+      ],
+      template: { variables: undefined },
+    });
     // In the order in which they came: templates print them.
-    expect(JSON.stringify(parsed.template.tools)).toBe('[{"function":{"name":"now","parameters":{"type":"object","properties":{"zone":{"enum":["CET",null],"default":null}}}},"type":"function"}]');
+    expect(JSON.stringify(parsed.template.tools)).toBe(
+      '[{"function":{"name":"now","parameters":{"type":"object","properties":{"zone":{"enum":["CET",null],"default":null}}}},"type":"function"}]',
+    );
   });
   it("prefers max_completion_tokens and keeps seeds in 32 bits", () => {
     const parsed = parseChatRequest({ messages, max_tokens: 5, max_completion_tokens: 3, seed: 2 ** 40 + 5 }, 16);

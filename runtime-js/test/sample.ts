@@ -8,16 +8,32 @@ export function manifestJson(): Any {
   const names = ["w0.bin", "w1.bin", "w2.bin", "plan.json", "k.wgsl", "m.wasm", "t.json", "c.json"];
   const sizes: Any = { "w0.bin": 64, "w1.bin": 64, "w2.bin": 32 };
   return {
-    format: "mlcweb-bundle", version: 1, name: "sample", created_by: "test",
+    format: "mlcweb-bundle",
+    version: 1,
+    name: "sample",
+    created_by: "test",
     model: {
-      family: "llama", quantization: "q4f32_1", parameters: 10, vocab_size: 16, hidden_size: 4, layers: 1, heads: 1, kv_heads: 1,
-      head_dim: 4, context_length: 64, prefill_chunk: 8, page_size: 16, source: { kind: "hub", id: "a/b", revision: "c" }, licence: "mit",
+      family: "llama",
+      quantization: "q4f32_1",
+      parameters: 10,
+      vocab_size: 16,
+      hidden_size: 4,
+      layers: 1,
+      heads: 1,
+      kv_heads: 1,
+      head_dim: 4,
+      context_length: 64,
+      prefill_chunk: 8,
+      page_size: 16,
+      source: { kind: "hub", id: "a/b", revision: "c" },
+      licence: "mit",
     },
     tokenizer: { tokenizer: "t.json", config: "c.json", eos_token_ids: [2] },
     wasm: "m.wasm",
     tiers: [{ name: "base", features: [], limits: {}, plan: "plan.json", kernels: "k.wgsl" }],
     weights: {
-      chunks: ["w0.bin", "w1.bin", "w2.bin"], bytes: 160,
+      chunks: ["w0.bin", "w1.bin", "w2.bin"],
+      bytes: 160,
       tensors: [
         { name: "a", dtype: "float32", shape: [4, 5], offset: 0, bytes: 80 },
         { name: "b", dtype: "float16", shape: [3], offset: 80, bytes: 6 },
@@ -37,8 +53,11 @@ export function planJson(): Any {
     buffers: [
       { name: "a", kind: "weight", bytes: 80 },
       { name: "kv.0", kind: "kv", page_bytes: 64, pages: 4 },
-      { name: "tokens", kind: "input", bytes: 32 }, { name: "state", kind: "input", bytes: 32 }, { name: "page_table", kind: "input", bytes: 16 },
-      { name: "sampling", kind: "input", bytes: 32 }, { name: "logits", kind: "output", bytes: 64 },
+      { name: "tokens", kind: "input", bytes: 32 },
+      { name: "state", kind: "input", bytes: 32 },
+      { name: "page_table", kind: "input", bytes: 16 },
+      { name: "sampling", kind: "input", bytes: 32 },
+      { name: "logits", kind: "output", bytes: 64 },
     ],
     kernels: [{ name: "k", bindings: ["read-only-storage", "storage", "uniform"], uniform_words: 2 }],
     entries: {

@@ -21,7 +21,12 @@ export class SimulatedGpu {
   readonly ran: number[][] = [];
   private state: number;
   private burst = { held: false, until: 0 };
-  constructor(private readonly behaviour: Behaviour = {}, seed = 1) { this.state = seed * 2654435761 % 2 ** 32; }
+  constructor(
+    private readonly behaviour: Behaviour = {},
+    seed = 1,
+  ) {
+    this.state = (seed * 2654435761) % 2 ** 32;
+  }
 
   /** Launches that take so many milliseconds each. */
   kernel(ms: number): (launches: number) => Promise<number> {
@@ -46,9 +51,10 @@ export class SimulatedGpu {
     const { submit = 0.15, first: waits = 0, held, ramp, jitter = 0 } = this.behaviour;
     if (first) this.now += waits;
     this.now += submit;
-    for (let left = work * (1 + jitter * (2 * this.random() - 1)); left > 0;) {
-      const step = Math.min(left, 0.25), [times, until] = ramp ?? [1, 1];
-      this.now += step * Math.max(1, times - (times - 1) * this.now / until);
+    for (let left = work * (1 + jitter * (2 * this.random() - 1)); left > 0; ) {
+      const step = Math.min(left, 0.25),
+        [times, until] = ramp ?? [1, 1];
+      this.now += step * Math.max(1, times - ((times - 1) * this.now) / until);
       left -= step;
     }
     if (held && this.isHeld(held[0])) this.now -= held[1] * Math.log(1 - this.random());
@@ -57,14 +63,16 @@ export class SimulatedGpu {
   private isHeld(share: number): boolean {
     const { bursts } = this.behaviour;
     if (!bursts) return this.random() < share;
-    if (this.now > this.burst.until) this.burst = { held: this.random() < share, until: this.now + bursts * 2 * this.random() };
+    if (this.now > this.burst.until)
+      this.burst = { held: this.random() < share, until: this.now + bursts * 2 * this.random() };
     return this.burst.held;
   }
 
   private random(): number {
     this.state = (Math.imul(this.state, 1664525) + 1013904223) >>> 0;
     let x = this.state;
-    x = Math.imul(x ^ (x >>> 16), 2246822507); x = Math.imul(x ^ (x >>> 13), 3266489909);
+    x = Math.imul(x ^ (x >>> 16), 2246822507);
+    x = Math.imul(x ^ (x >>> 13), 3266489909);
     return ((x ^ (x >>> 16)) >>> 0) / 2 ** 32;
   }
 }

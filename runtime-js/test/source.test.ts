@@ -4,14 +4,20 @@ import { BundleError, CancelledError, IntegrityError, WebPageError } from "../sr
 import { manifestJson } from "./sample.js";
 
 const DATA = Uint8Array.from({ length: 100 }, (_, i) => i);
-afterEach(() => { vi.unstubAllGlobals(); vi.useRealTimers(); });
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
 
 /** A Cache API that keeps things. */
 function keeping(): Map<string, Uint8Array<ArrayBuffer>> {
   const kept = new Map<string, Uint8Array<ArrayBuffer>>();
   const cache = {
     match: async (key: string) => (kept.has(key) ? new Response(kept.get(key)!) : undefined),
-    put: async (key: string, value: Response) => { kept.set(key, new Uint8Array(await value.arrayBuffer())); }, delete: async (key: string) => kept.delete(key),
+    put: async (key: string, value: Response) => {
+      kept.set(key, new Uint8Array(await value.arrayBuffer()));
+    },
+    delete: async (key: string) => kept.delete(key),
   };
   vi.stubGlobal("caches", { open: async () => cache });
   return kept;
@@ -20,36 +26,66 @@ function keeping(): Map<string, Uint8Array<ArrayBuffer>> {
 /** A manifest of one file of right bytes. */
 async function bundle() {
   const manifest = manifestJson();
-  const sha256 = [...new Uint8Array(await crypto.subtle.digest("SHA-256", DATA))].map((b) => b.toString(16).padStart(2, "0")).join("");
+  const sha256 = [...new Uint8Array(await crypto.subtle.digest("SHA-256", DATA))]
+    .map((b) => b.toString(16).padStart(2, "0"))
+    .join("");
   Object.assign(manifest.files["m.wasm"]!, { bytes: DATA.length, sha256 });
   return JSON.stringify(manifest);
 }
-const PAGE = (): Response => new Response("<!DOCTYPE html><title>Log in</title>", { headers: { "Content-Type": "text/html" } });
+const PAGE = (): Response =>
+  new Response("<!DOCTYPE html><title>Log in</title>", { headers: { "Content-Type": "text/html" } });
 
 describe("the manifest", () => {
   const URL_ = "https://x.test/m";
-  const failing = (status: number, headers?: Record<string, string>): FetchLike => async () => new Response("", { status, ...(headers && { headers }) });
+  const failing =
+    (status: number, headers?: Record<string, string>): FetchLike =>
+    async () =>
+      new Response("", { status, ...(headers && { headers }) });
 
   it.each([
-    ["408", failing(408)], ["425", failing(425)], ["429", failing(429)], ["429, for an hour", failing(429, { "Retry-After": "3600" })], ["503", failing(503)],
-    ["no network", async () => { throw new TypeError("Failed to fetch"); }], ["a captive portal's page", async () => PAGE()], ["a captive portal's status", failing(511)],
+    ["408", failing(408)],
+    ["425", failing(425)],
+    ["429", failing(429)],
+    ["429, for an hour", failing(429, { "Retry-After": "3600" })],
+    ["503", failing(503)],
+    [
+      "no network",
+      async () => {
+        throw new TypeError("Failed to fetch");
+      },
+    ],
+    ["a captive portal's page", async () => PAGE()],
+    ["a captive portal's status", failing(511)],
   ] as [string, FetchLike][])("is the kept one after %s, and the error where none is kept", async (_, fetch) => {
     const json = await bundle();
     keeping();
     await (await Source.open(URL_, { fetch: async () => new Response(json) })).manifest();
     const warnings: string[] = [];
-    const again = await Source.open(URL_, { fetch, backoffMs: 1, onWarning: ({ code, message }) => warnings.push(`${code}: ${message}`) });
+    const again = await Source.open(URL_, {
+      fetch,
+      backoffMs: 1,
+      onWarning: ({ code, message }) => warnings.push(`${code}: ${message}`),
+    });
     expect((await again.manifest()).files.get("m.wasm")!.bytes).toBe(100);
-    expect(warnings).toEqual([expect.stringMatching(/^offline: .*mlcweb\.json.* The copy of the last visit is used\.$/)]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^offline: .*mlcweb\.json.* The copy of the last visit is used\.$/),
+    ]);
     vi.unstubAllGlobals();
-    await expect((await Source.open(URL_, { fetch, backoffMs: 1 })).manifest()).rejects.toMatchObject({ code: expect.stringMatching(/^(network|web-page)$/) as string });
+    await expect((await Source.open(URL_, { fetch, backoffMs: 1 })).manifest()).rejects.toMatchObject({
+      code: expect.stringMatching(/^(network|web-page)$/) as string,
+    });
   });
 
   it("waits as the server asks, but not for long where one is kept", async () => {
     vi.useFakeTimers();
     const json = await bundle();
     const calls: number[] = [];
-    const fetch: FetchLike = async () => { calls.push(Date.now()); return calls.length === 1 ? new Response("", { status: 429, headers: { "Retry-After": "9" } }) : new Response(json); };
+    const fetch: FetchLike = async () => {
+      calls.push(Date.now());
+      return calls.length === 1
+        ? new Response("", { status: 429, headers: { "Retry-After": "9" } })
+        : new Response(json);
+    };
     const open = async (): Promise<unknown> => (await Source.open(URL_, { fetch })).manifest();
     const first = open();
     await vi.runAllTimersAsync();
@@ -67,22 +103,45 @@ describe("the manifest", () => {
     vi.useFakeTimers();
     const json = await bundle();
     let calls = 0;
-    const stalls: FetchLike = (_, { signal }) => (++calls === 1 ? new Promise((__, reject) => signal!.addEventListener("abort", () => reject(signal!.reason as Error))) : Promise.resolve(new Response(json)));
+    const stalls: FetchLike = (_, { signal }) =>
+      ++calls === 1
+        ? new Promise((__, reject) => signal!.addEventListener("abort", () => reject(signal!.reason as Error)))
+        : Promise.resolve(new Response(json));
     const running = (await Source.open(URL_, { fetch: stalls })).manifest();
     await vi.runAllTimersAsync();
     await running;
     expect(calls).toBe(2);
-    const controller = new AbortController(), fetch: FetchLike = async () => { throw new TypeError("Failed to fetch"); };
-    const cancelled = (await Source.open(URL_, { fetch, signal: controller.signal })).manifest().catch((e: unknown) => e);
+    const controller = new AbortController(),
+      fetch: FetchLike = async () => {
+        throw new TypeError("Failed to fetch");
+      };
+    const cancelled = (await Source.open(URL_, { fetch, signal: controller.signal }))
+      .manifest()
+      .catch((e: unknown) => e);
     await vi.advanceTimersByTimeAsync(100);
     controller.abort();
     expect(await cancelled).toBeInstanceOf(CancelledError);
   });
 
-  it.each([["a page", PAGE, WebPageError], ["a page without its type", () => new Response("  <html>"), WebPageError], ["a sentence of type text/html", () => new Response("Hello", { headers: { "Content-Type": "text/html" } }), WebPageError],
-    ["something else", () => new Response("Hello"), BundleError], ["nothing", () => new Response(""), BundleError], ["403", () => new Response("", { status: 403 }), BundleError]] as const)("that is %s is told at once", async (_, answer, kind) => {
+  it.each([
+    ["a page", PAGE, WebPageError],
+    ["a page without its type", () => new Response("  <html>"), WebPageError],
+    [
+      "a sentence of type text/html",
+      () => new Response("Hello", { headers: { "Content-Type": "text/html" } }),
+      WebPageError,
+    ],
+    ["something else", () => new Response("Hello"), BundleError],
+    ["nothing", () => new Response(""), BundleError],
+    ["403", () => new Response("", { status: 403 }), BundleError],
+  ] as const)("that is %s is told at once", async (_, answer, kind) => {
     let calls = 0;
-    const source = await Source.open(URL_, { fetch: async () => { calls++; return answer(); } });
+    const source = await Source.open(URL_, {
+      fetch: async () => {
+        calls++;
+        return answer();
+      },
+    });
     await expect(source.manifest()).rejects.toThrow(kind);
     expect(calls).toBe(1);
   });
@@ -90,7 +149,9 @@ describe("the manifest", () => {
   it("may have any content type", async () => {
     const json = await bundle();
     for (const type of ["text/html", "text/plain", ""]) {
-      const source = await Source.open(URL_, { fetch: async () => new Response(`\ufeff \n${json}`, { headers: { "Content-Type": type } }) });
+      const source = await Source.open(URL_, {
+        fetch: async () => new Response(`\ufeff \n${json}`, { headers: { "Content-Type": type } }),
+      });
       expect((await source.manifest()).files.size).toBeGreaterThan(1);
     }
   });
@@ -98,14 +159,22 @@ describe("the manifest", () => {
 
 describe("a query", () => {
   async function visit(url: string, options: SourceOptions = {}): Promise<{ asked: string[]; base: string }> {
-    const json = await bundle(), asked: string[] = [];
-    const fetch: FetchLike = async (at) => { asked.push(at); return new Response(/json/.test(at) ? json : DATA); };
+    const json = await bundle(),
+      asked: string[] = [];
+    const fetch: FetchLike = async (at) => {
+      asked.push(at);
+      return new Response(/json/.test(at) ? json : DATA);
+    };
     const source = await Source.open(url, { fetch, ...options });
     await source.file(await source.manifest(), "m.wasm");
     return { asked, base: source.base };
   }
 
-  it.each(["https://x.test/m?token=a%2Fb&x=/y.z", "https://x.test/m/?token=a%2Fb&x=/y.z#here", "https://x.test/m/mlcweb.json?token=a%2Fb&x=/y.z"])("goes with every file, but is no part of the bundle's name: %s", async (url) => {
+  it.each([
+    "https://x.test/m?token=a%2Fb&x=/y.z",
+    "https://x.test/m/?token=a%2Fb&x=/y.z#here",
+    "https://x.test/m/mlcweb.json?token=a%2Fb&x=/y.z",
+  ])("goes with every file, but is no part of the bundle's name: %s", async (url) => {
     const kept = keeping();
     const { asked, base } = await visit(url);
     expect(asked).toEqual(["mlcweb.json", "m.wasm"].map((name) => `https://x.test/m/${name}?token=a%2Fb&x=/y.z`));
@@ -116,8 +185,18 @@ describe("a query", () => {
 
   it("is in no error", async () => {
     const url = "https://x.test/m/?token=secret";
-    for (const fetch of [async () => { throw new TypeError("Failed to fetch"); }, async () => new Response("", { status: 404 }), async () => new Response("", { status: 500 })]) {
-      const error = await (await Source.open(url, { fetch, backoffMs: 1 })).manifest().catch((e: unknown) => e) as Error & { hint: string };
+    for (const fetch of [
+      async () => {
+        throw new TypeError("Failed to fetch");
+      },
+      async () => new Response("", { status: 404 }),
+      async () => new Response("", { status: 500 }),
+    ]) {
+      const error = (await (
+        await Source.open(url, { fetch, backoffMs: 1 })
+      )
+        .manifest()
+        .catch((e: unknown) => e)) as Error & { hint: string };
       expect(error.message + error.hint).not.toContain("secret");
     }
   });
@@ -141,11 +220,16 @@ describe("source", () => {
     expect(counted).toBe(0);
   });
   it("names a page that came in place of a file, after asking once more past caches", async () => {
-    const modes: unknown[] = [], manifest = await bundle();
+    const modes: unknown[] = [],
+      manifest = await bundle();
     const fetch: FetchLike = async (url, init) => {
       if (url.endsWith("mlcweb.json")) return new Response(manifest);
       modes.push(init.cache);
-      return modes.length % 2 ? PAGE() : modes.length === 2 ? new Response(DATA) : new Response("<!doctype html>".padEnd(100));
+      return modes.length % 2
+        ? PAGE()
+        : modes.length === 2
+          ? new Response(DATA)
+          : new Response("<!doctype html>".padEnd(100));
     };
     let counted = 0;
     const source = await Source.open("https://x.test/m", { fetch, onBytes: (n) => (counted += n) });
@@ -157,9 +241,17 @@ describe("source", () => {
   });
   it("leaves the browser's HTTP cache alone while the Cache API keeps the files", async () => {
     let full = false;
-    const cache = { match: async () => undefined, put: async () => { if (full) throw new DOMException("full", "QuotaExceededError"); }, delete: async () => true };
+    const cache = {
+      match: async () => undefined,
+      put: async () => {
+        if (full) throw new DOMException("full", "QuotaExceededError");
+      },
+      delete: async () => true,
+    };
     vi.stubGlobal("caches", { open: async () => cache });
-    const modes: unknown[] = [], warnings: string[] = [], manifest = await bundle();
+    const modes: unknown[] = [],
+      warnings: string[] = [],
+      manifest = await bundle();
     const fetch: FetchLike = async (url, init) => {
       if (url.endsWith("mlcweb.json")) return new Response(manifest);
       modes.push(init.cache);

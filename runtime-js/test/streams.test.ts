@@ -11,10 +11,20 @@ const messages = [{ role: "user" as const, content: "x" }];
 
 function open(model = new FakeModel(sum)) {
   const listeners: ((event: unknown) => void)[] = [];
-  const guard = new Guard({ lost: new Promise(() => {}), addEventListener: (_: string, listener: (event: unknown) => void) => { listeners.push(listener); }, destroy() {} } as never);
+  const guard = new Guard({
+    lost: new Promise(() => {}),
+    addEventListener: (_: string, listener: (event: unknown) => void) => {
+      listeners.push(listener);
+    },
+    destroy() {},
+  } as never);
   const words = (tokens: readonly number[]): string => tokens.map((token) => `${token} `).join("");
   const loaded = {
-    manifest: { name: "fake", tokenizer: { eosTokenIds: [END] } }, guard, memory: { destroy() {} }, model, host: argmax,
+    manifest: { name: "fake", tokenizer: { eosTokenIds: [END] } },
+    guard,
+    memory: { destroy() {} },
+    model,
+    host: argmax,
     codec: { decode: words, token: String, encode: () => PROMPT, encodeChat: () => PROMPT, template: { stops: [] } },
   } as unknown as Loaded;
   const engine = new (Engine as unknown as new (loaded: Loaded, depth: number) => Engine)(loaded, 4);
@@ -22,15 +32,21 @@ function open(model = new FakeModel(sum)) {
 }
 
 const stream = async (engine: Engine, more: object = {}): Promise<AsyncIterator<ChatCompletionChunk>> =>
-  (await engine.chat.completions.create({ messages, temperature: 0, max_tokens: 12, ...more, stream: true }))[Symbol.asyncIterator]();
-const ask = (engine: Engine): Promise<ChatCompletion> => engine.chat.completions.create({ messages, temperature: 0, max_tokens: 5 });
+  (await engine.chat.completions.create({ messages, temperature: 0, max_tokens: 12, ...more, stream: true }))[
+    Symbol.asyncIterator
+  ]();
+const ask = (engine: Engine): Promise<ChatCompletion> =>
+  engine.chat.completions.create({ messages, temperature: 0, max_tokens: 5 });
 const textOf = (answer: ChatCompletion): string => answer.choices[0]!.message.content;
 const RIGHT = expected(5);
 
 function expected(count: number): string {
   const history = [...PROMPT];
   for (let i = 0; i < count; i++) history.push(sum(history));
-  return history.slice(PROMPT.length).map((token) => `${token} `).join("");
+  return history
+    .slice(PROMPT.length)
+    .map((token) => `${token} `)
+    .join("");
 }
 
 /** A stream of which two chunks were read. */
@@ -42,7 +58,8 @@ async function left(engine: Engine, more: object = {}): Promise<AsyncIterator<Ch
 }
 async function rest(chunks: AsyncIterator<ChatCompletionChunk>): Promise<(string | null | undefined)[]> {
   const reasons = [];
-  for (let next = await chunks.next(); !next.done; next = await chunks.next()) reasons.push(next.value.choices[0]?.finish_reason);
+  for (let next = await chunks.next(); !next.done; next = await chunks.next())
+    reasons.push(next.value.choices[0]?.finish_reason);
   return reasons;
 }
 
@@ -70,7 +87,8 @@ describe("a stream that is left after two chunks", () => {
 
   it("is ended by a reset, which does not wait for those that wait", async () => {
     const { engine } = open();
-    const first = await left(engine), second = await stream(engine);
+    const first = await left(engine),
+      second = await stream(engine);
     const begun = second.next(); // and is left there
     await engine.reset();
     expect(await rest(first)).toEqual(["abort"]);
@@ -82,9 +100,11 @@ describe("a stream that is left after two chunks", () => {
 
   it("two of them take two interruptions", async () => {
     const { engine } = open();
-    const first = await left(engine), second = left(engine);
+    const first = await left(engine),
+      second = left(engine);
     engine.interrupt();
-    const chunks = await second, next = ask(engine);
+    const chunks = await second,
+      next = ask(engine);
     engine.interrupt();
     expect(textOf(await next)).toBe(RIGHT);
     expect([await rest(first), await rest(chunks)]).toEqual([["abort"], ["abort"]]);
@@ -99,23 +119,30 @@ describe("a stream that is left after two chunks", () => {
     expect(model.taken).toBeLessThan(30); // no choice that had not begun cost a step
   });
 
-  it.each(["unload", "lose"] as const)("is ended when the engine is gone, and so are those that wait (%s)", async (how) => {
-    const { engine, lose } = open();
-    const chunks = await left(engine), waiting = ask(engine), reset = how === "lose" ? undefined : engine.reset();
-    const code = how === "unload" ? "unloaded" : "gpu";
-    const heard = [waiting, reset].filter((one) => one !== undefined).map((one) => expect(one).rejects.toMatchObject({ code }));
-    if (how === "unload") await engine.unload();
-    else lose();
-    await Promise.all(heard);
-    // A reset has interrupted the stream before.
-    if (how === "lose") await expect(chunks.next()).rejects.toMatchObject({ code });
-    await expect(ask(engine)).rejects.toMatchObject({ code });
-  });
+  it.each(["unload", "lose"] as const)(
+    "is ended when the engine is gone, and so are those that wait (%s)",
+    async (how) => {
+      const { engine, lose } = open();
+      const chunks = await left(engine),
+        waiting = ask(engine),
+        reset = how === "lose" ? undefined : engine.reset();
+      const code = how === "unload" ? "unloaded" : "gpu";
+      const heard = [waiting, reset]
+        .filter((one) => one !== undefined)
+        .map((one) => expect(one).rejects.toMatchObject({ code }));
+      if (how === "unload") await engine.unload();
+      else lose();
+      await Promise.all(heard);
+      // A reset has interrupted the stream before.
+      if (how === "lose") await expect(chunks.next()).rejects.toMatchObject({ code });
+      await expect(ask(engine)).rejects.toMatchObject({ code });
+    },
+  );
 
   it("at its last chunk has no turn any more", async () => {
     const { engine } = open();
     const chunks = await stream(engine);
-    for (let reason; !reason;) reason = (await chunks.next()).value.choices[0].finish_reason;
+    for (let reason; !reason; ) reason = (await chunks.next()).value.choices[0].finish_reason;
     expect(textOf(await ask(engine))).toBe(RIGHT);
   });
 
@@ -146,7 +173,9 @@ it("tokens and completions that are left are ended alike", async () => {
   const tokens = engine.generate(PROMPT, { temperature: 0 });
   await tokens.next();
   engine.interrupt();
-  const texts = (await engine.completions.create({ prompt: "x", temperature: 0, stream: true }))[Symbol.asyncIterator]();
+  const texts = (await engine.completions.create({ prompt: "x", temperature: 0, stream: true }))[
+    Symbol.asyncIterator
+  ]();
   await texts.next();
   expect(await tokens.next()).toEqual({ done: true, value: { reason: "abort" } });
   engine.interrupt();

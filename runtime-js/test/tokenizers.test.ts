@@ -10,14 +10,19 @@ interface Fixture {
   encoded: { text: string; ids: number[]; with_special: number[]; decoded: string; decoded_special: string }[];
   decoded: { ids: number[]; decoded: string }[];
 }
-const fixtures = Object.entries(import.meta.glob<Fixture>("../../tests/fixtures/text/tokenizers/*.json", { eager: true, import: "default" }))
-  .map(([path, fixture]) => [path.replace(/.*\/|\.json/g, ""), fixture] as const);
+const fixtures = Object.entries(
+  import.meta.glob<Fixture>("../../tests/fixtures/text/tokenizers/*.json", { eager: true, import: "default" }),
+).map(([path, fixture]) => [path.replace(/.*\/|\.json/g, ""), fixture] as const);
 
 describe.each(fixtures)("%s", (_, fixture) => {
   const tokenizer = new TextTokenizer(fixture.tokenizer);
 
   it("has the ids of the reference, with special tokens and without", () => {
-    const found = fixture.encoded.map(({ text }) => ({ text, ids: tokenizer.encode(text, false), with_special: tokenizer.encode(text, true) }));
+    const found = fixture.encoded.map(({ text }) => ({
+      text,
+      ids: tokenizer.encode(text, false),
+      with_special: tokenizer.encode(text, true),
+    }));
     expect(found).toEqual(fixture.encoded.map(({ text, ids, with_special }) => ({ text, ids, with_special })));
   });
 
@@ -36,14 +41,22 @@ describe.each(fixtures)("%s", (_, fixture) => {
   });
 
   it("has the text of the reference", () => {
-    const found = fixture.encoded.map(({ ids }) => ({ ids, decoded: tokenizer.decode(ids, true), decoded_special: tokenizer.decode(ids, false) }));
-    expect(found).toEqual(fixture.encoded.map(({ ids, decoded, decoded_special }) => ({ ids, decoded, decoded_special })));
+    const found = fixture.encoded.map(({ ids }) => ({
+      ids,
+      decoded: tokenizer.decode(ids, true),
+      decoded_special: tokenizer.decode(ids, false),
+    }));
+    expect(found).toEqual(
+      fixture.encoded.map(({ ids, decoded, decoded_special }) => ({ ids, decoded, decoded_special })),
+    );
     expect(fixture.decoded.map(({ ids }) => ({ ids, decoded: tokenizer.decode(ids, true) }))).toEqual(fixture.decoded);
   });
 });
 
 describe("edges", () => {
-  const [llama2, gpt2] = ["llama2", "gpt2"].map((name) => new TextTokenizer(fixtures.find(([found]) => found === name)![1].tokenizer)) as [TextTokenizer, TextTokenizer];
+  const [llama2, gpt2] = ["llama2", "gpt2"].map(
+    (name) => new TextTokenizer(fixtures.find(([found]) => found === name)![1].tokenizer),
+  ) as [TextTokenizer, TextTokenizer];
   it("takes half a surrogate pair for U+FFFD", () => {
     for (const tokenizer of [llama2, gpt2]) {
       expect(tokenizer.encode("a\uD83D b\uDE00", true)).toEqual(tokenizer.encode("a\uFFFD b\uFFFD", true));
@@ -51,7 +64,8 @@ describe("edges", () => {
     }
   });
   it("gives ids beyond the vocabulary no text", () => {
-    for (const tokenizer of [llama2, gpt2]) expect(tokenizer.decode([99_999, ...tokenizer.encode("a", false), 99_999], true)).toBe("a");
+    for (const tokenizer of [llama2, gpt2])
+      expect(tokenizer.decode([99_999, ...tokenizer.encode("a", false), 99_999], true)).toBe("a");
   });
   it("keeps the space that begins a continuation, and strips the one that begins a text", () => {
     const before = llama2.encode("The language of", true);
@@ -59,7 +73,9 @@ describe("edges", () => {
     expect(llama2.decode(ids, true)).toBe("the browser");
     expect(streamed(llama2, ids).join("")).toBe("the browser");
     expect(streamed(llama2, ids, before).join("")).toBe(" the browser");
-    expect(streamed(gpt2, gpt2.encode(" the browser", false), gpt2.encode("The language of", true)).join("")).toBe(" the browser");
+    expect(streamed(gpt2, gpt2.encode(" the browser", false), gpt2.encode("The language of", true)).join("")).toBe(
+      " the browser",
+    );
   });
   it("shows a single token with its space", () => {
     for (const name of ["llama2", "gemma", "gpt2", "unigram"]) {
@@ -67,7 +83,12 @@ describe("edges", () => {
       const codec = TextCodec.parse(JSON.stringify(tokenizer), "{}");
       const { ids, text } = encoded.find((e) => e.text === "The languages of the browser: compile, render, run.")!;
       const special = name === "gpt2" ? "<|endoftext|>" : "</s>";
-      expect(ids.map((id) => codec.token(id)).join("").trimStart()).toBe(text);
+      expect(
+        ids
+          .map((id) => codec.token(id))
+          .join("")
+          .trimStart(),
+      ).toBe(text);
       if (name !== "gemma") expect(codec.token(codec.encode(special, false)[0]!)).toBe(special);
     }
   });
@@ -76,14 +97,27 @@ describe("edges", () => {
     expect(() => new TextTokenizer({ ...fixtures[0]![1].tokenizer, pre_tokenizer })).toThrow(/Sideways/);
   });
   it("splits by every behaviour", () => {
-    const model = { type: "BPE", unk_token: "?", vocab: Object.fromEntries(["?", "a", "b", "-"].map((token, id) => [token, id])), merges: [] as string[] };
+    const model = {
+      type: "BPE",
+      unk_token: "?",
+      vocab: Object.fromEntries(["?", "a", "b", "-"].map((token, id) => [token, id])),
+      merges: [] as string[],
+    };
     const merged = ["--", "a-", "-b", "a--", "--b", "-a"].map((token, i) => [token, i + 4] as const);
     for (const [token, id] of merged) (model.vocab as Record<string, number>)[token] = id;
     const cut = (step: object): string[] => {
-      const tokenizer = new TextTokenizer({ model: { ...model, ignore_merges: true }, pre_tokenizer: step, normalizer: null, decoder: null, post_processor: null, added_tokens: [] });
+      const tokenizer = new TextTokenizer({
+        model: { ...model, ignore_merges: true },
+        pre_tokenizer: step,
+        normalizer: null,
+        decoder: null,
+        post_processor: null,
+        added_tokens: [],
+      });
       return tokenizer.encode("a--b", false).map((id) => Object.keys(model.vocab)[id]!);
     };
-    const by = (behavior: string, invert = false): string[] => cut({ type: "Split", pattern: { String: "-" }, behavior, invert });
+    const by = (behavior: string, invert = false): string[] =>
+      cut({ type: "Split", pattern: { String: "-" }, behavior, invert });
     expect(by("Isolated")).toEqual(["a", "-", "-", "b"]);
     expect(by("Contiguous")).toEqual(["a", "--", "b"]);
     expect(by("MergedWithPrevious")).toEqual(["a-", "-", "b"]);
@@ -117,7 +151,9 @@ interface Added {
   model: object;
   cases: Record<string, { encoded: { text: string; ids: number[] }[]; completed: Record<string, unknown> }>;
 }
-const { model, cases } = Object.values(import.meta.glob<Added>("../../tests/fixtures/text/added.json", { eager: true, import: "default" }))[0]!;
+const { model, cases } = Object.values(
+  import.meta.glob<Added>("../../tests/fixtures/text/added.json", { eager: true, import: "default" }),
+)[0]!;
 
 it.each(Object.entries(cases))("has transformers' ids: %s", (_, { encoded, completed }) => {
   const tokenizer = new TextTokenizer({ ...completed, model });

@@ -24,7 +24,10 @@ describe("WebLLM's model ids", () => {
 
   it("and where to go may have a query, which stays at the end", () => {
     for (const at of [`${base}?token=a/b`, `${base}/?token=a/b#x`]) {
-      expect(locate("phi-2-q4f16_1-MLC-1k", at)).toEqual({ url: `${base}/phi-2-q4f16_1?token=a/b`, contextLength: 1024 });
+      expect(locate("phi-2-q4f16_1-MLC-1k", at)).toEqual({
+        url: `${base}/phi-2-q4f16_1?token=a/b`,
+        contextLength: 1024,
+      });
       expect(locate("mine/x", at)).toEqual({ url: `${base}/mine/x?token=a/b` });
       expect(locate("phi-2-q4f16_1-MLC?v=2", at)).toEqual({ url: `${base}/phi-2-q4f16_1?token=a/b&v=2` });
     }

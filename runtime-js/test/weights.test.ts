@@ -42,19 +42,42 @@ it("fetches only the chunks that hold wanted tensors, and writes every byte once
 it("a failure stops the other downloads and is the error that is thrown", async () => {
   const controller = new AbortController();
   const source = {
-    read: (_: unknown, name: string) => name === "w0.bin"
-      ? Promise.reject(new Error("first"))
-      : new Promise<void>((__, reject) => controller.signal.addEventListener("abort", () => reject(new Error("stopped")))),
+    read: (_: unknown, name: string) =>
+      name === "w0.bin"
+        ? Promise.reject(new Error("first"))
+        : new Promise<void>((__, reject) =>
+            controller.signal.addEventListener("abort", () => reject(new Error("stopped"))),
+          ),
   };
-  const sink = { ready: async () => {}, write: () => { throw new Error("nothing to write"); }, flushed: async () => {} };
+  const sink = {
+    ready: async () => {},
+    write: () => {
+      throw new Error("nothing to write");
+    },
+    flushed: async () => {},
+  };
   await expect(streamWeights(source, manifest(), ["a", "c"], sink, controller)).rejects.toThrow("first");
 });
 
 it("fetches while the sink is not ready, and writes when it is", async () => {
-  let open!: () => void, written = 0;
-  const opened = new Promise<void>((resolve) => { open = resolve; }), read: string[] = [];
-  const source = { read: async (_: unknown, name: string) => { read.push(name); } };
-  const done = streamWeights(source, manifest(), ["a", "c"], { ready: () => opened, write: () => { written++; }, flushed: async () => {} });
+  let open!: () => void,
+    written = 0;
+  const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    }),
+    read: string[] = [];
+  const source = {
+    read: async (_: unknown, name: string) => {
+      read.push(name);
+    },
+  };
+  const done = streamWeights(source, manifest(), ["a", "c"], {
+    ready: () => opened,
+    write: () => {
+      written++;
+    },
+    flushed: async () => {},
+  });
   await new Promise((resolve) => setTimeout(resolve));
   expect([read.length, written]).toEqual([3, 0]);
   open();

@@ -17,11 +17,22 @@ export interface DownloadOptions extends RetryOptions {
 export async function download(url: string, target: Uint8Array, options: DownloadOptions): Promise<void> {
   const at: Cursor = { filled: 0 };
   let before = 0;
-  await retrying(fileOf(url), () => { before = at.filled; return attempt(url, target, at, options); }, options, () => at.filled > before);
+  await retrying(
+    fileOf(url),
+    () => {
+      before = at.filled;
+      return attempt(url, target, at, options);
+    },
+    options,
+    () => at.filled > before,
+  );
 }
 
 /** `whole`: this server's partial answers do not say where they start, so that only whole ones can be used. */
-interface Cursor { filled: number; whole?: boolean }
+interface Cursor {
+  filled: number;
+  whole?: boolean;
+}
 
 async function attempt(url: string, target: Uint8Array, at: Cursor, options: DownloadOptions): Promise<void> {
   const watch = new Watchdog(options.stallMs ?? 30_000, options.signal);
@@ -43,7 +54,9 @@ async function attempt(url: string, target: Uint8Array, at: Cursor, options: Dow
         // Across origins Content-Range is hidden unless the server exposes it: then nothing says what these bytes are.
         at.whole = true;
         response.body?.cancel().catch(() => {});
-        throw new NetworkError(`${fileOf(url)}: the server answered a part of the file without saying which, or another than it was asked for.`);
+        throw new NetworkError(
+          `${fileOf(url)}: the server answered a part of the file without saying which, or another than it was asked for.`,
+        );
       }
       startOver();
     }
@@ -54,7 +67,10 @@ async function attempt(url: string, target: Uint8Array, at: Cursor, options: Dow
         const { done, value } = await reader.read();
         watch.alive();
         if (done) break;
-        if (at.filled + value.length > target.length) throw isWebPage(response, at.filled ? target : value) ? new WebPageError(fileOf(url)) : tooLong(url, target.length);
+        if (at.filled + value.length > target.length)
+          throw isWebPage(response, at.filled ? target : value)
+            ? new WebPageError(fileOf(url))
+            : tooLong(url, target.length);
         target.set(value, at.filled);
         at.filled += value.length;
         options.onBytes?.(value.length);
@@ -63,8 +79,10 @@ async function attempt(url: string, target: Uint8Array, at: Cursor, options: Dow
       reader.cancel().catch(() => {});
       throw error;
     }
-    if (at.filled < target.length && isWebPage(response, target.subarray(0, at.filled))) throw new WebPageError(fileOf(url));
-    if (at.filled < target.length) throw new NetworkError(`${fileOf(url)}: the connection closed after ${at.filled} of ${target.length} bytes.`);
+    if (at.filled < target.length && isWebPage(response, target.subarray(0, at.filled)))
+      throw new WebPageError(fileOf(url));
+    if (at.filled < target.length)
+      throw new NetworkError(`${fileOf(url)}: the connection closed after ${at.filled} of ${target.length} bytes.`);
   } finally {
     watch.stop();
   }

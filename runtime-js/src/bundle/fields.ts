@@ -32,7 +32,8 @@ const FILE_NAME = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$/;
 /** A plain file name in the bundle's own folder: no path, no URL, no dot-dot. */
 export function fileName(value: unknown, path: string): string {
   const name = text(value, path);
-  if (name.length > 200 || !FILE_NAME.test(name)) throw bad(path, `is not a plain file name: ${JSON.stringify(name.slice(0, 80))}`);
+  if (name.length > 200 || !FILE_NAME.test(name))
+    throw bad(path, `is not a plain file name: ${JSON.stringify(name.slice(0, 80))}`);
   return name;
 }
 
@@ -42,7 +43,8 @@ export function sha256(value: unknown, path: string): string {
 }
 
 export function oneOf<T extends string>(value: unknown, path: string, allowed: readonly T[]): T {
-  if (typeof value !== "string" || !(allowed as readonly string[]).includes(value)) throw bad(path, `must be one of ${allowed.join(", ")}`);
+  if (typeof value !== "string" || !(allowed as readonly string[]).includes(value))
+    throw bad(path, `must be one of ${allowed.join(", ")}`);
   return value as T;
 }
 

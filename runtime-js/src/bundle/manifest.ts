@@ -6,7 +6,10 @@ export const MAX_CHUNK_BYTES = 24 * 1024 * 1024;
 const MAX_SMALL_FILE_BYTES = 256 * 1024 * 1024;
 const DTYPE_BYTES = { uint32: 4, float16: 2, float32: 4 } as const;
 
-export interface FileEntry { readonly bytes: number; readonly sha256: string }
+export interface FileEntry {
+  readonly bytes: number;
+  readonly sha256: string;
+}
 export interface Tensor {
   readonly name: string;
   readonly dtype: keyof typeof DTYPE_BYTES;
@@ -61,12 +64,17 @@ export function parseManifest(source: string): Manifest {
   try {
     json = JSON.parse(source);
   } catch (cause) {
-    throw new BundleError("mlcweb.json is not JSON.", "Check that the URL is a bundle's folder and not a web page.", { cause });
+    throw new BundleError("mlcweb.json is not JSON.", "Check that the URL is a bundle's folder and not a web page.", {
+      cause,
+    });
   }
   const top = object(json, "mlcweb.json");
   if (top.format !== "mlcweb-bundle") throw new BundleError("mlcweb.json is not the manifest of an mlcweb bundle.");
   if (top.version !== 1) {
-    throw new BundleError(`The bundle has format version ${JSON.stringify(top.version)?.slice(0, 40)}; this engine reads version 1.`, "Use the engine that came with the compiler.");
+    throw new BundleError(
+      `The bundle has format version ${JSON.stringify(top.version)?.slice(0, 40)}; this engine reads version 1.`,
+      "Use the engine that came with the compiler.",
+    );
   }
   const files = parseFiles(top.files);
   const named = (value: unknown, path: string): string => {
@@ -76,7 +84,11 @@ export function parseManifest(source: string): Manifest {
   };
   const small = (value: unknown, path: string): string => {
     const name = named(value, path);
-    check(files.get(name)!.bytes <= MAX_SMALL_FILE_BYTES, path, `names a file of more than ${MAX_SMALL_FILE_BYTES} bytes`);
+    check(
+      files.get(name)!.bytes <= MAX_SMALL_FILE_BYTES,
+      path,
+      `names a file of more than ${MAX_SMALL_FILE_BYTES} bytes`,
+    );
     return name;
   };
   const model = parseModel(object(top.model, "model"));
@@ -90,7 +102,8 @@ export function parseManifest(source: string): Manifest {
       tokenizer: small(tokenizer.tokenizer, "tokenizer.tokenizer"),
       config: small(tokenizer.config, "tokenizer.config"),
       eosTokenIds: array(tokenizer.eos_token_ids, "tokenizer.eos_token_ids", 1000).map((id, i) =>
-        integer(id, `tokenizer.eos_token_ids[${i}]`, 0, 2 ** 31 - 1)),
+        integer(id, `tokenizer.eos_token_ids[${i}]`, 0, 2 ** 31 - 1),
+      ),
     },
     wasm: small(top.wasm, "wasm"),
     tiers: parseTiers(top.tiers, small),
@@ -100,7 +113,8 @@ export function parseManifest(source: string): Manifest {
       kvPerToken: integer(memory.kv_per_token, "memory.kv_per_token"),
       scratch: integer(memory.scratch, "memory.scratch"),
     },
-    validation: top.validation === undefined || top.validation === null ? undefined : small(top.validation, "validation"),
+    validation:
+      top.validation === undefined || top.validation === null ? undefined : small(top.validation, "validation"),
     files,
   };
 }
@@ -110,7 +124,10 @@ function parseFiles(value: unknown): Map<string, FileEntry> {
   for (const [name, entry] of Object.entries(object(value, "files"))) {
     fileName(name, "files");
     const item = object(entry, `files.${name}`);
-    files.set(name, { bytes: integer(item.bytes, `files.${name}.bytes`), sha256: sha256(item.sha256, `files.${name}.sha256`) });
+    files.set(name, {
+      bytes: integer(item.bytes, `files.${name}.bytes`),
+      sha256: sha256(item.sha256, `files.${name}.sha256`),
+    });
   }
   return files;
 }
@@ -146,7 +163,10 @@ function parseTiers(value: unknown, file: (value: unknown, path: string) => stri
       limits: new Map(limits.map(([k, v]) => [k, integer(v, `tiers[${i}].limits.${k}`)])),
       plan: file(tier.plan, `tiers[${i}].plan`),
       kernels: file(tier.kernels, `tiers[${i}].kernels`),
-      kvCacheDtype: tier.kv_cache_dtype === undefined ? undefined : oneOf(tier.kv_cache_dtype, `tiers[${i}].kv_cache_dtype`, ["float16", "float32"] as const),
+      kvCacheDtype:
+        tier.kv_cache_dtype === undefined
+          ? undefined
+          : oneOf(tier.kv_cache_dtype, `tiers[${i}].kv_cache_dtype`, ["float16", "float32"] as const),
     };
   });
   check(tiers.length > 0, "tiers", "is empty");
@@ -156,7 +176,11 @@ function parseTiers(value: unknown, file: (value: unknown, path: string) => stri
 
 type Weights = Pick<Manifest, "chunks" | "chunkBytes" | "weightBytes" | "tensors">;
 
-function parseWeights(weights: Json, named: (value: unknown, path: string) => string, files: ReadonlyMap<string, FileEntry>): Weights {
+function parseWeights(
+  weights: Json,
+  named: (value: unknown, path: string) => string,
+  files: ReadonlyMap<string, FileEntry>,
+): Weights {
   const chunks = array(weights.chunks, "weights.chunks", 100_000).map((c, i) => named(c, `weights.chunks[${i}]`));
   check(chunks.length > 0, "weights.chunks", "is empty");
   const sizes = chunks.map((c) => files.get(c)!.bytes);
@@ -164,7 +188,11 @@ function parseWeights(weights: Json, named: (value: unknown, path: string) => st
   sizes.forEach((bytes, i) => {
     const last = i === sizes.length - 1;
     check(bytes > 0 && bytes <= MAX_CHUNK_BYTES, `weights.chunks[${i}]`, `must have 1 to ${MAX_CHUNK_BYTES} bytes`);
-    check(last ? bytes <= chunkBytes : bytes === chunkBytes && bytes % 16 === 0, `weights.chunks[${i}]`, "must be as long as the first, and a multiple of 16");
+    check(
+      last ? bytes <= chunkBytes : bytes === chunkBytes && bytes % 16 === 0,
+      `weights.chunks[${i}]`,
+      "must be as long as the first, and a multiple of 16",
+    );
   });
   const total = sizes.reduce((a, b) => a + b, 0);
   check(integer(weights.bytes, "weights.bytes") === total, "weights.bytes", `is not the sum of the chunks, ${total}`);
@@ -176,8 +204,13 @@ function parseWeights(weights: Json, named: (value: unknown, path: string) => st
   });
   const sorted = [...tensors.values()].sort((a, b) => a.offset - b.offset);
   for (let i = 1; i < sorted.length; i++) {
-    const before = sorted[i - 1]!, tensor = sorted[i]!;
-    check(before.offset + before.bytes <= tensor.offset, "weights.tensors", `has overlapping tensors ${before.name} and ${tensor.name}`);
+    const before = sorted[i - 1]!,
+      tensor = sorted[i]!;
+    check(
+      before.offset + before.bytes <= tensor.offset,
+      "weights.tensors",
+      `has overlapping tensors ${before.name} and ${tensor.name}`,
+    );
   }
   return { chunks, chunkBytes, weightBytes: total, tensors };
 }
@@ -190,6 +223,10 @@ function parseTensor(item: Json, path: string, total: number): Tensor {
   const bytes = integer(item.bytes, `${path}.bytes`, 1);
   check(offset % 16 === 0, `${path}.offset`, "must be a multiple of 16");
   check(offset + bytes <= total, path, "lies outside the chunks");
-  check(shape.reduce((a, b) => a * b, DTYPE_BYTES[dtype]) === bytes, `${path}.bytes`, "does not agree with dtype and shape");
+  check(
+    shape.reduce((a, b) => a * b, DTYPE_BYTES[dtype]) === bytes,
+    `${path}.bytes`,
+    "does not agree with dtype and shape",
+  );
   return { name, dtype, shape, offset, bytes };
 }

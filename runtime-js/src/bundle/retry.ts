@@ -11,7 +11,12 @@ export interface RetryOptions {
 }
 
 /** Runs `attempt` until it succeeds, or fails for good; `further`: whether the last one got further than those before. */
-export async function retrying<T>(file: string, attempt: () => Promise<T>, { signal, attempts = 5, backoffMs = 400, patienceS = 30 }: RetryOptions, further = () => false): Promise<T> {
+export async function retrying<T>(
+  file: string,
+  attempt: () => Promise<T>,
+  { signal, attempts = 5, backoffMs = 400, patienceS = 30 }: RetryOptions,
+  further = () => false,
+): Promise<T> {
   for (let failures = 0; ; ) {
     throwIfAborted(signal);
     try {
@@ -23,7 +28,11 @@ export async function retrying<T>(file: string, attempt: () => Promise<T>, { sig
       const asked = error instanceof NetworkError ? (error.retryAfter ?? 0) : 0;
       if (failures >= attempts || asked > patienceS) {
         if (error instanceof NetworkError) throw error;
-        throw new NetworkError(`${file} could not be downloaded: ${error instanceof Error ? error.message : String(error)}.`, undefined, { cause: error });
+        throw new NetworkError(
+          `${file} could not be downloaded: ${error instanceof Error ? error.message : String(error)}.`,
+          undefined,
+          { cause: error },
+        );
       }
       await pause(Math.max(backoffMs * 2 ** (failures - 1), asked * 1000), signal);
     }
@@ -36,10 +45,17 @@ export function checkStatus(file: string, response: Response): void {
   const { status } = response;
   response.body?.cancel().catch(() => {});
   if (status === 511) throw new WebPageError(file);
-  if (status === 404 || status === 410) throw new BundleError(`${file} is missing: the server answered ${status}.`, "Check the bundle's URL, and that every file of the bundle was published.");
+  if (status === 404 || status === 410)
+    throw new BundleError(
+      `${file} is missing: the server answered ${status}.`,
+      "Check the bundle's URL, and that every file of the bundle was published.",
+    );
   // 408, 425 and 429 say when, not what, and 416 is about a range.
   if (status >= 400 && status < 500 && ![408, 416, 425, 429].includes(status)) {
-    throw new BundleError(`${file}: the server answered ${status}.`, "Check the bundle's URL, that every file was published, and the server's access rules. A signature or a token in the URL may have expired.");
+    throw new BundleError(
+      `${file}: the server answered ${status}.`,
+      "Check the bundle's URL, that every file was published, and the server's access rules. A signature or a token in the URL may have expired.",
+    );
   }
   const retryAfter = retryAfterOf(response);
   const wait = retryAfter ? `, and asks to wait ${Math.ceil(retryAfter)} s` : "";
@@ -57,13 +73,22 @@ function retryAfterOf({ headers }: Response): number | undefined {
 
 /** Whether an answer that is not what was asked for is a web page: a captive portal's, or the one that a server gives for every path. */
 export function isWebPage(response: Pick<Response, "headers"> | undefined, start: Uint8Array): boolean {
-  return /\bx?html\b/i.test(response?.headers.get("Content-Type") ?? "") || /^\s*<[!?a-z]/i.test(new TextDecoder().decode(start.subarray(0, 64)));
+  return (
+    /\bx?html\b/i.test(response?.headers.get("Content-Type") ?? "") ||
+    /^\s*<[!?a-z]/i.test(new TextDecoder().decode(start.subarray(0, 64)))
+  );
 }
 
 function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const stop = (): void => { clearTimeout(timer); reject(new CancelledError("The download was cancelled.", signal?.reason)); };
-    const timer = setTimeout(() => { signal?.removeEventListener("abort", stop); resolve(); }, ms);
+    const stop = (): void => {
+      clearTimeout(timer);
+      reject(new CancelledError("The download was cancelled.", signal?.reason));
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
     signal?.addEventListener("abort", stop, { once: true });
   });
 }
@@ -73,11 +98,16 @@ export class Watchdog {
   private readonly controller = new AbortController();
   private timer: ReturnType<typeof setTimeout> | undefined;
   private readonly forward = (): void => this.controller.abort(this.outer?.reason);
-  constructor(private readonly ms: number, private readonly outer: AbortSignal | undefined) {
+  constructor(
+    private readonly ms: number,
+    private readonly outer: AbortSignal | undefined,
+  ) {
     outer?.addEventListener("abort", this.forward, { once: true });
     this.alive();
   }
-  get signal(): AbortSignal { return this.controller.signal; }
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
   alive(): void {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.controller.abort(new Error("the connection stalled")), this.ms);

@@ -9,7 +9,10 @@ import { resolveBundleUrl } from "./url.js";
 const MANIFEST = "mlcweb.json";
 const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 
-export interface Warning { readonly code: "storage-full" | "cache-corrupt" | "offline" | "matrix-refused"; readonly message: string }
+export interface Warning {
+  readonly code: "storage-full" | "cache-corrupt" | "offline" | "matrix-refused";
+  readonly message: string;
+}
 
 export interface SourceOptions {
   readonly fetch?: FetchLike | undefined;
@@ -21,18 +24,27 @@ export interface SourceOptions {
 }
 
 export class Source {
-  private constructor(readonly base: string, private readonly query: string, private readonly store: Store, private readonly options: SourceOptions) {}
+  private constructor(
+    readonly base: string,
+    private readonly query: string,
+    private readonly store: Store,
+    private readonly options: SourceOptions,
+  ) {}
 
   static async open(url: string, options: SourceOptions = {}): Promise<Source> {
     const { base, query } = resolveBundleUrl(url);
-    const store = await Store.open(options.cache ?? true, (error) => options.onWarning?.({
-      code: "storage-full",
-      message: `The model is not kept for the next visit: ${error instanceof Error ? error.message : String(error)}`,
-    }));
+    const store = await Store.open(options.cache ?? true, (error) =>
+      options.onWarning?.({
+        code: "storage-full",
+        message: `The model is not kept for the next visit: ${error instanceof Error ? error.message : String(error)}`,
+      }),
+    );
     return new Source(base, query, store, options);
   }
 
-  private get fetch(): FetchLike { return this.options.fetch ?? ((url, init) => fetch(url, init)); }
+  private get fetch(): FetchLike {
+    return this.options.fetch ?? ((url, init) => fetch(url, init));
+  }
 
   /** What was kept with the cached bundle under a name. */
   async choice(name: string): Promise<string | undefined> {
@@ -43,7 +55,9 @@ export class Source {
     await this.store.put(this.choiceKey(name), new TextEncoder().encode(value));
   }
 
-  private choiceKey(name: string): string { return `${this.base}choice/${encodeURIComponent(name)}`; }
+  private choiceKey(name: string): string {
+    return `${this.base}choice/${encodeURIComponent(name)}`;
+  }
 
   /** The manifest is the one file that may change: network first, the kept copy when the network or the server is not there, and sooner
    * where there is one. */
@@ -53,7 +67,12 @@ export class Source {
     const { signal, backoffMs } = this.options;
     let bytes: Uint8Array<ArrayBuffer>;
     try {
-      bytes = await retrying(MANIFEST, () => this.fetchManifest(kept ? 10_000 : 30_000), { signal, backoffMs, attempts: 3, ...(kept && { patienceS: 2 }) });
+      bytes = await retrying(MANIFEST, () => this.fetchManifest(kept ? 10_000 : 30_000), {
+        signal,
+        backoffMs,
+        attempts: 3,
+        ...(kept && { patienceS: 2 }),
+      });
     } catch (error) {
       if (!kept || !(error instanceof NetworkError || error instanceof WebPageError)) throw error;
       this.options.onWarning?.({ code: "offline", message: `${error.message} The copy of the last visit is used.` });
@@ -69,11 +88,15 @@ export class Source {
     try {
       const response = await this.fetch(this.base + MANIFEST + this.query, { cache: "no-cache", signal: watch.signal });
       const { status } = response;
-      if (status === 404 || status === 410) throw new BundleError(`There is no bundle at ${this.base}: ${MANIFEST} answered ${status}.`, "Check the bundle's URL.");
+      if (status === 404 || status === 410)
+        throw new BundleError(
+          `There is no bundle at ${this.base}: ${MANIFEST} answered ${status}.`,
+          "Check the bundle's URL.",
+        );
       checkStatus(MANIFEST, response);
       const parts: Uint8Array<ArrayBuffer>[] = [];
       let size = 0;
-      for (const reader = response.body?.getReader(); reader;) {
+      for (const reader = response.body?.getReader(); reader; ) {
         watch.alive();
         const { done, value } = await reader.read();
         if (done) break;
@@ -86,7 +109,8 @@ export class Source {
       }
       const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
       // JSON begins with a brace, whatever type the server gives it.
-      if (!/^\s*\{/.test(new TextDecoder().decode(bytes.subarray(0, 64))) && isWebPage(response, bytes)) throw new WebPageError(MANIFEST);
+      if (!/^\s*\{/.test(new TextDecoder().decode(bytes.subarray(0, 64))) && isWebPage(response, bytes))
+        throw new WebPageError(MANIFEST);
       return bytes;
     } finally {
       watch.stop();
@@ -110,10 +134,19 @@ export class Source {
     let page: WebPageError | undefined;
     for (const cacheMode of [this.store.keeps ? "no-store" : "default", "reload"] as const) {
       let counted = 0;
-      const onBytes = (bytes: number): void => { counted += bytes; this.options.onBytes?.(bytes); };
+      const onBytes = (bytes: number): void => {
+        counted += bytes;
+        this.options.onBytes?.(bytes);
+      };
       const { signal, backoffMs } = this.options;
       try {
-        await download(this.base + name + this.query, target, { fetch: this.fetch, signal, cacheMode, onBytes, backoffMs });
+        await download(this.base + name + this.query, target, {
+          fetch: this.fetch,
+          signal,
+          cacheMode,
+          onBytes,
+          backoffMs,
+        });
         if ((await digest(target)) === entry.sha256) {
           await this.store.put(key, target);
           return;
@@ -129,7 +162,12 @@ export class Source {
     throw new IntegrityError(name, `${name} is damaged: its sha256 is not the one in the manifest.`);
   }
 
-  private async readCached(key: string, name: string, target: Uint8Array<ArrayBuffer>, sha256: string): Promise<boolean> {
+  private async readCached(
+    key: string,
+    name: string,
+    target: Uint8Array<ArrayBuffer>,
+    sha256: string,
+  ): Promise<boolean> {
     const kept = await this.store.get(key);
     throwIfAborted(this.options.signal);
     if (!kept) return false;
@@ -137,7 +175,10 @@ export class Source {
       this.options.onBytes?.(target.length);
       return true;
     }
-    this.options.onWarning?.({ code: "cache-corrupt", message: `The kept copy of ${name} is damaged; it is fetched again.` });
+    this.options.onWarning?.({
+      code: "cache-corrupt",
+      message: `The kept copy of ${name} is damaged; it is fetched again.`,
+    });
     await this.store.delete(key);
     return false;
   }

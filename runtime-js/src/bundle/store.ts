@@ -3,7 +3,10 @@
 const CACHE = "mlcweb-v1";
 
 export class Store {
-  private constructor(private readonly cache: Cache | undefined, private readonly onFull: (error: unknown) => void) {}
+  private constructor(
+    private readonly cache: Cache | undefined,
+    private readonly onFull: (error: unknown) => void,
+  ) {}
 
   static async open(enabled: boolean, onFull: (error: unknown) => void): Promise<Store> {
     if (!enabled || typeof caches === "undefined") return new Store(undefined, onFull);
@@ -18,7 +21,9 @@ export class Store {
   private full = false;
 
   /** Whether what is put is kept. */
-  get keeps(): boolean { return this.cache !== undefined && !this.full; }
+  get keeps(): boolean {
+    return this.cache !== undefined && !this.full;
+  }
 
   async get(key: string): Promise<Response | undefined> {
     try {

@@ -2,9 +2,13 @@
 import { BundleError } from "../errors.js";
 
 /** `base` is the folder's absolute URL, which ends in a slash and names what is kept; `query` is empty or begins with a question mark. */
-export interface BundleUrl { readonly base: string; readonly query: string }
+export interface BundleUrl {
+  readonly base: string;
+  readonly query: string;
+}
 
-const GIVE = 'Give an absolute URL, such as new URL("./model/", document.baseURI).href, which the page can hand to a worker.';
+const GIVE =
+  'Give an absolute URL, such as new URL("./model/", document.baseURI).href, which the page can hand to a worker.';
 
 /** Accepts the folder's or the manifest's URL, relative as `fetch` has it. */
 export function resolveBundleUrl(url: string): BundleUrl {
@@ -15,10 +19,18 @@ export function resolveBundleUrl(url: string): BundleUrl {
   } catch (cause) {
     // It would do elsewhere: about:blank and data: have no folder, and neither has a worker made from a Blob.
     const relative = here !== undefined && URL.canParse(url, "https://host/");
-    throw new BundleError(`${JSON.stringify(url)} is ${relative ? `relative, and where this runs, a ${new URL(here).protocol} URL, is no folder` : "not a URL"}.`, GIVE, { cause });
+    throw new BundleError(
+      `${JSON.stringify(url)} is ${relative ? `relative, and where this runs, a ${new URL(here).protocol} URL, is no folder` : "not a URL"}.`,
+      GIVE,
+      { cause },
+    );
   }
   if (!absolute.pathname.startsWith("/")) throw new BundleError(`A ${absolute.protocol} URL is no folder.`, GIVE);
-  if (absolute.username || absolute.password) throw new BundleError("Browsers fetch no URL with a user or a password in it.", "Pass load a fetch that sends them in an Authorization header.");
+  if (absolute.username || absolute.password)
+    throw new BundleError(
+      "Browsers fetch no URL with a user or a password in it.",
+      "Pass load a fetch that sends them in an Authorization header.",
+    );
   const { search } = absolute;
   absolute.hash = absolute.search = "";
   absolute.pathname = absolute.pathname.replace(/mlcweb\.json$/, "").replace(/\/?$/, "/");

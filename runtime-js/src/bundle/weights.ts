@@ -5,10 +5,18 @@ import type { Manifest } from "./manifest.js";
 import type { Source } from "./source.js";
 
 /** Bytes [chunkOffset, chunkOffset + bytes) of a chunk are bytes [tensorOffset, …) of a tensor. */
-export interface ChunkRange { readonly tensor: string; readonly chunkOffset: number; readonly tensorOffset: number; readonly bytes: number }
+export interface ChunkRange {
+  readonly tensor: string;
+  readonly chunkOffset: number;
+  readonly tensorOffset: number;
+  readonly bytes: number;
+}
 
 /** For each chunk, the ranges of the wanted tensors in it; chunks that hold none have an empty list. */
-export function chunkRanges(manifest: Pick<Manifest, "chunks" | "chunkBytes" | "tensors">, wanted: Iterable<string>): ChunkRange[][] {
+export function chunkRanges(
+  manifest: Pick<Manifest, "chunks" | "chunkBytes" | "tensors">,
+  wanted: Iterable<string>,
+): ChunkRange[][] {
   const ranges: ChunkRange[][] = manifest.chunks.map(() => []);
   const size = manifest.chunkBytes;
   for (const name of wanted) {
@@ -37,8 +45,12 @@ export interface WeightSink {
 }
 
 export async function streamWeights(
-  source: Pick<Source, "read">, manifest: Manifest, wanted: Iterable<string>, sink: WeightSink,
-  controller: AbortController = new AbortController(), parallel = 3,
+  source: Pick<Source, "read">,
+  manifest: Manifest,
+  wanted: Iterable<string>,
+  sink: WeightSink,
+  controller: AbortController = new AbortController(),
+  parallel = 3,
 ): Promise<void> {
   const { signal } = controller;
   const ranges = chunkRanges(manifest, wanted);
@@ -56,14 +68,23 @@ export async function streamWeights(
       await sink.ready();
       throwIfAborted(signal);
       if (failure) return;
-      for (const range of ranges[chunk]!) sink.write(range.tensor, range.tensorOffset, bytes.subarray(range.chunkOffset, range.chunkOffset + range.bytes));
+      for (const range of ranges[chunk]!)
+        sink.write(
+          range.tensor,
+          range.tensorOffset,
+          bytes.subarray(range.chunkOffset, range.chunkOffset + range.bytes),
+        );
       await sink.flushed();
     }
   };
   // The first failure stops the other downloads, and all of them are waited for: nothing goes on behind a failed load.
-  await Promise.all(Array.from({ length: Math.min(parallel, work.length) }, () => worker().catch((error: unknown) => {
-    failure ??= { error };
-    controller.abort(error);
-  })));
+  await Promise.all(
+    Array.from({ length: Math.min(parallel, work.length) }, () =>
+      worker().catch((error: unknown) => {
+        failure ??= { error };
+        controller.abort(error);
+      }),
+    ),
+  );
   if (failure) throw failure.error;
 }

@@ -16,8 +16,14 @@ export interface AnswerSource {
   readonly depth: number;
   readonly interrupted: () => boolean;
 }
-export interface Delta { readonly text: string; readonly logprobs: ContentLogprob[] | undefined }
-export interface Answer { readonly reason: FinishReason; readonly timing: Timing }
+export interface Delta {
+  readonly text: string;
+  readonly logprobs: ContentLogprob[] | undefined;
+}
+export interface Answer {
+  readonly reason: FinishReason;
+  readonly timing: Timing;
+}
 
 export class Timing {
   private start = 0;
@@ -26,13 +32,19 @@ export class Timing {
   promptTokens = 0;
   cached = 0;
   tokens = 0;
-  begin(): void { this.start = performance.now(); }
+  begin(): void {
+    this.start = performance.now();
+  }
   token(): void {
     this.last = performance.now();
     if (this.tokens++ === 0) this.first = this.last;
   }
-  get toFirst(): number { return this.tokens ? (this.first - this.start) / 1000 : 0; }
-  get decoding(): number { return this.tokens ? (this.last - this.first) / 1000 : 0; }
+  get toFirst(): number {
+    return this.tokens ? (this.first - this.start) / 1000 : 0;
+  }
+  get decoding(): number {
+    return this.tokens ? (this.last - this.first) / 1000 : 0;
+  }
 }
 
 /** Choices of one request add up: the first pays for the prompt, the others reuse it. */
@@ -68,7 +80,10 @@ export class Answerer {
       sampling: { ...request.sampling, seed: (request.sampling.seed + index) | 0 },
       host: request.host,
       maxTokens: request.maxTokens ?? Infinity,
-      stopTokens, depth, interrupted, signal: request.signal,
+      stopTokens,
+      depth,
+      interrupted,
+      signal: request.signal,
       onCached: (cached) => (timing.cached = cached),
     });
     try {

@@ -4,7 +4,17 @@ import { usageOf, type Answerer, type Timing } from "./answer.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import { inTurn, type Queue, type Turn } from "./queue.js";
 import { parseChatRequest, parseCompletionRequest, type ParsedRequest } from "./request.js";
-import type { ChatCompletion, ChatCompletionChunk, ChatRequest, Completion, CompletionRequest, ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatRequest,
+  Completion,
+  CompletionRequest,
+  ContentLogprob,
+  FinishReason,
+  Logprobs,
+  Usage,
+} from "./types.js";
 
 /** What the engine gives the API; each call throws the typed error when it is unloaded or its device is lost. */
 export interface Backend {
@@ -24,32 +34,45 @@ type Piece =
   | { readonly index: number; readonly reason: FinishReason };
 
 /** The request's choices, one after the other; they share the prompt's KV cache. */
-const pieces = (backend: Backend, prompt: readonly number[], request: ParsedRequest): ReturnType<typeof inTurn<Piece, Usage>> => inTurn(backend.queue, request.signal, async function* (turn) {
-  const answerer = backend.answerer(turn);
-  const timings: Timing[] = [];
-  for (let index = 0; index < request.n; index++) {
-    const run = answerer.run(prompt, request, index);
-    try {
-      for (;;) {
-        const next = await run.next();
-        if (next.done) {
-          timings.push(next.value.timing);
-          if (timings.length === request.n) turn.leave(); // that it ended need not be read
-          yield { index, reason: next.value.reason };
-          break;
+const pieces = (
+  backend: Backend,
+  prompt: readonly number[],
+  request: ParsedRequest,
+): ReturnType<typeof inTurn<Piece, Usage>> =>
+  inTurn(backend.queue, request.signal, async function* (turn) {
+    const answerer = backend.answerer(turn);
+    const timings: Timing[] = [];
+    for (let index = 0; index < request.n; index++) {
+      const run = answerer.run(prompt, request, index);
+      try {
+        for (;;) {
+          const next = await run.next();
+          if (next.done) {
+            timings.push(next.value.timing);
+            if (timings.length === request.n) turn.leave(); // that it ended need not be read
+            yield { index, reason: next.value.reason };
+            break;
+          }
+          yield { index, ...next.value };
         }
-        yield { index, ...next.value };
+      } finally {
+        await run.return(undefined as never);
       }
-    } finally {
-      await run.return(undefined as never);
     }
-  }
-  return usageOf(timings);
-});
+    return usageOf(timings);
+  });
 
-interface Choice { text: string; logprobs: ContentLogprob[]; reason: FinishReason }
+interface Choice {
+  text: string;
+  logprobs: ContentLogprob[];
+  reason: FinishReason;
+}
 
-async function collect(backend: Backend, prompt: readonly number[], request: ParsedRequest): Promise<{ choices: Choice[]; usage: Usage }> {
+async function collect(
+  backend: Backend,
+  prompt: readonly number[],
+  request: ParsedRequest,
+): Promise<{ choices: Choice[]; usage: Usage }> {
   const choices = Array.from({ length: request.n }, (): Choice => ({ text: "", logprobs: [], reason: "stop" }));
   const run = pieces(backend, prompt, request);
   for (;;) {
@@ -64,8 +87,10 @@ async function collect(backend: Backend, prompt: readonly number[], request: Par
   }
 }
 
-const identity = (prefix: string): { id: string; created: number } =>
-  ({ id: `${prefix}-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000) });
+const identity = (prefix: string): { id: string; created: number } => ({
+  id: `${prefix}-${crypto.randomUUID()}`,
+  created: Math.floor(Date.now() / 1000),
+});
 
 const logprobsOf = (request: ParsedRequest, content: ContentLogprob[] | undefined): Logprobs | null =>
   request.host.topLogprobs !== undefined && content ? { content } : null;
@@ -89,13 +114,24 @@ export class ChatCompletions {
     if (parsed.stream) return this.stream(backend, prompt, parsed);
     const { choices, usage } = await collect(backend, prompt, parsed);
     return {
-      ...identity("chatcmpl"), object: "chat.completion", model: backend.name, usage,
-      choices: choices.map(({ text, logprobs, reason }, index) =>
-        ({ index, message: { role: "assistant", content: text }, logprobs: logprobsOf(parsed, logprobs), finish_reason: reason })),
+      ...identity("chatcmpl"),
+      object: "chat.completion",
+      model: backend.name,
+      usage,
+      choices: choices.map(({ text, logprobs, reason }, index) => ({
+        index,
+        message: { role: "assistant", content: text },
+        logprobs: logprobsOf(parsed, logprobs),
+        finish_reason: reason,
+      })),
     };
   }
 
-  private async *stream(backend: Backend, prompt: readonly number[], request: ParsedRequest): AsyncGenerator<ChatCompletionChunk, void, void> {
+  private async *stream(
+    backend: Backend,
+    prompt: readonly number[],
+    request: ParsedRequest,
+  ): AsyncGenerator<ChatCompletionChunk, void, void> {
     const head = { ...identity("chatcmpl"), object: "chat.completion.chunk" as const, model: backend.name };
     const run = pieces(backend, prompt, request);
     const begun = new Set<number>();
@@ -109,8 +145,20 @@ export class ChatCompletions {
         const { index } = value;
         const role = begun.has(index) ? {} : { role: "assistant" as const };
         begun.add(index);
-        if ("reason" in value) yield { ...head, choices: [{ index, delta: role, logprobs: null, finish_reason: value.reason }] };
-        else yield { ...head, choices: [{ index, delta: { ...role, content: value.text }, logprobs: logprobsOf(request, value.logprobs), finish_reason: null }] };
+        if ("reason" in value)
+          yield { ...head, choices: [{ index, delta: role, logprobs: null, finish_reason: value.reason }] };
+        else
+          yield {
+            ...head,
+            choices: [
+              {
+                index,
+                delta: { ...role, content: value.text },
+                logprobs: logprobsOf(request, value.logprobs),
+                finish_reason: null,
+              },
+            ],
+          };
       }
     } finally {
       await run.return();
@@ -131,12 +179,24 @@ export class Completions {
     if (parsed.stream) return this.stream(backend, prompt, parsed);
     const { choices, usage } = await collect(backend, prompt, parsed);
     return {
-      ...identity("cmpl"), object: "text_completion", model: backend.name, usage,
-      choices: choices.map(({ text, logprobs, reason }, index) => ({ index, text, logprobs: logprobsOf(parsed, logprobs), finish_reason: reason })),
+      ...identity("cmpl"),
+      object: "text_completion",
+      model: backend.name,
+      usage,
+      choices: choices.map(({ text, logprobs, reason }, index) => ({
+        index,
+        text,
+        logprobs: logprobsOf(parsed, logprobs),
+        finish_reason: reason,
+      })),
     };
   }
 
-  private async *stream(backend: Backend, prompt: readonly number[], request: ParsedRequest): AsyncGenerator<Completion, void, void> {
+  private async *stream(
+    backend: Backend,
+    prompt: readonly number[],
+    request: ParsedRequest,
+  ): AsyncGenerator<Completion, void, void> {
     const head = { ...identity("cmpl"), object: "text_completion" as const, model: backend.name };
     const run = pieces(backend, prompt, request);
     try {
@@ -147,8 +207,13 @@ export class Completions {
           return;
         }
         const { index } = value;
-        if ("reason" in value) yield { ...head, choices: [{ index, text: "", logprobs: null, finish_reason: value.reason }] };
-        else yield { ...head, choices: [{ index, text: value.text, logprobs: logprobsOf(request, value.logprobs), finish_reason: null }] };
+        if ("reason" in value)
+          yield { ...head, choices: [{ index, text: "", logprobs: null, finish_reason: value.reason }] };
+        else
+          yield {
+            ...head,
+            choices: [{ index, text: value.text, logprobs: logprobsOf(request, value.logprobs), finish_reason: null }],
+          };
       }
     } finally {
       await run.return();

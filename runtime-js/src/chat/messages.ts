@@ -7,17 +7,25 @@ type Fields = Record<string, unknown>;
 const ROLES = ["system", "developer", "user", "assistant", "tool"];
 
 export function parseMessages(value: unknown): ChatTurn[] {
-  if (!Array.isArray(value) || value.length === 0) throw new InvalidRequestError("messages", "must be a list that is not empty.");
+  if (!Array.isArray(value) || value.length === 0)
+    throw new InvalidRequestError("messages", "must be a list that is not empty.");
   return value.map((message: unknown, i): ChatTurn => {
     const path = `messages[${i}]`;
     const fields = (message ?? {}) as Fields;
     const { role } = fields;
-    if (typeof role !== "string" || !ROLES.includes(role)) throw new InvalidRequestError(`${path}.role`, `must be one of ${ROLES.join(", ")}.`);
-    if (fields.tool_calls != null && role !== "assistant") throw new InvalidRequestError(`${path}.tool_calls`, "are the assistant's.");
+    if (typeof role !== "string" || !ROLES.includes(role))
+      throw new InvalidRequestError(`${path}.role`, `must be one of ${ROLES.join(", ")}.`);
+    if (fields.tool_calls != null && role !== "assistant")
+      throw new InvalidRequestError(`${path}.tool_calls`, "are the assistant's.");
     const calls = parseCalls(fields.tool_calls, `${path}.tool_calls`);
     // A call needs no words. Templates join contents, so none is the empty string.
     const content = fields.content == null && calls ? "" : parseContent(fields.content, `${path}.content`);
-    return { role: role === "developer" ? "system" : role, content, ...strings(fields, path), ...(calls && { tool_calls: calls }) };
+    return {
+      role: role === "developer" ? "system" : role,
+      content,
+      ...strings(fields, path),
+      ...(calls && { tool_calls: calls }),
+    };
   });
 }
 
@@ -28,14 +36,19 @@ export function parseTools(fields: Fields): readonly object[] | undefined {
   const list = (tools ?? []) as unknown[];
   const checked = list.map((tool, i) => {
     const { type, function: described } = (tool ?? {}) as Fields;
-    if (type !== "function" || !isRecord(described)) throw new InvalidRequestError(`tools[${i}]`, 'must be {type: "function", function: {…}}.');
-    if (typeof described.name !== "string" || described.name === "") throw new InvalidRequestError(`tools[${i}].function.name`, "must be a string that is not empty.");
-    if (described.parameters != null && !isRecord(described.parameters)) throw new InvalidRequestError(`tools[${i}].function.parameters`, "must be a JSON Schema.");
+    if (type !== "function" || !isRecord(described))
+      throw new InvalidRequestError(`tools[${i}]`, 'must be {type: "function", function: {…}}.');
+    if (typeof described.name !== "string" || described.name === "")
+      throw new InvalidRequestError(`tools[${i}].function.name`, "must be a string that is not empty.");
+    if (described.parameters != null && !isRecord(described.parameters))
+      throw new InvalidRequestError(`tools[${i}].function.parameters`, "must be a JSON Schema.");
     // A template would print null. Inside the schema null may mean something.
     return { ...without(tool as Fields), function: without(described) };
   });
-  if (choice != null && choice !== "auto" && choice !== "none") throw new InvalidRequestError("tool_choice", "must be auto or none: nothing makes a model call a tool.");
-  if (fields.parallel_tool_calls === false && list.length > 0) throw new InvalidRequestError("parallel_tool_calls", "cannot be turned off.");
+  if (choice != null && choice !== "auto" && choice !== "none")
+    throw new InvalidRequestError("tool_choice", "must be auto or none: nothing makes a model call a tool.");
+  if (fields.parallel_tool_calls === false && list.length > 0)
+    throw new InvalidRequestError("parallel_tool_calls", "cannot be turned off.");
   return list.length === 0 || choice === "none" ? undefined : checked;
 }
 
@@ -47,7 +60,8 @@ export function parseVariables(fields: Fields): RenderOptions["variables"] {
   const variables: Fields = { ...given };
   for (const [key, value] of Object.entries(without(extra ?? {}))) {
     if (key !== "enable_thinking") throw new InvalidRequestError(`extra_body.${key}`, "is not a known parameter.");
-    if (typeof value !== "boolean") throw new InvalidRequestError("extra_body.enable_thinking", "must be true or false.");
+    if (typeof value !== "boolean")
+      throw new InvalidRequestError("extra_body.enable_thinking", "must be true or false.");
     variables[key] = value;
   }
   return Object.keys(variables).length > 0 ? variables : undefined;
@@ -73,7 +87,11 @@ function parseCalls(value: unknown, path: string): readonly ToolCall[] | undefin
     const { name, arguments: given } = isRecord(called) ? called : {};
     if (typeof name !== "string") throw new InvalidRequestError(`${path}[${i}].function.name`, "must be a string.");
     if (id != null && typeof id !== "string") throw new InvalidRequestError(`${path}[${i}].id`, "must be a string.");
-    return { ...(id != null && { id }), type: "function", function: { name, arguments: parseArguments(given, `${path}[${i}].function.arguments`) } };
+    return {
+      ...(id != null && { id }),
+      type: "function",
+      function: { name, arguments: parseArguments(given, `${path}[${i}].function.arguments`) },
+    };
   });
 }
 
@@ -91,14 +109,21 @@ function parseArguments(given: unknown, path: string): object {
 function parseContent(content: unknown, path: string): string {
   if (typeof content === "string") return content;
   if (!Array.isArray(content)) throw new InvalidRequestError(path, "must be a string or a list of text parts.");
-  return content.map((part: unknown, i) => {
-    const { type, text } = (part ?? {}) as Fields;
-    if (type !== "text" || typeof text !== "string") throw new InvalidRequestError(`${path}[${i}]`, "only text parts are supported.");
-    return text;
-  }).join("");
+  return content
+    .map((part: unknown, i) => {
+      const { type, text } = (part ?? {}) as Fields;
+      if (type !== "text" || typeof text !== "string")
+        throw new InvalidRequestError(`${path}[${i}]`, "only text parts are supported.");
+      return text;
+    })
+    .join("");
 }
 
 /** Without the fields that are null, which is as good as not given. */
-function without(fields: Fields): Fields { return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null)); }
+function without(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null));
+}
 
-function isRecord(value: unknown): value is Fields { return typeof value === "object" && value !== null && !Array.isArray(value); }
+function isRecord(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -10,7 +10,10 @@ export class Turn {
   constructor(readonly leave: () => void) {}
 }
 
-interface Waiter { readonly go: (turn: Turn) => void; readonly fail: (error: Error) => void }
+interface Waiter {
+  readonly go: (turn: Turn) => void;
+  readonly fail: (error: Error) => void;
+}
 
 export class Queue {
   private holder: Turn | undefined;
@@ -20,7 +23,8 @@ export class Queue {
   /** `first`: before all others that wait. */
   async enter(signal?: AbortSignal, first = false): Promise<Turn> {
     if (this.closed) throw this.closed;
-    const cancelled = (): CancelledError => new CancelledError("Cancelled while waiting for the request before.", signal?.reason);
+    const cancelled = (): CancelledError =>
+      new CancelledError("Cancelled while waiting for the request before.", signal?.reason);
     if (signal?.aborted) throw cancelled();
     const entering = new Promise<Turn>((go, fail) => {
       const waiter = { go, fail };
@@ -32,7 +36,10 @@ export class Queue {
         fail(cancelled());
       };
       signal.addEventListener("abort", stop, { once: true });
-      waiter.go = (turn) => { signal.removeEventListener("abort", stop); go(turn); };
+      waiter.go = (turn) => {
+        signal.removeEventListener("abort", stop);
+        go(turn);
+      };
     });
     this.next();
     return entering;
@@ -66,7 +73,11 @@ export class Queue {
 
 /** What `work` yields, in a turn of its own, which begins with the first item that is asked for. When the turn has to end (an
  * interruption, the signal, a closed queue), the rest is taken at once, whether or not anybody asks for it, and waits here. */
-export function inTurn<T, R>(queue: Queue, signal: AbortSignal | undefined, work: (turn: Turn) => AsyncGenerator<T, R, void>): AsyncIterableIterator<T, R, void> & { return(): Promise<unknown> } {
+export function inTurn<T, R>(
+  queue: Queue,
+  signal: AbortSignal | undefined,
+  work: (turn: Turn) => AsyncGenerator<T, R, void>,
+): AsyncIterableIterator<T, R, void> & { return(): Promise<unknown> } {
   const rest: Promise<IteratorResult<T, R>>[] = [];
   async function take(first: Promise<IteratorResult<T, R>>): Promise<void> {
     for (let next = first; ; next = run.next()) {
@@ -94,6 +105,8 @@ export function inTurn<T, R>(queue: Queue, signal: AbortSignal | undefined, work
   return {
     next: () => rest.shift() ?? run.next(),
     return: () => run.return(undefined as never),
-    [Symbol.asyncIterator]() { return this; },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
   };
 }

@@ -1,10 +1,25 @@
 // The request and answer shapes of OpenAI's chat completions, as far as mlcweb implements them. In requests null means not given.
 
-export interface TextPart { type: "text"; text: string }
+export interface TextPart {
+  type: "text";
+  text: string;
+}
 /** A function that the model may call; `parameters` is a JSON Schema. */
-export interface ChatTool { type: "function"; function: { name: string; description?: string | null; parameters?: Record<string, unknown> | null; strict?: boolean | null } }
+export interface ChatTool {
+  type: "function";
+  function: {
+    name: string;
+    description?: string | null;
+    parameters?: Record<string, unknown> | null;
+    strict?: boolean | null;
+  };
+}
 /** `arguments` is a JSON object, in a string as OpenAI has it or not. */
-export interface ChatToolCall { id?: string | null; type?: "function"; function: { name: string; arguments: string | Record<string, unknown> } }
+export interface ChatToolCall {
+  id?: string | null;
+  type?: "function";
+  function: { name: string; arguments: string | Record<string, unknown> };
+}
 export interface ChatMessage {
   role: "system" | "developer" | "user" | "assistant" | "tool";
   /** May be null beside tool_calls. */
@@ -47,30 +62,67 @@ export interface ChatRequest extends SamplingRequest {
   /** WebLLM's place for the same. */
   extra_body?: { enable_thinking?: boolean | null } | null;
 }
-export interface CompletionRequest extends SamplingRequest { prompt: string; stream?: boolean | null; logprobs?: boolean | null; echo?: boolean | null }
+export interface CompletionRequest extends SamplingRequest {
+  prompt: string;
+  stream?: boolean | null;
+  logprobs?: boolean | null;
+  echo?: boolean | null;
+}
 
 export type FinishReason = "stop" | "length" | "abort";
-export interface TokenLogprob { token: string; logprob: number; bytes: number[] }
-export interface ContentLogprob extends TokenLogprob { top_logprobs: TokenLogprob[] }
-export interface Logprobs { content: ContentLogprob[] }
+export interface TokenLogprob {
+  token: string;
+  logprob: number;
+  bytes: number[];
+}
+export interface ContentLogprob extends TokenLogprob {
+  top_logprobs: TokenLogprob[];
+}
+export interface Logprobs {
+  content: ContentLogprob[];
+}
 export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
   total_tokens: number;
-  extra: { prefill_tokens_per_s: number; decode_tokens_per_s: number; time_to_first_token_s: number; cached_prompt_tokens: number };
+  extra: {
+    prefill_tokens_per_s: number;
+    decode_tokens_per_s: number;
+    time_to_first_token_s: number;
+    cached_prompt_tokens: number;
+  };
 }
 export interface ChatCompletion {
-  id: string; object: "chat.completion"; created: number; model: string;
-  choices: { index: number; message: { role: "assistant"; content: string }; logprobs: Logprobs | null; finish_reason: FinishReason }[];
+  id: string;
+  object: "chat.completion";
+  created: number;
+  model: string;
+  choices: {
+    index: number;
+    message: { role: "assistant"; content: string };
+    logprobs: Logprobs | null;
+    finish_reason: FinishReason;
+  }[];
   usage: Usage;
 }
 export interface ChatCompletionChunk {
-  id: string; object: "chat.completion.chunk"; created: number; model: string;
-  choices: { index: number; delta: { role?: "assistant"; content?: string }; logprobs: Logprobs | null; finish_reason: FinishReason | null }[];
+  id: string;
+  object: "chat.completion.chunk";
+  created: number;
+  model: string;
+  choices: {
+    index: number;
+    delta: { role?: "assistant"; content?: string };
+    logprobs: Logprobs | null;
+    finish_reason: FinishReason | null;
+  }[];
   usage?: Usage;
 }
 export interface Completion {
-  id: string; object: "text_completion"; created: number; model: string;
+  id: string;
+  object: "text_completion";
+  created: number;
+  model: string;
   choices: { index: number; text: string; logprobs: Logprobs | null; finish_reason: FinishReason | null }[];
   usage?: Usage;
 }

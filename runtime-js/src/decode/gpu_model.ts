@@ -6,7 +6,8 @@ import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";
 import { KvGrowth } from "./kv_growth.js";
 import type { Model, Sampling } from "./model.js";
 
-const STATE_WORDS = 8, STATE_BYTES = STATE_WORDS * 4;
+const STATE_WORDS = 8,
+  STATE_BYTES = STATE_WORDS * 4;
 
 export interface GpuModelParts {
   readonly device: GPUDevice;
@@ -33,21 +34,34 @@ export class GpuModel implements Model {
     this.prefillChunk = parts.prefillChunk;
     this.contextLength = parts.contextLength;
     const { device, guard, planBuffers, entries } = parts;
-    this.growth = new KvGrowth({
-      get pages() { return planBuffers.pages; },
-      async grow(pages) {
-        await guard.race(planBuffers.grow(device, pages));
-        for (const entry of [entries.prefill, entries.decode]) entry.rebindKv(planBuffers.all);
+    this.growth = new KvGrowth(
+      {
+        get pages() {
+          return planBuffers.pages;
+        },
+        async grow(pages) {
+          await guard.race(planBuffers.grow(device, pages));
+          for (const entry of [entries.prefill, entries.decode]) entry.rebindKv(planBuffers.all);
+        },
       },
-    }, parts.pageSize, parts.contextLength);
+      parts.pageSize,
+      parts.contextLength,
+    );
     const pages = this.buffer("page_table").size / 4;
-    this.write("page_table", Int32Array.from({ length: pages }, (_, i) => i));
+    this.write(
+      "page_table",
+      Int32Array.from({ length: pages }, (_, i) => i),
+    );
     parts.entries.decode.prepare([]);
     parts.entries.sample.prepare([]);
   }
 
-  get kvTokens(): number { return this.growth.tokens; }
-  reserve(tokens: number): Promise<void> { return this.growth.reserve(tokens); }
+  get kvTokens(): number {
+    return this.growth.tokens;
+  }
+  reserve(tokens: number): Promise<void> {
+    return this.growth.reserve(tokens);
+  }
 
   setSampling({ temperature, topP, topK, seed }: Sampling): void {
     const words = new Int32Array(8);
@@ -67,10 +81,17 @@ export class GpuModel implements Model {
   }
 
   steps(count: number): Promise<number[]> {
-    return this.readTokens(this.submit((pass) => {
-      this.parts.entries.decode.replay(pass);
-      this.parts.entries.sample.replay(pass);
-    }, "state", STATE_BYTES, count));
+    return this.readTokens(
+      this.submit(
+        (pass) => {
+          this.parts.entries.decode.replay(pass);
+          this.parts.entries.sample.replay(pass);
+        },
+        "state",
+        STATE_BYTES,
+        count,
+      ),
+    );
   }
 
   async prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> {
@@ -90,10 +111,14 @@ export class GpuModel implements Model {
     this.write("tokens", Int32Array.from(tokens));
     this.write("state", new Int32Array([position, 0, tokens.length, 0, 0, 0, 0, 0]));
     prefill.prepare([tokens.length]);
-    return this.submit((pass) => {
-      prefill.replay(pass);
-      if (sample) sampler.replay(pass);
-    }, sample ? "state" : undefined, STATE_BYTES);
+    return this.submit(
+      (pass) => {
+        prefill.replay(pass);
+        if (sample) sampler.replay(pass);
+      },
+      sample ? "state" : undefined,
+      STATE_BYTES,
+    );
   }
 
   private async readLogits(encode?: (pass: GPUComputePassEncoder) => void): Promise<Float32Array> {
@@ -110,7 +135,12 @@ export class GpuModel implements Model {
   }
 
   /** One submission: `times` the pass, each followed by a copy of a buffer's first bytes to a staging buffer. */
-  private submit(encode: ((pass: GPUComputePassEncoder) => void) | undefined, from: string | undefined, size: number, times = 1): Readback {
+  private submit(
+    encode: ((pass: GPUComputePassEncoder) => void) | undefined,
+    from: string | undefined,
+    size: number,
+    times = 1,
+  ): Readback {
     const { device, guard } = this.parts;
     guard.check();
     const encoder = device.createCommandEncoder();
@@ -142,10 +172,15 @@ export class GpuModel implements Model {
   private staging(bytes: number): GPUBuffer {
     let free = this.free.get(bytes);
     if (!free) this.free.set(bytes, (free = []));
-    return free.pop() ?? this.parts.memory.create("staging", "readback", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
+    return (
+      free.pop() ??
+      this.parts.memory.create("staging", "readback", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST)
+    );
   }
 
-  private buffer(name: string): GPUBuffer { return this.parts.buffers.get(name)!; }
+  private buffer(name: string): GPUBuffer {
+    return this.parts.buffers.get(name)!;
+  }
 
   private write(name: string, words: Int32Array<ArrayBuffer>): void {
     this.parts.device.queue.writeBuffer(this.buffer(name), 0, words);

@@ -13,17 +13,31 @@ export interface HostParams {
   readonly topLogprobs: number | undefined;
 }
 
-export interface TokenLogprobs { readonly logprob: number; readonly top: readonly (readonly [token: number, logprob: number])[] }
+export interface TokenLogprobs {
+  readonly logprob: number;
+  readonly top: readonly (readonly [token: number, logprob: number])[];
+}
 
 export function needsHost(p: HostParams): boolean {
-  return p.minP > 0 || p.repetitionPenalty !== 1 || p.frequencyPenalty !== 0 || p.presencePenalty !== 0 || p.logitBias.size > 0 || p.topLogprobs !== undefined;
+  return (
+    p.minP > 0 ||
+    p.repetitionPenalty !== 1 ||
+    p.frequencyPenalty !== 0 ||
+    p.presencePenalty !== 0 ||
+    p.logitBias.size > 0 ||
+    p.topLogprobs !== undefined
+  );
 }
 
 export class HostSampler {
   private readonly counts = new Map<number, number>();
   private readonly random: () => number;
 
-  constructor(private readonly host: Pick<Host, "sample">, private readonly sampling: Sampling, private readonly params: HostParams) {
+  constructor(
+    private readonly host: Pick<Host, "sample">,
+    private readonly sampling: Sampling,
+    private readonly params: HostParams,
+  ) {
     this.random = generator(sampling.seed);
   }
 
@@ -34,13 +48,17 @@ export class HostSampler {
     const token = this.host.sample(logits, this.counts, { ...sampling, ...params }, this.random());
     this.counts.set(token, (this.counts.get(token) ?? 0) + 1);
     if (!raw) return { token };
-    return { token, logprobs: { logprob: raw[token]!, top: largest(raw, params.topLogprobs!).map((t) => [t, raw[t]!] as const) } };
+    return {
+      token,
+      logprobs: { logprob: raw[token]!, top: largest(raw, params.topLogprobs!).map((t) => [t, raw[t]!] as const) },
+    };
   }
 }
 
 /** log softmax of the model's own logits, before biases and penalties. */
 export function logProbabilities(logits: Float32Array): Float32Array {
-  let max = -Infinity, sum = 0;
+  let max = -Infinity,
+    sum = 0;
   for (const x of logits) if (x > max) max = x;
   for (const x of logits) sum += Math.exp(x - max);
   const shift = max + Math.log(sum);

@@ -3,7 +3,9 @@
 export class KvCache {
   private tokens: number[] = [];
 
-  get length(): number { return this.tokens.length; }
+  get length(): number {
+    return this.tokens.length;
+  }
 
   /** Keeps the common prefix with a prompt and returns its length, always less than the prompt's: the last token must
    * run again, since its logits are not kept. */
@@ -23,5 +25,7 @@ export class KvCache {
     if (length < this.tokens.length) this.tokens.length = length;
   }
 
-  clear(): void { this.tokens = []; }
+  clear(): void {
+    this.tokens = [];
+  }
 }

@@ -13,12 +13,18 @@ export interface KvRoom {
 
 export class KvGrowth {
   private readonly mostPages: number;
-  constructor(private readonly room: KvRoom, private readonly pageSize: number, private readonly contextLength: number) {
+  constructor(
+    private readonly room: KvRoom,
+    private readonly pageSize: number,
+    private readonly contextLength: number,
+  ) {
     this.mostPages = Math.ceil(contextLength / pageSize);
   }
 
   /** Tokens that there is room for. */
-  get tokens(): number { return Math.min(this.contextLength, this.room.pages * this.pageSize); }
+  get tokens(): number {
+    return Math.min(this.contextLength, this.room.pages * this.pageSize);
+  }
 
   /** Makes room for `tokens` in all, at most the context length. Twice the size costs copying a token once on average;
    * where that does not fit, what is needed may. */
@@ -37,7 +43,9 @@ export class KvGrowth {
         if (!(cause instanceof OutOfMemoryError)) throw cause;
         throw new OutOfMemoryError(
           `The GPU has no room for a conversation of ${tokens} tokens; ${this.tokens} fit.`,
-          "Start a shorter conversation, close other tabs, or choose a smaller model.", { cause });
+          "Start a shorter conversation, close other tabs, or choose a smaller model.",
+          { cause },
+        );
       }
     }
   }

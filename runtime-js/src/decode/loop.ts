@@ -1,6 +1,13 @@
 // One generation. Steps are submitted ahead of their read-back; what ran past the stop is discarded, and the KV cache
 // is rolled back to the tokens that were accepted.
-import { CancelledError, ContextLengthError, GpuError, InvalidRequestError, OutOfMemoryError, throwIfAborted } from "../errors.js";
+import {
+  CancelledError,
+  ContextLengthError,
+  GpuError,
+  InvalidRequestError,
+  OutOfMemoryError,
+  throwIfAborted,
+} from "../errors.js";
 import type { Host } from "../plan/index.js";
 import { HostSampler, needsHost, type HostParams, type TokenLogprobs } from "./host_sampling.js";
 import type { KvCache } from "./kv.js";
@@ -19,12 +26,21 @@ export interface GenerateParams {
   /** Told how many of the prompt's tokens the KV cache held already. */
   readonly onCached?: (tokens: number) => void;
 }
-export interface GeneratedToken { readonly token: number; readonly logprobs?: TokenLogprobs }
-export interface GenerateEnd { readonly reason: "stop" | "length" | "abort" }
+export interface GeneratedToken {
+  readonly token: number;
+  readonly logprobs?: TokenLogprobs;
+}
+export interface GenerateEnd {
+  readonly reason: "stop" | "length" | "abort";
+}
 
 /** Yields the tokens of an answer, without the stop token; returning early from the iteration ends it there. */
 export async function* generateTokens(
-  model: Model, kv: KvCache, host: Pick<Host, "sample">, prompt: readonly number[], params: GenerateParams,
+  model: Model,
+  kv: KvCache,
+  host: Pick<Host, "sample">,
+  prompt: readonly number[],
+  params: GenerateParams,
 ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
   checkPrompt(prompt, model);
   throwIfAborted(params.signal);
@@ -62,13 +78,19 @@ export async function* generateTokens(
 export function checkPrompt(prompt: readonly number[], model: Model): void {
   if (prompt.length === 0) throw new InvalidRequestError("prompt", "has no tokens.");
   const wrong = prompt.find((token) => !Number.isInteger(token) || token < 0 || token >= model.vocabSize);
-  if (wrong !== undefined) throw new InvalidRequestError("prompt", `has ${wrong}, which is not a token id below ${model.vocabSize}.`);
+  if (wrong !== undefined)
+    throw new InvalidRequestError("prompt", `has ${wrong}, which is not a token id below ${model.vocabSize}.`);
   if (prompt.length >= model.contextLength) throw new ContextLengthError(prompt.length, model.contextLength);
 }
 
 /** Makes room for the prompt, submits whole chunks, at most two in flight so that a cancellation is heard, and leaves the last for the caller;
  * false when interrupted. */
-export async function prefillAllButLast(model: Model, kv: KvCache, prompt: readonly number[], { signal, interrupted }: Pick<GenerateParams, "signal" | "interrupted">): Promise<boolean> {
+export async function prefillAllButLast(
+  model: Model,
+  kv: KvCache,
+  prompt: readonly number[],
+  { signal, interrupted }: Pick<GenerateParams, "signal" | "interrupted">,
+): Promise<boolean> {
   await model.reserve(prompt.length);
   let before: Promise<void> = Promise.resolve();
   while (prompt.length - kv.length > model.prefillChunk) {
@@ -112,8 +134,12 @@ class GpuFeed implements Feed {
   private refused: unknown;
 
   constructor(
-    private readonly model: Model, private readonly kv: KvCache, private readonly prompt: readonly number[],
-    private readonly sampling: Sampling, private readonly most: number, private readonly depth: number,
+    private readonly model: Model,
+    private readonly kv: KvCache,
+    private readonly prompt: readonly number[],
+    private readonly sampling: Sampling,
+    private readonly most: number,
+    private readonly depth: number,
   ) {}
 
   async next(): Promise<GeneratedToken> {
@@ -121,7 +147,10 @@ class GpuFeed implements Feed {
       this.started = true;
       this.model.setSampling(this.sampling);
       const rest = this.prompt.slice(this.kv.length);
-      this.fly(this.model.prefillAndSample(rest, this.kv.length).then((token) => [token]), 1);
+      this.fly(
+        this.model.prefillAndSample(rest, this.kv.length).then((token) => [token]),
+        1,
+      );
       this.kv.push(...rest);
       await this.ahead();
     }
@@ -132,13 +161,16 @@ class GpuFeed implements Feed {
     return { token };
   }
 
-  accept(token: number): void { this.accepted.push(token); }
+  accept(token: number): void {
+    this.accepted.push(token);
+  }
 
   async ahead(): Promise<void> {
     const depth = this.stepMs <= SLOW_MS ? this.depth : Math.min(2, this.depth); // and until the first is measured
     const batch = this.stepMs < FAST_MS ? Math.min(BATCH, Math.ceil(depth / 2)) : 1;
     for (;;) {
-      const left = this.most - this.submitted, room = depth - this.flying.length;
+      const left = this.most - this.submitted,
+        room = depth - this.flying.length;
       if (left <= 0 || room < Math.min(batch, left) || this.refused) return;
       const count = Math.min(batch, left);
       const tokens = this.prompt.length + this.submitted + count - 1;
@@ -155,11 +187,14 @@ class GpuFeed implements Feed {
   }
 
   private fly(tokens: Promise<number[]>, count: number): void {
-    tokens.then(() => {
-      const now = performance.now();
-      if (this.lastAt) this.stepMs = (now - this.lastAt) / count;
-      this.lastAt = now;
-    }, () => {});
+    tokens.then(
+      () => {
+        const now = performance.now();
+        if (this.lastAt) this.stepMs = (now - this.lastAt) / count;
+        this.lastAt = now;
+      },
+      () => {},
+    );
     this.submitted += count;
     for (let i = 0; i < count; i++) this.flying.push(tokens.then((all) => all[i]!));
     for (const token of this.flying.slice(-count)) token.catch(() => {}); // what runs past a stop is nobody's
@@ -176,7 +211,12 @@ class GpuFeed implements Feed {
 /** Logits read back, sampled by model.wasm, and the token written for the next step. */
 class HostFeed implements Feed {
   private last: number | undefined;
-  constructor(private readonly model: Model, private readonly kv: KvCache, private readonly sampler: HostSampler, private readonly prompt: readonly number[]) {}
+  constructor(
+    private readonly model: Model,
+    private readonly kv: KvCache,
+    private readonly sampler: HostSampler,
+    private readonly prompt: readonly number[],
+  ) {}
 
   async next(): Promise<GeneratedToken> {
     const position = this.kv.length;

@@ -1,7 +1,12 @@
 // What the decode loop needs of a model: each call submits GPU work at once and resolves when its result is read.
 // Calls are executed in order. GpuModel is the real one; tests drive the loop with a fake.
 
-export interface Sampling { readonly temperature: number; readonly topP: number; readonly topK: number; readonly seed: number }
+export interface Sampling {
+  readonly temperature: number;
+  readonly topP: number;
+  readonly topK: number;
+  readonly seed: number;
+}
 
 export interface Model {
   readonly vocabSize: number;

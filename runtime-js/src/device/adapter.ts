@@ -13,26 +13,42 @@ export interface AdapterFacts {
   readonly software: boolean;
 }
 
-const PROFILING = ["timestamp-query", "chromium-experimental-timestamp-query-inside-passes", "shader-f16"] as GPUFeatureName[];
-const BROWSERS = "Use a current Chrome, Edge, Safari 26 or Firefox (on Linux with dom.webgpu.enabled in about:config), and check that hardware acceleration is on.";
+const PROFILING = [
+  "timestamp-query",
+  "chromium-experimental-timestamp-query-inside-passes",
+  "shader-f16",
+] as GPUFeatureName[];
+const BROWSERS =
+  "Use a current Chrome, Edge, Safari 26 or Firefox (on Linux with dom.webgpu.enabled in about:config), and check that hardware acceleration is on.";
 
 export async function requestAdapter(powerPreference: GPUPowerPreference = "high-performance"): Promise<GPUAdapter> {
   const gpu = (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu) {
     if (globalThis.isSecureContext === false) {
-      throw new NoWebGPUError("WebGPU is off because this page is not secure.", "Serve the page over https, or from localhost.");
+      throw new NoWebGPUError(
+        "WebGPU is off because this page is not secure.",
+        "Serve the page over https, or from localhost.",
+      );
     }
     throw new NoWebGPUError("This browser has no WebGPU.", BROWSERS);
   }
   // `powerPreference` is refused with a warning on some platforms; without it there may still be an adapter.
   const adapter = (await gpu.requestAdapter({ powerPreference })) ?? (await gpu.requestAdapter());
-  if (!adapter) throw new NoWebGPUError("The browser has WebGPU, but no GPU adapter that it is willing to use.", `${BROWSERS} chrome://gpu or about:support says why a GPU is blocked.`);
+  if (!adapter)
+    throw new NoWebGPUError(
+      "The browser has WebGPU, but no GPU adapter that it is willing to use.",
+      `${BROWSERS} chrome://gpu or about:support says why a GPU is blocked.`,
+    );
   return adapter;
 }
 
 export function capabilities(adapter: GPUAdapter): Capabilities {
   const limits = adapter.limits as unknown as Record<string, number | undefined>;
-  return { features: adapter.features as ReadonlySet<string>, limit: (name) => limits[name], software: isSoftware(adapter.info) };
+  return {
+    features: adapter.features as ReadonlySet<string>,
+    limit: (name) => limits[name],
+    software: isSoftware(adapter.info),
+  };
 }
 
 /** By the browser's word or the renderer's name; but where subgroups are of 32 and more, it is no CPU, whatever name it goes by.
@@ -45,20 +61,39 @@ export function isSoftware(info: GPUAdapterInfo): boolean {
 
 export function describeAdapter(adapter: GPUAdapter): AdapterFacts {
   const { vendor, architecture, device, description } = adapter.info;
-  return { vendor, architecture, device, description, fallback: adapter.info.isFallbackAdapter ?? false, software: isSoftware(adapter.info) };
+  return {
+    vendor,
+    architecture,
+    device,
+    description,
+    fallback: adapter.info.isFallbackAdapter ?? false,
+    software: isSoftware(adapter.info),
+  };
 }
 
 /** Opens a device for a tier, and an entry's needs with it; `largestBuffer` raises the size limits where the plan needs it, `profile` asks for what measuring uses, where
  * the adapter has it: timestamps, also inside passes, and float16 arithmetic whatever the tier. */
-export async function openDevice(adapter: GPUAdapter, tier: Pick<Tier, "features" | "limits">, largestBuffer: number, profile = false): Promise<GPUDevice> {
+export async function openDevice(
+  adapter: GPUAdapter,
+  tier: Pick<Tier, "features" | "limits">,
+  largestBuffer: number,
+  profile = false,
+): Promise<GPUDevice> {
   const limits = Object.fromEntries(tier.limits) as Record<string, number>;
   const has = capabilities(adapter);
-  const floors: Record<string, number> = { maxBufferSize: 256 * 1024 * 1024, maxStorageBufferBindingSize: 128 * 1024 * 1024 };
+  const floors: Record<string, number> = {
+    maxBufferSize: 256 * 1024 * 1024,
+    maxStorageBufferBindingSize: 128 * 1024 * 1024,
+  };
   for (const [name, floor] of Object.entries(floors)) {
     const needed = Math.max(limits[name] ?? 0, largestBuffer);
     if (needed <= floor) continue;
     if ((has.limit(name) ?? 0) < needed) {
-      throw new MissingFeatureError(`The largest buffer has ${needed} bytes; this GPU admits ${has.limit(name)}.`, [`${name} ≥ ${needed}`], "Load with a smaller contextLength.");
+      throw new MissingFeatureError(
+        `The largest buffer has ${needed} bytes; this GPU admits ${has.limit(name)}.`,
+        [`${name} ≥ ${needed}`],
+        "Load with a smaller contextLength.",
+      );
     }
     limits[name] = needed;
   }
@@ -69,6 +104,9 @@ export async function openDevice(adapter: GPUAdapter, tier: Pick<Tier, "features
   try {
     return await adapter.requestDevice({ requiredFeatures: features, requiredLimits: limits, label: "mlcweb" });
   } catch (error) {
-    throw new NoWebGPUError(`The GPU device could not be opened: ${error instanceof Error ? error.message : String(error)}`, BROWSERS);
+    throw new NoWebGPUError(
+      `The GPU device could not be opened: ${error instanceof Error ? error.message : String(error)}`,
+      BROWSERS,
+    );
   }
 }

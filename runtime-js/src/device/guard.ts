@@ -10,11 +10,17 @@ export class Guard {
   private readonly pending = new Set<() => void>();
 
   constructor(private readonly device: Watched) {
-    device.lost.then((info) => this.fail(new DeviceLostError(`The GPU device was lost: ${info.message || info.reason}.`))).catch(() => {});
+    device.lost
+      .then((info) => this.fail(new DeviceLostError(`The GPU device was lost: ${info.message || info.reason}.`)))
+      .catch(() => {});
     device.addEventListener("uncapturederror", (event) => {
       const { error } = event as GPUUncapturedErrorEvent;
       const oom = typeof GPUOutOfMemoryError !== "undefined" && error instanceof GPUOutOfMemoryError;
-      this.fail(oom ? new OutOfMemoryError(`The GPU is out of memory: ${error.message}`) : new GpuError(`The GPU reported an error: ${error.message}`));
+      this.fail(
+        oom
+          ? new OutOfMemoryError(`The GPU is out of memory: ${error.message}`)
+          : new GpuError(`The GPU reported an error: ${error.message}`),
+      );
     });
   }
 
@@ -36,7 +42,8 @@ export class Guard {
       return await this.unlessFailed(promise);
     } catch (error) {
       // A lost device first rejects its map requests, and only then says why.
-      if (!this.error && error instanceof DOMException) await this.unlessFailed(new Promise((resolve) => setTimeout(resolve, 100))).catch(() => {});
+      if (!this.error && error instanceof DOMException)
+        await this.unlessFailed(new Promise((resolve) => setTimeout(resolve, 100))).catch(() => {});
       this.check();
       throw error;
     }

@@ -8,7 +8,15 @@ type Allocator = Pick<GPUDevice, "createBuffer" | "pushErrorScope" | "popErrorSc
 
 export class Memory {
   private readonly buffers = new Map<GPUBuffer, { readonly kind: BufferKind; readonly size: number }>();
-  private readonly bytes: Record<BufferKind, number> = { weight: 0, kv: 0, input: 0, output: 0, scratch: 0, uniform: 0, staging: 0 };
+  private readonly bytes: Record<BufferKind, number> = {
+    weight: 0,
+    kv: 0,
+    input: 0,
+    output: 0,
+    scratch: 0,
+    uniform: 0,
+    staging: 0,
+  };
   constructor(private readonly device: Allocator) {}
 
   /** Runs `make`, which creates buffers with `create`; if the GPU refuses any of them, all are freed, and a typed error
@@ -18,11 +26,19 @@ export class Memory {
     this.device.pushErrorScope("validation");
     this.device.pushErrorScope("out-of-memory");
     let result: T | undefined, thrown: unknown;
-    try { result = make(); } catch (error) { thrown = error ?? new Error("failed"); }
+    try {
+      result = make();
+    } catch (error) {
+      thrown = error ?? new Error("failed");
+    }
     const [memory, validation] = await Promise.all([this.device.popErrorScope(), this.device.popErrorScope()]);
     const asked = this.use.total;
-    if (memory || validation || thrown) for (const buffer of this.buffers.keys()) if (!before.has(buffer)) this.free(buffer);
-    if (memory || thrown instanceof RangeError) throw new OutOfMemoryError(`The GPU has no room for the model: ${(asked / 2 ** 20).toFixed(0)} MiB were asked for.`);
+    if (memory || validation || thrown)
+      for (const buffer of this.buffers.keys()) if (!before.has(buffer)) this.free(buffer);
+    if (memory || thrown instanceof RangeError)
+      throw new OutOfMemoryError(
+        `The GPU has no room for the model: ${(asked / 2 ** 20).toFixed(0)} MiB were asked for.`,
+      );
     if (validation) throw new GpuError(`The GPU refused a buffer: ${validation.message}`);
     if (thrown) throw thrown;
     return result as T;

@@ -4,7 +4,13 @@ import { capabilities } from "./adapter.js";
 import { missingFor } from "./tier.js";
 
 /** Of a subgroup matrix: the factors' and the sums' type, and the sides m x n of a result, with k between them. */
-export interface SubgroupMatrix { readonly component: string; readonly result: string; readonly m: number; readonly n: number; readonly k: number }
+export interface SubgroupMatrix {
+  readonly component: string;
+  readonly result: string;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
 
 export interface Needs {
   readonly features: readonly string[];
@@ -15,22 +21,34 @@ export interface Needs {
 }
 
 /** Chromium's experimental `GPUSubgroupMatrixConfig`. */
-interface Config { readonly componentType: string; readonly resultComponentType: string; readonly M: number; readonly N: number; readonly K: number }
+interface Config {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
 
 /** What the adapter lacks, in words; nothing where it can be asked for all of it. */
 export function lacking(needs: Needs, adapter: GPUAdapter): string[] {
   const missing = missingFor(needs, capabilities(adapter));
-  const { subgroupMinSize, subgroupMaxSize } = adapter.info, size = needs.subgroupSize;
+  const { subgroupMinSize, subgroupMaxSize } = adapter.info,
+    size = needs.subgroupSize;
   if (subgroupMinSize !== size || subgroupMaxSize !== size) missing.push(`subgroups of ${size}`);
   const { component, result, m, n, k } = needs.subgroupMatrix;
   const configs = (adapter.info as { subgroupMatrixConfigs?: Iterable<Config> | null }).subgroupMatrixConfigs ?? [];
-  const has = [...configs].some((c) => c.componentType === component && c.resultComponentType === result && c.M === m && c.N === n && c.K === k);
+  const has = [...configs].some(
+    (c) => c.componentType === component && c.resultComponentType === result && c.M === m && c.N === n && c.K === k,
+  );
   if (!has) missing.push(`${m} x ${n} x ${k} matrices of ${component} with sums in ${result}`);
   return missing;
 }
 
 /** A tier's features and limits with an entry's needs. */
-export function together(tier: Pick<Tier, "features" | "limits">, needs: Needs | undefined): Pick<Tier, "features" | "limits"> {
+export function together(
+  tier: Pick<Tier, "features" | "limits">,
+  needs: Needs | undefined,
+): Pick<Tier, "features" | "limits"> {
   if (!needs) return tier;
   const limits = new Map(tier.limits);
   for (const [name, value] of needs.limits) {

@@ -20,7 +20,12 @@ export interface ProbeReport {
 
 type Needs = readonly [name: string, features: readonly string[]];
 const SOFTWARE: Needs = [SOFTWARE_TIER, ["subgroups"]];
-const TIERS: readonly Needs[] = [["f16-subgroups", ["shader-f16", "subgroups"]], ["f16", ["shader-f16"]], ["subgroups", ["subgroups"]], ["base", []]];
+const TIERS: readonly Needs[] = [
+  ["f16-subgroups", ["shader-f16", "subgroups"]],
+  ["f16", ["shader-f16"]],
+  ["subgroups", ["subgroups"]],
+  ["base", []],
+];
 
 export async function probe(): Promise<ProbeReport> {
   const estimate = await navigator.storage?.estimate().catch(() => undefined);
@@ -39,14 +44,30 @@ export async function probe(): Promise<ProbeReport> {
     }
     const { subgroupMinSize: min, subgroupMaxSize: max } = adapter.info;
     return {
-      ...base, webgpu: true, adapter: describeAdapter(adapter), features, limits,
+      ...base,
+      webgpu: true,
+      adapter: describeAdapter(adapter),
+      features,
+      limits,
       wgslFeatures: [...navigator.gpu.wgslLanguageFeatures].sort(),
       subgroupSizes: min && max ? [min, max] : null,
-      tiers: (isSoftware(adapter.info) ? [SOFTWARE, ...TIERS] : [...TIERS, SOFTWARE]).filter(([, needed]) => needed.every((f) => features.includes(f))).map(([name]) => name),
+      tiers: (isSoftware(adapter.info) ? [SOFTWARE, ...TIERS] : [...TIERS, SOFTWARE])
+        .filter(([, needed]) => needed.every((f) => features.includes(f)))
+        .map(([name]) => name),
       error: null,
     };
   } catch (error) {
     if (!(error instanceof MlcwebError)) throw error;
-    return { ...base, webgpu: false, adapter: null, features: [], limits: {}, wgslFeatures: [], subgroupSizes: null, tiers: [], error: error.toJSON() };
+    return {
+      ...base,
+      webgpu: false,
+      adapter: null,
+      features: [],
+      limits: {},
+      wgslFeatures: [],
+      subgroupSizes: null,
+      tiers: [],
+      error: error.toJSON(),
+    };
   }
 }

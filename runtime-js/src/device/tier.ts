@@ -28,9 +28,14 @@ export function missingFor(tier: Pick<Tier, "features" | "limits">, adapter: Cap
 export function chooseTier(tiers: readonly Tier[], adapter: Capabilities, wanted?: string): Tier {
   if (wanted !== undefined) {
     const tier = tiers.find((t) => t.name === wanted);
-    if (!tier) throw new InvalidRequestError("tier", `the bundle has no tier ${wanted}; it has ${tiers.map((t) => t.name).join(", ")}.`);
+    if (!tier)
+      throw new InvalidRequestError(
+        "tier",
+        `the bundle has no tier ${wanted}; it has ${tiers.map((t) => t.name).join(", ")}.`,
+      );
     const missing = missingFor(tier, adapter);
-    if (missing.length) throw new MissingFeatureError(`This GPU cannot run the tier ${wanted}: it lacks ${missing.join(", ")}.`, missing);
+    if (missing.length)
+      throw new MissingFeatureError(`This GPU cannot run the tier ${wanted}: it lacks ${missing.join(", ")}.`, missing);
     return tier;
   }
   const lacking: string[] = [];

@@ -2,7 +2,12 @@
 import { ContextLengthError } from "../errors.js";
 import type { Engine } from "./engine.js";
 
-export interface BenchOptions { readonly prefill?: number; readonly decode?: number; readonly context?: number; readonly repeats?: number }
+export interface BenchOptions {
+  readonly prefill?: number;
+  readonly decode?: number;
+  readonly context?: number;
+  readonly repeats?: number;
+}
 export interface BenchReport {
   readonly prefill_tokens: number;
   readonly decode_tokens: number;
@@ -11,15 +16,24 @@ export interface BenchReport {
   readonly prefill_tokens_per_s: readonly number[];
   readonly decode_tokens_per_s: readonly number[];
   readonly time_to_first_token_s: readonly number[];
-  readonly median: { readonly prefill_tokens_per_s: number; readonly decode_tokens_per_s: number; readonly time_to_first_token_s: number };
+  readonly median: {
+    readonly prefill_tokens_per_s: number;
+    readonly decode_tokens_per_s: number;
+    readonly time_to_first_token_s: number;
+  };
 }
 
-export async function bench(engine: Engine, { prefill = 512, decode = 128, context = 512, repeats = 5 }: BenchOptions = {}): Promise<BenchReport> {
+export async function bench(
+  engine: Engine,
+  { prefill = 512, decode = 128, context = 512, repeats = 5 }: BenchOptions = {},
+): Promise<BenchReport> {
   const { contextLength, model } = engine.info;
   const longest = Math.max(prefill + 1, context + decode + 1);
   if (longest > contextLength) throw new ContextLengthError(longest, contextLength);
   const prompt = tokens(Math.max(prefill, context), model.vocab_size);
-  const prefills: number[] = [], decodes: number[] = [], firsts: number[] = [];
+  const prefills: number[] = [],
+    decodes: number[] = [],
+    firsts: number[] = [];
   for (let i = 0; i <= repeats; i++) {
     await engine.reset();
     const first = await timed(engine, prompt.slice(0, prefill), 1);
@@ -32,16 +46,25 @@ export async function bench(engine: Engine, { prefill = 512, decode = 128, conte
   }
   const median = (values: number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
   return {
-    prefill_tokens: prefill, decode_tokens: decode, context,
-    prefill_tokens_per_s: prefills, decode_tokens_per_s: decodes, time_to_first_token_s: firsts,
-    median: { prefill_tokens_per_s: median(prefills), decode_tokens_per_s: median(decodes), time_to_first_token_s: median(firsts) },
+    prefill_tokens: prefill,
+    decode_tokens: decode,
+    context,
+    prefill_tokens_per_s: prefills,
+    decode_tokens_per_s: decodes,
+    time_to_first_token_s: firsts,
+    median: {
+      prefill_tokens_per_s: median(prefills),
+      decode_tokens_per_s: median(decodes),
+      time_to_first_token_s: median(firsts),
+    },
   };
 }
 
 async function timed(engine: Engine, prompt: number[], count: number): Promise<{ toFirst: number; after: number }> {
   const start = performance.now();
   let first = 0;
-  for await (const _ of engine.generate(prompt, { max_tokens: count, temperature: 0, seed: 0, stop_tokens: [] })) first ||= performance.now();
+  for await (const _ of engine.generate(prompt, { max_tokens: count, temperature: 0, seed: 0, stop_tokens: [] }))
+    first ||= performance.now();
   return { toFirst: (first - start) / 1000, after: (performance.now() - first) / 1000 };
 }
 

@@ -24,14 +24,25 @@ export function checkChats(json: unknown, renderer: Renderer): ChatReport[] {
   return (json === undefined ? [] : array(json, "validation.chats", 1000)).map((item, i) => {
     const path = `validation.chats[${i}]`;
     const chat = object(item, path);
-    const messages = array(chat.messages, `${path}.messages`, 1000).map((message) => object(message, `${path}.messages`)) as unknown as readonly ChatTurn[];
-    const tools = chat.tools === undefined ? undefined : array(chat.tools, `${path}.tools`, 1000).map((tool) => object(tool, `${path}.tools`));
+    const messages = array(chat.messages, `${path}.messages`, 1000).map((message) =>
+      object(message, `${path}.messages`),
+    ) as unknown as readonly ChatTurn[];
+    const tools =
+      chat.tools === undefined
+        ? undefined
+        : array(chat.tools, `${path}.tools`, 1000).map((tool) => object(tool, `${path}.tools`));
     const difference = compare(chat, path, renderer, messages, { tools, now: NOW });
     return { messages: messages.length, tools: tools !== undefined, ok: difference === null, difference };
   });
 }
 
-function compare(chat: Json, path: string, renderer: Renderer, messages: readonly ChatTurn[], options: RenderOptions): string | null {
+function compare(
+  chat: Json,
+  path: string,
+  renderer: Renderer,
+  messages: readonly ChatTurn[],
+  options: RenderOptions,
+): string | null {
   let text: string;
   try {
     text = renderer.renderChat(messages, options);
@@ -57,4 +68,6 @@ function firstDifference(a: ArrayLike<unknown>, b: ArrayLike<unknown>): number {
   return at;
 }
 
-function excerpt(text: string, at: number): string { return at < text.length ? JSON.stringify(text.slice(at, at + 24)) : "the end"; }
+function excerpt(text: string, at: number): string {
+  return at < text.length ? JSON.stringify(text.slice(at, at + 24)) : "the end";
+}

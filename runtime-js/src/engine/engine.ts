@@ -4,7 +4,13 @@ import { Answerer, ChatCompletions, Completions, inTurn, Queue } from "../chat/i
 import type { Backend } from "../chat/completions.js";
 import { parseSampling } from "../chat/request.js";
 import type { SamplingRequest } from "../chat/types.js";
-import { generateTokens, KvCache, type GeneratedToken, type GenerateEnd, type GenerateParams } from "../decode/index.js";
+import {
+  generateTokens,
+  KvCache,
+  type GeneratedToken,
+  type GenerateEnd,
+  type GenerateParams,
+} from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";
@@ -51,7 +57,10 @@ export class Engine {
   private readonly kv = new KvCache();
   private loaded: Loaded | undefined;
 
-  private constructor(loaded: Loaded, private readonly depth: number) {
+  private constructor(
+    loaded: Loaded,
+    private readonly depth: number,
+  ) {
     this.loaded = loaded;
     loaded.guard.onFailure((error) => this.queue.close(error));
     this.chat = { completions: new ChatCompletions(() => this.backend()) };
@@ -61,35 +70,64 @@ export class Engine {
   /** Loads the bundle at a URL: the folder's, or its mlcweb.json's. */
   static async load(url: string, options: LoadOptions = {}): Promise<Engine> {
     const depth = options.depth ?? DEFAULT_DEPTH;
-    if (!Number.isInteger(depth) || depth < 1 || depth > 64) throw new InvalidRequestError("depth", "must be an integer from 1 to 64.");
+    if (!Number.isInteger(depth) || depth < 1 || depth > 64)
+      throw new InvalidRequestError("depth", "must be an integer from 1 to 64.");
     return new Engine(await load(url, options), depth);
   }
 
   get info(): EngineInfo {
     const { manifest, tier, activations, adapter, model, memory, timings, base } = this.alive();
     return {
-      name: manifest.name, url: base, createdBy: manifest.createdBy, model: manifest.model, tier: tier.name, tiers: manifest.tiers.map((t) => t.name), kvCacheDtype: tier.kvCacheDtype, activations, adapter,
-      contextLength: model.contextLength, kvTokens: model.kvTokens, memory: memory.use, cachedTokens: this.kv.length, timings,
+      name: manifest.name,
+      url: base,
+      createdBy: manifest.createdBy,
+      model: manifest.model,
+      tier: tier.name,
+      tiers: manifest.tiers.map((t) => t.name),
+      kvCacheDtype: tier.kvCacheDtype,
+      activations,
+      adapter,
+      contextLength: model.contextLength,
+      kvTokens: model.kvTokens,
+      memory: memory.use,
+      cachedTokens: this.kv.length,
+      timings,
     };
   }
 
   /** Tokens after a prompt of tokens; returns why it ended. Returning early from the iteration ends the answer. */
-  async *generate(tokens: readonly number[], request: GenerateRequest = {}): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
+  async *generate(
+    tokens: readonly number[],
+    request: GenerateRequest = {},
+  ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
     const { stop_tokens: stopTokens, ...rest } = request;
     const { model, host, manifest } = this.alive();
     const parsed = parseSampling(rest as Record<string, unknown>, model.vocabSize);
     if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
     checkPrompt(tokens, model);
-    return yield* inTurn(this.queue, parsed.signal, (turn) => generateTokens(model, this.kv, host, tokens, {
-      sampling: parsed.sampling, host: parsed.host, maxTokens: parsed.maxTokens ?? Infinity, signal: parsed.signal, depth: this.depth,
-      stopTokens: new Set(stopTokens ?? manifest.tokenizer.eosTokenIds), interrupted: () => turn.interrupted,
-    }));
+    return yield* inTurn(this.queue, parsed.signal, (turn) =>
+      generateTokens(model, this.kv, host, tokens, {
+        sampling: parsed.sampling,
+        host: parsed.host,
+        maxTokens: parsed.maxTokens ?? Infinity,
+        signal: parsed.signal,
+        depth: this.depth,
+        stopTokens: new Set(stopTokens ?? manifest.tokenizer.eosTokenIds),
+        interrupted: () => turn.interrupted,
+      }),
+    );
   }
 
   /** `count` greedy tokens by the real GPU loop, whatever they are. */
   async greedy(tokens: readonly number[], count: number): Promise<number[]> {
     const answer: number[] = [];
-    for await (const { token } of this.generate(tokens, { max_tokens: count, temperature: 0, seed: 0, stop_tokens: [] })) answer.push(token);
+    for await (const { token } of this.generate(tokens, {
+      max_tokens: count,
+      temperature: 0,
+      seed: 0,
+      stop_tokens: [],
+    }))
+      answer.push(token);
     return answer;
   }
 
@@ -106,7 +144,10 @@ export class Engine {
   }
 
   /** The same, one at a time. */
-  async *replaySteps(tokens: readonly number[], following: readonly number[]): AsyncGenerator<Float32Array, void, void> {
+  async *replaySteps(
+    tokens: readonly number[],
+    following: readonly number[],
+  ): AsyncGenerator<Float32Array, void, void> {
     const { model } = this.alive();
     checkPrompt(tokens, model);
     checkPrompt([...tokens, ...following.slice(0, -1)], model);
@@ -129,7 +170,9 @@ export class Engine {
   }
 
   /** Ends the answer that is being generated, with finish_reason "abort", also one that nobody reads any more. */
-  interrupt(): void { this.queue.interrupt(); }
+  interrupt(): void {
+    this.queue.interrupt();
+  }
 
   /** Forgets the conversation: the KV cache starts empty. Interrupts the answer under way; those that wait come after. */
   async reset(): Promise<void> {
@@ -140,11 +183,19 @@ export class Engine {
     leave();
   }
 
-  encode(text: string, addSpecialTokens = true): number[] { return this.alive().codec.encode(text, addSpecialTokens); }
+  encode(text: string, addSpecialTokens = true): number[] {
+    return this.alive().codec.encode(text, addSpecialTokens);
+  }
   /** The text of a chat, as the model's template writes it. */
-  renderChat(messages: readonly ChatTurn[], options: RenderOptions = {}): string { return this.alive().codec.template.render(messages, options); }
-  encodeChat(messages: readonly ChatTurn[], options: RenderOptions = {}): number[] { return this.alive().codec.encodeChat(messages, options); }
-  decode(tokens: readonly number[]): string { return this.alive().codec.decode([...tokens]); }
+  renderChat(messages: readonly ChatTurn[], options: RenderOptions = {}): string {
+    return this.alive().codec.template.render(messages, options);
+  }
+  encodeChat(messages: readonly ChatTurn[], options: RenderOptions = {}): number[] {
+    return this.alive().codec.encodeChat(messages, options);
+  }
+  decode(tokens: readonly number[]): string {
+    return this.alive().codec.decode([...tokens]);
+  }
 
   /** The bundle's validation.json, fetched when asked for; undefined when it has none. */
   async validation(): Promise<unknown> {
@@ -185,13 +236,23 @@ export class Engine {
   private backend(): Backend {
     const { manifest, model, host, codec } = this.alive();
     return {
-      name: manifest.name, queue: this.queue, vocabSize: model.vocabSize, contextLength: model.contextLength,
+      name: manifest.name,
+      queue: this.queue,
+      vocabSize: model.vocabSize,
+      contextLength: model.contextLength,
       encodeChat: (messages, options) => codec.encodeChat(messages, options),
       chatStops: codec.template.stops,
       encode: (text) => codec.encode(text, true),
-      answerer: (turn) => new Answerer({
-        model, host, codec, kv: this.kv, depth: this.depth, interrupted: () => turn.interrupted, stopTokens: new Set(manifest.tokenizer.eosTokenIds),
-      }),
+      answerer: (turn) =>
+        new Answerer({
+          model,
+          host,
+          codec,
+          kv: this.kv,
+          depth: this.depth,
+          interrupted: () => turn.interrupted,
+          stopTokens: new Set(manifest.tokenizer.eosTokenIds),
+        }),
     };
   }
 }

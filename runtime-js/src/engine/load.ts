@@ -1,12 +1,47 @@
 // Loading: manifest, adapter and tier, plan and wasm, then weights to the GPU while pipelines are made. Whatever fails,
 // everything that was allocated is destroyed before the error is thrown.
-import { Source, streamWeights, type FetchLike, type Manifest, type Tier, type Warning, type WeightSink } from "../bundle/index.js";
+import {
+  Source,
+  streamWeights,
+  type FetchLike,
+  type Manifest,
+  type Tier,
+  type Warning,
+  type WeightSink,
+} from "../bundle/index.js";
 import { FIRST_TOKENS, GpuModel } from "../decode/index.js";
-import { chooseTier, describeAdapter, Guard, Memory, openDevice, requestAdapter, together, type AdapterFacts } from "../device/index.js";
+import {
+  chooseTier,
+  describeAdapter,
+  Guard,
+  Memory,
+  openDevice,
+  requestAdapter,
+  together,
+  type AdapterFacts,
+} from "../device/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
-import { Entry, Host, kernelsOf, largestBuffer, parsePlan, PlanBuffers, Pipelines, splitKernels, type Buffers, type PlanEntry } from "../plan/index.js";
-import { firstMade, matrixNeeds, openChoice, requestPipelines, type Activations, type ChoiceReport } from "./activations.js";
+import {
+  Entry,
+  Host,
+  kernelsOf,
+  largestBuffer,
+  parsePlan,
+  PlanBuffers,
+  Pipelines,
+  splitKernels,
+  type Buffers,
+  type PlanEntry,
+} from "../plan/index.js";
+import {
+  firstMade,
+  matrixNeeds,
+  openChoice,
+  requestPipelines,
+  type Activations,
+  type ChoiceReport,
+} from "./activations.js";
 import type { TextCodec } from "../text/codec.js";
 import { Progress, type LoadProgress } from "./progress.js";
 
@@ -85,43 +120,72 @@ export async function load(url: string, options: LoadOptions): Promise<Loaded> {
   }
 }
 
-async function loadUnder(url: string, options: LoadOptions, controller: AbortController, undo: (() => void)[]): Promise<Loaded> {
+async function loadUnder(
+  url: string,
+  options: LoadOptions,
+  controller: AbortController,
+  undo: (() => void)[],
+): Promise<Loaded> {
   const { signal } = controller;
   const started = performance.now();
   const seconds = (): number => (performance.now() - started) / 1000;
   const progress = new Progress(options.onProgress);
-  const source = await Source.open(url, { fetch: options.fetch, cache: options.cache, signal, onWarning: options.onWarning, onBytes: (n) => progress.bytes(n) });
+  const source = await Source.open(url, {
+    fetch: options.fetch,
+    cache: options.cache,
+    signal,
+    onWarning: options.onWarning,
+    onBytes: (n) => progress.bytes(n),
+  });
   progress.manifest();
   const manifest = await source.manifest();
   const adapter = await requestAdapter(options.powerPreference);
   const tier = chooseTier(manifest.tiers, capabilities(adapter), options.tier);
   const contextLength = chooseContext(manifest, options.contextLength);
   const pageSize = manifest.model.page_size;
-  const pages = Math.ceil(contextLength / pageSize), firstPages = Math.ceil(chooseFirst(contextLength, options.firstTokens) / pageSize);
+  const pages = Math.ceil(contextLength / pageSize),
+    firstPages = Math.ceil(chooseFirst(contextLength, options.firstTokens) / pageSize);
   progress.expect(bytesToLoad(manifest, tier));
   const read = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
 
-  const [planText, kernelText, wasm] = await Promise.all([read(tier.plan), read(tier.kernels), source.file(manifest, manifest.wasm)]);
+  const [planText, kernelText, wasm] = await Promise.all([
+    read(tier.plan),
+    read(tier.kernels),
+    source.file(manifest, manifest.wasm),
+  ]);
   const plan = parsePlan(planText, manifest);
   const manifest_s = seconds();
   const needs = matrixNeeds(options.activations, plan, adapter, tier, manifest);
   const device = await openDevice(adapter, together(tier, needs), largestBuffer(plan, pages), options.profile);
   const guard = new Guard(device);
   const memory = new Memory(device);
-  undo.push(() => guard.close(), () => memory.destroy());
+  undo.push(
+    () => guard.close(),
+    () => memory.destroy(),
+  );
   throwIfAborted(signal);
 
-  let kernels_s = 0, weights_s = 0;
+  let kernels_s = 0,
+    weights_s = 0;
   const pipelines = new Pipelines(device);
-  const wgsl = splitKernels(kernelText), host = await Host.load(wasm);
-  const choice = await openChoice(options.activations, { source, manifest, plan, adapter, tier, matrix: needs !== undefined });
+  const wgsl = splitKernels(kernelText),
+    host = await Host.load(wasm);
+  const choice = await openChoice(options.activations, {
+    source,
+    manifest,
+    plan,
+    adapter,
+    tier,
+    matrix: needs !== undefined,
+  });
   const most = Math.max(...choice.prefills.map(({ entry }) => new Set([...choice.certain, ...kernelsOf(entry)]).size));
   let made = 0;
   const one = (): void => progress.kernel(Math.min(++made, most), most);
   const { able, certain } = requestPipelines(pipelines, plan, wgsl, choice, one, options.onWarning);
   const planBuffers = await PlanBuffers.allocate(plan, memory, firstPages);
   const buffers = planBuffers.all;
-  let choice_s = 0, measured: Promise<unknown> = Promise.resolve();
+  let choice_s = 0,
+    measured: Promise<unknown> = Promise.resolve();
   const ranked = able.then(async (prefills) => {
     throwIfAborted(signal);
     const start = seconds();
@@ -132,31 +196,78 @@ async function loadUnder(url: string, options: LoadOptions, controller: AbortCon
     return found;
   });
   const names = plan.buffers.filter((b) => b.kind === "weight").map((b) => b.name);
-  const weights = streamWeights(source, manifest, names, sink(device, guard, buffers, () => measured), controller).then(() => { weights_s = seconds() - manifest_s; });
-  const prefillDone = ranked.then((prefills) => firstMade(prefills, choice, pipelines, plan, wgsl, one, options.onWarning));
-  const kernelsDone = Promise.all([prefillDone, certain]).then(([prefill]) => { kernels_s = seconds() - manifest_s; return prefill; });
-  const [, { activations, entry: prefill }, codec] = await settle(controller, [weights, kernelsDone, makeCodec(manifest, read)] as const);
+  const weights = streamWeights(
+    source,
+    manifest,
+    names,
+    sink(device, guard, buffers, () => measured),
+    controller,
+  ).then(() => {
+    weights_s = seconds() - manifest_s;
+  });
+  const prefillDone = ranked.then((prefills) =>
+    firstMade(prefills, choice, pipelines, plan, wgsl, one, options.onWarning),
+  );
+  const kernelsDone = Promise.all([prefillDone, certain]).then(([prefill]) => {
+    kernels_s = seconds() - manifest_s;
+    return prefill;
+  });
+  const [, { activations, entry: prefill }, codec] = await settle(controller, [
+    weights,
+    kernelsDone,
+    makeCodec(manifest, read),
+  ] as const);
 
   const ready = (entry: PlanEntry): Entry => {
     host.requireFunction(entry.launch);
     return new Entry(device, host, entry, plan, memory, buffers, pipelines);
   };
-  const entries = await memory.scoped(() => ({ prefill: ready(prefill), decode: ready(plan.entries.decode), sample: ready(plan.entries.sample) }));
+  const entries = await memory.scoped(() => ({
+    prefill: ready(prefill),
+    decode: ready(plan.entries.decode),
+    sample: ready(plan.entries.sample),
+  }));
   const { vocab_size: vocabSize } = manifest.model;
   // A cancellation is heard between chunks, so where a token takes long, they are short.
-  const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, manifest.model.prefill_chunk) : manifest.model.prefill_chunk;
-  const model = new GpuModel({ device, guard, memory, planBuffers, buffers, entries, vocabSize, prefillChunk, contextLength, pageSize });
+  const prefillChunk = isSoftware(adapter.info)
+    ? Math.min(SOFTWARE_CHUNK, manifest.model.prefill_chunk)
+    : manifest.model.prefill_chunk;
+  const model = new GpuModel({
+    device,
+    guard,
+    memory,
+    planBuffers,
+    buffers,
+    entries,
+    vocabSize,
+    prefillChunk,
+    contextLength,
+    pageSize,
+  });
   guard.check();
   progress.ready();
   return {
-    base: source.base, manifest, tier, activations, adapter: describeAdapter(adapter), device, guard, memory, model, host, codec,
+    base: source.base,
+    manifest,
+    tier,
+    activations,
+    adapter: describeAdapter(adapter),
+    device,
+    guard,
+    memory,
+    model,
+    host,
+    codec,
     timings: { manifest_s, choice_s, choice: choice.report, weights_s, kernels_s, total_s: seconds() },
     validation: async () => (manifest.validation === undefined ? undefined : read(manifest.validation)),
   };
 }
 
 /** All values; the first failure cancels the rest, and all of them have ended when it is thrown. */
-async function settle<T extends readonly unknown[]>(controller: AbortController, work: { [K in keyof T]: Promise<T[K]> }): Promise<T> {
+async function settle<T extends readonly unknown[]>(
+  controller: AbortController,
+  work: { [K in keyof T]: Promise<T[K]> },
+): Promise<T> {
   let failure: { error: unknown } | undefined;
   const fail = (error: unknown): void => {
     // A cancellation that a failure set off is not the failure.
@@ -189,20 +300,25 @@ function sink(device: GPUDevice, guard: Guard, buffers: Buffers, ready: WeightSi
 async function makeCodec(manifest: Manifest, read: (name: string) => Promise<string>): Promise<TextCodec> {
   // A chunk of its own in the split build: fetched while weights are.
   const [{ TextCodec: Codec }, tokenizer, config] = await Promise.all([
-    import("../text/codec.js"), read(manifest.tokenizer.tokenizer), read(manifest.tokenizer.config),
+    import("../text/codec.js"),
+    read(manifest.tokenizer.tokenizer),
+    read(manifest.tokenizer.config),
   ]);
   return Codec.parse(tokenizer, config);
 }
 
 export function chooseContext({ model }: Pick<Manifest, "model">, wanted: number | undefined): number {
   if (wanted === undefined) return Math.min(model.context_length, 4096);
-  if (!Number.isInteger(wanted) || wanted < 2) throw new InvalidRequestError("contextLength", "must be an integer of at least 2.");
-  if (wanted > model.context_length) throw new InvalidRequestError("contextLength", `is more than the model's ${model.context_length}.`);
+  if (!Number.isInteger(wanted) || wanted < 2)
+    throw new InvalidRequestError("contextLength", "must be an integer of at least 2.");
+  if (wanted > model.context_length)
+    throw new InvalidRequestError("contextLength", `is more than the model's ${model.context_length}.`);
   return wanted;
 }
 
 function chooseFirst(contextLength: number, wanted = FIRST_TOKENS): number {
-  if (!Number.isInteger(wanted) || wanted < 1) throw new InvalidRequestError("firstTokens", "must be an integer of at least 1.");
+  if (!Number.isInteger(wanted) || wanted < 1)
+    throw new InvalidRequestError("firstTokens", "must be an integer of at least 1.");
   return Math.min(contextLength, wanted);
 }
 

@@ -23,9 +23,14 @@ export class Progress {
   private over = false;
   private readonly samples: { at: number; bytes: number }[] = [];
 
-  constructor(private readonly report: ((progress: LoadProgress) => void) | undefined, private readonly now = () => performance.now()) {}
+  constructor(
+    private readonly report: ((progress: LoadProgress) => void) | undefined,
+    private readonly now = () => performance.now(),
+  ) {}
 
-  manifest(): void { this.send("manifest", "Reading the manifest", true); }
+  manifest(): void {
+    this.send("manifest", "Reading the manifest", true);
+  }
 
   expect(totalBytes: number): void {
     this.total = totalBytes;
@@ -54,12 +59,19 @@ export class Progress {
     this.lastReport = now;
     const bytesPerSecond = stage === "weights" ? this.rate(now) : undefined;
     const secondsLeft = bytesPerSecond ? (this.total - this.loaded) / bytesPerSecond : undefined;
-    const fraction = stage === "ready" ? 1
-      : this.total === 0 ? 0
-      : Math.min(1, this.loaded / this.total) * WEIGHTS_SHARE + (this.kernels / this.kernelsTotal) * (1 - WEIGHTS_SHARE) * 0.99;
+    const fraction =
+      stage === "ready"
+        ? 1
+        : this.total === 0
+          ? 0
+          : Math.min(1, this.loaded / this.total) * WEIGHTS_SHARE +
+            (this.kernels / this.kernelsTotal) * (1 - WEIGHTS_SHARE) * 0.99;
     this.report({
-      stage, text: text || `Fetching weights: ${(this.loaded / MIB).toFixed(1)} of ${(this.total / MIB).toFixed(1)} MiB`,
-      loadedBytes: this.loaded, totalBytes: this.total, fraction,
+      stage,
+      text: text || `Fetching weights: ${(this.loaded / MIB).toFixed(1)} of ${(this.total / MIB).toFixed(1)} MiB`,
+      loadedBytes: this.loaded,
+      totalBytes: this.total,
+      fraction,
       ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
       ...(secondsLeft === undefined ? {} : { secondsLeft }),
     });

@@ -28,12 +28,20 @@ export interface ValidationReport {
   readonly seconds: number;
 }
 
-interface Step { readonly top: readonly (readonly [number, number])[]; readonly range: number }
+interface Step {
+  readonly top: readonly (readonly [number, number])[];
+  readonly range: number;
+}
 
 export async function validate(engine: Engine): Promise<ValidationReport> {
   const started = performance.now();
   const { tier, activations, model, kvCacheDtype } = engine.info;
-  const activation = activations !== "float" ? activations : tier.startsWith("f16") || kvCacheDtype === "float16" ? "float16" : "float32";
+  const activation =
+    activations !== "float"
+      ? activations
+      : tier.startsWith("f16") || kvCacheDtype === "float16"
+        ? "float16"
+        : "float32";
   const json = await engine.validation();
   const expected = parse(json, activation, model.vocab_size);
   const chats = checkChats((json as { chats?: unknown }).chats, engine);
@@ -41,20 +49,38 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
 
   const results: { relative_difference: number; ok: boolean; argmax: number }[] = [];
   let at = 0;
-  for await (const logits of engine.replaySteps(tokens, wanted.slice(0, steps.length - 1))) results.push(compare(logits, steps[at++]!, tolerance));
+  for await (const logits of engine.replaySteps(tokens, wanted.slice(0, steps.length - 1)))
+    results.push(compare(logits, steps[at++]!, tolerance));
   await engine.reset();
   const greedy = await engine.greedy(tokens, wanted.length);
   const mismatch = firstMismatch(greedy, wanted, steps, tolerance);
   return {
     ok: results.every((r) => r.ok) && mismatch < 0 && chats.every((chat) => chat.ok),
-    tier, activations, activation, tolerance,
-    max_relative_difference: results.reduce((most, r) => (r.relative_difference > most || Number.isNaN(r.relative_difference) ? r.relative_difference : most), 0),
-    steps: results, greedy, expected: wanted, greedy_equal: greedy.join() === wanted.join(), greedy_mismatch_at: mismatch, chats,
-    answer: engine.decode(greedy), expected_answer: expected.answer, seconds: (performance.now() - started) / 1000,
+    tier,
+    activations,
+    activation,
+    tolerance,
+    max_relative_difference: results.reduce(
+      (most, r) => (r.relative_difference > most || Number.isNaN(r.relative_difference) ? r.relative_difference : most),
+      0,
+    ),
+    steps: results,
+    greedy,
+    expected: wanted,
+    greedy_equal: greedy.join() === wanted.join(),
+    greedy_mismatch_at: mismatch,
+    chats,
+    answer: engine.decode(greedy),
+    expected_answer: expected.answer,
+    seconds: (performance.now() - started) / 1000,
   };
 }
 
-function compare(logits: Float32Array, step: Step, tolerance: number): { relative_difference: number; ok: boolean; argmax: number } {
+function compare(
+  logits: Float32Array,
+  step: Step,
+  tolerance: number,
+): { relative_difference: number; ok: boolean; argmax: number } {
   let worst = 0;
   for (const [token, value] of step.top) {
     const difference = Math.abs(logits[token]! - value) / step.range;
@@ -66,7 +92,12 @@ function compare(logits: Float32Array, step: Step, tolerance: number): { relativ
 }
 
 /** After a near tie two right answers part, so what follows is not compared. */
-function firstMismatch(greedy: readonly number[], wanted: readonly number[], steps: readonly Step[], tolerance: number): number {
+function firstMismatch(
+  greedy: readonly number[],
+  wanted: readonly number[],
+  steps: readonly Step[],
+  tolerance: number,
+): number {
   const at = wanted.findIndex((token, i) => greedy[i] !== token);
   const step = steps[at];
   if (at < 0 || !step) return at;
@@ -74,10 +105,16 @@ function firstMismatch(greedy: readonly number[], wanted: readonly number[], ste
   return chosen && step.top[0]![1] - chosen[1] <= 2 * tolerance * step.range ? -1 : at;
 }
 
-function parse(json: unknown, activation: ValidationReport["activation"], vocab: number): { tokens: number[]; greedy: number[]; steps: Step[]; tolerance: number; answer: string | null } {
-  if (json === undefined) throw new BundleError("The bundle has no validation file.", "Compile it again, with validation on.");
+function parse(
+  json: unknown,
+  activation: ValidationReport["activation"],
+  vocab: number,
+): { tokens: number[]; greedy: number[]; steps: Step[]; tolerance: number; answer: string | null } {
+  if (json === undefined)
+    throw new BundleError("The bundle has no validation file.", "Compile it again, with validation on.");
   const top = object(json, "validation");
-  const ids = (value: unknown, path: string): number[] => array(value, path).map((id, i) => integer(id, `${path}[${i}]`, 0, vocab - 1));
+  const ids = (value: unknown, path: string): number[] =>
+    array(value, path).map((id, i) => integer(id, `${path}[${i}]`, 0, vocab - 1));
   const number = (value: unknown, path: string): number => {
     check(typeof value === "number" && Number.isFinite(value), path, "must be a number");
     return value;
@@ -93,7 +130,9 @@ function parse(json: unknown, activation: ValidationReport["activation"], vocab:
   });
   check(steps.length > 0, "validation.steps", "is empty");
   return {
-    tokens: ids(top.tokens, "validation.tokens"), greedy: ids(top.greedy, "validation.greedy"), steps,
+    tokens: ids(top.tokens, "validation.tokens"),
+    greedy: ids(top.greedy, "validation.greedy"),
+    steps,
     tolerance: number(object(top.tolerance, "validation.tolerance")[activation], `validation.tolerance.${activation}`),
     answer: typeof top.answer === "string" ? top.answer : null,
   };

@@ -4,7 +4,11 @@ import { InvalidRequestError, UnloadedError } from "../errors.js";
 import { Engine } from "./engine.js";
 import type { LoadOptions } from "./load.js";
 
-export interface InitProgressReport { progress: number; timeElapsed: number; text: string }
+export interface InitProgressReport {
+  progress: number;
+  timeElapsed: number;
+  text: string;
+}
 export interface MLCEngineConfig extends Omit<LoadOptions, "onProgress"> {
   initProgressCallback?: (report: InitProgressReport) => void;
   /** Where model ids are folders; a model given as a URL needs none. */
@@ -44,13 +48,18 @@ export class MLCEngine {
   constructor(private readonly config: MLCEngineConfig = {}) {}
 
   readonly chat = {
-    completions: { create: ((request: ChatRequest) => this.create(request)) as Engine["chat"]["completions"]["create"] },
+    completions: {
+      create: ((request: ChatRequest) => this.create(request)) as Engine["chat"]["completions"]["create"],
+    },
   };
 
-  setInitProgressCallback(callback: (report: InitProgressReport) => void): void { this.config.initProgressCallback = callback; }
+  setInitProgressCallback(callback: (report: InitProgressReport) => void): void {
+    this.config.initProgressCallback = callback;
+  }
 
   async reload(modelId: string | string[]): Promise<void> {
-    if (Array.isArray(modelId) && modelId.length !== 1) throw new InvalidRequestError("modelId", "one engine holds one model.");
+    if (Array.isArray(modelId) && modelId.length !== 1)
+      throw new InvalidRequestError("modelId", "one engine holds one model.");
     const id = typeof modelId === "string" ? modelId : modelId[0]!;
     await this.unload();
     const { initProgressCallback, baseUrl, ...options } = this.config;
@@ -59,15 +68,28 @@ export class MLCEngine {
     this.engine = await Engine.load(url, {
       ...asked,
       ...options,
-      onProgress: (p) => initProgressCallback?.({ progress: p.fraction, timeElapsed: (performance.now() - started) / 1000, text: p.text }),
+      onProgress: (p) =>
+        initProgressCallback?.({
+          progress: p.fraction,
+          timeElapsed: (performance.now() - started) / 1000,
+          text: p.text,
+        }),
     });
     this.model = id;
   }
 
-  chatCompletion(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> { return this.create(request); }
-  interruptGenerate(): void { this.engine?.interrupt(); }
-  async resetChat(): Promise<void> { await this.engine?.reset(); }
-  async getMessage(): Promise<string> { return this.message; }
+  chatCompletion(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
+    return this.create(request);
+  }
+  interruptGenerate(): void {
+    this.engine?.interrupt();
+  }
+  async resetChat(): Promise<void> {
+    await this.engine?.reset();
+  }
+  async getMessage(): Promise<string> {
+    return this.message;
+  }
   async unload(): Promise<void> {
     await this.engine?.unload();
     this.engine = undefined;
@@ -76,7 +98,9 @@ export class MLCEngine {
     const extra = this.usage?.extra;
     return `prefill: ${(extra?.prefill_tokens_per_s ?? 0).toFixed(1)} tokens/sec, decoding: ${(extra?.decode_tokens_per_s ?? 0).toFixed(1)} tokens/sec`;
   }
-  getLoadedModelIds(): string[] { return this.engine ? [this.model] : []; }
+  getLoadedModelIds(): string[] {
+    return this.engine ? [this.model] : [];
+  }
 
   private message = "";
 
@@ -88,11 +112,17 @@ export class MLCEngine {
       this.message = answer.choices[0]!.message.content;
       return answer;
     }
-    return this.watch(await this.engine.chat.completions.create({ ...request, stream: true, stream_options: { include_usage: true } }), request.stream_options?.include_usage === true);
+    return this.watch(
+      await this.engine.chat.completions.create({ ...request, stream: true, stream_options: { include_usage: true } }),
+      request.stream_options?.include_usage === true,
+    );
   }
 
   /** Remembers the answer and its usage as they pass. */
-  private async *watch(chunks: AsyncIterable<ChatCompletionChunk>, wantsUsage: boolean): AsyncGenerator<ChatCompletionChunk, void, void> {
+  private async *watch(
+    chunks: AsyncIterable<ChatCompletionChunk>,
+    wantsUsage: boolean,
+  ): AsyncGenerator<ChatCompletionChunk, void, void> {
     this.message = "";
     for await (const chunk of chunks) {
       if (chunk.usage) this.usage = chunk.usage;

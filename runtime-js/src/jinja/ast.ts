@@ -25,7 +25,12 @@ export type Expression =
   | { readonly kind: "unary"; readonly operator: "-" | "+" | "not"; readonly value: Expression }
   | { readonly kind: "binary"; readonly operator: string; readonly left: Expression; readonly right: Expression }
   | { readonly kind: "compare"; readonly first: Expression; readonly rest: readonly (readonly [string, Expression])[] }
-  | { readonly kind: "condition"; readonly test: Expression; readonly then: Expression; readonly otherwise: Expression | undefined };
+  | {
+      readonly kind: "condition";
+      readonly test: Expression;
+      readonly then: Expression;
+      readonly otherwise: Expression | undefined;
+    };
 
 export type Target =
   | { readonly kind: "name"; readonly name: string }
@@ -44,16 +49,33 @@ export interface Signature {
 export type Statement =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "print"; readonly value: Expression }
-  | { readonly kind: "if"; readonly branches: readonly { readonly test: Expression | undefined; readonly body: readonly Statement[] }[] }
   | {
-    readonly kind: "for"; readonly target: Target; readonly iterable: Expression; readonly test: Expression | undefined;
-    readonly recursive: boolean; readonly body: readonly Statement[]; readonly otherwise: readonly Statement[];
-  }
+      readonly kind: "if";
+      readonly branches: readonly { readonly test: Expression | undefined; readonly body: readonly Statement[] }[];
+    }
+  | {
+      readonly kind: "for";
+      readonly target: Target;
+      readonly iterable: Expression;
+      readonly test: Expression | undefined;
+      readonly recursive: boolean;
+      readonly body: readonly Statement[];
+      readonly otherwise: readonly Statement[];
+    }
   | { readonly kind: "set"; readonly target: Target; readonly value: Expression }
-  | { readonly kind: "set-block"; readonly target: Target; readonly filter: Expression | undefined; readonly body: readonly Statement[] }
+  | {
+      readonly kind: "set-block";
+      readonly target: Target;
+      readonly filter: Expression | undefined;
+      readonly body: readonly Statement[];
+    }
   | { readonly kind: "macro"; readonly name: string; readonly signature: Signature }
   | { readonly kind: "call-block"; readonly call: Expression; readonly signature: Signature }
   | { readonly kind: "filter-block"; readonly filter: Expression; readonly body: readonly Statement[] }
-  | { readonly kind: "with"; readonly targets: readonly (readonly [Target, Expression])[]; readonly body: readonly Statement[] }
+  | {
+      readonly kind: "with";
+      readonly targets: readonly (readonly [Target, Expression])[];
+      readonly body: readonly Statement[];
+    }
   | { readonly kind: "break" }
   | { readonly kind: "continue" };

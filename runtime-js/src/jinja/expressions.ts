@@ -4,7 +4,12 @@ import { tokenize, unquote, type Token } from "./lexer.js";
 import { NONE, TemplateError } from "./values.js";
 
 const CONSTANTS = new Map<string, boolean | typeof NONE>([
-  ["true", true], ["True", true], ["false", false], ["False", false], ["none", NONE], ["None", NONE],
+  ["true", true],
+  ["True", true],
+  ["false", false],
+  ["False", false],
+  ["none", NONE],
+  ["None", NONE],
 ]);
 const NO_ARGUMENTS: Arguments = { positional: [], named: [] };
 
@@ -14,10 +19,16 @@ export class Expressions {
   /** Names that are read, for each macro that the parser is in. */
   protected readonly mentioned: Set<string>[] = [];
 
-  constructor(template: string) { this.tokens = tokenize(template); }
+  constructor(template: string) {
+    this.tokens = tokenize(template);
+  }
 
-  protected get token(): Token { return this.tokens[this.at]!; }
-  protected look(ahead = 1): Token { return this.tokens[Math.min(this.at + ahead, this.tokens.length - 1)]!; }
+  protected get token(): Token {
+    return this.tokens[this.at]!;
+  }
+  protected look(ahead = 1): Token {
+    return this.tokens[Math.min(this.at + ahead, this.tokens.length - 1)]!;
+  }
   protected next(): Token {
     const token = this.token;
     if (this.at < this.tokens.length - 1) this.at++;
@@ -32,17 +43,26 @@ export class Expressions {
     return found;
   }
   protected expect(type: Token["type"], value?: string): Token {
-    if (!this.is(type, ...(value === undefined ? [] : [value]))) this.fail(`expected ${value ?? type}, got ${this.token.value || "the end"}`);
+    if (!this.is(type, ...(value === undefined ? [] : [value])))
+      this.fail(`expected ${value ?? type}, got ${this.token.value || "the end"}`);
     return this.next();
   }
-  protected fail(message: string): never { throw new TemplateError(`${message} (line ${this.token.line})`); }
+  protected fail(message: string): never {
+    throw new TemplateError(`${message} (line ${this.token.line})`);
+  }
 
   /** One expression, or several with commas: a tuple. Empty ones only in parentheses. */
   protected tuple(condition = true, ends: readonly string[] = [], parentheses = false): Expression {
     const items: Expression[] = [];
     let comma = false;
     for (;;) {
-      if (this.is("print-end") || this.is("block-end") || this.is("operator", ")") || this.is("name", ...ends) && ends.length > 0) break;
+      if (
+        this.is("print-end") ||
+        this.is("block-end") ||
+        this.is("operator", ")") ||
+        (this.is("name", ...ends) && ends.length > 0)
+      )
+        break;
       items.push(this.expression(condition));
       if (!this.skip("operator", ",")) break;
       comma = true;
@@ -92,7 +112,9 @@ export class Expressions {
     return rest.length > 0 ? { kind: "compare", first, rest } : first;
   }
 
-  private sum(): Expression { return this.binary(["+", "-"], () => this.concat()); }
+  private sum(): Expression {
+    return this.binary(["+", "-"], () => this.concat());
+  }
 
   private concat(): Expression {
     const items = [this.product()];
@@ -100,11 +122,14 @@ export class Expressions {
     return items.length > 1 ? { kind: "concat", items } : items[0]!;
   }
 
-  private product(): Expression { return this.binary(["*", "/", "//", "%"], () => this.binary(["**"], () => this.unary())); }
+  private product(): Expression {
+    return this.binary(["*", "/", "//", "%"], () => this.binary(["**"], () => this.unary()));
+  }
 
   private binary(operators: readonly string[], operand: () => Expression): Expression {
     let left = operand();
-    while (this.is("operator", ...operators)) left = { kind: "binary", operator: this.next().value, left, right: operand() };
+    while (this.is("operator", ...operators))
+      left = { kind: "binary", operator: this.next().value, left, right: operand() };
     return left;
   }
 
@@ -130,8 +155,10 @@ export class Expressions {
         while (this.is("string")) text += unquote(this.next().value);
         return { kind: "constant", value: text };
       }
-      case "integer": return { kind: "constant", value: this.integer(token) };
-      case "float": return { kind: "float", value: Number(token.value.replaceAll("_", "")) };
+      case "integer":
+        return { kind: "constant", value: this.integer(token) };
+      case "float":
+        return { kind: "float", value: Number(token.value.replaceAll("_", "")) };
       case "operator":
         if (token.value === "(") {
           const inner = this.tuple(true, [], true);
@@ -139,11 +166,15 @@ export class Expressions {
           return inner;
         }
         if (token.value === "[") return { kind: "list", items: this.list("]", () => this.expression()) };
-        if (token.value === "{") return { kind: "dict", items: this.list("}", () => {
-          const key = this.expression();
-          this.expect("operator", ":");
-          return [key, this.expression()] as const;
-        }) };
+        if (token.value === "{")
+          return {
+            kind: "dict",
+            items: this.list("}", () => {
+              const key = this.expression();
+              this.expect("operator", ":");
+              return [key, this.expression()] as const;
+            }),
+          };
     }
     return this.fail(`unexpected ${token.value || "end of the template"}`);
   }
@@ -171,7 +202,8 @@ export class Expressions {
       if (this.skip("operator", ".")) {
         const token = this.next();
         if (token.type === "name") value = { kind: "attribute", object: value, name: token.value };
-        else if (token.type === "integer") value = { kind: "item", object: value, key: { kind: "constant", value: this.integer(token) } };
+        else if (token.type === "integer")
+          value = { kind: "item", object: value, key: { kind: "constant", value: this.integer(token) } };
         else this.fail("expected a name or a number after the dot");
       } else if (this.skip("operator", "[")) {
         const keys = this.list("]", () => this.subscript());
@@ -184,7 +216,8 @@ export class Expressions {
   private subscript(): Expression {
     const parts: (Expression | undefined)[] = [this.is("operator", ":") ? undefined : this.expression()];
     if (!this.is("operator", ":")) return parts[0]!;
-    while (parts.length < 3 && this.skip("operator", ":")) parts.push(this.is("operator", ":", "]", ",") ? undefined : this.expression());
+    while (parts.length < 3 && this.skip("operator", ":"))
+      parts.push(this.is("operator", ":", "]", ",") ? undefined : this.expression());
     return { kind: "slice", parts };
   }
 
@@ -201,7 +234,12 @@ export class Expressions {
   protected filter(value: Expression | undefined, inline = false): Expression {
     while (this.is("operator", "|") || inline) {
       if (!inline) this.next();
-      value = { kind: "filter", value, name: this.dotted(), args: this.is("operator", "(") ? this.arguments() : NO_ARGUMENTS };
+      value = {
+        kind: "filter",
+        value,
+        name: this.dotted(),
+        args: this.is("operator", "(") ? this.arguments() : NO_ARGUMENTS,
+      };
       inline = false;
     }
     return value ?? this.fail("expected a filter");
@@ -213,8 +251,13 @@ export class Expressions {
     const name = this.dotted();
     let args = NO_ARGUMENTS;
     if (this.is("operator", "(")) args = this.arguments();
-    else if (this.is("string") || this.is("integer") || this.is("float") || this.is("operator", "[", "{")
-      || this.is("name") && !this.is("name", "else", "or", "and")) {
+    else if (
+      this.is("string") ||
+      this.is("integer") ||
+      this.is("float") ||
+      this.is("operator", "[", "{") ||
+      (this.is("name") && !this.is("name", "else", "or", "and"))
+    ) {
       if (this.is("name", "is")) this.fail("tests cannot be chained with is");
       args = { positional: [this.postfix(this.primary())], named: [] };
     }

@@ -31,7 +31,8 @@ function* map(value: Value, args: readonly Value[], named: Named): IterableItera
   const path = named.get("attribute");
   let each: (next: Value) => Value;
   if (args.length === 0 && path !== undefined) {
-    for (const name of named.keys()) if (name !== "attribute" && name !== "default") fail(`map has no argument ${name}`);
+    for (const name of named.keys())
+      if (name !== "attribute" && name !== "default") fail(`map has no argument ${name}`);
     each = getter(path, named.get("default"));
   } else {
     const [name = fail("map requires a filter argument"), ...rest] = args;
@@ -40,9 +41,17 @@ function* map(value: Value, args: readonly Value[], named: Named): IterableItera
   for (const next of iterate(value)) yield each(next);
 }
 
-function* pick(value: Value, args: readonly Value[], named: Named, keep: boolean, byAttribute: boolean): IterableIterator<Value> {
+function* pick(
+  value: Value,
+  args: readonly Value[],
+  named: Named,
+  keep: boolean,
+  byAttribute: boolean,
+): IterableIterator<Value> {
   if (!truth(value)) return;
-  const [path, rest] = byAttribute ? [args[0] ?? fail("the attribute's name is missing"), args.slice(1)] : [undefined, args];
+  const [path, rest] = byAttribute
+    ? [args[0] ?? fail("the attribute's name is missing"), args.slice(1)]
+    : [undefined, args];
   const get = getter(path ?? NONE);
   const [test, ...more] = rest;
   for (const next of iterate(value)) {

@@ -8,59 +8,109 @@ export function percentFormat(format: string, values: Value): string {
   const list: readonly Value[] = values instanceof Tuple ? values : [values];
   let at = 0;
   const next = (): Value => (at < list.length ? list[at++]! : fail("not enough arguments for format string"));
-  const text = format.replace(/%(?:\(([^)]*)\))?([-+ #0]*)(\*|\d+)?(?:\.(\*|\d*))?[hlL]?([\s\S]?)/g,
-    (_, name: string | undefined, flags: string, width: string | undefined, precision: string | undefined, type: string) => {
+  const text = format.replace(
+    /%(?:\(([^)]*)\))?([-+ #0]*)(\*|\d+)?(?:\.(\*|\d*))?[hlL]?([\s\S]?)/g,
+    (
+      _,
+      name: string | undefined,
+      flags: string,
+      width: string | undefined,
+      precision: string | undefined,
+      type: string,
+    ) => {
       if (type === "%") return "%";
       let wide = width === "*" ? asInteger(next()) : Number(width ?? 0);
       const places = precision === undefined ? undefined : precision === "*" ? asInteger(next()) : Number(precision);
       const left = flags.includes("-") || wide < 0;
       wide = Math.abs(wide);
-      const value = name === undefined ? next() : values instanceof Dict ? values.get(name) ?? fail(`KeyError: ${repr(name)}`) : fail("format requires a mapping");
+      const value =
+        name === undefined
+          ? next()
+          : values instanceof Dict
+            ? (values.get(name) ?? fail(`KeyError: ${repr(name)}`))
+            : fail("format requires a mapping");
       const sign = flags.includes("+") ? "+" : flags.includes(" ") ? " " : "-";
       const body = converted(value, type, places, flags.includes("#"), sign);
       const zeros = flags.includes("0") && !left && !"srac".includes(type);
       return pad(body, wide, zeros ? "=" : left ? "<" : ">", zeros ? "0" : " ");
-    });
-  const consumed = at >= list.length || values instanceof Dict || Array.isArray(values) && !(values instanceof Tuple);
+    },
+  );
+  const consumed = at >= list.length || values instanceof Dict || (Array.isArray(values) && !(values instanceof Tuple));
   return consumed ? text : fail("not all arguments converted during string formatting");
 }
 
 function converted(value: Value, type: string, places: number | undefined, alternate: boolean, sign: string): string {
   const cut = (text: string): string => (places === undefined ? text : [...text].slice(0, places).join(""));
   switch (type) {
-    case "s": return cut(str(value));
-    case "r": return cut(repr(value));
-    case "a": return cut(repr(value).replace(/[^\0-\x7f]/gu, (c) => escape(c.codePointAt(0)!)));
-    case "c": return typeof value === "string" && [...value].length === 1 ? value : String.fromCodePoint(asInteger(value));
-    case "d": case "i": case "u": {
+    case "s":
+      return cut(str(value));
+    case "r":
+      return cut(repr(value));
+    case "a":
+      return cut(repr(value).replace(/[^\0-\x7f]/gu, (c) => escape(c.codePointAt(0)!)));
+    case "c":
+      return typeof value === "string" && [...value].length === 1 ? value : String.fromCodePoint(asInteger(value));
+    case "d":
+    case "i":
+    case "u": {
       const number = asNumber(value) ?? fail(`%${type} format: a real number is required, not ${typeName(value)}`);
       const text = whole(number, "d", false, sign);
       return places === undefined ? text : text.replace(/\d+/, (digits) => digits.padStart(places, "0"));
     }
-    case "x": case "X": case "o": return whole(asInteger(value), type, alternate, sign);
-    case "e": case "E": case "f": case "F": case "g": case "G":
-      return real(asNumber(value) ?? fail(`must be real number, not ${typeName(value)}`), type, places ?? 6, sign, alternate);
+    case "x":
+    case "X":
+    case "o":
+      return whole(asInteger(value), type, alternate, sign);
+    case "e":
+    case "E":
+    case "f":
+    case "F":
+    case "g":
+    case "G":
+      return real(
+        asNumber(value) ?? fail(`must be real number, not ${typeName(value)}`),
+        type,
+        places ?? 6,
+        sign,
+        alternate,
+      );
   }
   return fail(type === "" ? "incomplete format" : `unsupported format character '${type}'`);
 }
 
 function escape(code: number): string {
   const digits = code.toString(16);
-  return digits.length < 3 ? `\\x${digits}` : digits.length < 5 ? `\\u${digits.padStart(4, "0")}` : `\\U${digits.padStart(8, "0")}`;
+  return digits.length < 3
+    ? `\\x${digits}`
+    : digits.length < 5
+      ? `\\u${digits.padStart(4, "0")}`
+      : `\\U${digits.padStart(8, "0")}`;
 }
 
-function signed(negative: boolean, sign: string): string { return negative ? "-" : sign === "-" ? "" : sign; }
+function signed(negative: boolean, sign: string): string {
+  return negative ? "-" : sign === "-" ? "" : sign;
+}
 
 function whole(value: number, type: string, alternate: boolean, sign: string): string {
-  if (!Number.isFinite(value)) return fail(`cannot convert float ${Number.isNaN(value) ? "NaN" : "infinity"} to integer`);
+  if (!Number.isFinite(value))
+    return fail(`cannot convert float ${Number.isNaN(value) ? "NaN" : "infinity"} to integer`);
   const base = { x: 16, X: 16, o: 8, b: 2 }[type] ?? 10;
   const digits = Math.abs(Math.trunc(value)).toString(base);
-  return signed(Math.trunc(value) < 0, sign) + (alternate && base !== 10 ? `0${type}` : "") + (type === "X" ? digits.toUpperCase() : digits);
+  return (
+    signed(Math.trunc(value) < 0, sign) +
+    (alternate && base !== 10 ? `0${type}` : "") +
+    (type === "X" ? digits.toUpperCase() : digits)
+  );
 }
 
 function real(value: number, type: string, places: number, sign: string, alternate = false): string {
   const lower = type.toLowerCase();
-  const text = lower === "f" ? fixed(value, places) : lower === "e" ? exponential(value, places) : general(value, places, alternate);
+  const text =
+    lower === "f"
+      ? fixed(value, places)
+      : lower === "e"
+        ? exponential(value, places)
+        : general(value, places, alternate);
   const body = text.replace(/^-/, "");
   return signed(text.startsWith("-"), sign) + (type === lower ? body : body.toUpperCase());
 }
@@ -76,11 +126,16 @@ function pad(text: string, width: number, align: string, fill: string): string {
 }
 
 /** str.format(); `field` reads `name.attribute[key]`'s steps as the sandbox does. */
-export function braceFormat(format: string, args: readonly Value[], named: Named, step: (value: Value, name: string, attribute: boolean) => Value): string {
+export function braceFormat(
+  format: string,
+  args: readonly Value[],
+  named: Named,
+  step: (value: Value, name: string, attribute: boolean) => Value,
+): string {
   let automatic = 0;
   const fields = (text: string, depth: number): string => {
     let found = "";
-    for (let at = 0; at < text.length;) {
+    for (let at = 0; at < text.length; ) {
       const character = text[at]!;
       if ((character === "{" || character === "}") && text[at + 1] === character) {
         found += character;
@@ -102,8 +157,15 @@ export function braceFormat(format: string, args: readonly Value[], named: Named
     if (!parts || depth > 1) return fail(`the format field {${text}} cannot be read`);
     const [, name, steps, conversion, spec = ""] = parts as unknown as [string, string, string, string?, string?];
     const index = name === "" ? automatic++ : /^\d+$/.test(name) ? Number(name) : undefined;
-    let value = (index === undefined ? named.get(name) : args[index]) ?? (index === undefined ? fail(`KeyError: ${repr(name)}`) : index < args.length ? NONE : fail("Replacement index out of range"));
-    for (const part of steps.match(/\.[^.[]+|\[[^\]]+\]/g) ?? []) value = step(value, part.startsWith(".") ? part.slice(1) : part.slice(1, -1), part.startsWith("."));
+    let value =
+      (index === undefined ? named.get(name) : args[index]) ??
+      (index === undefined
+        ? fail(`KeyError: ${repr(name)}`)
+        : index < args.length
+          ? NONE
+          : fail("Replacement index out of range"));
+    for (const part of steps.match(/\.[^.[]+|\[[^\]]+\]/g) ?? [])
+      value = step(value, part.startsWith(".") ? part.slice(1) : part.slice(1, -1), part.startsWith("."));
     if (conversion) value = converted(value, conversion, undefined, false, "-");
     return specFormat(value, fields(spec, depth + 1));
   };
@@ -129,18 +191,30 @@ function specFormat(value: Value, spec: string): string {
   const number = asNumber(value);
   const padding = fill ?? (zero ? "0" : " ");
   if (typeof value === "string") {
-    if (type !== undefined && type !== "s" || sign !== "-" || group || alternate || align === "=") fail(`Invalid format specifier '${spec}' for object of type 'str'`);
-    return pad(places === undefined ? value : [...value].slice(0, places).join(""), Number(width), align ?? "<", padding);
+    if ((type !== undefined && type !== "s") || sign !== "-" || group || alternate || align === "=")
+      fail(`Invalid format specifier '${spec}' for object of type 'str'`);
+    return pad(
+      places === undefined ? value : [...value].slice(0, places).join(""),
+      Number(width),
+      align ?? "<",
+      padding,
+    );
   }
-  if (number === undefined || typeof value === "boolean" && type === undefined) return fail(`unsupported format string passed to ${typeName(value)}.__format__`);
+  if (number === undefined || (typeof value === "boolean" && type === undefined))
+    return fail(`unsupported format string passed to ${typeName(value)}.__format__`);
   let text: string;
   if (type === "%") text = `${real(number * 100, "f", places ?? 6, sign)}%`;
-  else if (type !== undefined && "eEfFgG".includes(type)) text = real(number, type, places ?? 6, sign, alternate !== undefined);
+  else if (type !== undefined && "eEfFgG".includes(type))
+    text = real(number, type, places ?? 6, sign, alternate !== undefined);
   else if (value instanceof Float) {
     if (type !== undefined) fail(`Unknown format code '${type}' for object of type 'float'`);
-    text = places === undefined ? signed(number < 0, sign) + str(new Float(Math.abs(number))) : signedGeneral(number, places, sign);
+    text =
+      places === undefined
+        ? signed(number < 0, sign) + str(new Float(Math.abs(number)))
+        : signedGeneral(number, places, sign);
   } else if (type === "c") text = String.fromCodePoint(number);
-  else if (places !== undefined || !"bdoxXn".includes(type ?? "d")) return fail(`Invalid format specifier '${spec}' for object of type 'int'`);
+  else if (places !== undefined || !"bdoxXn".includes(type ?? "d"))
+    return fail(`Invalid format specifier '${spec}' for object of type 'int'`);
   else text = whole(number, type ?? "d", alternate !== undefined, sign);
   if (group) text = text.replace(/\d+/, (digits) => digits.replace(/\B(?=(\d{3})+$)/g, group));
   return pad(text, Number(width), align ?? (zero ? "=" : ">"), padding);

@@ -10,13 +10,22 @@ export class Template {
   private readonly body;
 
   /** Throws TemplateError, with the line, for what cannot be read. */
-  constructor(source: string) { this.body = parse(source); }
+  constructor(source: string) {
+    this.body = parse(source);
+  }
 
   /** `variables` are JSON; `functions` get what they are given as text. Throws TemplateError where the template fails. */
-  render(variables: Readonly<Record<string, unknown>>, functions: Readonly<Record<string, (text: string) => string>> = {}): string {
-    const values = Object.entries(variables).filter(([, value]) => value !== undefined).map(([name, value]) => [name, fromJs(value)] as const);
-    const callables = Object.entries(functions).map(([name, body]): [string, Callable] => [name, (args) => body(asString(args[0] ?? NONE))]);
+  render(
+    variables: Readonly<Record<string, unknown>>,
+    functions: Readonly<Record<string, (text: string) => string>> = {},
+  ): string {
+    const values = Object.entries(variables)
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => [name, fromJs(value)] as const);
+    const callables = Object.entries(functions).map(([name, body]): [string, Callable] => [
+      name,
+      (args) => body(asString(args[0] ?? NONE)),
+    ]);
     return render(this.body, [...Object.entries(GLOBALS), ...callables, ...values]);
   }
 }
-

@@ -2,7 +2,18 @@
 import { TemplateError } from "./values.js";
 
 export interface Token {
-  readonly type: "text" | "block" | "block-end" | "print" | "print-end" | "name" | "string" | "integer" | "float" | "operator" | "end";
+  readonly type:
+    | "text"
+    | "block"
+    | "block-end"
+    | "print"
+    | "print-end"
+    | "name"
+    | "string"
+    | "integer"
+    | "float"
+    | "operator"
+    | "end";
   readonly value: string;
   readonly line: number;
 }
@@ -36,8 +47,12 @@ export function tokenize(template: string): Token[] {
   let at = 0;
   let line = 1;
   let lineStarts = true;
-  const push = (type: Token["type"], value: string): void => { tokens.push({ type, value, line }); };
-  const fail = (message: string): never => { throw new TemplateError(`${message} (line ${line})`); };
+  const push = (type: Token["type"], value: string): void => {
+    tokens.push({ type, value, line });
+  };
+  const fail = (message: string): never => {
+    throw new TemplateError(`${message} (line ${line})`);
+  };
   /** Goes on past `text`, which the template has at `at`. */
   const pass = (text: string): void => {
     at += text.length;
@@ -55,7 +70,9 @@ export function tokenize(template: string): Token[] {
     const start = raw.lastIndexOf("\n") + 1;
     return (start > 0 || lineStarts) && BLANK.test(raw.slice(start)) ? raw.slice(0, start) : raw;
   };
-  const pushText = (value: string): void => { if (value !== "") push("text", value); };
+  const pushText = (value: string): void => {
+    if (value !== "") push("text", value);
+  };
 
   const inside = (end: "block-end" | "print-end"): void => {
     const open: string[] = [];
@@ -68,7 +85,9 @@ export function tokenize(template: string): Token[] {
         return;
       }
       if (at >= source.length) fail("unexpected end of template");
-      const match = RULES.map(([type, pattern]) => [type, find(pattern)?.[0]] as const).find(([, found]) => found !== undefined);
+      const match = RULES.map(([type, pattern]) => [type, find(pattern)?.[0]] as const).find(
+        ([, found]) => found !== undefined,
+      );
       if (!match) return fail(`unexpected character ${JSON.stringify(String.fromCodePoint(source.codePointAt(at)!))}`);
       const [type, value] = match as readonly ["space" | Token["type"], string];
       if (type === "operator") {
@@ -104,16 +123,28 @@ export function tokenize(template: string): Token[] {
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
-  "\n": "", "\\": "\\", "'": "'", '"': '"', a: "\x07", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t", v: "\v",
+  "\n": "",
+  "\\": "\\",
+  "'": "'",
+  '"': '"',
+  a: "\x07",
+  b: "\b",
+  f: "\f",
+  n: "\n",
+  r: "\r",
+  t: "\t",
+  v: "\v",
 };
 
 /** A string literal's text: Python's escapes, and a backslash before anything else stays. */
 export function unquote(literal: string): string {
-  return literal.slice(1, -1).replace(/\\(x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[0-7]{1,3}|[\s\S])/g, (all, escape: string) => {
-    const plain = ESCAPES[escape];
-    if (plain !== undefined) return plain;
-    if (/^[0-7]/.test(escape)) return String.fromCodePoint(parseInt(escape, 8));
-    if (/^(?:x..|u....|U.{8})$/.test(escape)) return String.fromCodePoint(parseInt(escape.slice(1), 16));
-    return all;
-  });
+  return literal
+    .slice(1, -1)
+    .replace(/\\(x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[0-7]{1,3}|[\s\S])/g, (all, escape: string) => {
+      const plain = ESCAPES[escape];
+      if (plain !== undefined) return plain;
+      if (/^[0-7]/.test(escape)) return String.fromCodePoint(parseInt(escape, 8));
+      if (/^(?:x..|u....|U.{8})$/.test(escape)) return String.fromCodePoint(parseInt(escape.slice(1), 16));
+      return all;
+    });
 }

@@ -14,7 +14,9 @@ export function attribute(value: Value, name: string): Value {
 
 export function item(value: Value, key: Value): Value {
   use(value);
-  return subscript(value, key) ?? (typeof key === "string" ? own(value, key) : undefined) ?? missing(value, String(key));
+  return (
+    subscript(value, key) ?? (typeof key === "string" ? own(value, key) : undefined) ?? missing(value, String(key))
+  );
 }
 
 /** Only what is an attribute in Python. */
@@ -32,9 +34,11 @@ function missing(value: Value, name: string): Undefined {
 /** Reads `a.b.0`, as filters with an `attribute` do; None reads the value itself. */
 export function getter(path: Value, otherwise: Value = NONE): (value: Value) => Value {
   if (path === NONE) return (value) => value;
-  const parts = typeof path === "string" ? path.split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : part)) : [path];
-  return (value) => parts.reduce<Value>((at, part) => {
-    const found = item(at, part);
-    return found instanceof Undefined && otherwise !== NONE ? otherwise : found;
-  }, value);
+  const parts =
+    typeof path === "string" ? path.split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : part)) : [path];
+  return (value) =>
+    parts.reduce<Value>((at, part) => {
+      const found = item(at, part);
+      return found instanceof Undefined && otherwise !== NONE ? otherwise : found;
+    }, value);
 }

@@ -3,7 +3,24 @@ import { braceFormat } from "./format.js";
 import { SPACE } from "./lexer.js";
 import { subscript } from "./operators.js";
 import { repr } from "./text.js";
-import { asInteger, asString, bind, type Callable, Dict, equal, fail, iterate, type Named, NONE, tuple, Tuple, typeName, Undefined, View, type Value } from "./values.js";
+import {
+  asInteger,
+  asString,
+  bind,
+  type Callable,
+  Dict,
+  equal,
+  fail,
+  iterate,
+  type Named,
+  NONE,
+  tuple,
+  Tuple,
+  typeName,
+  Undefined,
+  View,
+  type Value,
+} from "./values.js";
 
 type Method<T> = (self: T, args: readonly Value[], named: Named) => Value;
 
@@ -16,7 +33,8 @@ const CHANGING: Readonly<Record<string, readonly string[]>> = {
 /** `value.name` for what has attributes of Python's; undefined where there is none. */
 export function method(value: Value, name: string): Value | undefined {
   const type = typeName(value);
-  if (CHANGING[type]?.includes(name)) return new Undefined(`access to attribute '${name}' of '${type}' object is unsafe.`);
+  if (CHANGING[type]?.includes(name))
+    return new Undefined(`access to attribute '${name}' of '${type}' object is unsafe.`);
   if (typeof value === "string") return bound(STRING, value, name);
   if (value instanceof Dict) return bound(DICT, value, name);
   return Array.isArray(value) ? bound(LIST, value, name) : undefined;
@@ -31,16 +49,35 @@ function bound<T>(methods: Readonly<Record<string, Method<T>>>, self: T, name: s
 function plain<T>(name: string, least: number, most: number, body: (self: T, ...args: Value[]) => Value): Method<T> {
   return (self, args, named) => {
     if (named.size > 0) fail(`${name}() takes no keyword arguments`);
-    if (args.length < least || args.length > most) fail(`${name}() takes ${least} to ${most} arguments, not ${args.length}`);
+    if (args.length < least || args.length > most)
+      fail(`${name}() takes ${least} to ${most} arguments, not ${args.length}`);
     return body(self, ...args);
   };
 }
 
 const DICT: Readonly<Record<string, Method<Dict>>> = {
   get: plain("get", 1, 2, (self, key, other = NONE) => self.get(key!) ?? other),
-  items: plain("items", 0, 0, (self) => new View(self.items().map((pair) => tuple(...pair)), "items")),
+  items: plain(
+    "items",
+    0,
+    0,
+    (self) =>
+      new View(
+        self.items().map((pair) => tuple(...pair)),
+        "items",
+      ),
+  ),
   keys: plain("keys", 0, 0, (self) => new View(self.keys(), "keys")),
-  values: plain("values", 0, 0, (self) => new View(self.items().map(([, value]) => value), "values")),
+  values: plain(
+    "values",
+    0,
+    0,
+    (self) =>
+      new View(
+        self.items().map(([, value]) => value),
+        "values",
+      ),
+  ),
   copy: plain("copy", 0, 0, (self) => new Dict(self.items())),
 };
 
@@ -51,7 +88,9 @@ const LIST: Readonly<Record<string, Method<Value[]>>> = {
     const at = self.findIndex((item, i) => i >= from && i < to && equal(item, value!));
     return at < 0 ? fail(`${repr(value!)} is not in list`) : at;
   }),
-  copy: plain("copy", 0, 0, (self) => (self instanceof Tuple ? fail("'tuple' object has no attribute 'copy'") : [...self])),
+  copy: plain("copy", 0, 0, (self) =>
+    self instanceof Tuple ? fail("'tuple' object has no attribute 'copy'") : [...self],
+  ),
 };
 
 function place(items: readonly unknown[], at: Value): number {
@@ -63,7 +102,12 @@ export type Side = "both" | "left" | "right";
 
 /** str.strip() and its halves: white space, or any of the characters given. */
 export function strip(text: string, characters: Value = NONE, side: Side = "both"): string {
-  const set = characters === NONE ? `[${SPACE}]` : characters === "" ? "[^\\s\\S]" : `[${asString(characters, "strip arg").replace(/[\\\]^-]/g, "\\$&")}]`;
+  const set =
+    characters === NONE
+      ? `[${SPACE}]`
+      : characters === ""
+        ? "[^\\s\\S]"
+        : `[${asString(characters, "strip arg").replace(/[\\\]^-]/g, "\\$&")}]`;
   const left = side === "right" ? text : text.replace(new RegExp(`^${set}+`, "u"), "");
   return side === "left" ? left : left.replace(new RegExp(`${set}+$`, "u"), "");
 }
@@ -85,12 +129,18 @@ function split(text: string, separator: Value, most: Value, right: boolean): Val
   const by = asString(separator, "separator") || fail("empty separator");
   const parts = text.split(by);
   if (parts.length - 1 <= limit) return parts;
-  return right ? [parts.slice(0, parts.length - limit).join(by), ...parts.slice(parts.length - limit)] : [...parts.slice(0, limit), parts.slice(limit).join(by)];
+  return right
+    ? [parts.slice(0, parts.length - limit).join(by), ...parts.slice(parts.length - limit)]
+    : [...parts.slice(0, limit), parts.slice(limit).join(by)];
 }
 
 /** str.replace(): an empty `from` is between all characters. */
 export function replace(text: string, from: Value, to: Value, count: Value = -1): string {
-  const [old, next, limit] = [asString(from, "replace() argument 1"), asString(to, "replace() argument 2"), asInteger(count)];
+  const [old, next, limit] = [
+    asString(from, "replace() argument 1"),
+    asString(to, "replace() argument 2"),
+    asInteger(count),
+  ];
   const parts = old === "" ? ["", ...text, ""] : text.split(old);
   const most = limit < 0 ? Infinity : limit;
   return parts.reduce((whole, part, i) => (i === 0 ? part : whole + (i <= most ? next : old) + part), "");
@@ -112,13 +162,16 @@ export function capitalize(text: string): string {
 /** A letter's small form: a word's last Σ has another. */
 function lower(letters: readonly string[], at: number): string {
   if (letters[at] !== "Σ") return letters[at]!.toLowerCase();
-  const last = /\p{Cased}\p{Case_Ignorable}*$/u.test(letters.slice(0, at).join("")) && !/^\p{Case_Ignorable}*\p{Cased}/u.test(letters.slice(at + 1).join(""));
+  const last =
+    /\p{Cased}\p{Case_Ignorable}*$/u.test(letters.slice(0, at).join("")) &&
+    !/^\p{Case_Ignorable}*\p{Cased}/u.test(letters.slice(at + 1).join(""));
   return last ? "ς" : "σ";
 }
 
 /** Letters such as ǆ have a third form, and ß becomes Ss. */
 function titled(letter: string): string {
-  if (/[\u01c4-\u01cc\u01f1-\u01f3]/.test(letter)) return letter.toUpperCase().replace(/[ǄǇǊǱ]/, (large) => String.fromCharCode(large.charCodeAt(0) + 1));
+  if (/[\u01c4-\u01cc\u01f1-\u01f3]/.test(letter))
+    return letter.toUpperCase().replace(/[ǄǇǊǱ]/, (large) => String.fromCharCode(large.charCodeAt(0) + 1));
   const [first = "", ...rest] = letter.toUpperCase();
   return first + rest.join("").toLowerCase();
 }
@@ -127,11 +180,13 @@ const CASED = /\p{Cased}/u;
 
 function title(text: string): string {
   let inside = false;
-  return [...text].map((letter, i, letters) => {
-    const next = inside ? lower(letters, i) : titled(letter);
-    inside = CASED.test(letter);
-    return next;
-  }).join("");
+  return [...text]
+    .map((letter, i, letters) => {
+      const next = inside ? lower(letters, i) : titled(letter);
+      inside = CASED.test(letter);
+      return next;
+    })
+    .join("");
 }
 
 /** Indices of str.find() and its kin, in code points; -1 where there is none. */
@@ -154,12 +209,20 @@ function within(text: string, start: Value, stop: Value): string {
 function affixed(name: string, test: (text: string, affix: string) => boolean): Method<string> {
   return plain(name, 1, 3, (self, affixes, start, stop) => {
     const part = within(self, start ?? 0, stop ?? [...self].length);
-    return (affixes instanceof Tuple ? affixes : [affixes!]).some((affix) => test(part, asString(affix, `${name} argument`)));
+    return (affixes instanceof Tuple ? affixes : [affixes!]).some((affix) =>
+      test(part, asString(affix, `${name} argument`)),
+    );
   });
 }
 
 const justified = (name: string, body: (text: string, width: number, fill: string) => string): Method<string> =>
-  plain(name, 1, 2, (self, width, fill = " ") => body(self, asInteger(width!), [...asString(fill)].length === 1 ? asString(fill) : fail("The fill character must be exactly one character long")));
+  plain(name, 1, 2, (self, width, fill = " ") =>
+    body(
+      self,
+      asInteger(width!),
+      [...asString(fill)].length === 1 ? asString(fill) : fail("The fill character must be exactly one character long"),
+    ),
+  );
 const every = (name: string, pattern: RegExp): Method<string> => plain(name, 0, 0, (self) => pattern.test(self));
 const mapped = (name: string, body: (text: string) => Value): Method<string> => plain(name, 0, 0, body);
 const LINE = /[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]*(?:\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]|$)/g;
@@ -169,7 +232,17 @@ const STRING: Readonly<Record<string, Method<string>>> = {
   lower: mapped("lower", (self) => self.toLowerCase()),
   capitalize: mapped("capitalize", capitalize),
   title: mapped("title", title),
-  swapcase: mapped("swapcase", (self) => [...self].map((letter, i, letters) => (/\p{Uppercase}/u.test(letter) ? lower(letters, i) : /\p{Lowercase}/u.test(letter) ? letter.toUpperCase() : letter)).join("")),
+  swapcase: mapped("swapcase", (self) =>
+    [...self]
+      .map((letter, i, letters) =>
+        /\p{Uppercase}/u.test(letter)
+          ? lower(letters, i)
+          : /\p{Lowercase}/u.test(letter)
+            ? letter.toUpperCase()
+            : letter,
+      )
+      .join(""),
+  ),
   strip: plain("strip", 0, 1, (self, characters) => strip(self, characters)),
   lstrip: plain("lstrip", 0, 1, (self, characters) => strip(self, characters, "left")),
   rstrip: plain("rstrip", 0, 1, (self, characters) => strip(self, characters, "right")),
@@ -184,7 +257,11 @@ const STRING: Readonly<Record<string, Method<string>>> = {
   splitlines: (self, args, named) => {
     const [keep = false] = bind("splitlines()", ["keepends"], args, named);
     const lines = self.match(LINE)!.filter((line) => line !== "");
-    return asInteger(keep) ? lines : lines.map((line) => line.replace(/(?:\r\n|[\s\S])$/, (end) => (/[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/.test(end) ? "" : end)));
+    return asInteger(keep)
+      ? lines
+      : lines.map((line) =>
+          line.replace(/(?:\r\n|[\s\S])$/, (end) => (/[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/.test(end) ? "" : end)),
+        );
   },
   partition: plain("partition", 1, 1, (self, separator) => {
     const by = asString(separator!) || fail("empty separator");
@@ -196,14 +273,21 @@ const STRING: Readonly<Record<string, Method<string>>> = {
     const at = self.lastIndexOf(by);
     return at < 0 ? tuple("", "", self) : tuple(self.slice(0, at), by, self.slice(at + by.length));
   }),
-  join: plain("join", 1, 1, (self, items) => [...iterate(items!)].map((item, i) => asString(item, `sequence item ${i}`)).join(self)),
+  join: plain("join", 1, 1, (self, items) =>
+    [...iterate(items!)].map((item, i) => asString(item, `sequence item ${i}`)).join(self),
+  ),
   replace: (self, args, named) => {
     const [from, to, count = -1] = bind("replace()", ["old", "new", "count"], args, named);
-    if (from === undefined || to === undefined || named.has("old") || named.has("new")) fail("replace() takes two arguments, or three");
+    if (from === undefined || to === undefined || named.has("old") || named.has("new"))
+      fail("replace() takes two arguments, or three");
     return replace(self, from!, to!, count);
   },
-  removeprefix: plain("removeprefix", 1, 1, (self, prefix) => (self.startsWith(asString(prefix!)) ? self.slice(asString(prefix!).length) : self)),
-  removesuffix: plain("removesuffix", 1, 1, (self, suffix) => (suffix !== "" && self.endsWith(asString(suffix!)) ? self.slice(0, -asString(suffix!).length) : self)),
+  removeprefix: plain("removeprefix", 1, 1, (self, prefix) =>
+    self.startsWith(asString(prefix!)) ? self.slice(asString(prefix!).length) : self,
+  ),
+  removesuffix: plain("removesuffix", 1, 1, (self, suffix) =>
+    suffix !== "" && self.endsWith(asString(suffix!)) ? self.slice(0, -asString(suffix!).length) : self,
+  ),
   startswith: affixed("startswith", (text, affix) => text.startsWith(affix)),
   endswith: affixed("endswith", (text, affix) => text.endsWith(affix)),
   find: plain("find", 1, 3, (self, ...args) => find(self, args, false)),
@@ -231,15 +315,19 @@ const STRING: Readonly<Record<string, Method<string>>> = {
   islower: mapped("islower", (self) => CASED.test(self) && self === self.toLowerCase()),
   isupper: mapped("isupper", (self) => CASED.test(self) && self === self.toUpperCase()),
   istitle: mapped("istitle", (self) => CASED.test(self) && self === title(self)),
-  format: (self, args, named) => braceFormat(self, args, named, (value, name, attribute) => {
-    const key = /^\d+$/.test(name) ? Number(name) : name;
-    const next = attribute ? member(value, name) : subscript(value, key);
-    return next ?? fail(`the format field ${repr(name)} is not there`);
-  }),
+  format: (self, args, named) =>
+    braceFormat(self, args, named, (value, name, attribute) => {
+      const key = /^\d+$/.test(name) ? Number(name) : name;
+      const next = attribute ? member(value, name) : subscript(value, key);
+      return next ?? fail(`the format field ${repr(name)} is not there`);
+    }),
 };
 
-function found(at: number): number { return at < 0 ? fail("substring not found") : at; }
+function found(at: number): number {
+  return at < 0 ? fail("substring not found") : at;
+}
 
 /** jinja2's `value.name`: an attribute of Python's, else an item. */
-export function member(value: Value, name: string): Value | undefined { return method(value, name) ?? subscript(value, name); }
-
+export function member(value: Value, name: string): Value | undefined {
+  return method(value, name) ?? subscript(value, name);
+}

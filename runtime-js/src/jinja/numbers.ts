@@ -59,6 +59,12 @@ export function round(value: number, places: number): number {
   return Number(fixed(value / unit, 0)) * unit;
 }
 
-function nonFinite(value: number): string { return Number.isNaN(value) ? "nan" : value < 0 ? "-inf" : "inf"; }
-function isEven(digits: string): boolean { return /[02468]\.?$/.test(digits); }
-function twoDigits(power: number): string { return `${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`; }
+function nonFinite(value: number): string {
+  return Number.isNaN(value) ? "nan" : value < 0 ? "-inf" : "inf";
+}
+function isEven(digits: string): boolean {
+  return /[02468]\.?$/.test(digits);
+}
+function twoDigits(power: number): string {
+  return `${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
+}

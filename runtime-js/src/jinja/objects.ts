@@ -1,5 +1,19 @@
 // Objects that templates find: `loop`, `namespace` and jinja2's other globals.
-import { iterate, bind, Dict, asInteger, fail, equal, NONE, PyObject, Range, Undefined, type Callable, type Named, type Value } from "./values.js";
+import {
+  iterate,
+  bind,
+  Dict,
+  asInteger,
+  fail,
+  equal,
+  NONE,
+  PyObject,
+  Range,
+  Undefined,
+  type Callable,
+  type Named,
+  type Value,
+} from "./values.js";
 import { repr } from "./text.js";
 
 /** `loop`: it looks one value ahead, and to the end only where the template asks how many there are. */
@@ -10,11 +24,17 @@ export class Loop extends PyObject {
   private current: Value | undefined;
   private shown: readonly Value[] | undefined;
 
-  constructor(private readonly values: Iterator<Value>, private readonly depth: number, private readonly again: ((values: Value) => Value) | undefined) {
+  constructor(
+    private readonly values: Iterator<Value>,
+    private readonly depth: number,
+    private readonly again: ((values: Value) => Value) | undefined,
+  ) {
     super();
   }
 
-  get value(): Value { return this.current!; }
+  get value(): Value {
+    return this.current!;
+  }
 
   /** Whether there is a next value, which is `value` then. */
   advance(): boolean {
@@ -28,23 +48,36 @@ export class Loop extends PyObject {
 
   attribute(name: string): Value | undefined {
     switch (name) {
-      case "index": return this.index + 1;
-      case "index0": return this.index;
-      case "revindex": return this.length() - this.index;
-      case "revindex0": return this.length() - this.index - 1;
-      case "first": return this.index === 0;
-      case "last": return this.peek() === undefined;
-      case "length": return this.length();
-      case "depth": return this.depth + 1;
-      case "depth0": return this.depth;
-      case "previtem": return this.previous ?? new Undefined("there is no previous item");
-      case "nextitem": return this.peek() ?? new Undefined("there is no next item");
-      case "cycle": return (args) => args[this.index % args.length] ?? fail("no items for cycling given");
-      case "changed": return (args) => {
-        const same = this.shown !== undefined && equal([...this.shown], [...args]);
-        this.shown = args;
-        return !same;
-      };
+      case "index":
+        return this.index + 1;
+      case "index0":
+        return this.index;
+      case "revindex":
+        return this.length() - this.index;
+      case "revindex0":
+        return this.length() - this.index - 1;
+      case "first":
+        return this.index === 0;
+      case "last":
+        return this.peek() === undefined;
+      case "length":
+        return this.length();
+      case "depth":
+        return this.depth + 1;
+      case "depth0":
+        return this.depth;
+      case "previtem":
+        return this.previous ?? new Undefined("there is no previous item");
+      case "nextitem":
+        return this.peek() ?? new Undefined("there is no next item");
+      case "cycle":
+        return (args) => args[this.index % args.length] ?? fail("no items for cycling given");
+      case "changed":
+        return (args) => {
+          const same = this.shown !== undefined && equal([...this.shown], [...args]);
+          this.shown = args;
+          return !same;
+        };
     }
     return undefined;
   }
@@ -71,8 +104,12 @@ export class Loop extends PyObject {
 
 /** `namespace(…)`, whose attributes `set` may change. */
 export class Namespace extends PyObject {
-  constructor(readonly values: Dict) { super(); }
-  attribute(name: string): Value | undefined { return name === "__repr__" ? `<Namespace ${repr(this.values)}>` : this.values.get(name); }
+  constructor(readonly values: Dict) {
+    super();
+  }
+  attribute(name: string): Value | undefined {
+    return name === "__repr__" ? `<Namespace ${repr(this.values)}>` : this.values.get(name);
+  }
 }
 
 class Cycler extends PyObject {
@@ -84,15 +121,29 @@ class Cycler extends PyObject {
   attribute(name: string): Value | undefined {
     const current = this.items[this.at]!;
     if (name === "current") return current;
-    if (name === "reset") return () => { this.at = 0; return NONE; };
-    return name === "next" ? () => { this.at = (this.at + 1) % this.items.length; return current; } : undefined;
+    if (name === "reset")
+      return () => {
+        this.at = 0;
+        return NONE;
+      };
+    return name === "next"
+      ? () => {
+          this.at = (this.at + 1) % this.items.length;
+          return current;
+        }
+      : undefined;
   }
 }
 
 /** A dict of the first argument's pairs and of the named ones. */
 function dict(args: readonly Value[], named: Named): Dict {
   const [first] = args;
-  const pairs = first === undefined ? [] : first instanceof Dict ? first.items() : [...iterate(first)].map((pair) => [...iterate(pair)] as [Value, Value]);
+  const pairs =
+    first === undefined
+      ? []
+      : first instanceof Dict
+        ? first.items()
+        : [...iterate(first)].map((pair) => [...iterate(pair)] as [Value, Value]);
   return new Dict([...pairs, ...named]);
 }
 

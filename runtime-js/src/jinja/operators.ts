@@ -1,12 +1,30 @@
 // Python's operators, subscripts and comparisons.
 import { percentFormat } from "./format.js";
-import { Dict, asInteger, asNumber, equal, fail, Float, integer, iterate, NONE, order, Range, Tuple, tuple, typeName, Undefined, type Value } from "./values.js";
+import {
+  Dict,
+  asInteger,
+  asNumber,
+  equal,
+  fail,
+  Float,
+  integer,
+  iterate,
+  NONE,
+  order,
+  Range,
+  Tuple,
+  tuple,
+  typeName,
+  Undefined,
+  type Value,
+} from "./values.js";
 
 export function binary(operator: string, left: Value, right: Value): Value {
   use(left);
   use(right);
   const [a, b] = [asNumber(left), asNumber(right)];
-  if (a !== undefined && b !== undefined) return arithmetic(operator, a, b, left instanceof Float || right instanceof Float);
+  if (a !== undefined && b !== undefined)
+    return arithmetic(operator, a, b, left instanceof Float || right instanceof Float);
   if (operator === "%" && typeof left === "string") return percentFormat(left, right);
   if (operator === "+") {
     if (typeof left === "string" && typeof right === "string") return left + right;
@@ -29,13 +47,20 @@ function arithmetic(operator: string, a: number, b: number, float: boolean): Val
   const result = (value: number): Value => (float ? new Float(value) : integer(value));
   const divisor = (): number => (b === 0 ? fail("division by zero") : b);
   switch (operator) {
-    case "+": return result(a + b);
-    case "-": return result(a - b);
-    case "*": return result(a * b);
-    case "/": return new Float(a / divisor());
-    case "//": return result(Math.floor((a - modulo(a, divisor())) / b + 0.5));
-    case "%": return result(modulo(a, divisor()));
-    default: return power(a, b, float);
+    case "+":
+      return result(a + b);
+    case "-":
+      return result(a - b);
+    case "*":
+      return result(a * b);
+    case "/":
+      return new Float(a / divisor());
+    case "//":
+      return result(Math.floor((a - modulo(a, divisor())) / b + 0.5));
+    case "%":
+      return result(modulo(a, divisor()));
+    default:
+      return power(a, b, float);
   }
 }
 
@@ -63,30 +88,46 @@ export function negative(value: Value, sign: "-" | "+"): Value {
 
 export function compare(operator: string, left: Value, right: Value): boolean {
   switch (operator) {
-    case "==": return equal(left, right);
-    case "!=": return !equal(left, right);
-    case "in": return contains(right, left);
-    case "not in": return !contains(right, left);
+    case "==":
+      return equal(left, right);
+    case "!=":
+      return !equal(left, right);
+    case "in":
+      return contains(right, left);
+    case "not in":
+      return !contains(right, left);
   }
   use(left);
   use(right);
   const difference = order(left, right, operator);
-  return operator === "<" ? difference < 0 : operator === ">" ? difference > 0 : operator === "<=" ? difference <= 0 : difference >= 0;
+  return operator === "<"
+    ? difference < 0
+    : operator === ">"
+      ? difference > 0
+      : operator === "<="
+        ? difference <= 0
+        : difference >= 0;
 }
 
 export function contains(container: Value, value: Value): boolean {
   if (typeof container === "string") {
-    return typeof value === "string" ? container.includes(value) : fail(`'in <string>' requires string as left operand, not ${typeName(value)}`);
+    return typeof value === "string"
+      ? container.includes(value)
+      : fail(`'in <string>' requires string as left operand, not ${typeName(value)}`);
   }
   if (container instanceof Dict) return container.has(value);
-  if (container === NONE || asNumber(container) !== undefined) return fail(`argument of type '${typeName(container)}' is not iterable`);
+  if (container === NONE || asNumber(container) !== undefined)
+    return fail(`argument of type '${typeName(container)}' is not iterable`);
   for (const item of iterate(container)) if (equal(item, value)) return true;
   return false;
 }
 
 /** `object[key]` where it is there. */
 export function subscript(object: Value, key: Value): Value | undefined {
-  if (object instanceof Dict) return key === NONE || typeof key !== "object" || key instanceof Float || key instanceof Tuple ? object.get(key) : undefined;
+  if (object instanceof Dict)
+    return key === NONE || typeof key !== "object" || key instanceof Float || key instanceof Tuple
+      ? object.get(key)
+      : undefined;
   if (typeof key !== "number" && typeof key !== "boolean") return undefined;
   const items = indexable(object);
   const at = Number(key);
@@ -106,7 +147,12 @@ export function slice(object: Value, parts: readonly Value[]): Value {
   if (!items) return fail(`'${typeName(object)}' object cannot be sliced`);
   const [start, stop, step] = parts.map((part) => (part === NONE ? undefined : asInteger(part)));
   const places = placesOf(items.length, start, stop, step ?? 1);
-  if (object instanceof Range) return new Range(object.start + places.start * object.step, object.start + places.stop * object.step, object.step * places.step);
+  if (object instanceof Range)
+    return new Range(
+      object.start + places.start * object.step,
+      object.start + places.stop * object.step,
+      object.step * places.step,
+    );
   const found = places.items.map((at) => items[at as number]!);
   if (typeof object === "string") return found.join("");
   return object instanceof Tuple ? tuple(...found) : found;
@@ -117,7 +163,11 @@ function placesOf(length: number, start: number | undefined, stop: number | unde
   if (step === 0) fail("slice step cannot be zero");
   const [low, high] = step > 0 ? [0, length] : [-1, length - 1];
   const place = (at: number): number => Math.min(high, Math.max(low, at < 0 ? at + length : at));
-  return new Range(start === undefined ? (step > 0 ? low : high) : place(start), stop === undefined ? (step > 0 ? high : low) : place(stop), step);
+  return new Range(
+    start === undefined ? (step > 0 ? low : high) : place(start),
+    stop === undefined ? (step > 0 ? high : low) : place(stop),
+    step,
+  );
 }
 
 /** Throws TemplateError where the value is undefined. */

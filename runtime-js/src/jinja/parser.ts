@@ -5,7 +5,9 @@ import { Expressions } from "./expressions.js";
 const SPECIAL = ["caller", "kwargs", "varargs"];
 
 /** Throws TemplateError, with the line, for what is no template or has statements that no chat template needs. */
-export function parse(template: string): readonly Statement[] { return new Parser(template).template(); }
+export function parse(template: string): readonly Statement[] {
+  return new Parser(template).template();
+}
 
 class Parser extends Expressions {
   template(): readonly Statement[] {
@@ -55,10 +57,14 @@ class Parser extends Expressions {
         while (this.skip("operator", ",")) values.push(this.expression());
         return values.map((value) => ({ kind: "print", value }));
       }
-      case "if": return [this.if()];
-      case "for": return [this.for()];
-      case "set": return [this.set()];
-      case "with": return [this.with()];
+      case "if":
+        return [this.if()];
+      case "for":
+        return [this.for()];
+      case "set":
+        return [this.set()];
+      case "with":
+        return [this.with()];
       case "macro": {
         const name = this.expect("name").value;
         const [names, defaults] = this.parameters();
@@ -74,10 +80,13 @@ class Parser extends Expressions {
         const filter = this.filter(undefined, true);
         return [{ kind: "filter-block", filter, body: this.closed("endfilter") }];
       }
-      case "generation": return [{ kind: "with", targets: [], body: this.closed("endgeneration") }];
+      case "generation":
+        return [{ kind: "with", targets: [], body: this.closed("endgeneration") }];
       case "break":
-      case "continue": return [{ kind: keyword }];
-      default: return this.fail(`the statement ${keyword} is not supported`);
+      case "continue":
+        return [{ kind: keyword }];
+      default:
+        return this.fail(`the statement ${keyword} is not supported`);
     }
   }
 
@@ -126,7 +135,12 @@ class Parser extends Expressions {
     this.mentioned.push(mentioned);
     const body = this.closed(end);
     this.mentioned.pop();
-    return { names, defaults, body, special: new Set(SPECIAL.filter((name) => mentioned.has(name) && !names.includes(name))) };
+    return {
+      names,
+      defaults,
+      body,
+      special: new Set(SPECIAL.filter((name) => mentioned.has(name) && !names.includes(name))),
+    };
   }
 
   private parameters(): [string[], Expression[]] {
@@ -147,7 +161,8 @@ class Parser extends Expressions {
     const items: Target[] = [];
     let comma = false;
     for (;;) {
-      if (this.is("block-end") || this.is("operator", "=", ")", "|") || this.is("name", ...ends) && ends.length > 0) break;
+      if (this.is("block-end") || this.is("operator", "=", ")", "|") || (this.is("name", ...ends) && ends.length > 0))
+        break;
       items.push(this.oneTarget());
       if (ends[0] === "=" || !this.skip("operator", ",")) break;
       comma = true;
@@ -163,6 +178,8 @@ class Parser extends Expressions {
       return inner;
     }
     const name = this.expect("name").value;
-    return this.skip("operator", ".") ? { kind: "attribute", object: name, name: this.expect("name").value } : { kind: "name", name };
+    return this.skip("operator", ".")
+      ? { kind: "attribute", object: name, name: this.expect("name").value }
+      : { kind: "name", name };
   }
 }

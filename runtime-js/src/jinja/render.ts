@@ -6,12 +6,28 @@ import { Loop, Namespace } from "./objects.js";
 import { binary, compare, negative, slice, use } from "./operators.js";
 import { applyTest } from "./tests.js";
 import { str } from "./text.js";
-import { bind, Dict, fail, Float, iterate, NONE, PyObject, truth, tuple, typeName, Undefined, type Named, type Value } from "./values.js";
+import {
+  bind,
+  Dict,
+  fail,
+  Float,
+  iterate,
+  NONE,
+  PyObject,
+  truth,
+  tuple,
+  typeName,
+  Undefined,
+  type Named,
+  type Value,
+} from "./values.js";
 
 class Scope {
   readonly names = new Map<string, Value>();
   constructor(private readonly parent?: Scope) {}
-  get(name: string): Value | undefined { return this.names.get(name) ?? this.parent?.get(name); }
+  get(name: string): Value | undefined {
+    return this.names.get(name) ?? this.parent?.get(name);
+  }
 }
 
 /** What ends a loop's iteration early. */
@@ -60,7 +76,11 @@ function execute(statement: Statement, scope: Scope, out: string[]): Jump {
       const inner: string[] = [];
       const jump = run(statement.body, new Scope(scope), inner);
       if (jump) return jump;
-      assign(statement.target, statement.filter ? evaluate(statement.filter, scope, inner.join("")) : inner.join(""), scope);
+      assign(
+        statement.target,
+        statement.filter ? evaluate(statement.filter, scope, inner.join("")) : inner.join(""),
+        scope,
+      );
       return undefined;
     }
     case "filter-block": {
@@ -80,7 +100,10 @@ function execute(statement: Statement, scope: Scope, out: string[]): Jump {
     }
     case "with": {
       const inner = new Scope(scope);
-      for (const [target, value] of statement.targets.map(([name, expression]) => [name, evaluate(expression, scope)] as const)) assign(target, value, inner);
+      for (const [target, value] of statement.targets.map(
+        ([name, expression]) => [name, evaluate(expression, scope)] as const,
+      ))
+        assign(target, value, inner);
       return run(statement.body, inner, out);
     }
     default:
@@ -88,7 +111,13 @@ function execute(statement: Statement, scope: Scope, out: string[]): Jump {
   }
 }
 
-function loop(statement: Extract<Statement, { kind: "for" }>, scope: Scope, out: string[], iterable: Value, depth: number): Jump {
+function loop(
+  statement: Extract<Statement, { kind: "for" }>,
+  scope: Scope,
+  out: string[],
+  iterable: Value,
+  depth: number,
+): Jump {
   const again = (values: Value): Value => {
     const inner: string[] = [];
     loop(statement, scope, inner, values, depth + 1);
@@ -108,7 +137,11 @@ function loop(statement: Extract<Statement, { kind: "for" }>, scope: Scope, out:
   return completed ? undefined : run(statement.otherwise, new Scope(scope), out);
 }
 
-function* filtered({ target, test }: Extract<Statement, { kind: "for" }>, scope: Scope, iterable: Value): IterableIterator<Value> {
+function* filtered(
+  { target, test }: Extract<Statement, { kind: "for" }>,
+  scope: Scope,
+  iterable: Value,
+): IterableIterator<Value> {
   for (const value of iterate(iterable)) {
     const inner = new Scope(scope);
     if (test) assign(target, value, inner);
@@ -130,23 +163,32 @@ function assign(target: Target, value: Value, scope: Scope): void {
 }
 
 /** A macro, or the body of a call block. */
-function macro(name: string, { names, defaults, body, special }: Signature, outer: Scope): (args: readonly Value[], named: Named) => Value {
+function macro(
+  name: string,
+  { names, defaults, body, special }: Signature,
+  outer: Scope,
+): (args: readonly Value[], named: Named) => Value {
   return (args, named) => {
     const scope = new Scope(outer);
     const rest = args.slice(names.length);
-    if (rest.length > 0 && !special.has("varargs")) fail(`macro '${name}' takes not more than ${names.length} argument(s)`);
+    if (rest.length > 0 && !special.has("varargs"))
+      fail(`macro '${name}' takes not more than ${names.length} argument(s)`);
     const known = new Map([...named].filter(([key]) => names.includes(key)));
     const other = new Map([...named].filter(([key]) => !names.includes(key)));
     if (special.has("caller")) {
       scope.names.set("caller", other.get("caller") ?? new Undefined("No caller defined"));
       other.delete("caller");
     }
-    if (other.size > 0 && !special.has("kwargs")) fail(`macro '${name}' takes no keyword argument '${[...other.keys()][0]}'`);
+    if (other.size > 0 && !special.has("kwargs"))
+      fail(`macro '${name}' takes no keyword argument '${[...other.keys()][0]}'`);
     if (special.has("varargs")) scope.names.set("varargs", tuple(...rest));
     if (special.has("kwargs")) scope.names.set("kwargs", new Dict(other));
     bind(`macro '${name}'`, names, args.slice(0, names.length), known).forEach((value, i) => {
       const standard = defaults[i - (names.length - defaults.length)];
-      scope.names.set(names[i]!, value ?? (standard ? evaluate(standard, scope) : new Undefined(`parameter '${names[i]}' was not provided`)));
+      scope.names.set(
+        names[i]!,
+        value ?? (standard ? evaluate(standard, scope) : new Undefined(`parameter '${names[i]}' was not provided`)),
+      );
     });
     return text(body, scope);
   };
@@ -156,23 +198,33 @@ function macro(name: string, { names, defaults, body, special }: Signature, oute
 function evaluate(expression: Expression, scope: Scope, input?: string): Value {
   const value = (inner: Expression): Value => evaluate(inner, scope, input);
   switch (expression.kind) {
-    case "constant": return expression.value;
-    case "float": return new Float(expression.value);
-    case "name": return scope.get(expression.name) ?? new Undefined(`'${expression.name}' is undefined`);
-    case "list": return expression.items.map(value);
-    case "tuple": return tuple(...expression.items.map(value));
-    case "dict": return new Dict(expression.items.map(([key, each]) => [value(key), value(each)] as const));
-    case "concat": return expression.items.map((each) => str(value(each))).join("");
-    case "attribute": return attribute(value(expression.object), expression.name);
+    case "constant":
+      return expression.value;
+    case "float":
+      return new Float(expression.value);
+    case "name":
+      return scope.get(expression.name) ?? new Undefined(`'${expression.name}' is undefined`);
+    case "list":
+      return expression.items.map(value);
+    case "tuple":
+      return tuple(...expression.items.map(value));
+    case "dict":
+      return new Dict(expression.items.map(([key, each]) => [value(key), value(each)] as const));
+    case "concat":
+      return expression.items.map((each) => str(value(each))).join("");
+    case "attribute":
+      return attribute(value(expression.object), expression.name);
     case "item": {
       const object = value(expression.object);
       if (expression.key.kind === "slice") return slice(object, sliceOf(expression.key.parts, value));
       return item(object, value(expression.key));
     }
-    case "slice": return fail("a slice is only for a subscript");
-    case "call": return invoke(expression.callee, expression.args, scope);
+    case "slice":
+      return fail("a slice is only for a subscript");
+    case "call":
+      return invoke(expression.callee, expression.args, scope);
     case "filter": {
-      const from = expression.value ? value(expression.value) : input ?? fail("a filter without a value");
+      const from = expression.value ? value(expression.value) : (input ?? fail("a filter without a value"));
       const [args, named] = given(expression.args, scope);
       return applyFilter(expression.name, from, args, named);
     }
@@ -181,7 +233,10 @@ function evaluate(expression: Expression, scope: Scope, input?: string): Value {
       const [args, named] = given(expression.args, scope);
       return applyTest(expression.name, from, args, named);
     }
-    case "unary": return expression.operator === "not" ? !truth(value(expression.value)) : negative(value(expression.value), expression.operator);
+    case "unary":
+      return expression.operator === "not"
+        ? !truth(value(expression.value))
+        : negative(value(expression.value), expression.operator);
     case "binary": {
       const left = value(expression.left);
       if (expression.operator === "and") return truth(left) ? value(expression.right) : left;
@@ -199,7 +254,9 @@ function evaluate(expression: Expression, scope: Scope, input?: string): Value {
     }
     case "condition": {
       if (truth(value(expression.test))) return value(expression.then);
-      return expression.otherwise ? value(expression.otherwise) : new Undefined("the inline if-expression evaluated to false and no else section was defined.");
+      return expression.otherwise
+        ? value(expression.otherwise)
+        : new Undefined("the inline if-expression evaluated to false and no else section was defined.");
     }
   }
 }

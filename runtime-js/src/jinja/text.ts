@@ -17,7 +17,11 @@ export function repr(value: Value): string {
   if (value instanceof Undefined) return "Undefined";
   if (value instanceof Tuple) return value.length === 1 ? `(${repr(value[0]!)},)` : `(${value.map(repr).join(", ")})`;
   if (Array.isArray(value)) return `[${value.map(repr).join(", ")}]`;
-  if (value instanceof Dict) return `{${value.items().map(([key, item]) => `${repr(key)}: ${repr(item)}`).join(", ")}}`;
+  if (value instanceof Dict)
+    return `{${value
+      .items()
+      .map(([key, item]) => `${repr(key)}: ${repr(item)}`)
+      .join(", ")}}`;
   if (value instanceof Range) return `range(${value.start}, ${value.stop}${value.step === 1 ? "" : `, ${value.step}`})`;
   if (value instanceof View) return `dict_${value.kind}(${repr([...value.items])})`;
   const text = value instanceof PyObject ? value.attribute("__repr__") : undefined;
@@ -42,7 +46,8 @@ function quoted(text: string): string {
 }
 
 function hex(code: number): string {
-  const [letter, digits] = code < 0x100 ? ["x", 2] as const : code < 0x10000 ? ["u", 4] as const : ["U", 8] as const;
+  const [letter, digits] =
+    code < 0x100 ? (["x", 2] as const) : code < 0x10000 ? (["u", 4] as const) : (["U", 8] as const);
   return `\\${letter}${code.toString(16).padStart(digits, "0")}`;
 }
 
@@ -68,21 +73,34 @@ export function toJson(value: Value, options: JsonOptions, level = 0): string {
     const line = `\n${options.indent.repeat(level + 1)}`;
     return `${open}${line}${parts.join(options.item + line)}\n${options.indent.repeat(level)}${close}`;
   };
-  if (Array.isArray(value)) return wrap("[", value.map((item) => toJson(item, options, level + 1)), "]");
+  if (Array.isArray(value))
+    return wrap(
+      "[",
+      value.map((item) => toJson(item, options, level + 1)),
+      "]",
+    );
   if (!(value instanceof Dict)) return fail(`Object of type ${typeName(value)} is not JSON serializable`);
   const items = value.items().map(([key, item]) => [jsonKey(key), item] as const);
   if (options.sort) items.sort(([a], [b]) => (a < b ? -1 : 1));
-  return wrap("{", items.map(([key, item]) => jsonString(key, options.ascii) + options.key + toJson(item, options, level + 1)), "}");
+  return wrap(
+    "{",
+    items.map(([key, item]) => jsonString(key, options.ascii) + options.key + toJson(item, options, level + 1)),
+    "}",
+  );
 }
 
 function jsonKey(key: Value): string {
   if (typeof key === "string") return key;
   if (key === NONE) return "null";
   if (typeof key === "boolean") return String(key);
-  return typeof key === "number" || key instanceof Float ? repr(key) : fail(`keys must be str, int, float, bool or None, not ${typeName(key)}`);
+  return typeof key === "number" || key instanceof Float
+    ? repr(key)
+    : fail(`keys must be str, int, float, bool or None, not ${typeName(key)}`);
 }
 
 function jsonString(text: string, ascii: boolean): string {
   const json = JSON.stringify(text);
-  return ascii ? json.replace(/[\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`) : json;
+  return ascii
+    ? json.replace(/[\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+    : json;
 }

@@ -5,7 +5,23 @@ import { SPACE } from "./lexer.js";
 import { capitalize, center, replace, strip } from "./methods.js";
 import { own } from "./lookup.js";
 import { str, toJson } from "./text.js";
-import { asInteger, asNumber, asString, Dict, fail, Float, integer, iterate, NONE, truth, tuple, typeName, Undefined, type Named, type Value } from "./values.js";
+import {
+  asInteger,
+  asNumber,
+  asString,
+  Dict,
+  fail,
+  Float,
+  integer,
+  iterate,
+  NONE,
+  truth,
+  tuple,
+  typeName,
+  Undefined,
+  type Named,
+  type Value,
+} from "./values.js";
 import { use } from "./operators.js";
 
 export type Filter = (value: Value, ...args: (Value | undefined)[]) => Value;
@@ -16,86 +32,131 @@ export type Filters = Readonly<Record<string, readonly [names: string, body: Fil
 const text = (body: (value: string) => Value): readonly [string, Filter] => ["", (value) => body(str(value))];
 const HTML: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&#34;" };
 const escape = text((value) => value.replace(/[&<>'"]/g, (character) => HTML[character]!));
-const standard: readonly [string, Filter] = ["default_value boolean", (value, other = "", boolean = false) =>
-  (value instanceof Undefined || truth(boolean) && !truth(value) ? other : value)];
+const standard: readonly [string, Filter] = [
+  "default_value boolean",
+  (value, other = "", boolean = false) =>
+    value instanceof Undefined || (truth(boolean) && !truth(value)) ? other : value,
+];
 const WORD_ENDS = new RegExp(`([-(\\{\\[<${SPACE}]+)`);
 
 export const TEXT_FILTERS: Filters = {
-  abs: ["", (value) => {
-    use(value);
-    const size = Math.abs(asNumber(value) ?? fail(`bad operand type for abs(): '${typeName(value)}'`));
-    return value instanceof Float ? new Float(size) : size;
-  }],
-  attr: ["name", (value, name) => {
-    const wanted = asString(name!, "attribute name");
-    use(value);
-    return own(value, wanted) ?? new Undefined(`'${typeName(value)} object' has no attribute '${wanted}'`);
-  }],
+  abs: [
+    "",
+    (value) => {
+      use(value);
+      const size = Math.abs(asNumber(value) ?? fail(`bad operand type for abs(): '${typeName(value)}'`));
+      return value instanceof Float ? new Float(size) : size;
+    },
+  ],
+  attr: [
+    "name",
+    (value, name) => {
+      const wanted = asString(name!, "attribute name");
+      use(value);
+      return own(value, wanted) ?? new Undefined(`'${typeName(value)} object' has no attribute '${wanted}'`);
+    },
+  ],
   capitalize: text(capitalize),
   center: ["width", (value, width = 80) => center(str(value), asInteger(width), " ")],
   d: standard,
   default: standard,
   e: escape,
   escape,
-  float: ["default", (value, other = new Float(0)) => {
-    use(value);
-    const number = typeof value === "string" ? parseFloatLike(value) : asNumber(value);
-    return number === undefined ? other : new Float(number);
-  }],
+  float: [
+    "default",
+    (value, other = new Float(0)) => {
+      use(value);
+      const number = typeof value === "string" ? parseFloatLike(value) : asNumber(value);
+      return number === undefined ? other : new Float(number);
+    },
+  ],
   forceescape: escape,
-  indent: ["width first blank", (value, width = 4, first = false, blank = false) => {
-    const by = typeof width === "string" ? width : " ".repeat(asInteger(width));
-    const lines = `${asString(value)}\n`.split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/).slice(0, -1);
-    const whole = lines.map((line, i) => (i > 0 && (line !== "" || truth(blank)) ? by + line : line)).join("\n");
-    return truth(first) ? by + whole : whole;
-  }],
-  int: ["default base", (value, other = 0, base = 10) => {
-    use(value);
-    if (typeof value === "string") return parseInteger(value, asInteger(base)) ?? truncated(parseFloatLike(value)) ?? other;
-    return truncated(asNumber(value)) ?? other;
-  }],
+  indent: [
+    "width first blank",
+    (value, width = 4, first = false, blank = false) => {
+      const by = typeof width === "string" ? width : " ".repeat(asInteger(width));
+      const lines = `${asString(value)}\n`.split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/).slice(0, -1);
+      const whole = lines.map((line, i) => (i > 0 && (line !== "" || truth(blank)) ? by + line : line)).join("\n");
+      return truth(first) ? by + whole : whole;
+    },
+  ],
+  int: [
+    "default base",
+    (value, other = 0, base = 10) => {
+      use(value);
+      if (typeof value === "string")
+        return parseInteger(value, asInteger(base)) ?? truncated(parseFloatLike(value)) ?? other;
+      return truncated(asNumber(value)) ?? other;
+    },
+  ],
   lower: text((value) => value.toLowerCase()),
   replace: ["old new count", (value, old, next, count = -1) => replace(str(value), str(old!), str(next!), count)],
-  round: ["precision method", (value, precision = 0, method = "common") => {
-    use(value);
-    const [number, places] = [asNumber(value) ?? fail(`type ${typeName(value)} doesn't define __round__ method`), asInteger(precision)];
-    if (method === "common") {
-      if (value instanceof Float) return new Float(round(number, places));
-      return places >= 0 ? number : round(number, places);
-    }
-    const scaled = number * 10 ** places;
-    if (method !== "ceil" && method !== "floor") fail("method must be common, ceil or floor");
-    return new Float(integer(method === "ceil" ? Math.ceil(scaled) : Math.floor(scaled)) / 10 ** places);
-  }],
+  round: [
+    "precision method",
+    (value, precision = 0, method = "common") => {
+      use(value);
+      const [number, places] = [
+        asNumber(value) ?? fail(`type ${typeName(value)} doesn't define __round__ method`),
+        asInteger(precision),
+      ];
+      if (method === "common") {
+        if (value instanceof Float) return new Float(round(number, places));
+        return places >= 0 ? number : round(number, places);
+      }
+      const scaled = number * 10 ** places;
+      if (method !== "ceil" && method !== "floor") fail("method must be common, ceil or floor");
+      return new Float(integer(method === "ceil" ? Math.ceil(scaled) : Math.floor(scaled)) / 10 ** places);
+    },
+  ],
   safe: text((value) => value),
   string: text((value) => value),
-  title: text((value) => value.split(WORD_ENDS).map((word) => {
-    const [first = "", ...rest] = word;
-    return first.toUpperCase() + rest.join("").toLowerCase();
-  }).join("")),
-  tojson: ["ensure_ascii indent separators sort_keys", (value, ascii = false, indent = NONE, separators = NONE, sort = false) => {
-    const [item, key, ...more] = separators === NONE ? [indent === NONE ? ", " : ",", ": "] : [...iterate(separators)].map((part) => asString(part));
-    if (item === undefined || key === undefined || more.length > 0) return fail("separators are two");
-    const by = indent === NONE ? null : typeof indent === "string" ? indent : " ".repeat(Math.max(0, asInteger(indent)));
-    return toJson(value, { ascii: truth(ascii), indent: by, item, key, sort: truth(sort) });
-  }],
+  title: text((value) =>
+    value
+      .split(WORD_ENDS)
+      .map((word) => {
+        const [first = "", ...rest] = word;
+        return first.toUpperCase() + rest.join("").toLowerCase();
+      })
+      .join(""),
+  ),
+  tojson: [
+    "ensure_ascii indent separators sort_keys",
+    (value, ascii = false, indent = NONE, separators = NONE, sort = false) => {
+      const [item, key, ...more] =
+        separators === NONE
+          ? [indent === NONE ? ", " : ",", ": "]
+          : [...iterate(separators)].map((part) => asString(part));
+      if (item === undefined || key === undefined || more.length > 0) return fail("separators are two");
+      const by =
+        indent === NONE ? null : typeof indent === "string" ? indent : " ".repeat(Math.max(0, asInteger(indent)));
+      return toJson(value, { ascii: truth(ascii), indent: by, item, key, sort: truth(sort) });
+    },
+  ],
   trim: ["chars", (value, characters = NONE) => strip(str(value), characters)],
-  truncate: ["length killwords end leeway", (value, length = 255, kill = false, end = "...", leeway = NONE) => {
-    const characters = [...asString(value)];
-    const [most, tail] = [asInteger(length), asString(end)];
-    if (most < [...tail].length) fail(`expected length >= ${[...tail].length}, got ${most}`);
-    if (characters.length <= most + (leeway === NONE ? 5 : asInteger(leeway))) return value;
-    const cut = characters.slice(0, most - [...tail].length).join("");
-    const space = cut.lastIndexOf(" ");
-    return (truth(kill) || space < 0 ? cut : cut.slice(0, space)) + tail;
-  }],
+  truncate: [
+    "length killwords end leeway",
+    (value, length = 255, kill = false, end = "...", leeway = NONE) => {
+      const characters = [...asString(value)];
+      const [most, tail] = [asInteger(length), asString(end)];
+      if (most < [...tail].length) fail(`expected length >= ${[...tail].length}, got ${most}`);
+      if (characters.length <= most + (leeway === NONE ? 5 : asInteger(leeway))) return value;
+      const cut = characters.slice(0, most - [...tail].length).join("");
+      const space = cut.lastIndexOf(" ");
+      return (truth(kill) || space < 0 ? cut : cut.slice(0, space)) + tail;
+    },
+  ],
   upper: text((value) => value.toUpperCase()),
-  urlencode: ["", (value) => {
-    if (typeof value === "string" || value === NONE || asNumber(value) !== undefined) return quote(str(value));
-    const pairs = value instanceof Dict ? value.items() : [...iterate(value)].map((pair) => [...iterate(pair)]);
-    if (pairs.some((pair) => pair.length !== 2)) fail("urlencode takes pairs");
-    return pairs.map((pair) => pair.map((part) => quote(str(part)).replaceAll("/", "%2F").replaceAll("%20", "+")).join("=")).join("&");
-  }],
+  urlencode: [
+    "",
+    (value) => {
+      if (typeof value === "string" || value === NONE || asNumber(value) !== undefined) return quote(str(value));
+      const pairs = value instanceof Dict ? value.items() : [...iterate(value)].map((pair) => [...iterate(pair)]);
+      if (pairs.some((pair) => pair.length !== 2)) fail("urlencode takes pairs");
+      return pairs
+        .map((pair) => pair.map((part) => quote(str(part)).replaceAll("/", "%2F").replaceAll("%20", "+")).join("="))
+        .join("&");
+    },
+  ],
   wordcount: text((value) => value.match(/[\p{L}\p{N}_]+/gu)?.length ?? 0),
 };
 
@@ -106,7 +167,9 @@ export function formatFilter(value: Value, args: readonly Value[], named: Named)
 }
 
 function quote(value: string): string {
-  return encodeURIComponent(value).replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`).replaceAll("%2F", "/");
+  return encodeURIComponent(value)
+    .replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)
+    .replaceAll("%2F", "/");
 }
 
 /** What Python's float() reads; undefined where it reads none. */
@@ -114,7 +177,9 @@ function parseFloatLike(value: string): number | undefined {
   const plain = strip(value).toLowerCase();
   if (/^[+-]?(?:inf|infinity)$/.test(plain)) return plain.startsWith("-") ? -Infinity : Infinity;
   if (/^[+-]?nan$/.test(plain)) return NaN;
-  return /^[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:e[+-]?\d+(?:_\d+)*)?$/.test(plain) ? Number(plain.replaceAll("_", "")) : undefined;
+  return /^[+-]?(?:\d+(?:_\d+)*\.?(?:\d+(?:_\d+)*)?|\.\d+(?:_\d+)*)(?:e[+-]?\d+(?:_\d+)*)?$/.test(plain)
+    ? Number(plain.replaceAll("_", ""))
+    : undefined;
 }
 
 function truncated(value: number | undefined): number | undefined {
@@ -131,4 +196,3 @@ function parseInteger(value: string, base: number): number | undefined {
   const number = integer(parseInt(plain.replaceAll("_", ""), base));
   return sign === "-" ? -number + 0 : number;
 }
-

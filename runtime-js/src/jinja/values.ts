@@ -4,13 +4,19 @@
 /** A template that cannot be read or rendered: Python would raise here too. */
 export class TemplateError extends Error {}
 
-class None { readonly isNone = true; }
+class None {
+  readonly isNone = true;
+}
 /** None: not null, which `??` takes for what is missing. */
 export const NONE = new None();
-export class Float { constructor(readonly value: number) {} }
+export class Float {
+  constructor(readonly value: number) {}
+}
 export class Tuple extends Array<Value> {}
 /** Its message is what is wrong with using it. */
-export class Undefined { constructor(readonly message: string) {} }
+export class Undefined {
+  constructor(readonly message: string) {}
+}
 /** An object with attributes of its own, such as `loop`; some can be called. */
 export abstract class PyObject {
   abstract attribute(name: string): Value | undefined;
@@ -21,34 +27,74 @@ export class Generator {
   constructor(readonly values: Iterator<Value>) {}
 }
 /** A dict's keys, values or items, or `range(…)`. */
-export class View { constructor(readonly items: readonly Value[], readonly kind: "range" | "keys" | "values" | "items") {} }
+export class View {
+  constructor(
+    readonly items: readonly Value[],
+    readonly kind: "range" | "keys" | "values" | "items",
+  ) {}
+}
 export class Range extends View {
-  constructor(readonly start: number, readonly stop: number, readonly step: number) {
-    super(Array.from({ length: Math.max(0, Math.ceil((stop - start) / step)) }, (_, i) => start + i * step), "range");
+  constructor(
+    readonly start: number,
+    readonly stop: number,
+    readonly step: number,
+  ) {
+    super(
+      Array.from({ length: Math.max(0, Math.ceil((stop - start) / step)) }, (_, i) => start + i * step),
+      "range",
+    );
   }
 }
 
 export type Named = ReadonlyMap<string, Value>;
 export type Callable = (args: readonly Value[], named: Named) => Value;
-export type Value = None | boolean | number | string | Float | Undefined | Value[] | Dict | Generator | View | PyObject | Callable;
+export type Value =
+  | None
+  | boolean
+  | number
+  | string
+  | Float
+  | Undefined
+  | Value[]
+  | Dict
+  | Generator
+  | View
+  | PyObject
+  | Callable;
 
 /** In the order of insertion, with keys that Python holds equal being one: 1, 1.0 and True. */
 export class Dict {
   private readonly entries = new Map<string, readonly [Value, Value]>();
-  constructor(items: Iterable<readonly [Value, Value]> = []) { for (const [key, value] of items) this.set(key, value); }
-  get(key: Value): Value | undefined { return this.entries.get(hash(key))?.[1]; }
-  has(key: Value): boolean { return this.entries.has(hash(key)); }
+  constructor(items: Iterable<readonly [Value, Value]> = []) {
+    for (const [key, value] of items) this.set(key, value);
+  }
+  get(key: Value): Value | undefined {
+    return this.entries.get(hash(key))?.[1];
+  }
+  has(key: Value): boolean {
+    return this.entries.has(hash(key));
+  }
   set(key: Value, value: Value): void {
     const id = hash(key);
     this.entries.set(id, [this.entries.get(id)?.[0] ?? key, value]);
   }
-  get size(): number { return this.entries.size; }
-  items(): (readonly [Value, Value])[] { return [...this.entries.values()]; }
-  keys(): Value[] { return this.items().map(([key]) => key); }
+  get size(): number {
+    return this.entries.size;
+  }
+  items(): (readonly [Value, Value])[] {
+    return [...this.entries.values()];
+  }
+  keys(): Value[] {
+    return this.items().map(([key]) => key);
+  }
 }
 
-export function fail(message: string): never { throw new TemplateError(message); }
-export function tuple(...items: readonly Value[]): Tuple { return Tuple.from(items) as Tuple; }
+export function fail(message: string): never {
+  throw new TemplateError(message);
+}
+export function tuple(...items: readonly Value[]): Tuple {
+  return Tuple.from(items) as Tuple;
+}
 
 function hash(key: Value): string {
   if (typeof key === "string") return `s${key}`;
@@ -66,7 +112,11 @@ export function fromJs(value: unknown): Value {
   if (typeof value === "number") return Number.isInteger(value) ? value : new Float(value);
   if (Array.isArray(value)) return value.map((item) => (item === undefined ? NONE : fromJs(item)));
   if (typeof value === "object") {
-    return new Dict(Object.entries(value).filter(([, item]) => item !== undefined).map(([key, item]) => [key, fromJs(item)] as const));
+    return new Dict(
+      Object.entries(value)
+        .filter(([, item]) => item !== undefined)
+        .map(([key, item]) => [key, fromJs(item)] as const),
+    );
   }
   return fail(`a ${typeof value} cannot be given to a template`);
 }
@@ -119,7 +169,8 @@ export function* iterate(value: Value): IterableIterator<Value> {
   if (typeof value === "string" || Array.isArray(value)) yield* value;
   else if (value instanceof Dict) yield* value.keys();
   else if (value instanceof View) yield* value.items;
-  else if (value instanceof Generator) for (let step = value.values.next(); !step.done; step = value.values.next()) yield step.value;
+  else if (value instanceof Generator)
+    for (let step = value.values.next(); !step.done; step = value.values.next()) yield step.value;
   else if (!(value instanceof Undefined)) fail(`'${typeName(value)}' object is not iterable`);
 }
 
@@ -136,13 +187,20 @@ export function equal(a: Value, b: Value): boolean {
   const [x, y] = [asNumber(a), asNumber(b)];
   if (x !== undefined || y !== undefined) return x === y;
   if (Array.isArray(a) && Array.isArray(b)) {
-    return a instanceof Tuple === b instanceof Tuple && a.length === b.length && a.every((item, i) => equal(item, b[i]!));
+    return (
+      a instanceof Tuple === b instanceof Tuple && a.length === b.length && a.every((item, i) => equal(item, b[i]!))
+    );
   }
   if (a instanceof Dict && b instanceof Dict) {
     return a.size === b.size && a.items().every(([key, value]) => b.has(key) && equal(value, b.get(key)!));
   }
   if (a instanceof View && b instanceof View && a.kind === b.kind && a.kind !== "values") {
-    return a.items.length === b.items.length && a.items.every((item, i) => (a.kind === "range" ? equal(item, b.items[i]!) : b.items.some((other) => equal(item, other))));
+    return (
+      a.items.length === b.items.length &&
+      a.items.every((item, i) =>
+        a.kind === "range" ? equal(item, b.items[i]!) : b.items.some((other) => equal(item, other)),
+      )
+    );
   }
   return a instanceof Undefined && b instanceof Undefined;
 }
@@ -155,7 +213,8 @@ export function order(a: Value, b: Value, operator = "<"): number {
     return at < 0 ? a.length - b.length : at >= b.length ? 1 : order(a[at]!, b[at]!, operator);
   }
   const [x, y] = [asNumber(a), asNumber(b)];
-  if (x === undefined || y === undefined) return fail(`'${operator}' not supported between instances of '${typeName(a)}' and '${typeName(b)}'`);
+  if (x === undefined || y === undefined)
+    return fail(`'${operator}' not supported between instances of '${typeName(a)}' and '${typeName(b)}'`);
   return x === y ? 0 : x - y;
 }
 
@@ -168,7 +227,12 @@ function orderText(a: string, b: string): number {
 }
 
 /** Arguments by the names of a Python signature; undefined for those not given. Throws TemplateError for others. */
-export function bind(what: string, names: readonly string[], args: readonly Value[], named: Named): (Value | undefined)[] {
+export function bind(
+  what: string,
+  names: readonly string[],
+  args: readonly Value[],
+  named: Named,
+): (Value | undefined)[] {
   if (args.length > names.length) fail(`${what} takes at most ${names.length} arguments, not ${args.length}`);
   const found: (Value | undefined)[] = names.map((_, i) => args[i]);
   for (const [name, value] of named) {

@@ -12,19 +12,30 @@ export function largestBuffer(plan: Plan, pages: number): number {
 }
 
 export class PlanBuffers {
-  private constructor(private readonly plan: Plan, private readonly memory: Memory, private readonly made: Map<string, GPUBuffer>, private room: number) {}
+  private constructor(
+    private readonly plan: Plan,
+    private readonly memory: Memory,
+    private readonly made: Map<string, GPUBuffer>,
+    private room: number,
+  ) {}
 
   /** All buffers of the plan, the KV buffers with room for `pages`. */
   static async allocate(plan: Plan, memory: Memory, pages: number): Promise<PlanBuffers> {
-    const made = await memory.scoped(() => new Map(plan.buffers.map((buffer) => [buffer.name, create(memory, buffer, pages)])));
+    const made = await memory.scoped(
+      () => new Map(plan.buffers.map((buffer) => [buffer.name, create(memory, buffer, pages)])),
+    );
     return new PlanBuffers(plan, memory, made, pages);
   }
 
   /** By name; after `grow` the KV buffers are others. */
-  get all(): Buffers { return this.made; }
+  get all(): Buffers {
+    return this.made;
+  }
 
   /** Pages that every KV buffer has room for. */
-  get pages(): number { return this.room; }
+  get pages(): number {
+    return this.room;
+  }
 
   /** Gives the KV buffers room for `pages` and their content. Old and new exist together until the copy is submitted.
    * Throws OutOfMemoryError, and then nothing has changed. */

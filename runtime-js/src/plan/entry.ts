@@ -8,7 +8,10 @@ import type { Plan, PlanBuffer, PlanEntry, PlanKernel } from "./parse.js";
 import type { Pipelines } from "./pipelines.js";
 
 /** A launch's kernel, and the buffers it binds. */
-export interface Launched { readonly kernel: PlanKernel; readonly buffers: readonly PlanBuffer[] }
+export interface Launched {
+  readonly kernel: PlanKernel;
+  readonly buffers: readonly PlanBuffer[];
+}
 
 export class Entry {
   private dims: string | undefined;
@@ -27,16 +30,27 @@ export class Entry {
     private readonly device: Pick<GPUDevice, "queue" | "limits" | "createBindGroup">,
     private readonly host: Pick<Host, "launchTable">,
     private readonly entry: PlanEntry,
-    plan: Plan, memory: Memory, buffers: Buffers, pipelines: Pipelines,
+    plan: Plan,
+    memory: Memory,
+    buffers: Buffers,
+    pipelines: Pipelines,
   ) {
     const kernels = entry.launches.map((launch) => plan.kernels[launch.kernel]!);
     const sizes = kernels.map((kernel) => Math.max(16, Math.ceil(kernel.uniformWords / 4) * 16));
     const align = device.limits.minUniformBufferOffsetAlignment;
     this.words = kernels.map((kernel) => kernel.uniformWords);
     this.stride = Math.ceil(Math.max(...sizes) / align) * align;
-    this.uniforms = memory.create("uniform", `${entry.name}.uniforms`, this.stride * kernels.length, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+    this.uniforms = memory.create(
+      "uniform",
+      `${entry.name}.uniforms`,
+      this.stride * kernels.length,
+      GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    );
     this.grids = new Uint32Array(kernels.length * 3);
-    this.launches = entry.launches.map((launch, i) => ({ kernel: kernels[i]!, buffers: launch.args.map((arg) => plan.buffers[arg]!) }));
+    this.launches = entry.launches.map((launch, i) => ({
+      kernel: kernels[i]!,
+      buffers: launch.args.map((arg) => plan.buffers[arg]!),
+    }));
     this.order = kernels.map((_, i) => i);
     this.pipelines = entry.launches.map((launch) => pipelines.get(launch.kernel));
     this.makeGroup = (i, from) => {
@@ -56,7 +70,9 @@ export class Entry {
 
   /** Makes the bind groups of the launches that use KV buffers anew, after those have grown. */
   rebindKv(buffers: Buffers): void {
-    this.bindsKv.forEach((binds, i) => { if (binds) this.groups[i] = this.makeGroup(i, buffers); });
+    this.bindsKv.forEach((binds, i) => {
+      if (binds) this.groups[i] = this.makeGroup(i, buffers);
+    });
   }
 
   /** Computes grids and uniforms for the dims, unless they are those of the last call. */
@@ -71,7 +87,10 @@ export class Entry {
       const record = i * recordWords;
       for (let axis = 0; axis < 3; axis++) {
         const size = table[record + axis]!;
-        if (size > most) throw new BundleError(`Launch ${i} of ${this.entry.name} asks for ${size} workgroups; this GPU admits ${most}.`);
+        if (size > most)
+          throw new BundleError(
+            `Launch ${i} of ${this.entry.name} asks for ${size} workgroups; this GPU admits ${most}.`,
+          );
         this.grids[i * 3 + axis] = size;
       }
       uniforms.set(table.subarray(record + 3, record + 3 + this.words[i]!), (i * this.stride) / 4);
@@ -90,7 +109,9 @@ export class Entry {
     const { pipelines, groups, grids } = this;
     let current: GPUComputePipeline | undefined;
     for (const i of indices) {
-      const x = grids[i * 3]!, y = grids[i * 3 + 1]!, z = grids[i * 3 + 2]!;
+      const x = grids[i * 3]!,
+        y = grids[i * 3 + 1]!,
+        z = grids[i * 3 + 2]!;
       if (x === 0 || y === 0 || z === 0) continue;
       const pipeline = pipelines[i]!;
       if (pipeline !== current) pass.setPipeline((current = pipeline));

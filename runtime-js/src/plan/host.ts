@@ -32,12 +32,16 @@ export class Host {
     try {
       const module = await WebAssembly.compile(bytes);
       const imports = WebAssembly.Module.imports(module);
-      if (imports.length) throw new BundleError(`model.wasm imports ${imports[0]!.module}.${imports[0]!.name}; it must import nothing.`);
+      if (imports.length)
+        throw new BundleError(`model.wasm imports ${imports[0]!.module}.${imports[0]!.name}; it must import nothing.`);
       return new Host((await WebAssembly.instantiate(module, {})).exports);
     } catch (cause) {
       if (cause instanceof BundleError) throw cause;
-      throw new BundleError(`model.wasm cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
-        "If the page has a Content-Security-Policy, it must allow 'wasm-unsafe-eval'; otherwise compile the bundle again.", { cause });
+      throw new BundleError(
+        `model.wasm cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
+        "If the page has a Content-Security-Policy, it must allow 'wasm-unsafe-eval'; otherwise compile the bundle again.",
+        { cause },
+      );
     }
   }
 
@@ -65,7 +69,11 @@ export class Host {
   sample(logits: Float32Array, counts: ReadonlyMap<number, number>, params: SampleParams, random: number): number {
     const vocab = logits.length;
     const sample = this.requireFunction("host_sample");
-    const logitsAt = this.base, countsAt = logitsAt + vocab * 4, probsAt = countsAt + vocab * 4, paramsAt = probsAt + vocab * 4, tokenAt = paramsAt + 32;
+    const logitsAt = this.base,
+      countsAt = logitsAt + vocab * 4,
+      probsAt = countsAt + vocab * 4,
+      paramsAt = probsAt + vocab * 4,
+      tokenAt = paramsAt + 32;
     this.samplerBytes = Math.ceil((vocab * 12 + 36) / 16) * 16;
     this.reserve(this.base + this.samplerBytes);
     const { buffer } = this.memory;
@@ -73,7 +81,16 @@ export class Host {
     const count = new Int32Array(buffer, countsAt, vocab).fill(0);
     for (const [token, times] of counts) count[token] = times;
     const { temperature, topP, topK, minP, repetitionPenalty, frequencyPenalty, presencePenalty } = params;
-    new Float32Array(buffer, paramsAt, 8).set([temperature, topP, topK, minP, repetitionPenalty, frequencyPenalty, presencePenalty, random]);
+    new Float32Array(buffer, paramsAt, 8).set([
+      temperature,
+      topP,
+      topK,
+      minP,
+      repetitionPenalty,
+      frequencyPenalty,
+      presencePenalty,
+      random,
+    ]);
     sample(logitsAt, countsAt, paramsAt, probsAt, tokenAt, vocab);
     const token = new Int32Array(this.memory.buffer, tokenAt, 1)[0]!;
     if (token < 0 || token >= vocab) throw new BundleError(`host_sample chose ${token}, which is no token.`);

@@ -8,18 +8,26 @@ import type { Pipelines } from "./pipelines.js";
 const ROWS = 512;
 /** A run is of as many launches as take about this long, or as many ticks of the clock, but no longer than the last: a submission costs
  * something too, and Firefox's clock tells whole milliseconds. */
-const RUN_MS = 10, RUN_TICKS = 12, LONGEST_RUN_MS = 100, MOST_LAUNCHES = 400;
+const RUN_MS = 10,
+  RUN_TICKS = 12,
+  LONGEST_RUN_MS = 100,
+  MOST_LAUNCHES = 400;
 /** So many runs of each at least, if one is not very slow, and no more once those after the first took so long. */
-const ROUNDS = 4, BUDGET_MS = 800;
+const ROUNDS = 4,
+  BUDGET_MS = 800;
 /** The fastest runs of one, as many as ROUNDS, agree when they differ by no more than this; else the others are out of reach when so many times
  * that difference does not bring them near. Tried on what test/simulated.ts does. */
-const AGREE = 0.05, REACH = 4;
+const AGREE = 0.05,
+  REACH = 4;
 
 /** Which launch stands for an entry: of the kernel that reads the most weights in all. */
 export function heaviestLaunch(plan: Pick<Plan, "buffers">, entry: Pick<PlanEntry, "launches">): number {
   const bytes = new Map<number, number>();
   for (const { kernel, args } of entry.launches) {
-    const weights = args.reduce((sum, arg) => { const b = plan.buffers[arg]!; return sum + (b.kind === "weight" ? b.bytes : 0); }, 0);
+    const weights = args.reduce((sum, arg) => {
+      const b = plan.buffers[arg]!;
+      return sum + (b.kind === "weight" ? b.bytes : 0);
+    }, 0);
     bytes.set(kernel, (bytes.get(kernel) ?? 0) + weights);
   }
   const most = [...bytes].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
@@ -28,20 +36,32 @@ export function heaviestLaunch(plan: Pick<Plan, "buffers">, entry: Pick<PlanEntr
 
 /** The launch of each entry that stands for it: the first's heaviest, and those that read the same weight, which in a model of several types
  * need not be the heaviest of their entries. */
-export function comparedLaunches(plan: Pick<Plan, "buffers">, entries: readonly Pick<PlanEntry, "launches">[]): number[] {
+export function comparedLaunches(
+  plan: Pick<Plan, "buffers">,
+  entries: readonly Pick<PlanEntry, "launches">[],
+): number[] {
   const isWeight = (arg: number): boolean => plan.buffers[arg]!.kind === "weight";
-  const first = entries[0]!, at = heaviestLaunch(plan, first);
+  const first = entries[0]!,
+    at = heaviestLaunch(plan, first);
   const weights = first.launches[at]!.args.filter(isWeight);
   return entries.map((entry) => {
-    const same = entry.launches.findIndex(({ args }) => weights.length > 0 && weights.every((weight) => args.includes(weight)));
+    const same = entry.launches.findIndex(
+      ({ args }) => weights.length > 0 && weights.every((weight) => args.includes(weight)),
+    );
     return same >= 0 ? same : heaviestLaunch(plan, entry);
   });
 }
 
 /** Milliseconds of a launch: the fastest run's, and those of all runs that were long enough. */
-export interface Measured { readonly ms: number; readonly runs: readonly number[] }
+export interface Measured {
+  readonly ms: number;
+  readonly runs: readonly number[];
+}
 /** `sure`: more runs would not change which is the fastest. */
-export interface Comparison { readonly measured: readonly Measured[]; readonly sure: boolean }
+export interface Comparison {
+  readonly measured: readonly Measured[];
+  readonly sure: boolean;
+}
 
 /** Times them in turn. A run does so many launches and says how many milliseconds all of them took, by a clock that ticks every `tick`.
  *
@@ -65,14 +85,15 @@ export async function compare(runs: readonly ((launches: number) => Promise<numb
         one.launches = fit(long / one.fastest[0]!);
         return;
       }
-      one.launches = fit(Math.max(2 * one.launches, long / Math.max(each, 2 * tick / one.launches)));
+      one.launches = fit(Math.max(2 * one.launches, long / Math.max(each, (2 * tick) / one.launches)));
     }
   };
   const sure = (): boolean => {
     const first = Math.min(...found.map(({ fastest: [ms] }) => ms!));
     return found.every(({ fastest, launches }) => {
-      const ms = fastest[0]!, noise = fastest.at(-1)! - ms;
-      return ms === first || noise <= Math.max(AGREE * ms, 1.01 * tick / launches) || ms - REACH * noise > first;
+      const ms = fastest[0]!,
+        noise = fastest.at(-1)! - ms;
+      return ms === first || noise <= Math.max(AGREE * ms, (1.01 * tick) / launches) || ms - REACH * noise > first;
     });
   };
   for (let round = 1; ; round++) {
@@ -81,7 +102,10 @@ export async function compare(runs: readonly ((launches: number) => Promise<numb
     if (round >= ROUNDS && sure()) break;
     if (round >= 2 && spent >= budget) break;
   }
-  return { measured: found.map(({ runs: all, fastest: [ms] }) => ({ ms: ms!, runs: all })), sure: found.every((one) => one.runs.length >= ROUNDS) && sure() };
+  return {
+    measured: found.map(({ runs: all, fastest: [ms] }) => ({ ms: ms!, runs: all })),
+    sure: found.every((one) => one.runs.length >= ROUNDS) && sure(),
+  };
 }
 
 /** Rows of the timed launches, where chunks have at most so many. */
@@ -91,7 +115,8 @@ const fit = (launches: number): number => Math.min(MOST_LAUNCHES, Math.max(1, Ma
 
 /** Milliseconds between two values of the page's clock. */
 function clockTick(): number {
-  let before = performance.now(), ticked = 0;
+  let before = performance.now(),
+    ticked = 0;
   for (let i = 0; i < 200_000; i++) {
     const now = performance.now();
     if (now === before) continue;
@@ -102,7 +127,15 @@ function clockTick(): number {
 }
 
 /** Each entry's compared launch on a chunk of `timedRows`, on buffers of zeros that are destroyed again. */
-export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, plan: Plan, pipelines: Pipelines, entries: readonly PlanEntry[], chunk: number): Promise<Comparison> {
+export async function timeHeaviest(
+  device: GPUDevice,
+  guard: Guard,
+  host: Host,
+  plan: Plan,
+  pipelines: Pipelines,
+  entries: readonly PlanEntry[],
+  chunk: number,
+): Promise<Comparison> {
   const made: GPUBuffer[] = [];
   const create = (size: number, usage: number): GPUBuffer => {
     const buffer = device.createBuffer({ size: Math.max(16, Math.ceil(size / 16) * 16), usage });
@@ -113,13 +146,19 @@ export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, 
   const bufferOf = (arg: number): GPUBuffer => {
     let buffer = shared.get(arg);
     const { [arg]: planned } = plan.buffers;
-    if (!buffer) shared.set(arg, (buffer = create(planned!.kind === "kv" ? planned!.pageBytes : planned!.bytes, GPUBufferUsage.STORAGE)));
+    if (!buffer)
+      shared.set(
+        arg,
+        (buffer = create(planned!.kind === "kv" ? planned!.pageBytes : planned!.bytes, GPUBufferUsage.STORAGE)),
+      );
     return buffer;
   };
   try {
     const compared = comparedLaunches(plan, entries);
     const runs = entries.map((entry, i) => {
-      const at = compared[i]!, { kernel, args } = entry.launches[at]!, { uniformWords } = plan.kernels[kernel]!;
+      const at = compared[i]!,
+        { kernel, args } = entry.launches[at]!,
+        { uniformWords } = plan.kernels[kernel]!;
       const table = host.launchTable(entry.launch, [timedRows(chunk)], entry.launches.length * entry.recordWords);
       const record = table.slice(at * entry.recordWords, (at + 1) * entry.recordWords);
       const uniform = create(uniformWords * 4, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
@@ -129,12 +168,14 @@ export async function timeHeaviest(device: GPUDevice, guard: Guard, host: Host, 
         entries: [...args.map(bufferOf), uniform].map((buffer, binding) => ({ binding, resource: { buffer } })),
       });
       return async (launches: number): Promise<number> => {
-        const encoder = device.createCommandEncoder(), pass = encoder.beginComputePass();
+        const encoder = device.createCommandEncoder(),
+          pass = encoder.beginComputePass();
         pass.setPipeline(pipelines.get(kernel));
         pass.setBindGroup(0, group);
         for (let i = 0; i < launches; i++) pass.dispatchWorkgroups(record[0]!, record[1]!, record[2]!);
         pass.end();
-        const commands = encoder.finish(), start = performance.now();
+        const commands = encoder.finish(),
+          start = performance.now();
         device.queue.submit([commands]);
         await guard.race(device.queue.onSubmittedWorkDone());
         return performance.now() - start;

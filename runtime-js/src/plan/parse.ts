@@ -22,7 +22,11 @@ export interface PlanKernel {
 }
 /** What of its buffers a kernel reads, where that is not all: of the KV cache each query's last `window` tokens, of `experts` those that
  * a token chose, which are `choices`. */
-export interface Reads { readonly window?: number; readonly experts?: number; readonly choices?: number }
+export interface Reads {
+  readonly window?: number;
+  readonly experts?: number;
+  readonly choices?: number;
+}
 export interface PlanEntry {
   readonly name: EntryName;
   readonly dims: readonly string[];
@@ -36,9 +40,12 @@ export interface Plan {
   readonly kernels: readonly PlanKernel[];
   /** What `prefill` does, `prefill_int8` does with activations rounded to int8, and `prefill_matrix` on subgroup matrices, where the
    * device has what it needs. */
-  readonly entries: Readonly<Record<"prefill" | "decode" | "sample", PlanEntry> & {
-    prefill_int8: PlanEntry | undefined; prefill_matrix: (PlanEntry & { readonly needs: Needs }) | undefined;
-  }>;
+  readonly entries: Readonly<
+    Record<"prefill" | "decode" | "sample", PlanEntry> & {
+      prefill_int8: PlanEntry | undefined;
+      prefill_matrix: (PlanEntry & { readonly needs: Needs }) | undefined;
+    }
+  >;
 }
 
 /** The kernels that an entry launches. */
@@ -54,20 +61,36 @@ export function parsePlan(source: string, manifest: Manifest): Plan {
     throw new BundleError("The plan is not JSON.", undefined, { cause });
   }
   const top = object(json, "plan");
-  const buffers = array(top.buffers, "plan.buffers", 100_000).map((item, i) => parseBuffer(item, `plan.buffers[${i}]`, manifest));
+  const buffers = array(top.buffers, "plan.buffers", 100_000).map((item, i) =>
+    parseBuffer(item, `plan.buffers[${i}]`, manifest),
+  );
   check(new Set(buffers.map((b) => b.name)).size === buffers.length, "plan.buffers", "has two buffers of one name");
   const kernels = array(top.kernels, "plan.kernels", 10_000).map((item, i) => parseKernel(item, `plan.kernels[${i}]`));
   check(new Set(kernels.map((k) => k.name)).size === kernels.length, "plan.kernels", "has two kernels of one name");
   const entries = object(top.entries, "plan.entries");
   const entry = (name: EntryName): PlanEntry => parseEntry(name, entries[name], buffers.length, kernels);
   checkShared(buffers, manifest);
-  return { tier: text(top.tier, "plan.tier"), buffers, kernels, entries: {
-    prefill: entry("prefill"), prefill_int8: entries.prefill_int8 === undefined ? undefined : entry("prefill_int8"),
-    prefill_matrix: entries.prefill_matrix === undefined ? undefined : {
-      ...entry("prefill_matrix"), needs: parseNeeds(object(entries.prefill_matrix, "plan.entries.prefill_matrix").needs, "plan.entries.prefill_matrix.needs"),
+  return {
+    tier: text(top.tier, "plan.tier"),
+    buffers,
+    kernels,
+    entries: {
+      prefill: entry("prefill"),
+      prefill_int8: entries.prefill_int8 === undefined ? undefined : entry("prefill_int8"),
+      prefill_matrix:
+        entries.prefill_matrix === undefined
+          ? undefined
+          : {
+              ...entry("prefill_matrix"),
+              needs: parseNeeds(
+                object(entries.prefill_matrix, "plan.entries.prefill_matrix").needs,
+                "plan.entries.prefill_matrix.needs",
+              ),
+            },
+      decode: entry("decode"),
+      sample: entry("sample"),
     },
-    decode: entry("decode"), sample: entry("sample"),
-  } };
+  };
 }
 
 function parseBuffer(item: unknown, path: string, manifest: Manifest): PlanBuffer {
@@ -75,13 +98,22 @@ function parseBuffer(item: unknown, path: string, manifest: Manifest): PlanBuffe
   const name = text(buffer.name, `${path}.name`);
   const kind = oneOf(buffer.kind, `${path}.kind`, KINDS);
   if (kind === "kv") {
-    return { name, kind, pageBytes: integer(buffer.page_bytes, `${path}.page_bytes`, 4), pages: integer(buffer.pages, `${path}.pages`, 1, 2 ** 24) };
+    return {
+      name,
+      kind,
+      pageBytes: integer(buffer.page_bytes, `${path}.page_bytes`, 4),
+      pages: integer(buffer.pages, `${path}.pages`, 1, 2 ** 24),
+    };
   }
   const bytes = integer(buffer.bytes, `${path}.bytes`, 1, 2 ** 40);
   if (kind === "weight") {
     const tensor = manifest.tensors.get(name);
     check(tensor !== undefined, path, `binds ${name}, which weights.tensors does not have`);
-    check(Math.ceil(bytes / 4) === Math.ceil(tensor.bytes / 4), `${path}.bytes`, `is not the size of the tensor ${name}`);
+    check(
+      Math.ceil(bytes / 4) === Math.ceil(tensor.bytes / 4),
+      `${path}.bytes`,
+      `is not the size of the tensor ${name}`,
+    );
   }
   return { name, kind, bytes };
 }
@@ -90,11 +122,29 @@ function parseKernel(item: unknown, path: string): PlanKernel {
   const kernel = object(item, path);
   const name = text(kernel.name, `${path}.name`);
   check(/^[A-Za-z_][A-Za-z0-9_]*$/.test(name), `${path}.name`, "is not a WGSL identifier");
-  const bindings = array(kernel.bindings, `${path}.bindings`, 64).map((b, i) => oneOf(b, `${path}.bindings[${i}]`, BINDINGS));
-  check(bindings.indexOf("uniform") === bindings.length - 1 && bindings.length > 0, `${path}.bindings`, "must end with its one uniform");
-  const reads = kernel.reads === undefined ? undefined : Object.fromEntries(Object.entries(object(kernel.reads, `${path}.reads`)).map(
-    ([key, value]) => [oneOf(key, `${path}.reads`, READS), integer(value, `${path}.reads.${key}`, 1, 2 ** 24)]));
-  return { name, bindings, uniformWords: integer(kernel.uniform_words, `${path}.uniform_words`, 0, 64), ...(reads && { reads }) };
+  const bindings = array(kernel.bindings, `${path}.bindings`, 64).map((b, i) =>
+    oneOf(b, `${path}.bindings[${i}]`, BINDINGS),
+  );
+  check(
+    bindings.indexOf("uniform") === bindings.length - 1 && bindings.length > 0,
+    `${path}.bindings`,
+    "must end with its one uniform",
+  );
+  const reads =
+    kernel.reads === undefined
+      ? undefined
+      : Object.fromEntries(
+          Object.entries(object(kernel.reads, `${path}.reads`)).map(([key, value]) => [
+            oneOf(key, `${path}.reads`, READS),
+            integer(value, `${path}.reads.${key}`, 1, 2 ** 24),
+          ]),
+        );
+  return {
+    name,
+    bindings,
+    uniformWords: integer(kernel.uniform_words, `${path}.uniform_words`, 0, 64),
+    ...(reads && { reads }),
+  };
 }
 
 function parseEntry(name: EntryName, item: unknown, buffers: number, kernels: readonly PlanKernel[]): PlanEntry {
@@ -102,7 +152,11 @@ function parseEntry(name: EntryName, item: unknown, buffers: number, kernels: re
   const entry = object(item, path);
   const dims = array(entry.dims, `${path}.dims`, 8).map((d, i) => text(d, `${path}.dims[${i}]`));
   check(dims.join() === ENTRIES[name].join(), `${path}.dims`, `must be ${JSON.stringify(ENTRIES[name])}`);
-  check(name === "prefill_matrix" || entry.needs === undefined, `${path}.needs`, "is of an entry that every device of the tier must run");
+  check(
+    name === "prefill_matrix" || entry.needs === undefined,
+    `${path}.needs`,
+    "is of an entry that every device of the tier must run",
+  );
   const recordWords = integer(entry.record_words, `${path}.record_words`, 3, 67);
   const launches = array(entry.launches, `${path}.launches`, 100_000).map((launch, i) => {
     const at = `${path}.launches[${i}]`;
@@ -118,15 +172,21 @@ function parseEntry(name: EntryName, item: unknown, buffers: number, kernels: re
 }
 
 function parseNeeds(item: unknown, path: string): Needs {
-  const needs = object(item, path), matrix = object(needs.subgroup_matrix, `${path}.subgroup_matrix`);
+  const needs = object(item, path),
+    matrix = object(needs.subgroup_matrix, `${path}.subgroup_matrix`);
   const side = (key: string): number => integer(matrix[key], `${path}.subgroup_matrix.${key}`, 1, 256);
   return {
     features: array(needs.features, `${path}.features`, 64).map((f, i) => text(f, `${path}.features[${i}]`)),
-    limits: new Map(Object.entries(object(needs.limits, `${path}.limits`)).map(([k, v]) => [k, integer(v, `${path}.limits.${k}`)])),
+    limits: new Map(
+      Object.entries(object(needs.limits, `${path}.limits`)).map(([k, v]) => [k, integer(v, `${path}.limits.${k}`)]),
+    ),
     subgroupSize: integer(needs.subgroup_size, `${path}.subgroup_size`, 1, 128),
     subgroupMatrix: {
-      component: text(matrix.component, `${path}.subgroup_matrix.component`), result: text(matrix.result, `${path}.subgroup_matrix.result`),
-      m: side("m"), n: side("n"), k: side("k"),
+      component: text(matrix.component, `${path}.subgroup_matrix.component`),
+      result: text(matrix.result, `${path}.subgroup_matrix.result`),
+      m: side("m"),
+      n: side("n"),
+      k: side("k"),
     },
   };
 }
@@ -137,7 +197,15 @@ function checkShared(buffers: readonly PlanBuffer[], manifest: Manifest): void {
   const sizes = { tokens: 4 * prefill_chunk, state: 32, page_table: 4 * pages, sampling: 32, logits: 4 * vocab_size };
   for (const name of SHARED) {
     const buffer = buffers.find((b) => b.name === name);
-    check(buffer !== undefined && buffer.kind !== "kv" && buffer.kind !== "weight", "plan.buffers", `has no ${name} buffer`);
-    check(buffer.bytes >= sizes[name], "plan.buffers", `has a ${name} buffer of ${buffer.bytes} bytes, where ${sizes[name]} are needed`);
+    check(
+      buffer !== undefined && buffer.kind !== "kv" && buffer.kind !== "weight",
+      "plan.buffers",
+      `has no ${name} buffer`,
+    );
+    check(
+      buffer.bytes >= sizes[name],
+      "plan.buffers",
+      `has a ${name} buffer of ${buffer.bytes} bytes, where ${sizes[name]} are needed`,
+    );
   }
 }

@@ -13,24 +13,43 @@ export class Pipelines {
   constructor(private readonly device: GPUDevice) {}
 
   /** Makes the pipelines of these kernels of the plan, but those that were asked for before; all of them are made when it resolves. */
-  async create(plan: Plan, wgsl: ReadonlyMap<string, string>, wanted: Iterable<number>, onDone: () => void = () => {}): Promise<void> {
+  async create(
+    plan: Plan,
+    wgsl: ReadonlyMap<string, string>,
+    wanted: Iterable<number>,
+    onDone: () => void = () => {},
+  ): Promise<void> {
     // The longest shaders first: they take the longest to compile.
-    const order = [...new Set(wanted)].map((i) => ({ kernel: plan.kernels[i]!, i, size: wgsl.get(plan.kernels[i]!.name)?.length ?? 0 })).sort((a, b) => b.size - a.size);
-    await Promise.all(order.map(async ({ kernel, i }) => {
-      let made = this.making.get(i);
-      if (!made) this.making.set(i, (made = this.compile(kernel, wgsl.get(kernel.name)).then((pipeline) => { this.pipelines[i] = pipeline; })));
-      await made;
-      onDone();
-    }));
+    const order = [...new Set(wanted)]
+      .map((i) => ({ kernel: plan.kernels[i]!, i, size: wgsl.get(plan.kernels[i]!.name)?.length ?? 0 }))
+      .sort((a, b) => b.size - a.size);
+    await Promise.all(
+      order.map(async ({ kernel, i }) => {
+        let made = this.making.get(i);
+        if (!made)
+          this.making.set(
+            i,
+            (made = this.compile(kernel, wgsl.get(kernel.name)).then((pipeline) => {
+              this.pipelines[i] = pipeline;
+            })),
+          );
+        await made;
+        onDone();
+      }),
+    );
   }
 
-  get(kernel: number): GPUComputePipeline { return this.pipelines[kernel]!; }
+  get(kernel: number): GPUComputePipeline {
+    return this.pipelines[kernel]!;
+  }
 
   groupLayout(kernel: PlanKernel): GPUBindGroupLayout {
     const key = `${kernel.bindings.join()}:${kernel.uniformWords}`;
     let layout = this.groups.get(key);
     if (!layout) {
-      const entries = kernel.bindings.map((type, binding): GPUBindGroupLayoutEntry => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }));
+      const entries = kernel.bindings.map(
+        (type, binding): GPUBindGroupLayoutEntry => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }),
+      );
       layout = this.device.createBindGroupLayout({ entries });
       this.groups.set(key, layout);
       this.layouts.set(key, this.device.createPipelineLayout({ bindGroupLayouts: [layout] }));
@@ -46,14 +65,25 @@ export class Pipelines {
     const module = this.device.createShaderModule({ label: kernel.name, code });
     const scope = this.device.popErrorScope();
     try {
-      const pipeline = await this.device.createComputePipelineAsync({ label: kernel.name, layout, compute: { module, entryPoint: kernel.name } });
+      const pipeline = await this.device.createComputePipelineAsync({
+        label: kernel.name,
+        layout,
+        compute: { module, entryPoint: kernel.name },
+      });
       await scope;
       return pipeline;
     } catch (cause) {
       const refused = await scope;
-      const messages = (await module.getCompilationInfo().catch(() => undefined))?.messages.filter((m) => m.type === "error") ?? [];
-      const why = messages[0] ? `line ${messages[0].lineNum}: ${messages[0].message}` : (refused?.message ?? (cause instanceof Error ? cause.message : String(cause)));
-      throw new BundleError(`The kernel ${kernel.name} does not compile on this GPU: ${why}`, "Report the model, the browser and the GPU.", { cause });
+      const messages =
+        (await module.getCompilationInfo().catch(() => undefined))?.messages.filter((m) => m.type === "error") ?? [];
+      const why = messages[0]
+        ? `line ${messages[0].lineNum}: ${messages[0].message}`
+        : (refused?.message ?? (cause instanceof Error ? cause.message : String(cause)));
+      throw new BundleError(
+        `The kernel ${kernel.name} does not compile on this GPU: ${why}`,
+        "Report the model, the browser and the GPU.",
+        { cause },
+      );
     }
   }
 }

@@ -1,2 +1,9 @@
 // Where a step's time goes: each kernel's time next to what this device can copy and compute, and each launch in order.
-export { profileModel, type EntryProfile, type KernelProfile, type ProfileOptions, type ProfileReport, type TimelineLaunch } from "./profile.js";
+export {
+  profileModel,
+  type EntryProfile,
+  type KernelProfile,
+  type ProfileOptions,
+  type ProfileReport,
+  type TimelineLaunch,
+} from "./profile.js";

@@ -26,7 +26,10 @@ export interface KernelProfile extends Work {
   /** What a copy of as many bytes as one launch reads reaches; null for less than 256 KiB. */
   readonly copy_bytes_per_s: number | null;
 }
-export interface TimelineLaunch { readonly kernel: string; readonly microseconds: number }
+export interface TimelineLaunch {
+  readonly kernel: string;
+  readonly microseconds: number;
+}
 export interface EntryProfile {
   readonly tokens: number;
   readonly position: number;
@@ -55,18 +58,29 @@ export interface ProfileReport {
 /** Positions after the context that measuring may write to. */
 const ROOM = 64;
 /** Smaller copies measure a launch, and the largest what the memory gives. */
-const SMALLEST_COPY = 1 << 18, LARGEST_COPY = 1 << 26;
+const SMALLEST_COPY = 1 << 18,
+  LARGEST_COPY = 1 << 26;
 const SECOND_US = 1e6;
 const WARM_UP_MS = 500;
 /** Steps submitted at once, as the decode loop does on a fast device. */
-const AHEAD = 16, BATCH = 4;
+const AHEAD = 16,
+  BATCH = 4;
 
-export async function profileModel(model: GpuModel, manifest: Manifest, options: ProfileOptions): Promise<ProfileReport> {
+export async function profileModel(
+  model: GpuModel,
+  manifest: Manifest,
+  options: ProfileOptions,
+): Promise<ProfileReport> {
   const { context = Math.min(512, model.contextLength - ROOM), prefill = 512, repeats = 20, timing } = options;
   for (const [name, value] of Object.entries({ context, prefill, repeats })) {
     if (!Number.isInteger(value) || value < 1) throw new InvalidRequestError(name, "must be a positive integer.");
   }
-  if (context + ROOM > model.contextLength) throw new InvalidRequestError("context", `must leave ${ROOM} of the ${model.contextLength} tokens loaded for.`, "Load with a larger contextLength.");
+  if (context + ROOM > model.contextLength)
+    throw new InvalidRequestError(
+      "context",
+      `must leave ${ROOM} of the ${model.contextLength} tokens loaded for.`,
+      "Load with a larger contextLength.",
+    );
   const { device, entries } = model.parts;
   const timer = await openTimer(device, timing);
   try {
@@ -76,11 +90,16 @@ export async function profileModel(model: GpuModel, manifest: Manifest, options:
     const chunk = await profiler.entry([entries.prefill], Math.min(prefill, model.prefillChunk), 0);
     await profiler.copy(LARGEST_COPY);
     return {
-      timing: timer.kind, rounded_timestamps: timer.kind === "timestamps" && timer.shortest > 0, decode: decoded, prefill: chunk,
+      timing: timer.kind,
+      rounded_timestamps: timer.kind === "timestamps" && timer.shortest > 0,
+      decode: decoded,
+      prefill: chunk,
       device: {
         copy: [...profiler.copies].sort(([a], [b]) => a - b).map(([bytes, bytes_per_s]) => ({ bytes, bytes_per_s })),
         f32_flops_per_s: await arithmeticSpeed(device, timer, "f32", repeats),
-        f16_flops_per_s: device.features.has("shader-f16") ? await arithmeticSpeed(device, timer, "f16", repeats) : null,
+        f16_flops_per_s: device.features.has("shader-f16")
+          ? await arithmeticSpeed(device, timer, "f16", repeats)
+          : null,
       },
     };
   } finally {
@@ -91,13 +110,19 @@ export async function profileModel(model: GpuModel, manifest: Manifest, options:
 class Profiler {
   readonly copies = new Map<number, number>();
   private readonly device: GPUDevice;
-  constructor(private readonly model: GpuModel, private readonly manifest: Manifest, private readonly timer: Timer, private readonly repeats: number) {
+  constructor(
+    private readonly model: GpuModel,
+    private readonly manifest: Manifest,
+    private readonly timer: Timer,
+    private readonly repeats: number,
+  ) {
     this.device = model.parts.device;
   }
 
   /** Until a GPU that was idle has raised its clocks: what is measured first took more than twice as long. */
   async warmUp(): Promise<void> {
-    const { decode } = this.model.parts.entries, end = performance.now() + WARM_UP_MS;
+    const { decode } = this.model.parts.entries,
+      end = performance.now() + WARM_UP_MS;
     let many = 1;
     do {
       const start = performance.now();
@@ -108,37 +133,76 @@ class Profiler {
   }
 
   async entry(entries: readonly Entry[], tokens: number, position: number): Promise<EntryProfile> {
-    const { queue } = this.device, { buffers, entries: all } = this.model.parts;
+    const { queue } = this.device,
+      { buffers, entries: all } = this.model.parts;
     const decode = entries[0] === all.decode;
     this.model.setSampling({ temperature: 0, topP: 1, topK: 0, seed: 0 });
     if (!decode) {
       queue.writeBuffer(buffers.get("tokens")!, 0, new Int32Array(tokens).fill(1));
       all.prefill.prepare([tokens]);
     }
-    const before = (): void => queue.writeBuffer(buffers.get("state")!, 0, new Int32Array([position, 1, tokens, 0, 0, 0, 0, 0]));
+    const before = (): void =>
+      queue.writeBuffer(buffers.get("state")!, 0, new Int32Array([position, 1, tokens, 0, 0, 0, 0, 0]));
     const kernels: KernelProfile[] = [];
-    for (const entry of entries) for (const kernel of new Set(entry.launches.map((l) => l.kernel.name))) kernels.push(await this.kernel(entry, kernel, tokens, position, before));
-    const launches = entries.flatMap((entry) => entry.launches.map((launch, i) => ({ kernel: launch.kernel.name, encode: (pass: GPUComputePassEncoder) => entry.replayLaunches(pass, [i]) })));
-    const replay: Encode = (pass) => { for (const entry of entries) entry.replay(pass); };
+    for (const entry of entries)
+      for (const kernel of new Set(entry.launches.map((l) => l.kernel.name)))
+        kernels.push(await this.kernel(entry, kernel, tokens, position, before));
+    const launches = entries.flatMap((entry) =>
+      entry.launches.map((launch, i) => ({
+        kernel: launch.kernel.name,
+        encode: (pass: GPUComputePassEncoder) => entry.replayLaunches(pass, [i]),
+      })),
+    );
+    const replay: Encode = (pass) => {
+      for (const entry of entries) entry.replay(pass);
+    };
     const microseconds = await this.flying(replay, before);
-    const timed = await this.inOrder(launches.map((l) => l.encode), before);
+    const timed = await this.inOrder(
+      launches.map((l) => l.encode),
+      before,
+    );
     const each = new Map(kernels.map((kernel) => [kernel.name, kernel.microseconds / kernel.launches]));
     return {
-      tokens, position, dispatches: launches.length, kernels, microseconds,
+      tokens,
+      position,
+      dispatches: launches.length,
+      kernels,
+      microseconds,
       encode_microseconds: await (decode ? this.encodeSteps(microseconds, before) : this.encodeChunk(replay, before)),
-      timeline: { source: timed?.source ?? "chains", launches: launches.map(({ kernel }, i) => ({ kernel, microseconds: timed?.microseconds[i] ?? each.get(kernel)! })) },
+      timeline: {
+        source: timed?.source ?? "chains",
+        launches: launches.map(({ kernel }, i) => ({
+          kernel,
+          microseconds: timed?.microseconds[i] ?? each.get(kernel)!,
+        })),
+      },
     };
   }
 
-  private async kernel(entry: Entry, name: string, tokens: number, position: number, before: () => void): Promise<KernelProfile> {
+  private async kernel(
+    entry: Entry,
+    name: string,
+    tokens: number,
+    position: number,
+    before: () => void,
+  ): Promise<KernelProfile> {
     const mine = entry.launches.flatMap((launch, i) => (launch.kernel.name === name ? [i] : []));
-    const encode = (pass: GPUComputePassEncoder, count: number): void => entry.replayLaunches(pass, Array.from({ length: count }, (_, i) => mine[i % mine.length]!));
+    const encode = (pass: GPUComputePassEncoder, count: number): void =>
+      entry.replayLaunches(
+        pass,
+        Array.from({ length: count }, (_, i) => mine[i % mine.length]!),
+      );
     const us = await chained(this.timer, encode, { repeats: this.repeats, rounds: mine.length, before });
     const works = mine.map((i) => workOf(entry.launches[i]!, this.manifest, tokens, position));
     const sum = (key: keyof Work): number => works.reduce((total, work) => total + work[key], 0);
     const bytes = Math.round((sum("weight_bytes") + sum("kv_bytes")) / mine.length);
     return {
-      name, launches: mine.length, microseconds: us * mine.length, weight_bytes: sum("weight_bytes"), kv_bytes: sum("kv_bytes"), flops: sum("flops"),
+      name,
+      launches: mine.length,
+      microseconds: us * mine.length,
+      weight_bytes: sum("weight_bytes"),
+      kv_bytes: sum("kv_bytes"),
+      flops: sum("flops"),
       copy_bytes_per_s: bytes < SMALLEST_COPY ? null : await this.copy(bytes),
     };
   }
@@ -162,7 +226,8 @@ class Profiler {
     };
     const count = Math.min(AHEAD * 2, Math.max(2, Math.floor(SECOND_US / (await time(1)))));
     const found: number[] = [];
-    for (let i = 0; i < Math.min(this.repeats, 5) && (i === 0 || i * count * found[0]! < SECOND_US); i++) found.push(await time(count));
+    for (let i = 0; i < Math.min(this.repeats, 5) && (i === 0 || i * count * found[0]! < SECOND_US); i++)
+      found.push(await time(count));
     return median(found);
   }
 
@@ -176,13 +241,17 @@ class Profiler {
       if (!timed) return undefined;
       found.push(timed);
     }
-    return { source: found[0]!.source, microseconds: pieces.map((_, i) => median(found.map((timed) => timed.microseconds[i]!))) };
+    return {
+      source: found[0]!.source,
+      microseconds: pieces.map((_, i) => median(found.map((timed) => timed.microseconds[i]!))),
+    };
   }
 
   /** Microseconds of this thread for a decode step, through the calls of the decode loop. */
   private async encodeSteps(stepMicroseconds: number, before: () => void): Promise<number> {
     const [ahead, batch] = stepMicroseconds * AHEAD < SECOND_US ? [AHEAD, BATCH] : [1, 1];
-    let spent = 0, steps = 0;
+    let spent = 0,
+      steps = 0;
     for (let round = 0; round < this.repeats && (round < 1 || steps * stepMicroseconds < SECOND_US); round++) {
       before();
       const reading: Promise<number[]>[] = [];

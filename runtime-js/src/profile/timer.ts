@@ -14,7 +14,10 @@ export interface Timer {
 }
 
 /** "stamps": all in one pass, with a timestamp after each; "passes": in a pass each, and what lies between the passes is left out. */
-export interface InOrder { readonly source: "stamps" | "passes"; readonly microseconds: readonly number[] }
+export interface InOrder {
+  readonly source: "stamps" | "passes";
+  readonly microseconds: readonly number[];
+}
 
 /** Chromium's, behind a flag: timestamps between the launches of a pass. */
 const INSIDE = "chromium-experimental-timestamp-query-inside-passes";
@@ -41,7 +44,10 @@ class Stamps implements Timer {
 
   private constructor(private readonly device: GPUDevice) {
     this.querySet = device.createQuerySet({ type: "timestamp", count: PAIRS * 2 });
-    this.resolved = device.createBuffer({ size: PAIRS * 16, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
+    this.resolved = device.createBuffer({
+      size: PAIRS * 16,
+      usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+    });
     this.staging = device.createBuffer({ size: PAIRS * 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
   }
 
@@ -64,11 +70,17 @@ class Stamps implements Timer {
 
   async inOrder(pieces: readonly Encode[]): Promise<InOrder | undefined> {
     if (this.shortest > 0) return undefined;
-    if (!this.device.features.has(INSIDE) || pieces.length >= PAIRS * 2) return { source: "passes", microseconds: await this.measure(pieces) };
+    if (!this.device.features.has(INSIDE) || pieces.length >= PAIRS * 2)
+      return { source: "passes", microseconds: await this.measure(pieces) };
     const stamps = await this.read(pieces.length + 1, (encoder) => {
-      const pass = encoder.beginComputePass() as GPUComputePassEncoder & { writeTimestamp(querySet: GPUQuerySet, index: number): void };
+      const pass = encoder.beginComputePass() as GPUComputePassEncoder & {
+        writeTimestamp(querySet: GPUQuerySet, index: number): void;
+      };
       pass.writeTimestamp(this.querySet, 0);
-      pieces.forEach((encode, i) => { encode(pass); pass.writeTimestamp(this.querySet, i + 1); });
+      pieces.forEach((encode, i) => {
+        encode(pass);
+        pass.writeTimestamp(this.querySet, i + 1);
+      });
       pass.end();
     });
     return { source: "stamps", microseconds: pieces.map((_, i) => microseconds(stamps[i]!, stamps[i + 1]!)) };
@@ -77,11 +89,15 @@ class Stamps implements Timer {
   /** When each pass began and ended, in nanoseconds; all are in one submission. */
   private stamps(passes: readonly Encode[]): Promise<bigint[]> {
     const { querySet } = this;
-    return this.read(passes.length * 2, (encoder) => passes.forEach((encode, i) => {
-      const pass = encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
-      encode(pass);
-      pass.end();
-    }));
+    return this.read(passes.length * 2, (encoder) =>
+      passes.forEach((encode, i) => {
+        const pass = encoder.beginComputePass({
+          timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
+        });
+        encode(pass);
+        pass.end();
+      }),
+    );
   }
 
   private async read(count: number, encode: (encoder: GPUCommandEncoder) => void): Promise<bigint[]> {
@@ -97,7 +113,9 @@ class Stamps implements Timer {
     return stamps;
   }
 
-  destroy(): void { for (const made of [this.querySet, this.resolved, this.staging]) made.destroy(); }
+  destroy(): void {
+    for (const made of [this.querySet, this.resolved, this.staging]) made.destroy();
+  }
 }
 
 /** A submission a pass, less what an empty one takes. */
@@ -133,7 +151,8 @@ class WallClock implements Timer {
 
 /** One pass, in a submission of its own. */
 export function submit(device: GPUDevice, encode: Encode): void {
-  const encoder = device.createCommandEncoder(), pass = encoder.beginComputePass();
+  const encoder = device.createCommandEncoder(),
+    pass = encoder.beginComputePass();
   encode(pass);
   pass.end();
   device.queue.submit([encoder.finish()]);
@@ -142,12 +161,16 @@ export function submit(device: GPUDevice, encode: Encode): void {
 /** Launches timed together at least, where time permits. */
 const LAUNCHES = 48;
 /** A pass of a chain is not made longer than the first (the second for each repeat), and a chain's repeats not longer than the third. */
-const LONGEST_US = 250_000, LONGEST_A_REPEAT_US = 25_000, REPEATS_US = 1_000_000;
+const LONGEST_US = 250_000,
+  LONGEST_A_REPEAT_US = 25_000,
+  REPEATS_US = 1_000_000;
 
 /** Microseconds from one launch to the next in a pass of many: the median of the repeats, of which a slow device gets fewer.
  * `encode` encodes a number of launches; `before` is called ahead of each pass; whole `rounds` of launches are timed where time permits. */
 export async function chained(
-  timer: Timer, encode: (pass: GPUComputePassEncoder, launches: number) => void, { repeats, rounds = 1, before = () => {} }: { repeats: number; rounds?: number; before?: () => void },
+  timer: Timer,
+  encode: (pass: GPUComputePassEncoder, launches: number) => void,
+  { repeats, rounds = 1, before = () => {} }: { repeats: number; rounds?: number; before?: () => void },
 ): Promise<number> {
   const time = async (count: number): Promise<number> => {
     before();

@@ -31,7 +31,8 @@ export class AddedTokens {
     }
     // The longest of those that begin at a place is taken.
     const spellings = [...this.tokens.keys()].sort((a, b) => b.length - a.length);
-    if (spellings.length > 0) this.pattern = new RegExp(spellings.map((s) => s.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&")).join("|"), "g");
+    if (spellings.length > 0)
+      this.pattern = new RegExp(spellings.map((s) => s.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&")).join("|"), "g");
   }
 
   split(text: string): Section[] {

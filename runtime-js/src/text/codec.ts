@@ -7,7 +7,10 @@ export class TextCodec {
   /** Tokens with some text, and their text: a token after them keeps its space. */
   private readonly anchor: { readonly tokens: readonly number[]; readonly text: string };
 
-  private constructor(private readonly tokenizer: TextTokenizer, readonly template: ChatTemplate) {
+  private constructor(
+    private readonly tokenizer: TextTokenizer,
+    readonly template: ChatTemplate,
+  ) {
     const tokens = tokenizer.encode("a", false);
     this.anchor = { tokens, text: tokenizer.decode(tokens, false) };
   }
@@ -15,7 +18,10 @@ export class TextCodec {
   static parse(tokenizerJson: string, configJson: string): TextCodec {
     try {
       const config = JSON.parse(configJson) as Record<string, unknown>;
-      return new TextCodec(new TextTokenizer(JSON.parse(tokenizerJson) as Record<string, unknown>), new ChatTemplate(config));
+      return new TextCodec(
+        new TextTokenizer(JSON.parse(tokenizerJson) as Record<string, unknown>),
+        new ChatTemplate(config),
+      );
     } catch (cause) {
       if (cause instanceof BundleError) throw cause;
       throw new BundleError(`The tokenizer cannot be read: ${(cause as Error).message}`, undefined, { cause });

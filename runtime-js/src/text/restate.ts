@@ -4,7 +4,10 @@
 import { BundleError } from "../errors.js";
 
 type Json = Record<string, unknown>;
-interface Pattern { readonly String?: string; readonly Regex?: string }
+interface Pattern {
+  readonly String?: string;
+  readonly Regex?: string;
+}
 
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 const PUNCTUATION = "[\\p{P}!-\\/:-@\\[-`{-~]";
@@ -59,24 +62,40 @@ function restateSplit(step: Json): Json {
 function split(regex: string, kind: string): Json {
   const other = `(?:(?!${regex})[\\s\\S])`;
   switch (kind) {
-    case "Isolated": return isolated(regex);
-    case "Contiguous": return isolated(`(?:${regex})+`);
-    case "MergedWithPrevious": return isolated(`${other}*(?:${regex})`);
-    case "MergedWithNext": return isolated(`(?:${regex})${other}*`);
-    case "Removed": return { type: "Split", pattern: { Regex: regex }, behavior: "Removed", invert: false };
-    default: throw new BundleError(`The tokenizer splits text in a way that is not known: ${kind}.`);
+    case "Isolated":
+      return isolated(regex);
+    case "Contiguous":
+      return isolated(`(?:${regex})+`);
+    case "MergedWithPrevious":
+      return isolated(`${other}*(?:${regex})`);
+    case "MergedWithNext":
+      return isolated(`(?:${regex})${other}*`);
+    case "Removed":
+      return { type: "Split", pattern: { Regex: regex }, behavior: "Removed", invert: false };
+    default:
+      throw new BundleError(`The tokenizer splits text in a way that is not known: ${kind}.`);
   }
 }
 
 /** tokenizers admits both "MergedWithNext" and "merged_with_next". */
 function behaviour(step: Json, fallback: string): string {
   const name = (step.behavior as string | undefined) ?? fallback;
-  return name.split("_").map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
+  return name
+    .split("_")
+    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+    .join("");
 }
 
 /** Without regard to case, Oniguruma takes ſ for s: `(?i:'s|'t|…)`, as Llama 3 and its descendants have it. */
-function foldLikeOniguruma(regex: string): string { return regex.replaceAll("(?i:'s|", "(?i:'[sſ]|"); }
+function foldLikeOniguruma(regex: string): string {
+  return regex.replaceAll("(?i:'s|", "(?i:'[sſ]|");
+}
 
-const isolated = (regex: string): Json => ({ type: "Split", pattern: { Regex: regex }, behavior: "Isolated", invert: false });
+const isolated = (regex: string): Json => ({
+  type: "Split",
+  pattern: { Regex: regex },
+  behavior: "Isolated",
+  invert: false,
+});
 const sequence = (...pretokenizers: Json[]): Json => ({ type: "Sequence", pretokenizers });
 const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");

@@ -3,7 +3,9 @@
 export class StopStrings {
   private held = "";
   private readonly stops: readonly string[];
-  constructor(stops: readonly string[]) { this.stops = stops.filter((stop) => stop.length > 0); }
+  constructor(stops: readonly string[]) {
+    this.stops = stops.filter((stop) => stop.length > 0);
+  }
 
   /** Adds text; returns what can be shown, and whether a stop string was met (nothing from it on is shown). */
   push(text: string): { text: string; stopped: boolean } {

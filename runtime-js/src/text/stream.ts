@@ -15,7 +15,10 @@ export class StreamDecoder {
   private shown = 0;
 
   /** `before`: the tokens that the text continues; without them its first space may be stripped, as at a text's start. */
-  constructor(private readonly decode: Decode, before: readonly number[] = []) {
+  constructor(
+    private readonly decode: Decode,
+    before: readonly number[] = [],
+  ) {
     this.tokens = before.slice(-BEFORE);
     this.context = this.tokens.length;
     this.contextText = this.decode(this.tokens);
@@ -41,7 +44,9 @@ export class StreamDecoder {
     return text;
   }
 
-  private fresh(): string { return this.decode(this.tokens).slice(this.contextText.length); }
+  private fresh(): string {
+    return this.decode(this.tokens).slice(this.contextText.length);
+  }
 
   private slide(): void {
     this.tokens = this.tokens.slice(this.context);

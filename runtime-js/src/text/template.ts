@@ -3,7 +3,11 @@ import { BundleError, InvalidRequestError } from "../errors.js";
 import { Template } from "../jinja/index.js";
 import { strftime } from "./strftime.js";
 
-export interface ToolCall { readonly id?: string; readonly type?: string; readonly function: { readonly name: string; readonly arguments: unknown } }
+export interface ToolCall {
+  readonly id?: string;
+  readonly type?: string;
+  readonly function: { readonly name: string; readonly arguments: unknown };
+}
 export interface ChatTurn {
   readonly role: string;
   readonly content: string;
@@ -24,8 +28,9 @@ export interface RenderOptions {
 }
 
 /** What a model without a template gets, such as a base model: a dialogue, line by line, which it goes on with. */
-const DIALOGUE = "{% for message in messages %}{% if message.role == 'system' %}{{ message.content | trim }}\n\n{% else %}"
-  + "{{ message.role | capitalize }}: {{ message.content | trim }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}";
+const DIALOGUE =
+  "{% for message in messages %}{% if message.role == 'system' %}{{ message.content | trim }}\n\n{% else %}" +
+  "{{ message.role | capitalize }}: {{ message.content | trim }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}";
 
 export class ChatTemplate {
   private readonly templates = new Map<string, { readonly source: string; readonly template: Template }>();
@@ -42,26 +47,47 @@ export class ChatTemplate {
       try {
         this.templates.set(name, { source, template: new Template(source) });
       } catch (cause) {
-        throw new BundleError(`The model's chat template cannot be read: ${(cause as Error).message}`, undefined, { cause });
+        throw new BundleError(`The model's chat template cannot be read: ${(cause as Error).message}`, undefined, {
+          cause,
+        });
       }
     }
   }
 
   /** Whether the model has one of its own; without, a chat is written as a dialogue of `User:` and `Assistant:` lines. */
-  get exists(): boolean { return this.templates.size > 0; }
+  get exists(): boolean {
+    return this.templates.size > 0;
+  }
 
   /** What ends an answer beside the model's stop tokens: a dialogue's next line is not the model's to write. */
-  get stops(): readonly string[] { return this.exists ? [] : ["\nUser:"]; }
+  get stops(): readonly string[] {
+    return this.exists ? [] : ["\nUser:"];
+  }
 
   /** Throws InvalidRequestError when the template refuses the messages, or knows no tools. */
-  render(messages: readonly ChatTurn[], { addGenerationPrompt = true, tools, variables, now = new Date() }: RenderOptions = {}): string {
-    const chosen = (tools && this.templates.get("tool_use")) ?? this.templates.get("default") ?? [...this.templates.values()][0];
+  render(
+    messages: readonly ChatTurn[],
+    { addGenerationPrompt = true, tools, variables, now = new Date() }: RenderOptions = {},
+  ): string {
+    const chosen =
+      (tools && this.templates.get("tool_use")) ?? this.templates.get("default") ?? [...this.templates.values()][0];
     if (tools && !/\btools\b/.test(chosen?.source ?? "")) {
-      throw new InvalidRequestError("tools", "this model's chat template has no place for them.", "Describe them in a system message, or use a model made for tools.");
+      throw new InvalidRequestError(
+        "tools",
+        "this model's chat template has no place for them.",
+        "Describe them in a system message, or use a model made for tools.",
+      );
     }
     try {
       return (chosen?.template ?? new Template(DIALOGUE)).render(
-        { ...this.specials, ...variables, messages, tools: tools ?? null, documents: null, add_generation_prompt: addGenerationPrompt },
+        {
+          ...this.specials,
+          ...variables,
+          messages,
+          tools: tools ?? null,
+          documents: null,
+          add_generation_prompt: addGenerationPrompt,
+        },
         { strftime_now: (format) => strftime(now, format) },
       );
     } catch (cause) {
@@ -75,5 +101,6 @@ function templateSources(value: unknown): [string, string][] {
   if (typeof value === "string") return [["default", value]];
   if (!Array.isArray(value)) return [];
   return (value as { name?: unknown; template?: unknown }[]).flatMap(({ name, template }) =>
-    (typeof name === "string" && typeof template === "string" ? [[name, template] as [string, string]] : []));
+    typeof name === "string" && typeof template === "string" ? [[name, template] as [string, string]] : [],
+  );
 }

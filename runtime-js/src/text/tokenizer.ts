@@ -1,7 +1,13 @@
 // tokenizer.json as Python's `tokenizers` reads it: other ids than those a model was trained on would be a silent loss.
 // @huggingface/tokenizers does the work; what it does otherwise is done here, each thing with its reason.
 import {
-  ByteFallbackDecoder, MetaspaceDecoder, PrecompiledNormalizer, SequenceDecoder, SequenceNormalizer, Tokenizer, Unigram,
+  ByteFallbackDecoder,
+  MetaspaceDecoder,
+  PrecompiledNormalizer,
+  SequenceDecoder,
+  SequenceNormalizer,
+  Tokenizer,
+  Unigram,
 } from "@huggingface/tokenizers";
 import { AddedTokens, type AddedToken } from "./added.js";
 import { CharsMap } from "./charsmap.js";
@@ -31,7 +37,10 @@ export class TextTokenizer {
     const added = ((definition.added_tokens ?? []) as Json[]).map(readAdded);
     this.specials = new Set(added.filter((token) => token.special).map((token) => token.id));
     this.raw = new AddedTokens(added.filter((token) => !token.normalized));
-    this.normalized = new AddedTokens(added.filter((token) => token.normalized), (content) => this.normalize(content));
+    this.normalized = new AddedTokens(
+      added.filter((token) => token.normalized),
+      (content) => this.normalize(content),
+    );
     const around = post ? post.post_process([TEXT], null, true).tokens : [TEXT];
     const at = around.indexOf(TEXT);
     this.before = around.slice(0, at).map((token) => this.id(token));
@@ -72,11 +81,14 @@ export class TextTokenizer {
     });
   }
 
-  private normalize(text: string): string { return this.library.normalizer?.normalize(text) ?? text; }
+  private normalize(text: string): string {
+    return this.library.normalizer?.normalize(text) ?? text;
+  }
 
   private id(token: string): number {
     const id = this.library.token_to_id(token) ?? this.library.model!.unk_token_id;
-    if (id === undefined) throw new Error(`The tokenizer has no token for ${JSON.stringify(token)}, and none for unknown ones.`);
+    if (id === undefined)
+      throw new Error(`The tokenizer has no token for ${JSON.stringify(token)}, and none for unknown ones.`);
     return id;
   }
 }
@@ -84,8 +96,13 @@ export class TextTokenizer {
 function readAdded(token: Json): AddedToken {
   const special = token.special === true;
   return {
-    id: token.id as number, content: token.content as string, special, normalized: (token.normalized as boolean | undefined) ?? !special,
-    singleWord: token.single_word === true, lstrip: token.lstrip === true, rstrip: token.rstrip === true,
+    id: token.id as number,
+    content: token.content as string,
+    special,
+    normalized: (token.normalized as boolean | undefined) ?? !special,
+    singleWord: token.single_word === true,
+    lstrip: token.lstrip === true,
+    rstrip: token.rstrip === true,
   };
 }
 
@@ -104,6 +121,7 @@ function correctDecoder(decoder: unknown): void {
   if (decoder instanceof MetaspaceDecoder) {
     const { replacement } = decoder;
     const keepFirst = (decoder.config as { prepend_scheme?: string }).prepend_scheme === "never";
-    decoder.decode_chain = (tokens) => tokens.map((token, i) => token.replaceAll(replacement, i === 0 && !keepFirst ? "" : " "));
+    decoder.decode_chain = (tokens) =>
+      tokens.map((token, i) => token.replaceAll(replacement, i === 0 && !keepFirst ? "" : " "));
   }
 }

@@ -2,7 +2,11 @@
 // breaks near ties otherwise, joins unknown characters across words, and knows no byte fallback.
 import type { Unigram } from "@huggingface/tokenizers";
 
-interface Step { readonly score: number; readonly from: number; readonly unknown: boolean }
+interface Step {
+  readonly score: number;
+  readonly from: number;
+  readonly unknown: boolean;
+}
 
 /** Makes `model` cut words into pieces as the reference does. */
 export function correctUnigram(model: Unigram, byteFallback: boolean): void {
@@ -10,11 +14,17 @@ export function correctUnigram(model: Unigram, byteFallback: boolean): void {
   const ids = model.tokens_to_ids;
   const spell = (unknown: string): string[] => {
     if (!byteFallback) return [unknown];
-    const bytes = Array.from(encoder.encode(unknown), (byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
+    const bytes = Array.from(
+      encoder.encode(unknown),
+      (byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,
+    );
     return bytes.every((byte) => ids.has(byte)) ? bytes : [unknown];
   };
   model.fuse_unk = false;
-  model.encode = (words) => words.flatMap((word) => bestPieces(model, Array.from(word)).flatMap((piece) => (ids.has(piece) ? [piece] : spell(piece))));
+  model.encode = (words) =>
+    words.flatMap((word) =>
+      bestPieces(model, Array.from(word)).flatMap((piece) => (ids.has(piece) ? [piece] : spell(piece))),
+    );
 }
 
 /** The pieces of the best sum of scores; the first found of equal ones; unknown characters side by side are one piece. */
@@ -36,7 +46,7 @@ function bestPieces(model: Unigram, characters: string[]): string[] {
   }
   const pieces: string[] = [];
   let joins = false;
-  for (let to = characters.length; to > 0;) {
+  for (let to = characters.length; to > 0; ) {
     const { from, unknown } = best[to]!;
     const piece = characters.slice(from, to).join("");
     if (unknown && joins) pieces.push(piece + pieces.pop()!);

@@ -19,6 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.mlcweb-installed
 NPM := scripts/with-node.sh npm --prefix runtime-js
+MARKDOWN := README.md docs runtime-js/README.md
 MODULES := runtime-js/node_modules/.package-lock.json
 PEERS := bench/peers/node_modules/.package-lock.json
 LLAMA := bench/quality/node_modules/.package-lock.json
@@ -101,9 +102,12 @@ chromium: | $(INSTALLED)
 fmt: $(INSTALLED) docs
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/mdformat $(MARKDOWN)
 
 lint: $(INSTALLED) $(MODULES)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mdformat --check $(MARKDOWN)
 	$(BIN)/mypy
 	$(NPM) run check
 

@@ -8,13 +8,14 @@ from mlcweb.cli.command import VERBS, cli
 
 HEAD = """# The command line
 
-Data goes to stdout, everything else to stderr. `--format json` prints exactly one JSON document on stdout,
-which is `{"error": {"code", "message", "hint"}}` when nothing else could be said.
-Exit status: 0; 1 for a failure; 2 for wrong usage; 130 for Ctrl-C.
+Data goes to stdout, everything else to stderr. `--format json` prints exactly one JSON document on
+stdout, which is `{"error": {"code", "message", "hint"}}` when nothing else could be said. Exit
+status: 0; 1 for a failure; 2 for wrong usage; 130 for Ctrl-C.
 
-Environment: `MLCWEB_CHROMIUM` (the browser to run), `MLCWEB_CHROMIUM_FLAGS` (more flags for it), `HF_TOKEN`,
-`HF_HUB_OFFLINE`, `NO_COLOR`; `MLCWEB_CACHE` (where packages' models are kept, by default `~/.cache/mlcweb`) and
-`MLCWEB_KERNEL_CACHE` (where lowered kernels are kept, by default `kernels` in there; empty turns it off).
+Environment: `MLCWEB_CHROMIUM` (the browser to run), `MLCWEB_CHROMIUM_FLAGS` (more flags for it),
+`HF_TOKEN`, `HF_HUB_OFFLINE`, `NO_COLOR`; `MLCWEB_CACHE` (where packages' models are kept, by
+default `~/.cache/mlcweb`) and `MLCWEB_KERNEL_CACHE` (where lowered kernels are kept, by default
+`kernels` in there; empty turns it off).
 
 This page is generated from the commands' help by `make docs`.
 """
@@ -35,7 +36,7 @@ def _section(command: click.Command, name: str, parent: click.Context | None) ->
     with click.Context(
         command, info_name=name, parent=parent, terminal_width=100, **command.context_settings
     ) as ctx:
-        return f"## {ctx.command_path}\n```\n{command.get_help(ctx)}\n```\n"
+        return f"## {ctx.command_path}\n\n```\n{command.get_help(ctx)}\n```\n"
 
 
 if __name__ == "__main__":

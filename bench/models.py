@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from random_checkpoint import write_checkpoint
+from bench.random_checkpoint import write_checkpoint
 
 MODEL = "SmolLM2-135M"
 SHAPES = ("llama-3.2-1b", "llama-3.2-3b")

@@ -1,6 +1,6 @@
 """Writes a checkpoint of a real model's shape with random bf16 weights: speed and memory do not depend on values.
 
-    python bench/random_checkpoint.py llama-3.2-1b /tmp/llama-1b
+    python -m bench.random_checkpoint llama-3.2-1b /tmp/llama-1b
 
 The weights repeat one block of a million normal values, so that a bundle of them compresses well and can be carried
 to another machine; nothing in mlcweb notices.
@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
+from bench.synthetic.tokenizer import write_tokenizer
 from mlcweb.models import architecture, outline_of
-from tests.tiny import write_tokenizer
 
 _LLAMA3 = {
     "architectures": ["LlamaForCausalLM"],

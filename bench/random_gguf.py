@@ -1,6 +1,6 @@
 """Writes a GGUF file of a real model's shape, whose matrices are of one type with random bits.
 
-    python bench/random_gguf.py llama-3.2-1b Q4_K /tmp/llama-1b-Q4_K.gguf
+    python -m bench.random_gguf llama-3.2-1b Q4_K /tmp/llama-1b-Q4_K.gguf
 
 As in ``random_checkpoint``, the weights repeat one block, so that a bundle of them compresses well.
 """
@@ -8,14 +8,11 @@ As in ``random_checkpoint``, the weights repeat one block, so that a bundle of t
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from bench.random_checkpoint import SHAPES
-from tests.gguf_types import QUANTIZED
-from tests.random_gguf import write_random_gguf
+from bench.synthetic.gguf_llama import write_random_gguf
+from bench.synthetic.gguf_types import QUANTIZED
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(

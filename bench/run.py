@@ -16,8 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from models import QUANTS, compile_real, compile_shapes
-
+from bench.models import QUANTS, compile_real, compile_shapes
 from mlcweb.browser.adapter import Adapter, probe
 from mlcweb.browser.measure import Amounts, measure
 from mlcweb.browser.session import Choice

@@ -1,10 +1,17 @@
-"""What every test runs with."""
+"""What every test runs with, and the browsers that a test may ask for."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from mlcweb.browser.find import find_chromium
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,3 +20,33 @@ def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLCWEB_KERNEL_CACHE", str(tmp_path_factory.mktemp("kernels")))
         yield
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The Chrome or Chromium of this machine; `make setup` sees that there is one."""
+    return find_chromium()
+
+
+@pytest.fixture(scope="session")
+def f16_chromium() -> Path:
+    """A Chromium with shader-f16: $MLCWEB_F16_CHROMIUM, or the one we make on Debian as root."""
+    named = os.environ.get("MLCWEB_F16_CHROMIUM")
+    return Path(named) if named else _printed_by("f16-chromium.sh")
+
+
+@pytest.fixture(scope="session")
+def firefox() -> Path:
+    """A Firefox: $MLCWEB_FIREFOX, the one on PATH, or the one we install on Debian as root."""
+    return _printed_by("firefox.sh")
+
+
+def _printed_by(script: str) -> Path:
+    """The program that a script finds or makes; skips where it cannot."""
+    done = subprocess.run(
+        [SCRIPTS / script], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        pytest.skip(f"{script}: {last}")
+    return Path(done.stdout.strip().splitlines()[-1])

@@ -15,8 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from greedy import COUNT, PROMPTS, Agreement, agree, llama_answers
-
+from bench.quality.greedy import COUNT, PROMPTS, Agreement, agree, llama_answers
 from mlcweb.cli.failures import explain, report
 from mlcweb.cli.output import Output
 from mlcweb.compile import CompileRequest, compile_bundle

@@ -13,12 +13,12 @@ from playwright.sync_api import Page, expect
 
 from mlcweb.browser.page import open_page
 from mlcweb.serve import serving
-from tests.browser.mini_bundle import Mini
+from tests.support.browser.mini_bundle import Mini
+from tests.support.engine import ENGINE, needs_engine
 
 ROOT = Path(__file__).resolve().parents[2]
-ENGINE = ROOT / "mlcweb" / "engine"
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "chat.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.fake_engine import make_bundle, make_engine, start
+from tests.support.browser.fake_engine import make_bundle, make_engine, start
 
 pytestmark = pytest.mark.usefixtures("chromium")
 

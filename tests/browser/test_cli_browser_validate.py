@@ -11,13 +11,12 @@ import pytest
 from mlcweb.cli.command import run
 from mlcweb.reference.chats import make_chats
 from mlcweb.reference.prompt import PromptRenderer
-from tests.browser.mini_bundle import Mini
-
-ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine" / "harness.html"
+from tests.support.browser.mini_bundle import Mini
+from tests.support.engine import needs_engine
 
 pytestmark = [
     pytest.mark.usefixtures("chromium"),
-    pytest.mark.skipif(not ENGINE.is_file(), reason="the engine is not built: run `make engine`"),
+    needs_engine,
 ]
 
 

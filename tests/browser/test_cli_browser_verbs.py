@@ -14,7 +14,7 @@ from mlcweb.cli.command import run
 from mlcweb.errors import BrowserError, ValidationError
 from mlcweb.serve import serving
 from mlcweb.validate import TierReport, require_pass
-from tests.browser.fake_engine import finish, make_bundle, make_engine
+from tests.support.browser.fake_engine import finish, make_bundle, make_engine
 
 pytestmark = pytest.mark.usefixtures("chromium")
 

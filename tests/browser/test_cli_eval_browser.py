@@ -9,7 +9,7 @@ import pytest
 
 from mlcweb.cli.command import run
 from mlcweb.compile import CompileRequest, compile_bundle
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 
 def test_both_tiers_agree_with_the_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

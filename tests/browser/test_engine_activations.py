@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
-from tests.fixtures.llama_cases import CASES
+from tests.support.browser.model_page import ModelPage, Site, open_model_page
+from tests.support.engine import needs_engine
+from tests.support.llama_cases import CASES
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 # The engine measures nothing on a CPU: this one says that it is none.
 GPU = "Object.defineProperty(GPUAdapterInfo.prototype, 'subgroupMinSize', { get: () => 32 });"

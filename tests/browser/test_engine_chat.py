@@ -10,11 +10,10 @@ from playwright.sync_api import expect
 
 from mlcweb.browser.page import Page, open_page
 from mlcweb.serve import serving
-from tests.browser.mini_bundle import Mini, chat_tokens
+from tests.support.browser.mini_bundle import Mini, chat_tokens
+from tests.support.engine import needs_engine
 
-ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine"
-
-pytestmark = pytest.mark.skipif(not (ENGINE / "chat.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ import pytest
 
 from mlcweb.bundle import open_bundle
 from mlcweb.kernels.products.matmul_matrix import NEEDS
-from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
-from tests.browser.subgroup_matrices import spelled_out_wgsl
-from tests.fixtures.llama_cases import ODD
+from tests.support.browser.model_page import ModelPage, Site, open_model_page
+from tests.support.browser.subgroup_matrices import spelled_out_wgsl
+from tests.support.engine import needs_engine
+from tests.support.llama_cases import ODD
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 FEATURE = NEEDS["features"][0]
 # The feature is not passed on; window.asked keeps what the engine asks its device for.

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from mlcweb.cli.command import run
-from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
-from tests.tiny import TinyLlama
+from tests.support.browser.model_page import ModelPage, Site, open_model_page
+from tests.support.engine import needs_engine
+from tests.support.tiny import TinyLlama
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 # Its context is longer than the KV cache that a load begins with, and its pages are small.
 MODEL = TinyLlama(context=2048, layers=1)

@@ -13,10 +13,11 @@ import pytest
 from mlcweb.bundle import open_bundle
 from mlcweb.cli.command import run
 from mlcweb.profile import Profile
-from tests.browser.model_page import ENGINE, open_model_page, serve_site
-from tests.tiny import TinyLlama
+from tests.support.browser.model_page import open_model_page, serve_site
+from tests.support.engine import needs_engine
+from tests.support.tiny import TinyLlama
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 MODEL = TinyLlama()
 CONTEXT, CHUNK = 40, 16

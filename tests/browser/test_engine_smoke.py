@@ -11,14 +11,14 @@ import pytest
 from playwright.sync_api import Page
 
 from mlcweb.browser.page import open_page
-from tests.browser.engine_server import EngineServer
-from tests.browser.mini_bundle import PAGE, PAGES, Mini, chat_tokens
+from tests.support.browser.engine_server import EngineServer
+from tests.support.browser.mini_bundle import PAGE, PAGES, Mini, chat_tokens
+from tests.support.engine import ENGINE, needs_engine
 
-ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine"
 USER = [{"role": "user", "content": "hello"}]
 PROMPT = chat_tokens(("user", "hello"))
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 
 @pytest.fixture(scope="module")

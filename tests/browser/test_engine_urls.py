@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from mlcweb.browser.page import open_page
-from tests.browser.engine_server import EngineServer
-from tests.browser.mini_bundle import Mini
+from tests.support.browser.engine_server import EngineServer
+from tests.support.browser.mini_bundle import Mini
+from tests.support.engine import ENGINE, needs_engine
 
-ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine"
 QUERY = "?token=a%2Fb&x=/y.z"
 WORKER = """([engine, url]) => new Promise((resolve, reject) => {
   const script = `import { Engine } from "${engine}";
@@ -27,7 +27,7 @@ WORKER = """([engine, url]) => new Promise((resolve, reject) => {
   worker.onerror = (event) => reject(new Error(event.message));
 })"""
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 
 @pytest.fixture(scope="module")

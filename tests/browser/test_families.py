@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from mlcweb.models import ARCHITECTURES
-from tests.browser.families import Found, measured
-from tests.browser.model_page import ENGINE
 from tests.fixtures.models.case import SCHEMES, Case
 from tests.fixtures.models.cases import CASES
 from tests.fixtures.models.expected import load
+from tests.support.browser.families import Found, measured
+from tests.support.engine import needs_engine
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 TOLERANCE = 1e-4  # of a position's range; the fixtures' rounding alone is 1e-5
 

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.families import Measuring
-from tests.browser.firefox import open_firefox
-from tests.browser.model_page import ENGINE, ModelPage, Site
-from tests.browser.vulkan import vulkan_of
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.expected import load
-from tests.tiny import TinyLlama
+from tests.support.browser.families import Measuring
+from tests.support.browser.firefox import open_firefox
+from tests.support.browser.model_page import ModelPage, Site
+from tests.support.browser.vulkan import vulkan_of
+from tests.support.engine import needs_engine
+from tests.support.tiny import TinyLlama
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 USER = [{"role": "user", "content": "hello"}]
 

@@ -14,7 +14,7 @@ from mlcweb.kernels.choice.choose import attend, flash_attention, in_blocks, mer
 from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
 from mlcweb.quantize.blocks import to_blocks
-from tests.browser.kernel_page import run_kernel
+from tests.support.browser.kernel_page import run_kernel
 
 CONTEXT = 1024
 

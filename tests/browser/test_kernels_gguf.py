@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.synthetic.gguf_types import FLOATS, QUANTIZED
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
-from tests.browser import gguf_kernels as kernels
-from tests.browser.test_kernels_linear import close, on
-from tests.gguf_types import FLOATS, QUANTIZED
+from tests.support.browser import gguf_kernels as kernels
+from tests.support.browser.kernel_values import close, on
 
 KINDS = [*QUANTIZED, *FLOATS]
 BOTH = [*on("stock", BASE), *on("f16", F16)]

@@ -15,7 +15,7 @@ from mlcweb.kernels.language.builder import dynamic
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
-from tests.browser.kernel_page import run_kernel
+from tests.support.browser.kernel_page import run_kernel
 
 EPSILON = 1e-3
 

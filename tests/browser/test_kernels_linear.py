@@ -6,7 +6,6 @@ subgroup operations runs on subgroups of 4 and of 8.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -21,21 +20,8 @@ from mlcweb.kernels.products.outputs import activate
 from mlcweb.kernels.vocabulary.embedding import embed
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks
-from tests.browser.kernel_page import run_kernel, stored
-
-
-def on(browsers: str, tier: Tier, scheme: str = "") -> list[Any]:
-    """Parameters (browser, scheme, tier), or (browser, tier) without a scheme, for each of the browsers."""
-    return [
-        pytest.param(
-            browser,
-            *([scheme] if scheme else []),
-            tier,
-            id="-".join(filter(None, (scheme, tier.name, browser))),
-        )
-        for browser in browsers.split()
-    ]
-
+from tests.support.browser.kernel_page import run_kernel, stored
+from tests.support.browser.kernel_values import ACTIVATIONS, NORM, close, folded, on
 
 MATVEC = [
     *on("stock f16", SUBGROUPS, "q4f32_1"),
@@ -82,40 +68,6 @@ EMBED = [
     *on("stock", BASE, "q0f16"),
     *on("f16", BASE, "q0f32"),
 ]
-NORM = [*on("stock f16", SUBGROUPS), *on("stock f16", BASE), *on("f16", F16_SUBGROUPS)]
-
-
-def close(found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= tolerance * max(1.0, float(np.abs(expected).max()))
-
-
-ACTIVATIONS = {
-    "silu": lambda x: x / (1 + np.exp(-x)),
-    "gelu": lambda x: x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
-    "gelu_tanh": lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
-}
-
-
-def folded(
-    y: np.ndarray, fused: tuple[str, ...], dtype: str, tier: Tier, rng: np.random.Generator
-) -> tuple[np.ndarray, list[np.ndarray], dict[str, Any]]:
-    """A product's sums with what is folded in: the result, the kernel's arguments for it, and its options."""
-    args, options = list[np.ndarray](), dict[str, Any]()
-    if "bias" in fused:
-        args.append(rng.standard_normal((1, y.shape[1])).astype(dtype))
-        y, options["bias"] = y + args[-1], Values((1, y.shape[1]), dtype, tier)
-    gate, up = np.split(y, 2, axis=1) if "gated" in fused else (y, 1.0)
-    for name in set(fused) & set(ACTIVATIONS):
-        gate, options["activation"] = ACTIVATIONS[name](gate), name
-    options["gated"] = "gated" in fused
-    y = gate * up
-    if "cap" in fused:
-        y, options["cap"] = 2 * np.tanh(y / 2), 2.0
-    if "residual" in fused:
-        args.append(rng.standard_normal(y.shape).astype(np.float32))
-        y, options["residual"] = y + args[-1], True
-    return y, args, options
 
 
 @pytest.mark.parametrize("kind", ACTIVATIONS)

@@ -21,9 +21,8 @@ from mlcweb.kernels.products.matvec import Norm
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks
-from tests.browser.kernel_page import run_kernel, run_lowered, stored
-from tests.browser.test_kernels_linear import close, on
-from tests.browser.test_kernels_rounded import int8_rows, int8_words
+from tests.support.browser.kernel_page import run_kernel, run_lowered, stored
+from tests.support.browser.kernel_values import close, int8_rows, int8_words, on
 
 HIDDEN, INNER = 96, 132
 

@@ -16,9 +16,9 @@ from mlcweb.kernels.products.rows import halve_rows, quantize_rows
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks
-from tests.browser.kernel_page import run_kernel, run_lowered, stored
-from tests.browser.subgroup_matrices import SPELLED_OUT_NEEDS, spelled_out
-from tests.browser.test_kernels_linear import NORM, close, folded, on
+from tests.support.browser.kernel_page import run_kernel, run_lowered, stored
+from tests.support.browser.kernel_values import NORM, close, folded, half_words, int8_rows, int8_words, on
+from tests.support.browser.subgroup_matrices import SPELLED_OUT_NEEDS, spelled_out
 
 INT8 = [
     *on("f16", F16, "q4f16_1"),
@@ -36,21 +36,6 @@ SHAPES = [
     (70, 4100, 96, ("residual",)),  # rows enough for the wide tile
     (65, 2052, 64, ("silu", "gated")),
 ]
-
-
-def int8_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """x [n, K], padded with zeros to whole groups, as int8 [n, groups, 32] and scales [n, groups]."""
-    groups = np.pad(x, ((0, 0), (0, -x.shape[1] % 32))).reshape(len(x), -1, 32)
-    scales = np.abs(groups).max(-1) / np.float32(127)
-    return np.rint(groups / np.where(scales == 0, 1, scales)[..., None]).astype(np.int8), scales
-
-
-def int8_words(codes: np.ndarray, *, paired: bool) -> np.ndarray:
-    """As the kernels pack them: in order, or, ``paired``, of eight the even four, then the odd four."""
-    if not paired:
-        return np.ascontiguousarray(codes).reshape(len(codes), -1).view(np.uint32)
-    eights = codes.reshape(len(codes), -1, 4, 2).swapaxes(-1, -2)
-    return np.ascontiguousarray(eights).reshape(len(codes), -1).view(np.uint32)
 
 
 @pytest.mark.parametrize(("browser", "tier"), NORM)
@@ -117,13 +102,6 @@ def check_matmul_int8(
     ]
     *_, y = run_kernel(kernel_page, matmul_int8(storage, **options), tier, args, n=n)
     close(y, expected, 2e-5)
-
-
-def half_words(x: np.ndarray) -> np.ndarray:
-    """x [n, K], padded with zeros to whole groups, as pairs of float16: of eight, the i-th and the (i + 4)-th."""
-    halves = np.pad(x, ((0, 0), (0, -x.shape[1] % 32))).astype(np.float16)
-    pairs = halves.reshape(len(x), -1, 2, 4).swapaxes(-1, -2)
-    return np.ascontiguousarray(pairs).reshape(len(x), -1).view(np.uint32)
 
 
 @pytest.mark.parametrize(("browser", "tier"), NORM)

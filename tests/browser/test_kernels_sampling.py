@@ -11,7 +11,7 @@ import pytest
 from mlcweb.kernels.choice.tier import BASE
 from mlcweb.kernels.vocabulary.sampling import blocks, pick, scan
 from mlcweb.lower import LoweredKernel, lower_kernel
-from tests.browser.kernel_page import run_lowered
+from tests.support.browser.kernel_page import run_lowered
 
 
 def bits(value: float) -> int:

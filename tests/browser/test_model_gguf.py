@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.synthetic.gguf_llama import write_random_gguf
 from mlcweb.compile import CompileRequest, compile_bundle
-from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
-from tests.browser.test_model_llama import check_validation
-from tests.random_gguf import write_random_gguf
-from tests.unit.test_compile_gguf import MODEL, mixed
+from tests.support.browser.model_page import ModelPage, Site, open_model_page
+from tests.support.browser.validation import check_validation
+from tests.support.engine import needs_engine
+from tests.support.mixed_gguf import MODEL, mixed
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 BUNDLE = "gguf-mixed"
 

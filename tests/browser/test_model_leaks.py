@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from mlcweb.browser.page import open_page
-from tests.browser.engine_server import EngineServer
-from tests.browser.mini_bundle import Mini
-from tests.browser.model_page import ENGINE, ModelPage
+from tests.support.browser.engine_server import EngineServer
+from tests.support.browser.mini_bundle import Mini
+from tests.support.browser.model_page import ModelPage
+from tests.support.engine import ENGINE, needs_engine
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 WEIGHTS = 4000 + 1040 + 16  # bytes of the tensors that the plan binds
 

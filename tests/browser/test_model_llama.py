@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
-from tests.fixtures.llama_cases import CASES, ODD, STEPS, host, prompt
-from tests.tiny import TinyLlama
+from tests.support.browser.model_page import ModelPage, Site, open_model_page
+from tests.support.browser.validation import check_validation
+from tests.support.engine import needs_engine
+from tests.support.llama_cases import CASES, ODD, STEPS, host, prompt
+from tests.support.tiny import TinyLlama
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")
 # A load makes every pipeline anew, seconds each on a CPU: so few loads, and tests of one bundle follow one another.
@@ -181,11 +183,3 @@ def test_f16_tiers_validate(name: str, scheme: str, tier: str, f16_page: ModelPa
 def test_f16_tiers_validate_with_a_float32_cache(f16_page: ModelPage, site: Site) -> None:
     bundle = site.bundle("tied", CASES["tied"], "q4f16_1", kv_cache_dtype="float32")
     check_validation(f16_page.validate(bundle, "f16-subgroups"), "f16-subgroups")
-
-
-def check_validation(report: dict[str, Any], tier: str) -> None:
-    assert report["tier"] == tier
-    assert report["greedy_mismatch_at"] == -1, report
-    assert report["max_relative_difference"] is not None
-    assert 0 < report["max_relative_difference"] <= report["tolerance"]
-    assert len(report["expected"]) == len(report["steps"]) > 0

@@ -9,13 +9,14 @@ import pytest
 from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.kernels.experts import weights
-from tests.browser.model_page import ENGINE, Site, open_model_page
-from tests.browser.test_model_llama import check_validation
 from tests.fixtures.models.case import CHUNK, CONTEXT
 from tests.fixtures.models.cases import CASES
 from tests.fixtures.models.checkpoint import make_checkpoint
+from tests.support.browser.model_page import Site, open_model_page
+from tests.support.browser.validation import check_validation
+from tests.support.engine import needs_engine
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 MIXTRAL = next(case for case in CASES if case.name == "mixtral")
 PART_BYTES = 32768  # three experts' gates and ups in 4 bits, or seven experts' downs

@@ -12,15 +12,16 @@ from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.kernels.layouts import pieces
 from mlcweb.sources import open_checkpoint
-from tests.browser.model_page import ENGINE, ModelPage, Site, open_model_page
-from tests.browser.test_model_llama import check_validation
 from tests.fixtures.models.case import CHUNK, CONTEXT, PROMPT
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.checkpoint import make_checkpoint
 from tests.fixtures.models.expected import load
 from tests.fixtures.models.host import feed
+from tests.support.browser.model_page import ModelPage, Site, open_model_page
+from tests.support.browser.validation import check_validation
+from tests.support.engine import needs_engine
 
-pytestmark = pytest.mark.skipif(not (ENGINE / "harness.html").is_file(), reason="the engine is not built")
+pytestmark = needs_engine
 
 # a gated MLP, and LayerNorm with biases of everything, the head's too
 SPLIT = {"llama-3.1": "model.layers.0.mlp.gate_up_proj", "phi-2": "lm_head"}

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from mlcweb.kernels.choice.tier import BASE, F16, SUBGROUPS, Tier
-from tests.browser.vulkan import Vulkan, vulkan_of
 from tests.fixtures.models.cases import CASES
 from tests.fixtures.models.plans import plan_of
+from tests.support.browser.vulkan import Vulkan, vulkan_of
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("wgpu") is None, reason="wgpu is not installed")
 
+NAGA = Path(__file__).parents[1] / "support" / "browser" / "naga.py"
 FIRST = {case.architecture: case.name for case in reversed(CASES)}
 FEATURES = {"shader-f16": "shader-f16", "subgroups": "subgroup"}  # WebGPU's names, and wgpu's
 
@@ -30,7 +31,7 @@ def kernels(name: str, quantization: str, tier: Tier) -> dict[str, str]:
 
 
 def refused(vulkan: Vulkan, folder: Path, wgsl: dict[str, str], tier: Tier) -> dict[str, str]:
-    command = [sys.executable, Path(__file__).with_name("naga.py"), *(FEATURES[f] for f in tier.features)]
+    command = [sys.executable, NAGA, *(FEATURES[f] for f in tier.features)]
     environment = {**os.environ, **vulkan.environment(folder)}
     done = subprocess.run(
         command, input=json.dumps(wgsl), capture_output=True, text=True, env=environment, timeout=120

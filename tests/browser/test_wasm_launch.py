@@ -16,8 +16,8 @@ from mlcweb.plan import Plan, build_plan
 from mlcweb.plan.sizes import substitute
 from mlcweb.quantize import get_scheme
 from mlcweb.wasm import build_wasm
-from tests.browser.wasm_page import Wasm
-from tests.tiny import TinyLlama
+from tests.support.browser.wasm_page import Wasm
+from tests.support.tiny import TinyLlama
 
 CHUNK = 200
 

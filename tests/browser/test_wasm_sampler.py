@@ -9,7 +9,7 @@ import pytest
 
 from mlcweb.wasm.module import compile_object, link
 from mlcweb.wasm.sampler import host_sample
-from tests.browser.wasm_page import Wasm
+from tests.support.browser.wasm_page import Wasm
 
 VOCABS = [1, 5, 1000, 128256]
 UNIFORMS = [0.0, 1e-6, 0.25, 0.5, 0.75, 0.999, float(np.nextafter(np.float32(1), np.float32(0)))]

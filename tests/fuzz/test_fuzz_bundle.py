@@ -13,9 +13,9 @@ import pytest
 
 from mlcweb.bundle import MANIFEST_NAME, Bundle, open_bundle
 from mlcweb.bundle.inspect import facts
-from tests.fixtures.bundle_sample import make_bundle
 from tests.fuzz.hold import hold
 from tests.fuzz.mutate import SEED, damaged, damaged_bytes, to_bytes
+from tests.support.bundle_sample import make_bundle
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.fixtures.models.cases import CASES
 from tests.fixtures.models.checkpoint import make_checkpoint
 from tests.fuzz.hold import hold
 from tests.fuzz.mutate import SEED, damaged, damaged_bytes, to_bytes
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 
 def deciding(folder: Path) -> Callable[[], object]:
@@ -124,7 +124,7 @@ def test_indexes(tmp_path: Path) -> None:
 
 def test_adapter_configs(folder: Path, tmp_path: Path) -> None:
     from mlcweb.sources import open_adapter
-    from tests.adapters import lora, make_adapter
+    from tests.support.adapters import lora, make_adapter
 
     adapter = make_adapter(tmp_path / "lora", lora("model.layers.0.self_attn.q_proj", 64, 64))
     document = json.loads((adapter / "adapter_config.json").read_bytes())

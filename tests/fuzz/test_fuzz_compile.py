@@ -14,7 +14,7 @@ from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.progress import SilentProgress
 from tests.fuzz.hold import hold
 from tests.fuzz.mutate import MUTATIONS, SEED, damaged, to_bytes
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 NAMES = ("config.json", "config.json", "tokenizer_config.json", "tokenizer.json")
 

@@ -24,10 +24,10 @@ from mlcweb.sources import open_checkpoint
 from mlcweb.sources.gguf.rope import llama3_factors
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.gguf_converter import write_gguf as write_case
-from tests.gguf_layout import Layout, encode
-from tests.tiny import TinyLlama
-from tests.unit.test_sources_gguf import write_gguf
-from tests.unit.test_sources_gguf_tokenizer import sentencepiece_file
+from tests.support.gguf_layout import Layout, encode
+from tests.support.gguf_metadata import sentencepiece_file
+from tests.support.llama_gguf import write_gguf
+from tests.support.tiny import TinyLlama
 
 MUTATIONS = int(os.environ.get("MLCWEB_FUZZ", "200"))
 # The files have up to 5 MB and open in a tenth of a second, in less memory than they have.

@@ -8,14 +8,8 @@ import pytest
 
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.errors import SourceError
-from tests.browser.conftest import chromium, f16_chromium
-
-__all__ = ["chromium", "f16_chromium"]
 
 DIST = Path(__file__).resolve().parents[2] / "dist"
-
-
-ENGINE_BUILT = (DIST.parent / "mlcweb" / "engine" / "harness.html").is_file()
 
 
 def compiled(quantization: str, recipe: str = "SmolLM2-135M", name: str = "SmolLM2-135M-Instruct") -> Path:

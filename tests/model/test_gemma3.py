@@ -10,7 +10,7 @@ import pytest
 from mlcweb.bundle import open_bundle
 from mlcweb.cli.command import run
 from mlcweb.evaluate.subject import bundle_subject
-from tests.model.conftest import ENGINE_BUILT
+from tests.support.engine import needs_engine
 
 PROMPT = "The capital of France is"
 # llama.cpp (node-llama-cpp 3.21.1) on the same file, greedy: 15 tokens.
@@ -43,7 +43,7 @@ def test_every_tensor_has_the_files_type_and_size(gemma_bundle: Path) -> None:
     assert manifest.quality.same == 1.0 and manifest.quality.kl_micronats <= 100
 
 
-@pytest.mark.skipif(not ENGINE_BUILT, reason="the engine is not built: run `make engine`")
+@needs_engine
 def test_validate_passes_on_stock_chromium(gemma_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["validate", str(gemma_bundle), "--format", "json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)["tiers"]

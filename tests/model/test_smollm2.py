@@ -16,9 +16,8 @@ from mlcweb.bundle import open_bundle
 from mlcweb.cli.command import run
 from mlcweb.progress import SilentProgress
 from mlcweb.recipes import find_recipe
+from tests.support.engine import needs_engine
 
-ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine" / "harness.html"
-engine = pytest.mark.skipif(not ENGINE.is_file(), reason="the engine is not built: run `make engine`")
 PARIS = "The capital of France is Paris."
 
 
@@ -44,7 +43,7 @@ def test_the_reference_names_paris(fixture: str, request: pytest.FixtureRequest)
     assert expected["greedy"][-1] in opened.manifest.tokenizer.eos_token_ids
 
 
-@engine
+@needs_engine
 def test_stock_chromium_agrees(q4f32_bundle: Path, chromium: Path) -> None:
     """Prefill and two steps of decoding with a GPU's kernels."""
     expected = validation(q4f32_bundle)
@@ -58,7 +57,7 @@ def test_stock_chromium_agrees(q4f32_bundle: Path, chromium: Path) -> None:
             assert abs(logits[index] - value) <= expected["tolerance"]["float32"] * step["range"]
 
 
-@engine
+@needs_engine
 @pytest.mark.parametrize("fixture", ["gguf_bundle", "q4f32_bundle"])
 def test_validate_passes_on_stock_chromium(
     fixture: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
@@ -72,7 +71,7 @@ def test_validate_passes_on_stock_chromium(
         assert report["tier"] == "software"
 
 
-@engine
+@needs_engine
 def test_validate_passes_with_shader_f16(
     q4f16_bundle: Path,
     f16_chromium: Path,
@@ -87,7 +86,7 @@ def test_validate_passes_with_shader_f16(
     assert report["tokens"] == report["expected"] == validation(q4f16_bundle)["greedy"]
 
 
-@engine
+@needs_engine
 def test_chat_names_paris(
     q4f16_bundle: Path,
     f16_chromium: Path,

@@ -10,11 +10,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from bench.synthetic.tokenizer import write_tokenizer
 from mlcweb.progress import SilentProgress
 from mlcweb.sources import Checkpoint, Tie, merge_adapter, open_adapter, open_checkpoint
-from tests.adapters import lora, make_adapter
-from tests.tiny import TinyLlama, make_llama, write_tokenizer
-from tests.unit.test_sources_gguf import write_gguf
+from tests.support.adapters import lora, make_adapter
+from tests.support.llama_gguf import write_gguf
+from tests.support.tiny import TinyLlama, make_llama
 
 MODEL = TinyLlama(layers=1, tied=False)
 WIDTH, VOCAB = MODEL.hidden, MODEL.vocab

@@ -12,8 +12,8 @@ import pytest
 from mlcweb.errors import CheckpointError, MlcwebError, SourceError, UnsupportedError
 from mlcweb.progress import SilentProgress
 from mlcweb.sources import merge_adapter, open_adapter, open_checkpoint
-from tests.adapters import lora, make_adapter
-from tests.tiny import TinyLlama, make_llama
+from tests.support.adapters import lora, make_adapter
+from tests.support.tiny import TinyLlama, make_llama
 
 MODEL = TinyLlama(layers=1)
 Q = "model.layers.0.self_attn.q_proj"

@@ -12,7 +12,7 @@ import pytest
 
 from mlcweb.bundle import Manifest, open_bundle
 from mlcweb.errors import BundleError
-from tests.fixtures.bundle_sample import make_bundle
+from tests.support.bundle_sample import make_bundle
 
 Edit = Callable[[dict[str, Any]], object]
 

@@ -17,7 +17,7 @@ from mlcweb.bundle.plan_check import check_plan, check_plan_fits
 from mlcweb.bundle.reader import split_kernels
 from mlcweb.errors import BundleError
 from mlcweb.progress import SilentProgress
-from tests.fixtures.bundle_sample import CHUNK, KERNELS, arrays, make_bundle, plan
+from tests.support.bundle_sample import CHUNK, KERNELS, arrays, make_bundle, plan
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_a_plan_that_does_not_fit_its_bundle_is_never_put_in_place(
     edit, named = MISFITS[case]
     data = plan("base")
     edit(data)
-    monkeypatch.setattr("tests.fixtures.bundle_sample.plan", lambda tier: {**data, "tier": tier})
+    monkeypatch.setattr("tests.support.bundle_sample.plan", lambda tier: {**data, "tier": tier})
     with pytest.raises(BundleError) as caught:
         make_bundle(tmp_path / "b")
     assert named in caught.value.message
@@ -253,7 +253,7 @@ def test_a_prefill_on_matrices_is_read_and_told_of(tmp_path: Path, monkeypatch: 
     assert gpu_memory(data, 17, 16) == before  # of several prefills one is kept
     data["entries"]["prefill_matrix"]["launches"] *= 3
     assert gpu_memory(data, 17, 16)["uniform"] == before["uniform"] + 2 * 256
-    monkeypatch.setattr("tests.fixtures.bundle_sample.plan", lambda tier: {**data, "tier": tier})
+    monkeypatch.setattr("tests.support.bundle_sample.plan", lambda tier: {**data, "tier": tier})
     tier = facts(make_bundle(tmp_path / "b"))["tiers"][0]
     assert tier["needs"] == {"prefill_matrix": NEEDS}
     assert tier["launches"]["prefill_matrix"] == 3

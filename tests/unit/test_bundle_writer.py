@@ -13,7 +13,7 @@ import pytest
 
 from mlcweb.bundle import BundleWriter, disk, open_bundle, replace
 from mlcweb.errors import BundleError
-from tests.fixtures.bundle_sample import CHUNK, arrays, fill, make_bundle
+from tests.support.bundle_sample import CHUNK, arrays, fill, make_bundle
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -159,7 +159,7 @@ DIES_BETWEEN_RENAMES = """
 import os, sys
 from pathlib import Path
 from mlcweb.bundle import replace
-from tests.fixtures.bundle_sample import make_bundle
+from tests.support.bundle_sample import make_bundle
 out, rename = Path(sys.argv[1]), os.rename
 def die(src, dst):
     if Path(dst) == out:

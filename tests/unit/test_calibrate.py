@@ -17,7 +17,7 @@ from mlcweb.sources import open_checkpoint, with_prefix
 from mlcweb.sources.checkpoint import LazyTensor
 from tests.fixtures.models.cases import CASES
 from tests.fixtures.models.checkpoint import make_checkpoint
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 TOKENS = [int(token) for token in np.random.default_rng(3).integers(0, 256, 150)]
 

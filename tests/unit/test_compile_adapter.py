@@ -16,10 +16,10 @@ from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
 from mlcweb.errors import CheckpointError
 from mlcweb.progress import SilentProgress
-from tests.adapters import Tensors, lora, make_adapter
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.checkpoint import is_transposed, make_checkpoint
-from tests.tiny import TinyLlama, make_llama
+from tests.support.adapters import Tensors, lora, make_adapter
+from tests.support.tiny import TinyLlama, make_llama
 
 MODEL = TinyLlama(layers=1)
 LAYER = "model.layers.0."

@@ -10,7 +10,7 @@ import pytest
 from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, CompileResult, compile_bundle
 from mlcweb.progress import SilentProgress
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 SMALL = TinyLlama(layers=1)
 

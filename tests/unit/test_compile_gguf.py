@@ -8,34 +8,17 @@ from typing import Any
 
 import pytest
 
+from bench.synthetic.gguf_llama import write_random_gguf
 from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.errors import UnsupportedError
 from mlcweb.kernels.layouts import pieces
 from mlcweb.progress import SilentProgress
-from tests.adapters import lora, make_adapter
-from tests.random_gguf import write_random_gguf
-from tests.tiny import TinyLlama, make_llama
+from tests.support.adapters import lora, make_adapter
+from tests.support.mixed_gguf import MODEL, mixed
+from tests.support.tiny import TinyLlama, make_llama
 
-MODEL = TinyLlama(hidden=256, heads=4, kv_heads=2, head_dim=64, intermediate=512)
 UNTIED = TinyLlama(hidden=256, heads=4, kv_heads=2, head_dim=64, intermediate=512, tied=False, layers=1)
-
-# As llama.cpp mixes types, and worse: a value's is another than the query's, and an up's than its gate's.
-MIXED = {
-    "token_embd": "Q6_K",
-    "output": "BF16",
-    "attn_q": "Q4_K",
-    "attn_k": "Q4_K",
-    "attn_v": "Q6_K",
-    "attn_output": "Q5_0",
-    "ffn_gate": "IQ4_XS",
-    "ffn_up": "Q8_0",
-    "ffn_down": "Q3_K",
-}
-
-
-def mixed(name: str) -> str:
-    return MIXED[name.removesuffix(".weight").split(".")[-1]]
 
 
 class Notes(SilentProgress):

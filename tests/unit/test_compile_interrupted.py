@@ -16,7 +16,7 @@ from mlcweb.bundle import disk, open_bundle, weights_writer, writer
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.errors import BundleError
 from mlcweb.progress import SilentProgress
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("open", "lower", "quantize", "reference", "finish")

@@ -19,7 +19,7 @@ from mlcweb.kernel_cache import Cache
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.lower import wgsl
 from mlcweb.progress import SilentProgress
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 ROOT = Path(__file__).resolve().parents[2]
 TIERS = ("subgroups", "base", "software")

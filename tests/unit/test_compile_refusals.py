@@ -21,7 +21,7 @@ from mlcweb.errors import (
 from mlcweb.progress import SilentProgress
 from tests.fixtures.models.cases import CASES
 from tests.fixtures.models.checkpoint import make_checkpoint
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 
 class NoWork(SilentProgress):

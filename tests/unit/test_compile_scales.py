@@ -14,7 +14,7 @@ from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.progress import SilentProgress
 from mlcweb.quantize import dequantize_group
 from mlcweb.sources import open_checkpoint
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 DOWN = "model.layers.0.mlp.down_proj"
 

@@ -15,8 +15,8 @@ from mlcweb.errors import CheckpointError, SourceError
 from mlcweb.progress import SilentProgress
 from mlcweb.recipes import find_recipe
 from mlcweb.sources import open_checkpoint
-from tests.tiny import TinyLlama, make_llama
-from tests.unit.test_sources_gguf import write_gguf
+from tests.support.llama_gguf import write_gguf
+from tests.support.tiny import TinyLlama, make_llama
 
 
 class Notes(SilentProgress):

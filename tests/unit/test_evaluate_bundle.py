@@ -16,8 +16,8 @@ from mlcweb.evaluate.quality import better_scheme, quality_warning, token_count
 from mlcweb.evaluate.text import held_out, windows
 from mlcweb.quantize import get_scheme
 from mlcweb.reference.prompt import PromptRenderer
-from tests.fixtures.llama_cases import host
-from tests.tiny import TinyLlama, make_llama
+from tests.support.llama_cases import host
+from tests.support.tiny import TinyLlama, make_llama
 
 MODEL = TinyLlama(dtype="float32")
 TEXT = "The ship sailed at night. Nobody on the pier had expected it, and nobody waved."

@@ -15,7 +15,7 @@ from mlcweb.kernel_cache import Cache, open_cache
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SUBGROUPS
 from mlcweb.kernels.language.builder import KernelBuilder, dynamic
 from mlcweb.lower import LoweredKernel, lower_kernel, wgsl
-from tests.fixtures.lowered import VARIANTS, lowered
+from tests.support.lowered import VARIANTS, lowered
 
 KEY = {"kernel": "k", "of": [1, 2]}
 

@@ -13,8 +13,8 @@ from mlcweb.errors import CompileError
 from mlcweb.kernels.choice.tier import BASE, TIERS, Tier
 from mlcweb.kernels.language.builder import KernelBuilder
 from mlcweb.lower import lower_kernel
-from tests.fixtures.limits import check, workgroup_bytes
-from tests.fixtures.lowered import CHUNK, SHAPES, VARIANTS, lowered
+from tests.support.limits import check, workgroup_bytes
+from tests.support.lowered import CHUNK, SHAPES, VARIANTS, lowered
 
 REAL = ["SmolLM2-135M", "Llama-3.2-1B", "Llama-3.2-3B"]
 

@@ -12,8 +12,8 @@ from mlcweb.kernels.layouts.kv_cache import ROPE_FINE, rope_tables
 from mlcweb.models import architecture
 from mlcweb.models.llama import LlamaConfig
 from mlcweb.models.rope import RopeSettings
-from tests.fixtures.llama_cases import CASES, LLAMA3_ROPE, decoder, packed
-from tests.tiny import TinyLlama
+from tests.support.llama_cases import CASES, LLAMA3_ROPE, decoder, packed
+from tests.support.tiny import TinyLlama
 
 
 def config(model: TinyLlama | None = None, **changes: Any) -> LlamaConfig:

@@ -20,9 +20,9 @@ from mlcweb.kernels.products.matvec import Norm
 from mlcweb.lower import Entries, lower_entries
 from mlcweb.plan import Plan, build_plan
 from mlcweb.quantize import Scheme, get_scheme
-from tests.fixtures.lowered import CHUNK
-from tests.unit.test_lower_limits import check
-from tests.unit.test_plan_scratch import faults
+from tests.support.limits import check
+from tests.support.lowered import CHUNK
+from tests.support.plan_faults import faults
 
 VOCAB, HIDDEN, INNER = 64, 96, 132
 PARTS = [range(0, 3), range(3, 5), range(5, 8)]

@@ -14,9 +14,9 @@ from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
 from mlcweb.kernels.products.matmul_matrix import NEEDS
 from mlcweb.plan import build_plan
 from mlcweb.quantize import get_scheme, packed_tensors
-from tests.fixtures.llama_cases import decoder
-from tests.fixtures.lowered import SHAPES, VARIANTS, lowered
 from tests.fixtures.models.plans import plan_of
+from tests.support.llama_cases import decoder
+from tests.support.lowered import SHAPES, VARIANTS, lowered
 
 BOTH = pytest.mark.parametrize("shape", ["tiny", "tiny-untied"])
 VARIANT = pytest.mark.parametrize(

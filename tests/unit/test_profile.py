@@ -14,7 +14,7 @@ from mlcweb.errors import ProfileError
 from mlcweb.numbers import microseconds, per_second
 from mlcweb.profile import Profile, draw, headline, kernel_rows, read_profile
 from mlcweb.profile.report import operation
-from tests.fixtures.profile_sample import sample_profile
+from tests.support.profile_sample import sample_profile
 
 SVG = "{http://www.w3.org/2000/svg}"
 

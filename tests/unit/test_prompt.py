@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
+from bench.synthetic.tokenizer import write_tokenizer
 from mlcweb.errors import CheckpointError
 from mlcweb.reference.prompt import PromptRenderer
-from tests.tiny import write_tokenizer
 
 
 @pytest.fixture

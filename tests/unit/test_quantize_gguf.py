@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.synthetic.gguf_types import QUANTIZED, block_size, draw, values
 from mlcweb.quantize.formats import GGUF_FORMATS
 from mlcweb.quantize.pack import pack_gguf
 from mlcweb.quantize.unpack import e8m0_half, unpack
 from mlcweb.reference import ArrayStore, PackedWeights
-from tests.gguf_types import QUANTIZED, block_size, draw, values
 
 
 def bits(array: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ from mlcweb.quantize import (
     quantize_searched,
 )
 from mlcweb.sources import open_checkpoint
-from tests.tiny import TinyLlama, make_llama
-from tests.unit.test_quantize_stream import PARAMS
+from tests.support.llama_params import PARAMS
+from tests.support.tiny import TinyLlama, make_llama
 
 EVERY = ["q4f16_1", "q4f32_1", "q3f16_1", "q3f32_1"]
 RNG = np.random.default_rng(11)

@@ -11,8 +11,8 @@ from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SUBGROUPS
 from mlcweb.models import architecture
 from mlcweb.quantize import get_scheme
 from mlcweb.recipes import Recipe, all_recipes, find_recipe
-from tests.fixtures.limits import MAX_BINDING, check
-from tests.fixtures.recipe_plans import lower_recipe, model_of, quantization_of, shape_of
+from tests.support.limits import MAX_BINDING, check
+from tests.support.recipe_plans import lower_recipe, model_of, quantization_of, shape_of
 
 # Parameters as the models' pages and papers count them, a tied head once.
 PUBLISHED = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from bench.synthetic.tokenizer import write_tokenizer
 from mlcweb.reference.chats import make_chats
 from mlcweb.reference.prompt import PromptRenderer
 from tests.fixtures.text.make_templates import FAMILIES, FOLDER
-from tests.tiny import write_tokenizer
 
 
 def chats(tmp_path: Path, **config: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 from mlcweb.errors import BundleError
 from mlcweb.quantize import dequantize_group, get_scheme, quantize_group
 from mlcweb.reference import model as host_model
-from tests.fixtures.llama_cases import CASES, LLAMA3_ROPE, ODD, STEPS, host, packed, prompt
+from tests.support.llama_cases import CASES, LLAMA3_ROPE, ODD, STEPS, host, packed, prompt
 
 EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")
 

@@ -11,7 +11,7 @@ import pytest
 
 from mlcweb.errors import ValidationError
 from mlcweb.reference import ArrayStore, PackedWeights, make_validation
-from tests.fixtures.llama_cases import CASES, decoder, packed, prompt
+from tests.support.llama_cases import CASES, decoder, packed, prompt
 
 CASE = CASES["tied"]
 EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")["tied"]

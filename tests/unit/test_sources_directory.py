@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
 from mlcweb.sources import open_checkpoint
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 Q = "model.layers.1.self_attn.q_proj.weight"
 

@@ -22,6 +22,7 @@ from tests.fixtures.models.checkpoint import weights
 from tests.fixtures.models.expected import load
 from tests.fixtures.models.gguf_converter import write_gguf
 from tests.fixtures.models.host import feed
+from tests.support.gguf_metadata import metadata_of
 
 # What GGUF has no place for: windows of some, and a scale of Gemma's scores that is no published model's of its size.
 _UNWRITTEN: dict[str, dict[str, Any]] = {
@@ -126,24 +127,6 @@ def test_fused_queries_keys_and_values_of_older_phi_2_files(tmp_path: Path) -> N
     for name, tensor in original(case).items():
         read = checkpoint.tensors[name].read()
         np.testing.assert_array_equal(read, tensor.astype(np.float32), err_msg=name, strict=True)
-
-
-def metadata_of(name: str, **keys: Any) -> Metadata:
-    """Only metadata: sizes of a model that has no tensors but the embedding, and ``keys``, "__" for a dot."""
-    sizes = {
-        "block_count": 2,
-        "context_length": 4096,
-        "embedding_length": 256,
-        "feed_forward_length": 512,
-        "attention.head_count": 4,
-        "attention.layer_norm_rms_epsilon": 1e-6,
-        "attention.layer_norm_epsilon": 1e-5,
-    }
-    keys = {key.replace("__", "."): value for key, value in keys.items()}
-    embedding = GgufTensor(Path("x.gguf"), "token_embd.weight", (320, 256), Kind.F32, 0, 0)
-    found = {f"{name}.{key}": value for key, value in {**sizes, **keys}.items() if value is not None}
-    found["general.architecture"] = name
-    return Metadata(GgufFile(Path("x.gguf"), found, {"token_embd.weight": embedding}))
 
 
 def config_of(name: str, **keys: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from gguf import GGUFValueType as Value
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources import open_checkpoint
 from mlcweb.sources.gguf.reader import read_header
-from tests.gguf_layout import Layout
-from tests.unit.test_sources_gguf import write_gguf
+from tests.support.gguf_layout import Layout
+from tests.support.llama_gguf import write_gguf
 
 
 def test_every_truncation_is_a_checkpoint_error(tmp_path):

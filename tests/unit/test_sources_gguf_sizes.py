@@ -12,7 +12,7 @@ from gguf import GGMLQuantizationType as Kind
 from mlcweb.errors import CheckpointError
 from mlcweb.sources.gguf.families import build_config, build_tensors, find_family
 from mlcweb.sources.gguf.file import GgufTensor
-from tests.unit.test_sources_gguf_families import metadata_of
+from tests.support.gguf_metadata import metadata_of
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from mlcweb.errors import CheckpointError, SourceError
 from mlcweb.sources import open_checkpoint, require
-from tests.tiny import TinyLlama
-from tests.unit.test_sources_gguf import MODEL, write_gguf
+from tests.support.llama_gguf import MODEL, write_gguf
+from tests.support.tiny import TinyLlama
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, pre_tokenizers
 
+from bench.synthetic.tokenizer import tiny_vocabulary
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources.gguf.file import GgufFile
 from mlcweb.sources.gguf.sentencepiece import rank_merges
@@ -14,7 +15,7 @@ from mlcweb.sources.gguf.tokenizer import build_tokenizer_files
 from mlcweb.sources.gguf.vocabulary import STOP_TEXTS, read_vocabulary
 from mlcweb.sources.tokenizer_files import _TURN_ENDS
 from mlcweb.sources.tokenizer_json import write_tokenizer_json
-from tests.tiny import tiny_vocabulary
+from tests.support.gguf_metadata import sentencepiece_file
 
 TEXTS = [
     "What is the capital of France?",
@@ -192,23 +193,6 @@ def test_special_ids_that_are_no_tokens_are_ignored_and_told(value):
 def test_damaged_metadata(changes, error, message):
     with pytest.raises(error, match=message):
         build(byte_level_file(**changes))
-
-
-def sentencepiece_file(**changes):
-    """A SentencePiece vocabulary: <unk>, <s>, </s>, the 256 bytes, then pieces from best to worst."""
-    pieces = ["▁t", "he", "▁the", "in", "▁", "t", "h", "e", "i", "n", "1", "2"]
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), *pieces]
-    metadata = {
-        "model": "llama",
-        "tokens": tokens,
-        "token_type": [2, 3, 3] + [6] * 256 + [1] * len(pieces),
-        "scores": [0.0] * 259 + [-float(i) for i in range(len(pieces))],
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "unknown_token_id": 0,
-        **changes,
-    }
-    return GgufFile(Path("x.gguf"), {f"tokenizer.ggml.{k}": v for k, v in metadata.items()}, {})
 
 
 @pytest.mark.parametrize("text", ["the thin 12", "héllo 🚀\n\ttabs", "  two", "中文 the"])

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import save_file
 
-from tests.adapters import lora, make_adapter
-from tests.tiny import TinyLlama, make_llama, write_tokenizer
-from tests.unit.test_sources_gguf import write_gguf
+from bench.synthetic.tokenizer import write_tokenizer
+from tests.support.adapters import lora, make_adapter
+from tests.support.llama_gguf import write_gguf
+from tests.support.tiny import TinyLlama, make_llama
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "org/tiny"

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.progress import SilentProgress
 from mlcweb.sources import open_checkpoint
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 
 class Notes(SilentProgress):

@@ -6,7 +6,7 @@ from safetensors.numpy import load_file, save_file
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources import open_checkpoint, require
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 NORM = "model.norm.weight"
 

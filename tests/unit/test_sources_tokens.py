@@ -14,7 +14,7 @@ from mlcweb.sources import open_checkpoint
 from mlcweb.sources.tokenizer_check import load_tokenizer
 from mlcweb.sources.tokenizer_files import read_tokenizer_files
 from tests.fixtures.text.make_added import CASES, FILE, token, write_case
-from tests.tiny import TinyLlama, make_llama
+from tests.support.tiny import TinyLlama, make_llama
 
 EXPECTED = json.loads(FILE.read_text(encoding="utf-8"))
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.synthetic.gguf_types import FLOATS, QUANTIZED
 from mlcweb.browser.adapter import open_blank
 from mlcweb.browser.find import find_chromium
 from mlcweb.browser.page import open_page
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
-from tests.browser import gguf_kernels as kernels
-from tests.gguf_types import FLOATS, QUANTIZED
+from tests.support.browser import gguf_kernels as kernels
 
 _OPERATIONS = {
     "rows": kernels.rows,
@@ -36,7 +36,7 @@ _STOCK: list[tuple[Tier, tuple[str, ...]]] = [
     (SOFTWARE, ("decode", "prefill")),
 ]
 _F16: list[tuple[Tier, tuple[str, ...]]] = [(F16, _USUAL), (F16_SUBGROUPS, ("decode", "matrix"))]
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from mlcweb.compile import CompileRequest, compile_bundle
-from tests.browser.model_page import ModelPage, Site, open_model_page, serve_site
 from tests.fixtures.models.case import CHUNK, CONTEXT, PROMPT, STEPS
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.checkpoint import make_checkpoint
 from tests.fixtures.models.expected import load
+from tests.support.browser.model_page import ModelPage, Site, open_model_page, serve_site
 
 # (tokens of a prompt, tokens then fed one by one, up to this): each position's logits once, those after 1, 18 and 40
 # tokens of prefill. The prompt of 40 takes three chunks, of which the last is short.

@@ -1,7 +1,7 @@
 """Lowers the whole model of every recipe for every tier, without weights, and holds it to WebGPU's default limits.
 
-    python bench/recipes.py            all of them, as `make recipes` does
-    python bench/recipes.py qwen3 4b   those with these words in their name
+    python -m tests.reports.recipes            all of them, as `make recipes` does
+    python -m tests.reports.recipes qwen3 4b   those with these words in their name
 
 Recipes of one shape are lowered once. A kernel over a limit, or a buffer that one binding cannot hold, ends the run
 with status 1.
@@ -17,17 +17,14 @@ import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from mlcweb.cli.output import Output
 from mlcweb.kernels.choice.tier import Tier, tiers_for
 from mlcweb.numbers import size
 from mlcweb.quantize import get_scheme
 from mlcweb.recipes import Recipe, all_recipes
-from tests.fixtures.limits import MAX_BINDING, check
-from tests.fixtures.recipe_plans import lower_recipe, quantization_of, shape_of
+from tests.support.limits import MAX_BINDING, check
+from tests.support.recipe_plans import lower_recipe, quantization_of, shape_of
 
 
 @dataclass(frozen=True)

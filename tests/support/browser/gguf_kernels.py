@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.synthetic.gguf_types import draw, values
 from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.quantized import GroupQuantized
@@ -18,11 +19,9 @@ from mlcweb.lower import lower_kernel
 from mlcweb.quantize.blocks import to_blocks
 from mlcweb.quantize.pack import pack_gguf
 from mlcweb.quantize.schemes import stored_type
-from tests.browser.kernel_page import run_kernel, run_lowered
-from tests.browser.subgroup_matrices import SPELLED_OUT_NEEDS, spelled_out
-from tests.browser.test_kernels_linear import folded
-from tests.browser.test_kernels_rounded import half_words, int8_rows, int8_words
-from tests.gguf_types import draw, values
+from tests.support.browser.kernel_page import run_kernel, run_lowered
+from tests.support.browser.kernel_values import folded, half_words, int8_rows, int8_words
+from tests.support.browser.subgroup_matrices import SPELLED_OUT_NEEDS, spelled_out
 
 Pair = tuple[np.ndarray, np.ndarray]  # found, expected
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from mlcweb.browser.find import find_chromium
 from mlcweb.models import ARCHITECTURES
-from tests.browser.families import measured
 from tests.fixtures.models.case import SCHEMES
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.expected import load
+from tests.support.browser.families import measured
 
 
 def arguments() -> argparse.Namespace:

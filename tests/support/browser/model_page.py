@@ -12,9 +12,8 @@ from typing import Any
 
 from mlcweb.browser.page import open_page
 from mlcweb.compile import CompileRequest, compile_bundle
-from tests.tiny import TinyLlama, make_llama
-
-ENGINE = Path(__file__).resolve().parents[2] / "mlcweb" / "engine"
+from tests.support.engine import ENGINE
+from tests.support.tiny import TinyLlama, make_llama
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -9,9 +9,9 @@ from typing import Any
 import gguf
 import numpy as np
 
+from bench.synthetic.gguf_types import draw
+from bench.synthetic.tokenizer import CHAT_TEMPLATE, tiny_vocabulary
 from mlcweb.models import architecture, outline_of
-from tests.gguf_types import draw
-from tests.tiny import CHAT_TEMPLATE, tiny_vocabulary
 
 _BLOCK_ROWS = 512
 _NAMES = {

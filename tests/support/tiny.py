@@ -10,30 +10,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] "
-    "+ '<|im_end|>' + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-_MERGES = (
-    "t h",
-    "th e",
-    "i n",
-    "e r",
-    "a n",
-    "o n",
-    "r e",
-    "Ġ the",
-    "Ġ a",
-    "o u",
-    "Ġ in",
-    "h e",
-    "l l",
-    "in g",
-)
+from bench.synthetic.tokenizer import write_tokenizer
+
 _DTYPES: dict[str, Any] = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16, "float32": np.float32}
 
 
@@ -139,38 +118,6 @@ def make_llama(folder: Path, model: TinyLlama | None = None) -> Path:
         folder / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": weight_map}
     )
     return folder
-
-
-def tiny_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges of the tiny byte-level BPE: special tokens first, every byte, 14 merges."""
-    texts = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    merges = [(left, right) for left, right in (merge.split() for merge in _MERGES)]
-    texts += [left + right for left, right in merges]
-    return {text: i for i, text in enumerate(texts)}, merges
-
-
-def write_tokenizer(folder: Path) -> None:
-    """tokenizer.json (byte-level BPE, any text) and tokenizer_config.json with a chat template."""
-    vocab, merges = tiny_vocabulary()
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(
-        [AddedToken(text, special=True, normalized=False) for text in SPECIAL_TOKENS]
-    )
-    (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-    _write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": "<|im_start|>",
-            "eos_token": "<|im_end|>",
-            "unk_token": "<|endoftext|>",
-            "pad_token": "<|im_end|>",
-            "chat_template": CHAT_TEMPLATE,
-            "model_max_length": 512,
-        },
-    )
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.browser.model_page import Site
-from tests.browser.vulkan import Vulkan
+from tests.support.browser.model_page import Site
+from tests.support.browser.vulkan import Vulkan
 
 # On Linux Firefox has WebGPU behind the first, and software adapters behind the second.
 PREFERENCES = """user_pref("dom.webgpu.enabled", true);

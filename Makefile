@@ -99,10 +99,11 @@ $(ENGINE): $(MODULES) $(ENGINE_SOURCES)
 chromium: | $(INSTALLED)
 	@scripts/chromium.sh
 
-fmt: $(INSTALLED) docs
+fmt: $(INSTALLED) $(MODULES) docs
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/mdformat $(MARKDOWN)
+	$(NPM) run fmt
 
 lint: $(INSTALLED) $(MODULES)
 	$(BIN)/ruff check .

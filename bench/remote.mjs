@@ -10,7 +10,8 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { machine, runPage, table, VERSION } from "./page.mjs";
 
-const USAGE = "usage: node bench/remote.mjs [--profile DIR | --choices LOADS] [--tier NAME] [--activations float|int8|matrix] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]";
+const USAGE =
+  "usage: node bench/remote.mjs [--profile DIR | --choices LOADS] [--tier NAME] [--activations float|int8|matrix] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]";
 const [own, flags] = split(process.argv.slice(2), "--");
 const { profile: profiles, choices, engine, bundles, choice } = options();
 const RUNS = [
@@ -47,12 +48,19 @@ const folders = { engine, ...Object.fromEntries(bundles.map((bundle, i) => [`bun
 console.log(`machine: ${machine()}`);
 try {
   // Chromium rounds timestamps without this flag.
-  await runPage(`await import("/engine/harness.js");${script}`, { folders, heard, flags: [...(profiles ? ["--enable-webgpu-developer-features"] : []), ...flags] });
+  await runPage(`await import("/engine/harness.js");${script}`, {
+    folders,
+    heard,
+    flags: [...(profiles ? ["--enable-webgpu-developer-features"] : []), ...flags],
+  });
 } catch (error) {
   failed = true;
   console.error(error.message);
 }
-if (rows.length) console.log(`\n${table(["bundle", "decode at 512", "at 3900", "weights read in decode", "to the last", "prefill of 512", "of 2048", "first token at 2048", "load", "load again"], compared())}`);
+if (rows.length)
+  console.log(
+    `\n${table(["bundle", "decode at 512", "at 3900", "weights read in decode", "to the last", "prefill of 512", "of 2048", "first token at 2048", "load", "load again"], compared())}`,
+  );
 if (!profiles) console.log(JSON.stringify(results));
 process.exitCode = failed ? 1 : 0;
 
@@ -72,42 +80,75 @@ function showChoice({ load, name, used, timings }) {
   console.log(`  load ${load} in ${timings.total_s.toFixed(2)} s chose ${used}${timed(timings)}`);
   if (load < choices) return;
   const loads = results.filter((result) => result.name === name && result.load);
-  const share = [...new Set(loads.map((one) => one.used))].map((one) => `${one} ${loads.filter((other) => other.used === one).length} of ${loads.length}`);
+  const share = [...new Set(loads.map((one) => one.used))].map(
+    (one) => `${one} ${loads.filter((other) => other.used === one).length} of ${loads.length}`,
+  );
   const longest = Math.max(...loads.map((one) => one.timings.choice_s));
-  console.log(`  in all: ${share.join(", ")}; unsure ${loads.filter((one) => one.timings.choice?.sure === false).length}; at most ${longest.toFixed(2)} s`);
+  console.log(
+    `  in all: ${share.join(", ")}; unsure ${loads.filter((one) => one.timings.choice?.sure === false).length}; at most ${longest.toFixed(2)} s`,
+  );
 }
 
 /** What was timed for a choice: the fastest run and the others. */
 function timed({ choice_s, choice }) {
   if (!choice) return " without timing any";
-  const each = choice.timed.map(({ activations, kernel, launch_ms, runs_ms }) => `\n    ${activations} (${kernel}) ${launch_ms.toFixed(4)} ms of ${runs_ms.map((ms) => ms.toFixed(4)).join(" ")}`);
+  const each = choice.timed.map(
+    ({ activations, kernel, launch_ms, runs_ms }) =>
+      `\n    ${activations} (${kernel}) ${launch_ms.toFixed(4)} ms of ${runs_ms.map((ms) => ms.toFixed(4)).join(" ")}`,
+  );
   return `, ${choice.sure ? "sure" : "not sure"}, in ${choice_s.toFixed(3)} s, by a launch of ${choice.timed[0].rows} rows:${each.join("")}`;
 }
 
 function show({ info, loads, validation, runs }) {
-  const said = validation.error ? validation.error.message : `${validation.ok} (largest difference ${validation.max_relative_difference?.toExponential(1)})`;
+  const said = validation.error
+    ? validation.error.message
+    : `${validation.ok} (largest difference ${validation.max_relative_difference?.toExponential(1)})`;
   failed ||= validation.ok !== true;
-  console.log(`${info.name}: tier ${info.tier}, prefill ${info.activations}, GPU memory ${(info.memory.total / 1e6).toFixed(0)} MB, validates: ${said}`);
-  console.log(`  load ${visit(loads.first, loads.bytes)} (choice ${loads.first.choice_s.toFixed(2)} s, kernels ${loads.first.kernels_s.toFixed(2)} s); again ${visit(loads.again, loads.bytes)}; fetching alone ${(loads.bytes / loads.fetch_s / 1e6).toFixed(0)} MB/s`);
-  for (const name of ["first", "again"]) console.log(`  ${name}: chose ${loads[name].activations}${timed(loads[name])}`);
+  console.log(
+    `${info.name}: tier ${info.tier}, prefill ${info.activations}, GPU memory ${(info.memory.total / 1e6).toFixed(0)} MB, validates: ${said}`,
+  );
+  console.log(
+    `  load ${visit(loads.first, loads.bytes)} (choice ${loads.first.choice_s.toFixed(2)} s, kernels ${loads.first.kernels_s.toFixed(2)} s); again ${visit(loads.again, loads.bytes)}; fetching alone ${(loads.bytes / loads.fetch_s / 1e6).toFixed(0)} MB/s`,
+  );
+  for (const name of ["first", "again"])
+    console.log(`  ${name}: chose ${loads[name].activations}${timed(loads[name])}`);
   for (const run of runs) {
-    if (run.error) { failed = true; console.error(`  ${run.error.message}`); continue; }
+    if (run.error) {
+      failed = true;
+      console.error(`  ${run.error.message}`);
+      continue;
+    }
     const { prefill_tokens_per_s: prefill, decode_tokens_per_s: decode, time_to_first_token_s: first } = run.median;
-    console.log(`  prefill ${run.prefill_tokens}: ${prefill.toFixed(0)} tok/s, first token ${(first * 1000).toFixed(0)} ms; decode ${run.decode_tokens} at context ${run.context}: ${decode.toFixed(0)} tok/s (medians of ${run.decode_tokens_per_s.length})`);
+    console.log(
+      `  prefill ${run.prefill_tokens}: ${prefill.toFixed(0)} tok/s, first token ${(first * 1000).toFixed(0)} ms; decode ${run.decode_tokens} at context ${run.context}: ${decode.toFixed(0)} tok/s (medians of ${run.decode_tokens_per_s.length})`,
+    );
   }
   const [short, long] = runs.map((run) => run.median);
   if (!short || !long) return;
   rows.push([
-    info.name, short.decode_tokens_per_s.toFixed(0), long.decode_tokens_per_s.toFixed(0), info.memory.weight * short.decode_tokens_per_s,
-    short.prefill_tokens_per_s.toFixed(0), long.prefill_tokens_per_s.toFixed(0),
-    `${(long.time_to_first_token_s * 1000).toFixed(0)} ms`, `${loads.first.load_s.toFixed(2)} s`, `${loads.again.load_s.toFixed(2)} s`,
+    info.name,
+    short.decode_tokens_per_s.toFixed(0),
+    long.decode_tokens_per_s.toFixed(0),
+    info.memory.weight * short.decode_tokens_per_s,
+    short.prefill_tokens_per_s.toFixed(0),
+    long.prefill_tokens_per_s.toFixed(0),
+    `${(long.time_to_first_token_s * 1000).toFixed(0)} ms`,
+    `${loads.first.load_s.toFixed(2)} s`,
+    `${loads.again.load_s.toFixed(2)} s`,
   ]);
 }
 
 /** The rows, with the bytes of weights a second that a decode at 512 reads, and their ratio to the last bundle's. */
 function compared() {
   const last = rows.at(-1)[3];
-  return rows.map(([name, short, long, read, ...others]) => [name, short, long, `${(read / 1e9).toFixed(0)} GB/s`, `${(read / last).toFixed(2)} x`, ...others]);
+  return rows.map(([name, short, long, read, ...others]) => [
+    name,
+    short,
+    long,
+    `${(read / 1e9).toFixed(0)} GB/s`,
+    `${(read / last).toFixed(2)} x`,
+    ...others,
+  ]);
 }
 
 function visit({ load_s, weights_s, first_token_s }, bytes) {
@@ -118,11 +159,20 @@ function visit({ load_s, weights_s, first_token_s }, bytes) {
 function keep({ url, info, profile, browser }) {
   const { vendor, architecture, device, description } = info.adapter;
   const adapter = [...new Set([vendor, architecture, device, description].filter(Boolean))].join(" ") || "unnamed";
-  const document = { format: "mlcweb-profile", version: 1, machine: process.env.GPU_NAME, browser, adapter, ...profile };
+  const document = {
+    format: "mlcweb-profile",
+    version: 1,
+    machine: process.env.GPU_NAME,
+    browser,
+    adapter,
+    ...profile,
+  };
   fs.mkdirSync(profiles, { recursive: true });
   const file = path.join(profiles, `${path.basename(bundles[Number(/\d+/.exec(url)[0])])}.profile.json`);
   fs.writeFileSync(file, `${JSON.stringify(document, null, 1)}\n`);
-  console.log(`${file}: decode ${profile.decode.microseconds.toFixed(0)} us, prefill of ${profile.prefill.tokens} ${profile.prefill.microseconds.toFixed(0)} us, by ${profile.timing}`);
+  console.log(
+    `${file}: decode ${profile.decode.microseconds.toFixed(0)} us, prefill of ${profile.prefill.tokens} ${profile.prefill.microseconds.toFixed(0)} us, by ${profile.timing}`,
+  );
 }
 
 function split(list, at) {
@@ -133,7 +183,14 @@ function split(list, at) {
 function options() {
   const text = { type: "string" };
   try {
-    const { values: { profile, choices, ...choice }, positionals: [engine, ...bundles] } = parseArgs({ args: own, allowPositionals: true, options: { profile: text, choices: text, tier: text, activations: text } });
+    const {
+      values: { profile, choices, ...choice },
+      positionals: [engine, ...bundles],
+    } = parseArgs({
+      args: own,
+      allowPositionals: true,
+      options: { profile: text, choices: text, tier: text, activations: text },
+    });
     const known = choices === undefined || (/^[1-9]\d{0,3}$/.test(choices) && profile === undefined);
     if (engine && bundles.length && known) return { profile, choices: Number(choices ?? 0), engine, bundles, choice };
   } catch (error) {

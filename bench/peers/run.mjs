@@ -19,23 +19,40 @@ const HELP = `usage: node bench/peers/run.mjs --bundle DIR --gguf FILE [options]
   --out FILE        everything as JSON
 Environment: MLCWEB_CHROMIUM (the browser), GPU_NAME (the machine's GPU, for the heading)`;
 
-const here = import.meta.dirname, root = path.resolve(here, "../..");
-const own = process.argv.slice(2), at = own.indexOf("--");
+const here = import.meta.dirname,
+  root = path.resolve(here, "../..");
+const own = process.argv.slice(2),
+  at = own.indexOf("--");
 const flags = at < 0 ? [] : own.slice(at + 1);
 const number = { type: "string" };
 const { values: asked } = parseArgs({
   args: at < 0 ? own : own.slice(0, at),
   options: {
-    bundle: { type: "string", multiple: true }, gguf: { type: "string" }, "web-llm-model": { type: "string" }, "web-llm-library": { type: "string" },
-    prompt: number, decode: number, repeats: number, only: { type: "string", multiple: true }, seconds: { type: "string", default: "600" }, out: { type: "string" }, help: { type: "boolean" },
+    bundle: { type: "string", multiple: true },
+    gguf: { type: "string" },
+    "web-llm-model": { type: "string" },
+    "web-llm-library": { type: "string" },
+    prompt: number,
+    decode: number,
+    repeats: number,
+    only: { type: "string", multiple: true },
+    seconds: { type: "string", default: "600" },
+    out: { type: "string" },
+    help: { type: "boolean" },
   },
 });
 if (asked.help || !asked.bundle || !asked.gguf) {
   console.error(HELP);
   process.exit(asked.help ? 0 : 2);
 }
-const modules = path.join(here, "node_modules"), engine = path.join(root, "mlcweb", "engine");
-for (const [needed, how] of [[modules, "npm --prefix bench/peers ci"], [path.join(engine, "mlcweb.js"), "make engine"], [asked.gguf, "see --gguf"], ...asked.bundle.map((bundle) => [path.join(bundle, "mlcweb.json"), "mlcweb compile"])]) {
+const modules = path.join(here, "node_modules"),
+  engine = path.join(root, "mlcweb", "engine");
+for (const [needed, how] of [
+  [modules, "npm --prefix bench/peers ci"],
+  [path.join(engine, "mlcweb.js"), "make engine"],
+  [asked.gguf, "see --gguf"],
+  ...asked.bundle.map((bundle) => [path.join(bundle, "mlcweb.json"), "mlcweb compile"]),
+]) {
   if (!fs.existsSync(needed)) {
     console.error(`${needed} is not there: ${how}`);
     process.exit(1);
@@ -51,31 +68,64 @@ await runPage(PROBE, { folders: { engine }, flags, seconds: 60, heard: (said) =>
 const defaults = found.software ? [32, 8, 1] : [512, 128, 5];
 const [prompt, decode, repeats] = ["prompt", "decode", "repeats"].map((name, i) => {
   const value = Number(asked[name] ?? defaults[i]);
-  if (!Number.isInteger(value) || value < 1) { console.error(`--${name} takes a positive integer`); process.exit(2); }
+  if (!Number.isInteger(value) || value < 1) {
+    console.error(`--${name} takes a positive integer`);
+    process.exit(2);
+  }
   return value;
 });
 Object.assign(found, { prompt_tokens: prompt, decode_tokens: decode, repeats });
-console.log(`machine: ${found.machine}, ${(found.memory_bytes / 1e9).toFixed(1)} GB\nbrowser: ${found.browser}; adapter: ${found.adapter} (${found.software ? "software" : "GPU"})`);
-console.log(`a prompt of ${prompt} tokens up to the first one, then ${decode} greedy tokens; ${repeats === 1 ? "one run" : `medians of ${repeats} runs`} after a warm-up`);
+console.log(
+  `machine: ${found.machine}, ${(found.memory_bytes / 1e9).toFixed(1)} GB\nbrowser: ${found.browser}; adapter: ${found.adapter} (${found.software ? "software" : "GPU"})`,
+);
+console.log(
+  `a prompt of ${prompt} tokens up to the first one, then ${decode} greedy tokens; ${repeats === 1 ? "one run" : `medians of ${repeats} runs`} after a warm-up`,
+);
 
 const version = (name) => JSON.parse(fs.readFileSync(path.join(modules, name, "package.json"), "utf8")).version;
-const folderBytes = (folder) => fs.readdirSync(folder).reduce((sum, file) => sum + fs.statSync(path.join(folder, file)).size, 0);
+const folderBytes = (folder) =>
+  fs.readdirSync(folder).reduce((sum, file) => sum + fs.statSync(path.join(folder, file)).size, 0);
 const contextLength = Math.max(1024, Math.ceil((prompt + decode + 64) / 1024) * 1024);
-const gguf = `/gguf/${path.basename(asked.gguf)}`, ggufBytes = fs.statSync(asked.gguf).size;
-const wllama = (options) => ({ file: "wllama.js", label: `wllama ${version("@wllama/wllama")}`, options: { gguf, contextLength, ...options }, bytes: ggufBytes });
+const gguf = `/gguf/${path.basename(asked.gguf)}`,
+  ggufBytes = fs.statSync(asked.gguf).size;
+const wllama = (options) => ({
+  file: "wllama.js",
+  label: `wllama ${version("@wllama/wllama")}`,
+  options: { gguf, contextLength, ...options },
+  bytes: ggufBytes,
+});
 const contenders = [
-  ...asked.bundle.map((bundle, i) => ({ name: "mlcweb", file: "mlcweb.js", label: "mlcweb", options: { bundle: `/bundle${i}/` }, bytes: folderBytes(bundle) })),
+  ...asked.bundle.map((bundle, i) => ({
+    name: "mlcweb",
+    file: "mlcweb.js",
+    label: "mlcweb",
+    options: { bundle: `/bundle${i}/` },
+    bytes: folderBytes(bundle),
+  })),
   { name: "wllama-1", ...wllama({ gpu: false, threads: 1 }) },
   { name: "wllama-n", ...wllama({ gpu: false, threads: os.availableParallelism() }) },
   { name: "wllama-webgpu", ...wllama({ gpu: true, threads: 1 }) },
 ];
 if (asked["web-llm-model"] && asked["web-llm-library"]) {
-  const options = { model: "/web-llm/resolve/main/", library: `/library/${path.basename(asked["web-llm-library"])}`, contextLength };
-  contenders.push({ name: "web-llm", file: "web-llm.js", label: `WebLLM ${version("@mlc-ai/web-llm")}`, options, bytes: folderBytes(asked["web-llm-model"]) });
+  const options = {
+    model: "/web-llm/resolve/main/",
+    library: `/library/${path.basename(asked["web-llm-library"])}`,
+    contextLength,
+  };
+  contenders.push({
+    name: "web-llm",
+    file: "web-llm.js",
+    label: `WebLLM ${version("@mlc-ai/web-llm")}`,
+    options,
+    bytes: folderBytes(asked["web-llm-model"]),
+  });
 } else console.log("WebLLM is left out: it needs --web-llm-model and --web-llm-library");
 
 const folders = {
-  modules, engine, contenders: path.join(here, "contenders"), gguf: path.dirname(asked.gguf),
+  modules,
+  engine,
+  contenders: path.join(here, "contenders"),
+  gguf: path.dirname(asked.gguf),
   ...Object.fromEntries(asked.bundle.map((bundle, i) => [`bundle${i}`, bundle])),
   ...(asked["web-llm-model"] ? { "web-llm": asked["web-llm-model"] } : {}),
   ...(asked["web-llm-library"] ? { library: path.dirname(asked["web-llm-library"]) } : {}),
@@ -95,7 +145,16 @@ const prompt = ${text === undefined ? `await promptOf(${prompt}, contender.count
 await report({ prompt, about: contender.about, load_s, ...(await measure(contender, prompt, ${prompt}, ${decode}, ${repeats})) });`;
   process.stderr.write(`${label} (${name})…\n`);
   try {
-    await runPage(script, { folders, flags, isolated: true, seconds: Number(asked.seconds), heard: ({ prompt, ...said }) => { text ??= prompt; Object.assign(entry, said); } });
+    await runPage(script, {
+      folders,
+      flags,
+      isolated: true,
+      seconds: Number(asked.seconds),
+      heard: ({ prompt, ...said }) => {
+        text ??= prompt;
+        Object.assign(entry, said);
+      },
+    });
   } catch (error) {
     entry.error = error.message.split("\n")[0];
   }
@@ -109,13 +168,23 @@ const ours = found.contenders[0];
 const times = (ratio) => `${ratio.toFixed(ratio < 10 ? 2 : 1)} x`;
 const rate = (value) => value.toFixed(value < 100 ? 2 : 0);
 const rows = found.contenders.map((c) => {
-  const heading = c.about ? `${c.label}: ${c.about}` : `${c.label} (${c.name})`, size = `${(c.model_bytes / 1e6).toFixed(0)} MB`;
+  const heading = c.about ? `${c.label}: ${c.about}` : `${c.label} (${c.name})`,
+    size = `${(c.model_bytes / 1e6).toFixed(0)} MB`;
   if (c.error) return [heading, size, ...Array(7).fill("-")];
   return [
-    heading, size, `${c.load_s.toFixed(2)} s`, String(c.prompt_tokens), rate(c.prefill_tokens_per_s), times(ours.prefill_tokens_per_s / c.prefill_tokens_per_s), `${c.first_token_s.toFixed(3)} s`,
-    rate(c.decode_tokens_per_s), times(ours.decode_tokens_per_s / c.decode_tokens_per_s),
+    heading,
+    size,
+    `${c.load_s.toFixed(2)} s`,
+    String(c.prompt_tokens),
+    rate(c.prefill_tokens_per_s),
+    times(ours.prefill_tokens_per_s / c.prefill_tokens_per_s),
+    `${c.first_token_s.toFixed(3)} s`,
+    rate(c.decode_tokens_per_s),
+    times(ours.decode_tokens_per_s / c.decode_tokens_per_s),
   ];
 });
-console.log(`\n${table(["tokens/s", "model", "load", "prompt", "prefill", "ours is", "first token", "decode", "ours is"], rows)}`);
+console.log(
+  `\n${table(["tokens/s", "model", "load", "prompt", "prefill", "ours is", "first token", "decode", "ours is"], rows)}`,
+);
 for (const { name, error } of found.contenders) if (error) console.log(`${name}: ${error}`);
 if (asked.out) fs.writeFileSync(asked.out, `${JSON.stringify(found, null, 1)}\n`);

@@ -1,15 +1,15 @@
 // The chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL, percent-encoded where that has a query; ?tier= and
 // ?context= choose how it is loaded.
 import {
+  type ChatMessage,
   deleteFromCache,
   Engine,
-  InvalidRequestError,
-  type ChatMessage,
   type FinishReason,
+  InvalidRequestError,
   type LoadProgress,
   type Usage,
 } from "mlcweb";
-import { explain, type Explained, type Remedy } from "./explain.js";
+import { type Explained, explain, type Remedy } from "./explain.js";
 import { render } from "./markdown.js";
 import { answerFacts, duration, machineFacts, mebibytes, modelFacts, promptFacts, tokenRate } from "./numbers.js";
 
@@ -248,7 +248,10 @@ function failedAnswer(why: Explained, question: string, asked: HTMLElement, text
       grow();
     }
   }
-  if (why.fatal) return fail(why);
+  if (why.fatal) {
+    fail(why);
+    return;
+  }
   const said = add($("messages"), "div", "message error");
   said.setAttribute("role", "alert");
   add(said, "strong", "", why.title);

@@ -1,18 +1,18 @@
 // What automation drives (mlcweb/browser/): every function takes and returns plain JSON, and failures come back as {error}.
 import {
-  bench,
-  deleteFromCache,
-  Engine,
-  MlcwebError,
-  probe,
-  validate,
   type BenchOptions,
+  bench,
   type ChatMessage,
   type ChatRequest,
+  deleteFromCache,
+  Engine,
   type EngineInfo,
   type LoadOptions,
   type LoadProgress,
+  MlcwebError,
   type ProfileOptions,
+  probe,
+  validate,
   type Warning,
 } from "mlcweb";
 import { benchLoad } from "./load_bench.js";

@@ -1,6 +1,6 @@
 // What a visitor waits for: the model from the server, and the second time from the browser's cache, each up to the
 // first token of a short prompt.
-import { deleteFromCache, type ChoiceReport, type Engine, type EngineInfo } from "mlcweb";
+import { type ChoiceReport, deleteFromCache, type Engine, type EngineInfo } from "mlcweb";
 
 /** Seconds: weights, kernels and their choice as in the engine's timings; `first_token_s` counts the load. */
 export interface Visit {

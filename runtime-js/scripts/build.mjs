@@ -1,6 +1,7 @@
 // Builds dist/ (the npm package) and ../mlcweb/engine/ (what `mlcweb serve` and the validator show: pages and engine).
-import { build } from "esbuild";
+
 import { cp, mkdir, readdir, rm } from "node:fs/promises";
+import { build } from "esbuild";
 
 const root = new URL("..", import.meta.url).pathname;
 const engine = `${root}../mlcweb/engine`;

@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Manifest, Tier } from "../src/bundle/index.js";
 import type { Guard } from "../src/device/index.js";
-import { firstMade, matrixNeeds, openChoice, requestPipelines, type Choice } from "../src/engine/activations.js";
-import { MissingFeatureError, InvalidRequestError } from "../src/errors.js";
-import { Pipelines, type Host, type Plan } from "../src/plan/index.js";
-import { SimulatedGpu, type Behaviour } from "./simulated.js";
+import { type Choice, firstMade, matrixNeeds, openChoice, requestPipelines } from "../src/engine/activations.js";
+import { InvalidRequestError, MissingFeatureError } from "../src/errors.js";
+import { type Host, Pipelines, type Plan } from "../src/plan/index.js";
+import { type Behaviour, SimulatedGpu } from "./simulated.js";
 
 Object.assign(globalThis, {
   GPUShaderStage: { COMPUTE: 4 },
@@ -132,7 +132,7 @@ describe("the choice of activations", () => {
       made++;
     });
     expect(asked).toHaveLength(7);
-    finish.forEach((done) => done());
+    for (const done of finish) done();
     await all;
     expect(made).toBe(3);
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { Timing, type Answerer } from "../src/chat/answer.js";
-import { ChatCompletions, Completions, type Backend } from "../src/chat/completions.js";
-import { Queue, type ParsedRequest } from "../src/chat/index.js";
+import { type Answerer, Timing } from "../src/chat/answer.js";
+import { type Backend, ChatCompletions, Completions } from "../src/chat/completions.js";
+import { type ParsedRequest, Queue } from "../src/chat/index.js";
 import type { ChatTurn, RenderOptions } from "../src/text/template.js";
 
 /** A backend that answers nothing, and what it was asked. */
@@ -13,6 +13,7 @@ function fake(chatStops: string[] = []): {
   const answerer = {
     async *run(_: readonly number[], request: ParsedRequest) {
       asked.requests.push(request);
+      yield* [];
       return { reason: "stop" as const, timing: new Timing() };
     },
   };

@@ -1,8 +1,8 @@
 // Single constructs of chat templates, against what jinja2 makes of them (tests/fixtures/text/make_constructs.py).
 import { describe, expect, it } from "vitest";
+import fixture from "../../tests/fixtures/text/constructs.json";
 import { BundleError } from "../src/errors.js";
 import { ChatTemplate, type ChatTurn } from "../src/text/template.js";
-import fixture from "../../tests/fixtures/text/constructs.json";
 
 interface Case {
   kind: string;

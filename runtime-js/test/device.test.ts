@@ -137,7 +137,9 @@ function fakeDevice() {
   return {
     device: device as unknown as GPUDevice,
     lose: (message: string) => lose({ message, reason: "unknown" } as GPUDeviceLostInfo),
-    report: (message: string) => listeners.forEach((l) => l({ error: { message } })),
+    report: (message: string) => {
+      for (const listener of listeners) listener({ error: { message } });
+    },
   };
 }
 

@@ -10,8 +10,10 @@ function body(bytes: Uint8Array, breaks: boolean, piece = 30): ReadableStream<Ui
   let at = 0;
   return new ReadableStream({
     pull(controller) {
-      if (at < bytes.length) return controller.enqueue(bytes.slice(at, (at += piece)));
-      if (breaks) controller.error(new TypeError("network error"));
+      if (at < bytes.length) {
+        controller.enqueue(bytes.slice(at, at + piece));
+        at += piece;
+      } else if (breaks) controller.error(new TypeError("network error"));
       else controller.close();
     },
   });

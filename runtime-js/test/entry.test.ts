@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Memory } from "../src/device/index.js";
 import { BundleError } from "../src/errors.js";
-import { Entry, Host, splitKernels, type Plan } from "../src/plan/index.js";
+import { Entry, Host, type Plan, splitKernels } from "../src/plan/index.js";
 import { launchWasm } from "./wasm.js";
 
 Object.assign(globalThis, { GPUBufferUsage: { UNIFORM: 64, COPY_DST: 8 } });

@@ -40,11 +40,12 @@ export class FakeModel implements Model {
   private put(tokens: readonly number[], position: number): void {
     if (position + tokens.length > Math.min(this.contextLength, this.kvTokens)) throw new Error("past the KV cache");
     this.chunks.push(tokens.length);
-    tokens.forEach((t, i) => (this.kv[position + i] = t));
+    for (const [i, token] of tokens.entries()) this.kv[position + i] = token;
     this.position = position + tokens.length;
   }
   private later<T>(value: T, steps = 1): Promise<T> {
-    this.mostInFlight = Math.max(this.mostInFlight, (this.inFlight += steps));
+    this.inFlight += steps;
+    this.mostInFlight = Math.max(this.mostInFlight, this.inFlight);
     // One after the other, as on a GPU.
     const done = this.last.then(() => new Promise<void>((resolve) => setTimeout(resolve, this.delay)));
     this.last = done;
@@ -54,7 +55,8 @@ export class FakeModel implements Model {
     });
   }
   private sample(): number {
-    return (this.token = this.rule(this.kv.slice(0, this.position)));
+    this.token = this.rule(this.kv.slice(0, this.position));
+    return this.token;
   }
   prefill(tokens: readonly number[], position: number): Promise<void> {
     this.put(tokens, position);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { KvGrowth } from "../src/decode/kv_growth.js";
 import { Memory } from "../src/device/index.js";
 import { GpuError, OutOfMemoryError } from "../src/errors.js";
-import { PlanBuffers, type Plan } from "../src/plan/index.js";
+import { type Plan, PlanBuffers } from "../src/plan/index.js";
 
 Object.assign(globalThis, { GPUBufferUsage: { STORAGE: 128, UNIFORM: 64, COPY_DST: 8, COPY_SRC: 4 } });
 

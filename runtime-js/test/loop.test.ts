@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { generateTokens, KvCache, type GenerateEnd, type GenerateParams, type Model } from "../src/decode/index.js";
+import { type GenerateEnd, type GenerateParams, generateTokens, KvCache, type Model } from "../src/decode/index.js";
 import {
   CancelledError,
   ContextLengthError,

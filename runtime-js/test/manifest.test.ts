@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { parseManifest } from "../src/bundle/index.js";
 import { BundleError } from "../src/errors.js";
 import { parsePlan } from "../src/plan/index.js";
-import { HASH, manifest, manifestJson, planJson, type Any } from "./sample.js";
+import { type Any, HASH, manifest, manifestJson, planJson } from "./sample.js";
 
 const HOSTILE: [name: string, message: RegExp, damage: (m: Any) => void][] = [
   ["another format", /not the manifest/, (m) => (m.format = "gguf")],

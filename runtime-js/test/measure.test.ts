@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { compare, comparedLaunches, heaviestLaunch } from "../src/plan/index.js";
-import { SimulatedGpu, type Behaviour } from "./simulated.js";
+import { type Behaviour, SimulatedGpu } from "./simulated.js";
 
 const buffers = [
   { name: "x", kind: "scratch" as const, bytes: 1 << 30 },

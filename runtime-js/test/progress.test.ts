@@ -1,6 +1,6 @@
 // What a load reports: bytes as they come, kernels once the bytes are there, and nothing after "ready".
 import { expect, test } from "vitest";
-import { Progress, type LoadProgress } from "../src/engine/progress.js";
+import { type LoadProgress, Progress } from "../src/engine/progress.js";
 
 function heard(): { events: LoadProgress[]; progress: Progress; pass: (ms: number) => void } {
   const events: LoadProgress[] = [];

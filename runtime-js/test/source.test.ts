@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Source, type FetchLike, type SourceOptions } from "../src/bundle/index.js";
+import { type FetchLike, Source, type SourceOptions } from "../src/bundle/index.js";
 import { BundleError, CancelledError, IntegrityError, WebPageError } from "../src/errors.js";
 import { manifestJson } from "./sample.js";
 

@@ -28,7 +28,10 @@ function open(model = new FakeModel(sum)) {
     codec: { decode: words, token: String, encode: () => PROMPT, encodeChat: () => PROMPT, template: { stops: [] } },
   } as unknown as Loaded;
   const engine = new (Engine as unknown as new (loaded: Loaded, depth: number) => Engine)(loaded, 4);
-  return { engine, model, lose: () => listeners.forEach((listener) => listener({ error: { message: "gone wrong" } })) };
+  const lose = (): void => {
+    for (const listener of listeners) listener({ error: { message: "gone wrong" } });
+  };
+  return { engine, model, lose };
 }
 
 const stream = async (engine: Engine, more: object = {}): Promise<AsyncIterator<ChatCompletionChunk>> =>
@@ -142,7 +145,7 @@ describe("a stream that is left after two chunks", () => {
   it("at its last chunk has no turn any more", async () => {
     const { engine } = open();
     const chunks = await stream(engine);
-    for (let reason; !reason; ) reason = (await chunks.next()).value.choices[0].finish_reason;
+    for (let reason: string | undefined; !reason; ) reason = (await chunks.next()).value.choices[0].finish_reason;
     expect(textOf(await ask(engine))).toBe(RIGHT);
   });
 

@@ -1,10 +1,10 @@
 // Chats are rendered as transformers does, for the templates of all families (tests/fixtures/text/make_templates.py).
 /// <reference types="vite/client" />
 import { describe, expect, it } from "vitest";
-import { BundleError, InvalidRequestError } from "../src/errors.js";
-import { ChatTemplate, type ChatTurn } from "../src/text/template.js";
-import { strftime } from "../src/text/strftime.js";
 import fixture from "../../tests/fixtures/text/templates.json";
+import { BundleError, InvalidRequestError } from "../src/errors.js";
+import { strftime } from "../src/text/strftime.js";
+import { ChatTemplate, type ChatTurn } from "../src/text/template.js";
 
 interface Case {
   conversation: string;

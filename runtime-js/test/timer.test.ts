@@ -19,7 +19,8 @@ function stampingDevice(rounding: bigint, features = ["timestamp-query"]): GPUDe
   const encoder = {
     beginComputePass(descriptor?: unknown) {
       const writeTimestamp = (): void => {
-        stamps.push(((now += 1234n) / rounding) * rounding);
+        now += 1234n;
+        stamps.push((now / rounding) * rounding);
       };
       if (descriptor) {
         writeTimestamp();

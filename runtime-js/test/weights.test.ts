@@ -22,13 +22,13 @@ it("fetches only the chunks that hold wanted tensors, and writes every byte once
     async read(_: unknown, name: string, target: Uint8Array) {
       read.push(name);
       const base = Number(name[1]) * 64;
-      target.forEach((__, i) => (target[i] = base + i));
+      for (let i = 0; i < target.length; i++) target[i] = base + i;
     },
   };
   const sink = {
     write(tensor: string, offset: number, bytes: Uint8Array) {
       const all = written.get(tensor) ?? [];
-      bytes.forEach((b, i) => (all[offset + i] = b));
+      for (const [i, byte] of bytes.entries()) all[offset + i] = byte;
       written.set(tensor, all);
     },
     ready: async () => {},

@@ -2,8 +2,12 @@
 
 /** Text of exactly `count` tokens, by the tokenizer that `length` asks. */
 export async function promptOf(count, length) {
-  const words = "the of and in to was is for on as with by that from at his it an were are which this be had also has their one after who its but not they have been more her two first".split(" ");
-  let state = 12345, text = "";
+  const words =
+    "the of and in to was is for on as with by that from at his it an were are which this be had also has their one after who its but not they have been more her two first".split(
+      " ",
+    );
+  let state = 12345,
+    text = "";
   for (;;) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     const longer = `${text}${text && " "}${words[state % words.length]}`;
@@ -23,7 +27,11 @@ export async function promptOf(count, length) {
 /** One run. What an engine yields is a token, or several at once; the last, with `end`, says how many. */
 async function run(contender, prompt, decode) {
   const start = performance.now();
-  let first = 0, last = 0, pieces = 0, promptTokens, tokens;
+  let first = 0,
+    last = 0,
+    pieces = 0,
+    promptTokens,
+    tokens;
   for await (const said of contender.answer(prompt, decode + 1)) {
     promptTokens = said.promptTokens ?? promptTokens;
     tokens = said.tokens ?? tokens;
@@ -43,5 +51,11 @@ export async function measure(contender, prompt, promptTokens, decode, repeats) 
   const runs = [];
   for (let i = 0; i < repeats; i++) runs.push(await run(contender, prompt, decode));
   const median = (key) => runs.map((r) => r[key]).sort((a, b) => a - b)[runs.length >> 1];
-  return { prompt_tokens: runs[0].promptTokens ?? promptTokens, first_token_s: median("first_s"), prefill_tokens_per_s: promptTokens / median("first_s"), decode_tokens_per_s: median("decode_tokens_per_s"), repeats };
+  return {
+    prompt_tokens: runs[0].promptTokens ?? promptTokens,
+    first_token_s: median("first_s"),
+    prefill_tokens_per_s: promptTokens / median("first_s"),
+    decode_tokens_per_s: median("decode_tokens_per_s"),
+    repeats,
+  };
 }

@@ -8,7 +8,8 @@ export async function open({ bundle }) {
     async *answer(text, tokens) {
       await engine.reset();
       const prompt = engine.encode(text);
-      for await (const _ of engine.generate(prompt, { max_tokens: tokens, temperature: 0, stop_tokens: [] })) yield { promptTokens: prompt.length };
+      for await (const _ of engine.generate(prompt, { max_tokens: tokens, temperature: 0, stop_tokens: [] }))
+        yield { promptTokens: prompt.length };
     },
   };
 }

@@ -1,7 +1,7 @@
 // Downloads one file of known size into a buffer: resumes with Range after a dropped connection, retries with
 // backoff a bounded number of times, and gives up on a connection that stalls.
 import { IntegrityError, NetworkError, WebPageError } from "../errors.js";
-import { checkStatus, isWebPage, retrying, Watchdog, type RetryOptions } from "./retry.js";
+import { checkStatus, isWebPage, type RetryOptions, retrying, Watchdog } from "./retry.js";
 
 export type FetchLike = (url: string, init: RequestInit) => Promise<Response>;
 

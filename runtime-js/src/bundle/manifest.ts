@@ -1,6 +1,6 @@
 // The manifest `mlcweb.json` (docs/bundle-format.md), parsed as hostile input: what this returns can be trusted.
 import { BundleError } from "../errors.js";
-import { array, check, fileName, integer, object, oneOf, sha256, text, type Json } from "./fields.js";
+import { array, check, fileName, integer, type Json, object, oneOf, sha256, text } from "./fields.js";
 
 export const MAX_CHUNK_BYTES = 24 * 1024 * 1024;
 const MAX_SMALL_FILE_BYTES = 256 * 1024 * 1024;

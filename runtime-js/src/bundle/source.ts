@@ -1,7 +1,7 @@
 // A bundle's files by name: from the cache or the network, and never unverified.
 import { BundleError, IntegrityError, NetworkError, throwIfAborted, WebPageError } from "../errors.js";
 import { download, type FetchLike } from "./download.js";
-import { parseManifest, type Manifest } from "./manifest.js";
+import { type Manifest, parseManifest } from "./manifest.js";
 import { checkStatus, isWebPage, retrying, Watchdog } from "./retry.js";
 import { Store } from "./store.js";
 import { resolveBundleUrl } from "./url.js";

@@ -1,9 +1,9 @@
 // chat.completions.create and completions.create: requests in, OpenAI-shaped answers or chunks out.
 import { ContextLengthError } from "../errors.js";
-import { usageOf, type Answerer, type Timing } from "./answer.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
+import { type Answerer, type Timing, usageOf } from "./answer.js";
 import { inTurn, type Queue, type Turn } from "./queue.js";
-import { parseChatRequest, parseCompletionRequest, type ParsedRequest } from "./request.js";
+import { type ParsedRequest, parseChatRequest, parseCompletionRequest } from "./request.js";
 import type {
   ChatCompletion,
   ChatCompletionChunk,

@@ -1,7 +1,8 @@
 // The OpenAI-shaped API over the decode loop: requests checked field by field, answers whole or streamed, with usage.
 // One request runs at a time; the others wait in order.
-export * from "./types.js";
-export { parseChatRequest, parseCompletionRequest, type ParsedRequest } from "./request.js";
-export { Answerer, type Answer, type AnswerSource } from "./answer.js";
+
+export { type Answer, Answerer, type AnswerSource } from "./answer.js";
 export { ChatCompletions, Completions } from "./completions.js";
 export { inTurn, Queue, type Turn } from "./queue.js";
+export { type ParsedRequest, parseChatRequest, parseCompletionRequest } from "./request.js";
+export * from "./types.js";

@@ -1,6 +1,7 @@
 // Checks a request field by field: what it returns is complete and in range, or InvalidRequestError names the field.
-import { InvalidRequestError } from "../errors.js";
+
 import type { HostParams, Sampling } from "../decode/index.js";
+import { InvalidRequestError } from "../errors.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import { parseMessages, parseTools, parseVariables } from "./messages.js";
 

@@ -171,7 +171,10 @@ export class GpuModel implements Model {
 
   private staging(bytes: number): GPUBuffer {
     let free = this.free.get(bytes);
-    if (!free) this.free.set(bytes, (free = []));
+    if (!free) {
+      free = [];
+      this.free.set(bytes, free);
+    }
     return (
       free.pop() ??
       this.parts.memory.create("staging", "readback", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST)

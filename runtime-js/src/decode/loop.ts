@@ -9,7 +9,7 @@ import {
   throwIfAborted,
 } from "../errors.js";
 import type { Host } from "../plan/index.js";
-import { HostSampler, needsHost, type HostParams, type TokenLogprobs } from "./host_sampling.js";
+import { type HostParams, HostSampler, needsHost, type TokenLogprobs } from "./host_sampling.js";
 import type { KvCache } from "./kv.js";
 import type { Model, Sampling } from "./model.js";
 

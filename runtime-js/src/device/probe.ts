@@ -1,6 +1,6 @@
 // What this browser's GPU offers, for `mlcweb doctor` and bug reports.
 import { MlcwebError } from "../errors.js";
-import { describeAdapter, isSoftware, requestAdapter, type AdapterFacts } from "./adapter.js";
+import { type AdapterFacts, describeAdapter, isSoftware, requestAdapter } from "./adapter.js";
 import { SOFTWARE_TIER } from "./tier.js";
 
 export interface ProbeReport {

@@ -2,17 +2,17 @@
 // differs by GPU, so it is timed where nobody says.
 import type { Manifest, Source, Tier, Warning } from "../bundle/index.js";
 import { isSoftware } from "../device/adapter.js";
-import { lacking, type Guard, type Needs } from "../device/index.js";
+import { type Guard, lacking, type Needs } from "../device/index.js";
 import { InvalidRequestError, MissingFeatureError } from "../errors.js";
 import {
   comparedLaunches,
-  kernelsOf,
-  timedRows,
-  timeHeaviest,
   type Host,
+  kernelsOf,
   type Pipelines,
   type Plan,
   type PlanEntry,
+  timedRows,
+  timeHeaviest,
 } from "../plan/index.js";
 
 export type Activations = "float" | "int8" | "matrix";

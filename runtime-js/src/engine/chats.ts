@@ -1,5 +1,5 @@
 // A bundle's example conversations, rendered and tokenized here, against what the compiler made of them.
-import { array, check, integer, object, type Json } from "../bundle/fields.js";
+import { array, check, integer, type Json, object } from "../bundle/fields.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 
 export interface ChatReport {

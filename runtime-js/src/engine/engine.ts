@@ -1,15 +1,15 @@
 // The engine a page holds: one model on one device.
-import { deleteCached, resolveBundleUrl, type Manifest } from "../bundle/index.js";
-import { Answerer, ChatCompletions, Completions, inTurn, Queue } from "../chat/index.js";
+import { deleteCached, type Manifest, resolveBundleUrl } from "../bundle/index.js";
 import type { Backend } from "../chat/completions.js";
+import { Answerer, ChatCompletions, Completions, inTurn, Queue } from "../chat/index.js";
 import { parseSampling } from "../chat/request.js";
 import type { SamplingRequest } from "../chat/types.js";
 import {
-  generateTokens,
-  KvCache,
   type GeneratedToken,
   type GenerateEnd,
   type GenerateParams,
+  generateTokens,
+  KvCache,
 } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
@@ -17,7 +17,7 @@ import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
-import { load, type Loaded, type LoadOptions, type Timings } from "./load.js";
+import { type Loaded, type LoadOptions, load, type Timings } from "./load.js";
 
 export interface EngineInfo {
   readonly name: string;

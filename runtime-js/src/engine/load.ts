@@ -1,16 +1,18 @@
 // Loading: manifest, adapter and tier, plan and wasm, then weights to the GPU while pipelines are made. Whatever fails,
 // everything that was allocated is destroyed before the error is thrown.
 import {
-  Source,
-  streamWeights,
   type FetchLike,
   type Manifest,
+  Source,
+  streamWeights,
   type Tier,
   type Warning,
   type WeightSink,
 } from "../bundle/index.js";
 import { FIRST_TOKENS, GpuModel } from "../decode/index.js";
+import { capabilities, isSoftware } from "../device/adapter.js";
 import {
+  type AdapterFacts,
   chooseTier,
   describeAdapter,
   Guard,
@@ -18,32 +20,30 @@ import {
   openDevice,
   requestAdapter,
   together,
-  type AdapterFacts,
 } from "../device/index.js";
-import { capabilities, isSoftware } from "../device/adapter.js";
 import { CancelledError, InvalidRequestError, throwIfAborted } from "../errors.js";
 import {
+  type Buffers,
   Entry,
   Host,
   kernelsOf,
   largestBuffer,
-  parsePlan,
-  PlanBuffers,
   Pipelines,
-  splitKernels,
-  type Buffers,
+  PlanBuffers,
   type PlanEntry,
+  parsePlan,
+  splitKernels,
 } from "../plan/index.js";
+import type { TextCodec } from "../text/codec.js";
 import {
+  type Activations,
+  type ChoiceReport,
   firstMade,
   matrixNeeds,
   openChoice,
   requestPipelines,
-  type Activations,
-  type ChoiceReport,
 } from "./activations.js";
-import type { TextCodec } from "../text/codec.js";
-import { Progress, type LoadProgress } from "./progress.js";
+import { type LoadProgress, Progress } from "./progress.js";
 
 export interface LoadOptions {
   readonly onProgress?: (progress: LoadProgress) => void;

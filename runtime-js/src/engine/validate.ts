@@ -3,7 +3,7 @@
 import { array, check, integer, object } from "../bundle/fields.js";
 import { BundleError } from "../errors.js";
 import type { Activations } from "./activations.js";
-import { checkChats, type ChatReport } from "./chats.js";
+import { type ChatReport, checkChats } from "./chats.js";
 import type { Engine } from "./engine.js";
 
 export interface ValidationReport {

@@ -1,6 +1,6 @@
 // Expressions, in jinja2's grammar and order of precedence.
 import type { Arguments, Expression } from "./ast.js";
-import { tokenize, unquote, type Token } from "./lexer.js";
+import { type Token, tokenize, unquote } from "./lexer.js";
 import { NONE, TemplateError } from "./values.js";
 
 const CONSTANTS = new Map<string, boolean | typeof NONE>([

@@ -2,8 +2,8 @@
 import { getter } from "./lookup.js";
 import { SEQUENCE_FILTERS } from "./sequence_filters.js";
 import { applyTest } from "./tests.js";
-import { formatFilter, TEXT_FILTERS, type Filters } from "./text_filters.js";
-import { bind, fail, Generator, iterate, NONE, truth, type Named, type Value } from "./values.js";
+import { type Filters, formatFilter, TEXT_FILTERS } from "./text_filters.js";
+import { bind, fail, Generator, iterate, type Named, NONE, truth, type Value } from "./values.js";
 
 const FILTERS: Filters = { ...TEXT_FILTERS, ...SEQUENCE_FILTERS };
 

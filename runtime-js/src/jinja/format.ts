@@ -1,7 +1,7 @@
 // `%` of a string, str.format(), and the little language of their widths and precisions.
 import { exponential, fixed, general } from "./numbers.js";
 import { repr, str } from "./text.js";
-import { asInteger, asNumber, Dict, fail, Float, type Named, NONE, Tuple, typeName, type Value } from "./values.js";
+import { asInteger, asNumber, Dict, Float, fail, type Named, NONE, Tuple, typeName, type Value } from "./values.js";
 
 /** `format % values`: a tuple gives several, a dict gives them by name. */
 export function percentFormat(format: string, values: Value): string {
@@ -47,7 +47,7 @@ function converted(value: Value, type: string, places: number | undefined, alter
     case "r":
       return cut(repr(value));
     case "a":
-      return cut(repr(value).replace(/[^\0-\x7f]/gu, (c) => escape(c.codePointAt(0)!)));
+      return cut(repr(value).replace(/[^\0-\x7f]/gu, (c) => escaped(c.codePointAt(0)!)));
     case "c":
       return typeof value === "string" && [...value].length === 1 ? value : String.fromCodePoint(asInteger(value));
     case "d":
@@ -78,7 +78,7 @@ function converted(value: Value, type: string, places: number | undefined, alter
   return fail(type === "" ? "incomplete format" : `unsupported format character '${type}'`);
 }
 
-function escape(code: number): string {
+function escaped(code: number): string {
   const digits = code.toString(16);
   return digits.length < 3
     ? `\\x${digits}`

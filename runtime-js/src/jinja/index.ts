@@ -1,8 +1,9 @@
 // Chat templates as Python's jinja2 renders them, set up as transformers does.
-import { parse } from "./parser.js";
+
 import { GLOBALS } from "./objects.js";
+import { parse } from "./parser.js";
 import { render } from "./render.js";
-import { asString, fromJs, NONE, type Callable } from "./values.js";
+import { asString, type Callable, fromJs, NONE } from "./values.js";
 
 export { TemplateError } from "./values.js";
 

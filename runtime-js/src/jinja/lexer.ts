@@ -18,6 +18,8 @@ export interface Token {
   readonly line: number;
 }
 
+/** What str.splitlines ends a line at, inside a character class. */
+export const LINE_ENDS = "\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029";
 /** What Python takes for white space, inside a character class. */
 export const SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 
@@ -88,7 +90,7 @@ export function tokenize(template: string): Token[] {
       const match = RULES.map(([type, pattern]) => [type, find(pattern)?.[0]] as const).find(
         ([, found]) => found !== undefined,
       );
-      if (!match) return fail(`unexpected character ${JSON.stringify(String.fromCodePoint(source.codePointAt(at)!))}`);
+      if (!match) fail(`unexpected character ${JSON.stringify(String.fromCodePoint(source.codePointAt(at)!))}`);
       const [type, value] = match as readonly ["space" | Token["type"], string];
       if (type === "operator") {
         if (CLOSING[value]) open.push(CLOSING[value]!);
@@ -140,11 +142,11 @@ const ESCAPES: Readonly<Record<string, string>> = {
 export function unquote(literal: string): string {
   return literal
     .slice(1, -1)
-    .replace(/\\(x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[0-7]{1,3}|[\s\S])/g, (all, escape: string) => {
-      const plain = ESCAPES[escape];
+    .replace(/\\(x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[0-7]{1,3}|[\s\S])/g, (all, code: string) => {
+      const plain = ESCAPES[code];
       if (plain !== undefined) return plain;
-      if (/^[0-7]/.test(escape)) return String.fromCodePoint(parseInt(escape, 8));
-      if (/^(?:x..|u....|U.{8})$/.test(escape)) return String.fromCodePoint(parseInt(escape.slice(1), 16));
+      if (/^[0-7]/.test(code)) return String.fromCodePoint(parseInt(code, 8));
+      if (/^(?:x..|u....|U.{8})$/.test(code)) return String.fromCodePoint(parseInt(code.slice(1), 16));
       return all;
     });
 }

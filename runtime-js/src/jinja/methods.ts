@@ -1,6 +1,6 @@
 // Methods of strings, lists and dicts, those that do not change them: the sandbox forbids the others.
 import { braceFormat } from "./format.js";
-import { SPACE } from "./lexer.js";
+import { LINE_ENDS, SPACE } from "./lexer.js";
 import { subscript } from "./operators.js";
 import { repr } from "./text.js";
 import {
@@ -14,12 +14,12 @@ import {
   iterate,
   type Named,
   NONE,
-  tuple,
   Tuple,
+  tuple,
   typeName,
   Undefined,
-  View,
   type Value,
+  View,
 } from "./values.js";
 
 type Method<T> = (self: T, args: readonly Value[], named: Named) => Value;
@@ -225,7 +225,8 @@ const justified = (name: string, body: (text: string, width: number, fill: strin
   );
 const every = (name: string, pattern: RegExp): Method<string> => plain(name, 0, 0, (self) => pattern.test(self));
 const mapped = (name: string, body: (text: string) => Value): Method<string> => plain(name, 0, 0, body);
-const LINE = /[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]*(?:\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]|$)/g;
+const LINE = new RegExp(`[^${LINE_ENDS}]*(?:\\r\\n|[${LINE_ENDS}]|$)`, "g");
+const LINE_END = new RegExp(`(?:\\r\\n|[${LINE_ENDS}])$`);
 
 const STRING: Readonly<Record<string, Method<string>>> = {
   upper: mapped("upper", (self) => self.toUpperCase()),
@@ -257,11 +258,7 @@ const STRING: Readonly<Record<string, Method<string>>> = {
   splitlines: (self, args, named) => {
     const [keep = false] = bind("splitlines()", ["keepends"], args, named);
     const lines = self.match(LINE)!.filter((line) => line !== "");
-    return asInteger(keep)
-      ? lines
-      : lines.map((line) =>
-          line.replace(/(?:\r\n|[\s\S])$/, (end) => (/[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/.test(end) ? "" : end)),
-        );
+    return asInteger(keep) ? lines : lines.map((line) => line.replace(LINE_END, ""));
   },
   partition: plain("partition", 1, 1, (self, separator) => {
     const by = asString(separator!) || fail("empty separator");

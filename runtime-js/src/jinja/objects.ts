@@ -1,20 +1,21 @@
 // Objects that templates find: `loop`, `namespace` and jinja2's other globals.
+
+import { repr } from "./text.js";
 import {
-  iterate,
-  bind,
-  Dict,
   asInteger,
-  fail,
+  bind,
+  type Callable,
+  Dict,
   equal,
+  fail,
+  iterate,
+  type Named,
   NONE,
   PyObject,
   Range,
   Undefined,
-  type Callable,
-  type Named,
   type Value,
 } from "./values.js";
-import { repr } from "./text.js";
 
 /** `loop`: it looks one value ahead, and to the end only where the template asks how many there are. */
 export class Loop extends PyObject {

@@ -1,12 +1,12 @@
 // Python's operators, subscripts and comparisons.
 import { percentFormat } from "./format.js";
 import {
-  Dict,
   asInteger,
   asNumber,
+  Dict,
   equal,
-  fail,
   Float,
+  fail,
   integer,
   iterate,
   NONE,

@@ -9,16 +9,16 @@ import { str } from "./text.js";
 import {
   bind,
   Dict,
-  fail,
   Float,
+  fail,
   iterate,
+  type Named,
   NONE,
   PyObject,
   truth,
   tuple,
   typeName,
   Undefined,
-  type Named,
   type Value,
 } from "./values.js";
 
@@ -153,12 +153,12 @@ function assign(target: Target, value: Value, scope: Scope): void {
   if (target.kind === "name") scope.names.set(target.name, value);
   else if (target.kind === "attribute") {
     const object = scope.get(target.object);
-    if (!(object instanceof Namespace)) return fail("cannot assign attribute on non-namespace object");
+    if (!(object instanceof Namespace)) fail("cannot assign attribute on non-namespace object");
     object.values.set(target.name, value);
   } else {
     const values = [...iterate(value)];
     if (values.length !== target.items.length) fail(`${values.length} values for ${target.items.length} names`);
-    target.items.forEach((each, i) => assign(each, values[i]!, scope));
+    for (const [i, each] of target.items.entries()) assign(each, values[i]!, scope);
   }
 }
 

@@ -1,8 +1,8 @@
 // jinja2's filters of many values: lists, dicts and what can be gone through.
-import { getter, Group } from "./lookup.js";
+import { Group, getter } from "./lookup.js";
 import { binary, subscript } from "./operators.js";
-import type { Filters } from "./text_filters.js";
 import { str } from "./text.js";
+import type { Filters } from "./text_filters.js";
 import {
   asInteger,
   Dict,

@@ -1,25 +1,25 @@
 // jinja2's tests: `value is name`.
-import { compare, contains } from "./operators.js";
+
+import { method } from "./methods.js";
+import { binary, compare, contains } from "./operators.js";
 import { str } from "./text.js";
 import {
   asNumber,
   bind,
   Dict,
-  fail,
   Float,
+  fail,
   Generator,
+  type Named,
   NONE,
   PyObject,
   Range,
-  truth,
   Tuple,
+  truth,
   Undefined,
-  View,
-  type Named,
   type Value,
+  View,
 } from "./values.js";
-import { binary } from "./operators.js";
-import { method } from "./methods.js";
 
 type Test = (value: Value, ...args: Value[]) => boolean;
 

@@ -1,6 +1,6 @@
 // str(), repr() and JSON of Python's values.
 import { floatRepr } from "./numbers.js";
-import { Dict, fail, Float, NONE, PyObject, Range, Tuple, typeName, Undefined, View, type Value } from "./values.js";
+import { Dict, Float, fail, NONE, PyObject, Range, Tuple, typeName, Undefined, type Value, View } from "./values.js";
 
 /** What printing a value writes. */
 export function str(value: Value): string {
@@ -36,8 +36,8 @@ function quoted(text: string): string {
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
   let inner = "";
   for (const character of text) {
-    const escape = ESCAPES[character];
-    if (escape !== undefined) inner += escape;
+    const escaped = ESCAPES[character];
+    if (escaped !== undefined) inner += escaped;
     else if (character === quote) inner += `\\${quote}`;
     else if (character !== " " && UNPRINTABLE.test(character)) inner += hex(character.codePointAt(0)!);
     else inner += character;

@@ -1,28 +1,29 @@
 // jinja2's filters of one value: text and numbers.
-import { round } from "./numbers.js";
+
 import { percentFormat } from "./format.js";
-import { SPACE } from "./lexer.js";
-import { capitalize, center, replace, strip } from "./methods.js";
+import { LINE_ENDS, SPACE } from "./lexer.js";
 import { own } from "./lookup.js";
+import { capitalize, center, replace, strip } from "./methods.js";
+import { round } from "./numbers.js";
+import { use } from "./operators.js";
 import { str, toJson } from "./text.js";
 import {
   asInteger,
   asNumber,
   asString,
   Dict,
-  fail,
   Float,
+  fail,
   integer,
   iterate,
+  type Named,
   NONE,
   truth,
   tuple,
   typeName,
   Undefined,
-  type Named,
   type Value,
 } from "./values.js";
-import { use } from "./operators.js";
 
 export type Filter = (value: Value, ...args: (Value | undefined)[]) => Value;
 
@@ -31,12 +32,13 @@ export type Filters = Readonly<Record<string, readonly [names: string, body: Fil
 
 const text = (body: (value: string) => Value): readonly [string, Filter] => ["", (value) => body(str(value))];
 const HTML: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&#34;" };
-const escape = text((value) => value.replace(/[&<>'"]/g, (character) => HTML[character]!));
+const escapeHtml = text((value) => value.replace(/[&<>'"]/g, (character) => HTML[character]!));
 const standard: readonly [string, Filter] = [
   "default_value boolean",
   (value, other = "", boolean = false) =>
     value instanceof Undefined || (truth(boolean) && !truth(value)) ? other : value,
 ];
+const LINE_END = new RegExp(`\\r\\n|[${LINE_ENDS}]`);
 const WORD_ENDS = new RegExp(`([-(\\{\\[<${SPACE}]+)`);
 
 export const TEXT_FILTERS: Filters = {
@@ -60,8 +62,8 @@ export const TEXT_FILTERS: Filters = {
   center: ["width", (value, width = 80) => center(str(value), asInteger(width), " ")],
   d: standard,
   default: standard,
-  e: escape,
-  escape,
+  e: escapeHtml,
+  escape: escapeHtml,
   float: [
     "default",
     (value, other = new Float(0)) => {
@@ -70,12 +72,12 @@ export const TEXT_FILTERS: Filters = {
       return number === undefined ? other : new Float(number);
     },
   ],
-  forceescape: escape,
+  forceescape: escapeHtml,
   indent: [
     "width first blank",
     (value, width = 4, first = false, blank = false) => {
       const by = typeof width === "string" ? width : " ".repeat(asInteger(width));
-      const lines = `${asString(value)}\n`.split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/).slice(0, -1);
+      const lines = `${asString(value)}\n`.split(LINE_END).slice(0, -1);
       const whole = lines.map((line, i) => (i > 0 && (line !== "" || truth(blank)) ? by + line : line)).join("\n");
       return truth(first) ? by + whole : whole;
     },

@@ -44,9 +44,9 @@ export class PlanBuffers {
     const larger = await this.memory.scoped(() => kv.map((buffer) => create(this.memory, buffer, pages)));
     const encoder = device.createCommandEncoder({ label: "grow the KV cache" });
     const old = kv.map((buffer) => this.made.get(buffer.name)!);
-    old.forEach((from, i) => encoder.copyBufferToBuffer(from, 0, larger[i]!, 0, from.size));
+    for (const [i, from] of old.entries()) encoder.copyBufferToBuffer(from, 0, larger[i]!, 0, from.size);
     device.queue.submit([encoder.finish()]);
-    kv.forEach((buffer, i) => this.made.set(buffer.name, larger[i]!));
+    for (const [i, buffer] of kv.entries()) this.made.set(buffer.name, larger[i]!);
     for (const buffer of old) this.memory.free(buffer);
     this.room = pages;
   }

@@ -1,6 +1,6 @@
 // An entry of the plan, ready to replay: pipelines, bind groups made once, and one uniform buffer whose words are
 // rewritten only when the dims change.
-import { type Memory } from "../device/index.js";
+import type { Memory } from "../device/index.js";
 import { BundleError } from "../errors.js";
 import type { Buffers } from "./buffers.js";
 import type { Host } from "./host.js";
@@ -114,7 +114,8 @@ export class Entry {
         z = grids[i * 3 + 2]!;
       if (x === 0 || y === 0 || z === 0) continue;
       const pipeline = pipelines[i]!;
-      if (pipeline !== current) pass.setPipeline((current = pipeline));
+      if (pipeline !== current) pass.setPipeline(pipeline);
+      current = pipeline;
       pass.setBindGroup(0, groups[i]!);
       pass.dispatchWorkgroups(x, y, z);
     }

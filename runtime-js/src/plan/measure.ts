@@ -82,10 +82,10 @@ export async function compare(runs: readonly ((launches: number) => Promise<numb
         one.runs.push(each);
         one.fastest = [...one.fastest, each].sort((a, b) => a - b).slice(0, ROUNDS);
         // A run that something held up had too few launches: the next one has more.
-        one.launches = fit(long / one.fastest[0]!);
+        one.launches = launchesFor(long / one.fastest[0]!);
         return;
       }
-      one.launches = fit(Math.max(2 * one.launches, long / Math.max(each, (2 * tick) / one.launches)));
+      one.launches = launchesFor(Math.max(2 * one.launches, long / Math.max(each, (2 * tick) / one.launches)));
     }
   };
   const sure = (): boolean => {
@@ -111,7 +111,7 @@ export async function compare(runs: readonly ((launches: number) => Promise<numb
 /** Rows of the timed launches, where chunks have at most so many. */
 export const timedRows = (chunk: number): number => Math.min(ROWS, chunk);
 
-const fit = (launches: number): number => Math.min(MOST_LAUNCHES, Math.max(1, Math.ceil(launches)));
+const launchesFor = (launches: number): number => Math.min(MOST_LAUNCHES, Math.max(1, Math.ceil(launches)));
 
 /** Milliseconds between two values of the page's clock. */
 function clockTick(): number {
@@ -145,12 +145,11 @@ export async function timeHeaviest(
   const shared = new Map<number, GPUBuffer>();
   const bufferOf = (arg: number): GPUBuffer => {
     let buffer = shared.get(arg);
-    const { [arg]: planned } = plan.buffers;
-    if (!buffer)
-      shared.set(
-        arg,
-        (buffer = create(planned!.kind === "kv" ? planned!.pageBytes : planned!.bytes, GPUBufferUsage.STORAGE)),
-      );
+    if (!buffer) {
+      const planned = plan.buffers[arg]!;
+      buffer = create(planned.kind === "kv" ? planned.pageBytes : planned.bytes, GPUBufferUsage.STORAGE);
+      shared.set(arg, buffer);
+    }
     return buffer;
   };
   try {

@@ -8,7 +8,7 @@ export class Pipelines {
   private readonly groups = new Map<string, GPUBindGroupLayout>();
   private readonly layouts = new Map<string, GPUPipelineLayout>();
   private readonly pipelines: GPUComputePipeline[] = [];
-  private readonly making = new Map<number, Promise<void>>();
+  private readonly compiling = new Map<number, Promise<void>>();
 
   constructor(private readonly device: GPUDevice) {}
 
@@ -16,24 +16,23 @@ export class Pipelines {
   async create(
     plan: Plan,
     wgsl: ReadonlyMap<string, string>,
-    wanted: Iterable<number>,
+    kernels: Iterable<number>,
     onDone: () => void = () => {},
   ): Promise<void> {
     // The longest shaders first: they take the longest to compile.
-    const order = [...new Set(wanted)]
+    const order = [...new Set(kernels)]
       .map((i) => ({ kernel: plan.kernels[i]!, i, size: wgsl.get(plan.kernels[i]!.name)?.length ?? 0 }))
       .sort((a, b) => b.size - a.size);
     await Promise.all(
       order.map(async ({ kernel, i }) => {
-        let made = this.making.get(i);
-        if (!made)
-          this.making.set(
-            i,
-            (made = this.compile(kernel, wgsl.get(kernel.name)).then((pipeline) => {
-              this.pipelines[i] = pipeline;
-            })),
-          );
-        await made;
+        let compiled = this.compiling.get(i);
+        if (!compiled) {
+          compiled = this.compile(kernel, wgsl.get(kernel.name)).then((pipeline) => {
+            this.pipelines[i] = pipeline;
+          });
+          this.compiling.set(i, compiled);
+        }
+        await compiled;
         onDone();
       }),
     );

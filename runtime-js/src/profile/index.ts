@@ -1,9 +1,9 @@
 // Where a step's time goes: each kernel's time next to what this device can copy and compute, and each launch in order.
 export {
-  profileModel,
   type EntryProfile,
   type KernelProfile,
   type ProfileOptions,
   type ProfileReport,
+  profileModel,
   type TimelineLaunch,
 } from "./profile.js";

@@ -4,8 +4,8 @@ import type { GpuModel } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
 import type { Entry } from "../plan/index.js";
 import { arithmeticSpeed, copySpeed } from "./peak.js";
-import { chained, median, openTimer, submit, type Encode, type InOrder, type Timer } from "./timer.js";
-import { workOf, type Work } from "./work.js";
+import { chained, type Encode, type InOrder, median, openTimer, submit, type Timer } from "./timer.js";
+import { type Work, workOf } from "./work.js";
 
 export interface ProfileOptions {
   /** Tokens in the KV cache before the decode step; 512 where they fit. */

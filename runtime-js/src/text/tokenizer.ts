@@ -9,7 +9,7 @@ import {
   Tokenizer,
   Unigram,
 } from "@huggingface/tokenizers";
-import { AddedTokens, type AddedToken } from "./added.js";
+import { type AddedToken, AddedTokens } from "./added.js";
 import { CharsMap } from "./charsmap.js";
 import { restateTokenizer } from "./restate.js";
 import { correctUnigram } from "./unigram.js";

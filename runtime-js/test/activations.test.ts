@@ -1,7 +1,13 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Manifest, Tier } from "../src/bundle/index.js";
 import type { Guard } from "../src/device/index.js";
-import { type Choice, firstMade, matrixNeeds, openChoice, requestPipelines } from "../src/engine/activations.js";
+import {
+  compileFirst,
+  matrixNeeds,
+  openChoice,
+  type PrefillChoice,
+  requestPipelines,
+} from "../src/engine/activations.js";
 import { InvalidRequestError, MissingFeatureError } from "../src/errors.js";
 import { type Host, Pipelines, type Plan } from "../src/plan/index.js";
 import { type Behaviour, SimulatedGpu } from "./simulated.js";
@@ -107,28 +113,28 @@ function recording(refused: readonly string[] = [], made = false) {
         else finish.push(end);
       }),
   };
-  return { pipelines: new Pipelines(device as never), asked, finish };
+  return { pipelines: new Pipelines(device as never, plan, wgsl), asked, finish };
 }
 
 describe("the choice of activations", () => {
   it("asks for the pipelines that it times before all others, and waits for no other", async () => {
     const choice = await openChoice(undefined, parts());
     const { pipelines, asked, finish } = recording();
-    const requested = requestPipelines(pipelines, plan, wgsl, choice, () => {});
+    const requested = requestPipelines(pipelines, choice, () => {});
     expect(asked.slice(0, 2).sort()).toEqual(["up", "up_int8"]);
     expect(asked.slice(2).sort()).toEqual(["attend", "embed", "matvec", "pick"]);
     finish[0]!();
     finish[1]!();
-    expect(await requested.able).toEqual(choice.prefills);
+    expect(await requested.candidates).toEqual(choice.prefills);
     expect(pipelines.get(names.indexOf("up"))).toBe("up");
   });
 
   it("makes no pipeline twice, and says of each that it is made", async () => {
     const choice = await openChoice(undefined, parts());
     const { pipelines, asked, finish } = recording();
-    requestPipelines(pipelines, plan, wgsl, choice, () => {});
+    requestPipelines(pipelines, choice, () => {});
     let made = 0;
-    const all = pipelines.create(plan, wgsl, [1, 4, 3], () => {
+    const all = pipelines.create([1, 4, 3], () => {
       made++;
     });
     expect(asked).toHaveLength(7);
@@ -137,10 +143,10 @@ describe("the choice of activations", () => {
     expect(made).toBe(3);
   });
 
-  it("times nothing where it was asked for or kept, and then all pipelines are certain", async () => {
+  it("times nothing where it was asked for or kept, and then all pipelines are common", async () => {
     for (const choice of [await openChoice("int8", parts()), await openChoice(undefined, parts("int8"))]) {
       expect(choice.timed).toEqual([]);
-      expect([...choice.certain].map((i) => names[i]).sort()).toEqual([
+      expect([...choice.common].map((i) => names[i]).sort()).toEqual([
         "attend",
         "embed",
         "matvec",
@@ -148,11 +154,7 @@ describe("the choice of activations", () => {
         "round",
         "up_int8",
       ]);
-      expect(
-        (await choice.rank(choice.prefills, {} as never, {} as never, {} as never, {} as never)).map(
-          (p) => p.activations,
-        ),
-      ).toEqual(["int8"]);
+      expect((await choice.rank(choice.prefills, {} as never)).map((p) => p.activations)).toEqual(["int8"]);
     }
     expect((await openChoice(undefined, parts("nonsense"))).timed).toHaveLength(2);
   });
@@ -189,7 +191,7 @@ const host = { launchTable: (_: string, __: unknown, words: number) => new Uint3
 
 /** What a load ends with, when the timed launches take as long as said. */
 async function settled(
-  choice: Choice,
+  choice: PrefillChoice,
   times: Readonly<Record<string, number>>,
   refused: readonly string[] = [],
   behaviour?: Behaviour,
@@ -199,10 +201,11 @@ async function settled(
   const onWarning = ({ code, message }: { code: string; message: string }): void => {
     warnings.push(`${code}: ${message}`);
   };
-  const able = await requestPipelines(pipelines, plan, wgsl, choice, () => {}, onWarning).able;
-  const ranked = await choice.rank(able, timing(times, behaviour), guard, host, pipelines);
-  const used = await firstMade(ranked, choice, pipelines, plan, wgsl, () => {}, onWarning);
-  return { used: used.activations, warnings, asked, able: able.map((p) => p.activations) };
+  const { candidates } = requestPipelines(pipelines, choice, () => {}, onWarning);
+  const usable = await candidates;
+  const ranked = await choice.rank(usable, { device: timing(times, behaviour), guard, host, pipelines });
+  const used = await compileFirst(ranked, choice, pipelines, () => {}, onWarning);
+  return { used: used.activations, warnings, asked, candidates: usable.map((p) => p.activations) };
 }
 
 const fastest = { up_matrix: 1, up_int8: 2, up: 3 };
@@ -226,7 +229,9 @@ describe("what was timed", () => {
     }
     const one = await openChoice(undefined, parts(undefined, true));
     const { pipelines } = recording();
-    expect(await one.rank([one.prefills[1]!], {} as never, guard, host, pipelines)).toEqual([one.prefills[1]]);
+    expect(await one.rank([one.prefills[1]!], { device: {} as never, guard, host, pipelines })).toEqual([
+      one.prefills[1],
+    ]);
     expect(one.report).toBeUndefined();
   });
 
@@ -274,8 +279,8 @@ describe("prefill on subgroup matrices", () => {
 
   it("is out, with a note, where the timed kernel does not compile", async () => {
     const given = parts(undefined, true);
-    const { used, able, warnings } = await settled(await openChoice(undefined, given), fastest, ["up_matrix"]);
-    expect([used, able, given.keeping]).toEqual(["int8", ["float", "int8"], ["int8"]]);
+    const { used, candidates, warnings } = await settled(await openChoice(undefined, given), fastest, ["up_matrix"]);
+    expect([used, candidates, given.keeping]).toEqual(["int8", ["float", "int8"], ["int8"]]);
     expect(warnings).toEqual([
       expect.stringMatching(/^matrix-refused: .*up_matrix does not compile.*line 3: unknown builtin/),
     ]);
@@ -303,8 +308,8 @@ describe("prefill on subgroup matrices", () => {
     const choice = await openChoice("matrix", parts(undefined, true));
     expect((await settled(choice, {})).used).toBe("matrix");
     const { pipelines } = recording(["up_matrix"], true);
-    const { certain } = requestPipelines(pipelines, plan, wgsl, choice, () => {});
-    await expect(certain).rejects.toThrow(/up_matrix does not compile/);
+    const { common } = requestPipelines(pipelines, choice, () => {});
+    await expect(common).rejects.toThrow(/up_matrix does not compile/);
   });
 
   it("any other kernel that does not compile is an error", async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Tier } from "../src/bundle/index.js";
 import { isSoftware } from "../src/device/adapter.js";
-import { chooseTier, Guard, Memory, together } from "../src/device/index.js";
+import { chooseTier, Guard, Memory, mergeRequirements } from "../src/device/index.js";
 import {
   DeviceLostError,
   GpuError,
@@ -71,8 +71,8 @@ describe("tier choice", () => {
       subgroupSize: 32,
       subgroupMatrix: { component: "f16", result: "f32", m: 16, n: 16, k: 16 },
     };
-    expect(together(TIERS[1]!, undefined)).toBe(TIERS[1]);
-    const both = together(
+    expect(mergeRequirements(TIERS[1]!, undefined)).toBe(TIERS[1]);
+    const both = mergeRequirements(
       {
         ...TIERS[1]!,
         limits: new Map([
@@ -83,7 +83,7 @@ describe("tier choice", () => {
       needs,
     );
     expect([both.features, ...both.limits.values()]).toEqual([["subgroups", "matrices"], 32768, 64]);
-    expect([...together(TIERS[2]!, needs).limits.values()]).toEqual([20480, 64]);
+    expect([...mergeRequirements(TIERS[2]!, needs).limits.values()]).toEqual([20480, 64]);
   });
   it("reads alignment limits the other way round", () => {
     const aligned = [tier("base", [], [["minUniformBufferOffsetAlignment", 64]])];

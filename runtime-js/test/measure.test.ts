@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { compare, comparedLaunches, heaviestLaunch } from "../src/plan/index.js";
+import { comparedLaunches, heaviestLaunch, timeInTurn } from "../src/plan/index.js";
 import { type Behaviour, SimulatedGpu } from "./simulated.js";
 
 const buffers = [
@@ -28,7 +28,8 @@ it("entries are compared by the product with one weight, whatever else each of t
   expect(comparedLaunches({ buffers }, [int8, float])).toEqual([3, 0]);
 });
 
-/** Milliseconds of float, int8 and matrix: the 1B shape's gate and up of 512 rows on an H100, a smaller model's, a slower GPU's. */
+/** Milliseconds of float, int8 and matrix: the 1B shape's gate and up of 512 rows on an H100, a smaller model's, a
+ * slower GPU's. */
 const SHAPES = [
   [0.85, 0.305, 0.205],
   [0.05, 0.022, 0.016],
@@ -38,12 +39,12 @@ const SEEDS = Array.from({ length: 40 }, (_, i) => i + 1);
 
 async function choose(times: readonly number[], behaviour: Behaviour, seed: number) {
   const gpu = new SimulatedGpu(behaviour, seed);
-  const { measured, sure } = await compare(
+  const { times: timed, sure } = await timeInTurn(
     times.map((ms) => gpu.kernel(ms)),
     behaviour.tick ?? 0.005,
   );
-  const ms = measured.map((one) => one.ms);
-  return { fastest: times[ms.indexOf(Math.min(...ms))], sure, ms, gpu, measured };
+  const ms = timed.map((run) => run.ms);
+  return { fastest: times[ms.indexOf(Math.min(...ms))], sure, ms, gpu, timed };
 }
 
 describe("timing side by side", () => {
@@ -101,12 +102,12 @@ describe("timing side by side", () => {
   });
 
   it("tells milliseconds of a launch, and every run of enough launches", async () => {
-    const { ms, measured, gpu } = await choose(SHAPES[0], {}, 1);
+    const { ms, timed, gpu } = await choose(SHAPES[0], {}, 1);
     ms.forEach((one, i) => {
       expect(one).toBeGreaterThan(SHAPES[0][i]!);
       expect(one).toBeLessThan(1.1 * SHAPES[0][i]!);
-      expect(measured[i]!.runs.length).toBe(4);
-      expect(Math.min(...measured[i]!.runs)).toBe(one);
+      expect(timed[i]!.runs.length).toBe(4);
+      expect(Math.min(...timed[i]!.runs)).toBe(one);
       expect(gpu.ran[i]![0]).toBe(1);
     });
   });

@@ -254,7 +254,7 @@ def test_error_codes_are_all_explained() -> None:
 
 
 def test_load_options_are_all_documented() -> None:
-    source = (ROOT / "runtime-js" / "src" / "engine" / "load.ts").read_text()
+    source = (ROOT / "runtime-js" / "src" / "engine" / "options.ts").read_text()
     options = re.search(r"interface LoadOptions \{(.*?)\n\}", source, flags=re.S)
     assert options
     page = (ROOT / "docs" / "engine.md").read_text()

@@ -3,5 +3,5 @@
 export { type AdapterFacts, describeAdapter, openDevice, requestAdapter } from "./adapter.js";
 export { Guard } from "./guard.js";
 export { type BufferKind, Memory, type MemoryUse } from "./memory.js";
-export { lacking, type Needs, together } from "./needs.js";
+export { mergeRequirements, missingNeeds, type Needs } from "./needs.js";
 export { type Capabilities, chooseTier, missingFor } from "./tier.js";

@@ -29,8 +29,8 @@ interface Config {
   readonly K: number;
 }
 
-/** What the adapter lacks, in words; nothing where it can be asked for all of it. */
-export function lacking(needs: Needs, adapter: GPUAdapter): string[] {
+/** What the adapter lacks, in words; empty where it can be asked for all of it. */
+export function missingNeeds(needs: Needs, adapter: GPUAdapter): string[] {
   const missing = missingFor(needs, capabilities(adapter));
   const { subgroupMinSize, subgroupMaxSize } = adapter.info,
     size = needs.subgroupSize;
@@ -44,8 +44,8 @@ export function lacking(needs: Needs, adapter: GPUAdapter): string[] {
   return missing;
 }
 
-/** A tier's features and limits with an entry's needs. */
-export function together(
+/** A tier's features and limits, raised by what an entry needs. */
+export function mergeRequirements(
   tier: Pick<Tier, "features" | "limits">,
   needs: Needs | undefined,
 ): Pick<Tier, "features" | "limits"> {

@@ -38,13 +38,13 @@ export function chooseTier(tiers: readonly Tier[], adapter: Capabilities, wanted
       throw new MissingFeatureError(`This GPU cannot run the tier ${wanted}: it lacks ${missing.join(", ")}.`, missing);
     return tier;
   }
-  const lacking: string[] = [];
+  const reasons: string[] = [];
   const suited = (tier: Tier): boolean => (tier.name === SOFTWARE_TIER) === adapter.software;
   for (const tier of [...tiers.filter(suited), ...tiers.filter((t) => !suited(t))]) {
     const missing = missingFor(tier, adapter);
     if (missing.length === 0) return tier;
-    lacking.push(`${tier.name} needs ${missing.join(", ")}`);
+    reasons.push(`${tier.name} needs ${missing.join(", ")}`);
   }
   const all = [...new Set(tiers.flatMap((tier) => missingFor(tier, adapter)))];
-  throw new MissingFeatureError(`This GPU can run none of the bundle's tiers: ${lacking.join("; ")}.`, all);
+  throw new MissingFeatureError(`This GPU can run none of the bundle's tiers: ${reasons.join("; ")}.`, all);
 }

@@ -1,18 +1,18 @@
-// What prefill computes with: floats, int8, or subgroup matrices where the bundle and the adapter have them. Which is faster
-// differs by GPU, so it is timed where nobody says.
+// Prefill computes with floats, with int8, or on subgroup matrices where the bundle and the adapter have them. Which is
+// the fastest differs by GPU, so the engine times them where the page does not say.
 import type { Manifest, Source, Tier, Warning } from "../bundle/index.js";
 import { isSoftware } from "../device/adapter.js";
-import { type Guard, lacking, type Needs } from "../device/index.js";
+import { missingNeeds, type Needs } from "../device/index.js";
 import { InvalidRequestError, MissingFeatureError } from "../errors.js";
 import {
   comparedLaunches,
-  type Host,
   kernelsOf,
   type Pipelines,
   type Plan,
   type PlanEntry,
+  type TimedGpu,
   timedRows,
-  timeHeaviest,
+  timeLaunches,
 } from "../plan/index.js";
 
 export type Activations = "float" | "int8" | "matrix";
@@ -33,8 +33,8 @@ interface Choosing {
   readonly matrix: boolean;
 }
 
-/** How one of them did where they were timed: milliseconds of a launch of its heaviest product with so many rows, the fastest run's and those
- * of all runs. */
+/** A prefill's time: milliseconds of a launch of its heaviest product with `rows` rows, the fastest run's and those of
+ * all runs. */
 export interface Timed {
   readonly activations: Activations;
   readonly kernel: string;
@@ -42,54 +42,50 @@ export interface Timed {
   readonly launch_ms: number;
   readonly runs_ms: readonly number[];
 }
-/** What was timed; `sure`: longer would not have changed it. One that is not is timed again at the next load, which ends it. */
+/** What was timed. `sure` means that more runs would not have changed the order. A choice that is not sure is timed again
+ * at the next load, whose result stands. */
 export interface ChoiceReport {
   readonly sure: boolean;
   readonly timed: readonly Timed[];
 }
 
-type Warn = ((warning: Warning) => void) | undefined;
+type OnWarning = ((warning: Warning) => void) | undefined;
 
-/** Which prefill: known, or to be measured. */
-export interface Choice {
-  /** What it is between; where nothing is timed, in the order in which they are tried. */
+/** The prefill that this device runs: known, or still to be timed. */
+export interface PrefillChoice {
+  /** The candidates. Where nothing is timed, they are tried in this order. */
   readonly prefills: readonly Prefill[];
-  /** Each one's kernel that is timed; none, if it is known. */
+  /** The kernel that is timed, of each candidate; empty where nothing is. */
   readonly timed: readonly number[];
-  /** The kernels that are used whichever it is. */
-  readonly certain: ReadonlySet<number>;
-  /** The fastest of `able` first: it times them, if need be, and then `report` says how. */
-  rank(
-    able: readonly Prefill[],
-    device: GPUDevice,
-    guard: Guard,
-    host: Host,
-    pipelines: Pipelines,
-  ): Promise<readonly Prefill[]>;
+  /** The kernels that the model needs whichever prefill it is. */
+  readonly common: ReadonlySet<number>;
+  /** Sorts those whose timed kernel compiled, the fastest first. If it has to time them, `report` has the times then. */
+  rank(candidates: readonly Prefill[], gpu: TimedGpu): Promise<readonly Prefill[]>;
   readonly report?: ChoiceReport | undefined;
-  /** Keeps what came of it with the cached bundle. */
+  /** Keeps the result with the cached bundle. */
   keep(used: Activations): Promise<void>;
 }
 
-/** What the device must be opened with for a prefill on matrices; undefined where there is none to choose. */
+/** What the device must be opened with for a prefill on matrices; undefined where none is a candidate. Throws when
+ * `asked` cannot be had. */
 export function matrixNeeds(
-  wanted: Activations | undefined,
+  asked: Activations | undefined,
   plan: Plan,
   adapter: GPUAdapter,
   tier: Tier,
   manifest: Pick<Manifest, "name">,
 ): Needs | undefined {
   const { prefill_matrix: matrix } = plan.entries;
-  if (wanted === "matrix" && !matrix)
+  if (asked === "matrix" && !matrix)
     throw new InvalidRequestError(
       "activations",
       `the tier ${tier.name} of ${manifest.name} has no prefill on subgroup matrices.`,
       "The best tier with subgroups has one in a bundle compiled with --matrix.",
     );
-  if (!matrix || (wanted ?? "matrix") !== "matrix") return undefined;
-  const missing = lacking(matrix.needs, adapter);
+  if (!matrix || (asked ?? "matrix") !== "matrix") return undefined;
+  const missing = missingNeeds(matrix.needs, adapter);
   if (missing.length === 0) return matrix.needs;
-  if (wanted === undefined) return undefined;
+  if (asked === undefined) return undefined;
   throw new MissingFeatureError(
     `This GPU cannot prefill on subgroup matrices: it lacks ${missing.join(", ")}.`,
     missing,
@@ -97,77 +93,95 @@ export function matrixNeeds(
   );
 }
 
-/** As asked for, or as measured here before for the bundle and the adapter, or still to be measured. */
-export async function openChoice(
-  wanted: Activations | undefined,
-  { source, manifest, plan, adapter, tier, matrix }: Choosing,
-): Promise<Choice> {
-  const { prefill, prefill_int8, prefill_matrix } = plan.entries;
-  const float: Prefill = { activations: "float", entry: prefill };
-  const int8: Prefill | undefined = prefill_int8 && { activations: "int8", entry: prefill_int8 };
-  const matrices: Prefill | undefined =
-    matrix && prefill_matrix ? { activations: "matrix", entry: prefill_matrix } : undefined;
-  if (wanted === "int8" && !int8)
+/** The prefill that was asked for, or that an earlier load with this bundle and adapter chose, or several to be timed. */
+export async function openChoice(asked: Activations | undefined, choosing: Choosing): Promise<PrefillChoice> {
+  const { source, manifest, plan, adapter, tier } = choosing;
+  const prefills = candidates(choosing);
+  const find = (name: string | undefined): Prefill | undefined =>
+    prefills.find(({ activations }) => activations === name);
+  if (asked === "int8" && !find("int8"))
     throw new InvalidRequestError("activations", `the tier ${tier.name} of ${manifest.name} has no int8 prefill.`);
-  const prefills = [float, int8, matrices].filter((found) => found !== undefined);
-  if (wanted !== undefined || prefills.length === 1 || isSoftware(adapter.info))
-    return known(plan, [prefills.find(({ activations }) => activations === wanted) ?? float]);
-  const { vendor, architecture, device: model, description } = adapter.info;
-  // What was kept by the first way of timing was sometimes wrong.
-  const name = [
-    [vendor, architecture, model, description].join(" "),
-    tier.kernels,
-    ...(matrices ? ["matrix"] : []),
-    "timed 2",
-  ].join(", ");
-  const kept = await source.choice(name);
-  const before = prefills.find(({ activations }) => activations === kept);
-  if (before && before === matrices) {
-    // Another version of the browser may refuse them: then floats it is, and the next load measures.
-    return known(plan, [matrices, float], async (used) => {
-      if (used !== "matrix") await source.keepChoice(name, "");
-    });
+  const float = prefills[0]!;
+  if (asked !== undefined || prefills.length === 1 || isSoftware(adapter.info))
+    return known(plan, [find(asked) ?? float]);
+  const key = choiceKey(choosing, find("matrix") !== undefined);
+  const cached = await source.choice(key);
+  const before = find(cached);
+  if (!before) return new TimedChoice(choosing, prefills, key, cached);
+  if (before.activations !== "matrix") return known(plan, [before]);
+  // Another version of the browser may refuse matrices: then floats are used, and the next load times again.
+  return known(plan, [before, float], async (used) => {
+    if (used !== "matrix") await source.keepChoice(key, "");
+  });
+}
+
+/** The prefills that the plan has and the device was opened for, floats first. */
+function candidates({ plan, matrix }: Choosing): Prefill[] {
+  const { prefill, prefill_int8, prefill_matrix } = plan.entries;
+  const all = [
+    { activations: "float", entry: prefill },
+    { activations: "int8", entry: prefill_int8 },
+    { activations: "matrix", entry: matrix ? prefill_matrix : undefined },
+  ] as const;
+  return all.filter((one): one is typeof one & Prefill => one.entry !== undefined);
+}
+
+/** Names a choice in the cache. It ends in a version: what the first way of timing chose was sometimes wrong. */
+function choiceKey({ adapter, tier }: Choosing, matrix: boolean): string {
+  const { vendor, architecture, device, description } = adapter.info;
+  const gpu = [vendor, architecture, device, description].join(" ");
+  return [gpu, tier.kernels, ...(matrix ? ["matrix"] : []), "timed 2"].join(", ");
+}
+
+function known(plan: Plan, prefills: readonly Prefill[], keep: PrefillChoice["keep"] = async () => {}): PrefillChoice {
+  return { prefills, timed: [], common: commonKernels(plan, prefills), rank: async (ranked) => ranked, keep };
+}
+
+class TimedChoice implements PrefillChoice {
+  readonly timed: readonly number[];
+  readonly common: ReadonlySet<number>;
+  report: ChoiceReport | undefined;
+
+  /** `cached` is what the last load kept: a prefill's name with a question mark, if it was not sure. */
+  constructor(
+    private readonly choosing: Choosing,
+    readonly prefills: readonly Prefill[],
+    private readonly key: string,
+    private readonly cached: string | undefined,
+  ) {
+    this.timed = timedKernels(choosing.plan, prefills);
+    this.common = commonKernels(choosing.plan, prefills);
   }
-  if (before) return known(plan, [before]);
-  const choice: Choice & { report: ChoiceReport | undefined } = {
-    prefills,
-    timed: timedKernels(plan, prefills),
-    certain: certainKernels(plan, prefills),
-    report: undefined,
-    async rank(able, device, guard, host, pipelines) {
-      if (able.length === 1) return able;
-      const {
-        model: { prefill_chunk },
-      } = manifest;
-      const { measured, sure } = await timeHeaviest(
-        device,
-        guard,
-        host,
-        plan,
-        pipelines,
-        able.map(({ entry }) => entry),
-        prefill_chunk,
-      );
-      const kernels = timedKernels(plan, able);
-      const timed = able.map(
-        ({ activations }, i): Timed => ({
-          activations,
-          kernel: plan.kernels[kernels[i]!]!.name,
-          rows: timedRows(prefill_chunk),
-          launch_ms: measured[i]!.ms,
-          runs_ms: measured[i]!.runs,
-        }),
-      );
-      choice.report = { sure, timed };
-      return able
-        .map((one, i) => ({ one, ms: measured[i]!.ms }))
-        .sort((a, b) => a.ms - b.ms)
-        .map(({ one }) => one);
-    },
-    // One that is not sure is kept when two loads agree.
-    keep: (used) => source.keepChoice(name, choice.report?.sure === false && kept !== `${used}?` ? `${used}?` : used),
-  };
-  return choice;
+
+  async rank(prefills: readonly Prefill[], gpu: TimedGpu): Promise<readonly Prefill[]> {
+    if (prefills.length === 1) return prefills;
+    const { plan, manifest } = this.choosing;
+    const chunk = manifest.model.prefill_chunk;
+    const entries = prefills.map(({ entry }) => entry);
+    const { times, sure } = await timeLaunches(gpu, plan, entries, chunk);
+    const kernels = timedKernels(plan, prefills);
+    const timed = prefills.map(
+      ({ activations }, i): Timed => ({
+        activations,
+        kernel: plan.kernels[kernels[i]!]!.name,
+        rows: timedRows(chunk),
+        launch_ms: times[i]!.ms,
+        runs_ms: times[i]!.runs,
+      }),
+    );
+    this.report = { sure, timed };
+    return prefills
+      .map((prefill, i) => ({ prefill, ms: times[i]!.ms }))
+      .sort((a, b) => a.ms - b.ms)
+      .map(({ prefill }) => prefill);
+  }
+
+  /** A choice that is not sure is kept when two loads agree. */
+  keep(used: Activations): Promise<void> {
+    const unsure = `${used}?`;
+    const value = this.report?.sure === false && this.cached !== unsure ? unsure : used;
+    return this.choosing.source.keepChoice(this.key, value);
+  }
 }
 
 function timedKernels(plan: Plan, prefills: readonly Prefill[]): number[] {
@@ -175,56 +189,54 @@ function timedKernels(plan: Plan, prefills: readonly Prefill[]): number[] {
   return comparedLaunches(plan, entries).map((at, i) => entries[i]!.launches[at]!.kernel);
 }
 
-/** Asks for what is timed before all others, so that the choice waits for no other pipeline; weights are fetched meanwhile.
- * `able` are the prefills whose timed kernel the GPU compiles. */
+function commonKernels(plan: Plan, prefills: readonly Prefill[]): Set<number> {
+  const [first, ...others] = prefills.map(({ entry }) => kernelsOf(entry));
+  const shared = [...first!].filter((kernel) => others.every((other) => other.has(kernel)));
+  return new Set([...kernelsOf(plan.entries.decode), ...kernelsOf(plan.entries.sample), ...shared]);
+}
+
+/** Asks for the timed kernels before all others, so that the choice waits for no other pipeline; weights are fetched
+ * meanwhile. `candidates` are the prefills whose timed kernel the GPU compiles. */
 export function requestPipelines(
   pipelines: Pipelines,
-  plan: Plan,
-  wgsl: ReadonlyMap<string, string>,
-  { prefills, timed, certain }: Choice,
-  onDone: () => void,
-  onWarning?: Warn,
-): { able: Promise<Prefill[]>; certain: Promise<void> } {
-  const tried = prefills.map(async (one, i) => {
-    if (timed.length > 0 && !(await compiles(one, pipelines.create(plan, wgsl, [timed[i]!]), onWarning))) return [];
-    return [one];
+  { prefills, timed, common }: PrefillChoice,
+  onCompiled: () => void,
+  onWarning?: OnWarning,
+): { candidates: Promise<Prefill[]>; common: Promise<void> } {
+  const tried = prefills.map(async (prefill, i) => {
+    const usable = timed.length === 0 || (await compiles(prefill, pipelines.create([timed[i]!]), onWarning));
+    return usable ? [prefill] : [];
   });
   const requested = {
-    able: Promise.all(tried).then((found) => found.flat()),
-    certain: pipelines.create(plan, wgsl, certain, onDone),
+    candidates: Promise.all(tried).then((usable) => usable.flat()),
+    common: pipelines.create(common, onCompiled),
   };
   for (const done of Object.values(requested)) done.catch(() => {}); // Who waits for them hears of it.
   return requested;
 }
 
-/** The first prefill whose other pipelines the GPU makes, which are made then. */
-export async function firstMade(
+/** Compiles the other pipelines of the first prefill that the GPU takes, and returns that prefill. */
+export async function compileFirst(
   ranked: readonly Prefill[],
-  { certain, keep }: Pick<Choice, "certain" | "keep">,
+  choice: Pick<PrefillChoice, "common" | "keep">,
   pipelines: Pipelines,
-  plan: Plan,
-  wgsl: ReadonlyMap<string, string>,
-  onDone: () => void,
-  onWarning?: Warn,
+  onCompiled: () => void,
+  onWarning?: OnWarning,
 ): Promise<Prefill> {
   const [first, ...others] = ranked;
-  const making = pipelines.create(
-    plan,
-    wgsl,
-    [...kernelsOf(first!.entry)].filter((kernel) => !certain.has(kernel)),
-    onDone,
-  );
-  if (others.length === 0) await making;
-  else if (!(await compiles(first!, making, onWarning)))
-    return firstMade(others, { certain, keep }, pipelines, plan, wgsl, onDone, onWarning);
-  await keep(first!.activations);
+  const missing = [...kernelsOf(first!.entry)].filter((kernel) => !choice.common.has(kernel));
+  const compiling = pipelines.create(missing, onCompiled);
+  if (others.length === 0) await compiling;
+  else if (!(await compiles(first!, compiling, onWarning)))
+    return compileFirst(others, choice, pipelines, onCompiled, onWarning);
+  await choice.keep(first!.activations);
   return first!;
 }
 
-/** Whether pipelines could be made. Those on matrices may fail, which is told: the syntax is experimental. */
-async function compiles({ activations }: Prefill, making: Promise<void>, onWarning: Warn): Promise<boolean> {
+/** Whether pipelines could be made. Those on matrices may fail, with a warning: their syntax is experimental. */
+async function compiles({ activations }: Prefill, compiling: Promise<void>, onWarning: OnWarning): Promise<boolean> {
   try {
-    await making;
+    await compiling;
     return true;
   } catch (error) {
     if (activations !== "matrix") throw error;
@@ -234,14 +246,4 @@ async function compiles({ activations }: Prefill, making: Promise<void>, onWarni
     });
     return false;
   }
-}
-
-function known(plan: Plan, prefills: readonly Prefill[], keep: Choice["keep"] = async () => {}): Choice {
-  return { prefills, timed: [], certain: certainKernels(plan, prefills), rank: async (able) => able, keep };
-}
-
-function certainKernels(plan: Plan, prefills: readonly Prefill[]): Set<number> {
-  const [first, ...others] = prefills.map(({ entry }) => kernelsOf(entry));
-  const shared = [...first!].filter((kernel) => others.every((other) => other.has(kernel)));
-  return new Set([...kernelsOf(plan.entries.decode), ...kernelsOf(plan.entries.sample), ...shared]);
 }

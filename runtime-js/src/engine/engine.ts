@@ -17,7 +17,8 @@ import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
-import { type Loaded, type LoadOptions, load, type Timings } from "./load.js";
+import { type Loaded, load, type Timings } from "./load.js";
+import type { LoadOptions } from "./options.js";
 
 export interface EngineInfo {
   readonly name: string;

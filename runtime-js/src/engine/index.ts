@@ -6,7 +6,7 @@ export type { Activations, ChoiceReport } from "./activations.js";
 export { type BenchOptions, type BenchReport, bench } from "./bench.js";
 export type { ChatReport } from "./chats.js";
 export { deleteFromCache, Engine, type EngineInfo } from "./engine.js";
-export type { LoadOptions } from "./load.js";
+export type { LoadOptions } from "./options.js";
 export type { LoadProgress } from "./progress.js";
 export { type ValidationReport, validate } from "./validate.js";
 export { CreateMLCEngine, type InitProgressReport, MLCEngine, type MLCEngineConfig } from "./webllm.js";

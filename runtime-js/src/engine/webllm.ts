@@ -2,7 +2,7 @@
 import type { ChatCompletion, ChatCompletionChunk, ChatRequest, Usage } from "../chat/index.js";
 import { InvalidRequestError, UnloadedError } from "../errors.js";
 import { Engine } from "./engine.js";
-import type { LoadOptions } from "./load.js";
+import type { LoadOptions } from "./options.js";
 
 export interface InitProgressReport {
   progress: number;

@@ -1,6 +1,6 @@
-// One compute pipeline a kernel, all that are wanted created in parallel, with explicit and deduplicated layouts, so that nothing
-// depends on what a shader compiler drops and the work can start before any buffer exists. A browser makes them a few at a
-// time, in the order in which they are asked for.
+// Compiles one compute pipeline a kernel, in parallel. Layouts are explicit and shared, so that nothing depends on what a
+// shader compiler drops, and the work can start before any buffer exists. A browser compiles a few at a time, in the order
+// in which they are asked for.
 import { BundleError } from "../errors.js";
 import type { Plan, PlanKernel } from "./parse.js";
 
@@ -10,15 +10,16 @@ export class Pipelines {
   private readonly pipelines: GPUComputePipeline[] = [];
   private readonly compiling = new Map<number, Promise<void>>();
 
-  constructor(private readonly device: GPUDevice) {}
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly plan: Plan,
+    private readonly wgsl: ReadonlyMap<string, string>,
+  ) {}
 
-  /** Makes the pipelines of these kernels of the plan, but those that were asked for before; all of them are made when it resolves. */
-  async create(
-    plan: Plan,
-    wgsl: ReadonlyMap<string, string>,
-    kernels: Iterable<number>,
-    onDone: () => void = () => {},
-  ): Promise<void> {
+  /** Compiles these kernels of the plan, each once; resolves when all of them are compiled, and calls `onCompiled` for
+   * each. Throws BundleError for one that does not compile. */
+  async create(kernels: Iterable<number>, onCompiled: () => void = () => {}): Promise<void> {
+    const { plan, wgsl } = this;
     // The longest shaders first: they take the longest to compile.
     const order = [...new Set(kernels)]
       .map((i) => ({ kernel: plan.kernels[i]!, i, size: wgsl.get(plan.kernels[i]!.name)?.length ?? 0 }))
@@ -33,7 +34,7 @@ export class Pipelines {
           this.compiling.set(i, compiled);
         }
         await compiled;
-        onDone();
+        onCompiled();
       }),
     );
   }

@@ -1,0 +1,48 @@
+// What a page may ask of a load, and the checks that need the manifest.
+import type { FetchLike, Manifest, Warning } from "../bundle/index.js";
+import { FIRST_TOKENS } from "../decode/index.js";
+import { InvalidRequestError } from "../errors.js";
+import type { Activations } from "./activations.js";
+import type { LoadProgress } from "./progress.js";
+
+export interface LoadOptions {
+  readonly onProgress?: (progress: LoadProgress) => void;
+  readonly onWarning?: (warning: Warning) => void;
+  readonly signal?: AbortSignal | undefined;
+  /** A tier's name; by default the best that the GPU has the features for. */
+  readonly tier?: string | undefined;
+  /** Prefill's activations: "float"; "int8", which rounds them to eight bits, in groups of 32 as the weights are; or
+   * "matrix", float16 on subgroup matrices, of a bundle compiled with --matrix. By default the fastest on this GPU,
+   * timed at the first load. */
+  readonly activations?: Activations | undefined;
+  /** Tokens that a conversation may have; by default the model's, at most 4096. */
+  readonly contextLength?: number | undefined;
+  /** Tokens of KV cache to allocate at load; it doubles when a conversation needs more, up to contextLength. By default
+   * 1024. */
+  readonly firstTokens?: number | undefined;
+  /** Keep the bundle in the Cache API; true by default. */
+  readonly cache?: boolean | undefined;
+  /** Decode steps in flight. */
+  readonly depth?: number | undefined;
+  readonly powerPreference?: GPUPowerPreference | undefined;
+  /** Open the device with timestamps, for `profile`. */
+  readonly profile?: boolean | undefined;
+  readonly fetch?: FetchLike | undefined;
+}
+
+/** `contextLength`, or its default. Throws InvalidRequestError for what the model cannot have. */
+export function chooseContext({ model }: Pick<Manifest, "model">, contextLength: number | undefined): number {
+  if (contextLength === undefined) return Math.min(model.context_length, 4096);
+  if (!Number.isInteger(contextLength) || contextLength < 2)
+    throw new InvalidRequestError("contextLength", "must be an integer of at least 2.");
+  if (contextLength > model.context_length)
+    throw new InvalidRequestError("contextLength", `is more than the model's ${model.context_length}.`);
+  return contextLength;
+}
+
+/** `firstTokens`, at most the context. Throws InvalidRequestError for what is no number of tokens. */
+export function chooseFirstTokens(contextLength: number, firstTokens = FIRST_TOKENS): number {
+  if (!Number.isInteger(firstTokens) || firstTokens < 1)
+    throw new InvalidRequestError("firstTokens", "must be an integer of at least 1.");
+  return Math.min(contextLength, firstTokens);
+}

@@ -1,0 +1,279 @@
+// The stages of a load, in the order in which load.ts runs them. Each takes what the ones before it returned.
+import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from "../bundle/index.js";
+import { GpuModel } from "../decode/index.js";
+import { capabilities, isSoftware } from "../device/adapter.js";
+import { chooseTier, Guard, Memory, mergeRequirements, openDevice, requestAdapter } from "../device/index.js";
+import { throwIfAborted } from "../errors.js";
+import {
+  type Buffers,
+  Entry,
+  Host,
+  kernelsOf,
+  largestBuffer,
+  Pipelines,
+  type Plan,
+  type PlanBuffers,
+  type PlanEntry,
+  parsePlan,
+  splitKernels,
+} from "../plan/index.js";
+import type { TextCodec } from "../text/codec.js";
+import {
+  compileFirst,
+  matrixNeeds,
+  openChoice,
+  type Prefill,
+  type PrefillChoice,
+  requestPipelines,
+} from "./activations.js";
+import { chooseContext, chooseFirstTokens, type LoadOptions } from "./options.js";
+import type { Progress } from "./progress.js";
+
+/** Tokens of a prefill chunk on a CPU. */
+const SOFTWARE_CHUNK = 128;
+
+/** What all stages share. */
+export interface Loading {
+  readonly options: LoadOptions;
+  /** Aborted when the caller cancels, and by the first failure. */
+  readonly controller: AbortController;
+  /** Frees what the stages allocated, in reverse. */
+  readonly undo: (() => void)[];
+  /** Since the load began. */
+  readonly seconds: () => number;
+  /** Each stage notes its own; those of weights and kernels begin when the plan is there. */
+  readonly timings: { manifest_s: number; choice_s: number; weights_s: number; kernels_s: number };
+  readonly progress: Progress;
+}
+
+export interface Bundle {
+  readonly source: Source;
+  readonly manifest: Manifest;
+  readonly readText: (name: string) => Promise<string>;
+}
+
+/** Reads the manifest. */
+export async function openBundle(url: string, { options, controller, progress }: Loading): Promise<Bundle> {
+  const source = await Source.open(url, {
+    fetch: options.fetch,
+    cache: options.cache,
+    signal: controller.signal,
+    onWarning: options.onWarning,
+    onBytes: (n) => progress.bytes(n),
+  });
+  progress.manifest();
+  const manifest = await source.manifest();
+  const readText = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
+  return { source, manifest, readText };
+}
+
+export interface Target {
+  readonly adapter: GPUAdapter;
+  readonly tier: Tier;
+  readonly contextLength: number;
+  /** KV pages of a full context, and those to allocate at first. */
+  readonly pages: number;
+  readonly firstPages: number;
+}
+
+/** Chooses the adapter, the tier that it can run, and the size of the KV cache. */
+export async function chooseTarget(manifest: Manifest, { options, progress }: Loading): Promise<Target> {
+  const adapter = await requestAdapter(options.powerPreference);
+  const tier = chooseTier(manifest.tiers, capabilities(adapter), options.tier);
+  const contextLength = chooseContext(manifest, options.contextLength);
+  const firstTokens = chooseFirstTokens(contextLength, options.firstTokens);
+  const pagesFor = (tokens: number): number => Math.ceil(tokens / manifest.model.page_size);
+  progress.expect(bytesToLoad(manifest, tier));
+  return { adapter, tier, contextLength, pages: pagesFor(contextLength), firstPages: pagesFor(firstTokens) };
+}
+
+export interface Planned {
+  readonly plan: Plan;
+  readonly kernels: string;
+  readonly wasm: Uint8Array<ArrayBuffer>;
+}
+
+/** Fetches the tier's plan, its kernels and model.wasm. */
+export async function fetchPlan(
+  { source, manifest, readText }: Bundle,
+  { tier }: Target,
+  { timings, seconds }: Loading,
+): Promise<Planned> {
+  const [text, kernels, wasm] = await Promise.all([
+    readText(tier.plan),
+    readText(tier.kernels),
+    source.file(manifest, manifest.wasm),
+  ]);
+  const plan = parsePlan(text, manifest);
+  timings.manifest_s = seconds();
+  return { plan, kernels, wasm };
+}
+
+export interface Gpu {
+  readonly device: GPUDevice;
+  readonly guard: Guard;
+  readonly memory: Memory;
+  readonly plan: Plan;
+  readonly pipelines: Pipelines;
+  readonly host: Host;
+  /** Whether the device was opened with what `prefill_matrix` needs. */
+  readonly matrix: boolean;
+}
+
+/** Opens the device, and starts model.wasm. */
+export async function openGpu(
+  manifest: Manifest,
+  { adapter, tier, pages }: Target,
+  { plan, kernels, wasm }: Planned,
+  { options, controller, undo }: Loading,
+): Promise<Gpu> {
+  const needs = matrixNeeds(options.activations, plan, adapter, tier, manifest);
+  const device = await openDevice(adapter, mergeRequirements(tier, needs), largestBuffer(plan, pages), options.profile);
+  const guard = new Guard(device);
+  const memory = new Memory(device);
+  undo.push(
+    () => guard.close(),
+    () => memory.destroy(),
+  );
+  throwIfAborted(controller.signal);
+  const pipelines = new Pipelines(device, plan, splitKernels(kernels));
+  return { device, guard, memory, plan, pipelines, host: await Host.load(wasm), matrix: needs !== undefined };
+}
+
+export interface Kernels {
+  readonly choice: PrefillChoice;
+  /** Called for each pipeline that is compiled. */
+  readonly onCompiled: () => void;
+  /** The prefills that can be timed, once their timed kernels are compiled. */
+  readonly candidates: Promise<Prefill[]>;
+  /** Resolves when the kernels that every prefill needs are compiled. */
+  readonly common: Promise<void>;
+}
+
+/** Asks for all pipelines that are needed whichever prefill is chosen, and for those that are timed to choose it. */
+export async function requestKernels(
+  { source, manifest }: Bundle,
+  { adapter, tier }: Target,
+  { plan, pipelines, matrix }: Gpu,
+  { options, progress }: Loading,
+): Promise<Kernels> {
+  const choice = await openChoice(options.activations, { source, manifest, plan, adapter, tier, matrix });
+  const totals = choice.prefills.map(({ entry }) => new Set([...choice.common, ...kernelsOf(entry)]).size);
+  const total = Math.max(...totals);
+  let compiled = 0;
+  const onCompiled = (): void => progress.kernel(Math.min(++compiled, total), total);
+  return { choice, onCompiled, ...requestPipelines(pipelines, choice, onCompiled, options.onWarning) };
+}
+
+export interface Ranking {
+  /** The prefills, the fastest first. */
+  readonly ranked: Promise<readonly Prefill[]>;
+  /** Resolves when no prefill is being timed: uploads, which would be timed too, wait for it. */
+  readonly idle: () => Promise<unknown>;
+}
+
+/** Times the prefills, where that is still to be done. */
+export function rankPrefills(
+  { choice, candidates }: Kernels,
+  gpu: Gpu,
+  { controller, timings, seconds }: Loading,
+): Ranking {
+  let timing: Promise<unknown> = Promise.resolve();
+  const ranked = candidates.then(async (prefills) => {
+    throwIfAborted(controller.signal);
+    const start = seconds();
+    const ranking = choice.rank(prefills, gpu);
+    timing = ranking.catch(() => {});
+    const fastestFirst = await ranking;
+    timings.choice_s = seconds() - start;
+    return fastestFirst;
+  });
+  return { ranked, idle: () => timing };
+}
+
+/** Fetches the weights into their buffers. */
+export async function uploadWeights(
+  { source, manifest }: Bundle,
+  { device, guard, plan }: Gpu,
+  buffers: Buffers,
+  { idle }: Ranking,
+  { controller, timings, seconds }: Loading,
+): Promise<void> {
+  const names = plan.buffers.filter((buffer) => buffer.kind === "weight").map((buffer) => buffer.name);
+  await streamWeights(source, manifest, names, weightSink(device, guard, buffers, idle), controller);
+  timings.weights_s = seconds() - timings.manifest_s;
+}
+
+function weightSink(device: GPUDevice, guard: Guard, buffers: Buffers, ready: WeightSink["ready"]): WeightSink {
+  return {
+    ready,
+    write(tensor, offset, bytes) {
+      guard.check();
+      const buffer = buffers.get(tensor)!;
+      const even = bytes.length - (bytes.length % 4);
+      if (even > 0) device.queue.writeBuffer(buffer, offset, bytes, 0, even);
+      if (even === bytes.length) return;
+      // Only a tensor's own end can be odd: chunks and offsets are multiples of 16.
+      const tail = new Uint8Array(4);
+      tail.set(bytes.subarray(even));
+      device.queue.writeBuffer(buffer, offset + even, tail);
+    },
+    flushed: () => guard.race(device.queue.onSubmittedWorkDone()),
+  };
+}
+
+/** Compiles the chosen prefill's other kernels; resolves when all that the model needs are compiled. */
+export async function compilePrefill(
+  { choice, onCompiled, common }: Kernels,
+  { ranked }: Ranking,
+  { pipelines }: Gpu,
+  { options, timings, seconds }: Loading,
+): Promise<Prefill> {
+  const first = ranked.then((prefills) => compileFirst(prefills, choice, pipelines, onCompiled, options.onWarning));
+  const [prefill] = await Promise.all([first, common]);
+  timings.kernels_s = seconds() - timings.manifest_s;
+  return prefill;
+}
+
+/** Reads the tokenizer and the chat template; their code is a chunk of its own in the split build. */
+export async function makeCodec({ manifest, readText }: Bundle): Promise<TextCodec> {
+  const [{ TextCodec: Codec }, tokenizer, config] = await Promise.all([
+    import("../text/codec.js"),
+    readText(manifest.tokenizer.tokenizer),
+    readText(manifest.tokenizer.config),
+  ]);
+  return Codec.parse(tokenizer, config);
+}
+
+/** Makes the bind groups of all entries, and the model that replays them. */
+export async function makeModel(
+  manifest: Manifest,
+  { adapter, contextLength }: Target,
+  { device, guard, memory, plan, pipelines, host }: Gpu,
+  planBuffers: PlanBuffers,
+  prefill: PlanEntry,
+): Promise<GpuModel> {
+  const buffers = planBuffers.all;
+  const ready = (entry: PlanEntry): Entry => {
+    host.requireFunction(entry.launch);
+    return new Entry(device, host, entry, plan, memory, buffers, pipelines);
+  };
+  const entries = await memory.scoped(() => ({
+    prefill: ready(prefill),
+    decode: ready(plan.entries.decode),
+    sample: ready(plan.entries.sample),
+  }));
+  const { vocab_size: vocabSize, prefill_chunk, page_size: pageSize } = manifest.model;
+  // A cancellation is heard between chunks, so where a token takes long, they are short.
+  const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, prefill_chunk) : prefill_chunk;
+  const parts = { device, guard, memory, planBuffers, buffers, entries };
+  return new GpuModel({ ...parts, vocabSize, prefillChunk, contextLength, pageSize });
+}
+
+/** The tier's files and every chunk. Progress overstates what a tier that binds fewer tensors fetches: it may skip
+ * chunks. */
+function bytesToLoad(manifest: Manifest, tier: Tier): number {
+  const { tokenizer, config } = manifest.tokenizer;
+  const names = new Set([tier.plan, tier.kernels, manifest.wasm, tokenizer, config, ...manifest.chunks]);
+  return [...names].reduce((sum, name) => sum + manifest.files.get(name)!.bytes, 0);
+}

@@ -1,0 +1,135 @@
+// Times the plan's prefills on this device, by the launch of each that stands for it: a product with the same weights.
+import type { Guard } from "../device/index.js";
+import type { Host } from "./host.js";
+import { type Comparison, clockTick, type Run, timeInTurn } from "./measure.js";
+import type { Plan, PlanEntry } from "./parse.js";
+import type { Pipelines } from "./pipelines.js";
+
+/** Rows of the product that is timed: enough to fill a GPU, and few enough for a slow one. */
+const ROWS = 512;
+
+/** Rows of the timed launches, where chunks have at most `chunk`. */
+export const timedRows = (chunk: number): number => Math.min(ROWS, chunk);
+
+/** The index of the launch whose kernel reads the most weights in all launches of the entry. */
+export function heaviestLaunch(plan: Pick<Plan, "buffers">, entry: Pick<PlanEntry, "launches">): number {
+  const bytes = new Map<number, number>();
+  for (const { kernel, args } of entry.launches) {
+    const weights = args.reduce((sum, arg) => {
+      const b = plan.buffers[arg]!;
+      return sum + (b.kind === "weight" ? b.bytes : 0);
+    }, 0);
+    bytes.set(kernel, (bytes.get(kernel) ?? 0) + weights);
+  }
+  const heaviest = [...bytes].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+  return entry.launches.findIndex((launch) => launch.kernel === heaviest);
+}
+
+/** The index of the launch that stands for each entry: the first's heaviest, and the others' that reads the same weight.
+ * In a model of several types the latter need not be the heaviest of its entry. */
+export function comparedLaunches(
+  plan: Pick<Plan, "buffers">,
+  entries: readonly Pick<PlanEntry, "launches">[],
+): number[] {
+  const isWeight = (arg: number): boolean => plan.buffers[arg]!.kind === "weight";
+  const first = entries[0]!,
+    at = heaviestLaunch(plan, first);
+  const weights = first.launches[at]!.args.filter(isWeight);
+  return entries.map((entry) => {
+    const same = entry.launches.findIndex(
+      ({ args }) => weights.length > 0 && weights.every((weight) => args.includes(weight)),
+    );
+    return same >= 0 ? same : heaviestLaunch(plan, entry);
+  });
+}
+
+/** What timing needs of an opened GPU. */
+export interface TimedGpu {
+  readonly device: GPUDevice;
+  readonly guard: Guard;
+  readonly host: Host;
+  readonly pipelines: Pipelines;
+}
+
+/** Times each entry's compared launch on `timedRows` rows, on buffers of zeros that are destroyed afterwards. */
+export async function timeLaunches(
+  gpu: TimedGpu,
+  plan: Plan,
+  entries: readonly PlanEntry[],
+  chunk: number,
+): Promise<Comparison> {
+  const zeros = new ZeroBuffers(gpu.device, plan);
+  try {
+    const compared = comparedLaunches(plan, entries);
+    const runs = entries.map((entry, i) => launchRun(gpu, plan, entry, compared[i]!, timedRows(chunk), zeros));
+    return await timeInTurn(runs, clockTick());
+  } finally {
+    zeros.destroy();
+  }
+}
+
+/** Stands for the plan's buffers while there are no weights yet. */
+class ZeroBuffers {
+  private readonly all: GPUBuffer[] = [];
+  private readonly shared = new Map<number, GPUBuffer>();
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly plan: Plan,
+  ) {}
+
+  create(size: number, usage: number): GPUBuffer {
+    const buffer = this.device.createBuffer({ size: Math.max(16, Math.ceil(size / 16) * 16), usage });
+    this.all.push(buffer);
+    return buffer;
+  }
+
+  /** The one for a buffer of the plan. */
+  get(arg: number): GPUBuffer {
+    let buffer = this.shared.get(arg);
+    if (!buffer) {
+      const planned = this.plan.buffers[arg]!;
+      buffer = this.create(planned.kind === "kv" ? planned.pageBytes : planned.bytes, GPUBufferUsage.STORAGE);
+      this.shared.set(arg, buffer);
+    }
+    return buffer;
+  }
+
+  destroy(): void {
+    for (const buffer of this.all) buffer.destroy();
+  }
+}
+
+/** A run of one launch of the entry, as often as it is told. */
+function launchRun(
+  { device, guard, host, pipelines }: TimedGpu,
+  plan: Plan,
+  entry: PlanEntry,
+  at: number,
+  rows: number,
+  zeros: ZeroBuffers,
+): Run {
+  const { kernel, args } = entry.launches[at]!;
+  const { uniformWords } = plan.kernels[kernel]!;
+  const table = host.launchTable(entry.launch, [rows], entry.launches.length * entry.recordWords);
+  const record = table.slice(at * entry.recordWords, (at + 1) * entry.recordWords);
+  const uniform = zeros.create(uniformWords * 4, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  device.queue.writeBuffer(uniform, 0, record, 3, uniformWords);
+  const buffers = [...args.map((arg) => zeros.get(arg)), uniform];
+  const group = device.createBindGroup({
+    layout: pipelines.groupLayout(plan.kernels[kernel]!),
+    entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+  });
+  return async (launches) => {
+    const encoder = device.createCommandEncoder(),
+      pass = encoder.beginComputePass();
+    pass.setPipeline(pipelines.get(kernel));
+    pass.setBindGroup(0, group);
+    for (let i = 0; i < launches; i++) pass.dispatchWorkgroups(record[0]!, record[1]!, record[2]!);
+    pass.end();
+    const commands = encoder.finish(),
+      start = performance.now();
+    device.queue.submit([commands]);
+    await guard.race(device.queue.onSubmittedWorkDone());
+    return performance.now() - start;
+  };
+}

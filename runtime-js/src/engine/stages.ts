@@ -247,27 +247,29 @@ export async function makeCodec({ manifest, readText }: Bundle): Promise<TextCod
 
 /** Makes the bind groups of all entries, and the model that replays them. */
 export async function makeModel(
-  manifest: Manifest,
+  { model }: Manifest,
   { adapter, contextLength }: Target,
-  { device, guard, memory, plan, pipelines, host }: Gpu,
+  gpu: Gpu,
   planBuffers: PlanBuffers,
   prefill: PlanEntry,
 ): Promise<GpuModel> {
+  const { device, guard, memory, plan, pipelines, host } = gpu;
   const buffers = planBuffers.all;
   const ready = (entry: PlanEntry): Entry => {
     host.requireFunction(entry.launch);
     return new Entry(device, host, entry, plan, memory, buffers, pipelines);
   };
+  const { decode, sample } = plan.entries;
   const entries = await memory.scoped(() => ({
     prefill: ready(prefill),
-    decode: ready(plan.entries.decode),
-    sample: ready(plan.entries.sample),
+    decode: ready(decode),
+    sample: ready(sample),
   }));
-  const { vocab_size: vocabSize, prefill_chunk, page_size: pageSize } = manifest.model;
+  const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
   // A cancellation is heard between chunks, so where a token takes long, they are short.
-  const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, prefill_chunk) : prefill_chunk;
-  const parts = { device, guard, memory, planBuffers, buffers, entries };
-  return new GpuModel({ ...parts, vocabSize, prefillChunk, contextLength, pageSize });
+  const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, chunk) : chunk;
+  const sizes = { vocabSize, prefillChunk, contextLength, pageSize };
+  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, ...sizes });
 }
 
 /** The tier's files and every chunk. Progress overstates what a tier that binds fewer tensors fetches: it may skip

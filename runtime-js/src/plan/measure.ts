@@ -28,45 +28,13 @@ export interface Comparison {
 /** Runs a number of launches, and returns the milliseconds that all of them took. */
 export type Run = (launches: number) => Promise<number>;
 
-class Contender {
-  launches = 1;
-  readonly runs: number[] = [];
+interface Contender {
+  readonly run: Run;
+  readonly runs: number[];
   /** The fastest ROUNDS of `runs`, in order. */
-  fastest: number[] = [];
-  constructor(
-    private readonly run: Run,
-    private readonly tick: number,
-    private readonly longMs: number,
-  ) {}
-
-  get ms(): number {
-    return this.fastest[0]!;
-  }
-
-  /** Runs until a run was long enough to count; returns the milliseconds spent. */
-  async sample(): Promise<number> {
-    for (let spent = 0; ; ) {
-      const ms = await this.run(this.launches);
-      spent += ms;
-      const each = ms / this.launches;
-      if (ms >= this.longMs / 2 || this.launches >= MAX_LAUNCHES) {
-        this.runs.push(each);
-        this.fastest = [...this.fastest, each].sort((a, b) => a - b).slice(0, ROUNDS);
-        // A run that something held up had too few launches: the next one has more.
-        this.launches = launchesFor(this.longMs / this.ms);
-        return spent;
-      }
-      const shortest = (2 * this.tick) / this.launches;
-      this.launches = launchesFor(Math.max(2 * this.launches, this.longMs / Math.max(each, shortest)));
-    }
-  }
-
-  /** Whether more runs would not make it faster than `first`, the fastest of all. */
-  settled(first: number): boolean {
-    const noise = this.fastest.at(-1)! - this.ms;
-    const agree = noise <= Math.max(AGREE * this.ms, (1.01 * this.tick) / this.launches);
-    return this.ms === first || agree || this.ms - REACH * noise > first;
-  }
+  fastest: number[];
+  /** Launches of the next run. */
+  launches: number;
 }
 
 /** Times the runs in turn. `tick` is the number of milliseconds by which the page's clock advances.
@@ -75,24 +43,45 @@ class Contender {
  * have yet to rise, shaders that the browser compiles meanwhile, a page that is busy with downloads. So the fastest run
  * counts, and timing ends when each contender has shown what it can: its fastest runs agree, or are far behind. */
 export async function timeInTurn(runs: readonly Run[], tick = 0): Promise<Comparison> {
-  const longMs = Math.min(LONGEST_RUN_MS, Math.max(RUN_MS, RUN_TICKS * tick));
-  const budget = Math.max(BUDGET_MS, 2 * ROUNDS * runs.length * longMs);
-  const contenders = runs.map((run) => new Contender(run, tick, longMs));
-  const sure = (): boolean => {
-    const first = Math.min(...contenders.map(({ ms }) => ms));
-    return contenders.every((contender) => contender.settled(first));
-  };
+  const long = Math.min(LONGEST_RUN_MS, Math.max(RUN_MS, RUN_TICKS * tick));
+  const budget = Math.max(BUDGET_MS, 2 * ROUNDS * runs.length * long);
+  const contenders = runs.map((run): Contender => ({ run, runs: [], fastest: [], launches: 1 }));
   let spent = 0;
   for (let round = 1; ; round++) {
-    for (let i = 0; i < contenders.length; i++) spent += await contenders[(i + round) % contenders.length]!.sample();
+    for (let i = 0; i < runs.length; i++) spent += await sample(contenders[(i + round) % runs.length]!, long, tick);
     if (round === 1) spent = 0; // it may have waited for all that the browser had to do before
-    if (round >= ROUNDS && sure()) break;
-    if (round >= 2 && spent >= budget) break;
+    const sure = round >= ROUNDS && isSettled(contenders, tick);
+    if (sure || (round >= 2 && spent >= budget))
+      return { times: contenders.map(({ fastest: [ms], runs: all }) => ({ ms: ms!, runs: all })), sure };
   }
-  return {
-    times: contenders.map(({ ms, runs: all }) => ({ ms, runs: all })),
-    sure: contenders.every(({ runs: all }) => all.length >= ROUNDS) && sure(),
-  };
+}
+
+/** Runs a contender until a run was long enough to count; returns the milliseconds spent. */
+async function sample(contender: Contender, long: number, tick: number): Promise<number> {
+  for (let spent = 0; ; ) {
+    const { run, runs, launches } = contender;
+    const ms = await run(launches);
+    spent += ms;
+    const each = ms / launches;
+    if (ms >= long / 2 || launches >= MAX_LAUNCHES) {
+      runs.push(each);
+      contender.fastest = [...contender.fastest, each].sort((a, b) => a - b).slice(0, ROUNDS);
+      // A run that something held up had too few launches: the next one has more.
+      contender.launches = launchesFor(long / contender.fastest[0]!);
+      return spent;
+    }
+    contender.launches = launchesFor(Math.max(2 * launches, long / Math.max(each, (2 * tick) / launches)));
+  }
+}
+
+/** Whether more runs would not change which is the fastest. */
+function isSettled(contenders: readonly Contender[], tick: number): boolean {
+  const first = Math.min(...contenders.map(({ fastest: [ms] }) => ms!));
+  return contenders.every(({ fastest, launches }) => {
+    const ms = fastest[0]!,
+      noise = fastest.at(-1)! - ms;
+    return ms === first || noise <= Math.max(AGREE * ms, (1.01 * tick) / launches) || ms - REACH * noise > first;
+  });
 }
 
 const launchesFor = (wish: number): number => Math.min(MAX_LAUNCHES, Math.max(1, Math.ceil(wish)));

@@ -58,46 +58,32 @@ export async function timeLaunches(
   entries: readonly PlanEntry[],
   chunk: number,
 ): Promise<Comparison> {
-  const zeros = new ZeroBuffers(gpu.device, plan);
+  const made: GPUBuffer[] = [];
+  const create: CreateBuffer = (bytes, usage) => {
+    const buffer = gpu.device.createBuffer({ size: Math.max(16, Math.ceil(bytes / 16) * 16), usage });
+    made.push(buffer);
+    return buffer;
+  };
+  const shared = new Map<number, GPUBuffer>();
+  const bufferOf = (arg: number): GPUBuffer => {
+    const planned = plan.buffers[arg]!;
+    const bytes = planned.kind === "kv" ? planned.pageBytes : planned.bytes;
+    const buffer = shared.get(arg) ?? create(bytes, GPUBufferUsage.STORAGE);
+    shared.set(arg, buffer);
+    return buffer;
+  };
   try {
     const compared = comparedLaunches(plan, entries);
-    const runs = entries.map((entry, i) => launchRun(gpu, plan, entry, compared[i]!, timedRows(chunk), zeros));
+    const runs = entries.map((entry, i) =>
+      launchRun(gpu, plan, entry, compared[i]!, timedRows(chunk), create, bufferOf),
+    );
     return await timeInTurn(runs, clockTick());
   } finally {
-    zeros.destroy();
+    for (const buffer of made) buffer.destroy();
   }
 }
 
-/** Stands for the plan's buffers while there are no weights yet. */
-class ZeroBuffers {
-  private readonly all: GPUBuffer[] = [];
-  private readonly shared = new Map<number, GPUBuffer>();
-  constructor(
-    private readonly device: GPUDevice,
-    private readonly plan: Plan,
-  ) {}
-
-  create(size: number, usage: number): GPUBuffer {
-    const buffer = this.device.createBuffer({ size: Math.max(16, Math.ceil(size / 16) * 16), usage });
-    this.all.push(buffer);
-    return buffer;
-  }
-
-  /** The one for a buffer of the plan. */
-  get(arg: number): GPUBuffer {
-    let buffer = this.shared.get(arg);
-    if (!buffer) {
-      const planned = this.plan.buffers[arg]!;
-      buffer = this.create(planned.kind === "kv" ? planned.pageBytes : planned.bytes, GPUBufferUsage.STORAGE);
-      this.shared.set(arg, buffer);
-    }
-    return buffer;
-  }
-
-  destroy(): void {
-    for (const buffer of this.all) buffer.destroy();
-  }
-}
+type CreateBuffer = (bytes: number, usage: number) => GPUBuffer;
 
 /** A run of one launch of the entry, as often as it is told. */
 function launchRun(
@@ -106,18 +92,18 @@ function launchRun(
   entry: PlanEntry,
   at: number,
   rows: number,
-  zeros: ZeroBuffers,
+  create: CreateBuffer,
+  bufferOf: (arg: number) => GPUBuffer,
 ): Run {
   const { kernel, args } = entry.launches[at]!;
   const { uniformWords } = plan.kernels[kernel]!;
   const table = host.launchTable(entry.launch, [rows], entry.launches.length * entry.recordWords);
   const record = table.slice(at * entry.recordWords, (at + 1) * entry.recordWords);
-  const uniform = zeros.create(uniformWords * 4, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
+  const uniform = create(uniformWords * 4, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
   device.queue.writeBuffer(uniform, 0, record, 3, uniformWords);
-  const buffers = [...args.map((arg) => zeros.get(arg)), uniform];
   const group = device.createBindGroup({
     layout: pipelines.groupLayout(plan.kernels[kernel]!),
-    entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+    entries: [...args.map(bufferOf), uniform].map((buffer, binding) => ({ binding, resource: { buffer } })),
   });
   return async (launches) => {
     const encoder = device.createCommandEncoder(),

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type Answerer, Timing } from "../src/chat/answer.js";
-import { type Backend, ChatCompletions, Completions } from "../src/chat/completions.js";
-import { type ParsedRequest, Queue } from "../src/chat/index.js";
+import { Timing } from "../src/chat/answer.js";
+import { type Backend, ChatCompletions, Completions, type ParsedRequest, Queue } from "../src/chat/index.js";
 import type { ChatTurn, RenderOptions } from "../src/text/template.js";
 
 /** A backend that answers nothing, and what it was asked. */
@@ -10,20 +9,17 @@ function fake(chatStops: string[] = []): {
   asked: { chats: [readonly ChatTurn[], RenderOptions][]; requests: ParsedRequest[] };
 } {
   const asked = { chats: [] as [readonly ChatTurn[], RenderOptions][], requests: [] as ParsedRequest[] };
-  const answerer = {
-    async *run(_: readonly number[], request: ParsedRequest) {
-      asked.requests.push(request);
-      yield* [];
-      return { reason: "stop" as const, timing: new Timing() };
-    },
-  };
   const backend: Backend = {
     name: "fake",
     queue: new Queue(),
     vocabSize: 16,
     contextLength: 8,
     chatStops,
-    answerer: () => answerer as unknown as Answerer,
+    async *generate(_turn, _prompt, request) {
+      asked.requests.push(request);
+      yield* [];
+      return { reason: "stop", timing: new Timing() };
+    },
     encodeChat: (messages, options) => {
       asked.chats.push([messages, options]);
       return [1];

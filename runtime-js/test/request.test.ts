@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseChatRequest, parseCompletionRequest } from "../src/chat/index.js";
+import { parseChatRequest, parseCompletionRequest, parseSampling } from "../src/chat/index.js";
 import { InvalidRequestError } from "../src/errors.js";
 
 const messages = [{ role: "user", content: "hi" }];
@@ -267,6 +267,12 @@ describe("chat request", () => {
   it("prefers max_completion_tokens and keeps seeds in 32 bits", () => {
     const parsed = parseChatRequest({ messages, max_tokens: 5, max_completion_tokens: 3, seed: 2 ** 40 + 5 }, 16);
     expect([parsed.maxTokens, parsed.sampling.seed]).toEqual([3, 5]);
+  });
+  it("refuses a chat's fields where there is no chat", () => {
+    for (const parse of [parseCompletionRequest, parseSampling])
+      expect(() => parse({ prompt: "x", messages }, 16)).toThrow(InvalidRequestError);
+    expect(() => parseSampling({ max_tokens: 4, prompt: "x" }, 16)).toThrow(/^prompt: is not a known/);
+    expect(parseSampling({ max_tokens: 4 }, 16)).toMatchObject({ maxTokens: 4, continues: false });
   });
   it("checks completions too", () => {
     expect(parseCompletionRequest({ prompt: "x", max_tokens: 4 }, 16)).toMatchObject({ prompt: "x", maxTokens: 4 });

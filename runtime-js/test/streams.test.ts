@@ -1,38 +1,11 @@
 // Streams that nobody reads to their end, on a whole engine over a model without a GPU.
 import { describe, expect, it } from "vitest";
 import type { ChatCompletion, ChatCompletionChunk } from "../src/chat/index.js";
-import { Guard } from "../src/device/index.js";
-import { Engine } from "../src/engine/index.js";
-import type { Loaded } from "../src/engine/load.js";
-import { argmax, END, FakeModel, sum } from "./fake_model.js";
+import type { Engine } from "../src/engine/index.js";
+import { open, PROMPT } from "./fake_engine.js";
+import { sum } from "./fake_model.js";
 
-const PROMPT = [3, 1, 4];
 const messages = [{ role: "user" as const, content: "x" }];
-
-function open(model = new FakeModel(sum)) {
-  const listeners: ((event: unknown) => void)[] = [];
-  const guard = new Guard({
-    lost: new Promise(() => {}),
-    addEventListener: (_: string, listener: (event: unknown) => void) => {
-      listeners.push(listener);
-    },
-    destroy() {},
-  } as never);
-  const words = (tokens: readonly number[]): string => tokens.map((token) => `${token} `).join("");
-  const loaded = {
-    manifest: { name: "fake", tokenizer: { eosTokenIds: [END] } },
-    guard,
-    memory: { destroy() {} },
-    model,
-    host: argmax,
-    codec: { decode: words, token: String, encode: () => PROMPT, encodeChat: () => PROMPT, template: { stops: [] } },
-  } as unknown as Loaded;
-  const engine = new (Engine as unknown as new (loaded: Loaded, depth: number) => Engine)(loaded, 4);
-  const lose = (): void => {
-    for (const listener of listeners) listener({ error: { message: "gone wrong" } });
-  };
-  return { engine, model, lose };
-}
 
 const stream = async (engine: Engine, more: object = {}): Promise<AsyncIterator<ChatCompletionChunk>> =>
   (await engine.chat.completions.create({ messages, temperature: 0, max_tokens: 12, ...more, stream: true }))[

@@ -264,11 +264,14 @@ def test_load_options_are_all_documented() -> None:
 
 def test_request_parameters_are_all_documented() -> None:
     source = (ROOT / "runtime-js" / "src" / "chat" / "request.ts").read_text()
-    known = re.search(r"const SAMPLING = \[(.*?)\]", source, flags=re.S)
-    assert known
+    tables = re.findall(r"const (SAMPLING|CHAT|COMPLETION) = \{(.*?)\n\}", source, flags=re.S)
+    assert len(tables) == 3
     page = (ROOT / "docs" / "engine.md").read_text()
-    for name in re.findall(r"\"(\w+)\"", known[1]):
-        assert re.search(rf"`{name}[`.]", page), f"docs/engine.md does not mention {name}"
+    for _, fields in tables:
+        names = re.findall(r"^  (\w+):", fields, flags=re.M)
+        assert names
+        for name in names:
+            assert re.search(rf"`{name}[`.:]", page), f"docs/engine.md does not mention {name}"
 
 
 def example(heading: str) -> Any:

@@ -1,11 +1,11 @@
-// One answer: tokens to text, stop strings, log-probabilities and timings.
+// Generates one answer: it turns tokens into text, ends at stop strings, and counts time and log-probabilities.
 import { generateTokens, type KvCache, type Model, type TokenLogprobs } from "../decode/index.js";
 import type { Host } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
 import { StopStrings } from "../text/stop.js";
 import { StreamDecoder } from "../text/stream.js";
 import type { ParsedRequest } from "./request.js";
-import type { ContentLogprob, FinishReason, Usage } from "./types.js";
+import type { ContentLogprob, FinishReason, TokenLogprob, Usage } from "./types.js";
 
 export interface AnswerSource {
   readonly model: Model;
@@ -66,51 +66,53 @@ export function usageOf(timings: readonly Timing[]): Usage {
   };
 }
 
-export class Answerer {
-  constructor(private readonly source: AnswerSource) {}
-
-  async *run(prompt: readonly number[], request: ParsedRequest, index: number): AsyncGenerator<Delta, Answer, void> {
-    const { model, kv, host, codec, stopTokens, depth, interrupted } = this.source;
-    const decoder = new StreamDecoder((tokens) => codec.decode(tokens), request.continues ? prompt : []);
-    const stops = new StopStrings(request.stop);
-    const timing = new Timing();
-    timing.promptTokens = prompt.length;
-    timing.begin();
-    const tokens = generateTokens(model, kv, host, prompt, {
-      sampling: { ...request.sampling, seed: (request.sampling.seed + index) | 0 },
-      host: request.host,
-      maxTokens: request.maxTokens ?? Infinity,
-      stopTokens,
-      depth,
-      interrupted,
-      signal: request.signal,
-      onCached: (cached) => (timing.cached = cached),
-    });
-    try {
-      for (;;) {
-        const next = await tokens.next();
-        if (next.done) {
-          const rest = stops.push(decoder.flush());
-          const text = rest.text + (rest.stopped ? "" : stops.flush());
-          if (text) yield { text, logprobs: undefined };
-          return { reason: rest.stopped ? "stop" : next.value.reason, timing };
-        }
-        timing.token();
-        const { text, stopped } = stops.push(decoder.push(next.value.token));
-        const logprobs = next.value.logprobs && [this.describe(next.value.token, next.value.logprobs)];
-        if (text || logprobs) yield { text, logprobs };
-        if (stopped) return { reason: "stop", timing };
+/** Generates one choice of a request; returns why it ended. */
+export async function* generateAnswer(
+  source: AnswerSource,
+  prompt: readonly number[],
+  request: ParsedRequest,
+  index: number,
+): AsyncGenerator<Delta, Answer, void> {
+  const { model, kv, host, codec, stopTokens, depth, interrupted } = source;
+  const decoder = new StreamDecoder((tokens) => codec.decode(tokens), request.continues ? prompt : []);
+  const stops = new StopStrings(request.stop);
+  const timing = new Timing();
+  timing.promptTokens = prompt.length;
+  timing.begin();
+  const tokens = generateTokens(model, kv, host, prompt, {
+    sampling: { ...request.sampling, seed: (request.sampling.seed + index) | 0 },
+    host: request.host,
+    maxTokens: request.maxTokens ?? Infinity,
+    stopTokens,
+    depth,
+    interrupted,
+    signal: request.signal,
+    onCached: (cached) => (timing.cached = cached),
+  });
+  try {
+    for (;;) {
+      const next = await tokens.next();
+      if (next.done) {
+        const rest = stops.push(decoder.flush());
+        const text = rest.text + (rest.stopped ? "" : stops.flush());
+        if (text) yield { text, logprobs: undefined };
+        return { reason: rest.stopped ? "stop" : next.value.reason, timing };
       }
-    } finally {
-      await tokens.return(undefined as never).catch(() => {});
+      timing.token();
+      const { text, stopped } = stops.push(decoder.push(next.value.token));
+      const logprobs = next.value.logprobs && [describeToken(codec, next.value.token, next.value.logprobs)];
+      if (text || logprobs) yield { text, logprobs };
+      if (stopped) return { reason: "stop", timing };
     }
+  } finally {
+    await tokens.return(undefined as never).catch(() => {});
   }
+}
 
-  private describe(token: number, { logprob, top }: TokenLogprobs): ContentLogprob {
-    const one = (id: number, value: number): { token: string; logprob: number; bytes: number[] } => {
-      const text = this.source.codec.token(id);
-      return { token: text, logprob: value, bytes: [...new TextEncoder().encode(text)] };
-    };
-    return { ...one(token, logprob), top_logprobs: top.map(([id, value]) => one(id, value)) };
-  }
+function describeToken(codec: AnswerSource["codec"], token: number, { logprob, top }: TokenLogprobs): ContentLogprob {
+  const describe = (id: number, value: number): TokenLogprob => {
+    const text = codec.token(id);
+    return { token: text, logprob: value, bytes: [...new TextEncoder().encode(text)] };
+  };
+  return { ...describe(token, logprob), top_logprobs: top.map(([id, value]) => describe(id, value)) };
 }

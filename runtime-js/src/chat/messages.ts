@@ -1,6 +1,7 @@
-// Checks what a chat request says to the model: its messages, the tools it may call, and its template's variables.
+// Checks what a chat request says to the model: messages, tools, and variables of the chat template.
 import { InvalidRequestError } from "../errors.js";
-import type { ChatTurn, RenderOptions, ToolCall } from "../text/template.js";
+import type { ChatTurn, ToolCall } from "../text/template.js";
+import { asRecord, checkFlag, refuseOthers } from "./fields.js";
 
 type Fields = Record<string, unknown>;
 
@@ -29,53 +30,49 @@ export function parseMessages(value: unknown): ChatTurn[] {
   });
 }
 
-/** The tools that the template is given; undefined for none. */
-export function parseTools(fields: Fields): readonly object[] | undefined {
-  const { tools, tool_choice: choice } = fields;
-  if (tools != null && !Array.isArray(tools)) throw new InvalidRequestError("tools", "must be a list.");
-  const list = (tools ?? []) as unknown[];
-  const checked = list.map((tool, i) => {
+/** Tools as the template is given them. */
+export function parseTools(tools: unknown, name: string): readonly object[] {
+  if (!Array.isArray(tools)) throw new InvalidRequestError(name, "must be a list.");
+  return tools.map((tool: unknown, i) => {
+    const path = `${name}[${i}]`;
     const { type, function: described } = (tool ?? {}) as Fields;
     if (type !== "function" || !isRecord(described))
-      throw new InvalidRequestError(`tools[${i}]`, 'must be {type: "function", function: {…}}.');
+      throw new InvalidRequestError(path, 'must be {type: "function", function: {…}}.');
     if (typeof described.name !== "string" || described.name === "")
-      throw new InvalidRequestError(`tools[${i}].function.name`, "must be a string that is not empty.");
+      throw new InvalidRequestError(`${path}.function.name`, "must be a string that is not empty.");
     if (described.parameters != null && !isRecord(described.parameters))
-      throw new InvalidRequestError(`tools[${i}].function.parameters`, "must be a JSON Schema.");
+      throw new InvalidRequestError(`${path}.function.parameters`, "must be a JSON Schema.");
     // A template would print null. Inside the schema null may mean something.
     return { ...without(tool as Fields), function: without(described) };
   });
-  if (choice != null && choice !== "auto" && choice !== "none")
-    throw new InvalidRequestError("tool_choice", "must be auto or none: nothing makes a model call a tool.");
-  if (fields.parallel_tool_calls === false && list.length > 0)
-    throw new InvalidRequestError("parallel_tool_calls", "cannot be turned off.");
-  return list.length === 0 || choice === "none" ? undefined : checked;
 }
 
-/** Variables of the model's template: `chat_template_kwargs`, and WebLLM's `extra_body.enable_thinking`. */
-export function parseVariables(fields: Fields): RenderOptions["variables"] {
-  const { chat_template_kwargs: given, extra_body: extra } = fields;
-  if (given != null && !isRecord(given)) throw new InvalidRequestError("chat_template_kwargs", "must be an object.");
-  if (extra != null && !isRecord(extra)) throw new InvalidRequestError("extra_body", "must be an object.");
-  const variables: Fields = { ...given };
-  for (const [key, value] of Object.entries(without(extra ?? {}))) {
-    if (key !== "enable_thinking") throw new InvalidRequestError(`extra_body.${key}`, "is not a known parameter.");
-    if (typeof value !== "boolean")
-      throw new InvalidRequestError("extra_body.enable_thinking", "must be true or false.");
-    variables[key] = value;
-  }
-  return Object.keys(variables).length > 0 ? variables : undefined;
+export function parseToolChoice(choice: unknown, name: string): "auto" | "none" {
+  if (choice !== "auto" && choice !== "none")
+    throw new InvalidRequestError(name, "must be auto or none: nothing makes a model call a tool.");
+  return choice;
+}
+
+/** Variables of the model's template. */
+export const parseVariables = asRecord;
+
+/** WebLLM's `extra_body`, whose `enable_thinking` is a variable of the model's template. */
+export function parseExtraBody(body: unknown, name: string): Fields {
+  const variables = without(asRecord(body, name));
+  refuseOthers(variables, { enable_thinking: 0 }, `${name}.`);
+  for (const value of Object.values(variables)) checkFlag(value, `${name}.enable_thinking`);
+  return variables;
 }
 
 function strings(fields: Fields, path: string): Pick<ChatTurn, "name" | "tool_call_id" | "reasoning_content"> {
-  const found: Record<string, string> = {};
+  const given: Record<string, string> = {};
   for (const key of ["name", "tool_call_id", "reasoning_content"]) {
     const value = fields[key];
     if (value == null) continue;
     if (typeof value !== "string") throw new InvalidRequestError(`${path}.${key}`, "must be a string.");
-    found[key] = value;
+    given[key] = value;
   }
-  return found;
+  return given;
 }
 
 /** OpenAI's arguments are JSON in a string; templates write objects as JSON themselves. */

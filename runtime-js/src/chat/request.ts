@@ -1,9 +1,79 @@
-// Checks a request field by field: what it returns is complete and in range, or InvalidRequestError names the field.
+// Declares what requests may have, and checks them. A parsed request is complete and in range.
 
 import type { HostParams, Sampling } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
-import { parseMessages, parseTools, parseVariables } from "./messages.js";
+import {
+  asRecord,
+  checkFlag,
+  type Field,
+  flag,
+  ignored,
+  integer,
+  number,
+  parseFields,
+  type RequestOf,
+  refuseOthers,
+  type ValuesOf,
+} from "./fields.js";
+import { parseExtraBody, parseMessages, parseToolChoice, parseTools, parseVariables } from "./messages.js";
+import type { ChatMessage, ChatTool } from "./types.js";
+
+const MAX_INT = 2 ** 31 - 1;
+
+/** What every request may have. */
+const SAMPLING = {
+  /** Accepted and ignored: an engine holds one model. */
+  model: ignored<string>(),
+  max_tokens: integer(1, MAX_INT, undefined),
+  /** The same, by its newer name, which wins. */
+  max_completion_tokens: integer(1, MAX_INT, undefined),
+  /** 0 is greedy. */
+  temperature: number(0, 2, 1),
+  top_p: number(0, 1, 1),
+  top_k: integer(0, MAX_INT, 0),
+  min_p: number(0, 1, 0),
+  seed: integer(-(2 ** 53), 2 ** 53, undefined),
+  stop: { parse: parseStop, fallback: [] } as Field<string | string[], string[]>,
+  n: integer(1, 128, 1),
+  frequency_penalty: number(-2, 2, 0),
+  presence_penalty: number(-2, 2, 0),
+  repetition_penalty: number(0.01, 100, 1),
+  logit_bias: { parse: parseBias, fallback: new Map() } as Field<Record<string, number>, ReadonlyMap<number, number>>,
+  logprobs: flag(),
+  top_logprobs: integer(0, 20, undefined),
+  stream: flag(),
+  stream_options: { parse: parseStreamOptions, fallback: undefined } as Field<
+    { include_usage?: boolean | null },
+    { includeUsage: boolean } | undefined
+  >,
+  signal: { parse: parseSignal, fallback: undefined } as Field<AbortSignal, AbortSignal | undefined>,
+  user: ignored<string>(),
+  metadata: ignored<Record<string, unknown>>(),
+  store: ignored<boolean>(),
+};
+const CHAT = {
+  ...SAMPLING,
+  messages: { parse: parseMessages } as Field<ChatMessage[], ChatTurn[]>,
+  /** Given to the chat template; what the model answers is text, calls too. */
+  tools: { parse: parseTools, fallback: [] } as Field<ChatTool[], readonly object[]>,
+  tool_choice: { parse: parseToolChoice, fallback: "auto" } as Field<"auto" | "none", "auto" | "none">,
+  parallel_tool_calls: flag(true),
+  response_format: { parse: parseFormat, fallback: undefined } as Field<{ type?: "text" | null }, undefined>,
+  /** Variables that the model's chat template knows, such as Qwen3's `enable_thinking`. */
+  chat_template_kwargs: { parse: parseVariables, fallback: {} } as Field<Record<string, unknown>, object>,
+  /** WebLLM's place for the same. */
+  extra_body: { parse: parseExtraBody, fallback: {} } as Field<{ enable_thinking?: boolean | null }, object>,
+};
+const COMPLETION = {
+  ...SAMPLING,
+  prompt: { parse: parsePrompt } as Field<string, string>,
+  echo: { parse: parseEcho, fallback: undefined } as Field<false, undefined>,
+};
+
+export type SamplingRequest = RequestOf<typeof SAMPLING>;
+export type ChatRequest = RequestOf<typeof CHAT> & { messages: ChatMessage[] };
+export type CompletionRequest = RequestOf<typeof COMPLETION> & { prompt: string };
 
 export interface ParsedRequest {
   readonly sampling: Sampling;
@@ -18,165 +88,111 @@ export interface ParsedRequest {
   readonly continues: boolean;
   readonly signal: AbortSignal | undefined;
 }
-
-type Fields = Record<string, unknown>;
-
-const SAMPLING = [
-  "model",
-  "max_tokens",
-  "max_completion_tokens",
-  "temperature",
-  "top_p",
-  "top_k",
-  "min_p",
-  "seed",
-  "stop",
-  "n",
-  "frequency_penalty",
-  "presence_penalty",
-  "repetition_penalty",
-  "logit_bias",
-  "logprobs",
-  "top_logprobs",
-  "stream",
-  "stream_options",
-  "signal",
-  "user",
-  "metadata",
-  "store",
-];
 export interface ParsedChatRequest extends ParsedRequest {
   readonly messages: readonly ChatTurn[];
   readonly template: Pick<RenderOptions, "tools" | "variables">;
 }
 
 export function parseChatRequest(request: unknown, vocabSize: number): ParsedChatRequest {
-  const fields = record(request);
-  refuseUnknown(fields, [
-    "messages",
-    "response_format",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "chat_template_kwargs",
-    "extra_body",
-  ]);
-  const format = fields.response_format as { type?: unknown } | null | undefined;
-  if (format != null && (format.type ?? "text") !== "text")
-    throw new InvalidRequestError("response_format", "only text is supported.");
-  const template = { tools: parseTools(fields), variables: parseVariables(fields) };
-  return { ...parseSampling(fields, vocabSize), messages: parseMessages(fields.messages), template };
+  const fields = parseFields(CHAT, request, vocabSize);
+  const { tools, tool_choice, messages } = fields;
+  if (!fields.parallel_tool_calls && tools.length > 0)
+    throw new InvalidRequestError("parallel_tool_calls", "cannot be turned off.");
+  const variables = { ...fields.chat_template_kwargs, ...fields.extra_body };
+  const template = {
+    tools: tools.length === 0 || tool_choice === "none" ? undefined : tools,
+    variables: Object.keys(variables).length > 0 ? variables : undefined,
+  };
+  return { ...sampled(fields), messages, template };
 }
 
 export function parseCompletionRequest(
   request: unknown,
   vocabSize: number,
 ): ParsedRequest & { readonly prompt: string } {
-  const fields = record(request);
-  refuseUnknown(fields, ["prompt", "echo"]);
-  if (typeof fields.prompt !== "string" || fields.prompt === "")
-    throw new InvalidRequestError("prompt", "must be a string that is not empty.");
-  if (fields.echo) throw new InvalidRequestError("echo", "is not supported.");
-  return { ...parseSampling(fields, vocabSize), prompt: fields.prompt, continues: true };
+  const fields = parseFields(COMPLETION, request, vocabSize);
+  return { ...sampled(fields), prompt: fields.prompt, continues: true };
 }
 
-export function parseSampling(fields: Fields, vocabSize: number): ParsedRequest {
-  const number = (key: string, fallback: number, min: number, max: number): number => {
-    const value = fields[key] ?? fallback;
-    if (typeof value !== "number" || !(value >= min && value <= max))
-      throw new InvalidRequestError(key, `must be a number from ${min} to ${max}.`);
-    return value;
-  };
-  const integer = (key: string, fallback: number, min: number, max: number): number => {
-    const value = number(key, fallback, min, max);
-    if (!Number.isInteger(value)) throw new InvalidRequestError(key, "must be an integer.");
-    return value;
-  };
-  const flag = (key: string): boolean => {
-    const value = fields[key] ?? false;
-    if (typeof value !== "boolean") throw new InvalidRequestError(key, "must be true or false.");
-    return value;
-  };
-  const logprobs = flag("logprobs");
-  if (fields.top_logprobs != null && !logprobs) throw new InvalidRequestError("top_logprobs", "needs logprobs: true.");
-  const stream = flag("stream");
-  const includeUsage = parseStreamOptions(fields.stream_options, stream);
-  const most = fields.max_completion_tokens != null ? "max_completion_tokens" : "max_tokens";
-  const { signal } = fields;
-  if (signal != null && !(signal instanceof AbortSignal))
-    throw new InvalidRequestError("signal", "must be an AbortSignal.");
+export function parseSampling(request: unknown, vocabSize: number): ParsedRequest {
+  return sampled(parseFields(SAMPLING, request, vocabSize));
+}
+
+function sampled(fields: ValuesOf<typeof SAMPLING>): ParsedRequest {
+  const { logprobs, top_logprobs, stream, stream_options } = fields;
+  if (top_logprobs !== undefined && !logprobs) throw new InvalidRequestError("top_logprobs", "needs logprobs: true.");
+  if (stream_options && !stream) throw new InvalidRequestError("stream_options", "needs stream: true.");
   return {
     sampling: {
-      temperature: number("temperature", 1, 0, 2),
-      topP: number("top_p", 1, 0, 1),
-      topK: integer("top_k", 0, 0, 2 ** 31 - 1),
-      seed: fields.seed == null ? Math.floor(Math.random() * 2 ** 31) : integer("seed", 0, -(2 ** 53), 2 ** 53) | 0,
+      temperature: fields.temperature,
+      topP: fields.top_p,
+      topK: fields.top_k,
+      seed: (fields.seed ?? Math.floor(Math.random() * 2 ** 31)) | 0,
     },
     host: {
-      minP: number("min_p", 0, 0, 1),
-      repetitionPenalty: number("repetition_penalty", 1, 0.01, 100),
-      frequencyPenalty: number("frequency_penalty", 0, -2, 2),
-      presencePenalty: number("presence_penalty", 0, -2, 2),
-      logitBias: parseBias(fields.logit_bias, vocabSize),
-      topLogprobs: logprobs ? integer("top_logprobs", 0, 0, 20) : undefined,
+      minP: fields.min_p,
+      repetitionPenalty: fields.repetition_penalty,
+      frequencyPenalty: fields.frequency_penalty,
+      presencePenalty: fields.presence_penalty,
+      logitBias: fields.logit_bias,
+      topLogprobs: logprobs ? (top_logprobs ?? 0) : undefined,
     },
-    maxTokens: fields[most] == null ? undefined : integer(most, 0, 1, 2 ** 31 - 1),
-    stop: parseStop(fields.stop),
-    n: integer("n", 1, 1, 128),
+    maxTokens: fields.max_completion_tokens ?? fields.max_tokens,
+    stop: fields.stop,
+    n: fields.n,
     stream,
-    includeUsage,
+    includeUsage: stream_options?.includeUsage ?? false,
     continues: false,
-    signal: signal ?? undefined,
+    signal: fields.signal,
   };
 }
 
-function record(request: unknown, param = "request"): Fields {
-  if (typeof request !== "object" || request === null) throw new InvalidRequestError(param, "must be an object.");
-  return request as Fields;
+function parsePrompt(value: unknown, name: string): string {
+  if (typeof value !== "string" || value === "")
+    throw new InvalidRequestError(name, "must be a string that is not empty.");
+  return value;
 }
 
-/** null is as good as not given, as OpenAI's clients have it, also for what is not known here. */
-function refuseUnknown(fields: Fields, more: readonly string[]): void {
-  for (const key of Object.keys(fields)) {
-    if (!SAMPLING.includes(key) && !more.includes(key) && fields[key] != null)
-      throw new InvalidRequestError(key, "is not a known parameter.");
-  }
+function parseEcho(value: unknown, name: string): undefined {
+  if (value) throw new InvalidRequestError(name, "is not supported.");
 }
 
-function parseStreamOptions(value: unknown, stream: boolean): boolean {
-  if (value == null) return false;
-  if (!stream) throw new InvalidRequestError("stream_options", "needs stream: true.");
-  const { include_usage: usage, include_obfuscation: obfuscation, ...others } = record(value, "stream_options");
-  if (usage != null && typeof usage !== "boolean")
-    throw new InvalidRequestError("stream_options.include_usage", "must be true or false.");
-  if (obfuscation) throw new InvalidRequestError("stream_options.include_obfuscation", "is not supported.");
-  for (const key of Object.keys(others))
-    if (others[key] != null) throw new InvalidRequestError(`stream_options.${key}`, "is not a known parameter.");
-  return usage === true;
+function parseFormat(value: unknown, name: string): undefined {
+  if ((asRecord(value, name).type ?? "text") !== "text") throw new InvalidRequestError(name, "only text is supported.");
 }
 
-function parseStop(value: unknown): string[] {
-  if (value == null) return [];
+function parseSignal(value: unknown, name: string): AbortSignal {
+  if (!(value instanceof AbortSignal)) throw new InvalidRequestError(name, "must be an AbortSignal.");
+  return value;
+}
+
+function parseStreamOptions(value: unknown, name: string): { includeUsage: boolean } {
+  const options = asRecord(value, name);
+  refuseOthers(options, { include_usage: 0, include_obfuscation: 0 }, `${name}.`);
+  if (options.include_obfuscation) throw new InvalidRequestError(`${name}.include_obfuscation`, "is not supported.");
+  return { includeUsage: checkFlag(options.include_usage ?? false, `${name}.include_usage`) };
+}
+
+function parseStop(value: unknown, name: string): string[] {
   const stops: unknown[] = Array.isArray(value) ? value : [value];
-  if (stops.length > 16) throw new InvalidRequestError("stop", "has more than 16 strings.");
+  if (stops.length > 16) throw new InvalidRequestError(name, "has more than 16 strings.");
   return stops.map((stop) => {
     if (typeof stop !== "string" || stop === "")
-      throw new InvalidRequestError("stop", "must be a string, or a list of strings, that are not empty.");
+      throw new InvalidRequestError(name, "must be a string, or a list of strings, that are not empty.");
     return stop;
   });
 }
 
-function parseBias(value: unknown, vocabSize: number): Map<number, number> {
-  if (value == null) return new Map();
+function parseBias(value: unknown, name: string, vocabSize: number): Map<number, number> {
   if (typeof value !== "object" || Array.isArray(value))
-    throw new InvalidRequestError("logit_bias", "must map token ids to numbers.");
+    throw new InvalidRequestError(name, "must map token ids to numbers.");
   return new Map(
-    Object.entries(value).map(([key, bias]) => {
+    Object.entries(value as object).map(([key, bias]) => {
       const token = Number(key);
       if (!Number.isInteger(token) || token < 0 || token >= vocabSize)
-        throw new InvalidRequestError("logit_bias", `has the key ${key}, which is not a token id below ${vocabSize}.`);
+        throw new InvalidRequestError(name, `has the key ${key}, which is not a token id below ${vocabSize}.`);
       if (typeof bias !== "number" || !(bias >= -100 && bias <= 100))
-        throw new InvalidRequestError("logit_bias", "values must be from -100 to 100.");
+        throw new InvalidRequestError(name, "values must be from -100 to 100.");
       return [token, bias];
     }),
   );

@@ -1,4 +1,5 @@
-// The request and answer shapes of OpenAI's chat completions, as far as mlcweb implements them. In requests null means not given.
+// Declares the messages and answers of OpenAI's chat completions, as far as mlcweb implements them. request.ts declares the
+// other fields of a request. In requests null means not given.
 
 export interface TextPart {
   type: "text";
@@ -28,45 +29,6 @@ export interface ChatMessage {
   tool_calls?: ChatToolCall[] | null;
   tool_call_id?: string | null;
   reasoning_content?: string | null;
-}
-
-export interface SamplingRequest {
-  model?: string | null;
-  max_tokens?: number | null;
-  max_completion_tokens?: number | null;
-  /** 0 is greedy. */
-  temperature?: number | null;
-  top_p?: number | null;
-  top_k?: number | null;
-  min_p?: number | null;
-  seed?: number | null;
-  stop?: string | string[] | null;
-  n?: number | null;
-  frequency_penalty?: number | null;
-  presence_penalty?: number | null;
-  repetition_penalty?: number | null;
-  logit_bias?: Record<string, number> | null;
-  top_logprobs?: number | null;
-  stream_options?: { include_usage?: boolean | null } | null;
-  signal?: AbortSignal | null;
-}
-export interface ChatRequest extends SamplingRequest {
-  messages: ChatMessage[];
-  stream?: boolean | null;
-  logprobs?: boolean | null;
-  /** Given to the chat template; what the model answers is text, calls too. */
-  tools?: ChatTool[] | null;
-  tool_choice?: "auto" | "none" | null;
-  /** Variables that the model's chat template knows, such as Qwen3's `enable_thinking`. */
-  chat_template_kwargs?: Record<string, unknown> | null;
-  /** WebLLM's place for the same. */
-  extra_body?: { enable_thinking?: boolean | null } | null;
-}
-export interface CompletionRequest extends SamplingRequest {
-  prompt: string;
-  stream?: boolean | null;
-  logprobs?: boolean | null;
-  echo?: boolean | null;
 }
 
 export type FinishReason = "stop" | "length" | "abort";

@@ -1,9 +1,15 @@
 // The engine a page holds: one model on one device.
 import { deleteCached, type Manifest, resolveBundleUrl } from "../bundle/index.js";
-import type { Backend } from "../chat/completions.js";
-import { Answerer, ChatCompletions, Completions, inTurn, Queue } from "../chat/index.js";
-import { parseSampling } from "../chat/request.js";
-import type { SamplingRequest } from "../chat/types.js";
+import {
+  type Backend,
+  ChatCompletions,
+  Completions,
+  generateAnswer,
+  inTurn,
+  parseSampling,
+  Queue,
+  type SamplingRequest,
+} from "../chat/index.js";
 import {
   type GeneratedToken,
   type GenerateEnd,
@@ -103,7 +109,7 @@ export class Engine {
   ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
     const { stop_tokens: stopTokens, ...rest } = request;
     const { model, host, manifest } = this.alive();
-    const parsed = parseSampling(rest as Record<string, unknown>, model.vocabSize);
+    const parsed = parseSampling(rest, model.vocabSize);
     if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
     checkPrompt(tokens, model);
     return yield* inTurn(this.queue, parsed.signal, (turn) =>
@@ -244,16 +250,12 @@ export class Engine {
       encodeChat: (messages, options) => codec.encodeChat(messages, options),
       chatStops: codec.template.stops,
       encode: (text) => codec.encode(text, true),
-      answerer: (turn) =>
-        new Answerer({
-          model,
-          host,
-          codec,
-          kv: this.kv,
-          depth: this.depth,
-          interrupted: () => turn.interrupted,
-          stopTokens: new Set(manifest.tokenizer.eosTokenIds),
-        }),
+      generate: (turn, prompt, request, index) => {
+        const interrupted = (): boolean => turn.interrupted;
+        const stopTokens = new Set(manifest.tokenizer.eosTokenIds);
+        const source = { model, host, codec, kv: this.kv, depth: this.depth, interrupted, stopTokens };
+        return generateAnswer(source, prompt, request, index);
+      },
     };
   }
 }

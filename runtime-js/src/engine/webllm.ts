@@ -106,29 +106,16 @@ export class MLCEngine {
 
   private async create(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
     if (!this.engine) throw new UnloadedError("No model is loaded.");
-    if (!request.stream) {
-      const answer = (await this.engine.chat.completions.create({ ...request, stream: false })) as ChatCompletion;
-      this.usage = answer.usage;
-      this.message = answer.choices[0]!.message.content;
-      return answer;
-    }
-    return this.watch(
-      await this.engine.chat.completions.create({ ...request, stream: true, stream_options: { include_usage: true } }),
-      request.stream_options?.include_usage === true,
-    );
-  }
-
-  /** Remembers the answer and its usage as they pass. */
-  private async *watch(
-    chunks: AsyncIterable<ChatCompletionChunk>,
-    wantsUsage: boolean,
-  ): AsyncGenerator<ChatCompletionChunk, void, void> {
-    this.message = "";
-    for await (const chunk of chunks) {
-      if (chunk.usage) this.usage = chunk.usage;
-      this.message += chunk.choices[0]?.index === 0 ? (chunk.choices[0].delta.content ?? "") : "";
-      if (chunk.choices.length > 0 || wantsUsage) yield chunk;
-    }
+    let text = "";
+    return this.engine.chat.completions.observe(request, {
+      event: (event) => {
+        if (event.index === 0) text += event.text;
+        this.message = text;
+      },
+      usage: (usage) => {
+        this.usage = usage;
+      },
+    });
   }
 }
 

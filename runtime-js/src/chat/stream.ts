@@ -1,0 +1,151 @@
+// Runs a request's choices in its turn of the queue, and hands the answer out: whole, or as a stream of chunks.
+import { ContextLengthError } from "../errors.js";
+import type { ChatTurn, RenderOptions } from "../text/template.js";
+import { type Answer, type Delta, type Timing, usageOf } from "./answer.js";
+import { inTurn, type Queue, type Turn } from "./queue.js";
+import type { ParsedRequest } from "./request.js";
+import type { ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
+
+/** What the engine gives the API; each call throws the typed error when it is unloaded or its device is lost. */
+export interface Backend {
+  readonly name: string;
+  readonly queue: Queue;
+  readonly vocabSize: number;
+  readonly contextLength: number;
+  /** Generates a choice of the request. */
+  generate(turn: Turn, prompt: readonly number[], request: ParsedRequest, index: number): AsyncGenerator<Delta, Answer>;
+  encodeChat(messages: readonly ChatTurn[], options: RenderOptions): number[];
+  /** Stop strings of the model's chats, beside the request's. */
+  readonly chatStops: readonly string[];
+  encode(text: string): number[];
+}
+
+/** A choice goes on, or ends for a reason. */
+export interface ChoiceEvent {
+  readonly index: number;
+  readonly text: string;
+  readonly logprobs: ContentLogprob[] | undefined;
+  readonly reason: FinishReason | null;
+}
+
+/** Hears an answer as it is generated, streamed or not. */
+export interface Observer {
+  event(event: ChoiceEvent): void;
+  usage(usage: Usage): void;
+}
+
+/** A choice that has ended. */
+export interface FinishedChoice {
+  readonly index: number;
+  readonly text: string;
+  readonly logprobs: Logprobs | null;
+  readonly reason: FinishReason;
+}
+interface Head {
+  readonly id: string;
+  readonly created: number;
+  readonly model: string;
+}
+/** The shapes of one API's answers: a whole answer, and the chunks of a stream. */
+export interface Format<Whole, Chunk> {
+  readonly prefix: string;
+  whole(head: Head, choices: readonly FinishedChoice[], usage: Usage): Whole;
+  /** `first` is true for a choice's first chunk. */
+  chunk(head: Head, event: ChoiceEvent, first: boolean): Chunk;
+  usage(head: Head, usage: Usage): Chunk;
+}
+
+/** Answers a request in a format: whole, or a stream. */
+export async function respond<Whole, Chunk>(
+  format: Format<Whole, Chunk>,
+  backend: Backend,
+  prompt: readonly number[],
+  request: ParsedRequest,
+  observer?: Observer,
+): Promise<Whole | AsyncIterable<Chunk>> {
+  if (prompt.length >= backend.contextLength) throw new ContextLengthError(prompt.length, backend.contextLength);
+  const head = {
+    id: `${format.prefix}-${crypto.randomUUID()}`,
+    created: Math.floor(Date.now() / 1000),
+    model: backend.name,
+  };
+  const events = generateChoices(backend, prompt, request, observer);
+  return request.stream ? stream(format, head, events, request) : collect(format, head, events, request);
+}
+
+type Events = ReturnType<typeof inTurn<ChoiceEvent, Usage>>;
+
+/** Generates the request's choices one after the other; they share the prompt's KV cache. */
+function generateChoices(
+  backend: Backend,
+  prompt: readonly number[],
+  request: ParsedRequest,
+  observer: Observer | undefined,
+): Events {
+  const tell = (event: ChoiceEvent): ChoiceEvent => {
+    observer?.event(event);
+    return event;
+  };
+  return inTurn(backend.queue, request.signal, async function* (turn) {
+    const timings: Timing[] = [];
+    for (let index = 0; index < request.n; index++) {
+      const run = backend.generate(turn, prompt, request, index);
+      try {
+        let next = await run.next();
+        for (; !next.done; next = await run.next()) yield tell({ index, ...next.value, reason: null });
+        timings.push(next.value.timing);
+        if (timings.length === request.n) turn.leave(); // that it ended need not be read
+        yield tell({ index, text: "", logprobs: undefined, reason: next.value.reason });
+      } finally {
+        await run.return(undefined as never);
+      }
+    }
+    const usage = usageOf(timings);
+    observer?.usage(usage);
+    return usage;
+  });
+}
+
+async function collect<Whole>(
+  format: Format<Whole, unknown>,
+  head: Head,
+  events: Events,
+  { n, host }: ParsedRequest,
+): Promise<Whole> {
+  const choices = Array.from({ length: n }, (_, index) => ({
+    index,
+    text: "",
+    logprobs: host.topLogprobs === undefined ? null : { content: [] as ContentLogprob[] },
+    reason: "stop" as FinishReason,
+  }));
+  for (;;) {
+    const { done, value } = await events.next();
+    if (done) return format.whole(head, choices, value);
+    const choice = choices[value.index]!;
+    choice.text += value.text;
+    choice.logprobs?.content.push(...(value.logprobs ?? []));
+    choice.reason = value.reason ?? choice.reason;
+  }
+}
+
+async function* stream<Chunk>(
+  format: Format<unknown, Chunk>,
+  head: Head,
+  events: Events,
+  { includeUsage }: ParsedRequest,
+): AsyncGenerator<Chunk, void, void> {
+  const begun = new Set<number>();
+  try {
+    for (;;) {
+      const { done, value } = await events.next();
+      if (done) {
+        if (includeUsage) yield format.usage(head, value);
+        return;
+      }
+      yield format.chunk(head, value, !begun.has(value.index));
+      begun.add(value.index);
+    }
+  } finally {
+    await events.return();
+  }
+}

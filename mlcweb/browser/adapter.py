@@ -1,13 +1,14 @@
-"""What Chromium's WebGPU offers here."""
+"""Ask Chromium what its WebGPU offers here: through the engine's own ``probe()``, where the engine is built."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mlcweb.browser.page import Page, open_page
 from mlcweb.errors import BrowserError
+from mlcweb.serve.server import ENGINE
 
 TIER_FEATURES = {
     "f16-subgroups": ("shader-f16", "subgroups"),
@@ -26,7 +27,9 @@ LIMITS = (
     "minUniformBufferOffsetAlignment",
 )
 URL = "http://localhost/mlcweb-blank"  # answered by playwright: WebGPU needs an origin that counts as secure
-PROBE = """async (limitNames) => {
+ENGINE_URL = "http://localhost/mlcweb.js"
+ASK_ENGINE = "async (url) => (await import(url)).probe()"
+ASK_BROWSER = """async (limitNames) => {
   if (!navigator.gpu) return { reason: "navigator.gpu is missing" };
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) return { reason: "requestAdapter() found no adapter" };
@@ -54,22 +57,11 @@ class Adapter:
     subgroup_min: int
     subgroup_max: int
     features: list[str]
-    limits: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def software(self) -> bool:
-        """Whether the CPU does the work, by the engine's rule: subgroups of 32 and more are no CPU's, whatever name
-        it goes by.
-        """
-        name = f"{self.architecture} {self.device} {self.description}".lower()
-        named = any(renderer in name for renderer in ("swiftshader", "llvmpipe", "lavapipe"))
-        return (named or self.fallback) and self.subgroup_min < 32
-
-    @property
-    def tiers(self) -> list[str]:
-        """The tiers it can run, best first: that for software adapters is the first or the last."""
-        order = SOFTWARE_FEATURES | TIER_FEATURES if self.software else TIER_FEATURES | SOFTWARE_FEATURES
-        return [tier for tier, needs in order.items() if set(needs) <= set(self.features)]
+    limits: dict[str, int]
+    software: bool
+    """Whether the CPU does the work."""
+    tiers: list[str]
+    """The tiers it can run, best first."""
 
     @property
     def name(self) -> str:
@@ -79,14 +71,36 @@ class Adapter:
 
     def facts(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "name": self.name, "software": self.software, "tiers": self.tiers}
+        return {**asdict(self), "name": self.name}
 
 
-def probe(chromium: Path | None = None) -> Adapter:
-    """Start the browser and ask it."""
+def probe(chromium: Path | None = None, engine: Path = ENGINE) -> Adapter:
+    """Start the browser and ask it, through the engine in the folder ``engine`` where that is built."""
+    script = engine / "mlcweb.js"
     with open_page(chromium) as page:
         open_blank(page)
-        return probe_page(page)
+        if not script.is_file():
+            return probe_page(page)
+        body = script.read_text(encoding="utf-8")
+        answer = {"status": 200, "content_type": "text/javascript", "body": body}
+        page.context.route(ENGINE_URL, lambda route: route.fulfill(**answer))
+        return from_report(page.version, page.evaluate(ASK_ENGINE, ENGINE_URL))
+
+
+def from_report(browser: str, report: dict[str, Any]) -> Adapter:
+    """The engine's ProbeReport (runtime-js/src/device/probe.ts) as an adapter; BrowserError where it found none."""
+    if report["error"]:
+        raise BrowserError(f"{browser}: {report['error']['message']}", hint=report["error"]["hint"])
+    smallest, largest = report["subgroupSizes"] or (0, 0)
+    return Adapter(
+        browser=browser,
+        **report["adapter"],
+        subgroup_min=smallest,
+        subgroup_max=largest,
+        features=report["features"],
+        limits={name: report["limits"][name] for name in LIMITS},
+        tiers=report["tiers"],
+    )
 
 
 def open_blank(page: Page) -> None:
@@ -97,11 +111,29 @@ def open_blank(page: Page) -> None:
 
 
 def probe_page(page: Page) -> Adapter:
-    """Ask a page that is already open on localhost."""
-    found = page.evaluate(PROBE, list(LIMITS))
+    """Ask a page that is already open on localhost, without the engine."""
+    found = page.evaluate(ASK_BROWSER, list(LIMITS))
     if "reason" in found:
         raise BrowserError(
             f"{page.version} offers no WebGPU here: {found['reason']}",
             hint="update the browser, or pass it flags in MLCWEB_CHROMIUM_FLAGS",
         )
-    return Adapter(browser=page.version, **found)
+    names = [found[key] for key in ("architecture", "device", "description")]
+    software = is_software(names, found["fallback"], found["subgroup_min"])
+    tiers = tiers_for(found["features"], software)
+    return Adapter(browser=page.version, software=software, tiers=tiers, **found)
+
+
+def is_software(names: list[str], fallback: bool, subgroup_min: int) -> bool:
+    """Whether the CPU does the work, by the engine's rule: subgroups of 32 and more are no CPU's, whatever name
+    it goes by.
+    """
+    name = " ".join(names).lower()
+    named = any(renderer in name for renderer in ("swiftshader", "llvmpipe", "lavapipe"))
+    return (named or fallback) and subgroup_min < 32
+
+
+def tiers_for(features: list[str], software: bool) -> list[str]:
+    """The tiers that these features admit, best first: the one for CPUs is the first or the last."""
+    order = SOFTWARE_FEATURES | TIER_FEATURES if software else TIER_FEATURES | SOFTWARE_FEATURES
+    return [tier for tier, needs in order.items() if set(needs) <= set(features)]

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error as PlaywrightError
 
+from mlcweb.browser.adapter import probe
 from mlcweb.browser.page import open_page
 from mlcweb.cli.command import run
 from mlcweb.errors import BrowserError, ValidationError
 from mlcweb.serve import serving
+from mlcweb.serve.server import ENGINE
 from mlcweb.validate import TierReport, require_pass
 from tests.support.browser.fake_engine import finish, make_bundle, make_engine
 
@@ -38,6 +40,11 @@ def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
     assert run(["doctor"]) == 0
     said = capsys.readouterr().out
     assert "Tiers" in said and "off: MLCWEB_KERNEL_CACHE is empty" in said
+
+
+def test_the_engine_and_the_command_line_see_the_same_adapter(tmp_path: Path) -> None:
+    assert (ENGINE / "mlcweb.js").is_file()
+    assert probe() == probe(engine=tmp_path)
 
 
 def test_doctor_sees_16_bit_floats_and_a_cpu(f16_chromium: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,40 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from mlcweb.browser.adapter import Adapter
-
-
-def adapter(
-    architecture: str = "",
-    description: str = "",
-    fallback: bool = False,
-    subgroups: int = 0,
-    features: tuple[str, ...] = (),
-) -> Adapter:
-    return Adapter(
-        "Chrome/1", "", architecture, "", description, fallback, subgroups, subgroups, list(features)
-    )
+from mlcweb.browser.adapter import LIMITS, from_report, is_software, tiers_for
+from mlcweb.errors import BrowserError
 
 
 @pytest.mark.parametrize(
-    ("made", "software"),
+    ("name", "fallback", "subgroups", "software"),
     [
-        (adapter(fallback=True), True),
-        (adapter("swiftshader", subgroups=4), True),
-        (adapter(description="llvmpipe (LLVM 19.1.7, 256 bits)", subgroups=8), True),
-        (adapter("valhall", subgroups=16), False),
-        (adapter("swiftshader", fallback=True, subgroups=32), False),
+        ("", True, 0, True),
+        ("swiftshader", False, 4, True),
+        ("llvmpipe (LLVM 19.1.7, 256 bits)", False, 8, True),
+        ("valhall", False, 16, False),
+        ("swiftshader", True, 32, False),
     ],
 )
-def test_a_cpu_is_known_by_the_browsers_word_or_by_name(made: Adapter, software: bool) -> None:
-    assert made.software is software
+def test_a_cpu_is_known_by_the_browsers_word_or_by_name(
+    name: str, fallback: bool, subgroups: int, software: bool
+) -> None:
+    assert is_software(["", name, ""], fallback, subgroups) is software
 
 
 def test_the_software_tier_is_first_on_a_cpu_and_last_on_a_gpu() -> None:
-    features = ("shader-f16", "subgroups")
+    features = ["shader-f16", "subgroups"]
     gpu = ["f16-subgroups", "f16", "subgroups", "base"]
-    assert adapter("swiftshader", subgroups=4, features=features).tiers == ["software", *gpu]
-    assert adapter("hopper", subgroups=32, features=features).tiers == [*gpu, "software"]
-    assert adapter(fallback=True).tiers == ["base"]
+    assert tiers_for(features, software=True) == ["software", *gpu]
+    assert tiers_for(features, software=False) == [*gpu, "software"]
+    assert tiers_for([], software=True) == ["base"]
+
+
+ADAPTER = {"vendor": "v", "architecture": "a", "device": "", "description": "a", "fallback": False}
+REPORT: dict[str, Any] = {
+    "adapter": {**ADAPTER, "software": True},
+    "features": ["subgroups"],
+    "limits": {**dict.fromkeys(LIMITS, 8), "maxBindGroups": 4},
+    "subgroupSizes": [4, 8],
+    "tiers": ["software", "base"],
+    "error": None,
+}
+
+
+def test_the_engines_report_becomes_an_adapter() -> None:
+    adapter = from_report("Chrome/1", REPORT)
+    assert (adapter.name, adapter.software, adapter.tiers) == ("v a", True, ["software", "base"])
+    assert (adapter.subgroup_min, adapter.subgroup_max) == (4, 8)
+    assert adapter.limits == dict.fromkeys(LIMITS, 8)
+    without = from_report("Chrome/1", {**REPORT, "subgroupSizes": None})
+    assert (without.subgroup_min, without.subgroup_max) == (0, 0)
+
+
+def test_the_engines_reason_for_no_adapter_is_told() -> None:
+    error = {"code": "no-webgpu", "message": "This browser has no WebGPU.", "hint": "Use another."}
+    with pytest.raises(BrowserError, match="Chrome/1: This browser has no WebGPU") as raised:
+        from_report("Chrome/1", {**REPORT, "adapter": None, "error": error})
+    assert raised.value.hint == "Use another."

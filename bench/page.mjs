@@ -1,4 +1,4 @@
-// A page in headless Chromium that reports JSON, for machines with a browser and Node and nothing else.
+// Opens a page in headless Chromium that reports JSON, for machines that have a browser and Node and nothing else.
 import { spawn } from "node:child_process";
 import fs from "node:fs";
 import http from "node:http";
@@ -30,7 +30,8 @@ export const machine = () =>
   `${os.cpus()[0].model}, ${os.cpus().length} cores${process.env.GPU_NAME ? `; ${process.env.GPU_NAME}` : ""}`;
 
 /** An expression for the browser's whole version, which its user agent string does not tell. */
-export const VERSION = `"Chrome/" + (await navigator.userAgentData.getHighEntropyValues(["uaFullVersion"])).uaFullVersion`;
+export const VERSION =
+  '"Chrome/" + (await navigator.userAgentData.getHighEntropyValues(["uaFullVersion"])).uaFullVersion';
 
 /** What the scripts of `runPage` call to report. */
 export const REPORT = `const report = (value) => fetch("/report", { method: "POST", body: JSON.stringify(value) });`;
@@ -46,10 +47,15 @@ for (const [signal, code] of [
 ])
   process.on(signal, () => process.exit(code));
 
-/** Runs a module script in a page, with `folders` served under their names, and calls `heard` with each thing that it reports, until one
- * has `done`, the browser ends, or `seconds` have passed, which is an error. `isolated` gives the page shared memory. */
+/** Runs a module script in a page, with `folders` served under their names, and calls `heard` with each thing that it
+ * reports, until one has `done`, the browser ends, or `seconds` have passed, which is an error. `isolated` gives the
+ * page shared memory. */
 export function runPage(script, { folders, heard, flags = [], isolated = false, seconds = 3600 }) {
-  const html = `<!doctype html><meta charset=utf-8><script type=module>${REPORT}\ntry {\n${script}\nawait report({ done: true });\n} catch (error) { await report({ done: true, error: String(error?.message ?? error) }); }</script>`;
+  const html = `<!doctype html><meta charset=utf-8><script type=module>${REPORT}
+try {
+${script}
+await report({ done: true });
+} catch (error) { await report({ done: true, error: String(error?.message ?? error) }); }</script>`;
   return new Promise((resolve, reject) => {
     let browser,
       timer,

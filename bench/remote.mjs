@@ -1,22 +1,36 @@
-// The benchmark for a machine that has a browser and Node, and neither Python nor a package index (a bare GPU box):
+// Benchmarks bundles on a machine that has a browser and Node, and neither Python nor a package index (a GPU box):
 //   CHROME=/path/to/chromium node bench/remote.mjs [options] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
-// ENGINE_DIR is mlcweb/engine. Prints, for each bundle, whether it validates, and the medians of load, prefill and
-// decode after a warm-up, and what was timed to choose its prefill; the last line is everything as JSON. With --choices it loads each bundle so
-// many times instead, nothing kept, and prints what each load timed and chose. With --profile it writes DIR/<bundle>.profile.json
-// instead, which `mlcweb bench --from` shows and draws. GPU_NAME names the GPU in both. The table compares the bytes of weights a second that
-// decoding reads with the last bundle's.
+// ENGINE_DIR is mlcweb/engine. For each bundle it prints whether it validates, the medians of load, prefill and decode
+// after a warm-up, and the times by which the engine chose a prefill. The table compares with the last bundle how many
+// bytes of weights decoding reads a second. The last line is everything as JSON.
+// --choices loads each bundle so many times instead, keeps nothing, and prints what each load timed and chose.
+// --profile writes DIR/<bundle>.profile.json instead, which `mlcweb bench --from` shows and draws. GPU_NAME names the
+// GPU in both.
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { machine, runPage, table, VERSION } from "./page.mjs";
 
 const USAGE =
-  "usage: node bench/remote.mjs [--profile DIR | --choices LOADS] [--tier NAME] [--activations float|int8|matrix] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]";
+  "usage: node bench/remote.mjs [--profile DIR | --choices LOADS] [--tier NAME] [--activations float|int8|matrix] " +
+  "ENGINE_DIR BUNDLE_DIR… [-- chromium flags]";
 const [own, flags] = split(process.argv.slice(2), "--");
 const { profile: profiles, choices, engine, bundles, choice } = options();
 const RUNS = [
   { prefill: 512, decode: 128, context: 512, repeats: 5 },
   { prefill: 2048, decode: 64, context: 3900, repeats: 3 },
+];
+const COLUMNS = [
+  "bundle",
+  "decode at 512",
+  "at 3900",
+  "weights read in decode",
+  "to the last",
+  "prefill of 512",
+  "of 2048",
+  "first token at 2048",
+  "load",
+  "load again",
 ];
 const MEASURE = `
   const validation = await mlcweb.validate(), runs = [];
@@ -29,12 +43,18 @@ const PROFILE = `
   await report({ url, info: loaded.info, profile, browser: ${VERSION} });`;
 const CHOICES = `
   for (let load = 1; load <= ${choices}; load++) {
-    const { info, error } = load === 1 ? loaded : await mlcweb.load(url, ${JSON.stringify({ ...choice, cache: false })});
-    await report(error ? { url, error } : { url, load, name: info.name, used: info.activations, timings: info.timings });
+    const uncached = ${JSON.stringify({ ...choice, cache: false })};
+    const { info, error } = load === 1 ? loaded : await mlcweb.load(url, uncached);
+    const { name, activations: used, timings } = info ?? {};
+    await report(error ? { url, error } : { url, load, name, used, timings });
   }`;
+const LOAD =
+  profiles || choices
+    ? `mlcweb.load(url, ${JSON.stringify({ ...choice, cache: false, profile: Boolean(profiles) })})`
+    : `mlcweb.benchLoad(url, ${JSON.stringify(choice)})`;
 const script = `
 for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
-  const loaded = await ${profiles || choices ? `mlcweb.load(url, ${JSON.stringify({ ...choice, cache: false, profile: Boolean(profiles) })})` : `mlcweb.benchLoad(url, ${JSON.stringify(choice)})`};
+  const loaded = await ${LOAD};
   if (loaded.error) { await report({ url, error: loaded.error }); continue; }
   ${profiles ? PROFILE : choices ? CHOICES : MEASURE}
 }
@@ -57,10 +77,7 @@ try {
   failed = true;
   console.error(error.message);
 }
-if (rows.length)
-  console.log(
-    `\n${table(["bundle", "decode at 512", "at 3900", "weights read in decode", "to the last", "prefill of 512", "of 2048", "first token at 2048", "load", "load again"], compared())}`,
-  );
+if (rows.length) console.log(`\n${table(COLUMNS, compared())}`);
 if (!profiles) console.log(JSON.stringify(results));
 process.exitCode = failed ? 1 : 0;
 
@@ -80,13 +97,13 @@ function showChoice({ load, name, used, timings }) {
   console.log(`  load ${load} in ${timings.total_s.toFixed(2)} s chose ${used}${timed(timings)}`);
   if (load < choices) return;
   const loads = results.filter((result) => result.name === name && result.load);
-  const share = [...new Set(loads.map((one) => one.used))].map(
-    (one) => `${one} ${loads.filter((other) => other.used === one).length} of ${loads.length}`,
+  const kinds = loads.map((load) => load.used);
+  const share = [...new Set(kinds)].map(
+    (kind) => `${kind} ${kinds.filter((other) => other === kind).length} of ${kinds.length}`,
   );
-  const longest = Math.max(...loads.map((one) => one.timings.choice_s));
-  console.log(
-    `  in all: ${share.join(", ")}; unsure ${loads.filter((one) => one.timings.choice?.sure === false).length}; at most ${longest.toFixed(2)} s`,
-  );
+  const unsure = loads.filter((load) => load.timings.choice?.sure === false).length;
+  const longest = Math.max(...loads.map((load) => load.timings.choice_s));
+  console.log(`  in all: ${share.join(", ")}; unsure ${unsure}; at most ${longest.toFixed(2)} s`);
 }
 
 /** What was timed for a choice: the fastest run and the others. */
@@ -96,7 +113,9 @@ function timed({ choice_s, choice }) {
     ({ activations, kernel, launch_ms, runs_ms }) =>
       `\n    ${activations} (${kernel}) ${launch_ms.toFixed(4)} ms of ${runs_ms.map((ms) => ms.toFixed(4)).join(" ")}`,
   );
-  return `, ${choice.sure ? "sure" : "not sure"}, in ${choice_s.toFixed(3)} s, by a launch of ${choice.timed[0].rows} rows:${each.join("")}`;
+  const [{ rows }] = choice.timed;
+  const sure = choice.sure ? "sure" : "not sure";
+  return `, ${sure}, in ${choice_s.toFixed(3)} s, by a launch of ${rows} rows:${each.join("")}`;
 }
 
 function show({ info, loads, validation, runs }) {
@@ -104,12 +123,13 @@ function show({ info, loads, validation, runs }) {
     ? validation.error.message
     : `${validation.ok} (largest difference ${validation.max_relative_difference?.toExponential(1)})`;
   failed ||= validation.ok !== true;
-  console.log(
-    `${info.name}: tier ${info.tier}, prefill ${info.activations}, GPU memory ${(info.memory.total / 1e6).toFixed(0)} MB, validates: ${said}`,
-  );
-  console.log(
-    `  load ${visit(loads.first, loads.bytes)} (choice ${loads.first.choice_s.toFixed(2)} s, kernels ${loads.first.kernels_s.toFixed(2)} s); again ${visit(loads.again, loads.bytes)}; fetching alone ${(loads.bytes / loads.fetch_s / 1e6).toFixed(0)} MB/s`,
-  );
+  const { name, tier, activations, memory } = info;
+  const megabytes = (memory.total / 1e6).toFixed(0);
+  console.log(`${name}: tier ${tier}, prefill ${activations}, GPU memory ${megabytes} MB, validates: ${said}`);
+  const { first, again, bytes, fetch_s } = loads;
+  const stages = `choice ${first.choice_s.toFixed(2)} s, kernels ${first.kernels_s.toFixed(2)} s`;
+  const alone = `fetching alone ${(bytes / fetch_s / 1e6).toFixed(0)} MB/s`;
+  console.log(`  load ${visit(first, bytes)} (${stages}); again ${visit(again, bytes)}; ${alone}`);
   for (const name of ["first", "again"])
     console.log(`  ${name}: chose ${loads[name].activations}${timed(loads[name])}`);
   for (const run of runs) {
@@ -118,10 +138,11 @@ function show({ info, loads, validation, runs }) {
       console.error(`  ${run.error.message}`);
       continue;
     }
-    const { prefill_tokens_per_s: prefill, decode_tokens_per_s: decode, time_to_first_token_s: first } = run.median;
-    console.log(
-      `  prefill ${run.prefill_tokens}: ${prefill.toFixed(0)} tok/s, first token ${(first * 1000).toFixed(0)} ms; decode ${run.decode_tokens} at context ${run.context}: ${decode.toFixed(0)} tok/s (medians of ${run.decode_tokens_per_s.length})`,
-    );
+    const { prefill_tokens_per_s: prefill, decode_tokens_per_s: decode, time_to_first_token_s } = run.median;
+    const first = `first token ${(time_to_first_token_s * 1000).toFixed(0)} ms`;
+    const decoding = `decode ${run.decode_tokens} at context ${run.context}: ${decode.toFixed(0)} tok/s`;
+    const medians = `medians of ${run.decode_tokens_per_s.length}`;
+    console.log(`  prefill ${run.prefill_tokens}: ${prefill.toFixed(0)} tok/s, ${first}; ${decoding} (${medians})`);
   }
   const [short, long] = runs.map((run) => run.median);
   if (!short || !long) return;
@@ -152,7 +173,8 @@ function compared() {
 }
 
 function visit({ load_s, weights_s, first_token_s }, bytes) {
-  return `${load_s.toFixed(2)} s, weights at ${(bytes / weights_s / 1e6).toFixed(0)} MB/s, first token after ${first_token_s.toFixed(2)} s`;
+  const speed = `${(bytes / weights_s / 1e6).toFixed(0)} MB/s`;
+  return `${load_s.toFixed(2)} s, weights at ${speed}, first token after ${first_token_s.toFixed(2)} s`;
 }
 
 /** The document that `mlcweb bench --profile --format json` prints. */
@@ -170,9 +192,9 @@ function keep({ url, info, profile, browser }) {
   fs.mkdirSync(profiles, { recursive: true });
   const file = path.join(profiles, `${path.basename(bundles[Number(/\d+/.exec(url)[0])])}.profile.json`);
   fs.writeFileSync(file, `${JSON.stringify(document, null, 1)}\n`);
-  console.log(
-    `${file}: decode ${profile.decode.microseconds.toFixed(0)} us, prefill of ${profile.prefill.tokens} ${profile.prefill.microseconds.toFixed(0)} us, by ${profile.timing}`,
-  );
+  const { decode, prefill, timing } = profile;
+  const [step, chunk] = [decode, prefill].map(({ microseconds }) => `${microseconds.toFixed(0)} us`);
+  console.log(`${file}: decode ${step}, prefill of ${prefill.tokens} ${chunk}, by ${timing}`);
 }
 
 function split(list, at) {

@@ -1,4 +1,4 @@
-// Ours beside other engines: the same prompts, in the same Chromium, one after the other, with the ratio to ours.
+// Measures other engines beside ours: the same prompts, in the same Chromium, one after the other.
 //   node bench/peers/run.mjs --bundle DIR --gguf FILE [options] [-- chromium flags]
 // `make peers` calls it with SmolLM2. Every contender gets a browser of its own. Shared memory is allowed to all.
 import fs from "node:fs";
@@ -62,10 +62,11 @@ for (const [needed, how] of [
 const PROBE = `
 const { probe } = await import("/engine/mlcweb.js");
 const { vendor, architecture, device, description, software } = (await probe()).adapter ?? { software: true };
-await report({ browser: ${VERSION}, adapter: [...new Set([vendor, architecture, device, description].filter(Boolean))].join(" ") || "none", software });`;
-const found = { machine: machine(), memory_bytes: os.totalmem(), contenders: [] };
-await runPage(PROBE, { folders: { engine }, flags, seconds: 60, heard: (said) => Object.assign(found, said) });
-const defaults = found.software ? [32, 8, 1] : [512, 128, 5];
+const names = [...new Set([vendor, architecture, device, description].filter(Boolean))];
+await report({ browser: ${VERSION}, adapter: names.join(" ") || "none", software });`;
+const report = { machine: machine(), memory_bytes: os.totalmem(), contenders: [] };
+await runPage(PROBE, { folders: { engine }, flags, seconds: 60, heard: (said) => Object.assign(report, said) });
+const defaults = report.software ? [32, 8, 1] : [512, 128, 5];
 const [prompt, decode, repeats] = ["prompt", "decode", "repeats"].map((name, i) => {
   const value = Number(asked[name] ?? defaults[i]);
   if (!Number.isInteger(value) || value < 1) {
@@ -74,12 +75,14 @@ const [prompt, decode, repeats] = ["prompt", "decode", "repeats"].map((name, i) 
   }
   return value;
 });
-Object.assign(found, { prompt_tokens: prompt, decode_tokens: decode, repeats });
+Object.assign(report, { prompt_tokens: prompt, decode_tokens: decode, repeats });
 console.log(
-  `machine: ${found.machine}, ${(found.memory_bytes / 1e9).toFixed(1)} GB\nbrowser: ${found.browser}; adapter: ${found.adapter} (${found.software ? "software" : "GPU"})`,
+  `machine: ${report.machine}, ${(report.memory_bytes / 1e9).toFixed(1)} GB\n` +
+    `browser: ${report.browser}; adapter: ${report.adapter} (${report.software ? "software" : "GPU"})`,
 );
 console.log(
-  `a prompt of ${prompt} tokens up to the first one, then ${decode} greedy tokens; ${repeats === 1 ? "one run" : `medians of ${repeats} runs`} after a warm-up`,
+  `a prompt of ${prompt} tokens up to the first one, then ${decode} greedy tokens; ` +
+    `${repeats === 1 ? "one run" : `medians of ${repeats} runs`} after a warm-up`,
 );
 
 const version = (name) => JSON.parse(fs.readFileSync(path.join(modules, name, "package.json"), "utf8")).version;
@@ -134,7 +137,7 @@ let text;
 for (const { name, file, label, options, bytes } of contenders) {
   if (asked.only && name !== "mlcweb" && !asked.only.includes(name)) continue;
   const entry = { name, label, model_bytes: bytes };
-  found.contenders.push(entry);
+  report.contenders.push(entry);
   const script = `
 const { open } = await import("/contenders/${file}");
 const { measure, promptOf } = await import("/contenders/measure.js");
@@ -142,7 +145,8 @@ const began = performance.now();
 const contender = await open(${JSON.stringify(options)});
 const load_s = (performance.now() - began) / 1000;
 const prompt = ${text === undefined ? `await promptOf(${prompt}, contender.count)` : JSON.stringify(text)};
-await report({ prompt, about: contender.about, load_s, ...(await measure(contender, prompt, ${prompt}, ${decode}, ${repeats})) });`;
+const measured = await measure(contender, prompt, ${prompt}, ${decode}, ${repeats});
+await report({ prompt, about: contender.about, load_s, ...measured });`;
   process.stderr.write(`${label} (${name})…\n`);
   try {
     await runPage(script, {
@@ -164,10 +168,10 @@ await report({ prompt, about: contender.about, load_s, ...(await measure(contend
   }
 }
 
-const ours = found.contenders[0];
+const ours = report.contenders[0];
 const times = (ratio) => `${ratio.toFixed(ratio < 10 ? 2 : 1)} x`;
 const rate = (value) => value.toFixed(value < 100 ? 2 : 0);
-const rows = found.contenders.map((c) => {
+const rows = report.contenders.map((c) => {
   const heading = c.about ? `${c.label}: ${c.about}` : `${c.label} (${c.name})`,
     size = `${(c.model_bytes / 1e6).toFixed(0)} MB`;
   if (c.error) return [heading, size, ...Array(7).fill("-")];
@@ -186,5 +190,5 @@ const rows = found.contenders.map((c) => {
 console.log(
   `\n${table(["tokens/s", "model", "load", "prompt", "prefill", "ours is", "first token", "decode", "ours is"], rows)}`,
 );
-for (const { name, error } of found.contenders) if (error) console.log(`${name}: ${error}`);
-if (asked.out) fs.writeFileSync(asked.out, `${JSON.stringify(found, null, 1)}\n`);
+for (const { name, error } of report.contenders) if (error) console.log(`${name}: ${error}`);
+if (asked.out) fs.writeFileSync(asked.out, `${JSON.stringify(report, null, 1)}\n`);

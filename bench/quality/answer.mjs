@@ -1,4 +1,5 @@
-// llama.cpp's greedy answers on the CPU: {gguf, prompts: token ids, count} in a JSON file, {answers: token ids} on stdout.
+// Prints llama.cpp's greedy answers on the CPU as {answers: token ids}. The argument is a JSON file {gguf, prompts:
+// token ids, count}.
 import { readFile } from "node:fs/promises";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 

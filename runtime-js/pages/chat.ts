@@ -1,5 +1,5 @@
-// The chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL, percent-encoded where that has a query; ?tier= and
-// ?context= choose how it is loaded.
+// Runs the chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL, percent-encoded where that has
+// a query. ?tier= and ?context= choose how it is loaded.
 import {
   type ChatMessage,
   deleteFromCache,
@@ -45,7 +45,8 @@ function show(part: "loading" | "failure" | "chat"): void {
 
 async function start(): Promise<void> {
   progress({ fraction: 0, text: "Starting", stage: "manifest" });
-  $("target").textContent = (URL.parse(bundle, location.href)?.href ?? bundle).replace(/[?#].*$/, ""); // a token is not for the screen
+  // A token in the query is not for the screen.
+  $("target").textContent = (URL.parse(bundle, location.href)?.href ?? bundle).replace(/[?#].*$/, "");
   show("loading");
   loading = new AbortController();
   try {
@@ -124,11 +125,11 @@ function add<K extends keyof HTMLElementTagNameMap>(
   className: string,
   text = "",
 ): HTMLElementTagNameMap[K] {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.textContent = text;
-  parent.append(made);
-  return made;
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.textContent = text;
+  parent.append(element);
+  return element;
 }
 
 const atEnd = (): boolean => main.scrollHeight - main.scrollTop - main.clientHeight < 80;
@@ -145,7 +146,7 @@ async function ask(question: string): Promise<void> {
   answer.setAttribute("aria-busy", "true");
   toEnd();
   const system = $<HTMLTextAreaElement>("system").value.trim();
-  const most = $<HTMLInputElement>("max-tokens").valueAsNumber;
+  const maxTokens = $<HTMLInputElement>("max-tokens").valueAsNumber;
   const turns: ChatMessage[] = [...history, { role: "user", content: question }];
   let text = "",
     painting = false,
@@ -169,7 +170,7 @@ async function ask(question: string): Promise<void> {
       stream_options: { include_usage: true },
       temperature: $<HTMLInputElement>("temperature").valueAsNumber,
       top_p: $<HTMLInputElement>("top-p").valueAsNumber,
-      ...(most >= 1 ? { max_tokens: Math.floor(most) } : {}),
+      ...(maxTokens >= 1 ? { max_tokens: Math.floor(maxTokens) } : {}),
     });
     for await (const {
       choices: [choice],
@@ -238,7 +239,8 @@ function showUsage(answer: HTMLElement, text: string, usage: Usage, reason: Fini
   if (engine) $("machine").textContent = machineFacts(engine.info);
 }
 
-/** What a new load can mend gets the whole page; the rest is said in the conversation, and the question can be asked again. */
+/** A failure that a new load can mend gets the whole page. Others are shown in the conversation, and the question can
+ * be asked again. */
 function failedAnswer(why: Explained, question: string, asked: HTMLElement, text: string): void {
   $("speed").textContent = "";
   if (!text) {
@@ -299,9 +301,9 @@ $("form").addEventListener("submit", (event) => {
   void ask(question);
 });
 for (const question of SUGGESTIONS) {
-  const made = add($("suggestions"), "button", "", question);
-  made.type = "button";
-  made.addEventListener("click", () => void ask(question));
+  const element = add($("suggestions"), "button", "", question);
+  element.type = "button";
+  element.addEventListener("click", () => void ask(question));
 }
 $("stop").addEventListener("click", () => engine?.interrupt());
 $("cancel").addEventListener("click", () => loading?.abort());

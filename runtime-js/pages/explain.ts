@@ -1,4 +1,5 @@
-// What happened, in words, for every error code, and what the page can do about it; the engine's message and hint say the rest.
+// Explains every error code in words, and says what the page can do about it. The engine's message and hint say the
+// rest.
 import { MlcwebError } from "mlcweb";
 
 /** What a button beside "Try again" does. */

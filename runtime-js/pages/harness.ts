@@ -1,4 +1,5 @@
-// What automation drives (mlcweb/browser/): every function takes and returns plain JSON, and failures come back as {error}.
+// Offers the engine to automation (mlcweb/browser/). Every function takes and returns plain JSON, and returns a failure
+// as {error}.
 import {
   type BenchOptions,
   bench,
@@ -164,7 +165,8 @@ const harness = {
       steps = loaded().replaySteps(tokens.slice(0, 1), tokens.slice(1));
       return {};
     }),
-  /** The logits after each of the next tokens: base64 of little-endian float32, since JSON of numbers is five times as long. */
+  /** The logits after each of the next tokens, as base64 of little-endian float32: JSON of numbers is five times as
+   * long. */
   nextSteps: (count: number) =>
     guarded(async () => {
       const logits: string[] = [];
@@ -183,7 +185,7 @@ const harness = {
   encode: (text: string, special = true) => guarded(async () => ({ tokens: loaded().encode(text, special) })),
   encodeChat: (messages: { role: string; content: string }[]) =>
     guarded(async () => ({ tokens: loaded().encodeChat(messages) })),
-  /** Replays validation.json, of the bundle at a URL or of the one that is loaded. JSON has no NaN: null stands for it. */
+  /** Replays validation.json of the bundle at a URL, or of the loaded one. JSON has no NaN: null stands for it. */
   validate: (url?: string, options: LoadJson = {}) =>
     guarded(async () => {
       const e = await ensure(url, options);

@@ -1,5 +1,5 @@
-// What a visitor waits for: the model from the server, and the second time from the browser's cache, each up to the
-// first token of a short prompt.
+// Measures how long a visitor waits for the first token of a short prompt: with the model from the server, and the
+// second time from the browser's cache.
 import { type ChoiceReport, deleteFromCache, type Engine, type EngineInfo } from "mlcweb";
 
 /** Seconds: weights, kernels and their choice as in the engine's timings; `first_token_s` counts the load. */

@@ -1,4 +1,4 @@
-// Markdown to DOM nodes: the part of it that models write. Model text only ever becomes text nodes, never HTML, and no
+// Turns Markdown into DOM nodes, as far as models write it. Model text only ever becomes text nodes, never HTML, and no
 // link is made clickable.
 
 export function render(source: string): DocumentFragment {
@@ -57,7 +57,7 @@ function inline(text: string, into: HTMLElement): void {
 }
 
 function element(tag: string, parent: Node): HTMLElement {
-  const made = document.createElement(tag);
-  parent.appendChild(made);
-  return made;
+  const element = document.createElement(tag);
+  parent.appendChild(element);
+  return element;
 }

@@ -1,4 +1,4 @@
-// Amounts as people read them.
+// Writes amounts as people read them.
 import type { EngineInfo, Usage } from "mlcweb";
 
 const MIB = 2 ** 20;
@@ -22,7 +22,8 @@ export function modelFacts({ model, timings }: EngineInfo): string {
 /** What it runs on: adapter, tier, GPU memory, and how full the context is. */
 export function machineFacts({ adapter, tier, memory, cachedTokens, contextLength }: EngineInfo): string {
   const gpu = adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed GPU";
-  return `${gpu}${adapter.software ? " (software)" : ""} · ${tier} · ${mebibytes(memory.total)} on the GPU · context ${cachedTokens}/${contextLength}`;
+  const name = adapter.software ? `${gpu} (software)` : gpu;
+  return `${name} · ${tier} · ${mebibytes(memory.total)} on the GPU · context ${cachedTokens}/${contextLength}`;
 }
 
 export function answerFacts({ completion_tokens, extra }: Usage): string[] {
@@ -33,5 +34,7 @@ export function answerFacts({ completion_tokens, extra }: Usage): string[] {
   ];
 }
 
-export const promptFacts = ({ prompt_tokens, extra }: Usage): string =>
-  `prompt ${count(prompt_tokens, "token")}${extra.cached_prompt_tokens ? `, ${extra.cached_prompt_tokens} reused` : ""}`;
+export function promptFacts({ prompt_tokens, extra }: Usage): string {
+  const reused = extra.cached_prompt_tokens ? `, ${extra.cached_prompt_tokens} reused` : "";
+  return `prompt ${count(prompt_tokens, "token")}${reused}`;
+}

@@ -1,5 +1,5 @@
-// The engine without the tokenizer and template code, which it fetches as a chunk of its own while weights load.
-
+// Exports the engine without the tokenizer and template code, which it fetches as a chunk of its own while weights
+// load.
 export type { FetchLike, Manifest, Warning } from "./bundle/index.js";
 export type { ChatRequest, CompletionRequest, SamplingRequest } from "./chat/request.js";
 export type * from "./chat/types.js";

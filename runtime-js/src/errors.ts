@@ -1,4 +1,5 @@
-// Every failure a page can act on is an MlcwebError with a stable `code` and a `hint`: what to do next, one sentence.
+// Defines a typed error for every failure that a page can act on. Each has a stable `code` and a `hint`, which says in
+// one sentence how to go on.
 
 export class MlcwebError extends Error {
   readonly code: string;
@@ -106,7 +107,8 @@ export class WebPageError extends MlcwebError {
     super(
       "web-page",
       `A web page came in place of ${file}.`,
-      "If this network has a page to log in at, open it. If not, check the bundle's URL: some servers answer every path that they do not have with a page.",
+      "If this network has a page to log in at, open it. If not, check the bundle's URL: some servers answer " +
+        "every path that they do not have with a page.",
     );
     this.name = "WebPageError";
     this.file = file;

@@ -70,7 +70,7 @@ const plan = {
 } as unknown as Plan;
 const wgsl = new Map(names.map((name, i) => [name, "x".repeat(name.startsWith("up") ? 1 : 10 + i)]));
 
-function parts(kept?: string, matrix = false) {
+function parts(cached?: string, matrix = false) {
   const keeping: string[] = [],
     asked: string[] = [];
   return {
@@ -80,7 +80,7 @@ function parts(kept?: string, matrix = false) {
     source: {
       choice: async (name: string) => {
         asked.push(name);
-        return kept;
+        return cached;
       },
       keepChoice: async (_: string, value: string) => {
         keeping.push(value);
@@ -237,19 +237,19 @@ describe("what was timed", () => {
 
   it("without being sure, is timed again at the next load, and kept when that agrees", async () => {
     const busy = { held: [1, 150] } as const,
-      load = async (kept: string | undefined, times: Readonly<Record<string, number>>) => {
-        const given = parts(kept, true),
+      load = async (cached: string | undefined, times: Readonly<Record<string, number>>) => {
+        const given = parts(cached, true),
           choice = await openChoice(undefined, given);
         expect(choice.timed).toHaveLength(3);
         const { used } = await settled(choice, times, [], busy);
         expect(choice.report!.sure).toBe(false);
-        return { used, kept: given.keeping };
+        return { used, cached: given.keeping };
       };
     const lead = { up_matrix: 1, up_int8: 400, up: 400 },
       other = { up_matrix: 400, up_int8: 1, up: 400 };
-    expect(await load(undefined, lead)).toEqual({ used: "matrix", kept: ["matrix?"] });
-    expect(await load("matrix?", lead)).toEqual({ used: "matrix", kept: ["matrix"] });
-    expect(await load("matrix?", other)).toEqual({ used: "int8", kept: ["int8?"] });
+    expect(await load(undefined, lead)).toEqual({ used: "matrix", cached: ["matrix?"] });
+    expect(await load("matrix?", lead)).toEqual({ used: "matrix", cached: ["matrix"] });
+    expect(await load("matrix?", other)).toEqual({ used: "int8", cached: ["int8?"] });
   });
 });
 

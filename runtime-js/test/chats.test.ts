@@ -4,7 +4,8 @@ import { BundleError, InvalidRequestError } from "../src/errors.js";
 import { ChatTemplate } from "../src/text/template.js";
 
 const TEMPLATE =
-  "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ tools | length if tools }}{{ strftime_now(' %F') }}";
+  "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}" +
+  "<{{ m.role }}>{{ m.content }}{% endfor %}{{ tools | length if tools }}{{ strftime_now(' %F') }}";
 function renderer(chat_template = TEMPLATE): Renderer {
   const template = new ChatTemplate({ chat_template });
   return {

@@ -1,4 +1,4 @@
-// Single constructs of chat templates, against what jinja2 makes of them (tests/fixtures/text/make_constructs.py).
+// Compares single constructs of chat templates with jinja2's renderings (tests/fixtures/text/make_constructs.py).
 import { describe, expect, it } from "vitest";
 import fixture from "../../tests/fixtures/text/constructs.json";
 import { BundleError } from "../src/errors.js";

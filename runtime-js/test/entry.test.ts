@@ -37,7 +37,7 @@ async function make(words: readonly (number | "n")[] = WORDS) {
   const memory = new Memory({ createBuffer: (d: { size: number }) => ({ ...d, destroy() {} }) } as never);
   const pipelines = { get: (k: number) => `pipeline${k}`, groupLayout: () => "layout" };
   const host = await Host.load(launchWasm(words));
-  const made = new Entry(
+  const replayed = new Entry(
     device as never,
     host,
     entry,
@@ -52,35 +52,36 @@ async function make(words: readonly (number | "n")[] = WORDS) {
     setBindGroup: (_: number, g: number) => calls.push(`group${g}`),
     dispatchWorkgroups: (...grid: number[]) => calls.push(grid.join("x")),
   };
-  return { made, writes, groups, calls, pass: pass as never, memory };
+  return { entry: replayed, writes, groups, calls, pass: pass as never, memory };
 }
 
 describe("entry", () => {
   it("packs each launch's uniform words at its aligned offset", async () => {
-    const { made, writes, groups, memory } = await make();
-    made.prepare([7]);
+    const { entry, writes, groups, memory } = await make();
+    entry.prepare([7]);
     expect(memory.use.uniform).toBe(3 * 256);
     expect(writes).toHaveLength(1);
     expect([...writes[0]!.slice(0, 3)]).toEqual([10, 11, 0]);
-    expect([...writes[0]!.slice(64, 67)]).toEqual([20, 0, 0]); // k1 has one uniform word: the record's second is padding
+    // k1 has one uniform word: the record's second is padding
+    expect([...writes[0]!.slice(64, 67)]).toEqual([20, 0, 0]);
     expect([...writes[0]!.slice(128, 130)]).toEqual([30, 31]);
     const entries = groups[1]!.entries as GPUBindGroupEntry[];
     expect(entries[1]).toMatchObject({ binding: 1, resource: { offset: 256, size: 16 } });
   });
   it("rewrites only when the dims change", async () => {
-    const { made, writes } = await make();
-    for (const n of [7, 7, 8, 8, 7]) made.prepare([n]);
+    const { entry, writes } = await make();
+    for (const n of [7, 7, 8, 8, 7]) entry.prepare([n]);
     expect(writes).toHaveLength(3);
   });
   it("skips empty grids and needless pipeline changes", async () => {
-    const { made, calls, pass } = await make();
-    made.prepare([5]);
-    made.replay(pass);
+    const { entry, calls, pass } = await make();
+    entry.prepare([5]);
+    entry.replay(pass);
     expect(calls).toEqual(["pipeline0", "group1", "5x1x1", "group3", "3x2x1"]);
   });
   it("refuses grids past the GPU's limit", async () => {
-    const { made } = await make();
-    expect(() => made.prepare([65536])).toThrow(BundleError);
+    const { entry } = await make();
+    expect(() => entry.prepare([65536])).toThrow(BundleError);
   });
 });
 

@@ -1,4 +1,4 @@
-// A whole engine over a model without a GPU, whose tokenizer writes tokens as numbers.
+// Makes a whole engine over a model without a GPU. Its tokenizer writes tokens as numbers.
 import { Guard } from "../src/device/index.js";
 import { Engine } from "../src/engine/index.js";
 import type { Loaded } from "../src/engine/load.js";

@@ -1,4 +1,4 @@
-// A model without a GPU, whose answers are known.
+// Defines a model without a GPU, whose answers are known.
 import type { Model, Sampling } from "../src/decode/index.js";
 import { DeviceLostError, OutOfMemoryError } from "../src/errors.js";
 

@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { type GenerateEnd, type GenerateParams, generateTokens, KvCache, type Model } from "../src/decode/index.js";
+import {
+  CachedTokens,
+  type GenerateEnd,
+  type GenerateParams,
+  generateTokens,
+  type Model,
+} from "../src/decode/index.js";
 import {
   CancelledError,
   ContextLengthError,
@@ -29,7 +35,7 @@ const params = (more: Partial<GenerateParams> = {}): GenerateParams => ({
 
 async function run(
   model: Model,
-  kv: KvCache,
+  kv: CachedTokens,
   prompt: number[],
   p: GenerateParams,
   take = Infinity,
@@ -56,7 +62,7 @@ function expected(rule: (h: number[]) => number, prompt: number[], count: number
 describe("decode loop", () => {
   it.each([1, 2, 4, 8])("gives the model's tokens with %i steps in flight, and no more", async (depth) => {
     const model = new FakeModel(sum);
-    const { tokens, end } = await run(model, new KvCache(), [3, 1, 4], params({ depth, maxTokens: 12 }));
+    const { tokens, end } = await run(model, new CachedTokens(), [3, 1, 4], params({ depth, maxTokens: 12 }));
     expect(tokens).toEqual(expected(sum, [3, 1, 4], 12));
     expect(end!.reason).toBe("length");
     expect(model.mostInFlight).toBeLessThanOrEqual(depth);
@@ -67,9 +73,9 @@ describe("decode loop", () => {
     const fast = new FakeModel(sum),
       slow = new FakeModel(sum);
     slow.delay = 45;
-    await run(fast, new KvCache(), [3, 1, 4], params({ depth: 8, maxTokens: 12 }));
+    await run(fast, new CachedTokens(), [3, 1, 4], params({ depth: 8, maxTokens: 12 }));
     expect(fast.submissions).toBeLessThan(11);
-    await run(slow, new KvCache(), [3, 1, 4], params({ depth: 8, maxTokens: 6 }));
+    await run(slow, new CachedTokens(), [3, 1, 4], params({ depth: 8, maxTokens: 6 }));
     expect(slow.submissions).toBe(5);
     expect(slow.mostInFlight).toBeLessThanOrEqual(2);
   });
@@ -77,7 +83,7 @@ describe("decode loop", () => {
   it("prefills in chunks and leaves the last for sampling", async () => {
     const model = new FakeModel(sum);
     const prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-    expect((await run(model, new KvCache(), prompt, params({ maxTokens: 1 }))).tokens).toEqual(
+    expect((await run(model, new CachedTokens(), prompt, params({ maxTokens: 1 }))).tokens).toEqual(
       expected(sum, prompt, 1),
     );
     expect(model.chunks).toEqual([4, 4, 1]);
@@ -85,7 +91,7 @@ describe("decode loop", () => {
 
   it("does not show the stop token, and rolls back what ran past it", async () => {
     const model = new FakeModel(upTo(8));
-    const kv = new KvCache();
+    const kv = new CachedTokens();
     const { tokens, end } = await run(model, kv, [5], params());
     expect([tokens, end!.reason]).toEqual([[6, 7, 8], "stop"]);
     expect(model.position).toBeGreaterThan(5);
@@ -98,7 +104,7 @@ describe("decode loop", () => {
 
   it("an early return keeps only accepted tokens in the cache", async () => {
     const model = new FakeModel(sum);
-    const kv = new KvCache();
+    const kv = new CachedTokens();
     const { tokens } = await run(model, kv, [1, 2], params(), 3);
     expect(kv.length).toBe(5);
     const prompt = [1, 2, ...tokens, 50];
@@ -107,7 +113,7 @@ describe("decode loop", () => {
 
   it("runs the last token again when the whole prompt is cached", async () => {
     const model = new FakeModel(sum);
-    const kv = new KvCache();
+    const kv = new CachedTokens();
     const first = await run(model, kv, [1, 2, 3], params({ maxTokens: 3 }));
     model.chunks = [];
     let cached = -1;
@@ -119,21 +125,21 @@ describe("decode loop", () => {
   it("fills the context exactly and ends with length", async () => {
     const model = new FakeModel(sum);
     model.contextLength = 10;
-    const { tokens, end } = await run(model, new KvCache(), [1, 2, 3], params());
+    const { tokens, end } = await run(model, new CachedTokens(), [1, 2, 3], params());
     expect([tokens.length, end!.reason]).toEqual([7, "length"]);
   });
 
   it("refuses what cannot fit or is no token", async () => {
     const model = new FakeModel(sum);
-    await expect(run(model, new KvCache(), Array(32).fill(1), params())).rejects.toThrow(ContextLengthError);
-    await expect(run(model, new KvCache(), [], params())).rejects.toThrow(InvalidRequestError);
-    await expect(run(model, new KvCache(), [100], params())).rejects.toThrow(InvalidRequestError);
+    await expect(run(model, new CachedTokens(), Array(32).fill(1), params())).rejects.toThrow(ContextLengthError);
+    await expect(run(model, new CachedTokens(), [], params())).rejects.toThrow(InvalidRequestError);
+    await expect(run(model, new CachedTokens(), [100], params())).rejects.toThrow(InvalidRequestError);
     expect(model.chunks).toEqual([]);
   });
 
   it("an abort rejects, and the cache stays right", async () => {
     const model = new FakeModel(sum);
-    const kv = new KvCache();
+    const kv = new CachedTokens();
     const controller = new AbortController();
     const tokens: number[] = [];
     await expect(
@@ -157,7 +163,7 @@ describe("decode loop", () => {
 
   it("an abort during prefill leaves a right cache", async () => {
     const model = new FakeModel(sum);
-    const kv = new KvCache();
+    const kv = new CachedTokens();
     const controller = new AbortController();
     const prompt = Array.from({ length: 20 }, (_, i) => i);
     const running = run(model, kv, prompt, params({ signal: controller.signal, maxTokens: 3 }));
@@ -171,7 +177,7 @@ describe("decode loop", () => {
       count = 0;
     const generation = generateTokens(
       new FakeModel(sum),
-      new KvCache(),
+      new CachedTokens(),
       argmax,
       [1],
       params({ interrupted: () => stop }),
@@ -190,7 +196,7 @@ describe("decode loop", () => {
   it("a lost device rejects, and the cache is forgotten", async () => {
     const model = new FakeModel(sum);
     model.failAt = 3;
-    const kv = new KvCache();
+    const kv = new CachedTokens();
     await expect(run(model, kv, [1, 2], params())).rejects.toThrow(DeviceLostError);
     expect(kv.length).toBe(0);
   });
@@ -201,7 +207,7 @@ describe("decode loop", () => {
       const model = new FakeModel(sum);
       model.kvTokens = 3;
       const prompt = [3, 1, 4, 1, 5, 9];
-      const { tokens } = await run(model, new KvCache(), prompt, params({ depth }));
+      const { tokens } = await run(model, new CachedTokens(), prompt, params({ depth }));
       expect(tokens).toEqual(expected(sum, prompt, 26));
       expect(model.reserved[0]).toBe(6);
       expect(model.kvTokens).toBe(32);
@@ -213,7 +219,7 @@ describe("decode loop", () => {
     const model = new FakeModel(sum);
     model.kvTokens = 4;
     model.fits = 8;
-    const kv = new KvCache(),
+    const kv = new CachedTokens(),
       tokens: number[] = [];
     const failed = (async () => {
       for await (const { token } of generateTokens(model, kv, argmax, [1, 2, 3], params({ depth: 8 })))
@@ -235,14 +241,14 @@ describe("decode loop", () => {
     const model = new FakeModel(sum);
     model.kvTokens = 3;
     const host = { ...HOST_OFF, topLogprobs: 0 };
-    expect((await run(model, new KvCache(), [1, 2], params({ host, maxTokens: 9 }))).tokens).toEqual(
+    expect((await run(model, new CachedTokens(), [1, 2], params({ host, maxTokens: 9 }))).tokens).toEqual(
       expected(sum, [1, 2], 9),
     );
   });
 
   it("samples on the host when a request needs the logits, with the same answer", async () => {
     const model = new FakeModel(sum);
-    const kv = new KvCache();
+    const kv = new CachedTokens();
     const host = { ...HOST_OFF, topLogprobs: 2 };
     const generation = generateTokens(model, kv, argmax, [1, 2], params({ host, maxTokens: 6 }));
     const tokens: number[] = [];
@@ -259,7 +265,7 @@ describe("decode loop", () => {
 
   it("adds biases to the logits", async () => {
     const host = { ...HOST_OFF, logitBias: new Map([[42, 10]]) };
-    expect((await run(new FakeModel(sum), new KvCache(), [1], params({ host, maxTokens: 3 }))).tokens).toEqual([
+    expect((await run(new FakeModel(sum), new CachedTokens(), [1], params({ host, maxTokens: 3 }))).tokens).toEqual([
       42, 42, 42,
     ]);
   });

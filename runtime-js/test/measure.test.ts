@@ -103,11 +103,11 @@ describe("timing side by side", () => {
 
   it("tells milliseconds of a launch, and every run of enough launches", async () => {
     const { ms, timed, gpu } = await choose(SHAPES[0], {}, 1);
-    ms.forEach((one, i) => {
-      expect(one).toBeGreaterThan(SHAPES[0][i]!);
-      expect(one).toBeLessThan(1.1 * SHAPES[0][i]!);
+    ms.forEach((each, i) => {
+      expect(each).toBeGreaterThan(SHAPES[0][i]!);
+      expect(each).toBeLessThan(1.1 * SHAPES[0][i]!);
       expect(timed[i]!.runs.length).toBe(4);
-      expect(Math.min(...timed[i]!.runs)).toBe(one);
+      expect(Math.min(...timed[i]!.runs)).toBe(each);
       expect(gpu.ran[i]![0]).toBe(1);
     });
   });

@@ -1,4 +1,4 @@
-// What a load reports: bytes as they come, kernels once the bytes are there, and nothing after "ready".
+// A load reports bytes as they come, kernels once the bytes are there, and nothing after "ready".
 import { expect, test } from "vitest";
 import { type LoadProgress, Progress } from "../src/engine/progress.js";
 

@@ -261,7 +261,8 @@ describe("chat request", () => {
     });
     // In the order in which they came: templates print them.
     expect(JSON.stringify(parsed.template.tools)).toBe(
-      '[{"function":{"name":"now","parameters":{"type":"object","properties":{"zone":{"enum":["CET",null],"default":null}}}},"type":"function"}]',
+      '[{"function":{"name":"now","parameters":{"type":"object","properties":' +
+        '{"zone":{"enum":["CET",null],"default":null}}}},"type":"function"}]',
     );
   });
   it("prefers max_completion_tokens and keeps seeds in 32 bits", () => {

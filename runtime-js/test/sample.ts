@@ -1,4 +1,4 @@
-// A small valid manifest and plan for tests to break.
+// Makes a small valid manifest and plan for tests to break.
 import { type Manifest, parseManifest } from "../src/bundle/index.js";
 
 export const HASH = "0".repeat(64);

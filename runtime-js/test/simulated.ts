@@ -1,4 +1,4 @@
-// A GPU behind a browser, simulated: how long launches take, and what else a page's clock sees of them.
+// Simulates a GPU behind a browser: how long launches take, and what else a page's clock sees of them.
 
 export interface Behaviour {
   /** Milliseconds that a submission costs, and that the clock ticks by. */

@@ -180,7 +180,8 @@ describe("a query", () => {
     expect(asked).toEqual(["mlcweb.json", "m.wasm"].map((name) => `https://x.test/m/${name}?token=a%2Fb&x=/y.z`));
     expect(base).toBe("https://x.test/m/");
     expect([...kept.keys()].join()).not.toContain("token");
-    expect((await visit("https://x.test/m/?token=new")).asked).toEqual(["https://x.test/m/mlcweb.json?token=new"]); // the rest is kept
+    // the rest is kept
+    expect((await visit("https://x.test/m/?token=new")).asked).toEqual(["https://x.test/m/mlcweb.json?token=new"]);
   });
 
   it("is in no error", async () => {

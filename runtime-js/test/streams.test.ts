@@ -1,4 +1,4 @@
-// Streams that nobody reads to their end, on a whole engine over a model without a GPU.
+// Tests streams that nobody reads to their end, on a whole engine over a model without a GPU.
 import { describe, expect, it } from "vitest";
 import type { ChatCompletion, ChatCompletionChunk } from "../src/chat/index.js";
 import type { Engine } from "../src/engine/index.js";
@@ -104,8 +104,8 @@ describe("a stream that is left after two chunks", () => {
         reset = how === "lose" ? undefined : engine.reset();
       const code = how === "unload" ? "unloaded" : "gpu";
       const heard = [waiting, reset]
-        .filter((one) => one !== undefined)
-        .map((one) => expect(one).rejects.toMatchObject({ code }));
+        .filter((waiting) => waiting !== undefined)
+        .map((waiting) => expect(waiting).rejects.toMatchObject({ code }));
       if (how === "unload") await engine.unload();
       else lose();
       await Promise.all(heard);

@@ -35,7 +35,8 @@ function byteTokenizer(): string {
   });
 }
 const TEMPLATE =
-  "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+  "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}" +
+  "{% if add_generation_prompt %}<assistant>{% endif %}";
 const codec = TextCodec.parse(
   byteTokenizer(),
   JSON.stringify({ chat_template: TEMPLATE, eos_token: { content: "<|end|>" } }),

@@ -1,4 +1,4 @@
-// The engine's ids and texts are those of Python's `tokenizers`, for a small tokenizer of every kind
+// Compares the engine's ids and texts with those of Python's `tokenizers`, for a small tokenizer of every kind
 // (tests/fixtures/text/make_tokenizers.py writes them).
 /// <reference types="vite/client" />
 import { describe, expect, it } from "vitest";
@@ -18,16 +18,16 @@ describe.each(fixtures)("%s", (_, fixture) => {
   const tokenizer = new TextTokenizer(fixture.tokenizer);
 
   it("has the ids of the reference, with special tokens and without", () => {
-    const found = fixture.encoded.map(({ text }) => ({
+    const actual = fixture.encoded.map(({ text }) => ({
       text,
       ids: tokenizer.encode(text, false),
       with_special: tokenizer.encode(text, true),
     }));
-    expect(found).toEqual(fixture.encoded.map(({ text, ids, with_special }) => ({ text, ids, with_special })));
+    expect(actual).toEqual(fixture.encoded.map(({ text, ids, with_special }) => ({ text, ids, with_special })));
   });
 
   it("streams the text of any ids whole, and shows a character when it is complete", () => {
-    const size = fixture.encoded.reduce((most, { ids }) => Math.max(most, ...ids), 0) + 8; // a few are no token
+    const size = fixture.encoded.reduce((largest, { ids }) => Math.max(largest, ...ids), 0) + 8; // a few are no token
     for (let seed = 1; seed <= 150; seed++) {
       const random = mulberry32(seed);
       const ids = Array.from({ length: 1 + Math.floor(random() * 24) }, () => Math.floor(random() * size));
@@ -41,12 +41,12 @@ describe.each(fixtures)("%s", (_, fixture) => {
   });
 
   it("has the text of the reference", () => {
-    const found = fixture.encoded.map(({ ids }) => ({
+    const actual = fixture.encoded.map(({ ids }) => ({
       ids,
       decoded: tokenizer.decode(ids, true),
       decoded_special: tokenizer.decode(ids, false),
     }));
-    expect(found).toEqual(
+    expect(actual).toEqual(
       fixture.encoded.map(({ ids, decoded, decoded_special }) => ({ ids, decoded, decoded_special })),
     );
     expect(fixture.decoded.map(({ ids }) => ({ ids, decoded: tokenizer.decode(ids, true) }))).toEqual(fixture.decoded);
@@ -55,7 +55,7 @@ describe.each(fixtures)("%s", (_, fixture) => {
 
 describe("edges", () => {
   const [llama2, gpt2] = ["llama2", "gpt2"].map(
-    (name) => new TextTokenizer(fixtures.find(([found]) => found === name)![1].tokenizer),
+    (name) => new TextTokenizer(fixtures.find(([actual]) => actual === name)![1].tokenizer),
   ) as [TextTokenizer, TextTokenizer];
   it("takes half a surrogate pair for U+FFFD", () => {
     for (const tokenizer of [llama2, gpt2]) {
@@ -79,7 +79,7 @@ describe("edges", () => {
   });
   it("shows a single token with its space", () => {
     for (const name of ["llama2", "gemma", "gpt2", "unigram"]) {
-      const { tokenizer, encoded } = fixtures.find(([found]) => found === name)![1];
+      const { tokenizer, encoded } = fixtures.find(([actual]) => actual === name)![1];
       const codec = TextCodec.parse(JSON.stringify(tokenizer), "{}");
       const { ids, text } = encoded.find((e) => e.text === "The languages of the browser: compile, render, run.")!;
       const special = name === "gpt2" ? "<|endoftext|>" : "</s>";

@@ -1,4 +1,4 @@
-// A hand-assembled model.wasm: the function `p(n, out)` writes words, of which "n" is its argument.
+// Assembles a model.wasm by hand: its function `p(n, out)` writes words, of which "n" is its argument.
 
 function leb(value: number): number[] {
   const out: number[] = [];

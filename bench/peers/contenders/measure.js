@@ -1,16 +1,17 @@
-// The same measurement of every contender: a prompt up to its first token, and the greedy tokens that follow it.
+// Measures every contender alike: a prompt up to its first token, and the greedy tokens that follow it.
+
+const WORDS = (
+  "the of and in to was is for on as with by that from at his it an were are which this be had also has their one " +
+  "after who its but not they have been more her two first"
+).split(" ");
 
 /** Text of exactly `count` tokens, by the tokenizer that `length` asks. */
 export async function promptOf(count, length) {
-  const words =
-    "the of and in to was is for on as with by that from at his it an were are which this be had also has their one after who its but not they have been more her two first".split(
-      " ",
-    );
   let state = 12345,
     text = "";
   for (;;) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    const longer = `${text}${text && " "}${words[state % words.length]}`;
+    const longer = `${text}${text && " "}${WORDS[state % WORDS.length]}`;
     const tokens = await length(longer);
     if (tokens === count) return longer;
     if (tokens > count) break;

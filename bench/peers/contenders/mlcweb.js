@@ -1,4 +1,5 @@
-// Ours: a bundle, on the engine that `make engine` built.
+// Opens a bundle on the engine that `make engine` built.
+
 export async function open({ bundle }) {
   const { Engine } = await import("/engine/mlcweb.js");
   const engine = await Engine.load(bundle, { cache: false });

@@ -1,4 +1,4 @@
-// WebLLM: MLC's runtime, with a model library and weights that the user has.
+// Opens WebLLM, MLC's runtime, with a model library and weights that the user has.
 import { CreateMLCEngine } from "/modules/@mlc-ai/web-llm/lib/index.js";
 
 export async function open({ library, model, contextLength }) {

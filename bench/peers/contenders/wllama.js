@@ -1,4 +1,4 @@
-// wllama: llama.cpp in Wasm, on the CPU or on WebGPU.
+// Opens wllama, which is llama.cpp in Wasm, on the CPU or on WebGPU.
 import { Wllama } from "/modules/@wllama/wllama/esm/index.js";
 
 const INFO = 2;

@@ -1,4 +1,4 @@
-// Downloads one file of known size into a buffer: resumes with Range after a dropped connection, retries with
+// Downloads one file of known size into a buffer. It resumes with Range after a dropped connection, retries with
 // backoff a bounded number of times, and gives up on a connection that stalls.
 import { IntegrityError, NetworkError, WebPageError } from "../errors.js";
 import { checkStatus, isWebPage, type RetryOptions, retrying, Watchdog } from "./retry.js";
@@ -55,7 +55,7 @@ async function attempt(url: string, target: Uint8Array, at: Cursor, options: Dow
         at.whole = true;
         response.body?.cancel().catch(() => {});
         throw new NetworkError(
-          `${fileOf(url)}: the server answered a part of the file without saying which, or another than it was asked for.`,
+          `${fileOf(url)}: the server answered a part of the file without saying which, or another than was asked for.`,
         );
       }
       startOver();
@@ -96,8 +96,11 @@ function rangeStart(response: Response): number {
 }
 
 /** A server that has no bytes from there on. */
-const tooShort = (url: string, found: number, bytes: number): IntegrityError =>
-  new IntegrityError(fileOf(url), `${fileOf(url)} ends after ${found} of the ${bytes} bytes that the manifest lists.`);
+const tooShort = (url: string, received: number, bytes: number): IntegrityError =>
+  new IntegrityError(
+    fileOf(url),
+    `${fileOf(url)} ends after ${received} of the ${bytes} bytes that the manifest lists.`,
+  );
 
 const tooLong = (url: string, bytes: number): IntegrityError =>
   new IntegrityError(fileOf(url), `${fileOf(url)} is longer than the ${bytes} bytes that the manifest lists.`);

@@ -1,4 +1,4 @@
-// What a server's answer means, and when to ask again: after a pause that doubles, or that the server asks for.
+// Decides by a server's answer whether to ask again: after a pause that doubles, or that the server asks for.
 import { BundleError, CancelledError, MlcwebError, NetworkError, throwIfAborted, WebPageError } from "../errors.js";
 
 export interface RetryOptions {
@@ -10,7 +10,8 @@ export interface RetryOptions {
   readonly patienceS?: number | undefined;
 }
 
-/** Runs `attempt` until it succeeds, or fails for good; `further`: whether the last one got further than those before. */
+/** Runs `attempt` until it succeeds, or fails for good. `further` says whether the last attempt got further than those
+ * before. */
 export async function retrying<T>(
   file: string,
   attempt: () => Promise<T>,
@@ -54,7 +55,8 @@ export function checkStatus(file: string, response: Response): void {
   if (status >= 400 && status < 500 && ![408, 416, 425, 429].includes(status)) {
     throw new BundleError(
       `${file}: the server answered ${status}.`,
-      "Check the bundle's URL, that every file was published, and the server's access rules. A signature or a token in the URL may have expired.",
+      "Check the bundle's URL, that every file was published, and the server's access rules. " +
+        "A signature or a token in the URL may have expired.",
     );
   }
   const retryAfter = retryAfterOf(response);
@@ -71,7 +73,7 @@ function retryAfterOf({ headers }: Response): number | undefined {
   return seconds > 0 ? seconds : undefined;
 }
 
-/** Whether an answer that is not what was asked for is a web page: a captive portal's, or the one that a server gives for every path. */
+/** Whether a wrong answer is a web page: a captive portal's, or the one that a server gives for every path. */
 export function isWebPage(response: Pick<Response, "headers"> | undefined, start: Uint8Array): boolean {
   return (
     /\bx?html\b/i.test(response?.headers.get("Content-Type") ?? "") ||

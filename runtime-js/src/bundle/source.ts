@@ -1,4 +1,4 @@
-// A bundle's files by name: from the cache or the network, and never unverified.
+// Gives a bundle's files by name, from the cache or the network, and never unverified.
 import { BundleError, IntegrityError, NetworkError, throwIfAborted, WebPageError } from "../errors.js";
 import { download, type FetchLike } from "./download.js";
 import { type Manifest, parseManifest } from "./manifest.js";
@@ -59,24 +59,24 @@ export class Source {
     return `${this.base}choice/${encodeURIComponent(name)}`;
   }
 
-  /** The manifest is the one file that may change: network first, the kept copy when the network or the server is not there, and sooner
-   * where there is one. */
+  /** Reads the manifest, the one file that may change. The network comes first. The kept copy is used when the network
+   * or the server is not there; where there is a copy, that is decided sooner. */
   async manifest(): Promise<Manifest> {
     const key = `${this.base}${MANIFEST}`;
-    const kept = await this.store.get(key);
+    const cached = await this.store.get(key);
     const { signal, backoffMs } = this.options;
     let bytes: Uint8Array<ArrayBuffer>;
     try {
-      bytes = await retrying(MANIFEST, () => this.fetchManifest(kept ? 10_000 : 30_000), {
+      bytes = await retrying(MANIFEST, () => this.fetchManifest(cached ? 10_000 : 30_000), {
         signal,
         backoffMs,
         attempts: 3,
-        ...(kept && { patienceS: 2 }),
+        ...(cached && { patienceS: 2 }),
       });
     } catch (error) {
-      if (!kept || !(error instanceof NetworkError || error instanceof WebPageError)) throw error;
+      if (!cached || !(error instanceof NetworkError || error instanceof WebPageError)) throw error;
       this.options.onWarning?.({ code: "offline", message: `${error.message} The copy of the last visit is used.` });
-      return parseManifest(await kept.text());
+      return parseManifest(await cached.text());
     }
     const manifest = parseManifest(new TextDecoder().decode(bytes));
     await this.store.put(key, bytes);
@@ -168,10 +168,10 @@ export class Source {
     target: Uint8Array<ArrayBuffer>,
     sha256: string,
   ): Promise<boolean> {
-    const kept = await this.store.get(key);
+    const cached = await this.store.get(key);
     throwIfAborted(this.options.signal);
-    if (!kept) return false;
-    if ((await fill(kept, target)) && (await digest(target)) === sha256) {
+    if (!cached) return false;
+    if ((await fill(cached, target)) && (await digest(target)) === sha256) {
       this.options.onBytes?.(target.length);
       return true;
     }

@@ -1,5 +1,6 @@
 // Keeps verified files in the Cache API, so that a second load needs no network. Every failure here is survivable:
 // without `caches`, or with full storage, files are simply not kept.
+
 const CACHE = "mlcweb-v1";
 
 export class Store {
@@ -49,7 +50,8 @@ export class Store {
   }
 }
 
-/** Forgets every cached file of the bundle at `base` (an absolute URL that ends in a slash); returns how many there were. */
+/** Forgets every cached file of the bundle at `base`, an absolute URL that ends in a slash; returns how many there
+ * were. */
 export async function deleteCached(base: string): Promise<number> {
   if (typeof caches === "undefined") return 0;
   const cache = await caches.open(CACHE);

@@ -1,7 +1,9 @@
-// Where a bundle is: its folder, and the query that its files are asked for with, such as a signature or a token.
+// Splits a bundle's URL into its folder and its query, such as a signature or a token, with which its files are asked
+// for.
 import { BundleError } from "../errors.js";
 
-/** `base` is the folder's absolute URL, which ends in a slash and names what is kept; `query` is empty or begins with a question mark. */
+/** `base` is the folder's absolute URL, which ends in a slash and names what is kept. `query` is empty or begins with a
+ * question mark. */
 export interface BundleUrl {
   readonly base: string;
   readonly query: string;
@@ -19,11 +21,8 @@ export function resolveBundleUrl(url: string): BundleUrl {
   } catch (cause) {
     // It would do elsewhere: about:blank and data: have no folder, and neither has a worker made from a Blob.
     const relative = here !== undefined && URL.canParse(url, "https://host/");
-    throw new BundleError(
-      `${JSON.stringify(url)} is ${relative ? `relative, and where this runs, a ${new URL(here).protocol} URL, is no folder` : "not a URL"}.`,
-      GIVE,
-      { cause },
-    );
+    const why = relative ? `relative, and where this runs, a ${new URL(here).protocol} URL, is no folder` : "not a URL";
+    throw new BundleError(`${JSON.stringify(url)} is ${why}.`, GIVE, { cause });
   }
   if (!absolute.pathname.startsWith("/")) throw new BundleError(`A ${absolute.protocol} URL is no folder.`, GIVE);
   if (absolute.username || absolute.password)

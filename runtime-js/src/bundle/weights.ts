@@ -1,5 +1,6 @@
-// Weight chunks to GPU buffers: each chunk is fetched, verified, copied into the buffers of the tensors that it
-// overlaps, and its memory reused. At most `parallel` chunks exist at a time, whatever the model's size.
+// Streams weight chunks to GPU buffers. A worker fetches and verifies a chunk, copies it into the buffers of the
+// tensors that it overlaps, and reuses its memory. At most `parallel` chunks exist at a time, whatever the model's
+// size.
 import { throwIfAborted } from "../errors.js";
 import type { Manifest } from "./manifest.js";
 import type { Source } from "./source.js";
@@ -15,11 +16,11 @@ export interface ChunkRange {
 /** For each chunk, the ranges of the wanted tensors in it; chunks that hold none have an empty list. */
 export function chunkRanges(
   manifest: Pick<Manifest, "chunks" | "chunkBytes" | "tensors">,
-  wanted: Iterable<string>,
+  names: Iterable<string>,
 ): ChunkRange[][] {
   const ranges: ChunkRange[][] = manifest.chunks.map(() => []);
   const size = manifest.chunkBytes;
-  for (const name of wanted) {
+  for (const name of names) {
     const tensor = manifest.tensors.get(name)!;
     const end = tensor.offset + tensor.bytes;
     for (let chunk = Math.floor(tensor.offset / size); chunk * size < end; chunk++) {
@@ -47,13 +48,13 @@ export interface WeightSink {
 export async function streamWeights(
   source: Pick<Source, "read">,
   manifest: Manifest,
-  wanted: Iterable<string>,
+  names: Iterable<string>,
   sink: WeightSink,
   controller: AbortController = new AbortController(),
   parallel = 3,
 ): Promise<void> {
   const { signal } = controller;
-  const ranges = chunkRanges(manifest, wanted);
+  const ranges = chunkRanges(manifest, names);
   const work = ranges.map((_, chunk) => chunk).filter((chunk) => ranges[chunk]!.length > 0);
   let next = 0;
   let failure: { error: unknown } | undefined;

@@ -1,5 +1,5 @@
 // Generates one answer: it turns tokens into text, ends at stop strings, and counts time and log-probabilities.
-import { generateTokens, type KvCache, type Model, type TokenLogprobs } from "../decode/index.js";
+import { type CachedTokens, generateTokens, type Model, type TokenLogprobs } from "../decode/index.js";
 import type { Host } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
 import { StopStrings } from "../text/stop.js";
@@ -9,7 +9,7 @@ import type { ContentLogprob, FinishReason, TokenLogprob, Usage } from "./types.
 
 export interface AnswerSource {
   readonly model: Model;
-  readonly kv: KvCache;
+  readonly kv: CachedTokens;
   readonly host: Pick<Host, "sample">;
   readonly codec: Pick<TextCodec, "decode" | "token">;
   readonly stopTokens: ReadonlySet<number>;

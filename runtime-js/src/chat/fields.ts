@@ -1,5 +1,5 @@
-// Declares a request's fields. A table of them is the one place that says what a request may have: its type, its checks,
-// its defaults and what is refused all derive from the table.
+// Declares a request's fields. A table of them is the one place that says what a request may have: its type, its
+// checks, its defaults and what is refused all derive from the table.
 import { InvalidRequestError } from "../errors.js";
 
 /** `Input` is what a page may give, and `Value` what it becomes. */

@@ -1,6 +1,5 @@
-// This folder is the OpenAI-shaped API over the decode loop. It checks requests field by field, and answers whole or as a
-// stream, with usage. One request runs at a time; the others wait in order.
-
+// This folder is the OpenAI-shaped API over the decode loop. It checks requests field by field, and answers whole or as
+// a stream, with usage. One request runs at a time; the others wait in order.
 export { type Answer, type AnswerSource, generateAnswer } from "./answer.js";
 export { ChatCompletions, Completions } from "./completions.js";
 export { inTurn, Queue, type Turn } from "./queue.js";

@@ -1,5 +1,5 @@
-// One request at a time: `enter` resolves with this caller's turn, and `inTurn` sees that no stream keeps its turn when it is told to
-// end, though nobody reads it any more.
+// Lets one request run at a time. `enter` resolves with the caller's turn. `inTurn` ends a stream that is told to end,
+// even if nobody reads it any more, so that it does not keep its turn.
 import { CancelledError } from "../errors.js";
 
 export class Turn {
@@ -71,8 +71,9 @@ export class Queue {
   }
 }
 
-/** What `work` yields, in a turn of its own, which begins with the first item that is asked for. When the turn has to end (an
- * interruption, the signal, a closed queue), the rest is taken at once, whether or not anybody asks for it, and waits here. */
+/** Yields the items of `work`, in a turn of its own, which begins when the first item is asked for. When the turn has
+ * to end (an interruption, the signal, a closed queue), the rest is taken at once, whether or not anybody asks for it,
+ * and waits here. */
 export function inTurn<T, R>(
   queue: Queue,
   signal: AbortSignal | undefined,

@@ -1,5 +1,4 @@
 // Declares what requests may have, and checks them. A parsed request is complete and in range.
-
 import type { HostParams, Sampling } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";

@@ -1,5 +1,5 @@
-// Declares the messages and answers of OpenAI's chat completions, as far as mlcweb implements them. request.ts declares the
-// other fields of a request. In requests null means not given.
+// Declares the messages and answers of OpenAI's chat completions, as far as mlcweb implements them. request.ts declares
+// the other fields of a request. In requests null means not given.
 
 export interface TextPart {
   type: "text";

@@ -1,5 +1,5 @@
-// The compiled model on a device: writes the shared buffers, encodes one compute pass a step, and reads back through
-// a small ring of staging buffers.
+// Runs the compiled model on a device. It writes the shared buffers, encodes one compute pass a step, and reads back
+// through a small ring of staging buffers.
 import type { Guard, Memory } from "../device/index.js";
 import { GpuError } from "../errors.js";
 import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";

@@ -1,4 +1,4 @@
-// Sampling on the CPU, for requests that need the logits: log-probabilities, biases and penalties.
+// Samples on the CPU, for requests that need the logits: log-probabilities, biases and penalties.
 import type { Host } from "../plan/index.js";
 import type { Sampling } from "./model.js";
 

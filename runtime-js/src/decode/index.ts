@@ -1,9 +1,10 @@
-// The decode loop: prefill what the KV cache does not hold, then keep a few steps in flight on the GPU and read
-// their tokens back in order, so that no token waits for the CPU. Also the slower host-sampled path.
+// This folder is the decode loop. It prefills the tokens that the KV cache lacks, then keeps a few steps in flight on
+// the GPU and reads their tokens back in order, so that no token waits for the CPU. It also has the slower path that
+// samples on the CPU.
 
+export { CachedTokens } from "./cached_tokens.js";
 export { GpuModel } from "./gpu_model.js";
 export { type HostParams, needsHost, type TokenLogprobs } from "./host_sampling.js";
-export { KvCache } from "./kv.js";
 export { FIRST_TOKENS } from "./kv_growth.js";
 export { type GeneratedToken, type GenerateEnd, type GenerateParams, generateTokens } from "./loop.js";
 export type { Model, Sampling } from "./model.js";

@@ -1,4 +1,4 @@
-// How far the KV buffers reach, and how they grow: to twice their size, as a conversation nears their end.
+// Grows the KV buffers to twice their size as a conversation nears their end.
 import { OutOfMemoryError } from "../errors.js";
 
 /** Tokens that the KV buffers have room for when a model is loaded, unless the page asks for others. */
@@ -12,13 +12,13 @@ export interface KvRoom {
 }
 
 export class KvGrowth {
-  private readonly mostPages: number;
+  private readonly maxPages: number;
   constructor(
     private readonly room: KvRoom,
     private readonly pageSize: number,
     private readonly contextLength: number,
   ) {
-    this.mostPages = Math.ceil(contextLength / pageSize);
+    this.maxPages = Math.ceil(contextLength / pageSize);
   }
 
   /** Tokens that there is room for. */
@@ -30,8 +30,8 @@ export class KvGrowth {
    * where that does not fit, what is needed may. */
   async reserve(tokens: number): Promise<void> {
     if (tokens <= this.tokens) return;
-    const needed = Math.min(this.mostPages, Math.ceil(tokens / this.pageSize));
-    const doubled = Math.min(this.mostPages, Math.max(needed, this.room.pages * 2));
+    const needed = Math.min(this.maxPages, Math.ceil(tokens / this.pageSize));
+    const doubled = Math.min(this.maxPages, Math.max(needed, this.room.pages * 2));
     try {
       await this.room.grow(doubled);
     } catch (error) {

@@ -1,5 +1,5 @@
-// One generation. Steps are submitted ahead of their read-back; what ran past the stop is discarded, and the KV cache
-// is rolled back to the tokens that were accepted.
+// Generates one answer's tokens. It submits steps ahead of their read-back, discards those past the stop, and rolls the
+// KV cache back to the accepted tokens.
 import {
   CancelledError,
   ContextLengthError,
@@ -9,8 +9,8 @@ import {
   throwIfAborted,
 } from "../errors.js";
 import type { Host } from "../plan/index.js";
+import type { CachedTokens } from "./cached_tokens.js";
 import { type HostParams, HostSampler, needsHost, type TokenLogprobs } from "./host_sampling.js";
-import type { KvCache } from "./kv.js";
 import type { Model, Sampling } from "./model.js";
 
 export interface GenerateParams {
@@ -37,7 +37,7 @@ export interface GenerateEnd {
 /** Yields the tokens of an answer, without the stop token; returning early from the iteration ends it there. */
 export async function* generateTokens(
   model: Model,
-  kv: KvCache,
+  kv: CachedTokens,
   host: Pick<Host, "sample">,
   prompt: readonly number[],
   params: GenerateParams,
@@ -47,12 +47,12 @@ export async function* generateTokens(
   if (params.interrupted?.()) return { reason: "abort" };
   const cached = kv.reuse(prompt);
   params.onCached?.(cached);
-  const most = Math.min(params.maxTokens, model.contextLength - prompt.length);
+  const limit = Math.min(params.maxTokens, model.contextLength - prompt.length);
   const end = (reason: GenerateEnd["reason"]): GenerateEnd => ({ reason });
-  if (most <= 0) return end("length");
+  if (limit <= 0) return end("length");
   const feed = needsHost(params.host)
     ? new HostFeed(model, kv, new HostSampler(host, params.sampling, params.host), prompt)
-    : new GpuFeed(model, kv, prompt, params.sampling, most, params.depth);
+    : new GpuFeed(model, kv, prompt, params.sampling, limit, params.depth);
   try {
     if (!(await prefillAllButLast(model, kv, prompt, params))) return end("abort");
     for (let count = 0; ; ) {
@@ -60,11 +60,11 @@ export async function* generateTokens(
       feed.accept(next.token);
       if (params.stopTokens.has(next.token)) return end("stop");
       if (params.interrupted?.()) return end("abort");
-      if (++count < most) await feed.ahead();
+      if (++count < limit) await feed.ahead();
       yield next;
       throwIfAborted(params.signal);
       if (params.interrupted?.()) return end("abort");
-      if (count >= most) return end("length");
+      if (count >= limit) return end("length");
     }
   } catch (error) {
     // After a failed submission nobody knows what the cache holds. A cache that could not grow is as it was.
@@ -83,11 +83,11 @@ export function checkPrompt(prompt: readonly number[], model: Model): void {
   if (prompt.length >= model.contextLength) throw new ContextLengthError(prompt.length, model.contextLength);
 }
 
-/** Makes room for the prompt, submits whole chunks, at most two in flight so that a cancellation is heard, and leaves the last for the caller;
- * false when interrupted. */
+/** Makes room for the prompt and submits its chunks but the last, which is left to the caller. At most two are in
+ * flight, so that a cancellation is heard. Returns false when interrupted. */
 export async function prefillAllButLast(
   model: Model,
-  kv: KvCache,
+  kv: CachedTokens,
   prompt: readonly number[],
   { signal, interrupted }: Pick<GenerateParams, "signal" | "interrupted">,
 ): Promise<boolean> {
@@ -124,7 +124,7 @@ const BATCH = 4;
 
 /** Tokens sampled and fed back on the GPU. */
 class GpuFeed implements Feed {
-  private readonly flying: Promise<number>[] = [];
+  private readonly inFlight: Promise<number>[] = [];
   private started = false;
   private submitted = 0;
   private readonly accepted: number[] = [];
@@ -135,10 +135,10 @@ class GpuFeed implements Feed {
 
   constructor(
     private readonly model: Model,
-    private readonly kv: KvCache,
+    private readonly kv: CachedTokens,
     private readonly prompt: readonly number[],
     private readonly sampling: Sampling,
-    private readonly most: number,
+    private readonly limit: number,
     private readonly depth: number,
   ) {}
 
@@ -147,17 +147,17 @@ class GpuFeed implements Feed {
       this.started = true;
       this.model.setSampling(this.sampling);
       const rest = this.prompt.slice(this.kv.length);
-      this.fly(
+      this.track(
         this.model.prefillAndSample(rest, this.kv.length).then((token) => [token]),
         1,
       );
       this.kv.push(...rest);
       await this.ahead();
     }
-    const flying = this.flying[0];
-    if (!flying) throw this.refused ?? new GpuError("No step is in flight.");
-    const token = await flying;
-    this.flying.shift();
+    const inFlight = this.inFlight[0];
+    if (!inFlight) throw this.refused ?? new GpuError("No step is in flight.");
+    const token = await inFlight;
+    this.inFlight.shift();
     return { token };
   }
 
@@ -169,8 +169,8 @@ class GpuFeed implements Feed {
     const depth = this.stepMs <= SLOW_MS ? this.depth : Math.min(2, this.depth); // and until the first is measured
     const batch = this.stepMs < FAST_MS ? Math.min(BATCH, Math.ceil(depth / 2)) : 1;
     for (;;) {
-      const left = this.most - this.submitted,
-        room = depth - this.flying.length;
+      const left = this.limit - this.submitted,
+        room = depth - this.inFlight.length;
       if (left <= 0 || room < Math.min(batch, left) || this.refused) return;
       const count = Math.min(batch, left);
       const tokens = this.prompt.length + this.submitted + count - 1;
@@ -182,11 +182,11 @@ class GpuFeed implements Feed {
           return;
         }
       }
-      this.fly(this.model.steps(count), count);
+      this.track(this.model.steps(count), count);
     }
   }
 
-  private fly(tokens: Promise<number[]>, count: number): void {
+  private track(tokens: Promise<number[]>, count: number): void {
     tokens.then(
       () => {
         const now = performance.now();
@@ -196,8 +196,8 @@ class GpuFeed implements Feed {
       () => {},
     );
     this.submitted += count;
-    for (let i = 0; i < count; i++) this.flying.push(tokens.then((all) => all[i]!));
-    for (const token of this.flying.slice(-count)) token.catch(() => {}); // what runs past a stop is nobody's
+    for (let i = 0; i < count; i++) this.inFlight.push(tokens.then((all) => all[i]!));
+    for (const token of this.inFlight.slice(-count)) token.catch(() => {}); // what runs past a stop is nobody's
   }
 
   finish(): void {
@@ -213,7 +213,7 @@ class HostFeed implements Feed {
   private last: number | undefined;
   constructor(
     private readonly model: Model,
-    private readonly kv: KvCache,
+    private readonly kv: CachedTokens,
     private readonly sampler: HostSampler,
     private readonly prompt: readonly number[],
   ) {}

@@ -1,5 +1,5 @@
-// What the decode loop needs of a model: each call submits GPU work at once and resolves when its result is read.
-// Calls are executed in order. GpuModel is the real one; tests drive the loop with a fake.
+// Declares the model that the decode loop drives. Each call submits GPU work at once and resolves when its result is
+// read. Calls are executed in order. GpuModel is the real one; tests drive the loop with a fake.
 
 export interface Sampling {
   readonly temperature: number;

@@ -19,7 +19,8 @@ const PROFILING = [
   "shader-f16",
 ] as GPUFeatureName[];
 const BROWSERS =
-  "Use a current Chrome, Edge, Safari 26 or Firefox (on Linux with dom.webgpu.enabled in about:config), and check that hardware acceleration is on.";
+  "Use a current Chrome, Edge, Safari 26 or Firefox (on Linux with dom.webgpu.enabled in about:config), " +
+  "and check that hardware acceleration is on.";
 
 export async function requestAdapter(powerPreference: GPUPowerPreference = "high-performance"): Promise<GPUAdapter> {
   const gpu = (globalThis.navigator as Navigator | undefined)?.gpu;
@@ -51,8 +52,8 @@ export function capabilities(adapter: GPUAdapter): Capabilities {
   };
 }
 
-/** By the browser's word or the renderer's name; but where subgroups are of 32 and more, it is no CPU, whatever name it goes by.
- * A browser that does not tell says 4 to 128. */
+/** Whether the CPU does the work. The browser says so, or the renderer's name does; but subgroups of 32 and more are no
+ * CPU's, whatever its name. A browser that does not know the sizes says 4 to 128. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
   const name = `${info.architecture} ${info.device} ${info.description}`.toLowerCase();
   const named = ["swiftshader", "llvmpipe", "lavapipe"].some((renderer) => name.includes(renderer));
@@ -71,8 +72,9 @@ export function describeAdapter(adapter: GPUAdapter): AdapterFacts {
   };
 }
 
-/** Opens a device for a tier, and an entry's needs with it; `largestBuffer` raises the size limits where the plan needs it, `profile` asks for what measuring uses, where
- * the adapter has it: timestamps, also inside passes, and float16 arithmetic whatever the tier. */
+/** Opens a device with a tier's features and limits. `largestBuffer` raises the size limits where the plan needs it.
+ * `profile` adds the features that measuring uses, where the adapter has them: timestamps, also inside passes, and
+ * float16 arithmetic whatever the tier is. */
 export async function openDevice(
   adapter: GPUAdapter,
   tier: Pick<Tier, "features" | "limits">,

@@ -1,5 +1,5 @@
-// Watches a device: once it is lost, or has reported an error that no scope caught, or the engine is unloaded,
-// every pending and later operation rejects with one typed error instead of hanging or returning garbage.
+// Watches a device. Once it is lost, or has reported an error that no scope caught, or the engine is unloaded, every
+// pending and later operation rejects with one typed error instead of hanging or returning garbage.
 import { DeviceLostError, GpuError, type MlcwebError, OutOfMemoryError, UnloadedError } from "../errors.js";
 
 type Watched = Pick<GPUDevice, "lost" | "addEventListener" | "destroy">;

@@ -1,5 +1,5 @@
-// The GPU: finding an adapter and a device, choosing the tier that fits it, and watching for its loss.
-// Everything that WebGPU can refuse becomes a typed error here.
+// This folder finds an adapter and a device, chooses the tier that fits, and watches for the device's loss. Everything
+// that WebGPU can refuse becomes a typed error here.
 export { type AdapterFacts, describeAdapter, openDevice, requestAdapter } from "./adapter.js";
 export { Guard } from "./guard.js";
 export { type BufferKind, Memory, type MemoryUse } from "./memory.js";

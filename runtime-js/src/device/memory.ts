@@ -54,9 +54,9 @@ export class Memory {
 
   /** Destroys a buffer; what was submitted before still runs with it. */
   free(buffer: GPUBuffer): void {
-    const made = this.buffers.get(buffer);
-    if (!made) return;
-    this.bytes[made.kind] -= made.size;
+    const entry = this.buffers.get(buffer);
+    if (!entry) return;
+    this.bytes[entry.kind] -= entry.size;
     this.buffers.delete(buffer);
     buffer.destroy();
   }

@@ -1,4 +1,4 @@
-// What an entry of the plan needs of a device beyond its tier, and what an adapter lacks of it.
+// Compares an adapter with what an entry of the plan needs beyond its tier.
 import type { Tier } from "../bundle/manifest.js";
 import { capabilities } from "./adapter.js";
 import { missingFor } from "./tier.js";

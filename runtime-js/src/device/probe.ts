@@ -1,4 +1,4 @@
-// What this browser's GPU offers, for `mlcweb doctor` and bug reports.
+// Reports this browser's GPU, for `mlcweb doctor` and bug reports.
 import { MlcwebError } from "../errors.js";
 import { type AdapterFacts, describeAdapter, isSoftware, requestAdapter } from "./adapter.js";
 import { SOFTWARE_TIER } from "./tier.js";
@@ -18,9 +18,9 @@ export interface ProbeReport {
   readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null;
 }
 
-type Needs = readonly [name: string, features: readonly string[]];
-const SOFTWARE: Needs = [SOFTWARE_TIER, ["subgroups"]];
-const TIERS: readonly Needs[] = [
+type TierFeatures = readonly [name: string, features: readonly string[]];
+const SOFTWARE: TierFeatures = [SOFTWARE_TIER, ["subgroups"]];
+const TIERS: readonly TierFeatures[] = [
   ["f16-subgroups", ["shader-f16", "subgroups"]],
   ["f16", ["shader-f16"]],
   ["subgroups", ["subgroups"]],

@@ -1,5 +1,5 @@
-// Which tier of a bundle an adapter can run: the first whose features and limits it has, and `software` before all
-// where the adapter is a CPU.
+// Chooses the tier of a bundle that an adapter runs: the first whose features and limits it has. Where the adapter is a
+// CPU, `software` comes before all others.
 import type { Tier } from "../bundle/manifest.js";
 import { InvalidRequestError, MissingFeatureError } from "../errors.js";
 
@@ -25,17 +25,17 @@ export function missingFor(tier: Pick<Tier, "features" | "limits">, adapter: Cap
   return missing;
 }
 
-export function chooseTier(tiers: readonly Tier[], adapter: Capabilities, wanted?: string): Tier {
-  if (wanted !== undefined) {
-    const tier = tiers.find((t) => t.name === wanted);
+export function chooseTier(tiers: readonly Tier[], adapter: Capabilities, named?: string): Tier {
+  if (named !== undefined) {
+    const tier = tiers.find((t) => t.name === named);
     if (!tier)
       throw new InvalidRequestError(
         "tier",
-        `the bundle has no tier ${wanted}; it has ${tiers.map((t) => t.name).join(", ")}.`,
+        `the bundle has no tier ${named}; it has ${tiers.map((t) => t.name).join(", ")}.`,
       );
     const missing = missingFor(tier, adapter);
     if (missing.length)
-      throw new MissingFeatureError(`This GPU cannot run the tier ${wanted}: it lacks ${missing.join(", ")}.`, missing);
+      throw new MissingFeatureError(`This GPU cannot run the tier ${named}: it lacks ${missing.join(", ")}.`, missing);
     return tier;
   }
   const reasons: string[] = [];

@@ -42,8 +42,8 @@ export interface Timed {
   readonly launch_ms: number;
   readonly runs_ms: readonly number[];
 }
-/** What was timed. `sure` means that more runs would not have changed the order. A choice that is not sure is timed again
- * at the next load, whose result stands. */
+/** What was timed. `sure` means that more runs would not have changed the order. A choice that is not sure is timed
+ * again at the next load, whose result stands. */
 export interface ChoiceReport {
   readonly sure: boolean;
   readonly timed: readonly Timed[];
@@ -59,7 +59,8 @@ export interface PrefillChoice {
   readonly timed: readonly number[];
   /** The kernels that the model needs whichever prefill it is. */
   readonly common: ReadonlySet<number>;
-  /** Sorts those whose timed kernel compiled, the fastest first. If it has to time them, `report` has the times then. */
+  /** Sorts those whose timed kernel compiled, the fastest first. If it has to time them, `report` has the times then.
+   * */
   rank(candidates: readonly Prefill[], gpu: TimedGpu): Promise<readonly Prefill[]>;
   readonly report?: ChoiceReport | undefined;
   /** Keeps the result with the cached bundle. */
@@ -93,7 +94,8 @@ export function matrixNeeds(
   );
 }
 
-/** The prefill that was asked for, or that an earlier load with this bundle and adapter chose, or several to be timed. */
+/** The prefill that was asked for, or that an earlier load with this bundle and adapter chose, or several to be timed.
+ * */
 export async function openChoice(asked: Activations | undefined, choosing: Choosing): Promise<PrefillChoice> {
   const { source, manifest, plan, adapter, tier } = choosing;
   const prefills = candidates(choosing);

@@ -1,4 +1,4 @@
-// Speed of prefill and decode, as a user sees it: through the real loop, with tokens read back in order.
+// Measures prefill and decode as a user sees them: through the real loop, with tokens read back in order.
 import { ContextLengthError } from "../errors.js";
 import type { Engine } from "./engine.js";
 

@@ -1,4 +1,4 @@
-// A bundle's example conversations, rendered and tokenized here, against what the compiler made of them.
+// Renders and tokenizes a bundle's example conversations, and compares them with the compiler's.
 import { array, check, integer, type Json, object } from "../bundle/fields.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 
@@ -55,11 +55,12 @@ function compare(
     const at = firstDifference(text, chat.text);
     return `at character ${at} the engine renders ${excerpt(text, at)}, and the compiler ${excerpt(chat.text, at)}`;
   }
-  const wanted = array(chat.tokens, `${path}.tokens`).map((id) => integer(id, `${path}.tokens`));
+  const expected = array(chat.tokens, `${path}.tokens`).map((id) => integer(id, `${path}.tokens`));
   const tokens = renderer.encodeChat(messages, options);
-  if (tokens.join() === wanted.join()) return null;
-  const at = firstDifference(tokens, wanted);
-  return `the text is the same; at token ${at} of it the engine has ${tokens.slice(at, at + 4).join(" ") || "the end"}, and the compiler ${wanted.slice(at, at + 4).join(" ") || "the end"}`;
+  if (tokens.join() === expected.join()) return null;
+  const at = firstDifference(tokens, expected);
+  const [ours, theirs] = [tokens, expected].map((ids) => ids.slice(at, at + 4).join(" ") || "the end");
+  return `the text is the same; at token ${at} of it the engine has ${ours}, and the compiler ${theirs}`;
 }
 
 function firstDifference(a: ArrayLike<unknown>, b: ArrayLike<unknown>): number {

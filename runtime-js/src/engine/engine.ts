@@ -1,4 +1,4 @@
-// The engine a page holds: one model on one device.
+// Defines the engine that a page holds: one model on one device.
 import { deleteCached, type Manifest, resolveBundleUrl } from "../bundle/index.js";
 import {
   type Backend,
@@ -11,11 +11,11 @@ import {
   type SamplingRequest,
 } from "../chat/index.js";
 import {
+  CachedTokens,
   type GeneratedToken,
   type GenerateEnd,
   type GenerateParams,
   generateTokens,
-  KvCache,
 } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
@@ -61,7 +61,7 @@ export class Engine {
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: Completions;
   private readonly queue = new Queue();
-  private readonly kv = new KvCache();
+  private readonly kv = new CachedTokens();
   private loaded: Loaded | undefined;
 
   private constructor(
@@ -181,7 +181,8 @@ export class Engine {
     this.queue.interrupt();
   }
 
-  /** Forgets the conversation: the KV cache starts empty. Interrupts the answer under way; those that wait come after. */
+  /** Forgets the conversation: the KV cache starts empty. Interrupts the answer under way; those that wait come later.
+   * */
   async reset(): Promise<void> {
     this.alive();
     this.queue.interrupt();

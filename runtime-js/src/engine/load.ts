@@ -1,5 +1,5 @@
-// Loads a bundle onto the GPU: the stages in stages.ts, in order, with weights fetched while pipelines are compiled.
-// Whatever fails, everything that was allocated is destroyed before the error is thrown.
+// Loads a bundle onto the GPU by the stages of stages.ts. Weights are fetched while pipelines are compiled. Whatever
+// fails, everything that was allocated is destroyed before the error is thrown.
 import type { Manifest, Tier } from "../bundle/index.js";
 import type { GpuModel } from "../decode/index.js";
 import { type AdapterFacts, describeAdapter, type Guard, type Memory } from "../device/index.js";

@@ -1,4 +1,4 @@
-// What a page may ask of a load, and the checks that need the manifest.
+// Declares the options of a load, and checks those that depend on the manifest.
 import type { FetchLike, Manifest, Warning } from "../bundle/index.js";
 import { FIRST_TOKENS } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";

@@ -1,4 +1,4 @@
-// Load progress: bytes, rate and time left, reported at most twenty times a second.
+// Reports a load's bytes, rate and time left, at most twenty times a second.
 
 export interface LoadProgress {
   readonly stage: "manifest" | "weights" | "kernels" | "ready";

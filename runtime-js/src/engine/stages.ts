@@ -1,4 +1,4 @@
-// The stages of a load, in the order in which load.ts runs them. Each takes what the ones before it returned.
+// Defines the stages of a load, in the order in which load.ts runs them. Each takes the results of those before it.
 import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from "../bundle/index.js";
 import { GpuModel } from "../decode/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";

@@ -1,5 +1,5 @@
-// Runs a bundle's validation.json: example chats as the engine renders them, and on this GPU the logits of every step
-// against the host reference, and the greedy answer of the real loop.
+// Replays a bundle's validation.json: example chats are rendered again, the logits of every step are compared with the
+// host reference's, and the real loop gives its greedy answer.
 import { array, check, integer, object } from "../bundle/fields.js";
 import { BundleError } from "../errors.js";
 import type { Activations } from "./activations.js";
@@ -45,15 +45,15 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
   const json = await engine.validation();
   const expected = parse(json, activation, model.vocab_size);
   const chats = checkChats((json as { chats?: unknown }).chats, engine);
-  const { tokens, greedy: wanted, steps, tolerance } = expected;
+  const { tokens, greedy: reference, steps, tolerance } = expected;
 
   const results: { relative_difference: number; ok: boolean; argmax: number }[] = [];
   let at = 0;
-  for await (const logits of engine.replaySteps(tokens, wanted.slice(0, steps.length - 1)))
+  for await (const logits of engine.replaySteps(tokens, reference.slice(0, steps.length - 1)))
     results.push(compare(logits, steps[at++]!, tolerance));
   await engine.reset();
-  const greedy = await engine.greedy(tokens, wanted.length);
-  const mismatch = firstMismatch(greedy, wanted, steps, tolerance);
+  const greedy = await engine.greedy(tokens, reference.length);
+  const mismatch = firstMismatch(greedy, reference, steps, tolerance);
   return {
     ok: results.every((r) => r.ok) && mismatch < 0 && chats.every((chat) => chat.ok),
     tier,
@@ -61,13 +61,14 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
     activation,
     tolerance,
     max_relative_difference: results.reduce(
-      (most, r) => (r.relative_difference > most || Number.isNaN(r.relative_difference) ? r.relative_difference : most),
+      (largest, r) =>
+        r.relative_difference > largest || Number.isNaN(r.relative_difference) ? r.relative_difference : largest,
       0,
     ),
     steps: results,
     greedy,
-    expected: wanted,
-    greedy_equal: greedy.join() === wanted.join(),
+    expected: reference,
+    greedy_equal: greedy.join() === reference.join(),
     greedy_mismatch_at: mismatch,
     chats,
     answer: engine.decode(greedy),
@@ -94,11 +95,11 @@ function compare(
 /** After a near tie two right answers part, so what follows is not compared. */
 function firstMismatch(
   greedy: readonly number[],
-  wanted: readonly number[],
+  reference: readonly number[],
   steps: readonly Step[],
   tolerance: number,
 ): number {
-  const at = wanted.findIndex((token, i) => greedy[i] !== token);
+  const at = reference.findIndex((token, i) => greedy[i] !== token);
   const step = steps[at];
   if (at < 0 || !step) return at;
   const chosen = step.top.find(([token]) => token === greedy[at]);

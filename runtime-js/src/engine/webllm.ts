@@ -1,4 +1,4 @@
-// WebLLM's names over Engine, so that a page can switch by changing its import and its model's URL.
+// Offers WebLLM's names over Engine, so that a page can switch by changing its import and its model's URL.
 import type { ChatCompletion, ChatCompletionChunk, ChatRequest, Usage } from "../chat/index.js";
 import { InvalidRequestError, UnloadedError } from "../errors.js";
 import { Engine } from "./engine.js";
@@ -95,8 +95,8 @@ export class MLCEngine {
     this.engine = undefined;
   }
   async runtimeStatsText(): Promise<string> {
-    const extra = this.usage?.extra;
-    return `prefill: ${(extra?.prefill_tokens_per_s ?? 0).toFixed(1)} tokens/sec, decoding: ${(extra?.decode_tokens_per_s ?? 0).toFixed(1)} tokens/sec`;
+    const { prefill_tokens_per_s: prefill = 0, decode_tokens_per_s: decode = 0 } = this.usage?.extra ?? {};
+    return `prefill: ${prefill.toFixed(1)} tokens/sec, decoding: ${decode.toFixed(1)} tokens/sec`;
   }
   getLoadedModelIds(): string[] {
     return this.engine ? [this.model] : [];

@@ -1,4 +1,4 @@
-// A template as the parser leaves it. The shapes are jinja2's nodes, with only what rendering needs.
+// Declares a parsed template. The shapes are jinja2's nodes, with only what rendering needs.
 import type { NONE } from "./values.js";
 
 export interface Arguments {

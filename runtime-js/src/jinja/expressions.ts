@@ -1,4 +1,4 @@
-// Expressions, in jinja2's grammar and order of precedence.
+// Parses expressions, in jinja2's grammar and order of precedence.
 import type { Arguments, Expression } from "./ast.js";
 import { type Token, tokenize, unquote } from "./lexer.js";
 import { NONE, TemplateError } from "./values.js";

@@ -1,4 +1,4 @@
-// jinja2's filters by name, and those that apply other filters and tests to each of many values.
+// Lists jinja2's filters by name, and defines those that apply other filters and tests to each of many values.
 import { getter } from "./lookup.js";
 import { SEQUENCE_FILTERS } from "./sequence_filters.js";
 import { applyTest } from "./tests.js";
@@ -55,7 +55,7 @@ function* pick(
   const get = getter(path ?? NONE);
   const [test, ...more] = rest;
   for (const next of iterate(value)) {
-    const found = get(next);
-    if ((test === undefined ? truth(found) : applyTest(String(test), found, more, named)) === keep) yield next;
+    const tested = get(next);
+    if ((test === undefined ? truth(tested) : applyTest(String(test), tested, more, named)) === keep) yield next;
   }
 }

@@ -1,4 +1,4 @@
-// `%` of a string, str.format(), and the little language of their widths and precisions.
+// Formats strings as Python does: `%`, str.format(), and the little language of their widths and precisions.
 import { exponential, fixed, general } from "./numbers.js";
 import { repr, str } from "./text.js";
 import { asInteger, asNumber, Dict, Float, fail, type Named, NONE, Tuple, typeName, type Value } from "./values.js";
@@ -134,23 +134,23 @@ export function braceFormat(
 ): string {
   let automatic = 0;
   const fields = (text: string, depth: number): string => {
-    let found = "";
+    let formatted = "";
     for (let at = 0; at < text.length; ) {
       const character = text[at]!;
       if ((character === "{" || character === "}") && text[at + 1] === character) {
-        found += character;
+        formatted += character;
         at += 2;
       } else if (character === "{") {
         const end = closing(text, at);
-        found += field(text.slice(at + 1, end), depth);
+        formatted += field(text.slice(at + 1, end), depth);
         at = end + 1;
       } else if (character === "}") fail("Single '}' encountered in format string");
       else {
-        found += character;
+        formatted += character;
         at++;
       }
     }
-    return found;
+    return formatted;
   };
   const field = (text: string, depth: number): string => {
     const parts = /^([^.[!:]*)((?:\.[^.[!:]+|\[[^\]]+\])*)(?:!([rsa]))?(?::([\s\S]*))?$/.exec(text);

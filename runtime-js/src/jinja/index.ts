@@ -1,5 +1,4 @@
-// Chat templates as Python's jinja2 renders them, set up as transformers does.
-
+// This folder renders chat templates as Python's jinja2 does, set up as transformers sets it up.
 import { GLOBALS } from "./objects.js";
 import { parse } from "./parser.js";
 import { render } from "./render.js";
@@ -15,7 +14,7 @@ export class Template {
     this.body = parse(source);
   }
 
-  /** `variables` are JSON; `functions` get what they are given as text. Throws TemplateError where the template fails. */
+  /** `variables` are JSON; `functions` get their arguments as text. Throws TemplateError where the template fails. */
   render(
     variables: Readonly<Record<string, unknown>>,
     functions: Readonly<Record<string, (text: string) => string>> = {},

@@ -1,4 +1,4 @@
-// jinja2's `value.name` and `value[key]`: both look where Python's attributes are and where its items are.
+// Looks up jinja2's `value.name` and `value[key]`: both look where Python's attributes are and where its items are.
 import { method } from "./methods.js";
 import { subscript, use } from "./operators.js";
 import { fail, NONE, PyObject, Tuple, typeName, Undefined, type Value } from "./values.js";
@@ -38,7 +38,7 @@ export function getter(path: Value, otherwise: Value = NONE): (value: Value) => 
     typeof path === "string" ? path.split(".").map((part) => (/^\d+$/.test(part) ? Number(part) : part)) : [path];
   return (value) =>
     parts.reduce<Value>((at, part) => {
-      const found = item(at, part);
-      return found instanceof Undefined && otherwise !== NONE ? otherwise : found;
+      const next = item(at, part);
+      return next instanceof Undefined && otherwise !== NONE ? otherwise : next;
     }, value);
 }

@@ -1,4 +1,4 @@
-// Methods of strings, lists and dicts, those that do not change them: the sandbox forbids the others.
+// Defines the methods of strings, lists and dicts, except those that change them, which the sandbox forbids.
 import { braceFormat } from "./format.js";
 import { LINE_ENDS, SPACE } from "./lexer.js";
 import { subscript } from "./operators.js";
@@ -192,12 +192,12 @@ function title(text: string): string {
 /** Indices of str.find() and its kin, in code points; -1 where there is none. */
 function find(text: string, args: readonly Value[], last: boolean): number {
   const characters = [...text];
-  const wanted = asString(args[0]!);
+  const needle = asString(args[0]!);
   const from = place(characters, args[1] ?? 0);
   const to = place(characters, args[2] ?? characters.length);
   if (from > to) return -1;
   const within = characters.slice(from, to).join("");
-  const at = last ? within.lastIndexOf(wanted) : within.indexOf(wanted);
+  const at = last ? within.lastIndexOf(needle) : within.indexOf(needle);
   return at < 0 ? -1 : from + [...within.slice(0, at)].length;
 }
 

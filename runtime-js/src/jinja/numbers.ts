@@ -1,4 +1,5 @@
-// Decimal digits of floats as Python writes them: shortest for repr, and otherwise of the exact value, ties to even.
+// Writes floats as Python does: with the shortest digits for repr, and otherwise with digits of the exact value, ties
+// to even.
 
 /** repr(): `1.0`, `1e-05`, `1e+16`, `inf`. */
 export function floatRepr(value: number): string {

@@ -1,5 +1,4 @@
-// Objects that templates find: `loop`, `namespace` and jinja2's other globals.
-
+// Defines the objects that templates find: `loop`, `namespace` and jinja2's other globals.
 import { repr } from "./text.js";
 import {
   asInteger,

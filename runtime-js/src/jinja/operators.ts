@@ -1,4 +1,4 @@
-// Python's operators, subscripts and comparisons.
+// Defines Python's operators, subscripts and comparisons.
 import { percentFormat } from "./format.js";
 import {
   asInteger,
@@ -153,9 +153,9 @@ export function slice(object: Value, parts: readonly Value[]): Value {
       object.start + places.stop * object.step,
       object.step * places.step,
     );
-  const found = places.items.map((at) => items[at as number]!);
-  if (typeof object === "string") return found.join("");
-  return object instanceof Tuple ? tuple(...found) : found;
+  const chosen = places.items.map((at) => items[at as number]!);
+  if (typeof object === "string") return chosen.join("");
+  return object instanceof Tuple ? tuple(...chosen) : chosen;
 }
 
 /** The places that a slice takes of so many. */

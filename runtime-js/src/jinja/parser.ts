@@ -1,4 +1,4 @@
-// Statements, in jinja2's grammar: what a chat template may hold, with loop controls and transformers' `generation`.
+// Parses statements, in jinja2's grammar: those of chat templates, with loop controls and transformers' `generation`.
 import type { Expression, Signature, Statement, Target } from "./ast.js";
 import { Expressions } from "./expressions.js";
 
@@ -18,21 +18,21 @@ class Parser extends Expressions {
 
   /** Up to a block that begins with one of `ends`, which is the next token then. */
   private body(ends: readonly string[]): Statement[] {
-    const found: Statement[] = [];
+    const statements: Statement[] = [];
     for (;;) {
-      if (this.is("text")) found.push({ kind: "text", text: this.next().value });
+      if (this.is("text")) statements.push({ kind: "text", text: this.next().value });
       else if (this.is("print")) {
         this.next();
-        found.push({ kind: "print", value: this.tuple() });
+        statements.push({ kind: "print", value: this.tuple() });
         this.expect("print-end");
       } else if (this.is("block")) {
         this.next();
-        if (ends.length > 0 && this.is("name", ...ends)) return found;
-        found.push(...this.statement());
+        if (ends.length > 0 && this.is("name", ...ends)) return statements;
+        statements.push(...this.statement());
         this.expect("block-end");
       } else {
         if (ends.length > 0) this.fail(`missing ${ends.join(" or ")}`);
-        return found;
+        return statements;
       }
     }
   }

@@ -1,4 +1,4 @@
-// Renders a parsed template: jinja2's scopes, loops and macros.
+// Renders a parsed template, with jinja2's scopes, loops and macros.
 import type { Arguments, Expression, Signature, Statement, Target } from "./ast.js";
 import { applyFilter } from "./filters.js";
 import { attribute, item } from "./lookup.js";

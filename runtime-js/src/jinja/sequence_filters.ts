@@ -1,4 +1,4 @@
-// jinja2's filters of many values: lists, dicts and what can be gone through.
+// Defines jinja2's filters of many values: lists, dicts and whatever else can be iterated.
 import { Group, getter } from "./lookup.js";
 import { binary, subscript } from "./operators.js";
 import { str } from "./text.js";

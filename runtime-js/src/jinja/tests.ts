@@ -1,5 +1,4 @@
-// jinja2's tests: `value is name`.
-
+// Defines jinja2's tests: `value is name`.
 import { method } from "./methods.js";
 import { binary, compare, contains } from "./operators.js";
 import { str } from "./text.js";

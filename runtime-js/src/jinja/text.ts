@@ -1,4 +1,4 @@
-// str(), repr() and JSON of Python's values.
+// Writes Python's values as text: str(), repr() and JSON.
 import { floatRepr } from "./numbers.js";
 import { Dict, Float, fail, NONE, PyObject, Range, Tuple, typeName, Undefined, type Value, View } from "./values.js";
 

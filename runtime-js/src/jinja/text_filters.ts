@@ -1,5 +1,4 @@
-// jinja2's filters of one value: text and numbers.
-
+// Defines jinja2's filters of one value: text and numbers.
 import { percentFormat } from "./format.js";
 import { LINE_ENDS, SPACE } from "./lexer.js";
 import { own } from "./lookup.js";
@@ -53,9 +52,9 @@ export const TEXT_FILTERS: Filters = {
   attr: [
     "name",
     (value, name) => {
-      const wanted = asString(name!, "attribute name");
+      const attribute = asString(name!, "attribute name");
       use(value);
-      return own(value, wanted) ?? new Undefined(`'${typeName(value)} object' has no attribute '${wanted}'`);
+      return own(value, attribute) ?? new Undefined(`'${typeName(value)} object' has no attribute '${attribute}'`);
     },
   ],
   capitalize: text(capitalize),
@@ -139,10 +138,10 @@ export const TEXT_FILTERS: Filters = {
     "length killwords end leeway",
     (value, length = 255, kill = false, end = "...", leeway = NONE) => {
       const characters = [...asString(value)];
-      const [most, tail] = [asInteger(length), asString(end)];
-      if (most < [...tail].length) fail(`expected length >= ${[...tail].length}, got ${most}`);
-      if (characters.length <= most + (leeway === NONE ? 5 : asInteger(leeway))) return value;
-      const cut = characters.slice(0, most - [...tail].length).join("");
+      const [limit, tail] = [asInteger(length), asString(end)];
+      if (limit < [...tail].length) fail(`expected length >= ${[...tail].length}, got ${limit}`);
+      if (characters.length <= limit + (leeway === NONE ? 5 : asInteger(leeway))) return value;
+      const cut = characters.slice(0, limit - [...tail].length).join("");
       const space = cut.lastIndexOf(" ");
       return (truth(kill) || space < 0 ? cut : cut.slice(0, space)) + tail;
     },

@@ -1,5 +1,5 @@
-// Python's values, as templates see them. Lists are arrays, strings are JavaScript's but are counted in code points, and
-// integers are numbers; what JavaScript lacks has a class here.
+// Represents Python's values. Lists are arrays, integers are numbers, and strings are JavaScript's but are counted in
+// code points. Types that JavaScript lacks have a class here.
 
 /** A template that cannot be read or rendered: Python would raise here too. */
 export class TemplateError extends Error {}
@@ -105,7 +105,7 @@ function hash(key: Value): string {
   return key instanceof Undefined ? "Undefined" : fail(`unhashable type: '${typeName(key)}'`);
 }
 
-/** Whatever JavaScript holds: JSON, and functions, which get plain arguments. Throws TemplateError for anything else. */
+/** Converts JSON, and functions, which get plain arguments. Throws TemplateError for anything else. */
 export function fromJs(value: unknown): Value {
   if (value === null) return NONE;
   if (typeof value === "string" || typeof value === "boolean") return value;
@@ -234,12 +234,12 @@ export function bind(
   named: Named,
 ): (Value | undefined)[] {
   if (args.length > names.length) fail(`${what} takes at most ${names.length} arguments, not ${args.length}`);
-  const found: (Value | undefined)[] = names.map((_, i) => args[i]);
+  const bound: (Value | undefined)[] = names.map((_, i) => args[i]);
   for (const [name, value] of named) {
     const at = names.indexOf(name);
     if (at < 0) fail(`${what} has no argument ${name}`);
     if (at < args.length) fail(`${what} got the argument ${name} twice`);
-    found[at] = value;
+    bound[at] = value;
   }
-  return found;
+  return bound;
 }

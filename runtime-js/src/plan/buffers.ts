@@ -1,4 +1,5 @@
-// The plan's buffers on the GPU. The KV buffers hold as many pages as are in use, and are made anew when they grow.
+// Allocates the plan's buffers on the GPU. The KV buffers hold as many pages as are in use, and are replaced by larger
+// ones when they grow.
 import type { Memory } from "../device/index.js";
 import type { Plan, PlanBuffer } from "./parse.js";
 
@@ -8,28 +9,28 @@ const bytesOf = (buffer: PlanBuffer, pages: number): number =>
   buffer.kind === "kv" ? buffer.pageBytes * Math.min(pages, buffer.pages) : buffer.bytes;
 
 export function largestBuffer(plan: Plan, pages: number): number {
-  return plan.buffers.reduce((most, buffer) => Math.max(most, bytesOf(buffer, pages)), 0);
+  return plan.buffers.reduce((largest, buffer) => Math.max(largest, bytesOf(buffer, pages)), 0);
 }
 
 export class PlanBuffers {
   private constructor(
     private readonly plan: Plan,
     private readonly memory: Memory,
-    private readonly made: Map<string, GPUBuffer>,
+    private readonly buffers: Map<string, GPUBuffer>,
     private room: number,
   ) {}
 
   /** All buffers of the plan, the KV buffers with room for `pages`. */
   static async allocate(plan: Plan, memory: Memory, pages: number): Promise<PlanBuffers> {
-    const made = await memory.scoped(
+    const buffers = await memory.scoped(
       () => new Map(plan.buffers.map((buffer) => [buffer.name, create(memory, buffer, pages)])),
     );
-    return new PlanBuffers(plan, memory, made, pages);
+    return new PlanBuffers(plan, memory, buffers, pages);
   }
 
   /** By name; after `grow` the KV buffers are others. */
   get all(): Buffers {
-    return this.made;
+    return this.buffers;
   }
 
   /** Pages that every KV buffer has room for. */
@@ -43,10 +44,10 @@ export class PlanBuffers {
     const kv = this.plan.buffers.filter((buffer) => buffer.kind === "kv");
     const larger = await this.memory.scoped(() => kv.map((buffer) => create(this.memory, buffer, pages)));
     const encoder = device.createCommandEncoder({ label: "grow the KV cache" });
-    const old = kv.map((buffer) => this.made.get(buffer.name)!);
+    const old = kv.map((buffer) => this.buffers.get(buffer.name)!);
     for (const [i, from] of old.entries()) encoder.copyBufferToBuffer(from, 0, larger[i]!, 0, from.size);
     device.queue.submit([encoder.finish()]);
-    for (const [i, buffer] of kv.entries()) this.made.set(buffer.name, larger[i]!);
+    for (const [i, buffer] of kv.entries()) this.buffers.set(buffer.name, larger[i]!);
     for (const buffer of old) this.memory.free(buffer);
     this.room = pages;
   }

@@ -1,4 +1,4 @@
-// An entry of the plan, ready to replay: pipelines, bind groups made once, and one uniform buffer whose words are
+// Replays an entry of the plan. Pipelines and bind groups are made once, and the words of its one uniform buffer are
 // rewritten only when the dims change.
 import type { Memory } from "../device/index.js";
 import { BundleError } from "../errors.js";
@@ -81,15 +81,15 @@ export class Entry {
     if (key === this.dims) return;
     const { launches, recordWords, launch } = this.entry;
     const table = this.host.launchTable(launch, dims, launches.length * recordWords);
-    const most = this.device.limits.maxComputeWorkgroupsPerDimension;
+    const maxWorkgroups = this.device.limits.maxComputeWorkgroupsPerDimension;
     const uniforms = new Uint32Array((this.stride / 4) * launches.length);
     for (let i = 0; i < launches.length; i++) {
       const record = i * recordWords;
       for (let axis = 0; axis < 3; axis++) {
         const size = table[record + axis]!;
-        if (size > most)
+        if (size > maxWorkgroups)
           throw new BundleError(
-            `Launch ${i} of ${this.entry.name} asks for ${size} workgroups; this GPU admits ${most}.`,
+            `Launch ${i} of ${this.entry.name} asks for ${size} workgroups; this GPU admits ${maxWorkgroups}.`,
           );
         this.grids[i * 3 + axis] = size;
       }

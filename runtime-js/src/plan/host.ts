@@ -1,4 +1,4 @@
-// model.wasm: the part of the model that runs on the CPU. Launch tables for an entry's dims, and the host sampler.
+// Runs model.wasm, the part of the model on the CPU: it computes launch tables for an entry's dims, and samples.
 import { BundleError } from "../errors.js";
 
 export interface SampleParams {
@@ -39,7 +39,8 @@ export class Host {
       if (cause instanceof BundleError) throw cause;
       throw new BundleError(
         `model.wasm cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
-        "If the page has a Content-Security-Policy, it must allow 'wasm-unsafe-eval'; otherwise compile the bundle again.",
+        "If the page has a Content-Security-Policy, it must allow 'wasm-unsafe-eval'; " +
+          "otherwise compile the bundle again.",
         { cause },
       );
     }

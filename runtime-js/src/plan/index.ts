@@ -1,6 +1,5 @@
-// The plan: a tier's buffers, kernels and launches, checked, then turned once into pipelines and bind groups,
-// and replayed into a compute pass for every step. Grids and scalars come from model.wasm.
-
+// This folder runs a plan. It checks a tier's buffers, kernels and launches, turns them once into pipelines and bind
+// groups, and replays them into a compute pass for every step. Grids and scalars come from model.wasm.
 export { type Buffers, largestBuffer, PlanBuffers } from "./buffers.js";
 export { Entry, type Launched } from "./entry.js";
 export { Host } from "./host.js";

@@ -6,7 +6,8 @@ const RUN_MS = 10,
   RUN_TICKS = 12,
   LONGEST_RUN_MS = 100,
   MAX_LAUNCHES = 400;
-/** Each contender gets at least ROUNDS runs, if none is very slow. None begins after BUDGET_MS without the first round. */
+/** Each contender gets at least ROUNDS runs, if none is very slow. None begins after BUDGET_MS without the first round.
+ * */
 const ROUNDS = 4,
   BUDGET_MS = 800;
 /** A contender's fastest ROUNDS runs agree when they differ by at most AGREE. Others are out of reach when REACH times

@@ -20,8 +20,8 @@ export interface PlanKernel {
   readonly uniformWords: number;
   readonly reads?: Reads;
 }
-/** What of its buffers a kernel reads, where that is not all: of the KV cache each query's last `window` tokens, of `experts` those that
- * a token chose, which are `choices`. */
+/** What of its buffers a kernel reads, where that is not all: of the KV cache each query's last `window` tokens, of
+ * `experts` those that a token chose, which are `choices`. */
 export interface Reads {
   readonly window?: number;
   readonly experts?: number;
@@ -38,8 +38,8 @@ export interface Plan {
   readonly tier: string;
   readonly buffers: readonly PlanBuffer[];
   readonly kernels: readonly PlanKernel[];
-  /** What `prefill` does, `prefill_int8` does with activations rounded to int8, and `prefill_matrix` on subgroup matrices, where the
-   * device has what it needs. */
+  /** What `prefill` does, `prefill_int8` does with activations rounded to int8, and `prefill_matrix` on subgroup
+   * matrices, where the device has what it needs. */
   readonly entries: Readonly<
     Record<"prefill" | "decode" | "sample", PlanEntry> & {
       prefill_int8: PlanEntry | undefined;

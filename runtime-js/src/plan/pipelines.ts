@@ -1,6 +1,6 @@
-// Compiles one compute pipeline a kernel, in parallel. Layouts are explicit and shared, so that nothing depends on what a
-// shader compiler drops, and the work can start before any buffer exists. A browser compiles a few at a time, in the order
-// in which they are asked for.
+// Compiles one compute pipeline a kernel, in parallel. Layouts are explicit and shared, so that nothing depends on what
+// a shader compiler drops, and the work can start before any buffer exists. A browser compiles a few at a time, in the
+// order in which they are asked for.
 import { BundleError } from "../errors.js";
 import type { Plan, PlanKernel } from "./parse.js";
 

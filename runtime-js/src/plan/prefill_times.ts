@@ -1,4 +1,4 @@
-// Times the plan's prefills on this device, by the launch of each that stands for it: a product with the same weights.
+// Times the plan's prefills on this device, each by one launch: a product with the same weights.
 import type { Guard } from "../device/index.js";
 import type { Host } from "./host.js";
 import { type Comparison, clockTick, type Run, timeInTurn } from "./measure.js";
@@ -25,8 +25,8 @@ export function heaviestLaunch(plan: Pick<Plan, "buffers">, entry: Pick<PlanEntr
   return entry.launches.findIndex((launch) => launch.kernel === heaviest);
 }
 
-/** The index of the launch that stands for each entry: the first's heaviest, and the others' that reads the same weight.
- * In a model of several types the latter need not be the heaviest of its entry. */
+/** The index of the launch that stands for each entry: the first's heaviest, and the others' that reads the same
+ * weight. In a model of several types the latter need not be the heaviest of its entry. */
 export function comparedLaunches(
   plan: Pick<Plan, "buffers">,
   entries: readonly Pick<PlanEntry, "launches">[],
@@ -58,10 +58,10 @@ export async function timeLaunches(
   entries: readonly PlanEntry[],
   chunk: number,
 ): Promise<Comparison> {
-  const made: GPUBuffer[] = [];
+  const created: GPUBuffer[] = [];
   const create: CreateBuffer = (bytes, usage) => {
     const buffer = gpu.device.createBuffer({ size: Math.max(16, Math.ceil(bytes / 16) * 16), usage });
-    made.push(buffer);
+    created.push(buffer);
     return buffer;
   };
   const shared = new Map<number, GPUBuffer>();
@@ -79,7 +79,7 @@ export async function timeLaunches(
     );
     return await timeInTurn(runs, clockTick());
   } finally {
-    for (const buffer of made) buffer.destroy();
+    for (const buffer of created) buffer.destroy();
   }
 }
 

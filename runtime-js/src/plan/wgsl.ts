@@ -1,4 +1,4 @@
-// kernels.<tier>.wgsl: one file, cut at its `//// kernel <name>` lines into one shader module a kernel.
+// Cuts kernels.<tier>.wgsl at its `//// kernel <name>` lines into one shader module a kernel.
 import { BundleError } from "../errors.js";
 
 const MARK = "//// kernel ";

@@ -1,4 +1,5 @@
-// Where a step's time goes: each kernel's time next to what this device can copy and compute, and each launch in order.
+// This folder shows where a step's time goes: each kernel's time beside what this device can copy and compute, and each
+// launch in order.
 export {
   type EntryProfile,
   type KernelProfile,

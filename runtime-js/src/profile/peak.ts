@@ -1,15 +1,18 @@
-// What the device reaches with kernels that do nothing but copy, or nothing but multiply and add.
+// Measures a device's peaks, with kernels that do nothing but copy, or nothing but multiply and add.
 import { chained, type Timer } from "./timer.js";
 
-/** Bytes moved (read and written) per second by a copy of half of `bytes` to the other half. A launch copies into what the next one reads,
- * as kernels of a model do, and works on other memory than the last, so that no cache helps. */
+/** Bytes moved (read and written) per second by a copy of half of `bytes` to the other half. A launch copies into the
+ * buffer that the next one reads, as kernels of a model do, and works on other memory than the last, so that no cache
+ * helps. */
 export async function copySpeed(device: GPUDevice, timer: Timer, bytes: number, repeats: number): Promise<number> {
   const half = Math.min(Math.ceil(bytes / 2 / 16) * 16, device.limits.maxStorageBufferBindingSize),
     groups = Math.min(65535, Math.ceil(half / 16 / 256));
   const pipeline = await compile(
     device,
-    `@group(0) @binding(0) var<storage, read> source: array<vec4<u32>>; @group(0) @binding(1) var<storage, read_write> sink: array<vec4<u32>>;
-    @compute @workgroup_size(256) fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    `@group(0) @binding(0) var<storage, read> source: array<vec4<u32>>;
+    @group(0) @binding(1) var<storage, read_write> sink: array<vec4<u32>>;
+    @compute @workgroup_size(256)
+    fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
       for (var i = id.x; i < ${half / 16}u; i += groups.x * 256u) { sink[i] = source[i]; } }`,
   );
   const ring = Array.from({ length: Math.min(64, Math.max(2, Math.ceil(400e6 / bytes))) + 1 }, () =>
@@ -48,7 +51,8 @@ export async function arithmeticSpeed(
   const pipeline = await compile(
     device,
     `${type === "f16" ? "enable f16;" : ""}
-    @group(0) @binding(0) var<storage, read> seed: array<vec4<f32>>; @group(0) @binding(1) var<storage, read_write> sink: array<vec4<f32>>;
+    @group(0) @binding(0) var<storage, read> seed: array<vec4<f32>>;
+    @group(0) @binding(1) var<storage, read_write> sink: array<vec4<f32>>;
     @compute @workgroup_size(${THREADS}) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       let scale = vec4<${type}>(seed[0]); let offset = vec4<${type}>(seed[1]);
       ${each((i) => `var x${i} = vec4<${type}>(${type}(f32(id.x % 64u) * 0.01 + ${i}.0));`)}

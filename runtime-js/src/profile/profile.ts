@@ -39,7 +39,7 @@ export interface EntryProfile {
   readonly microseconds: number;
   /** CPU time to encode and submit it. */
   readonly encode_microseconds: number;
-  /** Each launch in order; "chains" where they cannot be told apart: each is then given its kernel's time in a chain. */
+  /** Each launch in order. "chains": they cannot be told apart, so each is given its kernel's time in a chain. */
   readonly timeline: { readonly source: InOrder["source"] | "chains"; readonly launches: readonly TimelineLaunch[] };
 }
 export interface ProfileReport {
@@ -156,7 +156,7 @@ class Profiler {
     const replay: Encode = (pass) => {
       for (const entry of entries) entry.replay(pass);
     };
-    const microseconds = await this.flying(replay, before);
+    const microseconds = await this.timeInFlight(replay, before);
     const timed = await this.inOrder(
       launches.map((l) => l.encode),
       before,
@@ -186,20 +186,20 @@ class Profiler {
     position: number,
     before: () => void,
   ): Promise<KernelProfile> {
-    const mine = entry.launches.flatMap((launch, i) => (launch.kernel.name === name ? [i] : []));
+    const indices = entry.launches.flatMap((launch, i) => (launch.kernel.name === name ? [i] : []));
     const encode = (pass: GPUComputePassEncoder, count: number): void =>
       entry.replayLaunches(
         pass,
-        Array.from({ length: count }, (_, i) => mine[i % mine.length]!),
+        Array.from({ length: count }, (_, i) => indices[i % indices.length]!),
       );
-    const us = await chained(this.timer, encode, { repeats: this.repeats, rounds: mine.length, before });
-    const works = mine.map((i) => workOf(entry.launches[i]!, this.manifest, tokens, position));
+    const us = await chained(this.timer, encode, { repeats: this.repeats, rounds: indices.length, before });
+    const works = indices.map((i) => workOf(entry.launches[i]!, this.manifest, tokens, position));
     const sum = (key: keyof Work): number => works.reduce((total, work) => total + work[key], 0);
-    const bytes = Math.round((sum("weight_bytes") + sum("kv_bytes")) / mine.length);
+    const bytes = Math.round((sum("weight_bytes") + sum("kv_bytes")) / indices.length);
     return {
       name,
-      launches: mine.length,
-      microseconds: us * mine.length,
+      launches: indices.length,
+      microseconds: us * indices.length,
       weight_bytes: sum("weight_bytes"),
       kv_bytes: sum("kv_bytes"),
       flops: sum("flops"),
@@ -214,7 +214,7 @@ class Profiler {
   }
 
   /** Wall time of each of several submissions in flight together. */
-  private async flying(encode: Encode, before: () => void): Promise<number> {
+  private async timeInFlight(encode: Encode, before: () => void): Promise<number> {
     const { queue } = this.device;
     const time = async (count: number): Promise<number> => {
       before();
@@ -225,25 +225,25 @@ class Profiler {
       return ((performance.now() - start) * 1000) / count;
     };
     const count = Math.min(AHEAD * 2, Math.max(2, Math.floor(SECOND_US / (await time(1)))));
-    const found: number[] = [];
-    for (let i = 0; i < Math.min(this.repeats, 5) && (i === 0 || i * count * found[0]! < SECOND_US); i++)
-      found.push(await time(count));
-    return median(found);
+    const samples: number[] = [];
+    for (let i = 0; i < Math.min(this.repeats, 5) && (i === 0 || i * count * samples[0]! < SECOND_US); i++)
+      samples.push(await time(count));
+    return median(samples);
   }
 
   /** Medians by place. */
-  private async inOrder(pieces: readonly Encode[], before: () => void): Promise<InOrder | undefined> {
-    const found: InOrder[] = [];
+  private async inOrder(launches: readonly Encode[], before: () => void): Promise<InOrder | undefined> {
+    const samples: InOrder[] = [];
     const began = performance.now();
-    while (found.length < this.repeats && (found.length < 1 || (performance.now() - began) * 1000 < SECOND_US)) {
+    while (samples.length < this.repeats && (samples.length < 1 || (performance.now() - began) * 1000 < SECOND_US)) {
       before();
-      const timed = await this.timer.inOrder(pieces);
+      const timed = await this.timer.inOrder(launches);
       if (!timed) return undefined;
-      found.push(timed);
+      samples.push(timed);
     }
     return {
-      source: found[0]!.source,
-      microseconds: pieces.map((_, i) => median(found.map((timed) => timed.microseconds[i]!))),
+      source: samples[0]!.source,
+      microseconds: launches.map((_, i) => median(samples.map((timed) => timed.microseconds[i]!))),
     };
   }
 

@@ -8,12 +8,13 @@ export interface Timer {
   readonly shortest: number;
   /** Microseconds of each pass. */
   measure(passes: readonly Encode[]): Promise<number[]>;
-  /** Microseconds of pieces that run one after the other; undefined where this clock cannot tell them apart. */
-  inOrder(pieces: readonly Encode[]): Promise<InOrder | undefined>;
+  /** Microseconds of launches that run one after the other; undefined where this clock cannot tell them apart. */
+  inOrder(launches: readonly Encode[]): Promise<InOrder | undefined>;
   destroy(): void;
 }
 
-/** "stamps": all in one pass, with a timestamp after each; "passes": in a pass each, and what lies between the passes is left out. */
+/** "stamps": all in one pass, with a timestamp after each. "passes": in a pass each; the time between passes is left
+ * out. */
 export interface InOrder {
   readonly source: "stamps" | "passes";
   readonly microseconds: readonly number[];
@@ -68,22 +69,22 @@ class Stamps implements Timer {
     return spans;
   }
 
-  async inOrder(pieces: readonly Encode[]): Promise<InOrder | undefined> {
+  async inOrder(launches: readonly Encode[]): Promise<InOrder | undefined> {
     if (this.shortest > 0) return undefined;
-    if (!this.device.features.has(INSIDE) || pieces.length >= PAIRS * 2)
-      return { source: "passes", microseconds: await this.measure(pieces) };
-    const stamps = await this.read(pieces.length + 1, (encoder) => {
+    if (!this.device.features.has(INSIDE) || launches.length >= PAIRS * 2)
+      return { source: "passes", microseconds: await this.measure(launches) };
+    const stamps = await this.read(launches.length + 1, (encoder) => {
       const pass = encoder.beginComputePass() as GPUComputePassEncoder & {
         writeTimestamp(querySet: GPUQuerySet, index: number): void;
       };
       pass.writeTimestamp(this.querySet, 0);
-      pieces.forEach((encode, i) => {
+      launches.forEach((encode, i) => {
         encode(pass);
         pass.writeTimestamp(this.querySet, i + 1);
       });
       pass.end();
     });
-    return { source: "stamps", microseconds: pieces.map((_, i) => microseconds(stamps[i]!, stamps[i + 1]!)) };
+    return { source: "stamps", microseconds: launches.map((_, i) => microseconds(stamps[i]!, stamps[i + 1]!)) };
   }
 
   /** When each pass began and ended, in nanoseconds; all are in one submission. */
@@ -114,7 +115,7 @@ class Stamps implements Timer {
   }
 
   destroy(): void {
-    for (const made of [this.querySet, this.resolved, this.staging]) made.destroy();
+    for (const resource of [this.querySet, this.resolved, this.staging]) resource.destroy();
   }
 }
 
@@ -160,13 +161,15 @@ export function submit(device: GPUDevice, encode: Encode): void {
 
 /** Launches timed together at least, where time permits. */
 const LAUNCHES = 48;
-/** A pass of a chain is not made longer than the first (the second for each repeat), and a chain's repeats not longer than the third. */
+/** A pass of a chain takes at most LONGEST_US, and LONGEST_A_REPEAT_US for each repeat; all repeats take at most
+ * REPEATS_US. */
 const LONGEST_US = 250_000,
   LONGEST_A_REPEAT_US = 25_000,
   REPEATS_US = 1_000_000;
 
-/** Microseconds from one launch to the next in a pass of many: the median of the repeats, of which a slow device gets fewer.
- * `encode` encodes a number of launches; `before` is called ahead of each pass; whole `rounds` of launches are timed where time permits. */
+/** Microseconds from one launch to the next in a pass of many: the median of the repeats, of which a slow device gets
+ * fewer. `encode` encodes a number of launches; `before` is called ahead of each pass; whole `rounds` of launches are
+ * timed where time permits. */
 export async function chained(
   timer: Timer,
   encode: (pass: GPUComputePassEncoder, launches: number) => void,
@@ -187,8 +190,8 @@ export async function chained(
     if (next <= count) break;
     count = next;
   }
-  const found = [(await time(count)) / count];
-  const fitting = Math.min(repeats, Math.floor(REPEATS_US / Math.max(1, found[0]! * count)));
-  while (found.length < Math.max(2, fitting)) found.push((await time(count)) / count);
-  return median(found);
+  const samples = [(await time(count)) / count];
+  const fitting = Math.min(repeats, Math.floor(REPEATS_US / Math.max(1, samples[0]! * count)));
+  while (samples.length < Math.max(2, fitting)) samples.push((await time(count)) / count);
+  return median(samples);
 }

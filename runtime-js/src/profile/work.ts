@@ -7,11 +7,13 @@ export interface Work {
   readonly weight_bytes: number;
   /** Bytes of the KV cache, once. */
   readonly kv_bytes: number;
-  /** Floating-point operations of matrix products and attention (an addition and a multiplication are two); 0 for other kernels. */
+  /** Floating-point operations of matrix products and attention (an addition and a multiplication are two); 0 for other
+   * kernels. */
   readonly flops: number;
 }
 
-/** `tokens` tokens that come after `position` others. Kernels are told apart by the operation's name in theirs (mlcweb/kernels/ops). */
+/** `tokens` tokens that come after `position` others. Kernels are told apart by the operation's name in theirs
+ * (mlcweb/kernels/ops). */
 export function workOf(
   launch: Launched,
   { model, tensors }: Pick<Manifest, "model" | "tensors">,

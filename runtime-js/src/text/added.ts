@@ -1,4 +1,4 @@
-// Added tokens: pieces of text that are a token wherever they occur. They are cut out before anything else is done.
+// Cuts added tokens out of a text before anything else is done. They are strings that are a token wherever they occur.
 
 export interface AddedToken {
   readonly id: number;

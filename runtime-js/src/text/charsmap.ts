@@ -1,5 +1,5 @@
-// SentencePiece's precompiled character map, as Python's `tokenizers` applies it: a double-array trie over UTF-8, whose
-// leaves are offsets into a block of replacements that end in NUL.
+// Applies SentencePiece's precompiled character map as Python's `tokenizers` does. The map is a double-array trie over
+// UTF-8. Its leaves are offsets into a block of replacements that end in NUL.
 
 const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
 

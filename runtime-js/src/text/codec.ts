@@ -1,4 +1,4 @@
-// A bundle's tokenizer and chat template, made from its two files.
+// Makes a bundle's tokenizer and chat template from its two files.
 import { BundleError } from "../errors.js";
 import { ChatTemplate, type ChatTurn, type RenderOptions } from "./template.js";
 import { TextTokenizer } from "./tokenizer.js";

@@ -1,7 +1,7 @@
-// Stop strings in a stream: text that might be the beginning of one is held back until it is known.
+// Finds stop strings in a stream. It holds back text that might be the beginning of one until it is known.
 
 export class StopStrings {
-  private held = "";
+  private pending = "";
   private readonly stops: readonly string[];
   constructor(stops: readonly string[]) {
     this.stops = stops.filter((stop) => stop.length > 0);
@@ -9,28 +9,28 @@ export class StopStrings {
 
   /** Adds text; returns what can be shown, and whether a stop string was met (nothing from it on is shown). */
   push(text: string): { text: string; stopped: boolean } {
-    this.held += text;
+    this.pending += text;
     let at = -1;
     for (const stop of this.stops) {
-      const found = this.held.indexOf(stop);
-      if (found >= 0 && (at < 0 || found < at)) at = found;
+      const start = this.pending.indexOf(stop);
+      if (start >= 0 && (at < 0 || start < at)) at = start;
     }
     if (at >= 0) {
-      const shown = this.held.slice(0, at);
-      this.held = "";
+      const shown = this.pending.slice(0, at);
+      this.pending = "";
       return { text: shown, stopped: true };
     }
-    const keep = Math.max(0, ...this.stops.map((stop) => overlap(this.held, stop)));
-    const shown = this.held.slice(0, this.held.length - keep);
-    this.held = this.held.slice(this.held.length - keep);
+    const keep = Math.max(0, ...this.stops.map((stop) => overlap(this.pending, stop)));
+    const shown = this.pending.slice(0, this.pending.length - keep);
+    this.pending = this.pending.slice(this.pending.length - keep);
     return { text: shown, stopped: false };
   }
 
   /** What was held back, when the answer ended otherwise. */
   flush(): string {
-    const { held } = this;
-    this.held = "";
-    return held;
+    const { pending } = this;
+    this.pending = "";
+    return pending;
   }
 }
 

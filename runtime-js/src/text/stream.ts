@@ -1,6 +1,5 @@
-// Tokens to text as they come. A token may end inside a character (byte-level BPE, byte fallback), and a token's text
-// may depend on the one before (leading spaces); so a window of tokens is decoded and what is new is cut off.
-
+// Decodes tokens to text as they come. A token may end inside a character (byte-level BPE, byte fallback), and its text
+// may depend on the token before (leading spaces). So a window of tokens is decoded, and only its new text is shown.
 export type Decode = (tokens: number[]) => string;
 
 const REPLACEMENT = "\uFFFD";
@@ -14,7 +13,8 @@ export class StreamDecoder {
   private contextText = "";
   private shown = 0;
 
-  /** `before`: the tokens that the text continues; without them its first space may be stripped, as at a text's start. */
+  /** `before` are the tokens that the text continues. Without them its first space may be stripped, as at a text's
+   * start. */
   constructor(
     private readonly decode: Decode,
     before: readonly number[] = [],

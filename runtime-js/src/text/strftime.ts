@@ -1,4 +1,5 @@
-// strftime as Python's datetime.now() has it on Linux, in English whatever the browser's language: models have read English dates.
+// Formats dates as strftime of Python's datetime.now() does on Linux. Names are English whatever the browser's language
+// is: models have read English dates.
 
 const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS = [
@@ -78,15 +79,15 @@ export function strftime(date: Date, format: string): string {
     "%": () => "%",
   };
   return format.replace(/%([-_0^#]*)([\s\S])/g, (text, flags: string, code: string) => {
-    const found = composed[code] === undefined ? fields[code]?.() : strftime(date, composed[code]);
-    if (found === undefined) return text;
+    const field = composed[code] === undefined ? fields[code]?.() : strftime(date, composed[code]);
+    if (field === undefined) return text;
     const fill = /[-_0]/.exec(flags)?.[0];
     const written =
-      typeof found === "string"
-        ? found
+      typeof field === "string"
+        ? field
         : fill === "-"
-          ? String(found[0])
-          : String(found[0]).padStart(found[1], fill === "_" ? " " : (fill ?? found[2]));
+          ? String(field[0])
+          : String(field[0]).padStart(field[1], fill === "_" ? " " : (fill ?? field[2]));
     return flags.includes("^") ? written.toUpperCase() : flags.includes("#") ? swapped(written, code) : written;
   });
 }

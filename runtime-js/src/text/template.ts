@@ -1,4 +1,4 @@
-// The model's chat template (Jinja), rendered as transformers' apply_chat_template does.
+// Renders the model's chat template (Jinja) as transformers' apply_chat_template does.
 import { BundleError, InvalidRequestError } from "../errors.js";
 import { Template } from "../jinja/index.js";
 import { strftime } from "./strftime.js";
@@ -30,7 +30,8 @@ export interface RenderOptions {
 /** What a model without a template gets, such as a base model: a dialogue, line by line, which it goes on with. */
 const DIALOGUE =
   "{% for message in messages %}{% if message.role == 'system' %}{{ message.content | trim }}\n\n{% else %}" +
-  "{{ message.role | capitalize }}: {{ message.content | trim }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}";
+  "{{ message.role | capitalize }}: {{ message.content | trim }}\n{% endif %}{% endfor %}" +
+  "{% if add_generation_prompt %}Assistant:{% endif %}";
 
 export class ChatTemplate {
   private readonly templates = new Map<string, { readonly source: string; readonly template: Template }>();
@@ -54,7 +55,7 @@ export class ChatTemplate {
     }
   }
 
-  /** Whether the model has one of its own; without, a chat is written as a dialogue of `User:` and `Assistant:` lines. */
+  /** Whether the model has one of its own. Without one, a chat is a dialogue of `User:` and `Assistant:` lines. */
   get exists(): boolean {
     return this.templates.size > 0;
   }

@@ -1,5 +1,5 @@
-// tokenizer.json as Python's `tokenizers` reads it: other ids than those a model was trained on would be a silent loss.
-// @huggingface/tokenizers does the work; what it does otherwise is done here, each thing with its reason.
+// Reads tokenizer.json as Python's `tokenizers` does: other ids than those that a model was trained on would be a
+// silent loss. @huggingface/tokenizers does the work. Where it differs, this file corrects it, each time with a reason.
 import {
   ByteFallbackDecoder,
   MetaspaceDecoder,
@@ -11,7 +11,7 @@ import {
 } from "@huggingface/tokenizers";
 import { type AddedToken, AddedTokens } from "./added.js";
 import { CharsMap } from "./charsmap.js";
-import { restateTokenizer } from "./restate.js";
+import { rewritePreTokenizer } from "./pre_tokenizer.js";
 import { correctUnigram } from "./unigram.js";
 
 type Json = Record<string, unknown>;
@@ -29,7 +29,7 @@ export class TextTokenizer {
 
   /** Throws an Error when the definition cannot be used. */
   constructor(definition: Json) {
-    this.library = new Tokenizer(restateTokenizer(definition), {});
+    this.library = new Tokenizer(rewritePreTokenizer(definition), {});
     const { normalizer, decoder, model, post_processor: post } = this.library;
     correctNormalizer(normalizer);
     correctDecoder(decoder);

@@ -1,5 +1,6 @@
-// Unigram as Python's `tokenizers` has it. The library compares sums after it has rounded one piece further, so that it
-// breaks near ties otherwise, joins unknown characters across words, and knows no byte fallback.
+// Corrects the library's Unigram model to Python's `tokenizers`. The library compares sums after it has rounded one
+// term further, so that it breaks near ties otherwise. It also joins unknown characters across words, and knows no byte
+// fallback.
 import type { Unigram } from "@huggingface/tokenizers";
 
 interface Step {
@@ -27,7 +28,7 @@ export function correctUnigram(model: Unigram, byteFallback: boolean): void {
     );
 }
 
-/** The pieces of the best sum of scores; the first found of equal ones; unknown characters side by side are one piece. */
+/** The pieces of the best sum of scores, and the first of equal ones. Unknown characters side by side are one piece. */
 function bestPieces(model: Unigram, characters: string[]): string[] {
   const best: (Step | undefined)[] = new Array<Step | undefined>(characters.length + 1);
   const reach = (to: number, score: number, from: number, unknown: boolean): void => {

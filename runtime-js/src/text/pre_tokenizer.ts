@@ -1,6 +1,7 @@
-// tokenizer.json in the terms that @huggingface/tokenizers gets right. It differs from Python's `tokenizers`, whose ids
-// a model was trained on, in steps that cut text: its \s and \d are JavaScript's, digits are ASCII's, and most behaviours
-// of a step are ignored. Its Split step with behaviour Isolated is exact, so each of those steps is said with that one.
+// Rewrites tokenizer.json's pre-tokenizer in terms that @huggingface/tokenizers gets right. That library differs from
+// Python's `tokenizers`, whose ids a model was trained on: its \s and \d are JavaScript's, digits are ASCII's, and it
+// ignores most behaviours of a step. Its Split step with the behaviour Isolated is exact, so every step becomes one of
+// those.
 import { BundleError } from "../errors.js";
 
 type Json = Record<string, unknown>;
@@ -12,16 +13,16 @@ interface Pattern {
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 const PUNCTUATION = "[\\p{P}!-\\/:-@\\[-`{-~]";
 
-/** The definition with its pre-tokenizer restated. Throws BundleError for a behaviour that is not known. */
-export function restateTokenizer(definition: Json): Json {
+/** The definition with its pre-tokenizer rewritten. Throws BundleError for a behaviour that is not known. */
+export function rewritePreTokenizer(definition: Json): Json {
   const step = definition.pre_tokenizer as Json | null | undefined;
-  return { ...definition, pre_tokenizer: step ? restate(step) : null };
+  return { ...definition, pre_tokenizer: step ? rewriteStep(step) : null };
 }
 
-function restate(step: Json): Json {
+function rewriteStep(step: Json): Json {
   switch (step.type) {
     case "Sequence":
-      return { ...step, pretokenizers: (step.pretokenizers as Json[]).map(restate) };
+      return { ...step, pretokenizers: (step.pretokenizers as Json[]).map(rewriteStep) };
     case "ByteLevel":
       if (step.use_regex === false || step.add_prefix_space !== false) return step;
       return sequence(isolated(GPT2), { ...step, use_regex: false });
@@ -34,22 +35,22 @@ function restate(step: Json): Json {
     case "WhitespaceSplit":
       return split("\\s+", "Removed");
     case "Metaspace":
-      return restateMetaspace(step);
+      return rewriteMetaspace(step);
     case "Split":
-      return restateSplit(step);
+      return rewriteSplit(step);
     default:
       return step;
   }
 }
 
-function restateMetaspace(step: Json): Json {
+function rewriteMetaspace(step: Json): Json {
   const replacement = (step.replacement as string | undefined) ?? "▁";
   const scheme = (step.prepend_scheme as string | undefined) ?? (step.add_prefix_space === false ? "never" : "always");
   const spaces = { type: "Metaspace", replacement, prepend_scheme: scheme };
   return step.split === false ? spaces : sequence(spaces, split(escaped(replacement), "MergedWithNext"));
 }
 
-function restateSplit(step: Json): Json {
+function rewriteSplit(step: Json): Json {
   const { Regex, String: text } = step.pattern as Pattern;
   const regex = Regex === undefined ? escaped(text ?? "") : foldLikeOniguruma(Regex);
   const kind = behaviour(step, "Isolated");

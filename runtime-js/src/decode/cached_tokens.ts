@@ -1,6 +1,7 @@
-// Which tokens the KV cache holds. A new prompt reuses the longest common prefix; rolling back is forgetting the rest.
+// Records which tokens the KV cache holds. A new prompt reuses the longest common prefix; rolling back is forgetting
+// the rest.
 
-export class KvCache {
+export class CachedTokens {
   private tokens: number[] = [];
 
   get length(): number {
@@ -10,9 +11,9 @@ export class KvCache {
   /** Keeps the common prefix with a prompt and returns its length, always less than the prompt's: the last token must
    * run again, since its logits are not kept. */
   reuse(prompt: readonly number[]): number {
-    const most = Math.min(this.tokens.length, prompt.length - 1);
+    const limit = Math.min(this.tokens.length, prompt.length - 1);
     let common = 0;
-    while (common < most && this.tokens[common] === prompt[common]) common++;
+    while (common < limit && this.tokens[common] === prompt[common]) common++;
     this.truncate(common);
     return common;
   }

@@ -2,6 +2,7 @@
 // a query. ?tier= and ?context= choose how it is loaded.
 import {
   type ChatMessage,
+  type ChatRequest,
   deleteFromCache,
   Engine,
   type FinishReason,
@@ -9,16 +10,15 @@ import {
   type LoadProgress,
   type Usage,
 } from "mlcweb";
+import { LiveAnswer } from "./answer.js";
+import { $, add, onScroll, toEnd } from "./dom.js";
 import { type Explained, explain, type Remedy } from "./explain.js";
-import { render } from "./markdown.js";
-import { answerFacts, duration, machineFacts, mebibytes, modelFacts, promptFacts, tokenRate } from "./numbers.js";
+import { duration, machineFacts, mebibytes, modelFacts, tokenRate } from "./numbers.js";
 
-const $ = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
 const query = new URLSearchParams(location.search);
 const bundle = query.get("bundle") ?? "./bundle/";
 /** What an ampersand in a query that is not encoded cuts off. */
 const cut = bundle.includes("?") ? [...query.keys()].filter((key) => !["bundle", "tier", "context"].includes(key)) : [];
-const main = document.querySelector("main")!;
 const SHORT_CONTEXT = 1024;
 const SUGGESTIONS = [
   "What is the capital of France?",
@@ -119,124 +119,48 @@ const REMEDIES: Record<Remedy, { label: string; run: () => void }> = {
 
 // Conversation
 
-function add<K extends keyof HTMLElementTagNameMap>(
-  parent: HTMLElement,
-  tag: K,
-  className: string,
-  text = "",
-): HTMLElementTagNameMap[K] {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.textContent = text;
-  parent.append(element);
-  return element;
-}
-
-const atEnd = (): boolean => main.scrollHeight - main.scrollTop - main.clientHeight < 80;
-const toEnd = (): void => {
-  main.scrollTop = main.scrollHeight;
-};
-
 async function ask(question: string): Promise<void> {
   if (!engine || busy) return;
   setBusy(true);
   $("welcome").hidden = true;
   const asked = add($("messages"), "div", "message user", question);
-  const answer = add($("messages"), "div", "message assistant busy");
-  answer.setAttribute("aria-busy", "true");
+  const answer = new LiveAnswer();
   toEnd();
-  const system = $<HTMLTextAreaElement>("system").value.trim();
-  const maxTokens = $<HTMLInputElement>("max-tokens").valueAsNumber;
   const turns: ChatMessage[] = [...history, { role: "user", content: question }];
-  let text = "",
-    painting = false,
-    pieces = 0,
-    firstAt = 0;
   let usage: Usage | undefined,
     reason: FinishReason | null = null;
   $("speed").textContent = "Reading the prompt";
-  const paint = (): void => {
-    painting = false;
-    const follow = atEnd();
-    answer.replaceChildren(render(text));
-    // A piece is a token, but where several make one character.
-    if (pieces > 8 && busy) $("speed").textContent = tokenRate((pieces - 1) / ((performance.now() - firstAt) / 1000));
-    if (follow) toEnd();
-  };
   try {
-    const chunks = await engine.chat.completions.create({
-      messages: system ? [{ role: "system", content: system }, ...turns] : turns,
-      stream: true,
-      stream_options: { include_usage: true },
-      temperature: $<HTMLInputElement>("temperature").valueAsNumber,
-      top_p: $<HTMLInputElement>("top-p").valueAsNumber,
-      ...(maxTokens >= 1 ? { max_tokens: Math.floor(maxTokens) } : {}),
-    });
-    for await (const {
-      choices: [choice],
-      usage: used,
-    } of chunks) {
+    const chunks = await engine.chat.completions.create({ ...settings(turns), stream: true });
+    for await (const { choices, usage: used } of chunks) {
       usage = used ?? usage;
-      reason = choice?.finish_reason ?? reason;
-      if (!choice?.delta.content) continue;
-      text += choice.delta.content;
-      if (pieces++ === 0) {
-        firstAt = performance.now();
-        $("speed").textContent = "Answering";
-      }
-      // As often as the screen shows it, not as often as tokens come.
-      if (!painting) {
-        painting = true;
-        requestAnimationFrame(paint);
-      }
+      reason = choices[0]?.finish_reason ?? reason;
+      const text = choices[0]?.delta.content;
+      if (text) answer.push(text);
     }
-    history = [...turns, { role: "assistant", content: text }];
+    history = [...turns, { role: "assistant", content: answer.text }];
     $("speed").textContent = "";
   } catch (error) {
-    failedAnswer(explain(error), question, asked, text);
+    failedAnswer(explain(error), question, asked, answer.text);
   } finally {
     setBusy(false);
-    const follow = atEnd();
-    paint();
-    answer.classList.remove("busy");
-    answer.removeAttribute("aria-busy");
-    if (!text) answer.remove();
-    if (usage) showUsage(answer, text, usage, reason);
-    if (follow) toEnd();
+    answer.end(usage, reason);
+    if (usage) $("speed").textContent = tokenRate(usage.extra.decode_tokens_per_s);
+    if (usage && engine) $("machine").textContent = machineFacts(engine.info);
   }
 }
 
-function showUsage(answer: HTMLElement, text: string, usage: Usage, reason: FinishReason | null): void {
-  const facts = answerFacts(usage);
-  const ends: Partial<Record<FinishReason, string>> = {
-    abort: "stopped",
-    length: "cut at the longest answer or the end of the context",
+/** A request for the conversation, as the drawer has it. */
+function settings(turns: ChatMessage[]): ChatRequest {
+  const system = $<HTMLTextAreaElement>("system").value.trim();
+  const maxTokens = $<HTMLInputElement>("max-tokens").valueAsNumber;
+  return {
+    messages: system ? [{ role: "system", content: system }, ...turns] : turns,
+    stream_options: { include_usage: true },
+    temperature: $<HTMLInputElement>("temperature").valueAsNumber,
+    top_p: $<HTMLInputElement>("top-p").valueAsNumber,
+    ...(maxTokens >= 1 ? { max_tokens: Math.floor(maxTokens) } : {}),
   };
-  const meta = document.createElement("div");
-  meta.className = "meta quiet";
-  for (const fact of [...facts, promptFacts(usage), ends[reason ?? "stop"] ?? ""])
-    if (fact) add(meta, "span", "", fact);
-  if (text) {
-    const copy = add(meta, "button", "link", "Copy");
-    copy.type = "button";
-    copy.addEventListener(
-      "click",
-      () =>
-        void navigator.clipboard.writeText(text).then(
-          () => {
-            copy.textContent = "Copied";
-          },
-          () => {
-            copy.textContent = "Not allowed here";
-          },
-        ),
-    );
-    answer.after(meta);
-  } else {
-    $("messages").append(meta);
-  }
-  $("speed").textContent = tokenRate(usage.extra.decode_tokens_per_s);
-  if (engine) $("machine").textContent = machineFacts(engine.info);
 }
 
 /** A failure that a new load can mend gets the whole page. Others are shown in the conversation, and the question can
@@ -310,13 +234,9 @@ $("cancel").addEventListener("click", () => loading?.abort());
 $("retry").addEventListener("click", () => void start());
 $("new").addEventListener("click", newChat);
 $("latest").addEventListener("click", toEnd);
-main.addEventListener(
-  "scroll",
-  () => {
-    $("latest").hidden = $("messages").hidden || atEnd();
-  },
-  { passive: true },
-);
+onScroll((atEnd) => {
+  $("latest").hidden = $("messages").hidden || atEnd;
+});
 
 // Settings
 

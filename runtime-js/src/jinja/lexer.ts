@@ -44,84 +44,102 @@ const CLOSING: Readonly<Record<string, string>> = { "(": ")", "[": "]", "{": "}"
 
 /** Throws TemplateError for what is no token. */
 export function tokenize(template: string): Token[] {
-  const source = template.replace(/\r\n?/g, "\n").replace(/\n$/, "");
-  const tokens: Token[] = [];
-  let at = 0;
-  let line = 1;
-  let lineStarts = true;
-  const push = (type: Token["type"], value: string): void => {
-    tokens.push({ type, value, line });
-  };
-  const fail = (message: string): never => {
-    throw new TemplateError(`${message} (line ${line})`);
-  };
-  /** Goes on past `text`, which the template has at `at`. */
-  const pass = (text: string): void => {
-    at += text.length;
-    for (const character of text) if (character === "\n") line++;
-    lineStarts = text.endsWith("\n");
-  };
-  const find = (rule: RegExp): RegExpExecArray | null => {
-    rule.lastIndex = at;
-    return rule.exec(source);
-  };
+  return new Lexer(template.replace(/\r\n?/g, "\n").replace(/\n$/, "")).run();
+}
+
+class Lexer {
+  private readonly tokens: Token[] = [];
+  private at = 0;
+  private line = 1;
+  private lineStarts = true;
+  constructor(private readonly source: string) {}
+
+  run(): Token[] {
+    for (let begin = this.find(BEGIN); begin; begin = this.find(BEGIN)) {
+      const raw = this.source.slice(this.at, begin.index);
+      const [whole, rawSign, kind, sign] = begin;
+      this.pushText(this.trim(raw, rawSign ?? sign, kind !== "{"));
+      this.pass(raw + whole);
+      if (kind === "{") this.tag("print", whole, PRINT_END, "print-end");
+      else if (kind === "%") this.tag("block", whole, BLOCK_END, "block-end");
+      else this.skip(kind === "#");
+    }
+    this.pushText(this.source.slice(this.at));
+    this.push("end", "");
+    return this.tokens;
+  }
+
+  /** The tokens of a tag, up to its end. */
+  private tag(begin: Token["type"], whole: string, closing: RegExp, end: Token["type"]): void {
+    this.push(begin, whole);
+    const open: string[] = [];
+    for (;;) {
+      const closed = open.length === 0 ? this.find(closing) : null;
+      if (closed) {
+        this.push(end, closed[0]);
+        this.pass(closed[0]);
+        return;
+      }
+      const [type, value] = this.inTag();
+      if (type === "operator") {
+        if (CLOSING[value]) open.push(CLOSING[value]!);
+        else if (/[)\]}]/.test(value) && open.pop() !== value) this.fail(`unexpected '${value}'`);
+      }
+      if (type !== "space") this.push(type, value);
+      this.pass(value);
+    }
+  }
+
+  private inTag(): readonly [type: "space" | Token["type"], value: string] {
+    if (this.at >= this.source.length) this.fail("unexpected end of template");
+    for (const [type, pattern] of RULES) {
+      const value = this.find(pattern)?.[0];
+      if (value !== undefined) return [type, value];
+    }
+    const character = String.fromCodePoint(this.source.codePointAt(this.at)!);
+    return this.fail(`unexpected character ${JSON.stringify(character)}`);
+  }
+
+  /** A comment, or a raw block, whose body is text. */
+  private skip(comment: boolean): void {
+    const missing = comment ? "comment" : "raw directive";
+    const end = this.find(comment ? COMMENT_END : RAW_END) ?? this.fail(`missing end of ${missing}`);
+    const body = this.source.slice(this.at, end.index);
+    if (!comment) this.pushText(this.trim(body, end[1], true));
+    this.pass(body + end[0]);
+  }
+
   /** Text up to a tag, without the white space that the tag takes away before it. */
-  const text = (raw: string, sign: string | undefined, block: boolean): string => {
+  private trim(raw: string, sign: string | undefined, block: boolean): string {
     if (sign === "-") return raw.replace(TRAILING, "");
     if (sign === "+" || !block) return raw;
     const start = raw.lastIndexOf("\n") + 1;
-    return (start > 0 || lineStarts) && BLANK.test(raw.slice(start)) ? raw.slice(0, start) : raw;
-  };
-  const pushText = (value: string): void => {
-    if (value !== "") push("text", value);
-  };
-
-  const inside = (end: "block-end" | "print-end"): void => {
-    const open: string[] = [];
-    const rule = end === "block-end" ? BLOCK_END : PRINT_END;
-    for (;;) {
-      const closing = open.length === 0 ? find(rule) : null;
-      if (closing) {
-        push(end, closing[0]);
-        pass(closing[0]);
-        return;
-      }
-      if (at >= source.length) fail("unexpected end of template");
-      const match = RULES.map(([type, pattern]) => [type, find(pattern)?.[0]] as const).find(
-        ([, found]) => found !== undefined,
-      );
-      if (!match) fail(`unexpected character ${JSON.stringify(String.fromCodePoint(source.codePointAt(at)!))}`);
-      const [type, value] = match as readonly ["space" | Token["type"], string];
-      if (type === "operator") {
-        if (CLOSING[value]) open.push(CLOSING[value]!);
-        else if (/[)\]}]/.test(value) && open.pop() !== value) fail(`unexpected '${value}'`);
-      }
-      if (type !== "space") push(type, value);
-      pass(value);
-    }
-  };
-
-  for (;;) {
-    const begin = find(BEGIN);
-    if (!begin) break;
-    const raw = source.slice(at, begin.index);
-    const kind = begin[2];
-    pushText(text(raw, begin[1] ?? begin[3], kind !== "{"));
-    pass(raw + begin[0]);
-    if (kind === "{" || kind === "%") {
-      push(kind === "{" ? "print" : "block", begin[0]);
-      inside(kind === "{" ? "print-end" : "block-end");
-    } else {
-      const end = find(kind === "#" ? COMMENT_END : RAW_END);
-      if (!end) return fail(`missing end of ${kind === "#" ? "comment" : "raw directive"}`);
-      const body = source.slice(at, end.index);
-      if (kind === undefined) pushText(text(body, end[1], true));
-      pass(body + end[0]);
-    }
+    return (start > 0 || this.lineStarts) && BLANK.test(raw.slice(start)) ? raw.slice(0, start) : raw;
   }
-  pushText(source.slice(at));
-  push("end", "");
-  return tokens;
+
+  /** Goes on past `text`, which the template has at `at`. */
+  private pass(text: string): void {
+    this.at += text.length;
+    for (const character of text) if (character === "\n") this.line++;
+    this.lineStarts = text.endsWith("\n");
+  }
+
+  private find(rule: RegExp): RegExpExecArray | null {
+    rule.lastIndex = this.at;
+    return rule.exec(this.source);
+  }
+
+  private pushText(value: string): void {
+    if (value !== "") this.push("text", value);
+  }
+
+  private push(type: Token["type"], value: string): void {
+    this.tokens.push({ type, value, line: this.line });
+  }
+
+  private fail(message: string): never {
+    throw new TemplateError(`${message} (line ${this.line})`);
+  }
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {

@@ -2,9 +2,9 @@
 import { percentFormat } from "./format.js";
 import { LINE_ENDS, SPACE } from "./lexer.js";
 import { own } from "./lookup.js";
-import { capitalize, center, replace, strip } from "./methods.js";
 import { round } from "./numbers.js";
 import { use } from "./operators.js";
+import { capitalize, center, replace, strip } from "./string_methods.js";
 import { str, toJson } from "./text.js";
 import {
   asInteger,

@@ -21,75 +21,83 @@ const DAY = 86_400_000;
 /** What a number is filled with, and to how many characters. */
 type Field = readonly [value: number, width: number, fill: "0" | " "];
 
+/** A date, and where it stands in its year. */
+interface Day {
+  readonly date: Date;
+  readonly dayOfYear: number;
+  readonly weekday: number;
+  readonly hour: number;
+  readonly iso: readonly [year: number, week: number];
+}
+
+const zero = (value: number, width = 2): Field => [value, width, "0"];
+const COMPOSED: Readonly<Record<string, string>> = {
+  c: "%a %b %e %H:%M:%S %Y",
+  D: "%m/%d/%y",
+  F: "%Y-%m-%d",
+  h: "%b",
+  r: "%I:%M:%S %p",
+  R: "%H:%M",
+  T: "%H:%M:%S",
+  x: "%m/%d/%y",
+  X: "%H:%M:%S",
+};
+const FIELDS: Readonly<Record<string, (day: Day) => string | Field>> = {
+  a: ({ weekday }) => DAYS[weekday]!.slice(0, 3),
+  A: ({ weekday }) => DAYS[weekday]!,
+  b: ({ date }) => MONTHS[date.getMonth()]!.slice(0, 3),
+  B: ({ date }) => MONTHS[date.getMonth()]!,
+  C: ({ date }) => zero(Math.floor(date.getFullYear() / 100)),
+  d: ({ date }) => zero(date.getDate()),
+  e: ({ date }) => [date.getDate(), 2, " "],
+  f: ({ date }) => zero(date.getMilliseconds() * 1000, 6),
+  G: ({ iso }) => zero(iso[0], 1),
+  g: ({ iso }) => zero(iso[0] % 100),
+  H: ({ hour }) => zero(hour),
+  I: ({ hour }) => zero(hour % 12 || 12),
+  j: ({ dayOfYear }) => zero(dayOfYear, 3),
+  k: ({ hour }) => [hour, 2, " "],
+  l: ({ hour }) => [hour % 12 || 12, 2, " "],
+  m: ({ date }) => zero(date.getMonth() + 1),
+  M: ({ date }) => zero(date.getMinutes()),
+  n: () => "\n",
+  p: ({ hour }) => (hour < 12 ? "AM" : "PM"),
+  P: ({ hour }) => (hour < 12 ? "am" : "pm"),
+  s: ({ date }) => zero(Math.floor(date.getTime() / 1000), 1),
+  S: ({ date }) => zero(date.getSeconds()),
+  t: () => "\t",
+  u: ({ weekday }) => zero(weekday || 7, 1),
+  U: ({ dayOfYear, weekday }) => zero(Math.floor((dayOfYear + 6 - weekday) / 7)),
+  V: ({ iso }) => zero(iso[1]),
+  w: ({ weekday }) => zero(weekday, 1),
+  W: ({ dayOfYear, weekday }) => zero(Math.floor((dayOfYear + 6 - ((weekday + 6) % 7)) / 7)),
+  y: ({ date }) => zero(date.getFullYear() % 100),
+  Y: ({ date }) => zero(date.getFullYear(), 1),
+  z: () => "",
+  Z: () => "",
+  "%": () => "%",
+};
+
 export function strftime(date: Date, format: string): string {
-  const [year, month, day, weekday, hour] = [
-    date.getFullYear(),
-    date.getMonth(),
-    date.getDate(),
-    date.getDay(),
-    date.getHours(),
-  ];
-  const dayOfYear = Math.round((Date.UTC(year, month, day) - Date.UTC(year, 0, 0)) / DAY);
-  const [isoYear, isoWeek] = isoWeekOf(year, month, day);
-  const zero = (value: number, width = 2): Field => [value, width, "0"];
-  const composed: Readonly<Record<string, string>> = {
-    c: "%a %b %e %H:%M:%S %Y",
-    D: "%m/%d/%y",
-    F: "%Y-%m-%d",
-    h: "%b",
-    r: "%I:%M:%S %p",
-    R: "%H:%M",
-    T: "%H:%M:%S",
-    x: "%m/%d/%y",
-    X: "%H:%M:%S",
-  };
-  const fields: Readonly<Record<string, () => string | Field>> = {
-    a: () => DAYS[weekday]!.slice(0, 3),
-    A: () => DAYS[weekday]!,
-    b: () => MONTHS[month]!.slice(0, 3),
-    B: () => MONTHS[month]!,
-    C: () => zero(Math.floor(year / 100)),
-    d: () => zero(day),
-    e: () => [day, 2, " "],
-    f: () => zero(date.getMilliseconds() * 1000, 6),
-    G: () => zero(isoYear, 1),
-    g: () => zero(isoYear % 100),
-    H: () => zero(hour),
-    I: () => zero(hour % 12 || 12),
-    j: () => zero(dayOfYear, 3),
-    k: () => [hour, 2, " "],
-    l: () => [hour % 12 || 12, 2, " "],
-    m: () => zero(month + 1),
-    M: () => zero(date.getMinutes()),
-    n: () => "\n",
-    p: () => (hour < 12 ? "AM" : "PM"),
-    P: () => (hour < 12 ? "am" : "pm"),
-    s: () => zero(Math.floor(date.getTime() / 1000), 1),
-    S: () => zero(date.getSeconds()),
-    t: () => "\t",
-    u: () => zero(weekday || 7, 1),
-    U: () => zero(Math.floor((dayOfYear + 6 - weekday) / 7)),
-    V: () => zero(isoWeek),
-    w: () => zero(weekday, 1),
-    W: () => zero(Math.floor((dayOfYear + 6 - ((weekday + 6) % 7)) / 7)),
-    y: () => zero(year % 100),
-    Y: () => zero(year, 1),
-    z: () => "",
-    Z: () => "",
-    "%": () => "%",
+  const [year, month, number] = [date.getFullYear(), date.getMonth(), date.getDate()];
+  const day: Day = {
+    date,
+    dayOfYear: Math.round((Date.UTC(year, month, number) - Date.UTC(year, 0, 0)) / DAY),
+    weekday: date.getDay(),
+    hour: date.getHours(),
+    iso: isoWeekOf(year, month, number),
   };
   return format.replace(/%([-_0^#]*)([\s\S])/g, (text, flags: string, code: string) => {
-    const field = composed[code] === undefined ? fields[code]?.() : strftime(date, composed[code]);
+    const field = COMPOSED[code] === undefined ? FIELDS[code]?.(day) : strftime(date, COMPOSED[code]);
     if (field === undefined) return text;
-    const fill = /[-_0]/.exec(flags)?.[0];
-    const written =
-      typeof field === "string"
-        ? field
-        : fill === "-"
-          ? String(field[0])
-          : String(field[0]).padStart(field[1], fill === "_" ? " " : (fill ?? field[2]));
+    const written = typeof field === "string" ? field : padded(field, /[-_0]/.exec(flags)?.[0]);
     return flags.includes("^") ? written.toUpperCase() : flags.includes("#") ? swapped(written, code) : written;
   });
+}
+
+/** A number as wide as its field, unless a flag says otherwise. */
+function padded([value, width, fill]: Field, flag: string | undefined): string {
+  return flag === "-" ? String(value) : String(value).padStart(width, flag === "_" ? " " : (flag ?? fill));
 }
 
 /** ISO 8601's year and week: the week of the year's first Thursday is the first. */

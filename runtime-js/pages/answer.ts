@@ -1,0 +1,82 @@
+// Shows one answer while it is generated, and its numbers afterwards.
+import type { FinishReason, Usage } from "mlcweb";
+import { $, add, atEnd, toEnd } from "./dom.js";
+import { render } from "./markdown.js";
+import { answerFacts, promptFacts, tokenRate } from "./numbers.js";
+
+/** An answer that grows. It is painted as often as the screen shows it, not as often as tokens come. */
+export class LiveAnswer {
+  text = "";
+  private readonly element: HTMLElement;
+  private painting = false;
+  private ended = false;
+  private chunks = 0;
+  private firstAt = 0;
+
+  constructor() {
+    this.element = add($("messages"), "div", "message assistant busy");
+    this.element.setAttribute("aria-busy", "true");
+  }
+
+  push(text: string): void {
+    this.text += text;
+    if (this.chunks++ === 0) {
+      this.firstAt = performance.now();
+      $("speed").textContent = "Answering";
+    }
+    if (this.painting) return;
+    this.painting = true;
+    requestAnimationFrame(() => this.paint());
+  }
+
+  /** Paints the rest; an answer without text is taken away. */
+  end(usage: Usage | undefined, reason: FinishReason | null): void {
+    this.ended = true;
+    const follow = atEnd();
+    this.paint();
+    this.element.classList.remove("busy");
+    this.element.removeAttribute("aria-busy");
+    if (usage) {
+      const line = usageLine(this.text, usage, reason);
+      if (this.text) this.element.after(line);
+      else $("messages").append(line);
+    }
+    if (!this.text) this.element.remove();
+    if (follow) toEnd();
+  }
+
+  private paint(): void {
+    this.painting = false;
+    const follow = atEnd();
+    this.element.replaceChildren(render(this.text));
+    // A chunk is a token, but where several make one character.
+    const seconds = (performance.now() - this.firstAt) / 1000;
+    if (this.chunks > 8 && !this.ended) $("speed").textContent = tokenRate((this.chunks - 1) / seconds);
+    if (follow) toEnd();
+  }
+}
+
+function usageLine(text: string, usage: Usage, reason: FinishReason | null): HTMLElement {
+  const ends: Partial<Record<FinishReason, string>> = {
+    abort: "stopped",
+    length: "cut at the longest answer or the end of the context",
+  };
+  const line = document.createElement("div");
+  line.className = "meta quiet";
+  for (const fact of [...answerFacts(usage), promptFacts(usage), ends[reason ?? "stop"] ?? ""])
+    if (fact) add(line, "span", "", fact);
+  if (text) addCopy(line, text);
+  return line;
+}
+
+function addCopy(line: HTMLElement, text: string): void {
+  const copy = add(line, "button", "link", "Copy");
+  copy.type = "button";
+  const say = (words: string) => (): void => {
+    copy.textContent = words;
+  };
+  copy.addEventListener(
+    "click",
+    () => void navigator.clipboard.writeText(text).then(say("Copied"), say("Not allowed here")),
+  );
+}

@@ -24,9 +24,9 @@ export function checkChats(json: unknown, renderer: Renderer): ChatReport[] {
   return (json === undefined ? [] : array(json, "validation.chats", 1000)).map((item, i) => {
     const path = `validation.chats[${i}]`;
     const chat = object(item, path);
-    const messages = array(chat.messages, `${path}.messages`, 1000).map((message) =>
-      object(message, `${path}.messages`),
-    ) as unknown as readonly ChatTurn[];
+    const messages = array(chat.messages, `${path}.messages`, 1000).map(
+      (message) => object(message, `${path}.messages`) as Json & ChatTurn,
+    );
     const tools =
       chat.tools === undefined
         ? undefined

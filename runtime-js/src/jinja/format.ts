@@ -155,7 +155,7 @@ export function braceFormat(
   const field = (text: string, depth: number): string => {
     const parts = /^([^.[!:]*)((?:\.[^.[!:]+|\[[^\]]+\])*)(?:!([rsa]))?(?::([\s\S]*))?$/.exec(text);
     if (!parts || depth > 1) return fail(`the format field {${text}} cannot be read`);
-    const [, name, steps, conversion, spec = ""] = parts as unknown as [string, string, string, string?, string?];
+    const [, name = "", steps = "", conversion, spec = ""] = parts;
     const index = name === "" ? automatic++ : /^\d+$/.test(name) ? Number(name) : undefined;
     let value =
       (index === undefined ? named.get(name) : args[index]) ??

@@ -189,7 +189,7 @@ function truncated(value: number | undefined): number | undefined {
 
 /** What Python's int() reads in a base; undefined where it reads none. */
 function parseInteger(value: string, base: number): number | undefined {
-  const [, sign, digits] = /^([+-]?)(.*)$/s.exec(strip(value).toLowerCase()) as unknown as [string, string, string];
+  const [, sign = "", digits = ""] = /^([+-]?)(.*)$/s.exec(strip(value).toLowerCase())!;
   const prefix = { 2: "0b", 8: "0o", 16: "0x" }[base];
   const plain = prefix !== undefined && digits.startsWith(prefix) ? digits.slice(2).replace(/^_/, "") : digits;
   const allowed = "0123456789abcdefghijklmnopqrstuvwxyz".slice(0, base);

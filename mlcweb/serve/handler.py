@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -32,12 +33,17 @@ ISOLATION = {
     "Referrer-Policy": "no-referrer",
 }
 
+_CONTROLS = {
+    code: f"\\x{code:02x}" for code in (*range(32), 127)
+}  # a request must not move the terminal's cursor
+
 
 class Handler(BaseHTTPRequestHandler):
-    """Subclassed with the folders to serve."""
+    """Subclassed with the folders to serve; ``log`` is told each request's line."""
 
     engine: Path
     bundle: Path | None = None
+    log: Callable[[str], None] | None = None
     protocol_version = "HTTP/1.1"
     server_version = "mlcweb"
     sys_version = ""
@@ -114,5 +120,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         super().end_headers()
 
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Silent unless asked: a loading page sends dozens of requests."""
+        if self.log is not None:
+            asked = self.headers.get("Range") if hasattr(self, "headers") else None
+            line = f"{self.requestline} {int(code)}{f' ({asked})' if asked else ''}"
+            self.log(line.encode("ascii", "backslashreplace").decode().translate(_CONTROLS))
+
     def log_message(self, format: str, *args: object) -> None:
-        """Silent: what is asked of a local server is no news."""
+        """Errors are in the status that ``log_request`` shows."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from mlcweb.errors import BundleError, MlcwebError
 from mlcweb.serve.handler import Handler
 
+EVERYWHERE = ("0.0.0.0", "::", "")  # hosts that mean all of this machine's addresses
 ENGINE = Path(__file__).resolve().parent.parent / "engine"
 
 
@@ -49,9 +51,42 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where to point a browser: an address that counts as a secure origin."""
-        host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host
+        """Where to point a browser: an address that counts as a secure origin, if there is one."""
+        return self._at("localhost" if self.host in EVERYWHERE else self.host)
+
+    @property
+    def local(self) -> str | None:
+        """Its address on this machine; None where it listens on another address alone."""
+        return self.url if self.host in EVERYWHERE or _is_loopback(self.host) else None
+
+    @property
+    def network(self) -> str | None:
+        """Its address for other machines; None where they cannot reach it, or no network is there."""
+        if _is_loopback(self.host):
+            return None
+        host = _outward_address(self.host) if self.host in EVERYWHERE else self.host
+        return self._at(host) if host else None
+
+    def _at(self, host: str) -> str:
         return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _outward_address(host: str) -> str | None:
+    """This machine's address on the way out. Connecting a datagram socket sends nothing."""
+    family, beyond = (socket.AF_INET6, "2001:db8::1") if host == "::" else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((beyond, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
 
 
 def engine_folder() -> Path:
@@ -66,11 +101,20 @@ def engine_folder() -> Path:
 
 @contextmanager
 def serving(
-    bundle: Path | None, *, port: int = 0, host: str = "127.0.0.1", engine: Path | None = None
+    bundle: Path | None,
+    *,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    engine: Path | None = None,
+    log: Callable[[str], None] | None = None,
+    handler: type[Handler] = Handler,
 ) -> Iterator[Server]:
-    """Serve ``bundle`` and the engine in a thread while the block runs; port 0 takes any free one."""
-    folders = {"engine": engine or engine_folder(), "bundle": bundle}
-    handler = type("BoundHandler", (Handler,), folders)
+    """Serve ``bundle`` and the engine in a thread while the block runs; port 0 takes any free one.
+
+    ``log`` is called with a line for each request, from the thread that answers it.
+    """
+    bound = {"engine": engine or engine_folder(), "bundle": bundle, "log": log and staticmethod(log)}
+    handler = type("BoundHandler", (handler,), bound)
     listener_type = (
         type("V6Listener", (_Listener,), {"address_family": socket.AF_INET6}) if ":" in host else _Listener
     )

@@ -149,7 +149,7 @@ def test_serve_until_ctrl_c(engine: Path, tmp_path: Path) -> None:
         engine, ["serve", str(make_bundle(tmp_path / "b")), "--port", "0"], stderr=subprocess.PIPE
     )
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("http://127.0.0.1:")
+    assert process.stdout.readline().startswith("Local:   http://127.0.0.1:")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0

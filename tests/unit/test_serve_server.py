@@ -130,3 +130,52 @@ def test_an_engine_that_is_not_built(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     with pytest.raises(BundleError, match="not built") as caught, serving(None):
         pass
     assert "make engine" in caught.value.hint
+
+
+def test_requests_are_logged_on_demand(tmp_path: Path) -> None:
+    (tmp_path / "chat.html").write_text("x")
+    lines: list[str] = []
+    with serving(None, engine=tmp_path, log=lines.append) as server:
+        ask(server, "/", Range="bytes=0-0")
+        ask(server, "/gone")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(b"GET /\x1b[2J\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            while connection.recv(4096):
+                pass
+    assert lines[:2] == ["GET / HTTP/1.1 206 (bytes=0-0)", "GET /gone HTTP/1.1 404"]
+    assert lines[2:] == [r"GET /\x1b[2J\xff HTTP/1.1 404"]  # nothing that moves a terminal's cursor
+
+
+def test_without_a_log_nothing_is_printed(running: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    ask(running, "/gone")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "local", "network"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:1/", False),
+        ("localhost", "http://localhost:1/", False),
+        ("::1", "http://[::1]:1/", False),
+        ("0.0.0.0", "http://localhost:1/", True),
+        ("::", "http://localhost:1/", True),
+        ("192.168.0.7", None, True),
+    ],
+)
+def test_addresses(monkeypatch: pytest.MonkeyPatch, host: str, local: str | None, network: bool) -> None:
+    addresses = {"0.0.0.0": "192.168.0.9", "::": "fd00::9"}
+    monkeypatch.setattr(server_module, "_outward_address", addresses.get)
+    server = Server.__new__(Server)
+    server.host, server.port = host, 1
+    assert server.local == local
+    shown = {
+        "0.0.0.0": "http://192.168.0.9:1/",
+        "::": "http://[fd00::9]:1/",
+        "192.168.0.7": "http://192.168.0.7:1/",
+    }
+    assert server.network == (shown[host] if network else None)
+
+
+def test_this_machines_own_address_or_none() -> None:
+    found = server_module._outward_address("0.0.0.0")
+    assert found is None or not server_module._is_loopback(found)

@@ -1,10 +1,9 @@
-"""Help is instant, complete, and the same as docs/cli.md."""
+"""Help imports nothing heavy, is complete, and the same as docs/cli.md."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -47,16 +46,6 @@ def test_a_verbs_help_imports_nothing_heavy_nor_another_verb(verb: str) -> None:
     assert not modules & HEAVY
     verbs = {name.rsplit(".", 1)[1] for name in modules if name.startswith("mlcweb.cli.verbs.")}
     assert verbs == {verb}
-
-
-def test_help_is_instant() -> None:
-    """The fastest of three: a busy machine is not the command's fault."""
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "mlcweb", "--help"], capture_output=True, check=True)
-        took.append(time.perf_counter() - began)
-    assert min(took) < 0.3
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,7 +1,10 @@
 // Builds dist/ (the npm package) and ../mlcweb/engine/ (what `mlcweb serve` and the validator show: pages and engine).
+// With --watch it goes on, and builds what changed.
 
-import { cp, mkdir, readdir, rm } from "node:fs/promises";
-import { build } from "esbuild";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { build, context } from "esbuild";
+
+const watching = process.argv.includes("--watch");
 
 const root = new URL("..", import.meta.url).pathname;
 const engine = `${root}../mlcweb/engine`;
@@ -16,27 +19,25 @@ const common = {
   logLevel: "warning",
 };
 
-await rm(`${root}dist`, { recursive: true, force: true });
-await build({ ...common, entryPoints: { mlcweb: "src/index.ts" }, outdir: "dist" });
-// The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
-await build({
-  ...common,
-  entryPoints: { core: "src/core.ts" },
-  outdir: "dist",
-  splitting: true,
-  chunkNames: "[name]-[hash]",
-});
+/** Once, or again whenever a file that went into it changes. */
+async function make(options) {
+  if (watching) await (await context({ ...common, ...options })).watch();
+  else await build({ ...common, ...options });
+}
 
-// The folder itself stays: a server may be showing it.
-await mkdir(engine, { recursive: true });
-for (const name of await readdir(engine)) await rm(`${engine}/${name}`, { recursive: true });
-await build({
-  ...common,
-  entryPoints: { chat: "pages/chat.ts", harness: "pages/harness.ts" },
+// The folders themselves stay: a server may be showing them.
+for (const folder of [`${root}dist`, engine]) {
+  await mkdir(folder, { recursive: true });
+  if (!watching) for (const name of await readdir(folder)) await rm(`${folder}/${name}`, { recursive: true });
+}
+for (const outdir of ["dist", engine]) await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir });
+// The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
+await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
+const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.test(name));
+await make({
+  entryPoints: ["chat.ts", "harness.ts", ...pages].map((name) => `pages/${name}`),
   outdir: engine,
   external: ["./mlcweb.js"],
   alias: { mlcweb: "./mlcweb.js" },
+  loader: { ".html": "copy", ".css": "copy" },
 });
-for (const page of await readdir(`${root}pages`))
-  if (/\.(html|css)$/.test(page)) await cp(`${root}pages/${page}`, `${engine}/${page}`);
-for (const name of ["mlcweb.js", "mlcweb.js.map"]) await cp(`${root}dist/${name}`, `${engine}/${name}`);

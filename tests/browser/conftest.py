@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page as RawPage
+from playwright.sync_api import expect
 
 from mlcweb.browser.adapter import open_blank
 from mlcweb.browser.page import open_page
 from mlcweb.browser.session import Session, open_session
 from tests.support.browser.model_page import Site, serve_site
+
+# A guard against hangs: an answer of the software adapter takes seconds when tests run side by side.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def processes_naming(text: str) -> list[str]:
 
 
 def wait_until_gone(profile: str) -> None:
-    for _ in range(100):
+    for _ in range(600):
         if not processes_naming(profile):
             return
         time.sleep(0.1)
@@ -151,6 +151,6 @@ def test_serve_until_ctrl_c(engine: Path, tmp_path: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Local:   http://127.0.0.1:")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "stopped" in err

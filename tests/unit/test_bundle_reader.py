@@ -67,6 +67,7 @@ def to_folder(path: Path) -> None:
     path.mkdir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, truncate, extend, Path.unlink, to_folder])
 def test_verify_names_each_damaged_file(bundle: Bundle, damage: Callable[[Path], None]) -> None:
     for name in bundle.manifest.files:

@@ -79,6 +79,7 @@ def test_norms_of_one_matrix_are_known(opened):
     assert dict(measure(checkpoint, model, TOKENS, 64).norms) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(case.name for case in CASES))
 def test_norms_of_every_architecture(tmp_path, name):
     """Where a norm is folded into the matrix after it, the float model answers the same."""

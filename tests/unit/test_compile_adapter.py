@@ -21,6 +21,8 @@ from tests.fixtures.models.checkpoint import is_transposed, make_checkpoint
 from tests.support.adapters import Tensors, lora, make_adapter
 from tests.support.tiny import TinyLlama, make_llama
 
+pytestmark = pytest.mark.slow
+
 MODEL = TinyLlama(layers=1)
 LAYER = "model.layers.0."
 MODULES = {

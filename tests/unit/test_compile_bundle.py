@@ -29,6 +29,7 @@ def model(tmp_path: Path) -> Path:
     return make_llama(tmp_path / "models" / "small", SMALL)
 
 
+@pytest.mark.slow
 def test_two_compiles_give_the_same_bytes(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +67,7 @@ def test_the_bundle_is_complete(model: Path, tmp_path: Path) -> None:
     assert result.peak_memory_bytes > 10_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "stored", "item"), [(None, "float32", 4), ("float32", "float32", 4), ("float16", "float16", 2)]
 )
@@ -77,6 +79,7 @@ def test_the_manifest_tells_the_kv_cache(
     assert manifest.memory.kv_per_token == SMALL.layers * 2 * SMALL.kv_heads * SMALL.head_dim * item
 
 
+@pytest.mark.slow
 def test_each_tier_has_its_own_kv_cache_unless_one_is_asked_for(model: Path, tmp_path: Path) -> None:
     options = {"quantization": "q4f16_1", "tiers": ("f16", "base")}
     for asked, expected in ((None, ["float16", "float32"]), ("float32", ["float32", "float32"])):
@@ -91,6 +94,7 @@ def test_tvm_and_the_linker_say_nothing(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_current_bundle_is_reused(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert not compiled(model, out).reused
@@ -102,6 +106,7 @@ def test_a_current_bundle_is_reused(model: Path, tmp_path: Path) -> None:
     assert not compiled(model, out, force=True).reused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -121,6 +126,7 @@ def test_another_option_compiles_again(change: dict[str, object], model: Path, t
     assert compiled(model, out, **change).reused
 
 
+@pytest.mark.slow
 def test_a_changed_source_compiles_again(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     compiled(model, out)
@@ -136,6 +142,7 @@ def test_a_changed_source_compiles_again(model: Path, tmp_path: Path) -> None:
     assert not compiled(model, out).reused
 
 
+@pytest.mark.slow
 def test_a_bundle_that_lost_or_shortened_a_file_is_made_again(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     compiled(model, out)
@@ -166,6 +173,7 @@ def test_without_an_output_folder_it_is_dist(
     assert open_bundle(result.path).manifest.name == "small-q0f32"
 
 
+@pytest.mark.slow
 def test_memory_follows_the_blocks_and_not_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the quantizer holds at a time is counted in rows: no tensor is ever read whole."""
     from mlcweb.sources import checkpoint

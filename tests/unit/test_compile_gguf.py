@@ -18,6 +18,8 @@ from tests.support.adapters import lora, make_adapter
 from tests.support.mixed_gguf import MODEL, mixed
 from tests.support.tiny import TinyLlama, make_llama
 
+pytestmark = pytest.mark.slow
+
 UNTIED = TinyLlama(hidden=256, heads=4, kv_heads=2, head_dim=64, intermediate=512, tied=False, layers=1)
 
 

@@ -14,6 +14,8 @@ from tests.fixtures.models.case import CHUNK, CONTEXT
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.checkpoint import make_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 class Notes(SilentProgress):
     def __init__(self) -> None:

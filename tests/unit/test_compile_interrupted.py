@@ -18,6 +18,8 @@ from mlcweb.errors import BundleError
 from mlcweb.progress import SilentProgress
 from tests.support.tiny import TinyLlama, make_llama
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("open", "lower", "quantize", "reference", "finish")
 

@@ -21,6 +21,8 @@ from mlcweb.lower import wgsl
 from mlcweb.progress import SilentProgress
 from tests.support.tiny import TinyLlama, make_llama
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TIERS = ("subgroups", "base", "software")
 forks = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lowers in forked processes")

@@ -126,6 +126,7 @@ def test_a_mixture_of_experts_has_no_products_on_matrices(tmp_path: Path, out: P
     assert "--matrix: a mixture of experts" in error.message
 
 
+@pytest.mark.slow
 def test_the_shortest_context_that_fits_is_named(model: Path, out: Path) -> None:
     hint = refusal(model, out, UnsupportedError, context_length=2).hint
     least = int(hint.rstrip(".").split()[-1])

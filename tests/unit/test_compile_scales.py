@@ -16,6 +16,8 @@ from mlcweb.quantize import dequantize_group
 from mlcweb.sources import open_checkpoint
 from tests.support.tiny import TinyLlama, make_llama
 
+pytestmark = pytest.mark.slow
+
 DOWN = "model.layers.0.mlp.down_proj"
 
 

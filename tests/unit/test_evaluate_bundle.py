@@ -48,6 +48,7 @@ def evaluated(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dic
     return found
 
 
+@pytest.mark.slow
 def test_against_the_source(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """More bits are nearer, and none lost is the same; the numbers are those of a plain loop over the model."""
     found = evaluated(
@@ -221,6 +222,7 @@ def test_a_damaged_bundle_is_named_before_it_runs(
     assert "differs from the manifest's sha256" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_compile_ends_with_it(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     q4, q8, q0 = (open_bundle(models / s).manifest.quality for s in ("q4f32_1", "q8f32_1", "q0f32"))
     assert q4 and q8 and q0
@@ -258,6 +260,7 @@ def test_a_larger_model_is_judged_on_fewer_tokens() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_short_context_is_enough(tmp_path: Path) -> None:
     make_llama(tmp_path / "source", TinyLlama(layers=1))
     request = CompileRequest(

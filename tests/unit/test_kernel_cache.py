@@ -17,6 +17,8 @@ from mlcweb.kernels.language.builder import KernelBuilder, dynamic
 from mlcweb.lower import LoweredKernel, lower_kernel, wgsl
 from tests.support.lowered import VARIANTS, lowered
 
+pytestmark = pytest.mark.slow
+
 KEY = {"kernel": "k", "of": [1, 2]}
 
 

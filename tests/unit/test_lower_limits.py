@@ -16,6 +16,8 @@ from mlcweb.lower import lower_kernel
 from tests.support.limits import check, workgroup_bytes
 from tests.support.lowered import CHUNK, SHAPES, VARIANTS, lowered
 
+pytestmark = pytest.mark.slow
+
 REAL = ["SmolLM2-135M", "Llama-3.2-1B", "Llama-3.2-3B"]
 
 

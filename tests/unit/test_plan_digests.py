@@ -6,6 +6,8 @@ import pytest
 
 from tests.fixtures.plan_digests import FILE, digest, plans
 
+pytestmark = pytest.mark.slow
+
 PLANS = dict(plans())
 SAMPLE = ("tiny-untied q4f16_1 f16-subgroups", "mixtral q4f32_1 base", "gemma-3 q4f16_1 f16-subgroups")
 

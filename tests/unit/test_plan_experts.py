@@ -24,6 +24,8 @@ from tests.support.limits import check
 from tests.support.lowered import CHUNK
 from tests.support.plan_faults import faults
 
+pytestmark = pytest.mark.slow
+
 VOCAB, HIDDEN, INNER = 64, 96, 132
 PARTS = [range(0, 3), range(3, 5), range(5, 8)]
 

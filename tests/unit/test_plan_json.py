@@ -18,6 +18,8 @@ from tests.fixtures.models.plans import plan_of
 from tests.support.llama_cases import decoder
 from tests.support.lowered import SHAPES, VARIANTS, lowered
 
+pytestmark = pytest.mark.slow
+
 BOTH = pytest.mark.parametrize("shape", ["tiny", "tiny-untied"])
 VARIANT = pytest.mark.parametrize(
     ("scheme", "tier"), VARIANTS, ids=lambda v: v.name if isinstance(v, Tier) else v

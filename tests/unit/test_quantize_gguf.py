@@ -42,6 +42,7 @@ def test_it_takes_the_files_bytes_and_at_most_a_50th_more(kind: str) -> None:
     assert raw.nbytes <= packed <= 1.02 * raw.nbytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", QUANTIZED)
 @pytest.mark.parametrize("tokens", [1, 5])
 def test_the_host_multiplies_with_them(kind: str, tokens: int) -> None:

@@ -67,6 +67,7 @@ def test_equals_scalar_arithmetic_at_every_magnitude(name, magnitude):
     np.testing.assert_array_equal(got[1], expected[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [np.float32, np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("magnitude", [1.0, 1e-3, 1e-5, 3e-7, 6e4])
 def test_with_cast_the_weight_counts_as_cast_first(source, magnitude):

@@ -93,6 +93,7 @@ def test_finds_what_numpy_finds(name, k):
     assert same.mean() > 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
 def test_errs_less_than_mlcs_rule_in_every_group(name, dtype):

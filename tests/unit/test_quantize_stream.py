@@ -32,6 +32,7 @@ def collect(checkpoint, scheme, **options):
     return [(packed, np.concatenate(list(blocks))) for packed, blocks in stream]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["q4f16_1", "q4f32_1", "q3f16_1", "q8f32_1", "q4f16_2", "q0f16", "q0f32"])
 def test_stream_equals_whole_tensors_cast_then_quantized(checkpoint, scheme):
     expected = []

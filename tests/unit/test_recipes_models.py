@@ -118,6 +118,7 @@ def test_a_config_with_a_wrong_number_would_be_noticed(key: str, value: object) 
     assert footprint({**recipe.config, key: value}, "q0f32").parameters != PUBLISHED[recipe.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", SMALLEST.values(), ids=lambda recipe: recipe.name)
 def test_the_plan_is_within_the_limits_and_takes_what_list_says(recipe: Recipe) -> None:
     """The smallest of each family at its full size; `make recipes` does all, on all tiers."""
@@ -131,6 +132,7 @@ def test_the_plan_is_within_the_limits_and_takes_what_list_says(recipe: Recipe) 
     assert taken.parameters == model_of(recipe).weight_count
 
 
+@pytest.mark.slow
 def test_a_footprint_depends_on_quantization_context_and_kv_cache() -> None:
     recipe = find_recipe("SmolLM2-135M")
     config = recipe.config

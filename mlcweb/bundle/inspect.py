@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from typing import Any
 
 from mlcweb.bundle.manifest import Tier
+from mlcweb.bundle.readable_plan import kernel_bindings, readable_plan
 from mlcweb.bundle.reader import Bundle
+from mlcweb.errors import BundleError
 
 # The default minUniformBufferOffsetAlignment: what one launch takes of an entry's uniform buffer.
 UNIFORM_STRIDE = 256
@@ -39,6 +42,45 @@ def facts(bundle: Bundle, contexts: Sequence[int] = ()) -> dict[str, Any]:
         },
         "tiers": [_tier(bundle, tier, contexts) for tier in manifest.tiers],
     }
+
+
+def kernel_facts(bundle: Bundle, name: str, tiers: Sequence[str]) -> dict[str, Any]:
+    """A kernel on each of ``tiers`` that has it: WGSL, bindings, and its launches by entry, with their numbers there.
+
+    Raises BundleError, with near names, where none of them has it.
+    """
+    sources = {tier: bundle.kernels(tier) for tier in tiers}
+    found = [_kernel(bundle, tier, name, wgsl[name]) for tier, wgsl in sources.items() if name in wgsl]
+    if not found:
+        known = sorted({known for wgsl in sources.values() for known in wgsl})
+        holding = [other for other in known if name and name.lower() in other]
+        near = get_close_matches(name, known, 3, 0.5) or holding[:3]
+        where = f"tier {tiers[0]}" if len(tiers) == 1 else "the bundle"
+        raise BundleError(
+            f"{where} has no kernel {name!r}",
+            hint=f"Did you mean {', '.join(near)}?" if near else "`mlcweb inspect BUNDLE --plan` names them.",
+        )
+    return {"name": name, "tiers": found}
+
+
+def _kernel(bundle: Bundle, tier: str, name: str, wgsl: str) -> dict[str, Any]:
+    plan = bundle.plan(tier)
+    access: list[str] = next((kernel["bindings"] for kernel in plan["kernels"] if kernel["name"] == name), [])
+    names = kernel_bindings(wgsl)
+    bindings = [
+        {"binding": i, "access": how, **(names[i] if i < len(names) else {"name": "", "type": ""})}
+        for i, how in enumerate(access)
+    ]
+    launches = {
+        entry: [
+            {"number": number, **launch}
+            for number, launch in enumerate(facts["launches"])
+            if launch["kernel"] == name
+        ]
+        for entry, facts in readable_plan(bundle, tier)["entries"].items()
+    }
+    used = {entry: found for entry, found in launches.items() if found}
+    return {"tier": tier, "bindings": bindings, "launches": used, "wgsl": wgsl.partition("\n")[2]}
 
 
 def context_lengths(longest: int) -> list[int]:

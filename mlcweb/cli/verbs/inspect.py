@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlcweb.cli.options import bundle_argument, verb
+from mlcweb.cli.options import TIERS, bundle_argument, verb
 from mlcweb.cli.output import Output
 from mlcweb.numbers import size
+
+if TYPE_CHECKING:
+    from mlcweb.bundle import Bundle
 
 
 @verb("inspect")
@@ -22,7 +25,25 @@ from mlcweb.numbers import size
     multiple=True,
     help="Tell GPU memory for this context length; may be repeated.",
 )
-def command(output: Output, bundle: Path, contexts: tuple[int, ...]) -> None:
+@click.option(
+    "--plan", is_flag=True, help="Show what the engine replays instead: buffers, and each entry's launches."
+)
+@click.option("--kernel", metavar="NAME", help="Show this kernel's WGSL, bindings and launches instead.")
+@click.option(
+    "--tier",
+    "tiers",
+    type=click.Choice(TIERS),
+    multiple=True,
+    help="With --plan or --kernel, show this tier alone; may be repeated.",
+)
+def command(
+    output: Output,
+    bundle: Path,
+    contexts: tuple[int, ...],
+    plan: bool,
+    kernel: str | None,
+    tiers: tuple[str, ...],
+) -> None:
     """Show a bundle's model, tiers, files and memory.
 
     \b
@@ -30,12 +51,22 @@ def command(output: Output, bundle: Path, contexts: tuple[int, ...]) -> None:
       mlcweb inspect SmolLM2-135M-Instruct-q4f32_1
       mlcweb inspect dist/SmolLM2-135M-Instruct-q4f32_1 --format json
       mlcweb inspect SmolLM2-135M-Instruct-q4f32_1 --context 3000
+      mlcweb inspect SmolLM2-135M-Instruct-q4f32_1 --plan --tier base
+      mlcweb inspect SmolLM2-135M-Instruct-q4f32_1 --kernel decode_qkv
     """
     from mlcweb.bundle import open_bundle
     from mlcweb.bundle.inspect import facts as bundle_facts
     from mlcweb.errors import UnsupportedError
 
+    _check_options(contexts, plan, kernel, tiers)
     opened = open_bundle(bundle)
+    if plan or kernel is not None:
+        names = [opened.tier(tier).name for tier in tiers] or [tier.name for tier in opened.manifest.tiers]
+        if kernel is None:
+            _show_plans(output, opened, names)
+        else:
+            _show_kernel(output, opened, kernel, names)
+        return
     longest = opened.manifest.model.context_length
     for context in contexts:
         if context > longest:
@@ -45,6 +76,58 @@ def command(output: Output, bundle: Path, contexts: tuple[int, ...]) -> None:
             )
     facts = bundle_facts(opened, contexts)
     output.data(facts, lambda: _text(output, facts))
+
+
+def _check_options(contexts: tuple[int, ...], plan: bool, kernel: str | None, tiers: tuple[str, ...]) -> None:
+    """Each option is honoured or refused."""
+    if plan and kernel is not None:
+        raise click.UsageError("--plan and --kernel are two answers: give one of them")
+    shown = "--plan" if plan else "--kernel" if kernel is not None else None
+    if shown and contexts:
+        raise click.UsageError(f"--context tells memory, and {shown} shows none")
+    if tiers and not shown:
+        raise click.UsageError("--tier needs --plan or --kernel: without them every tier is shown")
+
+
+def _show_plans(output: Output, bundle: Bundle, tiers: Sequence[str]) -> None:
+    from mlcweb.bundle.readable_plan import plan_text, readable_plan
+
+    plans = [readable_plan(bundle, tier) for tier in tiers]
+
+    def text() -> None:
+        for i, plan in enumerate(plans):
+            if i:
+                output.line()
+            for line in plan_text(plan):
+                output.line(line)
+
+    output.data({"name": bundle.manifest.name, "plans": plans}, text)
+
+
+def _show_kernel(output: Output, bundle: Bundle, name: str, tiers: Sequence[str]) -> None:
+    from mlcweb.bundle.inspect import kernel_facts
+    from mlcweb.bundle.readable_plan import launch_lines
+
+    facts = kernel_facts(bundle, name, tiers)
+
+    def text() -> None:
+        shown: dict[str, str] = {}
+        for i, found in enumerate(facts["tiers"]):
+            if i:
+                output.line()
+            output.line(f"tier {found['tier']}: {name}")
+            rows = [(str(b["binding"]), b["name"], b["access"], b["type"]) for b in found["bindings"]]
+            output.table(("BINDING", "NAME", "ACCESS", "TYPE"), rows)
+            for entry, launches in found["launches"].items():
+                output.line()
+                output.line(f"{entry}: {len(launches)} of its launches")
+                for line in launch_lines([(launch["number"], launch) for launch in launches]):
+                    output.line(line)
+            output.line()
+            same = shown.setdefault(found["wgsl"], found["tier"])
+            output.line(found["wgsl"].rstrip() if same == found["tier"] else f"WGSL as on tier {same}")
+
+    output.data(facts, text)
 
 
 def _text(output: Output, facts: Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ def recover(final: Path) -> None:
     prefix = re.escape(f".{final.name}.")
     for folder in sorted(final.parent.glob(f".{_glob_escape(final.name)}.*-*")):
         match = re.fullmatch(prefix + r"(partial|old)-([0-9]+)", folder.name)
-        if match is None or not folder.is_dir() or _alive(int(match[2])):
+        if match is None or not folder.is_dir() or alive(int(match[2])):
             continue
         if match[1] == "old" and not final.exists():
             os.rename(folder, final)
@@ -74,7 +74,7 @@ def replace(partial: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     """Whether another process of that id runs. One's own id: an earlier process had it (a container's 1)."""
     if pid == os.getpid():
         return False

@@ -13,6 +13,7 @@ import click
 from mlcweb import __version__
 from mlcweb.cli.failures import explain, report
 from mlcweb.cli.output import Output
+from mlcweb.debug import log_to_stderr
 
 VERBS = ("compile", "chat", "validate", "eval", "serve", "list", "inspect", "doctor", "bench", "completion")
 
@@ -63,6 +64,7 @@ def run(argv: list[str] | None) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
     try:
+        log_to_stderr()
         code = cli.main(args=args, prog_name="mlcweb", standalone_mode=False, obj=output)
         return code if isinstance(code, int) else 0
     except (Exception, KeyboardInterrupt) as error:

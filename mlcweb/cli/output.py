@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from mlcweb.debug import debug_level
 from mlcweb.progress import Progress
 
 
@@ -80,8 +81,8 @@ class Output:
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
-        """Draws bars on a terminal, and prints one plain line for each stage elsewhere."""
-        if self._is_terminal():
+        """Draws bars on a terminal, and prints one plain line for each stage elsewhere, and among log lines."""
+        if self._is_terminal() and not debug_level():
             from mlcweb.cli.bars import Bars
 
             with Bars() as bars:

@@ -16,6 +16,7 @@ from mlcweb.compile.keep import has_types, kept
 from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.scales import calibration, check_scales
 from mlcweb.compile.source import open_source
+from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.choice.choose import has_matrix
 from mlcweb.kernels.choice.tier import KV_DTYPES, TIERS, Tier, tiers_for
@@ -28,6 +29,7 @@ from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.sources import Checkpoint, require, with_prefix
 
 DEFAULT_CONTEXT = 4096
+_log = logger("compile.decide")
 DEFAULT_PROMPT = "What is the capital of France?"
 _PART_NUMBER = re.compile(r"-\d{5}-of-\d{5}$")  # of a model in several .gguf files
 _LONGEST_NAME = 200  # file systems admit 255 bytes, and the folder has a longer name while it is written
@@ -66,6 +68,11 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         base += f"-{_as_name(checkpoint.source['adapter'])}"
     prompt = recipe.prompt if recipe else DEFAULT_PROMPT
     renderer = PromptRenderer(checkpoint.tokenizer_files)
+    _log.log(
+        CHOICE,
+        "%s as %s: tiers %s, context of %d tokens",
+        *(model_class.__name__, scheme.name, [tier.name for tier in tiers], context),
+    )
     return Job(
         checkpoint=checkpoint,
         config=config,

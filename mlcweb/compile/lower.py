@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,35 +16,48 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn
 
+from mlcweb.compile.dump import Dump
 from mlcweb.compile.job import Job
+from mlcweb.compile.log_lines import SendingHandler, log_tier, received_record
 from mlcweb.compile.tier import LoweredTier, lower_tier, tier_key
-from mlcweb.kernel_cache import open_cache
+from mlcweb.debug import CHOICE, logger
+from mlcweb.kernel_cache import VARIABLE, open_cache
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.progress import Progress
 
+_log = logger("compile.lower")
 
-def lower_tiers(job: Job, progress: Progress) -> list[LoweredTier]:
-    """The job's tiers, in order. Raises CompileError."""
-    cache = open_cache()
+
+def lower_tiers(job: Job, progress: Progress, dump: Dump | None = None) -> list[LoweredTier]:
+    """The job's tiers, in order. With ``dump``, which gets all that is made on the way, no cache is asked.
+
+    Raises CompileError.
+    """
+    cache = open_cache() if dump is None else None
     progress.start("lower", len(job.tiers))
     done: dict[str, LoweredTier] = {}
     for tier in job.tiers:
         kept = cache.read(tier_key(job, tier)) if cache else None
         if kept is not None:
+            _log.log(CHOICE, "tier %s: kept in the kernel cache; %s= lowers it again", tier.name, VARIABLE)
             done[tier.name] = LoweredTier.from_json(tier, kept)
             progress.advance(1)
     missing = [tier for tier in job.tiers if tier.name not in done]
 
     def lower(tier: Tier) -> LoweredTier:
-        return lower_tier(job, tier, cache)
+        return lower_tier(job, tier, cache, None if dump is None else dump.tier(tier.name))
 
     with closing(_in_processes(missing, lambda tier: lower(tier).to_json())) as results:
         for tier, value in results:
             # what failed in its process fails here again, and is reported from here
+            how = "was lowered in a process of its own" if value else "is lowered in this process"
+            _log.log(CHOICE, "tier %s: %s", tier.name, how)
             done[tier.name] = LoweredTier.from_json(tier, value) if value else lower(tier)
             progress.advance(1)
     if cache and missing:
         cache.prune()
+    for tier in job.tiers:
+        log_tier(done[tier.name])
     return [done[tier.name] for tier in job.tiers]
 
 
@@ -65,11 +79,15 @@ def _in_processes(
                 running[connection] = pid, tier
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
-                value = _received(ready)
+                message = _received(ready)
+                record = received_record(message)
+                if record is not None:
+                    logging.getLogger(record.name).handle(record)
+                    continue
                 pid, tier = running.pop(ready)
                 ready.close()
                 os.waitpid(pid, 0)
-                yield tier, value
+                yield tier, message
     finally:
         for connection, (pid, _) in running.items():
             os.kill(pid, signal.SIGKILL)
@@ -117,6 +135,7 @@ def _send_and_exit(
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         for connection in unused:  # else sending to a parent that was killed would wait forever
             connection.close()
+        SendingHandler.install(sender)  # what is logged here reaches stderr through the parent, whole
         sender.send_bytes(json.dumps(work()).encode())
         status = 0
     except BaseException:

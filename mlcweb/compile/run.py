@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from mlcweb.bundle import Manifest, Quality, open_bundle
 from mlcweb.compile.decide import decide
+from mlcweb.compile.dump import open_dump
 from mlcweb.compile.job import Job
 from mlcweb.compile.keep import has_types
+from mlcweb.compile.lower import lower_tiers
 from mlcweb.compile.request import CompileRequest, CompileResult
 from mlcweb.compile.write import timed, write_bundle
-from mlcweb.errors import BundleError
+from mlcweb.errors import BundleError, UnsupportedError
 from mlcweb.evaluate.quality import quality_warning
 from mlcweb.progress import Progress, SilentProgress
 
 
 def compile_bundle(request: CompileRequest, progress: Progress | None = None) -> CompileResult:
-    """Compile, or find the current bundle. Raises an MlcwebError subclass; never leaves half a bundle."""
+    """Compile, or find the current bundle, of which a dump is made all the same.
+
+    Raises an MlcwebError subclass; never leaves half a bundle or half a dump.
+    """
     progress = progress or SilentProgress()
     start, stages = time.monotonic(), dict[str, float]()
-    with timed(stages, "open"):
-        job = decide(request, progress)
-        out_dir = request.out_dir or Path("dist") / job.name
-        current = None if request.force else _current(out_dir, job)
-    manifest = current or write_bundle(job, out_dir, progress, stages)
+    with ExitStack() as stack:
+        dump = stack.enter_context(open_dump(request.dump, force=request.force)) if request.dump else None
+        with timed(stages, "open"):
+            job = decide(request, progress)
+            out_dir = request.out_dir or Path("dist") / job.name
+            if request.dump and request.dump.resolve() == out_dir.resolve():
+                raise UnsupportedError(
+                    f"--dump {request.dump} is the bundle's folder", hint="Name another folder."
+                )
+            current = None if request.force else _current(out_dir, job)
+        if current and dump:
+            with timed(stages, "lower"):
+                lower_tiers(job, progress, dump)
+        manifest = current or write_bundle(job, out_dir, progress, stages, dump)
+        if dump:
+            dump.finish(open_bundle(out_dir))
     quality = manifest.quality
     return CompileResult(
         path=out_dir,

@@ -6,7 +6,9 @@ import base64
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from mlcweb.compile.dump import TierDump
 from mlcweb.compile.job import Job, compiler_digest
+from mlcweb.debug import CHOICE, logger
 from mlcweb.kernel_cache import Cache
 from mlcweb.kernels.choice.choose import has_int8, has_matrix
 from mlcweb.kernels.choice.tier import Tier
@@ -14,6 +16,8 @@ from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
 from mlcweb.lower import lower_entries
 from mlcweb.plan import KERNEL_MARK, build_plan
 from mlcweb.wasm import compile_tables
+
+_log = logger("compile.tier")
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,13 @@ def tier_key(job: Job, tier: Tier) -> Any:
     }
 
 
-def lower_tier(job: Job, tier: Tier, cache: Cache | None) -> LoweredTier:
-    """Lower one tier, with the kernels that ``cache`` has, and keep it there. Raises CompileError."""
+def lower_tier(job: Job, tier: Tier, cache: Cache | None, dump: TierDump | None = None) -> LoweredTier:
+    """Lower one tier, with the kernels that ``cache`` has, and keep it there; ``dump`` gets what is made on the way.
+
+    Raises CompileError.
+    """
+    if dump is not None:
+        dump.begin()
     entries = lower_entries(
         job.model(tier),
         tier,
@@ -105,8 +114,12 @@ def lower_tier(job: Job, tier: Tier, cache: Cache | None) -> LoweredTier:
         chunk=job.chunk,
         int8=has_int8(job.scheme, tier),
         matrix=job.matrix and has_matrix(job.scheme, tier),
+        **({} if dump is None else {"observe": dump.phase}),
     )
+    _log.log(CHOICE, "tier %s: entries %s", tier.name, entries.names)
     plan = build_plan(entries, tier, cache)
+    if dump is not None:
+        dump.kernels(entries, plan)
     lowered = LoweredTier(tier, plan.to_json(), plan.wgsl(), compile_tables(plan, job.chunk))
     if cache is not None:
         cache.write(tier_key(job, tier), lowered.to_json())

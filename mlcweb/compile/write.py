@@ -19,10 +19,12 @@ from mlcweb.bundle import (
     open_bundle,
 )
 from mlcweb.bundle import Tier as TierFacts
+from mlcweb.compile.dump import Dump
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
 from mlcweb.compile.scales import calibrated
 from mlcweb.compile.tier import LoweredTier
+from mlcweb.debug import logged_stage, logger
 from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.quality import measure_quality
 from mlcweb.kernels.choice.tier import BASE
@@ -38,17 +40,23 @@ from mlcweb.wasm import link_model
 
 VALIDATION_STEPS = 16
 INT8_ENTRY = "prefill_int8"
+_log = logger("compile")
 _MAX_BUFFER_BYTES = 256 << 20  # WebGPU's default maxBufferSize
 
 
-def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, float]) -> Manifest:
-    """Make the bundle at ``out_dir``; ``stages`` gets each stage's seconds. Leaves all or nothing there."""
+def write_bundle(
+    job: Job, out_dir: Path, progress: Progress, stages: dict[str, float], dump: Dump | None = None
+) -> Manifest:
+    """Make the bundle at ``out_dir``; ``stages`` gets each stage's seconds, ``dump`` what lowering makes on its way.
+
+    Leaves all or nothing at ``out_dir``.
+    """
     weight_bytes = _weight_bytes(job)
     text_bytes = sum(map(len, job.checkpoint.tokenizer_files.values()))
     with BundleWriter(out_dir, expected_bytes=weight_bytes + text_bytes) as writer:
         # lowering comes first: it is quick, and what it refuses need not wait for the weights
         with timed(stages, "lower"):
-            lowered = lower_tiers(job, progress)
+            lowered = lower_tiers(job, progress, dump)
         found = None
         if job.calibration is not None:
             with timed(stages, "calibrate"):
@@ -87,9 +95,10 @@ def write_bundle(job: Job, out_dir: Path, progress: Progress, stages: dict[str, 
 
 @contextmanager
 def timed(stages: dict[str, float], name: str) -> Iterator[None]:
-    """Record a stage's seconds."""
+    """Record a stage's seconds, and log them."""
     start = time.monotonic()
-    yield
+    with logged_stage(_log, name):
+        yield
     stages[name] = time.monotonic() - start
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,19 @@ from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.ops import Decode, Prefill, PrefillInt8, PrefillMatrix, sample
 from mlcweb.kernels.products.matmul_matrix import needs_beyond
 from mlcweb.lower.wgsl import webgpu
+
+# Called with a phase's name and the module after it; of the first, ``export``, with what the exporter made.
+Observe = Callable[[str, tvm.IRModule], None]
+
+
+def _phases() -> dict[str, tvm.transform.Pass]:
+    """What becomes of the exported module, in order: a pass by its phase's name, which a dump's files have."""
+    return {
+        "to_non_dataflow": rx.ToNonDataflow(),
+        "remove_purity_checking": rx.RemovePurityChecking(),
+        "call_tir_rewrite": rx.CallTIRRewrite(),
+        "plan_memory": rx.StaticPlanBlockMemory(),
+    }
 
 
 @dataclass(frozen=True)
@@ -73,12 +87,20 @@ class _Builder(tvm.relax.BlockBuilder):
 
 
 def lower_entries(
-    model: nn.Module, tier: Tier, *, vocab: int, context: int, chunk: int, int8: bool, matrix: bool = False
+    model: nn.Module,
+    tier: Tier,
+    *,
+    vocab: int,
+    context: int,
+    chunk: int,
+    int8: bool,
+    matrix: bool = False,
+    observe: Observe = lambda phase, module: None,
 ) -> Entries:
     """Export ``model`` for ``tier`` and plan its memory; ``chunk`` is the most tokens a prefill call takes.
 
     ``int8`` adds the entry ``prefill_int8``, where ``kernels.choose.has_int8``; ``matrix`` adds ``prefill_matrix``,
-    where ``has_matrix``.
+    where ``has_matrix``. ``observe`` sees the module after each phase.
     """
     layout = model.layout
     shape = (tier, layout, context)
@@ -101,14 +123,11 @@ def lower_entries(
     for variable, function in module.functions_items():
         if variable.name_hint.startswith("prefill"):
             module[variable] = function.with_attr("tir_var_upper_bound", {"n": chunk})
+    observe("export", module)
     with webgpu():
-        passes = [
-            rx.ToNonDataflow(),
-            rx.RemovePurityChecking(),
-            rx.CallTIRRewrite(),
-            rx.StaticPlanBlockMemory(),
-        ]
-        module = tvm.transform.Sequential(passes)(module)
+        for phase, run in _phases().items():
+            module = run(module)
+            observe(phase, module)
     names = tuple(name.removeprefix("inner.") for name, _ in parameters)
     needs = {"prefill_matrix": needs_beyond(tier)} if matrix else {}
     return Entries(module, names, chunk, tuple(specs), needs)

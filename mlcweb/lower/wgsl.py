@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import tvm
 import tvm_ffi
 from tvm.tirx import transform as tx
 
+from mlcweb.debug import CHOICE, KERNEL, logger
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache, source_digest
 from mlcweb.kernels.choice.reads import READS
@@ -24,6 +26,8 @@ MAX_WORKGROUP_MEMORY = 16384
 MAX_INVOCATIONS = 256
 MAX_STORAGE_BUFFERS = 8
 MAX_GRID = 65535
+
+_log = logger("lower.wgsl")
 
 
 @functools.cache
@@ -56,7 +60,13 @@ def lower_kernel(name: str, func: tvm.tirx.PrimFunc, tier: Tier, cache: Cache | 
 
     Raises CompileError if it exceeds WebGPU's default limits.
     """
+    start = time.monotonic()
     kernel = _lower(name, func) if cache is None else _kept(name, func, cache)
+    if _log.isEnabledFor(KERNEL):
+        took = 1000 * (time.monotonic() - start)
+        made = f"{len(kernel.wgsl)} bytes of WGSL, workgroup of {kernel.threads}"
+        grid = " x ".join(map(str, kernel.grid))
+        _log.log(KERNEL, "tier %s: %s: %.1f ms, %s, grid %s", tier.name, name, took, made, grid)
     if tier.subgroups:
         kernel = replace(kernel, wgsl=_enable_subgroups(kernel.wgsl))
     return kernel
@@ -65,6 +75,7 @@ def lower_kernel(name: str, func: tvm.tirx.PrimFunc, tier: Tier, cache: Cache | 
 def _kept(name: str, func: tvm.tirx.PrimFunc, cache: Cache) -> LoweredKernel:
     key = _key(name, func)
     kept = cache.read(key)
+    _log.log(CHOICE, "kernel %s: %s the kernel cache", name, "lowered, not in" if kept is None else "kept in")
     if kept is not None:
         return LoweredKernel.from_json(kept)
     kernel = _lower(name, func)

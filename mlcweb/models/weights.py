@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tvm.relax.frontend import nn
 
+from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import UnsupportedError
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.pieces import Apart, Matrix, Pieces, held_by_pieces, pieces
@@ -22,6 +23,7 @@ from mlcweb.kernels.layouts.storage import Values, Vector, WholeMatrix, matrix
 from mlcweb.quantize import Param, Scheme
 
 Order = npt.NDArray[np.int64]
+_log = logger("models.weights")
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,13 @@ class Weights:
                 parts.append(part)
                 held.append(range(at, at + part.rows))
             first += rows
+        _log.log(
+            CHOICE,
+            "tier %s: %s: %d pieces, since they are stored in several types",
+            self.tier.name,
+            list(sources),
+            len(parts),
+        )
         return Pieces(parts, held, paired=False)
 
     def gated(self, sources: Mapping[str, int], columns: int) -> Matrix | Apart:
@@ -102,6 +111,12 @@ class Weights:
         runs = self._runs(sources)
         if len(runs) == 1:
             return self._alike(sources, columns, paired=True)
+        _log.log(
+            CHOICE,
+            "tier %s: %s: a product each, since they are stored in two types",
+            self.tier.name,
+            list(sources),
+        )
         return Apart(*(self._alike(run, columns) for run in runs))
 
     def _runs(self, sources: Mapping[str, int]) -> list[dict[str, int]]:
@@ -134,6 +149,13 @@ class Weights:
         held = held_by_pieces(whole.param(""), self.scheme, paired=paired)
         if len(held) == 1:
             return self._stored(whole)
+        _log.log(
+            CHOICE,
+            "tier %s: %s: %d pieces, since one is over a binding's limit",
+            self.tier.name,
+            list(sources),
+            len(held),
+        )
         order = np.arange(rows) if order is None else order
         parts = []
         for piece in held:

@@ -121,7 +121,7 @@ def test_another_quantization_lowers_no_kernel_twice(
 def test_what_a_process_refuses_reads_as_it_does_here(
     model: Path, tmp_path: Path, started: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(job: Job, tier: Tier, cache: Cache | None) -> LoweredTier:
+    def refuse(job: Job, tier: Tier, cache: Cache | None, *dump: object) -> LoweredTier:
         if tier.name == "base":
             raise CompileError("kernel k needs 512 invocations; WebGPU has 256", hint="Fewer.")
         time.sleep(60)
@@ -141,7 +141,7 @@ def test_a_process_that_is_killed_costs_only_time(
 ) -> None:
     here, really = os.getpid(), lower.lower_tier
 
-    def killed(job: Job, tier: Tier, cache: Cache | None) -> LoweredTier:
+    def killed(job: Job, tier: Tier, cache: Cache | None, *dump: object) -> LoweredTier:
         if os.getpid() != here and tier.name == "base":
             os.kill(os.getpid(), signal.SIGKILL)
         return really(job, tier, cache)
@@ -159,7 +159,7 @@ def test_progress_that_ends_the_compile_ends_the_processes(
 ) -> None:
     really = lower.lower_tier
 
-    def slow(job: Job, tier: Tier, cache: Cache | None) -> LoweredTier:
+    def slow(job: Job, tier: Tier, cache: Cache | None, *dump: object) -> LoweredTier:
         if tier.name != "subgroups":
             time.sleep(60)
         return really(job, tier, cache)
@@ -181,7 +181,7 @@ from pathlib import Path
 from mlcweb.compile import lower
 from mlcweb.cli.command import run
 
-def forever(job, tier, cache):
+def forever(job, tier, cache, dump):
     Path(sys.argv[2], str(os.getpid())).touch()
     time.sleep(60)
 

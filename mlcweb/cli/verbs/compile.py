@@ -88,7 +88,18 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
     type=click.Path(dir_okay=False, path_type=Path),
     help="The text for that run, in UTF-8, such as what the model is to be used for; mlcweb's own by default.",
 )
-@click.option("--force", is_flag=True, help="Compile even when the bundle is there and current.")
+@click.option(
+    "--dump",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also lower anew, and write to DIR what lowering makes on its way: Relax after each phase, each kernel's "
+    "TIR and WGSL, and the plan to read.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Compile even when the bundle is there and current, and dump into a folder that is not a dump.",
+)
 def command(
     output: Output,
     source: str,
@@ -106,6 +117,7 @@ def command(
     no_eval: bool,
     scales: str | None,
     calibrate: Path | None,
+    dump: Path | None,
     force: bool,
 ) -> None:
     """Compile a model to a bundle.
@@ -122,6 +134,7 @@ def command(
       mlcweb compile org/name-GGUF:Q4_K_M
       mlcweb compile SmolLM2-135M --adapter ./my-lora
       mlcweb compile ./my-llama --calibrate ./typical.txt
+      mlcweb compile SmolLM2-135M --dump ./seen
     """
     from dataclasses import asdict
 
@@ -144,6 +157,7 @@ def command(
         evaluate=not no_eval,
         scales=scales,
         calibrate=calibrate,
+        dump=dump,
         force=force,
     )
     with output.progress() as progress:
@@ -158,8 +172,11 @@ def command(
         "reused": result.reused,
         "quality": asdict(result.quality) if result.quality else None,
         "warning": result.warning,
+        "dump": str(dump) if dump else None,
     }
     output.data(document, lambda: output.line(str(result.path)))
+    if dump:
+        output.note(f"what lowering made on its way is in {dump}: begin with plan.txt in a tier's folder")
     if result.reused:
         output.note(f"{result.name} is there and current ({size(result.bytes)}); --force compiles it again")
     else:

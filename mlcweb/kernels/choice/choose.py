@@ -4,22 +4,27 @@ A software tier shares what has no kernel of its own there: unquantized matrices
 others.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from tvm import tirx
 
+from mlcweb.debug import CHOICE, logger
 from mlcweb.kernels import software
 from mlcweb.kernels.attention import decode as attention_decode
 from mlcweb.kernels.attention import prefill as attention_prefill
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import GROUP, WholeMatrix
 from mlcweb.kernels.norms import norm
 from mlcweb.kernels.products import matmul as matmul_
 from mlcweb.kernels.products import matvec as matvec_
 from mlcweb.kernels.software.words import by_words
 from mlcweb.quantize import GGUF_FORMATS, Scheme
+
+_log = logger("kernels.choose")
 
 
 def in_blocks(tier: Tier) -> bool:
@@ -53,7 +58,7 @@ def matvec(
     weight: WholeMatrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
 ) -> tirx.PrimFunc:
     """``products.matvec``, with its options; block order only where the tier has it."""
-    if tier.software and by_words(weight) and "experts" not in options:
+    if _reads_words("matvec", weight, tier, options):
         return software.matvec.matvec(weight, **options)
     ordered = in_blocks(tier)
     return matvec_.matvec(
@@ -63,9 +68,33 @@ def matvec(
 
 def matmul(weight: WholeMatrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
     """``matmul.matmul``, with its options."""
-    if tier.software and by_words(weight) and "experts" not in options:
+    if _reads_words("matmul", weight, tier, options):
         return software.matmul.matmul(weight, **options)
     return matmul_.matmul(weight, tier, **options)
+
+
+def _reads_words(product: str, weight: WholeMatrix, tier: Tier, options: Mapping[str, Any]) -> bool:
+    """Whether a product on a CPU's tier has a kernel in ``kernels.software``."""
+    taken = tier.software and by_words(weight) and "experts" not in options
+    if _log.isEnabledFor(CHOICE):
+        stored = weight.form.name if isinstance(weight, GroupQuantized) else weight.dtype
+        if not tier.software:
+            why = "adapters of this tier are GPUs"
+        elif taken:
+            why = "adapters of this tier are CPUs, and codes are read a word at a time"
+        else:
+            why = (
+                "kernels for CPUs have no experts"
+                if by_words(weight)
+                else f"kernels for CPUs do not read {stored}"
+            )
+        package = "software" if taken else "products"
+        _log.log(
+            CHOICE,
+            "tier %s: %s of %s [%d, %d]: %s.%s, since %s",
+            *(tier.name, product, stored, weight.rows, weight.columns, package, product, why),
+        )
+    return taken
 
 
 def normalize(how: matvec_.Norm, tier: Tier, *, decode: bool = False, **options: Any) -> tirx.PrimFunc:

@@ -15,7 +15,8 @@ status: 0; 1 for a failure; 2 for wrong usage; 130 for Ctrl-C.
 Environment: `MLCWEB_CHROMIUM` (the browser to run), `MLCWEB_CHROMIUM_FLAGS` (more flags for it),
 `HF_TOKEN`, `HF_HUB_OFFLINE`, `NO_COLOR`; `MLCWEB_CACHE` (where packages' models are kept, by
 default `~/.cache/mlcweb`) and `MLCWEB_KERNEL_CACHE` (where lowered kernels are kept, by default
-`kernels` in there; empty turns it off).
+`kernels` in there; empty turns it off); `MLCWEB_DEBUG` (1 to 4: logs stages, choices, kernels or
+code to stderr; see [debugging](debugging.md)).
 
 This page is generated from the commands' help by `make docs`.
 """

@@ -14,6 +14,8 @@ class TierReport:
 
     ``activations`` is what prefill computed with: "float", "int8" or "matrix".
     ``mismatch_at`` is the first token that differs without a near tie in the reference to excuse it, else -1.
+    ``wrong_step`` is the first step whose logits are further off than ``tolerance``, else -1: step 0 is the prompt's,
+    and each other feeds one token of the answer to decode.
     ``chats`` is what differs from the compiler's in each example chat that the engine rendered, or None.
     """
 
@@ -25,6 +27,7 @@ class TierReport:
     tokens: list[int]
     mismatch_at: int
     largest_difference: float
+    wrong_step: int
     tolerance: float
     seconds: float
     chats: list[str | None]
@@ -48,6 +51,15 @@ class TierReport:
     def chats_alike(self) -> str:
         """``5 of 5``."""
         return f"{self.chats.count(None)} of {len(self.chats)}"
+
+    @property
+    def wrong_entry(self) -> str:
+        """Which entry makes the first logits that are off, or nothing."""
+        if self.wrong_step < 0:
+            return ""
+        if self.wrong_step == 0:
+            return "logits are off from step 0, the prompt's, which prefill makes"
+        return f"logits are right after the prompt and off from step {self.wrong_step}, which decode makes"
 
     @property
     def matching(self) -> str:
@@ -74,6 +86,7 @@ class TierReport:
             tokens=[int(token) for token in found["greedy"]],
             mismatch_at=int(found["greedy_mismatch_at"]),
             largest_difference=math.nan if difference is None else float(difference),
+            wrong_step=next((i for i, step in enumerate(found["steps"]) if not step["ok"]), -1),
             tolerance=float(found["tolerance"]),
             seconds=float(found["seconds"]),
             chats=[chat["difference"] for chat in found["chats"]],

@@ -55,12 +55,19 @@ def require_pass(reports: Sequence[TierReport]) -> None:
         where = f"tier {report.tier} on {report.adapter}" if report.adapter else f"tier {report.tier}"
         if not report.tokens_match:
             said = f"{report.matching} tokens agree, then it says {report.answer!r}"
-            raise ValidationError(f"{where} answers differently: {said}", hint=HINT)
+            raise ValidationError(f"{where} answers differently: {said}{_entry(report)}", hint=HINT)
         raise ValidationError(
             f"{where}: a logit differs by {report.largest_difference:.2e} of its range; "
-            f"{report.tolerance:.1e} is admitted",
+            f"{report.tolerance:.1e} is admitted{_entry(report)}",
             hint=HINT,
         )
 
 
-HINT = "try another tier with --tier; when one alone fails, its kernels or this GPU's driver are wrong"
+def _entry(report: TierReport) -> str:
+    return f"; {report.wrong_entry}" if report.wrong_entry else ""
+
+
+HINT = (
+    "try another tier with --tier; when one alone fails, its kernels or this GPU's driver are wrong: "
+    "docs/debugging.md goes on from here"
+)

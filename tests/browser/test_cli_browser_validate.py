@@ -101,6 +101,19 @@ def test_logits_further_off_than_admitted_fail(bundle: Path, capsys: pytest.Capt
     said = capsys.readouterr()
     assert "FAIL" in said.out
     assert "differs by 5.00e-01 of its range" in said.err
+    assert "off from step 0, the prompt's, which prefill makes" in said.err
+
+
+def test_the_first_wrong_step_is_named(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = json.loads((bundle / "mlcweb.json").read_text())
+    steps = json.loads((bundle / manifest["validation"]).read_text())["steps"]
+    for step in steps[2:]:
+        step["top"] = [[token, value + 0.5 * step["range"]] for token, value in step["top"]]
+    rewrite_validation(bundle, steps=steps)
+    assert run(["validate", str(bundle), "--tier", "base", "--format", "json"]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)["tiers"][0]["wrong_step"] == 2
+    assert "right after the prompt and off from step 2, which decode makes" in said.err
 
 
 def test_a_tier_the_bundle_lacks(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,6 +150,7 @@ def report(**changes: object) -> TierReport:
         "expected": [1, 2, 3],
         "greedy_mismatch_at": -1,
         "max_relative_difference": 1e-4,
+        "steps": [{"ok": True}] * 3,
         "tolerance": 1e-3,
         "answer": "Paris",
         "seconds": 1,
@@ -165,6 +166,8 @@ def test_verdicts() -> None:
         require_pass([report(), report(greedy=[1, 2, 4], greedy_mismatch_at=2)])
     with pytest.raises(ValidationError, match="differs by"):
         require_pass([report(max_relative_difference=0.5)])
+    with pytest.raises(ValidationError, match="off from step 1, which decode makes"):
+        require_pass([report(max_relative_difference=0.5, steps=[{"ok": True}, {"ok": False}])])
     other = report(chats=[{"difference": None}, {"difference": "at character 7 …"}])
     assert not other.passed and other.chats_alike == "1 of 2"
     with pytest.raises(ValidationError, match="chat 2 of 2: at character 7"):

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import textwrap
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ def commands(block: Block) -> list[list[str]]:
         words = shlex.split(line.removeprefix("$ "), comments=True)
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
+        words = list(takewhile(lambda word: word not in ("|", ">", "2>&1"), words))
         if words and Path(words[0]).name in ("mlcweb", "make"):
             found.append([Path(words[0]).name, *words[1:]])
     return found

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlcweb.browser.driver import driver
 from mlcweb.browser.find import find_chromium
 from mlcweb.browser.interrupts import Interrupts
+from mlcweb.debug import STAGE, logger
 from mlcweb.errors import BrowserError
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ FLAGS = (
     "--disable-quic",
 )
 EXTRA_FLAGS = "MLCWEB_CHROMIUM_FLAGS"
+LOGGED = "mlcweb "  # begins what the engine logs (runtime-js/src/log.ts)
 SLICE_MS = 100  # how often a running call looks up, for Ctrl-C and the time limit
 IDLE_SECONDS = 900.0
+_log = logger("engine")
 
 # What the page says is collected there and fetched in batches: waiting for us at each token would slow it.
 START_CALL = """([method, args, listened]) => {
@@ -161,6 +164,8 @@ class Page:
 
     def _on_console(self, message: ConsoleMessage) -> None:
         self._heard = time.monotonic()
+        if message.type == "debug" and message.text.startswith(LOGGED):
+            _log.log(STAGE, "%s", message.text.removeprefix(LOGGED))
         if message.type == "error":
             self._logged.append(message.text.strip())
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from mlcweb.browser.adapter import Adapter, probe_page
 from mlcweb.browser.page import Page, open_page
+from mlcweb.debug import debug_level
 from mlcweb.errors import BrowserError, BundleError, MlcwebError
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.serve import serving
@@ -95,7 +96,8 @@ class Session:
 
     def _options(self, choice: Choice) -> Json:
         # The profile is thrown away, so keeping a copy of the weights in its cache would be work for nothing.
-        return {"cache": False, **{name: value for name, value in asdict(choice).items() if value}}
+        chosen = {name: value for name, value in asdict(choice).items() if value}
+        return {"cache": False, "debug": debug_level(), **chosen}
 
     def _interrupt(self) -> None:
         self.page.evaluate("window.mlcweb.interrupt()")

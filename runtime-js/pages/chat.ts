@@ -1,8 +1,10 @@
 // Runs the chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL, percent-encoded where that has
-// a query. ?tier= and ?context= choose how it is loaded.
+// a query. ?tier= and ?context= choose how it is loaded, and ?debug=1 to 4 what the console is
+// told.
 import {
   type ChatMessage,
   type ChatRequest,
+  type DebugLevel,
   deleteFromCache,
   Engine,
   type FinishReason,
@@ -18,7 +20,9 @@ import { duration, machineFacts, mebibytes, modelFacts, tokenRate } from "./numb
 const query = new URLSearchParams(location.search);
 const bundle = query.get("bundle") ?? "./bundle/";
 /** What an ampersand in a query that is not encoded cuts off. */
-const cut = bundle.includes("?") ? [...query.keys()].filter((key) => !["bundle", "tier", "context"].includes(key)) : [];
+const cut = bundle.includes("?")
+  ? [...query.keys()].filter((key) => !["bundle", "tier", "context", "debug"].includes(key))
+  : [];
 const SHORT_CONTEXT = 1024;
 const SUGGESTIONS = [
   "What is the capital of France?",
@@ -66,6 +70,7 @@ async function start(): Promise<void> {
       },
       tier: query.get("tier") ?? undefined,
       contextLength,
+      debug: Number(query.get("debug") ?? 0) as DebugLevel, // the engine refuses what is no level
     });
     document.title = $("name").textContent = engine.info.name;
     $("facts").textContent = modelFacts(engine.info);

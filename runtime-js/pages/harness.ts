@@ -23,7 +23,7 @@ interface Failure {
 }
 type LoadJson = Pick<
   LoadOptions,
-  "tier" | "activations" | "contextLength" | "firstTokens" | "cache" | "depth" | "powerPreference" | "profile"
+  "tier" | "activations" | "contextLength" | "firstTokens" | "cache" | "depth" | "powerPreference" | "profile" | "debug"
 >;
 
 declare global {

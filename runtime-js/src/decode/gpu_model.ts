@@ -2,6 +2,7 @@
 // through a small ring of staging buffers.
 import type { Guard, Memory } from "../device/index.js";
 import { GpuError } from "../errors.js";
+import type { Log } from "../log.js";
 import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";
 import { KvGrowth } from "./kv_growth.js";
 import type { Model, Sampling } from "./model.js";
@@ -20,6 +21,7 @@ export interface GpuModelParts {
   readonly prefillChunk: number;
   readonly contextLength: number;
   readonly pageSize: number;
+  readonly log: Log;
 }
 
 export class GpuModel implements Model {
@@ -84,8 +86,8 @@ export class GpuModel implements Model {
     return this.readTokens(
       this.submit(
         (pass) => {
-          this.parts.entries.decode.replay(pass);
-          this.parts.entries.sample.replay(pass);
+          this.replay("decode", pass);
+          this.replay("sample", pass);
         },
         "state",
         STATE_BYTES,
@@ -102,23 +104,29 @@ export class GpuModel implements Model {
   async decodeAndRead(token: number, position: number): Promise<Float32Array> {
     this.parts.guard.check();
     this.write("state", new Int32Array([position, token, 1, 0, 0, 0, 0, 0]));
-    return this.readLogits((pass) => this.parts.entries.decode.replay(pass));
+    return this.readLogits((pass) => this.replay("decode", pass));
   }
 
   private submitPrefill(tokens: readonly number[], position: number, sample: boolean): Readback {
-    const { prefill, sample: sampler } = this.parts.entries;
+    const { prefill } = this.parts.entries;
     this.parts.guard.check();
     this.write("tokens", Int32Array.from(tokens));
     this.write("state", new Int32Array([position, 0, tokens.length, 0, 0, 0, 0, 0]));
     prefill.prepare([tokens.length]);
     return this.submit(
       (pass) => {
-        prefill.replay(pass);
-        if (sample) sampler.replay(pass);
+        this.replay("prefill", pass);
+        if (sample) this.replay("sample", pass);
       },
       sample ? "state" : undefined,
       STATE_BYTES,
     );
+  }
+
+  private replay(name: keyof GpuModelParts["entries"], pass: GPUComputePassEncoder): void {
+    const entry = this.parts.entries[name];
+    this.parts.log.say(4, ({ describeLaunches }) => describeLaunches(entry));
+    entry.replay(pass);
   }
 
   private async readLogits(encode?: (pass: GPUComputePassEncoder) => void): Promise<Float32Array> {

@@ -1,5 +1,6 @@
 // This folder is the engine. It loads a bundle onto the GPU, owns everything that it allocated, and offers the APIs
 // over it. WebLLM's names are in webllm.ts.
+export type { DebugLevel } from "../log.js";
 export type { ProfileOptions, ProfileReport } from "../profile/index.js";
 export type { Activations, ChoiceReport } from "./activations.js";
 export { type BenchOptions, type BenchReport, bench } from "./bench.js";

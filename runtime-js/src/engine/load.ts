@@ -4,6 +4,7 @@ import type { Manifest, Tier } from "../bundle/index.js";
 import type { GpuModel } from "../decode/index.js";
 import { type AdapterFacts, describeAdapter, type Guard, type Memory } from "../device/index.js";
 import { CancelledError, throwIfAborted } from "../errors.js";
+import { Log } from "../log.js";
 import { type Host, PlanBuffers } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
 import type { Activations, ChoiceReport } from "./activations.js";
@@ -78,26 +79,30 @@ async function runStages(
   controller: AbortController,
   undo: (() => void)[],
 ): Promise<Loaded> {
+  const log = await Log.open(options.debug);
   const started = performance.now();
   const seconds = (): number => (performance.now() - started) / 1000;
   const timings = { manifest_s: 0, choice_s: 0, weights_s: 0, kernels_s: 0 };
-  const loading: Loading = { options, controller, undo, seconds, timings, progress: new Progress(options.onProgress) };
+  const progress = new Progress(options.onProgress);
+  const loading: Loading = { options, controller, undo, seconds, timings, progress, log };
+  const timed = <T>(stage: string, work: Promise<T>): Promise<T> => log.timed(1, stage, work);
 
-  const bundle = await openBundle(url, loading);
+  const bundle = await timed("read manifest", openBundle(url, loading));
   const { manifest } = bundle;
-  const target = await chooseTarget(manifest, loading);
-  const planned = await fetchPlan(bundle, target, loading);
-  const gpu = await openGpu(manifest, target, planned, loading);
+  const target = await timed("choose tier", chooseTarget(manifest, loading));
+  const planned = await timed("fetch plan", fetchPlan(bundle, target, loading));
+  const gpu = await timed("open device", openGpu(manifest, target, planned, loading));
   const kernels = await requestKernels(bundle, target, gpu, loading);
-  const buffers = await PlanBuffers.allocate(gpu.plan, gpu.memory, target.firstPages);
+  const buffers = await timed("allocate", PlanBuffers.allocate(gpu.plan, gpu.memory, target.firstPages));
   const ranking = rankPrefills(kernels, gpu, loading);
   const [, prefill, codec] = await settle(controller, [
-    uploadWeights(bundle, gpu, buffers.all, ranking, loading),
-    compilePrefill(kernels, ranking, gpu, loading),
-    makeCodec(bundle),
+    timed("upload weights", uploadWeights(bundle, gpu, buffers.all, ranking, loading)),
+    timed("compile pipelines", compilePrefill(kernels, ranking, gpu, loading)),
+    timed("read tokenizer", makeCodec(bundle)),
   ] as const);
-  const model = await makeModel(manifest, target, gpu, buffers, prefill.entry);
+  const model = await timed("make bind groups", makeModel(manifest, target, gpu, buffers, prefill.entry, loading));
   gpu.guard.check();
+  log.say(1, ({ took }) => took(`load ${manifest.name}`, 1000 * seconds()));
   loading.progress.ready();
   return {
     base: bundle.source.base,

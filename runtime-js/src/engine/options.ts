@@ -2,6 +2,7 @@
 import type { FetchLike, Manifest, Warning } from "../bundle/index.js";
 import { FIRST_TOKENS } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
+import type { DebugLevel } from "../log.js";
 import type { Activations } from "./activations.js";
 import type { LoadProgress } from "./progress.js";
 
@@ -27,6 +28,9 @@ export interface LoadOptions {
   readonly powerPreference?: GPUPowerPreference | undefined;
   /** Open the device with timestamps, for `profile`. */
   readonly profile?: boolean | undefined;
+  /** What to say through `console.debug`: 0 nothing (the default), 1 stages with times, 2 choices, 3 pipelines,
+   * 4 launches. */
+  readonly debug?: DebugLevel | undefined;
   readonly fetch?: FetchLike | undefined;
 }
 

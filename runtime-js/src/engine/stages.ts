@@ -3,7 +3,9 @@ import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from
 import { GpuModel } from "../decode/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import { chooseTier, Guard, Memory, mergeRequirements, openDevice, requestAdapter } from "../device/index.js";
+import { missingFor } from "../device/tier.js";
 import { throwIfAborted } from "../errors.js";
+import type { Log } from "../log.js";
 import {
   type Buffers,
   Entry,
@@ -44,6 +46,7 @@ export interface Loading {
   /** Each stage notes its own; those of weights and kernels begin when the plan is there. */
   readonly timings: { manifest_s: number; choice_s: number; weights_s: number; kernels_s: number };
   readonly progress: Progress;
+  readonly log: Log;
 }
 
 export interface Bundle {
@@ -77,9 +80,14 @@ export interface Target {
 }
 
 /** Chooses the adapter, the tier that it can run, and the size of the KV cache. */
-export async function chooseTarget(manifest: Manifest, { options, progress }: Loading): Promise<Target> {
+export async function chooseTarget(manifest: Manifest, { options, progress, log }: Loading): Promise<Target> {
   const adapter = await requestAdapter(options.powerPreference);
-  const tier = chooseTier(manifest.tiers, capabilities(adapter), options.tier);
+  const has = capabilities(adapter);
+  const tier = chooseTier(manifest.tiers, has, options.tier);
+  log.say(2, ({ describeTier }) => {
+    const asked = options.tier !== undefined;
+    return describeTier(adapter.info, has, manifest.tiers, tier, asked, (other) => missingFor(other, has));
+  });
   const contextLength = chooseContext(manifest, options.contextLength);
   const firstTokens = chooseFirstTokens(contextLength, options.firstTokens);
   const pagesFor = (tokens: number): number => Math.ceil(tokens / manifest.model.page_size);
@@ -125,7 +133,7 @@ export async function openGpu(
   manifest: Manifest,
   { adapter, tier, pages }: Target,
   { plan, kernels, wasm }: Planned,
-  { options, controller, undo }: Loading,
+  { options, controller, undo, log }: Loading,
 ): Promise<Gpu> {
   const needs = matrixNeeds(options.activations, plan, adapter, tier, manifest);
   const device = await openDevice(adapter, mergeRequirements(tier, needs), largestBuffer(plan, pages), options.profile);
@@ -136,7 +144,7 @@ export async function openGpu(
     () => memory.destroy(),
   );
   throwIfAborted(controller.signal);
-  const pipelines = new Pipelines(device, plan, splitKernels(kernels));
+  const pipelines = new Pipelines(device, plan, splitKernels(kernels), log);
   return { device, guard, memory, plan, pipelines, host: await Host.load(wasm), matrix: needs !== undefined };
 }
 
@@ -227,11 +235,12 @@ export async function compilePrefill(
   { choice, onCompiled, common }: Kernels,
   { ranked }: Ranking,
   { pipelines }: Gpu,
-  { options, timings, seconds }: Loading,
+  { options, timings, seconds, log }: Loading,
 ): Promise<Prefill> {
   const first = ranked.then((prefills) => compileFirst(prefills, choice, pipelines, onCompiled, options.onWarning));
   const [prefill] = await Promise.all([first, common]);
   timings.kernels_s = seconds() - timings.manifest_s;
+  log.say(2, ({ describePrefill }) => describePrefill(prefill, choice));
   return prefill;
 }
 
@@ -252,6 +261,7 @@ export async function makeModel(
   gpu: Gpu,
   planBuffers: PlanBuffers,
   prefill: PlanEntry,
+  { log }: Loading,
 ): Promise<GpuModel> {
   const { device, guard, memory, plan, pipelines, host } = gpu;
   const buffers = planBuffers.all;
@@ -269,7 +279,7 @@ export async function makeModel(
   // A cancellation is heard between chunks, so where a token takes long, they are short.
   const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, chunk) : chunk;
   const sizes = { vocabSize, prefillChunk, contextLength, pageSize };
-  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, ...sizes });
+  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, log, ...sizes });
 }
 
 /** The tier's files and every chunk. Progress overstates what a tier that binds fewer tensors fetches: it may skip

@@ -14,7 +14,9 @@ export interface Launched {
 }
 
 export class Entry {
-  private dims: string | undefined;
+  /** Of the last `prepare`. */
+  dims: string | undefined;
+  readonly name: string;
   private readonly pipelines: GPUComputePipeline[];
   private readonly groups: GPUBindGroup[];
   private readonly makeGroup: (launch: number, buffers: Buffers) => GPUBindGroup;
@@ -35,6 +37,7 @@ export class Entry {
     buffers: Buffers,
     pipelines: Pipelines,
   ) {
+    this.name = entry.name;
     const kernels = entry.launches.map((launch) => plan.kernels[launch.kernel]!);
     const sizes = kernels.map((kernel) => Math.max(16, Math.ceil(kernel.uniformWords / 4) * 16));
     const align = device.limits.minUniformBufferOffsetAlignment;

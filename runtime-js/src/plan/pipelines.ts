@@ -2,6 +2,7 @@
 // a shader compiler drops, and the work can start before any buffer exists. A browser compiles a few at a time, in the
 // order in which they are asked for.
 import { BundleError } from "../errors.js";
+import { Log } from "../log.js";
 import type { Plan, PlanKernel } from "./parse.js";
 
 export class Pipelines {
@@ -14,6 +15,7 @@ export class Pipelines {
     private readonly device: GPUDevice,
     private readonly plan: Plan,
     private readonly wgsl: ReadonlyMap<string, string>,
+    private readonly log = Log.silent,
   ) {}
 
   /** Compiles these kernels of the plan, each once; resolves when all of them are compiled, and calls `onCompiled` for
@@ -28,7 +30,8 @@ export class Pipelines {
       order.map(async ({ kernel, i }) => {
         let compiled = this.compiling.get(i);
         if (!compiled) {
-          compiled = this.compile(kernel, wgsl.get(kernel.name)).then((pipeline) => {
+          const work = this.compile(kernel, wgsl.get(kernel.name));
+          compiled = this.log.timed(3, `pipeline ${kernel.name}`, work).then((pipeline) => {
             this.pipelines[i] = pipeline;
           });
           this.compiling.set(i, compiled);

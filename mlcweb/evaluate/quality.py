@@ -11,7 +11,8 @@ from mlcweb.evaluate.run import evaluate
 from mlcweb.evaluate.text import excerpts, held_out, windows
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress
-from mlcweb.quantize import AS_IT_IS, Scheme
+from mlcweb.quantize import Scheme
+from mlcweb.quantize.suited import better_scheme
 from mlcweb.reference import ReferenceWeights
 from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.reference.prompt import PromptRenderer
@@ -99,14 +100,6 @@ def share(value: float) -> str:
 def nats(value: float) -> str:
     """A divergence in three digits, as far as they tell something."""
     return f"{value:.3g}" if value >= 1e-5 else f"{value:.0e}" if value >= 1e-12 else "0"
-
-
-def better_scheme(scheme: Scheme, *, gguf: bool) -> str | None:
-    """A scheme that keeps more of the source's predictions; None where there is none."""
-    activation = "f16" if scheme.activation == "float16" else "f32"
-    better = [f"q8{activation}_1"] if scheme.bits and scheme.bits < 8 else [f"q0{activation}", "q0f32"]
-    kept = [AS_IT_IS] if gguf else []
-    return None if scheme.as_it_is else next((name for name in (*kept, *better) if name != scheme.name), None)
 
 
 def quality_warning(quality: Quality, scheme: Scheme, *, gguf: bool) -> str | None:

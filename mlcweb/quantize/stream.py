@@ -23,7 +23,7 @@ from mlcweb.quantize.group import quantize_group
 from mlcweb.quantize.pack import pack_gguf
 from mlcweb.quantize.param import PackedTensor, Param, packed_tensors
 from mlcweb.quantize.schemes import Scheme
-from mlcweb.quantize.searched import Calibration, quantize_searched, searches
+from mlcweb.quantize.searched import Calibration, quantize_searched
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor
 
 _Block = tuple[npt.NDArray[Any], ...]  # rows of each packed tensor of the parameter, in their order
@@ -66,8 +66,8 @@ def quantize_params(
     itertools.groupby, a tensor's blocks must be taken before the next tensor is; what is left of them is
     otherwise skipped. About ``2 * workers`` blocks of ``block_bytes`` (of float32 source rows) are in
     memory, and one tensor's scales. Output does not depend on ``workers`` or ``block_bytes``. ``progress``
-    advances by bytes read from the checkpoint. With a ``calibration`` scales of MLC's formats are
-    searched (``quantize_searched``) where that changes anything; without it they are MLC's. Raises
+    advances by bytes read from the checkpoint. With a ``calibration`` scales are
+    searched (``quantize_searched``) where the format has that; without it they are MLC's. Raises
     CheckpointError if a source is missing, has another shape than its parameter, or is not finite.
     """
     for param in params:
@@ -91,7 +91,7 @@ def count_bytes(checkpoint: Checkpoint, params: Sequence[Param], scheme: Scheme)
 def _as_blocks(param: Param, scheme: Scheme) -> bool:
     """Whether a parameter is taken as a GGUF file has it."""
     stored = param.stored(scheme)
-    return isinstance(stored, Format) and not stored.mlc
+    return isinstance(stored, Format) and stored.codes_from == "blocks"
 
 
 def _stacked(checkpoint: Checkpoint, param: Param) -> int:
@@ -226,7 +226,7 @@ def _pack(task: _Task, scheme: Scheme, calibration: Calibration | None) -> _Bloc
         values = values.astype(np.float32) * factors
     try:
         if isinstance(stored, Format):
-            if calibration is not None and searches(stored):
+            if calibration is not None and stored.searched:
                 return quantize_searched(values, stored, calibration.mean_squares.get(task.param.name))
             # The cast comes first as in MLC's conversion, which changes a code in a few hundred.
             return quantize_group(values, stored, cast=True)

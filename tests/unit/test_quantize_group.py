@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.quantize import dequantize_group, get_scheme, quantize_group
+from mlcweb.quantize import get_scheme
+from mlcweb.quantize.group import quantize_group
+from mlcweb.quantize.unpack import unpack
 
 GOLDEN = np.load(Path(__file__).parent.parent / "fixtures" / "mlc_group_quant.npz")
 CASES = sorted(key.removesuffix(".q_weight") for key in GOLDEN if key.endswith(".q_weight"))
@@ -40,7 +42,8 @@ def reference(weight, scheme):
     n, k = w.shape
     q_weight = np.zeros((n, scheme.format.words(k)), np.uint32)
     q_scale = np.zeros((n, scheme.format.groups(k)), w.dtype)
-    size, each, top = scheme.group_size, 32 // scheme.bits, w.dtype.type(2 ** (scheme.bits - 1) - 1)
+    size, bits = scheme.format.group, scheme.format.bits
+    each, top = 32 // bits, w.dtype.type(2 ** (bits - 1) - 1)
     for row in range(n):
         for col in range(k):
             group = w[row, col // size * size : (col // size + 1) * size]
@@ -49,7 +52,7 @@ def reference(weight, scheme):
             with np.errstate(all="ignore"):
                 value = np.rint(w[row, col] / scale + top)
             code = int(np.fmin(np.fmax(value, 0), 2 * top))
-            q_weight[row, col // each] |= np.uint32(code << scheme.bits * (col % each))
+            q_weight[row, col // each] |= np.uint32(code << bits * (col % each))
     return q_weight, q_scale
 
 
@@ -91,7 +94,7 @@ def test_every_float16_is_read_and_every_scale_written():
     weight[:, 5] = -every
     for name in EVERY:
         activation = np.dtype(get_scheme(name).activation).type
-        expected = every.astype(activation) / activation(2 ** (get_scheme(name).bits - 1) - 1)
+        expected = every.astype(activation) / activation(2 ** (get_scheme(name).format.bits - 1) - 1)
         np.testing.assert_array_equal(quantize_group(weight, get_scheme(name).format)[1][:, 0], expected)
 
 
@@ -128,9 +131,9 @@ def test_bfloat16_is_quantized_as_the_float32_it_widens_to():
 def test_dequantized_is_within_half_a_step(k, name):
     scheme, weight = get_scheme(name), np.random.default_rng(2).standard_normal((9, k), np.float32)
     q_weight, q_scale = quantize_group(weight, scheme.format)
-    restored = dequantize_group(q_weight, q_scale, k, scheme.bits)
+    restored = unpack((q_weight, q_scale), scheme.format)[:, :k]
     assert restored.shape == weight.shape and restored.dtype == np.float32
-    steps = np.repeat(q_scale, scheme.group_size, axis=1)[:, :k]
+    steps = np.repeat(q_scale, scheme.format.group, axis=1)[:, :k]
     assert np.all(np.abs(restored - weight) <= steps * 0.5001)
     largest = np.abs(weight).argmax(axis=1)
     rows = np.arange(9)

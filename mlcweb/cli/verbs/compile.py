@@ -79,8 +79,8 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
 @click.option(
     "--scales",
     type=click.Choice(["calibrated", "mlc"]),
-    help="How scales of 3- and 4-bit weights are chosen: by the error they cause for what a run of the model on a "
-    "text gives each matrix (the default), or as MLC does.",
+    help="How scales of weights of fewer than 8 bits are chosen: by the error they cause for what a run of the model "
+    "on a text gives each matrix (the default), or as MLC does.",
 )
 @click.option(
     "--calibrate",

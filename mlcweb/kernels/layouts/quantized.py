@@ -55,8 +55,8 @@ class GroupQuantized(nn.Module):
 
     @property
     def step(self) -> int:
-        """Columns that decode's product takes at a time: 32 where groups lie in them, or they in groups."""
-        return 32 if 32 % self.group_size == 0 or self.group_size % 32 == 0 else self.group_size
+        """Columns that decode's product takes at a time."""
+        return self.form.step
 
     def bind(self, k: KernelBuilder, name: str) -> "GroupQuantizedReader":
         """Declare codes and scales as the kernel's next arguments."""

@@ -89,27 +89,24 @@ class Scheme:
 
 AS_IT_IS = "gguf"
 
-SCHEMES = {
-    scheme.name: scheme
-    for scheme in (
-        Scheme("q4f16_1", "float16", mlc_format((4,), "float16")),
-        Scheme("q4f32_1", "float32", mlc_format((4,), "float32")),
-        Scheme("q4f16_e8", "float16", mlc_format((4,), "float16"), vocab=mlc_format((8,), "float16")),
-        Scheme("q4f32_e8", "float32", mlc_format((4,), "float32"), vocab=mlc_format((8,), "float32")),
-        Scheme("q3f16_1", "float16", mlc_format((3,), "float16", group=40)),
-        Scheme("q3f32_1", "float32", mlc_format((3,), "float32", group=40)),
-        Scheme("q8f16_1", "float16", mlc_format((8,), "float16")),
-        Scheme("q8f32_1", "float32", mlc_format((8,), "float32")),
-        Scheme("q4f16_0", "float16", mlc_format((4,), "float16")),
-        Scheme("q3f16_0", "float16", mlc_format((3,), "float16", group=40)),
-        Scheme("q4f16_2", "float16", mlc_format((4,), "float16"), vocab="float16"),
-        Scheme("q4f32_2", "float32", mlc_format((4,), "float32"), vocab="float32"),
-        Scheme("q0f16", "float16", "float16"),
-        Scheme("q0f32", "float32", "float32"),
-        Scheme(AS_IT_IS, "float32", "float32", types={}),
-    )
-}
-
+ROWS = (
+    Scheme("q4f16_1", "float16", mlc_format((4,), "float16")),
+    Scheme("q4f32_1", "float32", mlc_format((4,), "float32")),
+    Scheme("q4f16_e8", "float16", mlc_format((4,), "float16"), vocab=mlc_format((8,), "float16")),
+    Scheme("q4f32_e8", "float32", mlc_format((4,), "float32"), vocab=mlc_format((8,), "float32")),
+    Scheme("q3f16_1", "float16", mlc_format((3,), "float16", group=40)),
+    Scheme("q3f32_1", "float32", mlc_format((3,), "float32", group=40)),
+    Scheme("q8f16_1", "float16", mlc_format((8,), "float16")),
+    Scheme("q8f32_1", "float32", mlc_format((8,), "float32")),
+    Scheme("q4f16_0", "float16", mlc_format((4,), "float16")),
+    Scheme("q3f16_0", "float16", mlc_format((3,), "float16", group=40)),
+    Scheme("q4f16_2", "float16", mlc_format((4,), "float16"), vocab="float16"),
+    Scheme("q4f32_2", "float32", mlc_format((4,), "float32"), vocab="float32"),
+    Scheme("q0f16", "float16", "float16"),
+    Scheme("q0f32", "float32", "float32"),
+    Scheme(AS_IT_IS, "float32", "float32", types={}),
+)
+SCHEMES = {scheme.name: scheme for scheme in ROWS}
 LARGEST_GROUP = max(form.group for scheme in SCHEMES.values() for form in scheme.formats)
 
 

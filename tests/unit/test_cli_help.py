@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.fixtures.bundle_sample import make_bundle
 
 from mlcweb.cli.command import VERBS, run
 from mlcweb.cli.reference import render
@@ -50,6 +51,11 @@ def test_schemes_are_named_without_numpy_or_tvm() -> None:
     code = "import sys, mlcweb.quantize.schemes; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & HEAVY
+
+
+def test_inspect_loads_no_tvm(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "b")
+    assert "tvm" not in imported_by("inspect", str(tmp_path / "b"))
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -49,7 +49,7 @@ def command(output: Output, bundle: Path, contexts: tuple[int, ...]) -> None:
 
 def _text(output: Output, facts: Mapping[str, Any]) -> None:
     from mlcweb.bundle import Quality
-    from mlcweb.evaluate.quality import quality_line
+    from mlcweb.evaluate.lines import quality_line
 
     model = facts["model"]
     scales = f" with {model['scales']} scales" if model.get("scales") else ""

@@ -9,16 +9,20 @@ import pytest
 
 from mlcweb.kernels.choice.tier import BASE
 from tests.support.browser.kernel_page import run_kernel
-from tests.unit.test_add_a_kernel import PAGE, page_kernel
-from tests.unit.test_docs import blocks_of
+from tests.support.kernel_example import TEST, scale_rows
 
 
 @pytest.mark.parametrize("browser", ["stock"])
-def test_the_pages_test_passes(kernel_page: Any) -> None:
-    _, test = (block.text for block in blocks_of(PAGE) if block.language == "python")
-    names = {"np": np, "BASE": BASE, "run_kernel": run_kernel, "kernel_page": kernel_page}
-    exec(test, {**names, "scale_rows": page_kernel()})
-    wrong = test.replace("scale_rows(100, 0.3)", "scale_rows(100, 0.4)")
-    assert wrong != test
+def test_the_pages_test_passes_and_can_fail(kernel_page: Any) -> None:
+    names = {
+        "np": np,
+        "BASE": BASE,
+        "run_kernel": run_kernel,
+        "kernel_page": kernel_page,
+        "scale_rows": scale_rows,
+    }
+    exec(TEST, dict(names))
+    wrong = TEST.replace("scale_rows(100, 0.3)", "scale_rows(100, 0.4)")
+    assert wrong != TEST
     with pytest.raises(AssertionError):
-        exec(wrong, {**names, "scale_rows": page_kernel()})
+        exec(wrong, dict(names))

@@ -14,17 +14,7 @@ from mlcweb.errors import CompileError
 from mlcweb.kernels.choice.tier import BASE, SUBGROUPS, Tier
 from mlcweb.kernels.language.builder import KernelBuilder, call, f32, kernel, lane, load4, ramp4, splat, u32
 from mlcweb.lower import lower_kernel
-from tests.unit.test_docs import ROOT, blocks_of
-
-PAGE = ROOT / "docs" / "add-a-kernel.md"
-
-
-def page_kernel() -> Callable[..., tirx.PrimFunc]:
-    """``scale_rows`` of the page."""
-    names: dict[str, Any] = {}
-    exec(next(block.text for block in blocks_of(PAGE) if block.language == "python"), names)
-    made: Callable[..., tirx.PrimFunc] = names["scale_rows"]
-    return made
+from tests.support.kernel_example import scale_rows
 
 
 def wgsl(body: Callable[[KernelBuilder, Any, Any, Any], None], tier: Tier = BASE, threads: int = 16) -> str:
@@ -42,7 +32,7 @@ def wgsl(body: Callable[[KernelBuilder, Any, Any, Any], None], tier: Tier = BASE
 
 
 def test_the_pages_kernel_lowers() -> None:
-    lowered = lower_kernel("scale_rows", page_kernel()(576, 0.5), BASE)
+    lowered = lower_kernel("scale_rows", scale_rows(576, 0.5), BASE)
     assert lowered.bindings == ["read-only-storage", "storage", "uniform"]
     assert "x_ptr : array<vec4<f32>>" in lowered.wgsl and "y_ptr : array<vec4<f32>>" in lowered.wgsl
     assert "vec4<f32>(5.000000e-01f" in lowered.wgsl

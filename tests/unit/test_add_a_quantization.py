@@ -24,7 +24,7 @@ from mlcweb.reference import ArrayStore, PackedWeights
 from tests.fixtures.models.case import CHUNK, CONTEXT
 from tests.fixtures.models.cases import BY_NAME
 from tests.fixtures.models.checkpoint import make_checkpoint
-from tests.unit.test_docs import ROOT, blocks_of
+from tests.support.pages import ROOT, blocks_of
 
 PAGE = ROOT / "docs" / "add-a-quantization.md"
 RNG = np.random.default_rng(5)

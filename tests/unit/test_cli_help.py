@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.fixtures.bundle_sample import make_bundle
 
 from mlcweb.cli.command import VERBS, run
 from mlcweb.cli.reference import render
+from tests.support.bundle_sample import make_bundle
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 HEAVY = {

@@ -10,6 +10,10 @@ import pytest
 
 from mlcweb.cli.command import VERBS, run
 from mlcweb.cli.reference import render
+from mlcweb.footprint import footprints
+from mlcweb.kernel_cache import Cache
+from mlcweb.quantize import get_scheme
+from mlcweb.recipes import find_recipe
 from tests.support.bundle_sample import make_bundle
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
@@ -56,6 +60,20 @@ def test_schemes_are_named_without_numpy_or_tvm() -> None:
 def test_inspect_loads_no_tvm(tmp_path: Path) -> None:
     make_bundle(tmp_path / "b")
     assert "tvm" not in imported_by("inspect", str(tmp_path / "b"))
+
+
+def test_list_loads_tvm_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To declare models, whose sizes it keeps; they are as right the second time."""
+    monkeypatch.setenv("MLCWEB_KERNEL_CACHE", str(tmp_path))
+    assert "tvm" in imported_by("list", "smollm2")
+    assert "tvm" not in imported_by("list", "smollm2")
+    assert "tvm" in imported_by("list", "smollm2", "--quant", "q0f16")
+    first, second = (
+        footprints(find_recipe("SmolLM2-135M").config, [get_scheme("q4f16_1")], 64, cache=cache)
+        for cache in (None, Cache(tmp_path))
+    )
+    again = footprints(find_recipe("SmolLM2-135M").config, [get_scheme("q4f16_1")], 64, cache=Cache(tmp_path))
+    assert first == second == again
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -62,14 +62,14 @@ def best_factors(rows: F32, form: Format, inputs: F32) -> F32 | None:
 
 
 def _factors(inputs: F32, mean: float, power: float) -> F32:
-    found: F32 = ((inputs / mean + _FLOOR) ** (power / 2)).astype(np.float32)
-    return found
+    factors: F32 = ((inputs / mean + _FLOOR) ** (power / 2)).astype(np.float32)
+    return factors
 
 
 def _scaled(inputs: F32, factors: npt.NDArray[Any]) -> F32:
     """Mean squares of inputs that are multiplied by these."""
-    found: F32 = (inputs * np.square(factors)).astype(np.float32)
-    return found
+    scaled: F32 = (inputs * np.square(factors)).astype(np.float32)
+    return scaled
 
 
 def _error(rows: F32, form: Format, inputs: F32, factors: F32) -> float:

@@ -27,7 +27,7 @@ from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.quality import measure_quality
 from mlcweb.kernels.choice.tier import BASE
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
-from mlcweb.kernels.layouts.pieces import MOST_BYTES
+from mlcweb.kernels.layouts.pieces import MAX_BINDING_BYTES
 from mlcweb.progress import Progress
 from mlcweb.quantize import get_scheme, packed_tensors
 from mlcweb.quantize.searched import Calibration
@@ -104,7 +104,7 @@ def _weight_bytes(job: Job) -> int:
 def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts:
     largest = lowered.largest_buffer
     limits = {}
-    if largest > MOST_BYTES:
+    if largest > MAX_BINDING_BYTES:
         limits["maxStorageBufferBindingSize"] = largest
     if largest > _MAX_BUFFER_BYTES:
         limits["maxBufferSize"] = largest

@@ -203,10 +203,10 @@ class _Weight:
             spread = T.Shuffle(words, [word for word, _ in at])
             shifts = constants("uint32", [place * width for _, place in at])
             mask = repeat(tirx.const((1 << width) - 1, "uint32"), size)
-            found = T.bitwise_and(T.shift_right(spread, shifts), mask)
+            part = T.bitwise_and(T.shift_right(spread, shifts), mask)
             if below:
-                found = T.bitwise_or(total, T.shift_left(found, repeat(u32(below), size)))
-            total = keep(self.k, found, "uint32", size) if len(loaded) > 1 else found
+                part = T.bitwise_or(total, T.shift_left(part, repeat(u32(below), size)))
+            total = keep(self.k, part, "uint32", size) if len(loaded) > 1 else part
             below += width
         return total
 

@@ -81,9 +81,9 @@ def _codes(k: KernelBuilder, values: Expr, scale: Expr, kind: Kind, narrow: bool
     shifted = rounded(rounded(values / repeat(scale, lanes)) + repeat(f32(top), lanes))
     clamped = T.max(T.min(shifted, repeat(f32(2 * top), lanes)), repeat(f32(0.0), lanes))
     mask = repeat(u32((1 << kind.bits) - 1), lanes)
-    found = T.bitwise_and(bits(words, clamped + repeat(f32(ROUND), lanes)), mask)
+    codes = T.bitwise_and(bits(words, clamped + repeat(f32(ROUND), lanes)), mask)
     # A group of zeros, or one whose scale is under float16's smallest: w / 0 is NaN or infinite, and MLC's clamp
     # makes codes 0, 0 and the largest of NaN and the infinities. They decode to 0 whatever they are.
     largest = repeat(u32(2 * kind.top), lanes)
     vanished = select(values > repeat(f32(0.0), lanes), largest, repeat(u32(0), lanes))
-    return keep(k, select(repeat(scale == f32(0.0), lanes), vanished, found), "uint32", lanes)
+    return keep(k, select(repeat(scale == f32(0.0), lanes), vanished, codes), "uint32", lanes)

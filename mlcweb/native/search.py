@@ -148,8 +148,8 @@ class _Group:
         """The best scale, as it is stored; infinite or NaN for a group with a weight that is not finite."""
         k = self.k
         infinite = bits("float32", u32(INFINITY))
-        found = self.largest[0] * self.unit[0] * self.mirrored[0]
-        scale = keep(k, select(self.magnitude[0] < u32(INFINITY), found, infinite), "float32", 1)
+        best = self.largest[0] * self.unit[0] * self.mirrored[0]
+        scale = keep(k, select(self.magnitude[0] < u32(INFINITY), best, infinite), "float32", 1)
         if self.kind.half:
             scale = round_half(k, scale, 1)
             magnitude = T.bitwise_and(bits("uint32", scale), u32(0x7FFFFFFF))
@@ -167,6 +167,6 @@ def _codes(k: KernelBuilder, values: Expr, scale: Expr, kind: Kind) -> Any:
     clamped = T.max(T.min(steps, repeat(f32(top + 1), lanes)), repeat(f32(-top), lanes))
     mask = repeat(u32((1 << kind.bits) - 1), lanes)
     shifted = keep(k, clamped + repeat(f32(ROUND), lanes), "float32", lanes)
-    found = T.bitwise_and(bits(f"uint32x{lanes}", shifted) + repeat(u32(kind.top), lanes), mask)
+    codes = T.bitwise_and(bits(f"uint32x{lanes}", shifted) + repeat(u32(kind.top), lanes), mask)
     zero = repeat(u32(0), lanes)
-    return keep(k, select(repeat(vanished, lanes), zero, found), "uint32", lanes)
+    return keep(k, select(repeat(vanished, lanes), zero, codes), "uint32", lanes)

@@ -32,7 +32,7 @@ class Format:
     Codes: a code's lowest ``planes[0]`` bits are in the first plane, the next in the second. A plane has as many to a
     uint32 as fit whole, the first in the lowest bits; ``trits`` has 20 digits of base 3, and is ``trit_words``'.
     Scales: each ``group`` weights of a row share one. With ``sub_bits`` 0 it is a number of the type ``scale``, with a
-    minimum of that type if ``minimum``. Otherwise ``block`` weights have such numbers, and each group codes of
+    minimum of that type if ``minimum``. Otherwise ``superblock`` weights have such numbers, and each group codes of
     ``sub_bits`` that multiply them, the scale's less ``sub_zero``; the minimum is then subtracted.
     """
 
@@ -43,7 +43,7 @@ class Format:
     levels: tuple[int, ...] = ()
     scale: Literal["float16", "float32", "e8m0"] = "float16"
     minimum: bool = False
-    block: int = 0
+    superblock: int = 0
     sub_bits: int = 0
     sub_zero: int = 0
     trits: bool = False
@@ -93,7 +93,7 @@ class Format:
     @property
     def per_record(self) -> int:
         """Weights that one record of scales is for."""
-        return self.block or self.group
+        return self.superblock or self.group
 
     @property
     def symmetric(self) -> bool:
@@ -113,7 +113,7 @@ class Format:
 
     @property
     def fields(self) -> dict[str, Field]:
-        """A record's: ``d`` and ``m``, of a block; ``sub_0``, ``sub_1`` (the planes of its groups' codes), and
+        """A record's: ``d`` and ``m``, of a superblock; ``sub_0``, ``sub_1`` (the planes of its groups' codes), and
         ``min_0``, ``min_1``.
         """
         width = {"float16": 16, "float32": 32, "e8m0": 8}[self.scale]
@@ -177,13 +177,13 @@ GGUF_FORMATS = {
     "Q5_0": Format("q5_0", (4, 1), zero=16),
     "Q5_1": Format("q5_1", (4, 1), minimum=True),
     "Q8_0": Format("q8_0", (8,), zero=128),
-    "Q2_K": Format("q2_k", (2,), 16, block=256, sub_bits=4, minimum=True),
-    "Q3_K": Format("q3_k", (2, 1), 16, zero=4, block=256, sub_bits=6, sub_zero=32),
-    "Q4_K": Format("q4_k", (4,), block=256, sub_bits=6, minimum=True),
-    "Q5_K": Format("q5_k", (4, 1), block=256, sub_bits=6, minimum=True),
-    "Q6_K": Format("q6_k", (4, 2), 16, zero=32, block=256, sub_bits=8, sub_zero=128),
+    "Q2_K": Format("q2_k", (2,), 16, superblock=256, sub_bits=4, minimum=True),
+    "Q3_K": Format("q3_k", (2, 1), 16, zero=4, superblock=256, sub_bits=6, sub_zero=32),
+    "Q4_K": Format("q4_k", (4,), superblock=256, sub_bits=6, minimum=True),
+    "Q5_K": Format("q5_k", (4, 1), superblock=256, sub_bits=6, minimum=True),
+    "Q6_K": Format("q6_k", (4, 2), 16, zero=32, superblock=256, sub_bits=8, sub_zero=128),
     "IQ4_NL": Format("iq4_nl", (4,), levels=_IQ4),
-    "IQ4_XS": Format("iq4_xs", (4,), levels=_IQ4, block=256, sub_bits=6, sub_zero=32),
+    "IQ4_XS": Format("iq4_xs", (4,), levels=_IQ4, superblock=256, sub_bits=6, sub_zero=32),
     "MXFP4": Format("mxfp4", (4,), levels=_FP4, scale="e8m0"),
     "TQ1_0": Format("tq1_0", (2,), 256, zero=1, trits=True),
     "TQ2_0": Format("tq2_0", (2,), 256, zero=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,14 @@ def added(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_rows_are_the_pages_alone() -> None:
     assert set(ROWS) == {"q5f16_1", "q5f32_1"}
     assert not set(ROWS) & {scheme.name for scheme in schemes.ROWS}, "the page is about what is there"
+
+
+def test_nothing_else_asks_for_a_schemes_bits_or_name() -> None:
+    """By which it would have to be told of each new one."""
+    asks = re.compile(r"""\bbits (==|!=|(not )?in \()|(starts|ends)with\(f?["'](q\d|_[0-2]\b)|scheme\[\d\]""")
+    files = [path for part in ("mlcweb", "bench") for path in sorted((ROOT / part).rglob("*.py"))]
+    asking = [path.name for path in files if asks.search(path.read_text())]
+    assert len(files) > 200 and asking == ["pack.py"]  # the second part of a GGUF record's field
 
 
 def by_hand(weight: np.ndarray, activation: str) -> tuple[np.ndarray, np.ndarray]:

@@ -200,7 +200,7 @@ def test_the_own_text_has_languages_code_dialogue_and_data():
 
 
 def test_a_text_that_is_too_long(tmp_path, monkeypatch):
-    monkeypatch.setattr("mlcweb.calibrate.text.MOST_BYTES", 3)
+    monkeypatch.setattr("mlcweb.calibrate.text.MAX_BYTES", 3)
     (tmp_path / "text.txt").write_text("four")
     with pytest.raises(SourceError, match="more than") as caught:
         read_text(tmp_path / "text.txt")

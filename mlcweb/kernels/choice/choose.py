@@ -64,10 +64,10 @@ def has_int8(scheme: Scheme, tier: Tier) -> bool:
 
 
 def has_matrix(scheme: Scheme, tier: Tier) -> bool:
-    """Whether prefill can be on subgroup matrices too: weights that fit their tiles, and the best tier with subgroups
-    that the scheme has.
+    """Whether prefill can be on subgroup matrices too: for weights that fit their tiles, on the best tier with
+    subgroups that the scheme has.
 
-    Their factors are float16: who has no shader-f16 for the tier ``f16-subgroups`` has none for them.
+    The products multiply in float16. A device without shader-f16 cannot run them, so lesser tiers need none.
     """
     best = tier.f16 or not scheme.float16
     return scheme.fits_tiles and tier.subgroups and best and not tier.software

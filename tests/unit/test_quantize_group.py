@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.quantize import SCHEMES, get_scheme
+from mlcweb.quantize import SCHEMES, Format, get_scheme
 from mlcweb.quantize.group import quantize_group
 from mlcweb.quantize.unpack import unpack
 
@@ -184,3 +184,20 @@ def test_schemes_that_leave_the_vocabulary_or_everything_as_it_is():
     assert get_scheme("q0f16").stored("any") == "float16"
     with pytest.raises(ValueError, match="q0f16 does not quantize"):
         quantize_group(np.ones((1, 32), np.float32), get_scheme("q0f16").format)
+
+
+@pytest.mark.parametrize(
+    ("planes", "options", "why"),
+    [
+        ((5,), {}, "1, 2 or 4 bits"),
+        ((4, 8), {}, "1, 2 or 4 bits"),
+        ((3, 1), {"group": 40}, "1, 2 or 4 bits"),
+        ((4, 2, 1), {}, "one plane or two"),
+        ((8,), {"levels": (0, 1)}, "a table in one of 4 bits"),
+        ((3,), {"group": 32}, "32 codes do not begin and end with words"),
+        ((4,), {"group": 20}, "20 codes do not begin and end with words"),
+    ],
+)
+def test_formats_that_no_reader_reads_are_refused(planes, options, why):
+    with pytest.raises(ValueError, match=f"odd: .*{why}"):
+        Format("odd", planes, **options)

@@ -12,7 +12,7 @@ from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.language.builder import KernelBuilder, call, f32, kernel, lane, load4, ramp4, splat
-from mlcweb.kernels.layouts.block_order import place
+from mlcweb.kernels.layouts.block_order import offset
 from mlcweb.kernels.layouts.kv_cache import (
     PAGE_SIZE,
     HeadLayout,
@@ -238,5 +238,5 @@ def merge(layout: HeadLayout) -> tirx.PrimFunc:
         for s in range(SPLITS):
             part = weights[s] * partial[head, s, dim]
             value = part if value is None else value + part
-        k.store(out, [0, place(head * d + dim, layout.heads * d)], value / total[0])
+        k.store(out, [0, offset(head * d + dim, layout.heads * d)], value / total[0])
     return k.finish()

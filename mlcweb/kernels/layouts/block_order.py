@@ -11,7 +11,7 @@ from tvm.tirx.script import builder as T
 BLOCK = 32
 
 
-def place4(column: Any, width: int) -> Any:
+def offset4(column: Any, width: int) -> Any:
     """Where the elements ``column … column + 3`` of a vector are; ``column`` is a multiple of 4."""
     if width % BLOCK:
         return column
@@ -20,8 +20,8 @@ def place4(column: Any, width: int) -> Any:
     ) * 4
 
 
-def place(index: Any, width: int) -> Any:
+def offset(index: Any, width: int) -> Any:
     """Where an element of a vector is."""
     if width % BLOCK:
         return index
-    return place4(index, width) + T.bitwise_and(index, 3)
+    return offset4(index, width) + T.bitwise_and(index, 3)

@@ -44,10 +44,10 @@ class QuantizedBlock:
         each = len(x4) // len(self.scales)
         total: Any = None
         for part, ((scale, minimum), x_sum) in enumerate(zip(self.scales, x_sums, strict=True)):
-            found = self._dot_group(range(part * each, (part + 1) * each), x4, x_sum) * scale
+            product = self._dot_group(range(part * each, (part + 1) * each), x4, x_sum) * scale
             if minimum is not None:
-                found = found + x_sum * minimum
-            total = found if total is None else total + found
+                product = product + x_sum * minimum
+            total = product if total is None else total + product
         return total
 
     def _dot_group(self, fours: range, x4: list[Any], x_sum: Any) -> Any:
@@ -63,7 +63,7 @@ class QuantizedBlock:
         unit = 1 << form.bits
         return total * float(unit) - x_sum * float(unit + form.zero)
 
-    def _placed(self, plane: int, four: int) -> tuple[list[Any], list[int]]:
+    def _codes_in_words(self, plane: int, four: int) -> tuple[list[Any], list[int]]:
         """The words that hold a four's codes, and the codes' lowest bits there."""
         width = self.w.form.planes[plane]
         at = [divmod(four * 4 + i, 32 // width) for i in range(4)]
@@ -73,7 +73,7 @@ class QuantizedBlock:
     def _codes(self, four: int) -> Any:
         """uint32x4; of the one plane that formats with levels have."""
         (width,) = self.w.form.planes
-        words, starts = self._placed(0, four)
+        words, starts = self._codes_in_words(0, four)
         shifted = _shifted(words, [-start for start in starts])
         return T.bitwise_and(shifted, T.Broadcast(u32((1 << width) - 1), 4))
 
@@ -85,7 +85,7 @@ class QuantizedBlock:
         form = self.w.form
         base, joined = 23 - form.bits, T.Broadcast(u32(0x3F800000), 4)
         for plane, width in enumerate(form.planes):
-            words, starts = self._placed(plane, four)
+            words, starts = self._codes_in_words(plane, four)
             shifted = _shifted(words, [base - start for start in starts])
             masked = T.bitwise_and(shifted, T.Broadcast(u32(((1 << width) - 1) << base), 4))
             joined = T.bitwise_or(masked, joined)

@@ -170,4 +170,4 @@ def _multiply_group(k: KernelBuilder, stage: Stage, g: int, tx: Any, ty: Any, su
 
 def in_pairs(weight: GroupQuantized) -> bool:
     """Whether x must come as ``quantize_rows`` pairs it."""
-    return takes_codes(weight.form) and weight.bits == 4
+    return takes_codes(weight.form) and weight.form.nibbles

@@ -209,7 +209,7 @@ def matmul_matrix(
 
 def takes_nibbles(form: Format) -> bool:
     """Whether codes become float16 by a few operations on whole words."""
-    return form.planes == (4,) and not form.levels and form.group == GROUP
+    return form.nibbles and not form.levels and form.group == GROUP
 
 
 def _halves(k: KernelBuilder, w: GroupQuantizedReader, row: Any, column: Any) -> Any:

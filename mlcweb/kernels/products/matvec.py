@@ -24,7 +24,7 @@ from mlcweb.kernels.language.builder import (
     splat,
 )
 from mlcweb.kernels.language.reduce import reduce_rows
-from mlcweb.kernels.layouts.block_order import place, place4
+from mlcweb.kernels.layouts.block_order import offset, offset4
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized, GroupQuantizedReader
 from mlcweb.kernels.layouts.quantized_block import QuantizedBlock
@@ -141,13 +141,13 @@ def matvec(
                 column = block * step + c * 4
                 past = is_padded(columns, step, c * 4)
                 within = k.let(T.min(column, columns - 4), "within") if past else column
-                placed = k.let(place4(within, columns), "placed")
+                position = k.let(offset4(within, columns), "placed")
                 value = k.local(1, "float32x4", name="x4")
-                x_value = load4(x, x_row, placed if from_blocks and not last_row else within)
+                x_value = load4(x, x_row, position if from_blocks and not last_row else within)
                 k.store(value, 0, select(column < columns, x_value, splat(f32(0.0))) if past else x_value)
                 if norm_weight is not None:
                     k.store(sums, len(rows), sums[len(rows)] + call("float32", "dot", value[0], value[0]))
-                    k.store(value, 0, value[0] * norm_weight.placed(k, placed))
+                    k.store(value, 0, value[0] * norm_weight.four_at(k, position))
                 if share is not None:
                     k.store(value, 0, value[0] * splat(share))
                 x4.append(value[0])
@@ -185,7 +185,7 @@ def matvec(
             value = value * output(totals(tid + per_group), row + piece.outputs)
         if cap is not None:
             value = soft_cap(value, cap)
-        at = k.let(place(row, piece.outputs) if to_blocks else row, "at")
+        at = k.let(offset(row, piece.outputs) if to_blocks else row, "at")
         k.store(y, [y_at, at], value if r is None else r[0, at] * value if times else r[0, at] + value)
     return k.finish()
 

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit browser dev fuzz bench quality peers recipes families gguf plans fixtures setup engine chromium fmt lint docs clean
+.PHONY: help demo test unit browser dev fuzz bench quality peers recipes families gguf plans contract fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -107,7 +107,10 @@ $(ENGINE): $(MODULES) $(ENGINE_SOURCES)
 chromium: | $(INSTALLED) ## find or install a Chromium
 	@scripts/chromium.sh
 
-fmt: $(INSTALLED) $(MODULES) docs ## format Python, TypeScript and Markdown, and write generated pages
+contract: $(INSTALLED) ## write what is generated from mlcweb/contract/source: types, constants, schemas, tables
+	$(BIN)/python -m mlcweb.contract.generate
+
+fmt: $(INSTALLED) $(MODULES) contract docs ## format Python, TypeScript and Markdown, and write generated pages
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/mdformat $(MARKDOWN)
@@ -118,6 +121,7 @@ lint: $(INSTALLED) $(MODULES) ## formats and types of Python, TypeScript and Mar
 	$(BIN)/ruff format --check .
 	$(BIN)/mdformat --check $(MARKDOWN)
 	$(BIN)/mypy
+	$(BIN)/python -m mlcweb.contract.generate --check
 	$(NPM) run check
 
 docs: $(INSTALLED) $(ENGINE) ## the pages' generated parts: command line, pipeline, the engine's size

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
+from mlcweb.contract.constants import DTYPE_BYTES
 from mlcweb.kernel_cache import Cache, source_digest
 from mlcweb.quantize import Scheme, packed_tensors
-
-_ITEM_BYTES = {"float16": 2, "float32": 4}
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def _count(
         return Footprint(
             parameters=sum(n * math.prod(param.shape) for n, param in params),
             weights=tables + sum(n * t.nbytes for n, param in params for t in packed_tensors(param, scheme)),
-            kv_cache=config.num_hidden_layers * math.prod(page_shape) * _ITEM_BYTES[dtype],
+            kv_cache=config.num_hidden_layers * math.prod(page_shape) * DTYPE_BYTES[dtype],
         )
 
     return {scheme.name: footprint(scheme) for scheme in schemes}

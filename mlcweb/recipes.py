@@ -16,6 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from mlcweb.contract.constants import KV_CACHE_DTYPES
 from mlcweb.errors import RecipeError
 
 if sys.version_info >= (3, 11):
@@ -111,8 +112,10 @@ def load_recipe(path: Path) -> Recipe:
         value = getattr(recipe, field)
         if value is not None and value < 1:
             raise RecipeError(f"{path}: {field} is {value}, expected a positive number")
-    if recipe.kv_cache_dtype not in (None, "float16", "float32"):
-        raise RecipeError(f"{path}: kv_cache_dtype is {recipe.kv_cache_dtype!r}, expected float16 or float32")
+    if recipe.kv_cache_dtype not in (None, *KV_CACHE_DTYPES):
+        raise RecipeError(
+            f"{path}: kv_cache_dtype is {recipe.kv_cache_dtype!r}, expected {' or '.join(KV_CACHE_DTYPES)}"
+        )
     return recipe
 
 

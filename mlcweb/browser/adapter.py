@@ -7,16 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mlcweb.browser.page import Page, open_page
+from mlcweb.contract.constants import TIERS
 from mlcweb.errors import BrowserError
 from mlcweb.serve.server import ENGINE
 
-TIER_FEATURES = {
-    "f16-subgroups": ("shader-f16", "subgroups"),
-    "f16": ("shader-f16",),
-    "subgroups": ("subgroups",),
-    "base": (),
-}
-SOFTWARE_FEATURES = {"software": ("subgroups",)}
 LIMITS = (
     "maxBufferSize",
     "maxStorageBufferBindingSize",
@@ -135,5 +129,5 @@ def is_software(names: list[str], fallback: bool, subgroup_min: int) -> bool:
 
 def tiers_for(features: list[str], software: bool) -> list[str]:
     """The tiers that these features admit, best first: the one for CPUs is the first or the last."""
-    order = SOFTWARE_FEATURES | TIER_FEATURES if software else TIER_FEATURES | SOFTWARE_FEATURES
+    order = sorted(TIERS, key=lambda tier: tier.software != software)
     return [tier for tier, needs in order.items() if set(needs) <= set(features)]

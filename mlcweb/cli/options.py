@@ -12,14 +12,15 @@ import click
 from click.shell_completion import CompletionItem
 
 from mlcweb.cli.output import Output
+from mlcweb.contract import constants
 from mlcweb.errors import BundleError
 from mlcweb.quantize.schemes import SCHEMES
 
 DIST = Path("dist")
-MANIFEST = "mlcweb.json"
-TIERS = ("base", "subgroups", "f16", "f16-subgroups", "software")
+MANIFEST = constants.MANIFEST_NAME
+TIERS = tuple(row.name for row in constants.TIERS)
 QUANTIZATIONS = tuple(SCHEMES)
-KV_DTYPES = ("float16", "float32")
+KV_DTYPES = constants.KV_CACHE_DTYPES
 
 Decorator = Callable[[Callable[..., Any]], click.Command]
 

@@ -16,10 +16,11 @@ from mlcweb.compile.keep import has_types, keep_file_types
 from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.scales import calibration, check_scales
 from mlcweb.compile.source import open_source
+from mlcweb.contract.constants import KV_CACHE_DTYPES
 from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.choice.choose import has_matrix
-from mlcweb.kernels.choice.tier import KV_DTYPES, TIERS, Tier, tiers_for
+from mlcweb.kernels.choice.tier import TIERS, Tier, tiers_for
 from mlcweb.models import Decoder, DecoderConfig, architecture, outline_of
 from mlcweb.progress import Progress
 from mlcweb.quantize import AS_IT_IS, Scheme, get_scheme
@@ -67,6 +68,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     if request.adapter is not None:
         base += f"-{_as_name(checkpoint.source['adapter'])}"
     prompt = recipe.prompt if recipe else DEFAULT_PROMPT
+    kv_cache_dtype = request.kv_cache_dtype or (recipe.kv_cache_dtype if recipe else None)
     renderer = PromptRenderer(checkpoint.tokenizer_files)
     _log.log(
         CHOICE,
@@ -83,7 +85,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         chunk=min(
             request.prefill_chunk or (recipe and recipe.prefill_chunk) or default_chunk(config), context
         ),
-        kv_cache_dtype=request.kv_cache_dtype or (recipe.kv_cache_dtype if recipe else None),
+        kv_cache_dtype=next((dtype for dtype in KV_CACHE_DTYPES if dtype == kv_cache_dtype), None),
         name=request.name or f"{base}-{scheme.name}",
         licence=checkpoint.licence,
         prompt=prompt,
@@ -112,10 +114,10 @@ def _check_options(request: CompileRequest) -> Text | None:
     for option, value in (("context", request.context_length), ("prefill-chunk", request.prefill_chunk)):
         if value is not None and value < 1:
             raise UnsupportedError(f"--{option} {value} is not a positive number of tokens")
-    if request.kv_cache_dtype not in (None, *KV_DTYPES):
+    if request.kv_cache_dtype not in (None, *KV_CACHE_DTYPES):
         raise UnsupportedError(
             f"--kv-cache-dtype {request.kv_cache_dtype} is not supported",
-            hint=f"Give {' or '.join(KV_DTYPES)}.",
+            hint=f"Give {' or '.join(KV_CACHE_DTYPES)}.",
         )
     name = request.name
     if name is not None and (

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from mlcweb import __version__
 from mlcweb.calibrate import Text
+from mlcweb.contract.constants import KvCacheDtype
 from mlcweb.evaluate.text import held_out_digest
 from mlcweb.kernel_cache import source_digest
 from mlcweb.kernels.choice.tier import BASE, Tier
@@ -23,6 +24,7 @@ _FOLDERS = (
     "bundle",
     "calibrate",
     "compile",
+    "contract",
     "evaluate",
     "kernels",
     "lower",
@@ -52,7 +54,7 @@ class Job:
     tiers: tuple[Tier, ...]
     context: int
     chunk: int
-    kv_cache_dtype: str | None
+    kv_cache_dtype: KvCacheDtype | None
     name: str
     licence: str
     prompt: str

@@ -9,14 +9,13 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from mlcweb.contract.constants import BLOCK
 from mlcweb.errors import BundleError
 from mlcweb.native.matmul import Codes, matmul, matvec
 from mlcweb.quantize.formats import Format
 from mlcweb.quantize.unpack import unpack, unpack_scales
 
 F32 = npt.NDArray[np.float32]
-
-_BLOCK = 32
 
 
 class ReferenceWeights(Protocol):
@@ -66,9 +65,9 @@ class ArrayStore:
 
 def _from_blocks(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """[D] from the order in which the first fours of all blocks of 32 come first, then the second fours, …"""
-    if len(vector) % _BLOCK:
+    if len(vector) % BLOCK:
         return vector
-    rows: npt.NDArray[Any] = vector.reshape(_BLOCK // 4, -1, 4).swapaxes(0, 1).reshape(-1)
+    rows: npt.NDArray[Any] = vector.reshape(BLOCK // 4, -1, 4).swapaxes(0, 1).reshape(-1)
     return rows
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
+from mlcweb.contract.constants import HostSample
 from mlcweb.kernels.language.builder import KernelBuilder, bits, f32, kernel, select, u32
 
 _SMALLEST = -126 * math.log(2)
@@ -29,7 +30,7 @@ def host_sample() -> tirx.PrimFunc:
     vocab = k.scalar("vocab")
     logits = k.at(pointers[0], (vocab,), "float32")
     counts = k.at(pointers[1], (vocab,), "int32")
-    params = k.at(pointers[2], (8,), "float32")
+    params = k.at(pointers[2], (HostSample.WORDS,), "float32")
     probs = k.at(pointers[3], (vocab,), "float32")
     token = k.at(token_pointer, (1,), "int32")
 
@@ -38,16 +39,18 @@ def host_sample() -> tirx.PrimFunc:
     k.store(token, 0, 0)
     with k.loop(vocab) as i:
         with k.when(counts[i] > 0):
-            penalized = select(logits[i] > 0.0, logits[i] / params[4], logits[i] * params[4])
-            k.store(logits, i, penalized - params[5] * T.Cast("float32", counts[i]) - params[6])
+            repeated = params[HostSample.REPETITION_PENALTY]
+            penalized = select(logits[i] > 0.0, logits[i] / repeated, logits[i] * repeated)
+            often = params[HostSample.FREQUENCY_PENALTY] * T.Cast("float32", counts[i])
+            k.store(logits, i, penalized - often - params[HostSample.PRESENCE_PENALTY])
         with k.when(logits[i] > top[0]):
             k.store(top, 0, logits[i])
             k.store(token, 0, i)
-    with k.when(params[0] <= 0.0), k.loop(vocab) as i:
+    with k.when(params[HostSample.TEMPERATURE] <= 0.0), k.loop(vocab) as i:
         k.store(probs, i, select(i == token[0], f32(1.0), f32(0.0)))
-    with k.when(params[0] > 0.0):
+    with k.when(params[HostSample.TEMPERATURE] > 0.0):
         with k.loop(vocab) as i:
-            _exp(k, probs, i, (logits[i] - top[0]) / params[0])
+            _exp(k, probs, i, (logits[i] - top[0]) / params[HostSample.TEMPERATURE])
         _draw(k, probs, params, token, vocab)
     return k.finish()
 
@@ -95,22 +98,22 @@ def _draw(k: KernelBuilder, probs: Any, params: Any, token: Any, vocab: Any) -> 
         k.store(threshold, 0, T.max(found[0], threshold[0]))
 
     k.store(threshold, 0, u32(0))
-    top_k = T.Cast("int32", params[2])
+    top_k = T.Cast("int32", params[HostSample.TOP_K])
     with k.when(T.And(top_k > 0, top_k < vocab)):
         search(lambda: count[0] >= top_k)
-    with k.when(params[1] < 1.0):
+    with k.when(params[HostSample.TOP_P] < 1.0):
         above(threshold[0])
-        k.store(wanted, 0, mass[0] * _f64(T.max(params[1], f32(0.0))))
+        k.store(wanted, 0, mass[0] * _f64(T.max(params[HostSample.TOP_P], f32(0.0))))
         search(lambda: mass[0] >= wanted[0])
-    with k.when(params[3] > 0.0):
-        k.store(threshold, 0, T.max(threshold[0], bits("uint32", params[3])))
+    with k.when(params[HostSample.MIN_P] > 0.0):
+        k.store(threshold, 0, T.max(threshold[0], bits("uint32", params[HostSample.MIN_P])))
     # the largest is exactly 1: at least it stays, also with top_p 0
     k.store(threshold, 0, T.min(threshold[0], bits("uint32", f32(1.0))))
     above(threshold[0])
     # the token is drawn where the sum, added up in mass's order, first exceeds u * mass: since u < 1 there is such a
     # token, however the sum was rounded
     drawn, total = k.local(1, "int32", name="drawn"), k.local(1, "float64", name="total")
-    k.store(wanted, 0, _f64(params[7]) * mass[0])
+    k.store(wanted, 0, _f64(params[HostSample.RANDOM]) * mass[0])
     k.store(drawn, 0, 0)
     k.store(total, 0, _f64(0.0))
     with k.loop(vocab) as i:

@@ -10,6 +10,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
+from mlcweb.contract.constants import State
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.language.builder import KernelBuilder, call, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.layouts.block_order import offset
@@ -41,7 +42,7 @@ def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)
-    position = k.let(state[0], "position")
+    position = k.let(state[State.POSITION], "position")
     # whole pages, so that a block of 64 tokens is four pages
     origin = how.begin(k, position, PAGE_SIZE)
     pages = k.let(T.shift_right(position - origin, 4) + 1, "pages")

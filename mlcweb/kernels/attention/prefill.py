@@ -11,6 +11,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
+from mlcweb.contract.constants import State
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
@@ -59,7 +60,7 @@ def rope_append(layout: HeadLayout, context: int, scale: float) -> tirx.PrimFunc
     item = k.let(wg * THREADS + tid, "item")
     with k.when(item < items):
         head, pair = k.let(item // (half // 4), "head"), k.let((item % (half // 4)) * 4, "pair")
-        position = k.let(state[0] + row, "position")
+        position = k.let(state[State.POSITION] + row, "position")
         page, slot = k.let(page_of(table, position), "page"), k.let(slot_of(position), "slot")
         low = k.let(load4(qkv, row, head * d + pair), "low")
         high = k.let(load4(qkv, row, head * d + half + pair), "high")
@@ -81,7 +82,7 @@ def rope_append(layout: HeadLayout, context: int, scale: float) -> tirx.PrimFunc
 
 @kernel
 def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
-    """Kernel ``attention[n, H * D]``: causal softmax(q kᵀ) v of a chunk that begins at ``state[0]``.
+    """Kernel ``attention[n, H * D]``: causal softmax(q kᵀ) v of a chunk that begins at ``state``'s position.
 
     Arguments: queries ``[n, H * D]``, scaled already, state, page_table, kv, attention. FlashAttention's online
     softmax (https://arxiv.org/abs/2205.14135) over register tiles: a thread makes 4 x 8 scores, then 4 rows of its
@@ -92,7 +93,7 @@ def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     k = KernelBuilder("flash_attention")
     n = dynamic("n")
     queries = k.buffer("queries", (n, layout.heads * d), "float32")
-    state = k.buffer("state", (8,), "int32")
+    state = k.buffer("state", (State.WORDS,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
     kv = KVCache(k, layout, fours=True)
     out = k.buffer("attention", (n, layout.heads * d), "float32")
@@ -101,7 +102,7 @@ def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     (wg, head), tid = k.launch([tiles, layout.kv_heads], THREADS)
     tx, ty = k.let(tid % 8, "tx"), k.let(tid // 8, "ty")
     row0 = k.let((tiles - 1 - wg) * ROWS, "row0")  # the longest first, so that none is left alone at the end
-    base = k.let(state[0], "base")
+    base = k.let(state[State.POSITION], "base")
 
     def flat(row: Any) -> Any:
         return T.min(row0 + row, n * group - 1)

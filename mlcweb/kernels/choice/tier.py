@@ -2,36 +2,35 @@
 
 from dataclasses import dataclass
 
+from mlcweb.contract import constants
+from mlcweb.contract.constants import KvCacheDtype
+
 
 @dataclass(frozen=True)
 class Tier:
-    """``features`` are the WebGPU features a device must have; names are the bundle format's."""
+    """A row of the contract's table. ``features`` are the WebGPU features a device must have."""
 
     name: str
-    subgroups: bool
-    f16: bool
+    features: tuple[str, ...]
     software: bool = False  # for adapters that are a CPU: kernels.software
 
     @property
-    def features(self) -> tuple[str, ...]:
-        return (("shader-f16",) if self.f16 else ()) + (("subgroups",) if self.subgroups else ())
+    def subgroups(self) -> bool:
+        return "subgroups" in self.features
 
     @property
-    def kv_dtype(self) -> str:
+    def f16(self) -> bool:
+        return "shader-f16" in self.features
+
+    @property
+    def kv_dtype(self) -> KvCacheDtype:
         """The KV cache's element type, unless another is asked for."""
         return "float16" if self.f16 else "float32"
 
 
-BASE = Tier("base", subgroups=False, f16=False)
-SUBGROUPS = Tier("subgroups", subgroups=True, f16=False)
-F16 = Tier("f16", subgroups=False, f16=True)
-F16_SUBGROUPS = Tier("f16-subgroups", subgroups=True, f16=True)
-SOFTWARE = Tier("software", subgroups=True, f16=False, software=True)
-
-KV_DTYPES = ("float16", "float32")
-
 # Best first: the engine takes the first that the device admits; `software` before all where the adapter is a CPU.
-TIERS = (F16_SUBGROUPS, F16, SUBGROUPS, BASE, SOFTWARE)
+TIERS = tuple(Tier(row.name, row.features, row.software) for row in constants.TIERS)
+F16_SUBGROUPS, F16, SUBGROUPS, BASE, SOFTWARE = TIERS
 
 
 def tiers_for(float16: bool) -> tuple[Tier, ...]:

@@ -8,7 +8,9 @@ from typing import Any
 
 from tvm.tirx.script import builder as T
 
-BLOCK = 32
+from mlcweb.contract.constants import BLOCK
+
+_LOG = BLOCK.bit_length() - 1
 
 
 def offset4(column: Any, width: int) -> Any:
@@ -16,7 +18,7 @@ def offset4(column: Any, width: int) -> Any:
     if width % BLOCK:
         return column
     return (
-        T.shift_right(T.bitwise_and(column, BLOCK - 1), 2) * (width // BLOCK) + T.shift_right(column, 5)
+        T.shift_right(T.bitwise_and(column, BLOCK - 1), 2) * (width // BLOCK) + T.shift_right(column, _LOG)
     ) * 4
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from tvm.tirx.script import builder as T
 
+from mlcweb.contract.constants import PAGE_TOKENS, State
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, call, cast, lane, load4, ramp4
 
-PAGE_SIZE = 16
+PAGE_SIZE = PAGE_TOKENS
 # A position is coarse * ROPE_FINE + fine; its angle's cosine and sine follow from the two parts' by the addition
 # theorem, so the tables stay small and exact, and no shader computes the cosine of a large angle.
 ROPE_FINE = 64
@@ -154,7 +155,7 @@ def _unpack(word: Any) -> Any:
 
 def page_of(table: Any, token: Any) -> Any:
     """The physical page of a token, by its position."""
-    return table[T.shift_right(token, 4)]
+    return table[T.shift_right(token, PAGE_SIZE.bit_length() - 1)]
 
 
 def slot_of(token: Any) -> Any:
@@ -195,7 +196,7 @@ def bind_new_tokens(
         k.buffer("qkv", (rows, width), "float32"),
         k.buffer("rope_coarse", coarse, "float32"),
         k.buffer("rope_fine", fine, "float32"),
-        k.buffer("state", (8,), "int32"),
+        k.buffer("state", (State.WORDS,), "int32"),
         k.buffer("page_table", (layout.pages,), "int32"),
         KVCache(k, layout, fours=fours),
     )

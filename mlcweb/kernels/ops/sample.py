@@ -2,6 +2,7 @@
 
 from tvm.relax.frontend.nn import Tensor, op
 
+from mlcweb.contract.constants import State
 from mlcweb.kernels.vocabulary import sampling
 
 
@@ -20,5 +21,5 @@ def sample(logits: Tensor, sampling_params: Tensor, state: Tensor) -> Tensor:
         "sample_pick",
         [logits, sampling_params, ids, scores, state],
         [4],
-        Tensor.placeholder((8,), "int32"),
+        Tensor.placeholder((State.WORDS,), "int32"),
     )

@@ -11,6 +11,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
+from mlcweb.contract.constants import State
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel
 from mlcweb.kernels.layouts.kv_cache import (
@@ -125,7 +126,7 @@ def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], QUAD)
     lane, position = k.local(1, "int32", name="lane"), k.local(1, "int32", name="position")
     k.store(lane, 0, tid)
-    k.store(position, 0, state[0])
+    k.store(position, 0, state[State.POSITION])
     origin = how.begin(k, position[0], PAGE_SIZE)
     pages = T.shift_right(position[0] - origin, 4) + 1
     share = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
@@ -236,7 +237,7 @@ def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     k = KernelBuilder("flash_attention")
     n = dynamic("n")
     queries = k.buffer("queries", (n, layout.heads * d), "float32")
-    state = k.buffer("state", (8,), "int32")
+    state = k.buffer("state", (State.WORDS,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
     kv = KVCache(k, layout)
     out = k.buffer("attention", (n, layout.heads * d), "float32")
@@ -244,7 +245,7 @@ def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     (block, head), tid = k.launch([T.ceildiv(n, together), layout.kv_heads], QUAD)
     lane, base = k.local(1, "int32", name="lane"), k.local(1, "int32", name="base")
     k.store(lane, 0, tid)
-    k.store(base, 0, state[0])
+    k.store(base, 0, state[State.POSITION])
     rows = _Rows(k, layout, how, together * group, lane)
     tokens = [block * together + t for t in range(together) for _ in range(group)]
     for row, token in enumerate(tokens):

@@ -3,6 +3,7 @@
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
+from mlcweb.contract.constants import State
 from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel, ramp4, splat
 from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.pieces import Piece
@@ -31,7 +32,7 @@ def embed(
     n = dynamic("n") if prefill else 1
     ids = k.buffer("ids", (n if prefill else 8,), "int32")
     w = table.bind(k, "w")
-    state = k.buffer("state", (8,), "int32") if prefill and positions else ids
+    state = k.buffer("state", (State.WORDS,), "int32") if prefill and positions else ids
     learned = positions.bind(k, "positions") if positions else None
     x = k.buffer("x", (n, table.columns), "float32")
     quads = table.columns // 4
@@ -50,6 +51,6 @@ def embed(
         if scale != 1.0:
             value = value * splat(f32(scale))
         if learned is not None:
-            value = value + learned.four(k, state[0] + row, quad * 4)
+            value = value + learned.four(k, state[State.POSITION] + row, quad * 4)
         k.store(x, [row, ramp4(at)], value)
     return k.finish()

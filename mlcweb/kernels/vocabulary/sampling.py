@@ -10,6 +10,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
+from mlcweb.contract.constants import Sampling, State
 from mlcweb.kernels.language.builder import KernelBuilder, bits, f32, kernel, lane, load4, select, u32
 
 THREADS = 64
@@ -81,8 +82,8 @@ def scan(vocab: int) -> tirx.PrimFunc:
     """
     k = KernelBuilder("scan")
     logits = k.buffer("logits", (1, vocab), "float32")
-    sampling = k.buffer("sampling", (8,), "int32")
-    state = k.buffer("state", (8,), "int32")
+    sampling = k.buffer("sampling", (Sampling.WORDS,), "int32")
+    state = k.buffer("state", (State.WORDS,), "int32")
     ids = k.buffer("ids", (blocks(vocab),), "int32")
     scores = k.buffer("scores", (blocks(vocab), 2), "float32")
     (block,), tid = k.launch([blocks(vocab)], THREADS)
@@ -90,7 +91,7 @@ def scan(vocab: int) -> tirx.PrimFunc:
         k.shared(THREADS, name="block_scores"),
         k.shared(THREADS, "int32", name="block_ids"),
     )
-    temperature = k.let(bits("float32", sampling[0]), "temperature")
+    temperature = k.let(bits("float32", sampling[Sampling.TEMPERATURE]), "temperature")
     best, top = _Best(k), k.local(1, name="top")
     k.store(top, 0, f32(_MINUS_INFINITY))
 
@@ -100,7 +101,7 @@ def scan(vocab: int) -> tirx.PrimFunc:
         score = k.local(1, name="score")
         k.store(score, 0, logit)
         with k.when(temperature > 0.0):
-            noise = _gumbel(k, sampling[3], state[3], index)
+            noise = _gumbel(k, sampling[Sampling.SEED], state[State.STEP], index)
             k.store(score, 0, logit / temperature + noise)
         best.offer(score[0], index)
 
@@ -137,15 +138,18 @@ def pick(vocab: int) -> tirx.PrimFunc:
     """
     k = KernelBuilder("pick")
     logits = k.buffer("logits", (1, vocab), "float32")
-    sampling = k.buffer("sampling", (8,), "int32")
+    sampling = k.buffer("sampling", (Sampling.WORDS,), "int32")
     ids = k.buffer("ids", (blocks(vocab),), "int32")
     scores = k.buffer("scores", (blocks(vocab), 2), "float32")
-    state = k.buffer("state", (8,), "int32")
+    state = k.buffer("state", (State.WORDS,), "int32")
     _, tid = k.launch([1], PICK_THREADS)
     sums, weights = k.shared(PICK_THREADS, "int32", name="counts"), k.shared(PICK_THREADS, name="masses")
     best = _Best(k)
-    temperature = k.let(bits("float32", sampling[0]), "temperature")
-    top_p, top_k = k.let(bits("float32", sampling[1]), "top_p"), k.let(sampling[2], "top_k")
+    temperature = k.let(bits("float32", sampling[Sampling.TEMPERATURE]), "temperature")
+    top_p, top_k = (
+        k.let(bits("float32", sampling[Sampling.TOP_P]), "top_p"),
+        k.let(sampling[Sampling.TOP_K], "top_k"),
+    )
     by_count = k.let(T.And(top_k > 0, top_k < vocab), "by_count")
     by_mass = k.let(top_p < 1.0, "by_mass")
     filtered = k.let(T.And(temperature > 0.0, T.Or(by_count, by_mass)), "filtered")
@@ -175,14 +179,18 @@ def pick(vocab: int) -> tirx.PrimFunc:
             logit = k.let(logits[0, index], "logit")
             with k.when(_ordered(k, logit) >= threshold[0]):
                 score = k.local(1, name="score")
-                k.store(score, 0, logit / temperature + _gumbel(k, sampling[3], state[3], index))
+                k.store(
+                    score,
+                    0,
+                    logit / temperature + _gumbel(k, sampling[Sampling.SEED], state[State.STEP], index),
+                )
                 best.offer(score[0], index)
     _reduce_best(k, tid, PICK_THREADS, best, weights, sums)
     with k.when(tid == 0):
-        k.store(state, 0, state[0] + state[2])
-        k.store(state, 1, best.index[0])
-        k.store(state, 2, 1)
-        k.store(state, 3, state[3] + 1)
+        k.store(state, State.POSITION, state[State.POSITION] + state[State.ADVANCE])
+        k.store(state, State.TOKEN, best.index[0])
+        k.store(state, State.ADVANCE, 1)
+        k.store(state, State.STEP, state[State.STEP] + 1)
     return k.finish()
 
 

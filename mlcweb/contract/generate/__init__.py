@@ -1,0 +1,1 @@
+"""Writes what both readers of a bundle share from ``mlcweb/contract/source``: see ``__main__``."""

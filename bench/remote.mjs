@@ -183,7 +183,7 @@ function keep({ url, info, profile, browser }) {
   const adapter = [...new Set([vendor, architecture, device, description].filter(Boolean))].join(" ") || "unnamed";
   const document = {
     format: "mlcweb-profile",
-    version: 1,
+    version: 2,
     machine: process.env.GPU_NAME,
     browser,
     adapter,

@@ -130,4 +130,4 @@ def is_software(names: list[str], fallback: bool, subgroup_min: int) -> bool:
 def tiers_for(features: list[str], software: bool) -> list[str]:
     """The tiers that these features admit, best first: the one for CPUs is the first or the last."""
     order = sorted(TIERS, key=lambda tier: tier.software != software)
-    return [tier for tier, needs in order.items() if set(needs) <= set(features)]
+    return [tier.name for tier in order if set(tier.features) <= set(features)]

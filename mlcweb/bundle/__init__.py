@@ -1,8 +1,6 @@
 """The bundle on disk: manifest, atomic writer, verifying reader. Format: docs/bundle-format.md."""
 
-from mlcweb.bundle.check import CHUNK_BYTES
 from mlcweb.bundle.manifest import (
-    MANIFEST_NAME,
     FileEntry,
     Manifest,
     MemoryFacts,
@@ -12,13 +10,14 @@ from mlcweb.bundle.manifest import (
     Tier,
     TokenizerFiles,
     Weights,
+    same_share,
 )
 from mlcweb.bundle.reader import Bundle, open_bundle
 from mlcweb.bundle.stored import StoredWeights
 from mlcweb.bundle.writer import BundleWriter
+from mlcweb.contract.constants import MANIFEST_NAME
 
 __all__ = [
-    "CHUNK_BYTES",
     "MANIFEST_NAME",
     "Bundle",
     "BundleWriter",
@@ -33,4 +32,5 @@ __all__ = [
     "TokenizerFiles",
     "Weights",
     "open_bundle",
+    "same_share",
 ]

@@ -11,25 +11,28 @@ from typing import Any
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
 
+from mlcweb.contract.constants import (
+    DTYPE_BYTES,
+    FORMAT,
+    HASH_DIGITS,
+    MAX_CHUNK_BYTES,
+    MAX_SMALL_FILE_BYTES,
+    TENSOR_ALIGNMENT,
+    VERSION,
+)
 from mlcweb.errors import BundleError
-
-ITEMSIZE = {"uint32": 4, "float16": 2, "float32": 4}
-TENSOR_ALIGNMENT = 16
-
-# The largest that every common CDN's per-file limit admits.
-CHUNK_BYTES = 24 * 1024 * 1024
 
 
 @cache
 def _validator(schema: str) -> Any:
-    text = resources.files("mlcweb.bundle").joinpath(schema).read_text(encoding="utf-8")
-    return Draft202012Validator(json.loads(text))
+    file = resources.files("mlcweb.contract").joinpath(f"schemas/{schema}.schema.json")
+    return Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
 
 
-def decode_json(text: bytes, file: str) -> Any:
-    """JSON that every reader understands alike: UTF-8, no repeated keys, integers only.
+def decode_json(text: bytes, file: str, *, fractions: bool = False) -> Any:
+    """JSON that every reader understands alike: UTF-8, no repeated keys, finite numbers, no integer as a fraction.
 
-    Raises BundleError naming ``file``.
+    ``fractions``: numbers that need be no integers. Raises BundleError naming ``file``.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -41,11 +44,15 @@ def decode_json(text: bytes, file: str) -> Any:
         return found
 
     def refuse(number: str) -> Any:
-        raise BundleError(f"{file}: {number[:40]} is not an integer")
+        raise BundleError(f"{file}: {number[:40]} is not {'a finite number' if fractions else 'an integer'}")
+
+    def fraction(number: str) -> float:
+        value = float(number)  # one that is no integer is for the schema to refuse, which names the field
+        return value if math.isfinite(value) and (fractions or not value.is_integer()) else refuse(number)
 
     try:
         return json.loads(
-            text.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse, parse_float=refuse
+            text.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse, parse_float=fraction
         )
     except (ValueError, RecursionError) as error:
         raise BundleError(
@@ -58,7 +65,8 @@ def check_schema(data: Any, schema: str, file: str) -> None:
     """Validate against a schema of this package. Raises BundleError naming the field."""
     error = best_match(_validator(schema).iter_errors(data))
     if error is not None:
-        raise BundleError(f"{file}: {error.json_path.removeprefix('$.')}: {_brief(error.message)}")
+        field = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.absolute_path)
+        raise BundleError(f"{file}: {field.removeprefix('.')}{': ' if field else ''}{_brief(error.message)}")
 
 
 def check_manifest(data: Any, file: str) -> None:
@@ -66,26 +74,25 @@ def check_manifest(data: Any, file: str) -> None:
 
     Raises BundleError naming the field.
     """
-    if isinstance(data, dict) and data.get("format") == "mlcweb-bundle" and data.get("version") != 1:
+    if isinstance(data, dict) and data.get("format") == FORMAT and data.get("version") != VERSION:
         raise BundleError(
-            f"{file}: version: this mlcweb reads bundle format 1, not {_brief(repr(data.get('version')))}",
+            f"{file}: version: this mlcweb reads bundle format {VERSION}, not {_brief(repr(data.get('version')))}",
             hint="Compile the bundle again with this mlcweb, or use the mlcweb that made it.",
         )
-    check_schema(data, "manifest.schema.json", file)
+    check_schema(data, "manifest", file)
 
     def fail(field: str, message: str) -> None:
         raise BundleError(f"{file}: {field}: {message}")
 
     files = data["files"]
     for name, entry in files.items():
-        # The schema's `$` admits a final newline in Python's regular expressions.
-        if name.endswith("\n") or entry["sha256"].endswith("\n"):
-            fail(f"files.{name!r}", "ends in a newline")
-        if name.rsplit(".", 2)[1] != entry["sha256"][:8]:
+        if name.rsplit(".", 2)[1] != entry["sha256"][:HASH_DIGITS]:
             fail(f"files.{name}", "the hash in the name is not the start of its sha256")
     for field, name in _referenced(data):
         if name not in files:
             fail(field, f"{name!r} is not listed in files")
+        if not field.startswith("weights.chunks") and files[name]["bytes"] > MAX_SMALL_FILE_BYTES:
+            fail(field, f"{name!r} has more than {MAX_SMALL_FILE_BYTES} bytes")
 
     _check_names("tiers", [tier["name"] for tier in data["tiers"]], fail)
     _check_names("weights.tensors", [tensor["name"] for tensor in data["weights"]["tensors"]], fail)
@@ -128,8 +135,11 @@ def _check_chunks(weights: Any, files: Any, fail: Any) -> None:
     sizes = [files[name]["bytes"] for name in weights["chunks"]]
     for i, size in enumerate(sizes):
         field = f"weights.chunks[{i}]"
-        if not 0 < size <= CHUNK_BYTES or size % TENSOR_ALIGNMENT:
-            fail(field, f"{size} bytes; a chunk has a multiple of {TENSOR_ALIGNMENT}, at most {CHUNK_BYTES}")
+        if not 0 < size <= MAX_CHUNK_BYTES or size % TENSOR_ALIGNMENT:
+            fail(
+                field,
+                f"{size} bytes; a chunk has a multiple of {TENSOR_ALIGNMENT}, at most {MAX_CHUNK_BYTES}",
+            )
         last = i == len(sizes) - 1
         if size != sizes[0] and not (last and size < sizes[0]):
             fail(field, f"{size} bytes, but the first has {sizes[0]}: all but the last are equal")
@@ -139,7 +149,7 @@ def _check_chunks(weights: Any, files: Any, fail: Any) -> None:
 
 def _check_tensors(weights: Any, fail: Any) -> None:
     for i, tensor in enumerate(weights["tensors"]):
-        expected = math.prod(tensor["shape"]) * ITEMSIZE[tensor["dtype"]]
+        expected = math.prod(tensor["shape"]) * DTYPE_BYTES[tensor["dtype"]]
         if tensor["bytes"] != expected:
             fail(f"weights.tensors[{i}].bytes", f"{tensor['bytes']}; its shape and dtype make {expected}")
         if tensor["offset"] + tensor["bytes"] > weights["bytes"]:

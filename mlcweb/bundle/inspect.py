@@ -10,6 +10,7 @@ from typing import Any
 from mlcweb.bundle.manifest import Tier
 from mlcweb.bundle.readable_plan import kernel_bindings, readable_plan
 from mlcweb.bundle.reader import Bundle
+from mlcweb.contract.plan import Plan
 from mlcweb.errors import BundleError
 
 # The default minUniformBufferOffsetAlignment: what one launch takes of an entry's uniform buffer.
@@ -65,7 +66,7 @@ def kernel_facts(bundle: Bundle, name: str, tiers: Sequence[str]) -> dict[str, A
 
 def _kernel(bundle: Bundle, tier: str, name: str, wgsl: str) -> dict[str, Any]:
     plan = bundle.plan(tier)
-    access: list[str] = next((kernel["bindings"] for kernel in plan["kernels"] if kernel["name"] == name), [])
+    access = next((kernel["bindings"] for kernel in plan["kernels"] if kernel["name"] == name), [])
     names = kernel_bindings(wgsl)
     bindings = [
         {"binding": i, "access": how, **(names[i] if i < len(names) else {"name": "", "type": ""})}
@@ -93,7 +94,7 @@ def context_lengths(longest: int) -> list[int]:
     return [*lengths, longest]
 
 
-def gpu_memory(plan: dict[str, Any], context: int, page_size: int) -> dict[str, int]:
+def gpu_memory(plan: Plan, context: int, page_size: int) -> dict[str, int]:
     """GPU bytes as the engine allocates them, by its kinds, when the KV cache has grown to ``context`` tokens.
 
     ``kv_at_load`` and ``total_at_load`` are what it begins with. Read-back buffers are not counted: the engine makes

@@ -6,16 +6,9 @@ from typing import Any
 
 from mlcweb.bundle.check import check_schema
 from mlcweb.bundle.manifest import Manifest
+from mlcweb.contract.constants import DTYPE_BYTES, ENTRIES, GRID_WORDS, Sampling, State
+from mlcweb.contract.plan import Plan
 from mlcweb.errors import BundleError
-
-_DIMS: dict[str, list[str]] = {
-    "prefill": ["n"],
-    "prefill_int8": ["n"],
-    "prefill_matrix": ["n"],
-    "decode": [],
-    "sample": [],
-}
-_PARTICULAR = "prefill_matrix"  # the only entry that may need more than its tier, and says so
 
 
 def check_plan(plan: Any, tier: str, file: str) -> None:
@@ -23,7 +16,7 @@ def check_plan(plan: Any, tier: str, file: str) -> None:
 
     Raises BundleError naming the field.
     """
-    check_schema(plan, "plan.schema.json", file)
+    check_schema(plan, "plan", file)
 
     def fail(field: str, message: str) -> None:
         raise BundleError(f"{file}: {field}: {message}")
@@ -38,11 +31,14 @@ def check_plan(plan: Any, tier: str, file: str) -> None:
         # The engine gives the last binding its uniform, and the launch's buffers to the others.
         if [b == "uniform" for b in kernel["bindings"]] != [False] * (len(kernel["bindings"]) - 1) + [True]:
             fail(f"kernels[{i}].bindings", "the last binding, and only that, is a uniform")
-    for name, entry in plan["entries"].items():
-        if entry["dims"] != _DIMS.get(name, entry["dims"]):
-            fail(f"entries.{name}.dims", f"{entry['dims']}, not {_DIMS[name]}")
-        if name in _DIMS and ("needs" in entry) != (name == _PARTICULAR):
-            what = "missing" if name == _PARTICULAR else "an entry that every device of the tier must run"
+    for row in ENTRIES:
+        if row.name not in plan["entries"]:
+            continue
+        name, entry = row.name, plan["entries"][row.name]
+        if entry["dims"] != list(row.dims):
+            fail(f"entries.{name}.dims", f"{entry['dims']}, not {list(row.dims)}")
+        if ("needs" in entry) != row.needs:
+            what = "missing" if row.needs else "an entry that every device of the tier must run"
             fail(f"entries.{name}.needs", what)
         for i, launch in enumerate(entry["launches"]):
             field = f"entries.{name}.launches[{i}]"
@@ -53,12 +49,12 @@ def check_plan(plan: Any, tier: str, file: str) -> None:
                 fail(f"{field}.args", f"{len(launch['args'])} for {len(kernel['bindings']) - 1} bindings")
             if any(arg >= len(plan["buffers"]) for arg in launch["args"]):
                 fail(f"{field}.args", f"an index past the {len(plan['buffers'])} buffers")
-            if kernel["uniform_words"] + 3 > entry["record_words"]:
+            if kernel["uniform_words"] + GRID_WORDS > entry["record_words"]:
                 fail(f"entries.{name}.record_words", f"too few for the uniform of {kernel['name']}")
 
 
-def check_plan_fits(plan: Any, manifest: Manifest, file: str) -> None:
-    """That the plan's weights are the manifest's, and that the buffers the engine writes to are large enough.
+def check_plan_fits(plan: Plan, manifest: Manifest, file: str) -> None:
+    """That the plan's weights and layers are the manifest's, and the buffers the engine writes to are large enough.
 
     Takes a plan that ``check_plan`` accepts. Raises BundleError naming the field.
     """
@@ -72,15 +68,26 @@ def check_plan_fits(plan: Any, manifest: Manifest, file: str) -> None:
             raise BundleError(
                 f"{file}: buffers[{i}].bytes: {buffer['bytes']}, the weights have {has or 'no such tensor'}"
             )
+    layers = manifest.model.layers
+    for name, entry in plan["entries"].items():
+        for i, launch in enumerate(entry["launches"]):
+            if launch.get("layer", 0) >= layers:
+                raise BundleError(
+                    f"{file}: entries.{name}.launches[{i}].layer: {launch['layer']}, but there are {layers} layers"
+                )
     pages = max([1, *(buffer["pages"] for buffer in plan["buffers"] if buffer["kind"] == "kv")])
     needed = {
-        "tokens": 4 * manifest.model.prefill_chunk,
-        "state": 32,
-        "page_table": 4 * pages,
-        "sampling": 32,
-        "logits": 4 * manifest.model.vocab_size,
+        "tokens": DTYPE_BYTES["int32"] * manifest.model.prefill_chunk,
+        "state": State.BYTES,
+        "page_table": DTYPE_BYTES["int32"] * pages,
+        "sampling": Sampling.BYTES,
+        "logits": DTYPE_BYTES["float32"] * manifest.model.vocab_size,
     }
-    shared = {b["name"]: b["bytes"] for b in plan["buffers"] if b["kind"] in ("input", "output", "scratch")}
+    shared = {
+        buffer["name"]: buffer["bytes"]
+        for buffer in plan["buffers"]
+        if buffer["kind"] != "kv" and buffer["kind"] != "weight"
+    }
     for name, size in needed.items():
         if shared.get(name, 0) < size:
             raise BundleError(f"{file}: buffers: {name} has {shared.get(name, 'none')} of {size} bytes")

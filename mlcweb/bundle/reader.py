@@ -13,14 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.bundle.check import decode_json
-from mlcweb.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest, Tier
+from mlcweb.bundle.manifest import FileEntry, Manifest, Tier
 from mlcweb.bundle.plan_check import check_plan, check_plan_fits
 from mlcweb.bundle.stored import StoredWeights
+from mlcweb.bundle.validation_check import check_validation
+from mlcweb.contract.constants import MANIFEST_NAME, MAX_MANIFEST_BYTES
+from mlcweb.contract.plan import Plan
+from mlcweb.contract.validation import Validation
 from mlcweb.errors import BundleError
 from mlcweb.progress import Progress, SilentProgress
 
 _READ_BYTES = 1 << 20
-_MANIFEST_LIMIT = 64 << 20
 _KERNEL_LINE = re.compile(r"^//// kernel ([A-Za-z_][A-Za-z0-9_]*)$", re.MULTILINE | re.ASCII)
 _AGAIN = "The bundle is damaged or incomplete: compile or download it again."
 
@@ -93,13 +96,22 @@ class Bundle:
             raise BundleError(f"{name}: holds no config", hint=_AGAIN)
         return {"config": {}, "types": {}, **found}
 
-    def plan(self, tier: str) -> dict[str, Any]:
-        """The tier's plan, checked against plan.schema.json, its own indices and the manifest.
+    def validation(self) -> Validation | None:
+        """The bundle's validation, checked, where it has one. Raises BundleError naming the field."""
+        file = self.manifest.validation
+        if file is None:
+            return None
+        validation: Validation = decode_json(self.file(file), file, fractions=True)
+        check_validation(validation, self.manifest, file)
+        return validation
+
+    def plan(self, tier: str) -> Plan:
+        """The tier's plan, checked against its schema, its own indices and the manifest.
 
         Raises BundleError naming the field.
         """
         file = self.tier(tier).plan
-        plan: dict[str, Any] = decode_json(self.file(file), file)
+        plan: Plan = decode_json(self.file(file), file)
         check_plan(plan, tier, file)
         check_plan_fits(plan, self.manifest, file)
         return plan
@@ -150,7 +162,7 @@ def open_bundle(path: Path) -> Bundle:
     folder = path.parent if path.name == MANIFEST_NAME else path
     file = folder / MANIFEST_NAME
     try:
-        if file.stat().st_size > _MANIFEST_LIMIT:
+        if file.stat().st_size > MAX_MANIFEST_BYTES:
             raise BundleError(f"{file}: larger than any manifest")
         text = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from mlcweb.bundle.disk import sync_folder
-from mlcweb.bundle.manifest import MANIFEST_NAME
+from mlcweb.contract.constants import MANIFEST_NAME
 from mlcweb.errors import BundleError
 
 _OUR_FILE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.[0-9a-f]{8}\.[a-z0-9]+")

@@ -13,9 +13,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.bundle.check import CHUNK_BYTES, ITEMSIZE, TENSOR_ALIGNMENT
 from mlcweb.bundle.disk import sync_file, write_all
 from mlcweb.bundle.manifest import FileEntry, TensorEntry, Weights
+from mlcweb.contract.constants import (
+    DTYPE_BYTES,
+    HASH_DIGITS,
+    MAX_CHUNK_BYTES,
+    TENSOR_ALIGNMENT,
+    TENSOR_DTYPES,
+)
 
 _OPEN_NAME = "weights.open"
 
@@ -34,8 +40,10 @@ class WeightsWriter:
         on_chunk: Callable[[str, FileEntry], None],
         on_close: Callable[[Weights], None],
     ) -> None:
-        if not 0 < chunk_bytes <= CHUNK_BYTES or chunk_bytes % TENSOR_ALIGNMENT:
-            raise ValueError(f"chunk_bytes is {chunk_bytes}: a multiple of 16, at most {CHUNK_BYTES}")
+        if not 0 < chunk_bytes <= MAX_CHUNK_BYTES or chunk_bytes % TENSOR_ALIGNMENT:
+            raise ValueError(
+                f"chunk_bytes is {chunk_bytes}: a multiple of {TENSOR_ALIGNMENT}, at most {MAX_CHUNK_BYTES}"
+            )
         self._folder = folder
         self._chunk_bytes = chunk_bytes
         self._errors = errors
@@ -76,12 +84,13 @@ class WeightsWriter:
         self._end_tensor()
         if name in self._tensors:
             raise ValueError(f"the tensor {name} was already written")
-        if dtype not in ITEMSIZE:
-            raise ValueError(f"{name} has the dtype {dtype}; a bundle holds {', '.join(ITEMSIZE)}")
-        size = math.prod(shape) * ITEMSIZE[dtype]
+        held = next((known for known in TENSOR_DTYPES if known == dtype), None)
+        if held is None:
+            raise ValueError(f"{name} has the dtype {dtype}; a bundle holds {', '.join(TENSOR_DTYPES)}")
+        size = math.prod(shape) * DTYPE_BYTES[held]
         if not shape or size <= 0:
             raise ValueError(f"{name} has the shape {tuple(shape)}, which holds nothing")
-        self._current = TensorEntry(name, dtype, tuple(int(n) for n in shape), self.offset, size)
+        self._current = TensorEntry(name, held, tuple(int(n) for n in shape), self.offset, size)
         self._left = size
 
     def write(self, data: bytes | bytearray | memoryview | npt.NDArray[Any]) -> None:
@@ -139,7 +148,7 @@ class WeightsWriter:
         self._file.close()
         self._file = None
         digest = self._hash.hexdigest()
-        name = f"weights-{len(self._chunks):03}.{digest[:8]}.bin"
+        name = f"weights-{len(self._chunks):03}.{digest[:HASH_DIGITS]}.bin"
         (self._folder / _OPEN_NAME).rename(self._folder / name)
         self._chunks.append(name)
         self._on_chunk(name, FileEntry(self._in_chunk, digest))

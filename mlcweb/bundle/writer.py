@@ -12,9 +12,7 @@ from types import TracebackType
 
 from mlcweb import __version__
 from mlcweb.bundle import disk, replace
-from mlcweb.bundle.check import CHUNK_BYTES
 from mlcweb.bundle.manifest import (
-    MANIFEST_NAME,
     FileEntry,
     Manifest,
     MemoryFacts,
@@ -27,6 +25,7 @@ from mlcweb.bundle.manifest import (
 from mlcweb.bundle.reader import Bundle
 from mlcweb.bundle.stored import StoredWeights
 from mlcweb.bundle.weights_writer import WeightsWriter
+from mlcweb.contract.constants import HASH_DIGITS, MANIFEST_NAME, MAX_CHUNK_BYTES
 from mlcweb.errors import BundleError
 
 
@@ -37,7 +36,7 @@ class BundleWriter:
     leaves an older bundle at ``out_dir`` untouched; ``finish`` replaces that one in a move.
     """
 
-    def __init__(self, out_dir: Path, *, expected_bytes: int = 0, chunk_bytes: int = CHUNK_BYTES) -> None:
+    def __init__(self, out_dir: Path, *, expected_bytes: int = 0, chunk_bytes: int = MAX_CHUNK_BYTES) -> None:
         """``expected_bytes`` is the bundle's size, if known: a disk that lacks it is refused early."""
         self.out_dir = Path(out_dir).resolve()
         self._expected = expected_bytes
@@ -78,7 +77,7 @@ class BundleWriter:
         ):
             raise ValueError(f"{stem!r} and {suffix!r} make no file name of a bundle")
         digest = hashlib.sha256(data).hexdigest()
-        name = f"{stem}.{digest[:8]}.{suffix}"
+        name = f"{stem}.{digest[:HASH_DIGITS]}.{suffix}"
         self._write(name, data)
         self._files[name] = FileEntry(len(data), digest)
         return name

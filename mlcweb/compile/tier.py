@@ -8,6 +8,7 @@ from typing import Any
 
 from mlcweb.compile.dump import TierDump
 from mlcweb.compile.job import Job, compiler_digest
+from mlcweb.contract.plan import Launch, Plan
 from mlcweb.debug import CHOICE, logger
 from mlcweb.kernel_cache import Cache
 from mlcweb.kernels.choice.choose import has_int8, has_matrix
@@ -25,7 +26,7 @@ class LoweredTier:
     """``plan`` is the plan as the bundle stores it; ``tables`` the object with its launch tables."""
 
     tier: Tier
-    plan: dict[str, Any]
+    plan: Plan
     wgsl: str
     tables: bytes
 
@@ -61,7 +62,9 @@ class LoweredTier:
         moved = {old: new for new, old in enumerate(used)}
         kernels = [self.plan["kernels"][old] for old in used]
         for name, value in entries.items():
-            launches = [{**launch, "kernel": moved[launch["kernel"]]} for launch in value["launches"]]
+            launches: list[Launch] = [
+                {**launch, "kernel": moved[launch["kernel"]]} for launch in value["launches"]
+            ]
             entries[name] = {**value, "launches": launches}
         start, *sections = self.wgsl.split(KERNEL_MARK)
         kept = {kernel["name"] for kernel in kernels}

@@ -24,6 +24,7 @@ from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
 from mlcweb.compile.scales import calibrated
 from mlcweb.compile.tier import LoweredTier
+from mlcweb.contract.constants import Scales
 from mlcweb.debug import logged_stage, logger
 from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.quality import measure_quality
@@ -234,7 +235,7 @@ def _model_facts(job: Job) -> ModelFacts:
     )
 
 
-def _scales(job: Job) -> str | None:
+def _scales(job: Job) -> Scales | None:
     """How scales were chosen, of schemes that have any to choose."""
     if not job.scheme.quantizes:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlcweb.bundle.manifest import Quality
+from mlcweb.bundle.manifest import Quality, same_share
 
 
 def quality_line(quality: Quality) -> str:
@@ -10,7 +10,8 @@ def quality_line(quality: Quality) -> str:
     kl, p99 = quality.kl_micronats / 1e6, quality.kl_p99_micronats / 1e6
     perplexity, source = quality.perplexity_thousandths / 1e3, quality.source_perplexity_thousandths / 1e3
     return (
-        f"{share(quality.same)} of the source's most likely tokens, KL {nats(kl)} nats a token (99 %: {nats(p99)}), "
+        f"{share(same_share(quality))} of the source's most likely tokens, "
+        f"KL {nats(kl)} nats a token (99 %: {nats(p99)}), "
         f"perplexity {perplexity:.4g} (source {source:.4g}), on {quality.tokens} tokens"
     )
 

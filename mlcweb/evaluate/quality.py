@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import floor, log10
 
-from mlcweb.bundle.manifest import Quality
+from mlcweb.bundle.manifest import Quality, same_share
 from mlcweb.evaluate.lines import share
 from mlcweb.evaluate.metrics import Scores
 from mlcweb.evaluate.predictor import HostPredictor
@@ -85,8 +85,9 @@ def _few_digits(value: float) -> int:
 
 def quality_warning(quality: Quality, scheme: Scheme, *, gguf: bool) -> str | None:
     """What to do about a bundle that is too far from its source."""
-    if quality.same >= ENOUGH:
+    if same_share(quality) >= ENOUGH:
         return None
     better = better_scheme(scheme, gguf=gguf)
-    said = f"warning: {scheme.name} keeps {share(quality.same)} of the source's most likely tokens, less than 90 %"
+    kept = share(same_share(quality))
+    said = f"warning: {scheme.name} keeps {kept} of the source's most likely tokens, less than 90 %"
     return f"{said}; --quant {better} keeps more" if better else said

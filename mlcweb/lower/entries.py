@@ -12,10 +12,15 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 from tvm.relax.frontend.nn.exporter import Exporter
 
+from mlcweb.contract.constants import ENTRIES, Sampling, State
+from mlcweb.contract.plan import Needs
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.ops import Decode, Prefill, PrefillInt8, PrefillMatrix, sample
+from mlcweb.kernels.ops.emitted import Emitted, emitted
 from mlcweb.kernels.products.matmul_matrix import needs_beyond
 from mlcweb.lower.wgsl import webgpu
+
+DIMS = {row.name: row.dims for row in ENTRIES}  # an entry's dynamic sizes
 
 # Called with a phase's name and the module after it; of the first, ``export``, with what the exporter made.
 Observe = Callable[[str, tvm.IRModule], None]
@@ -36,14 +41,15 @@ class Entries:
     """``module`` holds a Relax function per entry, each a straight line of kernel calls over planned storage.
 
     ``parameters`` names the model's tensors, which are every function's last parameters, in order.
-    ``needs`` is what an entry needs of a device beyond the tier, as the plan has it.
+    ``emitted`` has each function's calls in order. ``needs`` is what an entry needs of a device beyond the tier.
     """
 
     module: tvm.IRModule
     parameters: tuple[str, ...]
     chunk: int
     names: tuple[str, ...]
-    needs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    emitted: dict[str, list[Emitted]]
+    needs: dict[str, Needs] = field(default_factory=dict)
 
 
 class _EntryPoints(nn.Module):
@@ -72,18 +78,26 @@ class _EntryPoints(nn.Module):
 
 
 class _Builder(tvm.relax.BlockBuilder):
-    """Compares a kernel with the others of its module once, not again for each layer that calls it."""
+    """Notes the calls, and compares a kernel with the module's others once, not for each layer that calls it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._added: dict[
             int, tuple[tvm.tirx.PrimFunc, Any]
         ] = {}  # holds the kernel, so that its id stays its
+        self.emitted: dict[str, list[Emitted]] = {}
+
+    def function(self, name: str, *args: Any, **options: Any) -> Any:
+        self._calls = self.emitted.setdefault(name, [])
+        return super().function(name, *args, **options)
 
     def add_func(self, func: tvm.tirx.PrimFunc, func_name: str) -> Any:
         if id(func) not in self._added:
             self._added[id(func)] = func, super().add_func(func, func_name)
-        return self._added[id(func)][1]
+        variable = self._added[id(func)][1]
+        if isinstance(func, tvm.tirx.PrimFunc):  # not the entry itself
+            self._calls.append(emitted(str(variable.name_hint), func_name))
+        return variable
 
 
 def lower_entries(
@@ -107,7 +121,8 @@ def lower_entries(
     prefills = Prefill(*shape), PrefillInt8(*shape), PrefillMatrix(*shape)
     entry_points = _EntryPoints(model, *prefills, Decode(*shape))
     spec = nn.spec.Tensor
-    state, pages = spec([8], "int32"), spec([layout.pages], "int32")
+    state, pages = spec([State.WORDS], "int32"), spec([layout.pages], "int32")
+    sampling = spec([Sampling.WORDS], "int32")
     mode = {"param_mode": "plain", "effect_mode": "none"}
     prefill = {"tokens": spec(["n"], "int32"), "state": state, "page_table": pages, "$": mode}
     specs: dict[str, Any] = {
@@ -115,13 +130,13 @@ def lower_entries(
         **({"prefill_int8": prefill} if int8 else {}),
         **({"prefill_matrix": prefill} if matrix else {}),
         "decode": {"state": state, "page_table": pages, "$": mode},
-        "sample": {"logits": spec([1, vocab], "float32"), "sampling": state, "state": state, "$": mode},
+        "sample": {"logits": spec([1, vocab], "float32"), "sampling": sampling, "state": state, "$": mode},
     }
     exporter = Exporter(debug=False)
-    exporter.builder = _Builder()
+    exporter.builder = builder = _Builder()
     module, parameters, _ = exporter.build(nn.spec.ModuleSpec.from_raw(specs, entry_points))
     for variable, function in module.functions_items():
-        if variable.name_hint.startswith("prefill"):
+        if variable.name_hint in specs and DIMS[variable.name_hint]:
             module[variable] = function.with_attr("tir_var_upper_bound", {"n": chunk})
     observe("export", module)
     with webgpu():
@@ -130,4 +145,4 @@ def lower_entries(
             observe(phase, module)
     names = tuple(name.removeprefix("inner.") for name, _ in parameters)
     needs = {"prefill_matrix": needs_beyond(tier)} if matrix else {}
-    return Entries(module, names, chunk, tuple(specs), needs)
+    return Entries(module, names, chunk, tuple(specs), builder.emitted, needs)

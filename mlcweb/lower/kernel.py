@@ -8,6 +8,9 @@ from typing import Any
 import tvm_ffi
 from tvm import tirx
 
+from mlcweb.contract import plan as contract
+from mlcweb.contract.constants import Binding
+
 _BINARY = {
     "Add": tirx.Add,
     "Sub": tirx.Sub,
@@ -24,7 +27,7 @@ class LoweredKernel:
     """``arguments[i]`` is the index of the PrimFunc's parameter at binding i; the uniform is the last binding.
 
     ``grid`` holds up to three TIR expressions of the dynamic sizes; ``scalars`` are the uniform's words before
-    TVM's ``packGridDimX``, each an expression too. ``reads`` is ``kernels.choice.reads``' attribute.
+    TVM's ``packGridDimX``, each an expression too. ``reads`` and ``weights`` are ``kernels.choice.reads``' attributes.
     """
 
     name: str
@@ -34,12 +37,26 @@ class LoweredKernel:
     scalars: tuple[Any, ...]
     grid: tuple[Any, ...]
     threads: int
-    reads: dict[str, int] = field(default_factory=dict)
+    reads: contract.Reads = field(default_factory=contract.Reads)
+    weights: int | None = None
 
     @property
-    def bindings(self) -> list[str]:
+    def bindings(self) -> list[Binding]:
         """WebGPU buffer binding types, in order."""
-        return ["storage" if w else "read-only-storage" for w in self.writes] + ["uniform"]
+        return [*("storage" if written else "read-only-storage" for written in self.writes), "uniform"]
+
+    def planned(self) -> contract.Kernel:
+        """As the plan has it: the uniform is the scalars and TVM's ``packGridDimX``."""
+        kernel: contract.Kernel = {
+            "name": self.name,
+            "bindings": self.bindings,
+            "uniform_words": len(self.scalars) + 1,
+        }
+        if self.weights is not None:
+            kernel["weights"] = self.weights
+        if self.reads:
+            kernel["reads"] = self.reads
+        return kernel
 
     def to_json(self) -> dict[str, Any] | None:
         """As JSON; None where an expression is of a kind that ``from_json`` would not make again."""
@@ -59,6 +76,7 @@ class LoweredKernel:
             "grid": data[len(self.scalars) :],
             "threads": self.threads,
             "reads": self.reads,
+            "weights": self.weights,
         }
 
     @classmethod
@@ -75,6 +93,7 @@ class LoweredKernel:
             grid=tuple(expressions[count:]),
             threads=value["threads"],
             reads=value["reads"],
+            weights=value["weights"],
         )
 
 

@@ -6,16 +6,17 @@ import functools
 import re
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import tvm
 import tvm_ffi
 from tvm.tirx import transform as tx
 
+from mlcweb.contract.plan import Reads
 from mlcweb.debug import CHOICE, KERNEL, logger
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache, source_digest
-from mlcweb.kernels.choice.reads import READS
+from mlcweb.kernels.choice.reads import READS, WEIGHTS
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import WGSL_CALL, WGSL_TEXT
 from mlcweb.kernels.products.matmul_matrix import NEEDS
@@ -88,7 +89,13 @@ def _kept(name: str, func: tvm.tirx.PrimFunc, cache: Cache) -> LoweredKernel:
 def _key(name: str, func: tvm.tirx.PrimFunc) -> list[Any]:
     """What decides a kernel's WGSL. The structural hash leaves out variables' names, which the sources decide."""
     parameters = [f"{p.name}" for p in func.params]
-    return ["kernel", source_digest("kernels", "lower"), name, tvm_ffi.structural_hash(func), parameters]
+    return [
+        "kernel",
+        source_digest("contract", "kernels", "lower"),
+        name,
+        tvm_ffi.structural_hash(func),
+        parameters,
+    ]
 
 
 def _enable_subgroups(wgsl: str) -> str:
@@ -136,7 +143,8 @@ def _lower(name: str, func: tvm.tirx.PrimFunc) -> LoweredKernel:
         scalars=tuple(scalars),
         grid=tuple(extents[f"blockIdx.{a}"] for a in "xyz" if f"blockIdx.{a}" in extents),
         threads=int(extents["threadIdx.x"]),
-        reads={str(key): int(value) for key, value in func.attrs.get(READS, {}).items()},
+        reads=cast(Reads, {str(key): int(value) for key, value in func.attrs.get(READS, {}).items()}),
+        weights=int(func.attrs[WEIGHTS]) if WEIGHTS in func.attrs else None,
     )
     _check_limits(kernel, memory)
     return kernel

@@ -15,6 +15,7 @@ from mlcweb.kernels.choice.tier import BASE, Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
 from mlcweb.kernels.layouts.storage import Vector
 from mlcweb.kernels.ops import Decode, Prefill, Rope
+from mlcweb.kernels.ops.emitted import in_layer
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.fields import Fields, multiple_of
 from mlcweb.models.rope import RopeSettings
@@ -183,8 +184,9 @@ class Decoder(nn.Module):
         body, outline = self.model, self.outline
         step = Step(ops, state, page_table, tuple(Rope(t.coarse, t.fine) for t in self.rope_tables))
         x_TD = ops.embed(body.embed_tokens, ids, scale=outline.scale, positions=body.positions, state=state)
-        for layer in body.layers:
-            x_TD = layer(step, x_TD)
+        for index, layer in enumerate(body.layers):
+            with in_layer(index):
+                x_TD = layer(step, x_TD)
         norm = self.config.norm(body.norm, body.norm_bias)
         head = body.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         return ops.head(x_TD, norm, head, bias=self.lm_head_bias, cap=outline.cap)

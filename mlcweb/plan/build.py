@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import tvm
 from tvm import relax
 
+from mlcweb.contract import plan as contract
+from mlcweb.contract.constants import DTYPE_BYTES, GRID_WORDS, BufferKind
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.lower import Entries, LoweredKernel, lower_kernel
+from mlcweb.lower import DIMS, Entries, LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
 
 KERNEL_MARK = "//// kernel "  # begins the line before a kernel, with its name
-ITEM_BYTES = {"uint32": 4, "int32": 4, "float32": 4, "float16": 2}
 
 
 @dataclass(frozen=True)
@@ -24,27 +25,31 @@ class Buffer:
     """A GPU buffer; ``kind`` is weight, kv, input, output or scratch. ``bytes`` is exact, before alignment."""
 
     name: str
-    kind: str
+    kind: BufferKind | Literal["kv"]
     bytes: int
     pages: int = 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> contract.Buffer:
         if self.kind == "kv":
-            return {
-                "name": self.name,
-                "kind": "kv",
-                "page_bytes": self.bytes // self.pages,
-                "pages": self.pages,
-            }
+            size = self.bytes // self.pages
+            return {"name": self.name, "kind": "kv", "page_bytes": size, "pages": self.pages}
         return {"name": self.name, "kind": self.kind, "bytes": self.bytes}
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel and the buffers at its bindings, both as indices into the plan's lists."""
+    """A kernel and the buffers at its bindings, both as indices into the plan's lists; the operation and layer."""
 
     kernel: int
     args: tuple[int, ...]
+    op: str
+    layer: int | None = None
+
+    def to_json(self) -> contract.Launch:
+        launch: contract.Launch = {"kernel": self.kernel, "op": self.op, "args": list(self.args)}
+        if self.layer is not None:
+            launch["layer"] = self.layer
+        return launch
 
 
 @dataclass
@@ -54,7 +59,7 @@ class Entry:
     name: str
     dims: tuple[str, ...]
     launches: list[Launch] = field(default_factory=list)
-    needs: dict[str, Any] | None = None
+    needs: contract.Needs | None = None
 
 
 @dataclass
@@ -68,37 +73,31 @@ class Plan:
 
     def record_words(self, entry: Entry) -> int:
         """u32 words of a launch-table record: the grid, then the widest uniform of the entry's kernels."""
-        return 3 + max(len(self.kernels[launch.kernel].scalars) + 1 for launch in entry.launches)
+        return GRID_WORDS + max(len(self.kernels[launch.kernel].scalars) + 1 for launch in entry.launches)
 
     def launch_export(self, entry: Entry) -> str:
         """The wasm function that writes the entry's launch table."""
         return f"{self.tier.name.replace('-', '_')}_{entry.name}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> contract.Plan:
         """The plan as the bundle stores it."""
         return {
             "tier": self.tier.name,
-            "buffers": [b.to_json() for b in self.buffers],
-            "kernels": [
-                {
-                    "name": k.name,
-                    "bindings": k.bindings,
-                    "uniform_words": len(k.scalars) + 1,
-                    **({"reads": k.reads} if k.reads else {}),
-                }
-                for k in self.kernels
-            ],
-            "entries": {
-                e.name: {
-                    "dims": list(e.dims),
-                    "launch": self.launch_export(e),
-                    "record_words": self.record_words(e),
-                    **({"needs": e.needs} if e.needs else {}),
-                    "launches": [{"kernel": x.kernel, "args": list(x.args)} for x in e.launches],
-                }
-                for e in self.entries
-            },
+            "buffers": [buffer.to_json() for buffer in self.buffers],
+            "kernels": [kernel.planned() for kernel in self.kernels],
+            "entries": {entry.name: self._entry(entry) for entry in self.entries},
         }
+
+    def _entry(self, entry: Entry) -> contract.Entry:
+        made: contract.Entry = {
+            "dims": list(entry.dims),
+            "launch": self.launch_export(entry),
+            "record_words": self.record_words(entry),
+            "launches": [launch.to_json() for launch in entry.launches],
+        }
+        if entry.needs:
+            made["needs"] = entry.needs
+        return made
 
     def wgsl(self) -> str:
         """All kernels' WGSL, each after its ``//// kernel`` line."""
@@ -122,7 +121,7 @@ def build_plan(entries: Entries, tier: Tier, cache: Cache | None = None) -> Plan
 
 def _nbytes(ty: Any, dims: dict[str, int]) -> int:
     shape = [int(substitute(d, dims)) for d in ty.shape.values]
-    return math.prod(shape) * ITEM_BYTES[str(ty.dtype.dtype if hasattr(ty.dtype, "dtype") else ty.dtype)]
+    return math.prod(shape) * DTYPE_BYTES[str(ty.dtype.dtype if hasattr(ty.dtype, "dtype") else ty.dtype)]
 
 
 class _PlanBuilder:
@@ -137,7 +136,7 @@ class _PlanBuilder:
         self.scratch: list[int] = []
         self.pending: list[tuple[Entry, list[tuple[int, list[Any]]], list[int]]] = []
 
-    def _buffer(self, name: str, kind: str, nbytes: int, pages: int = 0) -> int:
+    def _buffer(self, name: str, kind: BufferKind | Literal["kv"], nbytes: int, pages: int = 0) -> int:
         if name not in self.index:
             self.index[name] = len(self.buffers)
             self.buffers.append(Buffer(name, kind, nbytes, pages))
@@ -151,7 +150,7 @@ class _PlanBuilder:
 
     def add_entry(self, name: str) -> None:
         function = self.entries.module[name]
-        dims = {"n": self.entries.chunk} if name.startswith("prefill") else {}
+        dims = dict.fromkeys(DIMS[name], self.entries.chunk)
         entry = Entry(name, tuple(dims), needs=self.entries.needs.get(name))
         values: dict[Any, Any] = {}  # Relax variable → buffer index, ("scratch", i), or a tuple of those
         inputs = len(function.params) - len(self.entries.parameters)
@@ -163,13 +162,17 @@ class _PlanBuilder:
         for block in function.body.blocks:
             for binding in block.bindings:
                 values[binding.var] = self._binding(binding, values, storages, calls, dims, result)
+        noted = self.entries.emitted[name]
+        if [self.kernels[kernel].name for kernel, _ in calls] != [call.kernel for call in noted]:
+            raise CompileError(
+                f"the calls of {name} are not those that the model emitted: a Relax pass moved them"
+            )
         self.pending.append((entry, calls, storages))
 
     def _parameter(self, i: int, param: Any, dims: dict[str, int]) -> int:
         size = _nbytes(param.ty, dims)
         if i < 0:
-            kind = "output" if param.name == "logits" else "input"
-            return self._buffer(str(param.name), kind, size)
+            return self._buffer(str(param.name), "output" if param.name == "logits" else "input", size)
         name = self.entries.parameters[i]
         if name.endswith(".kv"):
             layer = name.split(".")[-3]
@@ -244,9 +247,9 @@ class _PlanBuilder:
         buffers += [Buffer(f"scratch.{i}", "scratch", size) for i, size in enumerate(sizes)]
         entries = []
         for (entry, calls, _), ranked in zip(self.pending, ranks, strict=True):
-            for kernel, args in calls:
+            for (kernel, args), noted in zip(calls, self.entries.emitted[entry.name], strict=True):
                 flat = [moved[a] if isinstance(a, int) else first + ranked[a[1]] for a in args]
                 bound = tuple(flat[a] for a in self.kernels[kernel].arguments)
-                entry.launches.append(Launch(kernel, bound))
+                entry.launches.append(Launch(kernel, bound, noted.op, noted.layer))
             entries.append(entry)
         return Plan(self.tier, buffers, self.kernels, entries)

@@ -11,7 +11,7 @@ from math import ceil, floor, log10
 from xml.sax.saxutils import escape
 
 from mlcweb.numbers import microseconds, per_second, rate
-from mlcweb.profile.report import Entry, Kernel, Profile, operation
+from mlcweb.profile.report import Entry, Kernel, Profile
 from mlcweb.profile.table import timed_by
 
 WIDTH, MARGIN = 1160, 30
@@ -58,7 +58,7 @@ def draw(profile: Profile) -> str:
     canvas.y += 8
     canvas.text(MARGIN, profile.title, "title")
     canvas.text(WIDTH - MARGIN, f"{profile.machine}, {profile.browser}", "quiet", "end")
-    operations = dict.fromkeys(operation(bar.kernel) for _, entry in profile.entries for bar in entry.bars)
+    operations = dict.fromkeys(bar.op for _, entry in profile.entries for bar in entry.bars)
     colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(operations)}
     for name, entry in profile.entries:
         canvas.y += 40
@@ -144,7 +144,7 @@ def _bars(canvas: Canvas, entry: Entry, colours: dict[str, str]) -> None:
             x, y = MARGIN + (left - row * span) / span * width, canvas.y + row * (BAR + AXIS + GAP)
             canvas.add(
                 f'<rect class="bar" x="{x:.2f}" y="{y:.1f}" width="{(right - left) / span * width:.2f}" '
-                f'height="{BAR}" fill="{colours[operation(bar.kernel)]}"><title>{escape(said)}</title></rect>'
+                f'height="{BAR}" fill="{colours[bar.op]}"><title>{escape(said)}</title></rect>'
             )
             left = right
         start = end
@@ -187,9 +187,9 @@ def _legend(canvas: Canvas, profile: Profile, entry: Entry, colours: dict[str, s
     for i, kernel in enumerate(kernels):
         x, canvas.y = MARGIN + (i // half) * column, top + (i % half) * LINE
         canvas.add(
-            f'<rect x="{x:.1f}" y="{canvas.y:.1f}" width="12" height="12" rx="2" fill="{colours[kernel.operation]}"/>'
+            f'<rect x="{x:.1f}" y="{canvas.y:.1f}" width="12" height="12" rx="2" fill="{colours[kernel.op]}"/>'
         )
-        canvas.text(x + 20, kernel.operation, dy=11)
+        canvas.text(x + 20, kernel.op, dy=11)
         canvas.text(x + 185, f"{kernel.launches} x", "quiet", "end", dy=11)
         canvas.text(x + 265, microseconds(times[kernel.name]), anchor="end", dy=11)
         canvas.text(x + 320, f"{times[kernel.name] / total:.1%}", anchor="end", dy=11)

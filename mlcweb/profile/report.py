@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from mlcweb.errors import ProfileError
 
-FORMAT, VERSION = "mlcweb-profile", 1
+FORMAT, VERSION = "mlcweb-profile", 2
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,13 @@ class Kernel:
     """All of a kernel's launches in an entry; bytes, operations and microseconds are sums over them."""
 
     name: str
+    op: str
     launches: int
     microseconds: float
     weight_bytes: int
     kv_bytes: int
     flops: float
     copy_bytes_per_s: float | None
-
-    @property
-    def operation(self) -> str:
-        """Its name without the entry's, so that decode's and prefill's compare: ``gate_up``."""
-        return operation(self.name)
 
     @property
     def bytes_read(self) -> int:
@@ -55,9 +50,10 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Bar:
-    """A launch, in the order of its entry."""
+    """A launch, in the order of its entry; ``op`` is the model's operation."""
 
     kernel: str
+    op: str
     microseconds: float
 
 
@@ -152,15 +148,11 @@ def read_profile(path: Path) -> Profile:
     return Profile.from_json(document, str(path))
 
 
-def operation(kernel: str) -> str:
-    """``decode_gate_up``, ``prefill_gate_up_1`` and ``prefill_int8_gate_up``, or ``_matrix_``, are ``gate_up``."""
-    return re.sub(r"_?\d+$", "", re.sub(r"^(decode|prefill)_((int8|matrix)_)?", "", kernel))
-
-
 def _entry(found: Any) -> Entry:
     kernels = tuple(
         Kernel(
             name=str(k["name"]),
+            op=str(k["op"]),
             launches=int(_number(k["launches"])),
             microseconds=_number(k["microseconds"]),
             weight_bytes=int(_number(k["weight_bytes"], zero=True)),
@@ -171,7 +163,8 @@ def _entry(found: Any) -> Entry:
         for k in found["kernels"]
     )
     bars = tuple(
-        Bar(str(b["kernel"]), _number(b["microseconds"], zero=True)) for b in found["timeline"]["launches"]
+        Bar(str(b["kernel"]), str(b["op"]), _number(b["microseconds"], zero=True))
+        for b in found["timeline"]["launches"]
     )
     if not bars or {bar.kernel for bar in bars} != {kernel.name for kernel in kernels}:
         raise ValueError("its timeline is not of its kernels")

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { ExampleChat } from "../src/contract/index.js";
 import { checkChats, type Renderer } from "../src/engine/chats.js";
-import { BundleError, InvalidRequestError } from "../src/errors.js";
+import { InvalidRequestError } from "../src/errors.js";
 import { ChatTemplate } from "../src/text/template.js";
 
 const TEMPLATE =
@@ -17,12 +18,13 @@ const ids = (text: string): number[] => [...text].map((c) => c.codePointAt(0)!);
 const text = "<user>hi 2024-07-26";
 const messages = [{ role: "user", content: "hi" }];
 const right = { messages, text, tokens: ids(text) };
-const difference = (chat: object, from = renderer()): string | null => checkChats([chat], from)[0]!.difference;
+const difference = (chat: object, from = renderer()): string | null =>
+  checkChats([chat as ExampleChat], from)[0]!.difference;
 
 describe("example chats", () => {
   it("are rendered on the compiler's day, with tools, and refused alike", () => {
     const withTools = "<user>hi1 2024-07-26";
-    const chats = [
+    const chats: ExampleChat[] = [
       right,
       { messages, tools: [{ type: "function" }], text: withTools, tokens: ids(withTools) },
       { messages: [{ role: "system", content: "s" }, ...messages], refused: true },
@@ -33,7 +35,6 @@ describe("example chats", () => {
       { messages: 2, tools: false, ok: true, difference: null },
     ]);
   });
-  it("are none in older bundles", () => expect(checkChats(undefined, renderer())).toEqual([]));
   it("that differ are told by place", () => {
     expect(difference({ ...right, text: "<user>ha 2024-07-26" })).toBe(
       'at character 7 the engine renders "i 2024-07-26", and the compiler "a 2024-07-26"',
@@ -66,19 +67,5 @@ describe("example chats", () => {
         },
       ),
     ).toBe("the engine refuses it: tools: none");
-  });
-  it("that are malformed are refused", () => {
-    for (const chats of [
-      5,
-      [1],
-      [{}],
-      [{ messages: [1] }],
-      [{ messages }],
-      [{ messages, text: 5 }],
-      [{ messages, text, tokens: ["a"] }],
-      [{ messages, tools: 5 }],
-    ]) {
-      expect(() => checkChats(chats, renderer())).toThrow(BundleError);
-    }
   });
 });

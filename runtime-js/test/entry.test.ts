@@ -20,9 +20,9 @@ const entry = {
   launch: "p",
   recordWords: 5,
   launches: [
-    { kernel: 0, args: [0] },
-    { kernel: 1, args: [0] },
-    { kernel: 0, args: [0] },
+    { kernel: 0, op: "x", args: [0] },
+    { kernel: 1, op: "x", args: [0] },
+    { kernel: 0, op: "x", args: [0] },
   ],
 };
 

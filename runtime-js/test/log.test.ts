@@ -40,7 +40,7 @@ test.each([-1, 5, 1.5, Number.NaN])("%s is no level", async (level) => {
 });
 
 test("launches are counted by kernel, in the order of the first", () => {
-  const launches = ["b", "a", "b"].map((name) => ({ kernel: { name } as PlanKernel, buffers: [] }));
+  const launches = ["b", "a", "b"].map((name) => ({ op: name, kernel: { name } as PlanKernel, buffers: [] }));
   expect(describeLaunches({ name: "prefill", dims: "7", launches })).toBe("prefill(7): 3 launches: b 2, a 1");
   expect(describeLaunches({ name: "decode", dims: undefined, launches: [] })).toBe("decode(): 0 launches: ");
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { comparedLaunches, heaviestLaunch, timeInTurn } from "../src/plan/index.js";
+import type { PlanLaunch } from "../src/plan/parse.js";
 import { type Behaviour, SimulatedGpu } from "./simulated.js";
 
 const buffers = [
@@ -10,16 +11,16 @@ const buffers = [
 
 it("an entry stands or falls with the kernel that reads the most weights in all its launches", () => {
   const launches = [
-    { kernel: 4, args: [0] },
-    ...[2, 3, 4].map((arg) => ({ kernel: 7, args: [arg, 0] })),
-    { kernel: 9, args: [1, 0] },
+    { kernel: 4, op: "x", args: [0] },
+    ...[2, 3, 4].map((arg) => ({ kernel: 7, op: "x", args: [arg, 0] })),
+    { kernel: 9, op: "x", args: [1, 0] },
   ];
   expect(heaviestLaunch({ buffers }, { launches })).toBe(1);
   expect(heaviestLaunch({ buffers }, { launches: launches.slice(3) })).toBe(1);
 });
 
 it("entries are compared by the product with one weight, whatever else each of them reads", () => {
-  const product = (kernel: number, arg: number): { kernel: number; args: number[] } => ({ kernel, args: [0, arg] });
+  const product = (kernel: number, arg: number): PlanLaunch => ({ kernel, op: "x", args: [0, arg] });
   const float = { launches: [product(1, 1), product(2, 2), product(2, 3), product(2, 4)] };
   // here each of the three has a kernel of its own, so that the head is the heaviest
   const int8 = { launches: [product(5, 2), product(6, 3), product(7, 4), product(8, 1)] };

@@ -33,7 +33,7 @@ const entry = (name: string, launches: readonly (readonly [string, number])[]) =
   dims: [],
   launch: name,
   recordWords: 4,
-  launches: launches.map(([kernel, arg]) => ({ kernel: names.indexOf(kernel), args: [arg] })),
+  launches: launches.map(([kernel, arg]) => ({ kernel: names.indexOf(kernel), op: kernel, args: [arg] })),
 });
 export const plan = {
   tier: "base",

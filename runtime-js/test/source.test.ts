@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { type FetchLike, Source, type SourceOptions } from "../src/bundle/index.js";
 import { BundleError, CancelledError, IntegrityError, WebPageError } from "../src/errors.js";
-import { manifestJson } from "./sample.js";
+import { manifestJson, WASM } from "./sample.js";
 
 const DATA = Uint8Array.from({ length: 100 }, (_, i) => i);
 afterEach(() => {
@@ -23,15 +23,7 @@ function keeping(): Map<string, Uint8Array<ArrayBuffer>> {
   return kept;
 }
 
-/** A manifest of one file of right bytes. */
-async function bundle() {
-  const manifest = manifestJson();
-  const sha256 = [...new Uint8Array(await crypto.subtle.digest("SHA-256", DATA))]
-    .map((b) => b.toString(16).padStart(2, "0"))
-    .join("");
-  Object.assign(manifest.files["m.wasm"]!, { bytes: DATA.length, sha256 });
-  return JSON.stringify(manifest);
-}
+const bundle = (): string => JSON.stringify(manifestJson());
 const PAGE = (): Response =>
   new Response("<!DOCTYPE html><title>Log in</title>", { headers: { "Content-Type": "text/html" } });
 
@@ -57,7 +49,7 @@ describe("the manifest", () => {
     ["a captive portal's page", async () => PAGE()],
     ["a captive portal's status", failing(511)],
   ] as [string, FetchLike][])("is the kept one after %s, and the error where none is kept", async (_, fetch) => {
-    const json = await bundle();
+    const json = bundle();
     keeping();
     await (await Source.open(URL_, { fetch: async () => new Response(json) })).manifest();
     const warnings: string[] = [];
@@ -66,7 +58,7 @@ describe("the manifest", () => {
       backoffMs: 1,
       onWarning: ({ code, message }) => warnings.push(`${code}: ${message}`),
     });
-    expect((await again.manifest()).files.get("m.wasm")!.bytes).toBe(100);
+    expect((await again.manifest()).files.get(WASM)!.bytes).toBe(100);
     expect(warnings).toEqual([
       expect.stringMatching(/^offline: .*mlcweb\.json.* The copy of the last visit is used\.$/),
     ]);
@@ -78,7 +70,7 @@ describe("the manifest", () => {
 
   it("waits as the server asks, but not for long where one is kept", async () => {
     vi.useFakeTimers();
-    const json = await bundle();
+    const json = bundle();
     const calls: number[] = [];
     const fetch: FetchLike = async () => {
       calls.push(Date.now());
@@ -101,7 +93,7 @@ describe("the manifest", () => {
 
   it("that stalls is asked for again, and can be cancelled", async () => {
     vi.useFakeTimers();
-    const json = await bundle();
+    const json = bundle();
     let calls = 0;
     const stalls: FetchLike = (_, { signal }) =>
       ++calls === 1
@@ -147,7 +139,7 @@ describe("the manifest", () => {
   });
 
   it("may have any content type", async () => {
-    const json = await bundle();
+    const json = bundle();
     for (const type of ["text/html", "text/plain", ""]) {
       const source = await Source.open(URL_, {
         fetch: async () => new Response(`\ufeff \n${json}`, { headers: { "Content-Type": type } }),
@@ -159,14 +151,14 @@ describe("the manifest", () => {
 
 describe("a query", () => {
   async function visit(url: string, options: SourceOptions = {}): Promise<{ asked: string[]; base: string }> {
-    const json = await bundle(),
+    const json = bundle(),
       asked: string[] = [];
     const fetch: FetchLike = async (at) => {
       asked.push(at);
       return new Response(/json/.test(at) ? json : DATA);
     };
     const source = await Source.open(url, { fetch, ...options });
-    await source.file(await source.manifest(), "m.wasm");
+    await source.file(await source.manifest(), WASM);
     return { asked, base: source.base };
   }
 
@@ -177,7 +169,7 @@ describe("a query", () => {
   ])("goes with every file, but is no part of the bundle's name: %s", async (url) => {
     const kept = keeping();
     const { asked, base } = await visit(url);
-    expect(asked).toEqual(["mlcweb.json", "m.wasm"].map((name) => `https://x.test/m/${name}?token=a%2Fb&x=/y.z`));
+    expect(asked).toEqual(["mlcweb.json", WASM].map((name) => `https://x.test/m/${name}?token=a%2Fb&x=/y.z`));
     expect(base).toBe("https://x.test/m/");
     expect([...kept.keys()].join()).not.toContain("token");
     // the rest is kept
@@ -209,20 +201,20 @@ describe("source", () => {
     const fetch: FetchLike = async (url, init) => {
       if (url.endsWith("mlcweb.json")) return new Response(JSON.stringify(manifestJson()));
       modes.push(init.cache);
-      return new Response(new Uint8Array(10));
+      return new Response(new Uint8Array(100));
     };
     let counted = 0;
     const source = await Source.open("https://x.test/m", { fetch, onBytes: (n) => (counted += n) });
     const manifest = await source.manifest();
-    const error = await source.file(manifest, "m.wasm").catch((e: unknown) => e);
+    const error = await source.file(manifest, WASM).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(IntegrityError);
-    expect((error as IntegrityError).file).toBe("m.wasm");
+    expect((error as IntegrityError).file).toBe(WASM);
     expect(modes).toEqual(["default", "reload"]);
     expect(counted).toBe(0);
   });
   it("names a page that came in place of a file, after asking once more past caches", async () => {
     const modes: unknown[] = [],
-      manifest = await bundle();
+      manifest = bundle();
     const fetch: FetchLike = async (url, init) => {
       if (url.endsWith("mlcweb.json")) return new Response(manifest);
       modes.push(init.cache);
@@ -235,9 +227,9 @@ describe("source", () => {
     let counted = 0;
     const source = await Source.open("https://x.test/m", { fetch, onBytes: (n) => (counted += n) });
     const parsed = await source.manifest();
-    expect(await source.file(parsed, "m.wasm")).toEqual(DATA); // the first was the HTTP cache's
-    const error = await source.file(parsed, "m.wasm").catch((e: unknown) => e);
-    expect(error).toMatchObject({ code: "web-page", file: "m.wasm" });
+    expect(await source.file(parsed, WASM)).toEqual(DATA); // the first was the HTTP cache's
+    const error = await source.file(parsed, WASM).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: "web-page", file: WASM });
     expect([modes, counted]).toEqual([["default", "reload", "default", "reload"], 100]);
   });
   it("leaves the browser's HTTP cache alone while the Cache API keeps the files", async () => {
@@ -252,7 +244,7 @@ describe("source", () => {
     vi.stubGlobal("caches", { open: async () => cache });
     const modes: unknown[] = [],
       warnings: string[] = [],
-      manifest = await bundle();
+      manifest = bundle();
     const fetch: FetchLike = async (url, init) => {
       if (url.endsWith("mlcweb.json")) return new Response(manifest);
       modes.push(init.cache);
@@ -260,10 +252,10 @@ describe("source", () => {
     };
     const source = await Source.open("https://x.test/m", { fetch, onWarning: ({ code }) => warnings.push(code) });
     const parsed = await source.manifest();
-    await source.file(parsed, "m.wasm");
+    await source.file(parsed, WASM);
     full = true;
-    await source.file(parsed, "m.wasm");
-    await source.file(parsed, "m.wasm");
+    await source.file(parsed, WASM);
+    await source.file(parsed, WASM);
     expect(modes).toEqual(["no-store", "no-store", "default"]);
     expect(warnings).toEqual(["storage-full"]);
   });

@@ -35,7 +35,7 @@ it("fetches only the chunks that hold wanted tensors, and writes every byte once
     flushed: async () => {},
   };
   await streamWeights(source, m, ["c"], sink);
-  expect(read.sort()).toEqual(["w1.bin", "w2.bin"]);
+  expect(read.sort()).toEqual(["w1.00000000.bin", "w2.00000000.bin"]);
   expect(written.get("c")).toEqual(Array.from({ length: 64 }, (_, i) => 96 + i));
 });
 
@@ -43,7 +43,7 @@ it("a failure stops the other downloads and is the error that is thrown", async 
   const controller = new AbortController();
   const source = {
     read: (_: unknown, name: string) =>
-      name === "w0.bin"
+      name === "w0.00000000.bin"
         ? Promise.reject(new Error("first"))
         : new Promise<void>((__, reject) =>
             controller.signal.addEventListener("abort", () => reject(new Error("stopped"))),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 
 from mlcweb.bundle import Bundle, BundleWriter, open_bundle
 from mlcweb.bundle.inspect import context_lengths, facts, gpu_memory
-from mlcweb.bundle.plan_check import check_plan, check_plan_fits
+from mlcweb.bundle.plan_check import check_plan
 from mlcweb.bundle.reader import split_kernels
 from mlcweb.errors import BundleError
 from mlcweb.progress import SilentProgress
@@ -132,10 +131,6 @@ def test_kernel_files_that_are_refused(text: bytes, message: str) -> None:
         split_kernels(text, "kernels.x.wgsl")
 
 
-def launch(**values: Any) -> Callable[[dict[str, Any]], object]:
-    return lambda p: p["entries"]["decode"]["launches"][1].update(values)
-
-
 NEEDS = {
     "features": ["shader-f16"],
     "limits": {"maxComputeWorkgroupStorageSize": 20480},
@@ -148,58 +143,6 @@ def matrix(**changes: Any) -> Callable[[dict[str, Any]], object]:
     """A prefill on matrices, with these needs changed; a change to None leaves it out."""
     needs = {key: value for key, value in {**NEEDS, **changes}.items() if value is not None}
     return lambda p: p["entries"].update(prefill_matrix={**p["entries"]["prefill"], "needs": needs})
-
-
-PLANS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "another tier's": (lambda p: p.update(tier="f16"), "tier"),
-    "no decode": (lambda p: p["entries"].pop("decode"), "decode"),
-    "an unknown kernel": (launch(kernel=2), "launches[1].kernel"),
-    "a negative kernel": (launch(kernel=-1), "launches[1].kernel"),
-    "an unknown buffer": (launch(args=[0, 8]), "launches[1].args"),
-    "too few buffers": (launch(args=[0]), "launches[1].args"),
-    "no uniform": (lambda p: p["kernels"][1].update(bindings=["storage"]), "kernels[1].bindings"),
-    "a kernel twice": (lambda p: p["kernels"][1].update(name="embed"), "kernels"),
-    "a record too short": (lambda p: p["entries"]["decode"].update(record_words=4), "decode.record_words"),
-    "dims that the engine does not give": (
-        lambda p: p["entries"]["decode"].update(dims=["n"]),
-        "decode.dims",
-    ),
-    "kv without pages": (lambda p: p["buffers"][1].pop("pages"), "buffers[1]"),
-    "an unknown kind": (lambda p: p["buffers"][0].update(kind="magic"), "buffers[0]"),
-    "a matrix prefill that needs nothing": (
-        lambda p: p["entries"].update(prefill_matrix=p["entries"]["prefill"]),
-        "prefill_matrix.needs",
-    ),
-    "a decode that needs more than its tier": (
-        lambda p: p["entries"]["decode"].update(needs=NEEDS),
-        "decode.needs",
-    ),
-    "needs without a subgroup's size": (matrix(subgroup_size=None), "needs"),
-    "needs that are unknown": (matrix(magic=1), "needs"),
-    "a feature that is no feature's name": (matrix(features=["a b"]), "needs.features[0]"),
-    "a limit that is no number": (matrix(limits={"maxBufferSize": "all"}), "needs.limits"),
-    "a limit of no name": (matrix(limits={"": 1}), "needs.limits"),
-    "a matrix of another type": (
-        matrix(subgroup_matrix={**NEEDS["subgroup_matrix"], "component": "f64"}),
-        "needs.subgroup_matrix",
-    ),
-    "a matrix without a side": (
-        matrix(subgroup_matrix={"component": "f16", "result": "f32", "m": 16, "n": 16}),
-        "needs.subgroup_matrix",
-    ),
-    "a name that is no WGSL": (lambda p: p["kernels"][0].update(name="a b"), "kernels[0].name"),
-}
-
-
-@pytest.mark.parametrize("case", PLANS)
-def test_hostile_plans_are_refused_by_field(case: str) -> None:
-    edit, named = PLANS[case]
-    data = plan("base")
-    check_plan(data, "base", "plan.json")
-    edit(data)
-    with pytest.raises(BundleError) as caught:
-        check_plan(data, "base", "plan.json")
-    assert named in caught.value.message
 
 
 MISFITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
@@ -217,19 +160,6 @@ MISFITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "too short a page table": (lambda p: p["buffers"][6].update(bytes=12), "page_table has 12 of 16 bytes"),
     "a kernel without WGSL": (lambda p: p["kernels"][1].update(name="peck"), "lacks the kernel peck"),
 }
-
-
-def test_a_tensor_that_ends_in_half_a_word_is_bound_whole() -> None:
-    tensors = [SimpleNamespace(name="a", bytes=6), SimpleNamespace(name="b", bytes=6)]
-    model = SimpleNamespace(prefill_chunk=0, vocab_size=0)
-    manifest: Any = SimpleNamespace(weights=SimpleNamespace(tensors=tensors), model=model)
-    inputs = [{"name": n, "kind": "input", "bytes": 32} for n in ("state", "sampling", "page_table")]
-    sizes = {"a": 6, "b": 8}
-    data = {"buffers": inputs + [{"name": n, "kind": "weight", "bytes": size} for n, size in sizes.items()]}
-    check_plan_fits(data, manifest, "plan.json")
-    data["buffers"][-1]["bytes"] = 10
-    with pytest.raises(BundleError, match="10, the weights have 6"):
-        check_plan_fits(data, manifest, "plan.json")
 
 
 @pytest.mark.parametrize("case", MISFITS)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.bundle import Quality, open_bundle
+from mlcweb.bundle import Quality, open_bundle, same_share
 from mlcweb.cli.command import run
 from mlcweb.compile import CompileRequest, CompileResult, compile_bundle
 from mlcweb.evaluate.quality import quality_warning, token_count
@@ -228,7 +228,7 @@ def test_a_compile_ends_with_it(models: Path, tmp_path: Path, capsys: pytest.Cap
     q4, q8, q0 = (open_bundle(models / s).manifest.quality for s in ("q4f32_1", "q8f32_1", "q0f32"))
     assert q4 and q8 and q0
     assert q4.tokens == 127 and q4.kl_micronats > 20 * q8.kl_micronats > q0.kl_micronats == 0
-    assert q0.same == 1 and q0.perplexity_thousandths == q0.source_perplexity_thousandths
+    assert same_share(q0) == 1 and q0.perplexity_thousandths == q0.source_perplexity_thousandths
     assert run(["inspect", str(models / "q4f32_1"), "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert Quality(**shown["quality"]) == q4

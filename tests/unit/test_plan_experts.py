@@ -83,12 +83,12 @@ def test_parts_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:
         assert rounded == (entry.name == "prefill_int8")
 
 
-def _written(plan: Plan, entry: Any, name: str) -> list[int]:
-    """The buffer that each launch of kernels of a name writes."""
+def _written(plan: Plan, entry: Any, op: str) -> list[int]:
+    """The buffer that each launch of an operation writes."""
     found = []
     for launch in entry.launches:
         kernel = plan.kernels[launch.kernel]
-        if re.search(name, kernel.name):
+        if launch.op == op:
             (buffer,) = [b for b, writes in zip(launch.args, kernel.writes, strict=True) if writes]
             found.append(buffer)
     return found

@@ -13,8 +13,7 @@ from mlcweb.cli.command import run
 from mlcweb.errors import ProfileError
 from mlcweb.numbers import microseconds, per_second
 from mlcweb.profile import Profile, draw, headline, kernel_rows, read_profile
-from mlcweb.profile.report import operation
-from tests.support.profile_sample import sample_profile
+from tests.support.profile_sample import op, sample_profile
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -38,7 +37,7 @@ def test_rates_are_of_what_was_measured() -> None:
     head = next(k for k in profile.decode.kernels if k.name == "decode_head")
     assert head.bytes_per_s == pytest.approx(17_694_720 / 20e-6)
     assert head.of_copy == pytest.approx(17_694_720 / 20e-6 / 1.5e12)
-    gate = next(k for k in profile.prefill.kernels if k.operation == "gate_up")
+    gate = next(k for k in profile.prefill.kernels if k.op == "gate_up")
     assert gate.flops_per_s == pytest.approx(905_969_664 / 80e-6)
     assert profile.prefill.tokens_per_second == pytest.approx(256 / (profile.prefill.microseconds * 1e-6))
 
@@ -84,7 +83,7 @@ def test_an_operation_has_one_colour_and_a_place_in_the_legend() -> None:
     svg = draw(Profile.from_json(sample_profile()))
     colours: dict[str, set[str]] = {}
     for bar in bars(svg):
-        name = operation(bar.findtext(f"{SVG}title", "").split(":")[0])
+        name = op(bar.findtext(f"{SVG}title", "").split(":")[0])
         colours.setdefault(name, set()).add(bar.get("fill", ""))
     assert all(len(found) == 1 for found in colours.values())
     assert len({min(found) for found in colours.values()}) == len(colours)

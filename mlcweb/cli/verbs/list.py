@@ -87,14 +87,14 @@ def _facts(recipe: Recipe, schemes: Sequence[Any], built: Sequence[str]) -> dict
 
 def _same(name: str) -> float | None:
     """The share of its source's most likely tokens that a bundle keeps; None where its manifest does not say."""
-    from mlcweb.bundle import open_bundle
+    from mlcweb.bundle import open_bundle, same_share
     from mlcweb.errors import BundleError
 
     try:
         quality = open_bundle(DIST / name).manifest.quality
     except BundleError:
         return None
-    return quality.same if quality else None
+    return same_share(quality) if quality else None
 
 
 def _said(bundle: str, same: float | None) -> str:

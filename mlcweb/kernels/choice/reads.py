@@ -1,11 +1,14 @@
-"""What a kernel reads of what it binds, where that is not all of it; the plan says so, for the profiler."""
+"""What a kernel reads of what it binds, and how many weights that is; the plan says so, for the profiler."""
 
 from tvm import tirx
 
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.experts.weights import Part
+from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 
-READS = "mlcweb.reads"  # the PrimFunc's attribute
+# the PrimFunc's attributes
+READS = "mlcweb.reads"
+WEIGHTS = "mlcweb.weights"
 
 
 def reads_window(kernel: tirx.PrimFunc, how: Scores) -> tirx.PrimFunc:
@@ -16,3 +19,8 @@ def reads_window(kernel: tirx.PrimFunc, how: Scores) -> tirx.PrimFunc:
 def reads_experts(kernel: tirx.PrimFunc, part: Part) -> tirx.PrimFunc:
     """``kernel``, which reads the experts in ``part`` that a token chose."""
     return kernel.with_attr(READS, {"experts": part.experts, "choices": part.choices})
+
+
+def reads_weights(kernel: tirx.PrimFunc, matrix: WholeMatrix | Values) -> tirx.PrimFunc:
+    """``kernel``, whose matrix is this."""
+    return kernel.with_attr(WEIGHTS, matrix.rows * matrix.columns)

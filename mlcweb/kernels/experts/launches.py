@@ -13,7 +13,7 @@ from tvm import tirx
 from tvm.relax.frontend.nn import Tensor, op
 
 from mlcweb.kernels.choice import choose
-from mlcweb.kernels.choice.reads import reads_experts
+from mlcweb.kernels.choice.reads import reads_experts, reads_weights
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.experts.route import combine, group, route, tiles_of
 from mlcweb.kernels.experts.weights import Experts, Part
@@ -72,7 +72,7 @@ class MoeLaunches:
                     experts=part,
                 )
 
-            hidden = self._write("decode_experts_gate_up", mixture, i, part, gate_up, args, hidden)
+            hidden = self._write("decode_experts_gate_up", mixture, i, part, weight, gate_up, args, hidden)
         out = Tensor.placeholder(x.shape, "float32")
         for i, (part, weight) in enumerate(mixture.down.parts(mixture.choices)):
             args = [hidden, *weight.tensors, ids, shares, *([] if i else [residual])]
@@ -88,7 +88,7 @@ class MoeLaunches:
                     to_blocks=True,
                 )
 
-            out = self._write("decode_experts_down", mixture, i, part, down, args, out)
+            out = self._write("decode_experts_down", mixture, i, part, weight, down, args, out)
         return out
 
     def prefill(
@@ -118,7 +118,7 @@ class MoeLaunches:
                 return choose.matmul(weight, self.tier, tile=tile, **options)
 
             name = f"prefill_{'int8_' if rounded else ''}experts_gate_up"
-            hidden = self._write(name, mixture, i, part, gate_up, args, hidden)
+            hidden = self._write(name, mixture, i, part, weight, gate_up, args, hidden)
         pairs = Tensor.placeholder((n * choices, x.shape[1]), "float32")
         for i, (part, weight) in enumerate(mixture.down.parts(choices)):
             args = [hidden, *weight.tensors, ids, slots]
@@ -126,7 +126,7 @@ class MoeLaunches:
             def down(part: Part = part, weight: WholeMatrix = weight) -> tirx.PrimFunc:
                 return choose.matmul(weight, self.tier, tile=tile, experts=part, from_pairs=True)
 
-            pairs = self._write("prefill_experts_down", mixture, i, part, down, args, pairs)
+            pairs = self._write("prefill_experts_down", mixture, i, part, weight, down, args, pairs)
         func = self.once(("combine", mixture.key), lambda: combine(int(x.shape[1]), choices))
         out = Tensor.placeholder(x.shape, "float32")
         return op.tensor_ir_op(func, "prefill_experts_combine", [pairs, shares, residual], out)
@@ -134,7 +134,8 @@ class MoeLaunches:
     def _route(self, entry: str, x: Tensor, mixture: Mixture, norm: Norm | None) -> tuple[Tensor, Tensor]:
         def make() -> tirx.PrimFunc:
             in_blocks = norm is not None and choose.in_blocks(self.tier)
-            return route(mixture.router, mixture.choices, self.tier, norm=norm, in_blocks=in_blocks)
+            made = route(mixture.router, mixture.choices, self.tier, norm=norm, in_blocks=in_blocks)
+            return reads_weights(made, mixture.router)
 
         shape = (x.shape[0], mixture.choices)
         args = [x, *(norm.weight.tensors if norm else []), *mixture.router.tensors]
@@ -145,10 +146,20 @@ class MoeLaunches:
         return ids, shares
 
     def _write(
-        self, name: str, mixture: Mixture, i: int, part: Part, make: Make, args: list[Any], out: Tensor
+        self,
+        name: str,
+        mixture: Mixture,
+        i: int,
+        part: Part,
+        weight: WholeMatrix,
+        make: Make,
+        args: list[Any],
+        out: Tensor,
     ) -> Tensor:
         """Launch a part's product: the first makes ``out``, the others write into it."""
-        func = self.once((name, mixture.key, part), lambda: reads_experts(make(), part))
+        func = self.once(
+            (name, mixture.key, part), lambda: reads_weights(reads_experts(make(), part), weight)
+        )
         if i == 0:
             return op.tensor_ir_op(func, name, args, out)
         same = Tensor.placeholder(out.shape, "float32")

@@ -8,6 +8,7 @@ from typing import Any
 from tvm import tirx
 from tvm.relax.frontend.nn import Tensor, op
 
+from mlcweb.kernels.choice.reads import reads_weights
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Apart, Matrix, Piece, pieces
@@ -130,7 +131,7 @@ class Ops:
     ) -> Tensor:
         """A launch for each piece of ``weight``: the first makes ``out``, the others write into it."""
         for i, (part, piece) in enumerate(pieces(weight)):
-            func = self._once((key, _shape(part), piece), partial(make, part, piece))
+            func = self._once((key, _shape(part), piece), partial(_made, make, part, piece))
             if i == 0:
                 out = op.tensor_ir_op(func, name, args(part), out)
             else:
@@ -145,6 +146,12 @@ class Ops:
         out = Tensor.placeholder(qkv.shape, "float32")
         args = [qkv, *norm.q_weight.tensors, *norm.k_weight.tensors]
         return op.tensor_ir_op(func, f"{entry}_norm_heads", args, out)
+
+
+def _made(
+    make: Callable[[WholeMatrix, Piece | None], tirx.PrimFunc], part: WholeMatrix, piece: Piece | None
+) -> tirx.PrimFunc:
+    return reads_weights(make(part, piece), part)
 
 
 def _shape(weight: WholeMatrix) -> tuple[str, int, int]:

@@ -11,6 +11,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
+from mlcweb.contract.plan import Needs
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, bits, call, dynamic, kernel, lane, load4, ramp4
 from mlcweb.kernels.layouts.pieces import Piece
@@ -24,7 +25,7 @@ _UNIT = 16  # rows, columns and depth of a subgroup matrix
 _SUBGROUP = 32
 _SUBGROUPS = 4  # of a workgroup, two by two
 
-NEEDS: dict[str, Any] = {
+NEEDS: Needs = {
     "features": ["chromium-experimental-subgroup-matrix", "shader-f16", "subgroups"],
     "limits": {"maxComputeWorkgroupStorageSize": 20480},
     "subgroup_size": _SUBGROUP,
@@ -32,7 +33,7 @@ NEEDS: dict[str, Any] = {
 }
 
 
-def needs_beyond(tier: Tier) -> dict[str, Any]:
+def needs_beyond(tier: Tier) -> Needs:
     """What an entry with these kernels needs that its tier does not say already, as the plan has it."""
     return {**NEEDS, "features": [name for name in NEEDS["features"] if name not in tier.features]}
 

@@ -1,22 +1,21 @@
 // The manifest `mlcweb.json` (docs/bundle-format.md), parsed as hostile input: what this returns can be trusted.
-import { BundleError } from "../errors.js";
-import { array, check, fileName, integer, type Json, object, oneOf, sha256, text } from "./fields.js";
+import {
+  check,
+  DTYPE_BYTES,
+  type FileEntry,
+  HASH_DIGITS,
+  type KvCacheDtype,
+  MAX_CHUNK_BYTES,
+  MAX_SMALL_FILE_BYTES,
+  type ManifestDocument,
+  type ModelFacts,
+  manifestDocument,
+  TENSOR_ALIGNMENT,
+  type TensorEntry,
+} from "../contract/index.js";
 
-export const MAX_CHUNK_BYTES = 24 * 1024 * 1024;
-const MAX_SMALL_FILE_BYTES = 256 * 1024 * 1024;
-const DTYPE_BYTES = { uint32: 4, float16: 2, float32: 4 } as const;
+export type { FileEntry, ModelFacts, TensorEntry as Tensor } from "../contract/index.js";
 
-export interface FileEntry {
-  readonly bytes: number;
-  readonly sha256: string;
-}
-export interface Tensor {
-  readonly name: string;
-  readonly dtype: keyof typeof DTYPE_BYTES;
-  readonly shape: readonly number[];
-  readonly offset: number;
-  readonly bytes: number;
-}
 export interface Tier {
   readonly name: string;
   readonly features: readonly string[];
@@ -24,24 +23,7 @@ export interface Tier {
   readonly plan: string;
   readonly kernels: string;
   /** The type of the KV cache's elements, where the bundle says it. */
-  readonly kvCacheDtype?: "float16" | "float32" | undefined;
-}
-export interface ModelFacts {
-  readonly family: string;
-  readonly quantization: string;
-  readonly parameters: number;
-  readonly vocab_size: number;
-  readonly hidden_size: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly kv_heads: number;
-  readonly head_dim: number;
-  readonly context_length: number;
-  readonly prefill_chunk: number;
-  readonly page_size: number;
-  /** Where the weights came from: `kind`, and what names it there. */
-  readonly source: Readonly<Record<string, string>>;
-  readonly licence: string;
+  readonly kvCacheDtype?: KvCacheDtype | undefined;
 }
 export interface Manifest {
   readonly name: string;
@@ -53,180 +35,114 @@ export interface Manifest {
   readonly chunks: readonly string[];
   readonly chunkBytes: number;
   readonly weightBytes: number;
-  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
   readonly memory: { readonly weights: number; readonly kvPerToken: number; readonly scratch: number };
   readonly validation: string | undefined;
   readonly files: ReadonlyMap<string, FileEntry>;
 }
 
+/** Throws BundleError, which names the field, for what the schema or the format's rules do not admit. */
 export function parseManifest(source: string): Manifest {
-  let json: unknown;
-  try {
-    json = JSON.parse(source);
-  } catch (cause) {
-    throw new BundleError("mlcweb.json is not JSON.", "Check that the URL is a bundle's folder and not a web page.", {
-      cause,
-    });
-  }
-  const top = object(json, "mlcweb.json");
-  if (top.format !== "mlcweb-bundle") throw new BundleError("mlcweb.json is not the manifest of an mlcweb bundle.");
-  if (top.version !== 1) {
-    throw new BundleError(
-      `The bundle has format version ${JSON.stringify(top.version)?.slice(0, 40)}; this engine reads version 1.`,
-      "Use the engine that came with the compiler.",
-    );
-  }
-  const files = parseFiles(top.files);
-  const named = (value: unknown, path: string): string => {
-    const name = fileName(value, path);
-    check(files.has(name), path, `names ${name}, which files does not list`);
-    return name;
-  };
-  const small = (value: unknown, path: string): string => {
-    const name = named(value, path);
-    check(
-      files.get(name)!.bytes <= MAX_SMALL_FILE_BYTES,
-      path,
-      `names a file of more than ${MAX_SMALL_FILE_BYTES} bytes`,
-    );
-    return name;
-  };
-  const model = parseModel(object(top.model, "model"));
-  const tokenizer = object(top.tokenizer, "tokenizer");
-  const memory = object(top.memory, "memory");
+  const json = manifestDocument(source);
+  const files = new Map(Object.entries(json.files));
+  checkFiles(json, files);
+  checkModel(json);
+  const chunkBytes = checkChunks(json, files);
+  checkTensors(json);
+  const { tokenizer, weights, memory } = json;
   return {
-    name: text(top.name, "name"),
-    createdBy: typeof top.created_by === "string" ? top.created_by : "",
-    model,
-    tokenizer: {
-      tokenizer: small(tokenizer.tokenizer, "tokenizer.tokenizer"),
-      config: small(tokenizer.config, "tokenizer.config"),
-      eosTokenIds: array(tokenizer.eos_token_ids, "tokenizer.eos_token_ids", 1000).map((id, i) =>
-        integer(id, `tokenizer.eos_token_ids[${i}]`, 0, 2 ** 31 - 1),
-      ),
-    },
-    wasm: small(top.wasm, "wasm"),
-    tiers: parseTiers(top.tiers, small),
-    ...parseWeights(object(top.weights, "weights"), named, files),
-    memory: {
-      weights: integer(memory.weights, "memory.weights"),
-      kvPerToken: integer(memory.kv_per_token, "memory.kv_per_token"),
-      scratch: integer(memory.scratch, "memory.scratch"),
-    },
-    validation:
-      top.validation === undefined || top.validation === null ? undefined : small(top.validation, "validation"),
+    name: json.name,
+    createdBy: json.created_by,
+    model: json.model,
+    tokenizer: { tokenizer: tokenizer.tokenizer, config: tokenizer.config, eosTokenIds: tokenizer.eos_token_ids },
+    wasm: json.wasm,
+    tiers: json.tiers.map(({ kv_cache_dtype, limits, ...tier }) => ({
+      ...tier,
+      limits: new Map(Object.entries(limits)),
+      kvCacheDtype: kv_cache_dtype,
+    })),
+    chunks: weights.chunks,
+    chunkBytes,
+    weightBytes: weights.bytes,
+    tensors: new Map(weights.tensors.map((tensor) => [tensor.name, tensor])),
+    memory: { weights: memory.weights, kvPerToken: memory.kv_per_token, scratch: memory.scratch },
+    validation: json.validation,
     files,
   };
 }
 
-function parseFiles(value: unknown): Map<string, FileEntry> {
-  const files = new Map<string, FileEntry>();
-  for (const [name, entry] of Object.entries(object(value, "files"))) {
-    fileName(name, "files");
-    const item = object(entry, `files.${name}`);
-    files.set(name, {
-      bytes: integer(item.bytes, `files.${name}.bytes`),
-      sha256: sha256(item.sha256, `files.${name}.sha256`),
-    });
-  }
-  return files;
-}
-
-function parseModel(model: Json): ModelFacts {
-  const size = (key: string, max = 2 ** 31 - 1): number => integer(model[key], `model.${key}`, 1, max);
-  const source = model.source === undefined ? {} : object(model.source, "model.source");
-  return {
-    family: text(model.family, "model.family"),
-    quantization: text(model.quantization, "model.quantization"),
-    parameters: size("parameters", 2 ** 48),
-    vocab_size: size("vocab_size", 2 ** 24),
-    hidden_size: size("hidden_size"),
-    layers: size("layers"),
-    heads: size("heads"),
-    kv_heads: size("kv_heads"),
-    head_dim: size("head_dim"),
-    context_length: size("context_length"),
-    prefill_chunk: size("prefill_chunk", 2 ** 20),
-    page_size: size("page_size", 2 ** 20),
-    source: Object.fromEntries(Object.entries(source).map(([key, value]) => [key, text(value, `model.source.${key}`)])),
-    licence: typeof model.licence === "string" ? model.licence : "",
+/** That files carry their hash, and that those which are named are there; chunks may be larger than others. */
+function checkFiles(json: ManifestDocument, files: ReadonlyMap<string, FileEntry>): void {
+  for (const [name, { sha256 }] of files)
+    check(name.split(".").at(-2) === sha256.slice(0, HASH_DIGITS), `files.${name}`, "its name has another hash");
+  const named = (path: string, name: string | undefined, most: number): void => {
+    if (name === undefined) return;
+    const entry = files.get(name);
+    check(entry !== undefined, path, `names ${name}, which files does not list`);
+    check(entry.bytes <= most, path, `names a file of more than ${most} bytes`);
   };
-}
-
-function parseTiers(value: unknown, file: (value: unknown, path: string) => string): Tier[] {
-  const tiers = array(value, "tiers", 32).map((item, i): Tier => {
-    const tier = object(item, `tiers[${i}]`);
-    const limits = Object.entries(tier.limits === undefined ? {} : object(tier.limits, `tiers[${i}].limits`));
-    return {
-      name: text(tier.name, `tiers[${i}].name`),
-      features: array(tier.features, `tiers[${i}].features`, 64).map((f, j) => text(f, `tiers[${i}].features[${j}]`)),
-      limits: new Map(limits.map(([k, v]) => [k, integer(v, `tiers[${i}].limits.${k}`)])),
-      plan: file(tier.plan, `tiers[${i}].plan`),
-      kernels: file(tier.kernels, `tiers[${i}].kernels`),
-      kvCacheDtype:
-        tier.kv_cache_dtype === undefined
-          ? undefined
-          : oneOf(tier.kv_cache_dtype, `tiers[${i}].kv_cache_dtype`, ["float16", "float32"] as const),
-    };
+  const small = (path: string, name: string | undefined): void => named(path, name, MAX_SMALL_FILE_BYTES);
+  small("wasm", json.wasm);
+  small("tokenizer.tokenizer", json.tokenizer.tokenizer);
+  small("tokenizer.config", json.tokenizer.config);
+  json.tiers.forEach(({ plan, kernels }, i) => {
+    small(`tiers[${i}].plan`, plan);
+    small(`tiers[${i}].kernels`, kernels);
   });
-  check(tiers.length > 0, "tiers", "is empty");
-  check(new Set(tiers.map((t) => t.name)).size === tiers.length, "tiers", "has two tiers of one name");
-  return tiers;
+  json.weights.chunks.forEach((name, i) => {
+    named(`weights.chunks[${i}]`, name, Infinity);
+  });
+  small("validation", json.validation);
+  small("config", json.config);
 }
 
-type Weights = Pick<Manifest, "chunks" | "chunkBytes" | "weightBytes" | "tensors">;
+function checkModel({ model, tokenizer, tiers, weights, quality }: ManifestDocument): void {
+  checkNames("tiers", tiers);
+  checkNames("weights.tensors", weights.tensors);
+  check(model.heads % model.kv_heads === 0, "model.kv_heads", `${model.heads} heads cannot share them evenly`);
+  tokenizer.eos_token_ids.forEach((token, i) => {
+    check(token < model.vocab_size, `tokenizer.eos_token_ids[${i}]`, `${token} is outside the vocabulary`);
+  });
+  if (quality) check(quality.same_tokens <= quality.tokens, "quality.same_tokens", `is more than ${quality.tokens}`);
+}
 
-function parseWeights(
-  weights: Json,
-  named: (value: unknown, path: string) => string,
-  files: ReadonlyMap<string, FileEntry>,
-): Weights {
-  const chunks = array(weights.chunks, "weights.chunks", 100_000).map((c, i) => named(c, `weights.chunks[${i}]`));
-  check(chunks.length > 0, "weights.chunks", "is empty");
-  const sizes = chunks.map((c) => files.get(c)!.bytes);
-  const chunkBytes = sizes[0]!;
+function checkNames(path: string, items: readonly { readonly name: string }[]): void {
+  const seen = new Set<string>();
+  items.forEach(({ name }, i) => {
+    check(!seen.has(name), `${path}[${i}].name`, `${name} occurs twice`);
+    seen.add(name);
+  });
+}
+
+/** Returns the bytes of every chunk but the last, which may be shorter. */
+function checkChunks({ weights }: ManifestDocument, files: ReadonlyMap<string, FileEntry>): number {
+  const sizes = weights.chunks.map((name) => files.get(name)!.bytes);
   sizes.forEach((bytes, i) => {
-    const last = i === sizes.length - 1;
-    check(bytes > 0 && bytes <= MAX_CHUNK_BYTES, `weights.chunks[${i}]`, `must have 1 to ${MAX_CHUNK_BYTES} bytes`);
+    const path = `weights.chunks[${i}]`;
     check(
-      last ? bytes <= chunkBytes : bytes === chunkBytes && bytes % 16 === 0,
-      `weights.chunks[${i}]`,
-      "must be as long as the first, and a multiple of 16",
+      bytes > 0 && bytes <= MAX_CHUNK_BYTES && bytes % TENSOR_ALIGNMENT === 0,
+      path,
+      `${bytes} bytes; a chunk has a multiple of ${TENSOR_ALIGNMENT}, at most ${MAX_CHUNK_BYTES}`,
     );
+    const alike = bytes === sizes[0]! || (i === sizes.length - 1 && bytes < sizes[0]!);
+    check(alike, path, `${bytes} bytes, but the first has ${sizes[0]}: all but the last are equal`);
   });
   const total = sizes.reduce((a, b) => a + b, 0);
-  check(integer(weights.bytes, "weights.bytes") === total, "weights.bytes", `is not the sum of the chunks, ${total}`);
-  const tensors = new Map<string, Tensor>();
-  array(weights.tensors, "weights.tensors").forEach((item, i) => {
-    const tensor = parseTensor(object(item, `weights.tensors[${i}]`), `weights.tensors[${i}]`, total);
-    check(!tensors.has(tensor.name), `weights.tensors[${i}]`, `repeats the name ${tensor.name}`);
-    tensors.set(tensor.name, tensor);
-  });
-  const sorted = [...tensors.values()].sort((a, b) => a.offset - b.offset);
-  for (let i = 1; i < sorted.length; i++) {
-    const before = sorted[i - 1]!,
-      tensor = sorted[i]!;
-    check(
-      before.offset + before.bytes <= tensor.offset,
-      "weights.tensors",
-      `has overlapping tensors ${before.name} and ${tensor.name}`,
-    );
-  }
-  return { chunks, chunkBytes, weightBytes: total, tensors };
+  check(weights.bytes === total, "weights.bytes", `is not the sum of the chunks, ${total}`);
+  return sizes[0]!;
 }
 
-function parseTensor(item: Json, path: string, total: number): Tensor {
-  const name = text(item.name, `${path}.name`);
-  const dtype = oneOf(item.dtype, `${path}.dtype`, ["uint32", "float16", "float32"] as const);
-  const shape = array(item.shape, `${path}.shape`, 8).map((d, i) => integer(d, `${path}.shape[${i}]`, 1));
-  const offset = integer(item.offset, `${path}.offset`);
-  const bytes = integer(item.bytes, `${path}.bytes`, 1);
-  check(offset % 16 === 0, `${path}.offset`, "must be a multiple of 16");
-  check(offset + bytes <= total, path, "lies outside the chunks");
-  check(
-    shape.reduce((a, b) => a * b, DTYPE_BYTES[dtype]) === bytes,
-    `${path}.bytes`,
-    "does not agree with dtype and shape",
-  );
-  return { name, dtype, shape, offset, bytes };
+function checkTensors({ weights }: ManifestDocument): void {
+  weights.tensors.forEach(({ dtype, shape, offset, bytes }, i) => {
+    const path = `weights.tensors[${i}]`;
+    const expected = shape.reduce((a, b) => a * b, DTYPE_BYTES[dtype]);
+    check(bytes === expected, `${path}.bytes`, `its shape and dtype make ${expected}`);
+    check(offset + bytes <= weights.bytes, `${path}.offset`, "the tensor ends past the last chunk");
+  });
+  let end = 0;
+  const inOrder = weights.tensors.map((tensor, i) => ({ ...tensor, i })).sort((a, b) => a.offset - b.offset);
+  for (const { offset, bytes, i } of inOrder) {
+    check(offset >= end, `weights.tensors[${i}].offset`, "overlaps the tensor before it");
+    end = offset + bytes;
+  }
 }

@@ -1,14 +1,13 @@
 // Runs the compiled model on a device. It writes the shared buffers, encodes one compute pass a step, and reads back
 // through a small ring of staging buffers.
+import { Sampling as SamplingWords, State } from "../contract/index.js";
 import type { Guard, Memory } from "../device/index.js";
 import { GpuError } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";
 import { KvGrowth } from "./kv_growth.js";
 import type { Model, Sampling } from "./model.js";
-
-const STATE_WORDS = 8,
-  STATE_BYTES = STATE_WORDS * 4;
+import { stateWords } from "./state.js";
 
 export interface GpuModelParts {
   readonly device: GPUDevice;
@@ -66,10 +65,12 @@ export class GpuModel implements Model {
   }
 
   setSampling({ temperature, topP, topK, seed }: Sampling): void {
-    const words = new Int32Array(8);
-    new Float32Array(words.buffer, 0, 2).set([temperature, topP]);
-    words[2] = topK;
-    words[3] = seed | 0;
+    const words = new Int32Array(SamplingWords.words),
+      floats = new Float32Array(words.buffer);
+    floats[SamplingWords.temperature] = temperature;
+    floats[SamplingWords.top_p] = topP;
+    words[SamplingWords.top_k] = topK;
+    words[SamplingWords.seed] = seed | 0;
     this.write("sampling", words);
   }
 
@@ -90,7 +91,7 @@ export class GpuModel implements Model {
           this.replay("sample", pass);
         },
         "state",
-        STATE_BYTES,
+        State.bytes,
         count,
       ),
     );
@@ -103,7 +104,7 @@ export class GpuModel implements Model {
 
   async decodeAndRead(token: number, position: number): Promise<Float32Array> {
     this.parts.guard.check();
-    this.write("state", new Int32Array([position, token, 1, 0, 0, 0, 0, 0]));
+    this.write("state", stateWords(position, token, 1));
     return this.readLogits((pass) => this.replay("decode", pass));
   }
 
@@ -111,7 +112,7 @@ export class GpuModel implements Model {
     const { prefill } = this.parts.entries;
     this.parts.guard.check();
     this.write("tokens", Int32Array.from(tokens));
-    this.write("state", new Int32Array([position, 0, tokens.length, 0, 0, 0, 0, 0]));
+    this.write("state", stateWords(position, 0, tokens.length));
     prefill.prepare([tokens.length]);
     return this.submit(
       (pass) => {
@@ -119,7 +120,7 @@ export class GpuModel implements Model {
         if (sample) this.replay("sample", pass);
       },
       sample ? "state" : undefined,
-      STATE_BYTES,
+      State.bytes,
     );
   }
 
@@ -136,7 +137,10 @@ export class GpuModel implements Model {
 
   private async readTokens(readback: Readback): Promise<number[]> {
     const states = new Int32Array(await this.read(readback));
-    const tokens = Array.from({ length: states.length / STATE_WORDS }, (_, i) => states[i * STATE_WORDS + 1]!);
+    const tokens = Array.from(
+      { length: states.length / State.words },
+      (_, i) => states[i * State.words + State.token]!,
+    );
     const wrong = tokens.find((token) => token < 0 || token >= this.vocabSize);
     if (wrong !== undefined) throw new GpuError(`The GPU sampled ${wrong}, which is no token: its results are wrong.`);
     return tokens;

@@ -8,3 +8,4 @@ export { type HostParams, needsHost, type TokenLogprobs } from "./host_sampling.
 export { FIRST_TOKENS } from "./kv_growth.js";
 export { type GeneratedToken, type GenerateEnd, type GenerateParams, generateTokens } from "./loop.js";
 export type { Model, Sampling } from "./model.js";
+export { stateWords } from "./state.js";

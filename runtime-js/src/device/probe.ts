@@ -1,7 +1,7 @@
 // Reports this browser's GPU, for `mlcweb doctor` and bug reports.
+import { TIERS } from "../contract/index.js";
 import { MlcwebError } from "../errors.js";
 import { type AdapterFacts, describeAdapter, isSoftware, requestAdapter } from "./adapter.js";
-import { SOFTWARE_TIER } from "./tier.js";
 
 export interface ProbeReport {
   readonly webgpu: boolean;
@@ -18,15 +18,6 @@ export interface ProbeReport {
   readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null;
 }
 
-type TierFeatures = readonly [name: string, features: readonly string[]];
-const SOFTWARE: TierFeatures = [SOFTWARE_TIER, ["subgroups"]];
-const TIERS: readonly TierFeatures[] = [
-  ["f16-subgroups", ["shader-f16", "subgroups"]],
-  ["f16", ["shader-f16"]],
-  ["subgroups", ["subgroups"]],
-  ["base", []],
-];
-
 export async function probe(): Promise<ProbeReport> {
   const estimate = await navigator.storage?.estimate().catch(() => undefined);
   const base = {
@@ -42,6 +33,7 @@ export async function probe(): Promise<ProbeReport> {
       const value = (adapter.limits as unknown as Record<string, unknown>)[key];
       if (typeof value === "number") limits[key] = value;
     }
+    const software = isSoftware(adapter.info);
     const { subgroupMinSize: min, subgroupMaxSize: max } = adapter.info;
     return {
       ...base,
@@ -51,9 +43,10 @@ export async function probe(): Promise<ProbeReport> {
       limits,
       wgslFeatures: [...navigator.gpu.wgslLanguageFeatures].sort(),
       subgroupSizes: min && max ? [min, max] : null,
-      tiers: (isSoftware(adapter.info) ? [SOFTWARE, ...TIERS] : [...TIERS, SOFTWARE])
-        .filter(([, needed]) => needed.every((f) => features.includes(f)))
-        .map(([name]) => name),
+      tiers: [...TIERS]
+        .sort((a, b) => Number(b.software === software) - Number(a.software === software))
+        .filter((tier) => tier.features.every((feature) => features.includes(feature)))
+        .map(({ name }) => name),
       error: null,
     };
   } catch (error) {

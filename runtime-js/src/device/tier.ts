@@ -1,6 +1,7 @@
 // Chooses the tier of a bundle that an adapter runs: the first whose features and limits it has. Where the adapter is a
 // CPU, `software` comes before all others.
 import type { Tier } from "../bundle/manifest.js";
+import { TIERS } from "../contract/index.js";
 import { InvalidRequestError, MissingFeatureError } from "../errors.js";
 
 export interface Capabilities {
@@ -12,7 +13,7 @@ export interface Capabilities {
 }
 
 /** The tier with kernels for adapters that are a CPU; any adapter with its features can run it. */
-export const SOFTWARE_TIER = "software";
+export const SOFTWARE_TIER = TIERS.find((tier) => tier.software)!.name;
 
 /** What the adapter lacks for a tier, or an entry: feature names, and limits as "name ≥ value". */
 export function missingFor(tier: Pick<Tier, "features" | "limits">, adapter: Capabilities): string[] {

@@ -1,5 +1,5 @@
 // Renders and tokenizes a bundle's example conversations, and compares them with the compiler's.
-import { array, check, integer, type Json, object } from "../bundle/fields.js";
+import type { ExampleChat } from "../contract/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 
 export interface ChatReport {
@@ -19,44 +19,30 @@ export interface Renderer {
 /** The day that the compiler renders with. */
 const NOW = new Date(2024, 6, 26);
 
-/** `json` is `chats` of validation.json, which older bundles lack. Throws BundleError when it is malformed. */
-export function checkChats(json: unknown, renderer: Renderer): ChatReport[] {
-  return (json === undefined ? [] : array(json, "validation.chats", 1000)).map((item, i) => {
-    const path = `validation.chats[${i}]`;
-    const chat = object(item, path);
-    const messages = array(chat.messages, `${path}.messages`, 1000).map(
-      (message) => object(message, `${path}.messages`) as Json & ChatTurn,
-    );
-    const tools =
-      chat.tools === undefined
-        ? undefined
-        : array(chat.tools, `${path}.tools`, 1000).map((tool) => object(tool, `${path}.tools`));
-    const difference = compare(chat, path, renderer, messages, { tools, now: NOW });
-    return { messages: messages.length, tools: tools !== undefined, ok: difference === null, difference };
+/** `chats` of a validation that was checked, against what `renderer` makes of their messages. */
+export function checkChats(chats: readonly ExampleChat[], renderer: Renderer): ChatReport[] {
+  return chats.map((chat) => {
+    const difference = compare(chat, renderer);
+    return { messages: chat.messages.length, tools: chat.tools !== undefined, ok: difference === null, difference };
   });
 }
 
-function compare(
-  chat: Json,
-  path: string,
-  renderer: Renderer,
-  messages: readonly ChatTurn[],
-  options: RenderOptions,
-): string | null {
+function compare(chat: ExampleChat, renderer: Renderer): string | null {
+  const messages = chat.messages as unknown as readonly ChatTurn[];
+  const options: RenderOptions = { tools: chat.tools, now: NOW };
   let text: string;
   try {
     text = renderer.renderChat(messages, options);
   } catch (error) {
-    return chat.refused === true ? null : `the engine refuses it: ${(error as Error).message}`;
+    return chat.refused ? null : `the engine refuses it: ${(error as Error).message}`;
   }
-  if (chat.refused === true) return `the compiler's template refuses it, and the engine renders ${excerpt(text, 0)}`;
-  check(typeof chat.text === "string", `${path}.text`, "must be a string");
+  if (chat.text === undefined) return `the compiler's template refuses it, and the engine renders ${excerpt(text, 0)}`;
   if (text !== chat.text) {
     const at = firstDifference(text, chat.text);
     return `at character ${at} the engine renders ${excerpt(text, at)}, and the compiler ${excerpt(chat.text, at)}`;
   }
-  const expected = array(chat.tokens, `${path}.tokens`).map((id) => integer(id, `${path}.tokens`));
-  const tokens = renderer.encodeChat(messages, options);
+  const tokens = renderer.encodeChat(messages, options),
+    expected = chat.tokens!;
   if (tokens.join() === expected.join()) return null;
   const at = firstDifference(tokens, expected);
   const [ours, theirs] = [tokens, expected].map((ids) => ids.slice(at, at + 4).join(" ") || "the end");

@@ -112,7 +112,7 @@ export async function fetchPlan(
     readText(tier.kernels),
     source.file(manifest, manifest.wasm),
   ]);
-  const plan = parsePlan(text, manifest);
+  const plan = parsePlan(text, manifest, tier.name);
   timings.manifest_s = seconds();
   return { plan, kernels, wasm };
 }

@@ -1,6 +1,6 @@
 // Replays a bundle's validation.json: example chats are rendered again, the logits of every step are compared with the
 // host reference's, and the real loop gives its greedy answer.
-import { array, check, integer, object } from "../bundle/fields.js";
+import { check, type Step, type Tolerance, type ValidationDocument, validationDocument } from "../contract/index.js";
 import { BundleError } from "../errors.js";
 import type { Activations } from "./activations.js";
 import { type ChatReport, checkChats } from "./chats.js";
@@ -11,7 +11,7 @@ export interface ValidationReport {
   readonly tier: string;
   readonly activations: Activations;
   /** The least precise type of its sums' terms: the tolerance is by it. */
-  readonly activation: "float16" | "float32" | "int8" | "matrix";
+  readonly activation: keyof Tolerance;
   readonly tolerance: number;
   /** The largest |difference| / range of any step. */
   readonly max_relative_difference: number;
@@ -28,11 +28,6 @@ export interface ValidationReport {
   readonly seconds: number;
 }
 
-interface Step {
-  readonly top: readonly (readonly [number, number])[];
-  readonly range: number;
-}
-
 export async function validate(engine: Engine): Promise<ValidationReport> {
   const started = performance.now();
   const { tier, activations, model, kvCacheDtype } = engine.info;
@@ -42,10 +37,11 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
       : tier.startsWith("f16") || kvCacheDtype === "float16"
         ? "float16"
         : "float32";
-  const json = await engine.validation();
-  const expected = parse(json, activation, model.vocab_size);
-  const chats = checkChats((json as { chats?: unknown }).chats, engine);
-  const { tokens, greedy: reference, steps, tolerance } = expected;
+  const expected = parseValidation(await engine.validation(), model.vocab_size);
+  const chats = checkChats(expected.chats ?? [], engine);
+  const { tokens, greedy: reference, steps } = expected;
+  const tolerance = expected.tolerance[activation];
+  check(tolerance !== undefined, `tolerance.${activation}`, "is missing");
 
   const results: { relative_difference: number; ok: boolean; argmax: number }[] = [];
   let at = 0;
@@ -72,7 +68,7 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
     greedy_mismatch_at: mismatch,
     chats,
     answer: engine.decode(greedy),
-    expected_answer: expected.answer,
+    expected_answer: expected.answer ?? null,
     seconds: (performance.now() - started) / 1000,
   };
 }
@@ -106,35 +102,28 @@ function firstMismatch(
   return chosen && step.top[0]![1] - chosen[1] <= 2 * tolerance * step.range ? -1 : at;
 }
 
-function parse(
-  json: unknown,
-  activation: ValidationReport["activation"],
-  vocab: number,
-): { tokens: number[]; greedy: number[]; steps: Step[]; tolerance: number; answer: string | null } {
+/** A validation whose tokens are the vocabulary's. Throws BundleError, which names the field. */
+export function parseValidation(json: unknown, vocabulary: number): ValidationDocument {
   if (json === undefined)
     throw new BundleError("The bundle has no validation file.", "Compile it again, with validation on.");
-  const top = object(json, "validation");
-  const ids = (value: unknown, path: string): number[] =>
-    array(value, path).map((id, i) => integer(id, `${path}[${i}]`, 0, vocab - 1));
-  const number = (value: unknown, path: string): number => {
-    check(typeof value === "number" && Number.isFinite(value), path, "must be a number");
-    return value;
-  };
-  const steps = array(top.steps, "validation.steps", 10_000).map((item, i): Step => {
-    const step = object(item, `validation.steps[${i}]`);
-    const pairs = array(step.top, `validation.steps[${i}].top`, 1000).map((pair) => {
-      const [token, value] = array(pair, `validation.steps[${i}].top`, 2);
-      return [integer(token, "validation token", 0, vocab - 1), number(value, "validation logit")] as const;
+  const validation = validationDocument(json);
+  const checkIds = (path: string, ids: readonly number[]): void =>
+    ids.forEach((id, i) => {
+      check(id < vocabulary, `${path}[${i}]`, `${id} is outside the vocabulary`);
     });
-    check(pairs.length > 0, `validation.steps[${i}].top`, "is empty");
-    return { top: pairs, range: number(step.range, `validation.steps[${i}].range`) };
+  checkIds("tokens", validation.tokens);
+  checkIds("greedy", validation.greedy);
+  validation.steps.forEach(({ top }, i) => {
+    checkIds(
+      `steps[${i}].top`,
+      top.map(([id]) => id),
+    );
   });
-  check(steps.length > 0, "validation.steps", "is empty");
-  return {
-    tokens: ids(top.tokens, "validation.tokens"),
-    greedy: ids(top.greedy, "validation.greedy"),
-    steps,
-    tolerance: number(object(top.tolerance, "validation.tolerance")[activation], `validation.tolerance.${activation}`),
-    answer: typeof top.answer === "string" ? top.answer : null,
-  };
+  validation.chats?.forEach(({ text, refused, tokens }, i) => {
+    checkIds(`chats[${i}].tokens`, tokens ?? []);
+    check((text === undefined) !== (refused === undefined), `chats[${i}]`, "has either a text or that it is refused");
+  });
+  const { steps, greedy } = validation;
+  check(steps.length === greedy.length, "steps", `${steps.length} for ${greedy.length} greedy tokens`);
+  return validation;
 }

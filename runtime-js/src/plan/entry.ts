@@ -1,5 +1,6 @@
 // Replays an entry of the plan. Pipelines and bind groups are made once, and the words of its one uniform buffer are
 // rewritten only when the dims change.
+import { GRID_WORDS } from "../contract/index.js";
 import type { Memory } from "../device/index.js";
 import { BundleError } from "../errors.js";
 import type { Buffers } from "./buffers.js";
@@ -7,8 +8,9 @@ import type { Host } from "./host.js";
 import type { Plan, PlanBuffer, PlanEntry, PlanKernel } from "./parse.js";
 import type { Pipelines } from "./pipelines.js";
 
-/** A launch's kernel, and the buffers it binds. */
+/** A launch's operation, its kernel, and the buffers it binds. */
 export interface Launched {
+  readonly op: string;
   readonly kernel: PlanKernel;
   readonly buffers: readonly PlanBuffer[];
 }
@@ -49,8 +51,9 @@ export class Entry {
       this.stride * kernels.length,
       GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     );
-    this.grids = new Uint32Array(kernels.length * 3);
+    this.grids = new Uint32Array(kernels.length * GRID_WORDS);
     this.launches = entry.launches.map((launch, i) => ({
+      op: launch.op,
       kernel: kernels[i]!,
       buffers: launch.args.map((arg) => plan.buffers[arg]!),
     }));
@@ -88,15 +91,15 @@ export class Entry {
     const uniforms = new Uint32Array((this.stride / 4) * launches.length);
     for (let i = 0; i < launches.length; i++) {
       const record = i * recordWords;
-      for (let axis = 0; axis < 3; axis++) {
+      for (let axis = 0; axis < GRID_WORDS; axis++) {
         const size = table[record + axis]!;
         if (size > maxWorkgroups)
           throw new BundleError(
             `Launch ${i} of ${this.entry.name} asks for ${size} workgroups; this GPU admits ${maxWorkgroups}.`,
           );
-        this.grids[i * 3 + axis] = size;
+        this.grids[i * GRID_WORDS + axis] = size;
       }
-      uniforms.set(table.subarray(record + 3, record + 3 + this.words[i]!), (i * this.stride) / 4);
+      uniforms.set(table.subarray(record + GRID_WORDS, record + GRID_WORDS + this.words[i]!), (i * this.stride) / 4);
     }
     this.device.queue.writeBuffer(this.uniforms, 0, uniforms);
     this.dims = key;
@@ -112,9 +115,9 @@ export class Entry {
     const { pipelines, groups, grids } = this;
     let current: GPUComputePipeline | undefined;
     for (const i of indices) {
-      const x = grids[i * 3]!,
-        y = grids[i * 3 + 1]!,
-        z = grids[i * 3 + 2]!;
+      const x = grids[i * GRID_WORDS]!,
+        y = grids[i * GRID_WORDS + 1]!,
+        z = grids[i * GRID_WORDS + 2]!;
       if (x === 0 || y === 0 || z === 0) continue;
       const pipeline = pipelines[i]!;
       if (pipeline !== current) pass.setPipeline(pipeline);

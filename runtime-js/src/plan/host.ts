@@ -1,4 +1,5 @@
 // Runs model.wasm, the part of the model on the CPU: it computes launch tables for an entry's dims, and samples.
+import { HostSample } from "../contract/index.js";
 import { BundleError } from "../errors.js";
 
 export interface SampleParams {
@@ -74,24 +75,22 @@ export class Host {
       countsAt = logitsAt + vocab * 4,
       probsAt = countsAt + vocab * 4,
       paramsAt = probsAt + vocab * 4,
-      tokenAt = paramsAt + 32;
-    this.samplerBytes = Math.ceil((vocab * 12 + 36) / 16) * 16;
+      tokenAt = paramsAt + HostSample.bytes;
+    this.samplerBytes = Math.ceil((tokenAt + 4 - this.base) / 16) * 16;
     this.reserve(this.base + this.samplerBytes);
     const { buffer } = this.memory;
     new Float32Array(buffer, logitsAt, vocab).set(logits);
     const count = new Int32Array(buffer, countsAt, vocab).fill(0);
     for (const [token, times] of counts) count[token] = times;
-    const { temperature, topP, topK, minP, repetitionPenalty, frequencyPenalty, presencePenalty } = params;
-    new Float32Array(buffer, paramsAt, 8).set([
-      temperature,
-      topP,
-      topK,
-      minP,
-      repetitionPenalty,
-      frequencyPenalty,
-      presencePenalty,
-      random,
-    ]);
+    const words = new Float32Array(buffer, paramsAt, HostSample.words);
+    words[HostSample.temperature] = params.temperature;
+    words[HostSample.top_p] = params.topP;
+    words[HostSample.top_k] = params.topK;
+    words[HostSample.min_p] = params.minP;
+    words[HostSample.repetition_penalty] = params.repetitionPenalty;
+    words[HostSample.frequency_penalty] = params.frequencyPenalty;
+    words[HostSample.presence_penalty] = params.presencePenalty;
+    words[HostSample.random] = random;
     sample(logitsAt, countsAt, paramsAt, probsAt, tokenAt, vocab);
     const token = new Int32Array(this.memory.buffer, tokenAt, 1)[0]!;
     if (token < 0 || token >= vocab) throw new BundleError(`host_sample chose ${token}, which is no token.`);

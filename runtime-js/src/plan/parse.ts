@@ -1,38 +1,46 @@
 // plan.<tier>.json (docs/bundle-format.md), parsed as hostile input and checked against the manifest.
-import { array, check, integer, object, oneOf, text } from "../bundle/fields.js";
 import type { Manifest } from "../bundle/manifest.js";
+import {
+  type Binding,
+  type Buffer,
+  type BufferKind,
+  check,
+  DTYPE_BYTES,
+  ENTRIES,
+  type Entry,
+  type EntryName,
+  GRID_WORDS,
+  type Kernel,
+  type Launch,
+  type PlanDocument,
+  planDocument,
+  type Reads,
+  Sampling,
+  SHARED_BUFFERS,
+  State,
+} from "../contract/index.js";
 import type { Needs } from "../device/index.js";
-import { BundleError } from "../errors.js";
 
-export const SHARED = ["tokens", "state", "page_table", "sampling", "logits"] as const;
-const BINDINGS = ["read-only-storage", "storage", "uniform"] as const;
-const READS = ["window", "experts", "choices"] as const;
-const KINDS = ["weight", "kv", "input", "output", "scratch"] as const;
-const ENTRIES = { prefill: ["n"], prefill_int8: ["n"], prefill_matrix: ["n"], decode: [], sample: [] } as const;
-export type EntryName = keyof typeof ENTRIES;
+export { type EntryName, type Reads, SHARED_BUFFERS as SHARED } from "../contract/index.js";
 
 export type PlanBuffer =
-  | { readonly name: string; readonly kind: "weight" | "input" | "output" | "scratch"; readonly bytes: number }
+  | { readonly name: string; readonly kind: BufferKind; readonly bytes: number }
   | { readonly name: string; readonly kind: "kv"; readonly pageBytes: number; readonly pages: number };
 export interface PlanKernel {
   readonly name: string;
-  readonly bindings: readonly (typeof BINDINGS)[number][];
+  readonly bindings: readonly Binding[];
   readonly uniformWords: number;
+  /** How many weights its matrix has, all experts' counted. */
+  readonly weights?: number;
   readonly reads?: Reads;
 }
-/** What of its buffers a kernel reads, where that is not all: of the KV cache each query's last `window` tokens, of
- * `experts` those that a token chose, which are `choices`. */
-export interface Reads {
-  readonly window?: number;
-  readonly experts?: number;
-  readonly choices?: number;
-}
+export type PlanLaunch = Launch;
 export interface PlanEntry {
   readonly name: EntryName;
   readonly dims: readonly string[];
   readonly launch: string;
   readonly recordWords: number;
-  readonly launches: readonly { readonly kernel: number; readonly args: readonly number[] }[];
+  readonly launches: readonly PlanLaunch[];
 }
 export interface Plan {
   readonly tier: string;
@@ -53,159 +61,110 @@ export function kernelsOf(entry: PlanEntry): Set<number> {
   return new Set(entry.launches.map((launch) => launch.kernel));
 }
 
-export function parsePlan(source: string, manifest: Manifest): Plan {
-  let json: unknown;
-  try {
-    json = JSON.parse(source);
-  } catch (cause) {
-    throw new BundleError("The plan is not JSON.", undefined, { cause });
+/** Throws BundleError, which names the field, for what the schema or the format's rules do not admit. */
+export function parsePlan(source: string, manifest: Manifest, tier: string): Plan {
+  const json = planDocument(source);
+  check(json.tier === tier, "plan.tier", `is ${json.tier} in the plan of ${tier}`);
+  for (const part of ["buffers", "kernels"] as const) {
+    const names = json[part].map(({ name }) => name);
+    check(new Set(names).size === names.length, `plan.${part}`, "a name occurs twice");
   }
-  const top = object(json, "plan");
-  const buffers = array(top.buffers, "plan.buffers", 100_000).map((item, i) =>
-    parseBuffer(item, `plan.buffers[${i}]`, manifest),
-  );
-  check(new Set(buffers.map((b) => b.name)).size === buffers.length, "plan.buffers", "has two buffers of one name");
-  const kernels = array(top.kernels, "plan.kernels", 10_000).map((item, i) => parseKernel(item, `plan.kernels[${i}]`));
-  check(new Set(kernels.map((k) => k.name)).size === kernels.length, "plan.kernels", "has two kernels of one name");
-  const entries = object(top.entries, "plan.entries");
-  const entry = (name: EntryName): PlanEntry => parseEntry(name, entries[name], buffers.length, kernels);
-  checkShared(buffers, manifest);
+  json.kernels.forEach(({ bindings }, i) => {
+    const ends = bindings.indexOf("uniform") === bindings.length - 1;
+    check(ends, `plan.kernels[${i}].bindings`, "the last binding, and only that, is a uniform");
+  });
+  const entry = (name: EntryName): PlanEntry => {
+    const { record_words, dims, launch, launches } = json.entries[name]!;
+    return { name, dims, launch, recordWords: record_words, launches };
+  };
+  for (const name of Object.keys(ENTRIES) as EntryName[]) if (json.entries[name]) checkEntry(name, json, manifest);
+  checkWeights(json.buffers, manifest);
+  checkShared(json.buffers, manifest);
+  const { prefill_int8, prefill_matrix } = json.entries;
   return {
-    tier: text(top.tier, "plan.tier"),
-    buffers,
-    kernels,
+    tier,
+    buffers: json.buffers.map((buffer) => (buffer.kind === "kv" ? kvBuffer(buffer) : buffer)),
+    kernels: json.kernels.map(({ uniform_words, ...kernel }) => ({ ...kernel, uniformWords: uniform_words })),
     entries: {
       prefill: entry("prefill"),
-      prefill_int8: entries.prefill_int8 === undefined ? undefined : entry("prefill_int8"),
-      prefill_matrix:
-        entries.prefill_matrix === undefined
-          ? undefined
-          : {
-              ...entry("prefill_matrix"),
-              needs: parseNeeds(
-                object(entries.prefill_matrix, "plan.entries.prefill_matrix").needs,
-                "plan.entries.prefill_matrix.needs",
-              ),
-            },
+      prefill_int8: prefill_int8 && entry("prefill_int8"),
+      prefill_matrix: prefill_matrix && { ...entry("prefill_matrix"), needs: needsOf(prefill_matrix) },
       decode: entry("decode"),
       sample: entry("sample"),
     },
   };
 }
 
-function parseBuffer(item: unknown, path: string, manifest: Manifest): PlanBuffer {
-  const buffer = object(item, path);
-  const name = text(buffer.name, `${path}.name`);
-  const kind = oneOf(buffer.kind, `${path}.kind`, KINDS);
-  if (kind === "kv") {
-    return {
-      name,
-      kind,
-      pageBytes: integer(buffer.page_bytes, `${path}.page_bytes`, 4),
-      pages: integer(buffer.pages, `${path}.pages`, 1, 2 ** 24),
-    };
-  }
-  const bytes = integer(buffer.bytes, `${path}.bytes`, 1, 2 ** 40);
-  if (kind === "weight") {
-    const tensor = manifest.tensors.get(name);
-    check(tensor !== undefined, path, `binds ${name}, which weights.tensors does not have`);
-    check(
-      Math.ceil(bytes / 4) === Math.ceil(tensor.bytes / 4),
-      `${path}.bytes`,
-      `is not the size of the tensor ${name}`,
-    );
-  }
-  return { name, kind, bytes };
-}
+const kvBuffer = ({ page_bytes, ...buffer }: Buffer & { kind: "kv" }): PlanBuffer => ({
+  ...buffer,
+  pageBytes: page_bytes,
+});
 
-function parseKernel(item: unknown, path: string): PlanKernel {
-  const kernel = object(item, path);
-  const name = text(kernel.name, `${path}.name`);
-  check(/^[A-Za-z_][A-Za-z0-9_]*$/.test(name), `${path}.name`, "is not a WGSL identifier");
-  const bindings = array(kernel.bindings, `${path}.bindings`, 64).map((b, i) =>
-    oneOf(b, `${path}.bindings[${i}]`, BINDINGS),
-  );
-  check(
-    bindings.indexOf("uniform") === bindings.length - 1 && bindings.length > 0,
-    `${path}.bindings`,
-    "must end with its one uniform",
-  );
-  const reads =
-    kernel.reads === undefined
-      ? undefined
-      : Object.fromEntries(
-          Object.entries(object(kernel.reads, `${path}.reads`)).map(([key, value]) => [
-            oneOf(key, `${path}.reads`, READS),
-            integer(value, `${path}.reads.${key}`, 1, 2 ** 24),
-          ]),
-        );
+function needsOf({ needs }: Entry): Needs {
+  const { features, limits, subgroup_size, subgroup_matrix } = needs!;
   return {
-    name,
-    bindings,
-    uniformWords: integer(kernel.uniform_words, `${path}.uniform_words`, 0, 64),
-    ...(reads && { reads }),
+    features,
+    limits: new Map(Object.entries(limits)),
+    subgroupSize: subgroup_size,
+    subgroupMatrix: subgroup_matrix,
   };
 }
 
-function parseEntry(name: EntryName, item: unknown, buffers: number, kernels: readonly PlanKernel[]): PlanEntry {
-  const path = `plan.entries.${name}`;
-  const entry = object(item, path);
-  const dims = array(entry.dims, `${path}.dims`, 8).map((d, i) => text(d, `${path}.dims[${i}]`));
-  check(dims.join() === ENTRIES[name].join(), `${path}.dims`, `must be ${JSON.stringify(ENTRIES[name])}`);
+function checkEntry(name: EntryName, { entries, kernels, buffers }: PlanDocument, manifest: Manifest): void {
+  const path = `plan.entries.${name}`,
+    { dims, needs } = ENTRIES[name],
+    entry = entries[name]!;
+  check(entry.dims.join() === dims.join(), `${path}.dims`, `must be ${JSON.stringify(dims)}`);
   check(
-    name === "prefill_matrix" || entry.needs === undefined,
+    (entry.needs !== undefined) === needs,
     `${path}.needs`,
-    "is of an entry that every device of the tier must run",
+    needs ? "is missing" : "is of an entry that every device of the tier must run",
   );
-  const recordWords = integer(entry.record_words, `${path}.record_words`, 3, 67);
-  const launches = array(entry.launches, `${path}.launches`, 100_000).map((launch, i) => {
-    const at = `${path}.launches[${i}]`;
-    const { kernel: k, args: a } = object(launch, at);
-    const kernel = integer(k, `${at}.kernel`, 0, kernels.length - 1);
-    const args = array(a, `${at}.args`, 64).map((arg, j) => integer(arg, `${at}.args[${j}]`, 0, buffers - 1));
-    check(args.length === kernels[kernel]!.bindings.length - 1, `${at}.args`, "does not match the kernel's bindings");
-    check(kernels[kernel]!.uniformWords <= recordWords - 3, at, "needs more uniform words than the record has");
-    return { kernel, args };
+  entry.launches.forEach(({ kernel: k, args, layer = 0 }, i) => {
+    const at = `${path}.launches[${i}]`,
+      kernel: Kernel | undefined = kernels[k];
+    check(kernel !== undefined, `${at}.kernel`, `is ${k}, but there are ${kernels.length} kernels`);
+    check(args.length === kernel.bindings.length - 1, `${at}.args`, "does not match the kernel's bindings");
+    check(
+      args.every((arg) => arg < buffers.length),
+      `${at}.args`,
+      `has an index past the ${buffers.length} buffers`,
+    );
+    check(
+      kernel.uniform_words <= entry.record_words - GRID_WORDS,
+      `${path}.record_words`,
+      `too few for the uniform of ${kernel.name}`,
+    );
+    check(layer < manifest.model.layers, `${at}.layer`, `is ${layer}, but there are ${manifest.model.layers} layers`);
   });
-  check(launches.length > 0, `${path}.launches`, "is empty");
-  return { name, dims, launch: text(entry.launch, `${path}.launch`), recordWords, launches };
 }
 
-function parseNeeds(item: unknown, path: string): Needs {
-  const needs = object(item, path),
-    matrix = object(needs.subgroup_matrix, `${path}.subgroup_matrix`);
-  const side = (key: string): number => integer(matrix[key], `${path}.subgroup_matrix.${key}`, 1, 256);
-  return {
-    features: array(needs.features, `${path}.features`, 64).map((f, i) => text(f, `${path}.features[${i}]`)),
-    limits: new Map(
-      Object.entries(object(needs.limits, `${path}.limits`)).map(([k, v]) => [k, integer(v, `${path}.limits.${k}`)]),
-    ),
-    subgroupSize: integer(needs.subgroup_size, `${path}.subgroup_size`, 1, 128),
-    subgroupMatrix: {
-      component: text(matrix.component, `${path}.subgroup_matrix.component`),
-      result: text(matrix.result, `${path}.subgroup_matrix.result`),
-      m: side("m"),
-      n: side("n"),
-      k: side("k"),
-    },
-  };
+/** An odd number of float16 ends in half a word, which a kernel that reads words binds whole. */
+function checkWeights(buffers: readonly Buffer[], { tensors }: Manifest): void {
+  buffers.forEach((buffer, i) => {
+    if (buffer.kind !== "weight") return;
+    const words = Math.ceil((tensors.get(buffer.name)?.bytes ?? 0) / 4);
+    check(
+      Math.ceil(buffer.bytes / 4) === words,
+      `plan.buffers[${i}].bytes`,
+      `the weights have ${4 * words} of ${buffer.name}`,
+    );
+  });
 }
 
-function checkShared(buffers: readonly PlanBuffer[], manifest: Manifest): void {
+function checkShared(buffers: readonly Buffer[], manifest: Manifest): void {
   const { vocab_size, prefill_chunk } = manifest.model;
   const pages = Math.max(1, ...buffers.map((b) => (b.kind === "kv" ? b.pages : 0)));
-  const sizes = { tokens: 4 * prefill_chunk, state: 32, page_table: 4 * pages, sampling: 32, logits: 4 * vocab_size };
-  for (const name of SHARED) {
+  const sizes = {
+    tokens: DTYPE_BYTES.int32 * prefill_chunk,
+    state: State.bytes,
+    page_table: DTYPE_BYTES.int32 * pages,
+    sampling: Sampling.bytes,
+    logits: DTYPE_BYTES.float32 * vocab_size,
+  };
+  for (const name of SHARED_BUFFERS) {
     const buffer = buffers.find((b) => b.name === name);
-    check(
-      buffer !== undefined && buffer.kind !== "kv" && buffer.kind !== "weight",
-      "plan.buffers",
-      `has no ${name} buffer`,
-    );
-    check(
-      buffer.bytes >= sizes[name],
-      "plan.buffers",
-      `has a ${name} buffer of ${buffer.bytes} bytes, where ${sizes[name]} are needed`,
-    );
+    const bytes = buffer === undefined || buffer.kind === "kv" || buffer.kind === "weight" ? 0 : buffer.bytes;
+    check(bytes >= sizes[name], "plan.buffers", `${name} has ${bytes} of ${sizes[name]} bytes`);
   }
 }

@@ -1,4 +1,5 @@
 // Times the plan's prefills on this device, each by one launch: a product with the same weights.
+import { GRID_WORDS } from "../contract/index.js";
 import type { Guard } from "../device/index.js";
 import type { Host } from "./host.js";
 import { type Comparison, clockTick, type Run, timeInTurn } from "./measure.js";
@@ -100,7 +101,7 @@ function launchRun(
   const table = host.launchTable(entry.launch, [rows], entry.launches.length * entry.recordWords);
   const record = table.slice(at * entry.recordWords, (at + 1) * entry.recordWords);
   const uniform = create(uniformWords * 4, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
-  device.queue.writeBuffer(uniform, 0, record, 3, uniformWords);
+  device.queue.writeBuffer(uniform, 0, record, GRID_WORDS, uniformWords);
   const group = device.createBindGroup({
     layout: pipelines.groupLayout(plan.kernels[kernel]!),
     entries: [...args.map(bufferOf), uniform].map((buffer, binding) => ({ binding, resource: { buffer } })),

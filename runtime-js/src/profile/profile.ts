@@ -1,6 +1,6 @@
 // Profiles one decode step with its sampling, and one prefill chunk at the beginning of a context.
 import type { Manifest } from "../bundle/index.js";
-import type { GpuModel } from "../decode/index.js";
+import { type GpuModel, stateWords } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
 import type { Entry } from "../plan/index.js";
 import { arithmeticSpeed, copySpeed } from "./peak.js";
@@ -20,6 +20,8 @@ export interface ProfileOptions {
 /** All of a kernel's launches in an entry; work and time are sums over them. */
 export interface KernelProfile extends Work {
   readonly name: string;
+  /** The model's operation, of several that it does the first. */
+  readonly op: string;
   readonly launches: number;
   /** Time from one launch to the next in a chain of this kernel's launches over all layers, times `launches`. */
   readonly microseconds: number;
@@ -28,6 +30,7 @@ export interface KernelProfile extends Work {
 }
 export interface TimelineLaunch {
   readonly kernel: string;
+  readonly op: string;
   readonly microseconds: number;
 }
 export interface EntryProfile {
@@ -141,8 +144,7 @@ class Profiler {
       queue.writeBuffer(buffers.get("tokens")!, 0, new Int32Array(tokens).fill(1));
       all.prefill.prepare([tokens]);
     }
-    const before = (): void =>
-      queue.writeBuffer(buffers.get("state")!, 0, new Int32Array([position, 1, tokens, 0, 0, 0, 0, 0]));
+    const before = (): void => queue.writeBuffer(buffers.get("state")!, 0, stateWords(position, 1, tokens));
     const kernels: KernelProfile[] = [];
     for (const entry of entries)
       for (const kernel of new Set(entry.launches.map((l) => l.kernel.name)))
@@ -150,6 +152,7 @@ class Profiler {
     const launches = entries.flatMap((entry) =>
       entry.launches.map((launch, i) => ({
         kernel: launch.kernel.name,
+        op: launch.op,
         encode: (pass: GPUComputePassEncoder) => entry.replayLaunches(pass, [i]),
       })),
     );
@@ -171,8 +174,9 @@ class Profiler {
       encode_microseconds: await (decode ? this.encodeSteps(microseconds, before) : this.encodeChunk(replay, before)),
       timeline: {
         source: timed?.source ?? "chains",
-        launches: launches.map(({ kernel }, i) => ({
+        launches: launches.map(({ kernel, op }, i) => ({
           kernel,
+          op,
           microseconds: timed?.microseconds[i] ?? each.get(kernel)!,
         })),
       },
@@ -198,6 +202,7 @@ class Profiler {
     const bytes = Math.round((sum("weight_bytes") + sum("kv_bytes")) / indices.length);
     return {
       name,
+      op: entry.launches[indices[0]!]!.op,
       launches: indices.length,
       microseconds: us * indices.length,
       weight_bytes: sum("weight_bytes"),

@@ -12,16 +12,15 @@ export interface Work {
   readonly flops: number;
 }
 
-/** `tokens` tokens that come after `position` others. Kernels are told apart by the operation's name in theirs
- * (mlcweb/kernels/ops). */
+/** `tokens` tokens that come after `position` others. */
 export function workOf(
   launch: Launched,
   { model, tensors }: Pick<Manifest, "model" | "tensors">,
   tokens: number,
   position: number,
 ): Work {
-  const operation = operationOf(launch.kernel.name),
-    { window = Infinity, experts = 1, choices = 1 } = launch.kernel.reads ?? {};
+  const { op, kernel } = launch,
+    { window = Infinity, experts = 1, choices = 1 } = kernel.reads ?? {};
   const names = new Set(
     launch.buffers.filter(({ kind, name }) => kind === "weight" && !name.startsWith("rope.")).map(({ name }) => name),
   );
@@ -31,9 +30,9 @@ export function workOf(
   const weight_bytes = Math.round(
     weights.reduce((sum, { bytes, shape }) => sum + bytes * (shape.length < 2 ? 1 : chosen), 0),
   );
-  if (operation === "embed")
+  if (op === "embed")
     return { weight_bytes: Math.round((weight_bytes * tokens) / model.vocab_size), kv_bytes: 0, flops: 0 };
-  if (operation === "attend") {
+  if (op === "attend") {
     const kv_bytes = launch.buffers.reduce(
       (sum, buffer) =>
         sum +
@@ -46,18 +45,6 @@ export function workOf(
     for (let seen = position + 1; seen <= position + tokens; seen++) pairs += Math.min(seen, window);
     return { weight_bytes, kv_bytes, flops: 4 * model.heads * model.head_dim * pairs };
   }
-  const rows = operation === "head" ? 1 : tokens;
-  const bits = Number(/^q(\d+)/.exec(model.quantization)?.[1] ?? 0);
-  const values = weights.reduce((sum, { name, dtype, shape, bytes }) => {
-    if (shape.length < 2 || name.endsWith("q_scale")) return sum;
-    return (
-      sum + (dtype === "uint32" && bits ? (bytes / 4) * Math.floor(32 / bits) : bytes / (dtype === "float16" ? 2 : 4))
-    );
-  }, 0);
-  return { weight_bytes, kv_bytes: 0, flops: Math.round((2 * values * rows * choices) / experts) };
-}
-
-/** `decode_gate_up`, `prefill_gate_up_1` and `prefill_int8_gate_up`, or `_matrix_`, are `gate_up`. */
-export function operationOf(kernel: string): string {
-  return kernel.replace(/^(decode|prefill)_((int8|matrix)_)?/, "").replace(/_?\d+$/, "");
+  const rows = op === "head" ? 1 : tokens;
+  return { weight_bytes, kv_bytes: 0, flops: Math.round((2 * (kernel.weights ?? 0) * rows * choices) / experts) };
 }

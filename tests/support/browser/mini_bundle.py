@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from mlcweb.contract.constants import VERSION, Sampling, State
+
 VOCAB, TABLE, PAGE, PAGES, PREFILL = 260, 1000, 8, 16, 16
 END, USER, ASSISTANT, SYSTEM = 256, 257, 258, 259
 CHUNK = 1024
@@ -281,7 +283,7 @@ class Mini:
             )
         manifest = {
             "format": "mlcweb-bundle",
-            "version": 1,
+            "version": VERSION,
             "name": "mini",
             "created_by": "tests",
             "model": {
@@ -331,7 +333,6 @@ class Mini:
                     "prompt": "validate",
                     "tokens": prompt,
                     "greedy": greedy,
-                    "answer": None,
                     "steps": steps,
                     "tolerance": {"float32": 1e-4, "float16": 1e-2},
                 },
@@ -345,9 +346,9 @@ class Mini:
 def plan(tier: str) -> dict[str, Any]:
     buffers: list[dict[str, Any]] = [
         {"name": "tokens", "kind": "input", "bytes": 4 * PREFILL},
-        {"name": "state", "kind": "input", "bytes": 32},
+        {"name": "state", "kind": "input", "bytes": State.BYTES},
         {"name": "page_table", "kind": "input", "bytes": 4 * PAGES},
-        {"name": "sampling", "kind": "input", "bytes": 32},
+        {"name": "sampling", "kind": "input", "bytes": Sampling.BYTES},
         {"name": "logits", "kind": "output", "bytes": 4 * VOCAB},
         {"name": "kv.0", "kind": "kv", "page_bytes": 4 * PAGE, "pages": PAGES},
         {"name": "next", "kind": "weight", "bytes": 4 * TABLE},
@@ -364,7 +365,7 @@ def plan(tier: str) -> dict[str, Any]:
     ]
 
     def launch(kernel: int, *args: str) -> dict[str, Any]:
-        return {"kernel": kernel, "args": [names.index(a) for a in args]}
+        return {"kernel": kernel, "op": kernels[kernel]["name"], "args": [names.index(a) for a in args]}
 
     head = launch(2, "state", "page_table", "kv.0", "next", "bias", "scale", "logits")
     store = launch(1, "state", "page_table", "kv.0")

@@ -1,0 +1,47 @@
+"""Every case of tests/contract, which the engine's tests run too."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mlcweb.bundle import Manifest
+from mlcweb.bundle.check import decode_json
+from mlcweb.bundle.plan_check import check_plan, check_plan_fits
+from mlcweb.bundle.validation_check import check_validation
+from mlcweb.errors import BundleError
+from tests.support.contract_cases import GOOD, cases, made
+
+CASES = [(document, case) for document in GOOD for case in cases(document)]
+
+
+def manifest() -> Manifest:
+    return Manifest.from_json(json.dumps(GOOD["manifest"]).encode())
+
+
+def read(document: str, value: Any) -> None:
+    text = json.dumps(value).encode()
+    if document == "manifest":
+        Manifest.from_json(text)
+    elif document == "plan":
+        plan = decode_json(text, "plan.json")
+        check_plan(plan, "base", "plan.json")
+        check_plan_fits(plan, manifest(), "plan.json")
+    else:
+        check_validation(decode_json(text, "validation.json", fractions=True), manifest(), "validation.json")
+
+
+@pytest.mark.parametrize(("document", "case"), CASES, ids=lambda v: v if isinstance(v, str) else v["name"])
+def test_a_case_is_accepted_or_refused_by_its_field(document: str, case: dict[str, Any]) -> None:
+    value = made(document, case)
+    if case.get("accepted"):
+        read(document, value)
+        return
+    with pytest.raises(BundleError) as caught:
+        read(document, value)
+    message = caught.value.message
+    assert len(message) < 500
+    assert message.startswith(f"{'mlcweb' if document == 'manifest' else document}.json: {case['field']}")
+    assert case["field"] == "" or message.split(": ")[1] == case["field"]

@@ -150,6 +150,6 @@ class HostSample:
     REPETITION_PENALTY: Final = 4  # 1 is off
     FREQUENCY_PENALTY: Final = 5  # 0 is off
     PRESENCE_PENALTY: Final = 6  # 0 is off
-    RANDOM: Final = 7  # a uniform random number in [0, 1)
+    RANDOM: Final = 7  # a uniform random number, less than 1
     WORDS: Final = 8
     BYTES: Final = 32

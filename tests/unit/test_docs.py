@@ -268,7 +268,7 @@ def example(heading: str) -> Any:
 
 @pytest.mark.parametrize(("heading", "schema"), [("Manifest", "manifest"), ("Plan", "plan")])
 def test_the_format_pages_examples_have_the_schemas_keys(heading: str, schema: str) -> None:
-    rules = json.loads((ROOT / "mlcweb" / "bundle" / f"{schema}.schema.json").read_text())
+    rules = json.loads((ROOT / "mlcweb" / "contract" / "schemas" / f"{schema}.schema.json").read_text())
     compare(example(heading), rules, rules, heading)
 
 

@@ -136,7 +136,7 @@ def test_hostile_names_stay_text() -> None:
     ("changes", "said"),
     [
         ({"format": "mlcweb-bundle"}, "is not a profile"),
-        ({"version": 2}, "version 2"),
+        ({"version": 1}, "version 1"),
         ({"decode": {}}, "damaged: KeyError"),
         ({"device": {"copy": [], "f32_flops_per_s": 0, "f16_flops_per_s": None}}, "damaged"),
         ({"device": {"copy": [], "f32_flops_per_s": "NaN", "f16_flops_per_s": None}}, "damaged"),

@@ -10,8 +10,8 @@ from typing import Any
 def filled(page: str, table: dict[str, Any]) -> str:
     """The page with its tables written anew. Raises KeyError for a marker of no table."""
     return re.sub(
-        r"(<!-- contract:(\w+) -->\n).*?(<!-- contract:end -->)",
-        lambda match: match[1] + _TABLES[match[2]](table) + match[3],
+        r"(<!-- contract:(\w+) -->\n)(?:(?!<!--).)*(<!-- contract:end -->)",
+        lambda match: f"{match[1]}\n{_TABLES[match[2]](table)}\n{match[3]}",
         page,
         flags=re.S,
     )
@@ -78,7 +78,7 @@ def _words(table: dict[str, Any]) -> str:
 
 def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(line)} |\n" for line in (head, *rows)]
-    return "".join([lines[0], f"|{'---|' * len(head)}\n", *lines[1:]])
+    return "".join([lines[0], f"| {' | '.join('--' for _ in head)} |\n", *lines[1:]])
 
 
 _TABLES = {

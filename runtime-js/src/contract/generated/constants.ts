@@ -165,7 +165,7 @@ export const HostSample = {
   frequency_penalty: 5,
   /** 0 is off */
   presence_penalty: 6,
-  /** a uniform random number in [0, 1) */
+  /** a uniform random number, less than 1 */
   random: 7,
   words: 8,
   bytes: 32,

@@ -50,7 +50,8 @@ def documents(schemas: dict[str, dict[str, Any]], table: dict[str, Any]) -> str:
             body += f"\n{_declared(kind, table, document=kind.name == schema['title'])}"
     used = sorted(name for name in CHOICES if f": {name}" in body or f" {name}[]" in body)
     head = f"// The bundle's documents, as the schemas accept them.\n// {NOTE}\n"
-    return f'{head}import type {{ {", ".join(used)} }} from "./constants.js";\n{body}'
+    names = "".join(f"  {name},\n" for name in used)
+    return f'{head}import type {{\n{names}}} from "./constants.js";\n{body}'
 
 
 def checked(schema: dict[str, Any]) -> str:

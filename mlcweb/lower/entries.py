@@ -13,7 +13,16 @@ from tvm.relax.frontend.nn import Tensor
 from tvm.relax.frontend.nn.exporter import Exporter
 
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.ops import Decode, Prefill, PrefillInt8, PrefillMatrix, sample
+from mlcweb.kernels.ops import (
+    Decode,
+    Inputs,
+    Operations,
+    Prefill,
+    PrefillInt8,
+    PrefillMatrix,
+    Target,
+    sample,
+)
 from mlcweb.kernels.products.matmul_matrix import needs_beyond
 from mlcweb.lower.wgsl import webgpu
 
@@ -49,23 +58,23 @@ class Entries:
 class _EntryPoints(nn.Module):
     """Gives the exporter one method per entry; parameters keep the model's names."""
 
-    def __init__(
-        self, model: nn.Module, prefill: Prefill, int8: PrefillInt8, matrix: PrefillMatrix, decode: Decode
-    ) -> None:
-        self.inner, self.decode_ops = model, decode
-        self.prefill_ops, self.int8_ops, self.matrix_ops = prefill, int8, matrix
+    def __init__(self, model: nn.Module, target: Target) -> None:
+        self.inner, self._target = model, target
+
+    def _forward(self, ops: Callable[[Target, Inputs], Operations[Tensor]], inputs: Inputs) -> Tensor:
+        return self.inner(ops(self._target, inputs))
 
     def prefill(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        return self.inner(self.prefill_ops, tokens, state, page_table)
+        return self._forward(Prefill, Inputs(state, page_table, tokens))
 
     def prefill_int8(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        return self.inner(self.int8_ops, tokens, state, page_table)
+        return self._forward(PrefillInt8, Inputs(state, page_table, tokens))
 
     def prefill_matrix(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        return self.inner(self.matrix_ops, tokens, state, page_table)
+        return self._forward(PrefillMatrix, Inputs(state, page_table, tokens))
 
     def decode(self, state: Tensor, page_table: Tensor) -> Tensor:
-        return self.inner(self.decode_ops, state, state, page_table)
+        return self._forward(Decode, Inputs(state, page_table))
 
     def sample(self, logits: Tensor, sampling: Tensor, state: Tensor) -> Tensor:
         return sample(logits, sampling, state)
@@ -103,9 +112,7 @@ def lower_entries(
     where ``has_matrix``. ``observe`` sees the module after each phase.
     """
     layout = model.layout
-    shape = (tier, layout, context)
-    prefills = Prefill(*shape), PrefillInt8(*shape), PrefillMatrix(*shape)
-    entry_points = _EntryPoints(model, *prefills, Decode(*shape))
+    entry_points = _EntryPoints(model, Target(tier, layout, context))
     spec = nn.spec.Tensor
     state, pages = spec([8], "int32"), spec([layout.pages], "int32")
     mode = {"param_mode": "plain", "effect_mode": "none"}

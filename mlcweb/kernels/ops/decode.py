@@ -9,7 +9,8 @@ from mlcweb.kernels.experts.launches import Mixture, MoeLaunches
 from mlcweb.kernels.layouts.pieces import Matrix
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
-from mlcweb.kernels.ops.shared import Folded, Ops, Rope, norm_key
+from mlcweb.kernels.ops.protocol import Rope
+from mlcweb.kernels.ops.shared import Folded, Ops, norm_key
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.vocabulary.embedding import embed
 
@@ -17,18 +18,8 @@ from mlcweb.kernels.vocabulary.embedding import embed
 class Decode(Ops):
     """One token: matrix-vector products with norm, SwiGLU and residual folded in; split attention."""
 
-    def embed(
-        self,
-        table: Matrix,
-        ids: Tensor,
-        *,
-        scale: float = 1.0,
-        positions: WholeMatrix | None = None,
-        state: Tensor | None = None,
-    ) -> Tensor:
-        """x ``[1, D]`` of the token in ``state``, which ``ids`` is here, scaled; plus its learned position, if there
-        are ``positions``.
-        """
+    def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> Tensor:
+        """x ``[1, D]`` of the token in the state, scaled; plus its learned position, if there are ``positions``."""
         learned = positions.tensors if positions else []
         return self._launch(
             "decode_embed",
@@ -42,7 +33,7 @@ class Decode(Ops):
                 positions=positions,
                 piece=piece,
             ),
-            lambda part: [ids, *part.tensors, *learned],
+            lambda part: [self.inputs.state, *part.tensors, *learned],
             Tensor.placeholder((1, table.columns), "float32"),
         )
 
@@ -82,9 +73,7 @@ class Decode(Ops):
         """``qkv`` ``[1, (H + 2 KV) * D]`` with queries and keys normalized."""
         return self._norm_heads("decode", 1, qkv, norm)
 
-    def attention(
-        self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores
-    ) -> Tensor:
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scores: Scores) -> Tensor:
         """``[1, H * D]``; appends the token's key and value to ``kv``."""
         layout, how = self.layout, scores.within(self.context)
         attend = self._once(
@@ -94,7 +83,7 @@ class Decode(Ops):
         _, partial = op.tensor_ir_inplace_op(
             attend,
             "decode_attend",
-            [qkv, rope.coarse.weight, rope.fine.weight, state, table, kv],
+            [qkv, rope.coarse.weight, rope.fine.weight, self.inputs.state, self.inputs.page_table, kv],
             [5, -1],
             [Tensor.placeholder(layout.page_shape, layout.storage), partial],
         )

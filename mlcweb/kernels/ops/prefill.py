@@ -11,7 +11,8 @@ from mlcweb.kernels.language.builder import dynamic
 from mlcweb.kernels.layouts.pieces import Matrix
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
-from mlcweb.kernels.ops.shared import Folded, Ops, Rope, norm_key
+from mlcweb.kernels.ops.protocol import Rope
+from mlcweb.kernels.ops.shared import Folded, Ops, norm_key
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.vocabulary.embedding import embed
 
@@ -19,17 +20,10 @@ from mlcweb.kernels.vocabulary.embedding import embed
 class Prefill(Ops):
     """A chunk of n tokens: tiled matrix products and flash attention; only the last token's logits."""
 
-    def embed(
-        self,
-        table: Matrix,
-        ids: Tensor,
-        *,
-        scale: float = 1.0,
-        positions: WholeMatrix | None = None,
-        state: Tensor | None = None,
-    ) -> Tensor:
-        """x ``[n, D]`` of ``tokens`` ``[n]``, scaled; plus learned ``positions``, of which ``state`` has the first."""
-        learned = [state, *positions.tensors] if positions else []
+    def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> Tensor:
+        """x ``[n, D]`` of the tokens, scaled; plus learned ``positions``, of which the state has the first."""
+        ids: Tensor = self.inputs.tokens
+        learned = [self.inputs.state, *positions.tensors] if positions else []
         return self._launch(
             "prefill_embed",
             table,
@@ -73,11 +67,10 @@ class Prefill(Ops):
         """``qkv`` ``[n, (H + 2 KV) * D]`` with queries and keys normalized."""
         return self._norm_heads("prefill", dynamic("n"), qkv, norm)
 
-    def attention(
-        self, qkv: Tensor, rope: Rope, state: Tensor, table: Tensor, kv: Tensor, scores: Scores
-    ) -> Tensor:
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scores: Scores) -> Tensor:
         """``[n, H * D]``, causal; appends the chunk's keys and values to ``kv``."""
         layout, how = self.layout, scores.within(self.context)
+        state, table = self.inputs.state, self.inputs.page_table
         append = self._once(
             ("append", how.scale), lambda: attention_prefill.rope_append(layout, self.context, how.scale)
         )

@@ -1,7 +1,7 @@
 """What decode's and prefill's operations share: a kernel once for each shape, a launch for each piece of a weight."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,11 +19,21 @@ from mlcweb.kernels.products.outputs import Activation
 
 
 @dataclass(frozen=True)
-class Rope:
-    """RoPE's tables, as parameters of the model."""
+class Target:
+    """What kernels are made for: a tier, the attention's shape, and the longest context in tokens."""
 
-    coarse: Values
-    fine: Values
+    tier: Tier
+    layout: HeadLayout
+    context: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """An entry's tensors: ``state`` i32 ``[8]``, the page table, and ``tokens`` i32 ``[n]``, which decode has not."""
+
+    state: Tensor
+    page_table: Tensor
+    tokens: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,14 +87,13 @@ class Folded:
         return weight.rows // 2 if self.gated else weight.rows
 
 
-@dataclass
 class Ops:
-    """What decode and prefill share: the tier, the attention's shape, and one PrimFunc per distinct kernel."""
+    """What decode and prefill share: their target, an entry's inputs, and one PrimFunc per distinct kernel."""
 
-    tier: Tier
-    layout: HeadLayout
-    context: int
-    _made: dict[Hashable, tirx.PrimFunc] = field(default_factory=dict)
+    def __init__(self, target: Target, inputs: Inputs) -> None:
+        self.tier, self.layout, self.context = target.tier, target.layout, target.context
+        self.inputs = inputs
+        self._made: dict[Hashable, tirx.PrimFunc] = {}
 
     def linear(
         self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tvm
@@ -13,17 +13,9 @@ from tvm.relax.frontend.nn import Tensor
 from tvm.relax.frontend.nn.exporter import Exporter
 
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.ops import (
-    Decode,
-    Inputs,
-    Operations,
-    Prefill,
-    PrefillInt8,
-    PrefillMatrix,
-    Target,
-    sample,
-)
-from mlcweb.kernels.products.matmul_matrix import needs_beyond
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.ops import Inputs, Target, sample
+from mlcweb.kernels.ops.entries import EntryPoint, Phase
 from mlcweb.lower.wgsl import webgpu
 
 # Called with a phase's name and the module after it; of the first, ``export``, with what the exporter made.
@@ -44,40 +36,48 @@ def _phases() -> dict[str, tvm.transform.Pass]:
 class Entries:
     """``module`` holds a Relax function per entry, each a straight line of kernel calls over planned storage.
 
-    ``parameters`` names the model's tensors, which are every function's last parameters, in order.
-    ``needs`` is what an entry needs of a device beyond the tier, as the plan has it.
+    ``parameters`` names the model's tensors, which are every function's last parameters, in order. ``chunk`` is the
+    most tokens that an entry takes.
     """
 
     module: tvm.IRModule
     parameters: tuple[str, ...]
     chunk: int
-    names: tuple[str, ...]
-    needs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    points: tuple[EntryPoint, ...]
 
 
 class _EntryPoints(nn.Module):
     """Gives the exporter one method per entry; parameters keep the model's names."""
 
-    def __init__(self, model: nn.Module, target: Target) -> None:
+    def __init__(self, model: nn.Module, target: Target, points: Sequence[EntryPoint]) -> None:
         self.inner, self._target = model, target
+        for point in points:
+            setattr(self, point.name, self._method(point))
 
-    def _forward(self, ops: Callable[[Target, Inputs], Operations[Tensor]], inputs: Inputs) -> Tensor:
-        return self.inner(ops(self._target, inputs))
+    def _method(self, point: EntryPoint) -> Callable[..., Tensor]:
+        """What the exporter calls, by the names of its phase's inputs."""
 
-    def prefill(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        return self._forward(Prefill, Inputs(state, page_table, tokens))
+        def forward(inputs: Inputs) -> Tensor:
+            assert point.ops is not None, f"{point.name} has no operations"
+            return self.inner(point.ops(self._target, inputs))
 
-    def prefill_int8(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        return self._forward(PrefillInt8, Inputs(state, page_table, tokens))
+        def prefill(tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
+            return forward(Inputs(state, page_table, tokens))
 
-    def prefill_matrix(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        return self._forward(PrefillMatrix, Inputs(state, page_table, tokens))
+        def decode(state: Tensor, page_table: Tensor) -> Tensor:
+            return forward(Inputs(state, page_table))
 
-    def decode(self, state: Tensor, page_table: Tensor) -> Tensor:
-        return self._forward(Decode, Inputs(state, page_table))
+        methods: dict[Phase, Callable[..., Tensor]] = {"prefill": prefill, "decode": decode, "sample": sample}
+        return methods[point.phase]
 
-    def sample(self, logits: Tensor, sampling: Tensor, state: Tensor) -> Tensor:
-        return sample(logits, sampling, state)
+
+def _inputs(phase: Phase, layout: HeadLayout, vocab: int) -> dict[str, Any]:
+    """The shapes and types of a phase's inputs, by name."""
+    state, pages = nn.spec.Tensor([8], "int32"), nn.spec.Tensor([layout.pages], "int32")
+    if phase == "sample":
+        return {"logits": nn.spec.Tensor([1, vocab], "float32"), "sampling": state, "state": state}
+    tokens = {"tokens": nn.spec.Tensor(["n"], "int32")} if phase == "prefill" else {}
+    return {**tokens, "state": state, "page_table": pages}
 
 
 class _Builder(tvm.relax.BlockBuilder):
@@ -98,43 +98,32 @@ class _Builder(tvm.relax.BlockBuilder):
 def lower_entries(
     model: nn.Module,
     tier: Tier,
+    points: Sequence[EntryPoint],
     *,
     vocab: int,
     context: int,
     chunk: int,
-    int8: bool,
-    matrix: bool = False,
     observe: Observe = lambda phase, module: None,
 ) -> Entries:
-    """Export ``model`` for ``tier`` and plan its memory; ``chunk`` is the most tokens a prefill call takes.
-
-    ``int8`` adds the entry ``prefill_int8``, where ``kernels.choose.has_int8``; ``matrix`` adds ``prefill_matrix``,
-    where ``has_matrix``. ``observe`` sees the module after each phase.
+    """Export ``model`` for ``tier``, each of ``points`` a function, and plan its memory; ``chunk`` is the most tokens
+    that a call takes. ``observe`` sees the module after each phase.
     """
-    layout = model.layout
-    entry_points = _EntryPoints(model, Target(tier, layout, context))
-    spec = nn.spec.Tensor
-    state, pages = spec([8], "int32"), spec([layout.pages], "int32")
-    mode = {"param_mode": "plain", "effect_mode": "none"}
-    prefill = {"tokens": spec(["n"], "int32"), "state": state, "page_table": pages, "$": mode}
-    specs: dict[str, Any] = {
-        "prefill": prefill,
-        **({"prefill_int8": prefill} if int8 else {}),
-        **({"prefill_matrix": prefill} if matrix else {}),
-        "decode": {"state": state, "page_table": pages, "$": mode},
-        "sample": {"logits": spec([1, vocab], "float32"), "sampling": state, "state": state, "$": mode},
-    }
+    layout, dims = model.layout, {point.name: point.dims for point in points}
+    mode = {"$": {"param_mode": "plain", "effect_mode": "none"}}
+    specs = {point.name: {**_inputs(point.phase, layout, vocab), **mode} for point in points}
     exporter = Exporter(debug=False)
     exporter.builder = _Builder()
-    module, parameters, _ = exporter.build(nn.spec.ModuleSpec.from_raw(specs, entry_points))
+    module, parameters, _ = exporter.build(
+        nn.spec.ModuleSpec.from_raw(specs, _EntryPoints(model, Target(tier, layout, context), points))
+    )
     for variable, function in module.functions_items():
-        if variable.name_hint.startswith("prefill"):
-            module[variable] = function.with_attr("tir_var_upper_bound", {"n": chunk})
+        if dims.get(variable.name_hint):
+            bounds = dict.fromkeys(dims[variable.name_hint], chunk)
+            module[variable] = function.with_attr("tir_var_upper_bound", bounds)
     observe("export", module)
     with webgpu():
         for phase, run in _phases().items():
             module = run(module)
             observe(phase, module)
     names = tuple(name.removeprefix("inner.") for name, _ in parameters)
-    needs = {"prefill_matrix": needs_beyond(tier)} if matrix else {}
-    return Entries(module, names, chunk, tuple(specs), needs)
+    return Entries(module, names, chunk, tuple(points))

@@ -12,6 +12,7 @@ from tvm import relax
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache
 from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.ops.entries import EntryPoint
 from mlcweb.lower import Entries, LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
 
@@ -115,8 +116,8 @@ def build_plan(entries: Entries, tier: Tier, cache: Cache | None = None) -> Plan
     Raises CompileError if a kernel or a grid exceeds WebGPU's limits.
     """
     builder = _PlanBuilder(entries, tier, cache)
-    for name in entries.names:
-        builder.add_entry(name)
+    for point in entries.points:
+        builder.add_entry(point)
     return builder.finish()
 
 
@@ -149,10 +150,10 @@ class _PlanBuilder:
             self.kernels.append(lower_kernel(name, self.entries.module[name], self.tier, self.cache))
         return self.kernel_index[name]
 
-    def add_entry(self, name: str) -> None:
-        function = self.entries.module[name]
-        dims = {"n": self.entries.chunk} if name.startswith("prefill") else {}
-        entry = Entry(name, tuple(dims), needs=self.entries.needs.get(name))
+    def add_entry(self, point: EntryPoint) -> None:
+        function = self.entries.module[point.name]
+        dims = dict.fromkeys(point.dims, self.entries.chunk)
+        entry = Entry(point.name, point.dims, needs=point.needs(self.tier) if point.needs else None)
         values: dict[Any, Any] = {}  # Relax variable → buffer index, ("scratch", i), or a tuple of those
         inputs = len(function.params) - len(self.entries.parameters)
         for i, param in enumerate(function.params):

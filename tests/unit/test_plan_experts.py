@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.choice.choose import has_int8
 from mlcweb.kernels.choice.tier import TIERS, Tier
 from mlcweb.kernels.experts.launches import Mixture
 from mlcweb.kernels.experts.weights import Experts
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values, Vector, matrix
 from mlcweb.kernels.ops import Array, Operations
+from mlcweb.kernels.ops.entries import entry_points
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.lower import Entries, lower_entries
 from mlcweb.plan import Plan, build_plan
@@ -53,7 +53,8 @@ class OneMixture(nn.Module):
 def planned(scheme: str, tier: Tier) -> tuple[Entries, Plan]:
     how = get_scheme(scheme)
     model = OneMixture(how, tier)
-    entries = lower_entries(model, tier, vocab=VOCAB, context=64, chunk=CHUNK, int8=has_int8(how, tier))
+    points = entry_points(how, tier)
+    entries = lower_entries(model, tier, points, vocab=VOCAB, context=64, chunk=CHUNK)
     return entries, build_plan(entries, tier)
 
 

@@ -2,23 +2,23 @@
 
 from tvm.relax.frontend.nn import Tensor, op
 
-from mlcweb.kernels.vocabulary import sampling
+from mlcweb.kernels.vocabulary import sampling as kernels
 
 
-def sample(logits: Tensor, sampling_params: Tensor, state: Tensor) -> Tensor:
+def sample(logits: Tensor, sampling: Tensor, state: Tensor) -> Tensor:
     """Choose a token from ``logits`` and advance ``state``, in place; returns the state."""
     vocab = int(logits.shape[1])
-    blocks = sampling.blocks(vocab)
+    blocks = kernels.blocks(vocab)
     ids, scores = op.tensor_ir_op(
-        sampling.scan(vocab),
+        kernels.scan(vocab),
         "sample_scan",
-        [logits, sampling_params, state],
+        [logits, sampling, state],
         [Tensor.placeholder((blocks,), "int32"), Tensor.placeholder((blocks, 2), "float32")],
     )
     return op.tensor_ir_inplace_op(
-        sampling.pick(vocab),
+        kernels.pick(vocab),
         "sample_pick",
-        [logits, sampling_params, ids, scores, state],
+        [logits, sampling, ids, scores, state],
         [4],
         Tensor.placeholder((8,), "int32"),
     )

@@ -24,7 +24,7 @@ class LoweredKernel:
     """``arguments[i]`` is the index of the PrimFunc's parameter at binding i; the uniform is the last binding.
 
     ``grid`` holds up to three TIR expressions of the dynamic sizes; ``scalars`` are the uniform's words before
-    TVM's ``packGridDimX``, each an expression too. ``reads`` is ``kernels.choice.reads``' attribute.
+    TVM's ``packGridDimX``, each an expression too. ``reads`` is ``KernelBuilder.reads``.
     """
 
     name: str

@@ -15,9 +15,8 @@ from tvm.tirx import transform as tx
 from mlcweb.debug import CHOICE, KERNEL, logger
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache, source_digest
-from mlcweb.kernels.choice.reads import READS
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.language.builder import WGSL_CALL, WGSL_TEXT
+from mlcweb.kernels.language.builder import READS, WGSL_CALL, WGSL_TEXT
 from mlcweb.kernels.products.matmul_matrix import NEEDS
 from mlcweb.lower.kernel import LoweredKernel
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from tvm.relax.frontend import nn
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.kernels.experts.launches import Mixture
+from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.route import MOST_EXPERTS
 from mlcweb.kernels.experts.weights import Experts, parts_of
 from mlcweb.kernels.ops import Array

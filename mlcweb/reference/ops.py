@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.attention.scores import Scores
-from mlcweb.kernels.experts.launches import Mixture
+from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.weights import Experts
 from mlcweb.kernels.layouts.pieces import Apart, Matrix, pieces
 from mlcweb.kernels.layouts.storage import GROUP, Values, Vector, WholeMatrix

@@ -9,7 +9,7 @@ import pytest
 from tvm.relax.frontend import nn
 
 from mlcweb.kernels.choice.tier import TIERS, Tier
-from mlcweb.kernels.experts.launches import Mixture
+from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.weights import Experts
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values, Vector, matrix

@@ -4,8 +4,7 @@ A software tier shares what has no kernel of its own there: unquantized matrices
 others.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from tvm import tirx
 
@@ -15,12 +14,17 @@ from mlcweb.kernels.attention import decode as attention_decode
 from mlcweb.kernels.attention import prefill as attention_prefill
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.experts.weights import Chosen, Part
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import GROUP, WholeMatrix
-from mlcweb.kernels.norms import norm
+from mlcweb.kernels.norms import norm as norm_
 from mlcweb.kernels.products import matmul as matmul_
 from mlcweb.kernels.products import matvec as matvec_
+from mlcweb.kernels.products.matmul import Tile
+from mlcweb.kernels.products.matvec import Norm, Vectors
+from mlcweb.kernels.products.outputs import NOTHING, Folded
 from mlcweb.kernels.software.words import by_words
 from mlcweb.quantize import GGUF_FORMATS, Scheme
 
@@ -55,27 +59,47 @@ def _quantizes(scheme: Scheme) -> bool:
 
 
 def matvec(
-    weight: WholeMatrix, tier: Tier, *, from_blocks: bool = True, to_blocks: bool = False, **options: Any
+    weight: WholeMatrix,
+    tier: Tier,
+    *,
+    norm: Norm | None = None,
+    folded: Folded = NOTHING,
+    vectors: Vectors = Vectors(),  # noqa: B008 (it is frozen)
+    experts: Chosen | None = None,
+    piece: Piece | None = None,
 ) -> tirx.PrimFunc:
-    """``products.matvec``, with its options; block order only where the tier has it."""
-    if _reads_words("matvec", weight, tier, options):
-        return software.matvec.matvec(weight, **options)
-    ordered = in_blocks(tier)
+    """``products.matvec``; block order only where the tier has it."""
+    if _reads_words("matvec", weight, tier, experts):
+        last_row = vectors.last_row
+        return software.matvec.matvec(weight, norm=norm, folded=folded, last_row=last_row, piece=piece)
+    if not in_blocks(tier):
+        vectors = replace(vectors, from_blocks=False, to_blocks=False)
     return matvec_.matvec(
-        weight, tier, from_blocks=from_blocks and ordered, to_blocks=to_blocks and ordered, **options
+        weight, tier, norm=norm, folded=folded, vectors=vectors, experts=experts, piece=piece
     )
 
 
-def matmul(weight: WholeMatrix, tier: Tier, **options: Any) -> tirx.PrimFunc:
-    """``matmul.matmul``, with its options."""
-    if _reads_words("matmul", weight, tier, options):
-        return software.matmul.matmul(weight, **options)
-    return matmul_.matmul(weight, tier, **options)
+def matmul(
+    weight: WholeMatrix,
+    tier: Tier,
+    *,
+    folded: Folded = NOTHING,
+    tile: Tile | None = None,
+    experts: Part | None = None,
+    from_pairs: bool = False,
+    piece: Piece | None = None,
+) -> tirx.PrimFunc:
+    """``products.matmul``."""
+    if _reads_words("matmul", weight, tier, experts):
+        return software.matmul.matmul(weight, folded=folded, piece=piece)
+    return matmul_.matmul(
+        weight, tier, folded=folded, tile=tile, experts=experts, from_pairs=from_pairs, piece=piece
+    )
 
 
-def _reads_words(product: str, weight: WholeMatrix, tier: Tier, options: Mapping[str, Any]) -> bool:
+def _reads_words(product: str, weight: WholeMatrix, tier: Tier, experts: Chosen | Part | None) -> bool:
     """Whether a product on a CPU's tier has a kernel in ``kernels.software``."""
-    taken = tier.software and by_words(weight) and "experts" not in options
+    taken = tier.software and by_words(weight) and experts is None
     if _log.isEnabledFor(CHOICE):
         stored = weight.form.name if isinstance(weight, GroupQuantized) else weight.dtype
         if not tier.software:
@@ -97,11 +121,13 @@ def _reads_words(product: str, weight: WholeMatrix, tier: Tier, options: Mapping
     return taken
 
 
-def normalize(how: matvec_.Norm, tier: Tier, *, decode: bool = False, **options: Any) -> tirx.PrimFunc:
-    """``norm.normalize``, with its options; decode's vectors are in block order where the tier has it."""
+def normalize(
+    how: Norm, tier: Tier, *, decode: bool = False, residual: bool = False, last_row: bool = False
+) -> tirx.PrimFunc:
+    """``norms.norm.normalize``; decode's vectors are in block order where the tier has it."""
     if tier.software:
-        return software.norm.normalize(how, decode=decode, **options)
-    return norm.normalize(how, tier, decode=decode, in_blocks=decode, **options)
+        return software.norm.normalize(how, decode=decode, residual=residual, last_row=last_row)
+    return norm_.normalize(how, tier, decode=decode, residual=residual, in_blocks=decode, last_row=last_row)
 
 
 def splits(tier: Tier) -> int:

@@ -4,14 +4,12 @@ Element ``32 b + 4 c + i`` of a vector of ``32 B`` elements is at ``(c B + b) 4 
 then the second fours, and so on. Vectors of other lengths lie as they are.
 """
 
-from typing import Any
-
-from tvm.tirx.script import builder as T
+from mlcweb.kernels.language.expr import Index, T
 
 BLOCK = 32
 
 
-def place4(column: Any, width: int) -> Any:
+def place4(column: Index, width: int) -> Index:
     """Where the elements ``column … column + 3`` of a vector are; ``column`` is a multiple of 4."""
     if width % BLOCK:
         return column
@@ -20,7 +18,7 @@ def place4(column: Any, width: int) -> Any:
     ) * 4
 
 
-def place(index: Any, width: int) -> Any:
+def place(index: Index, width: int) -> Index:
     """Where an element of a vector is."""
     if width % BLOCK:
         return index

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.attention.scores import Scores
-from mlcweb.kernels.experts.launches import Mixture
+from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.layouts.pieces import Apart, Matrix
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm

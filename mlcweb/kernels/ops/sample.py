@@ -1,24 +1,13 @@
 """The choice of a token."""
 
-from tvm.relax.frontend.nn import Tensor, op
+from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.vocabulary import sampling as kernels
+from mlcweb.kernels.ops.launch import launch
+from mlcweb.kernels.vocabulary.sampling import pick, scan
 
 
 def sample(logits: Tensor, sampling: Tensor, state: Tensor) -> Tensor:
     """Choose a token from ``logits`` and advance ``state``, in place; returns the state."""
-    vocab = int(logits.shape[1])
-    blocks = kernels.blocks(vocab)
-    ids, scores = op.tensor_ir_op(
-        kernels.scan(vocab),
-        "sample_scan",
-        [logits, sampling, state],
-        [Tensor.placeholder((blocks,), "int32"), Tensor.placeholder((blocks, 2), "float32")],
-    )
-    return op.tensor_ir_inplace_op(
-        kernels.pick(vocab),
-        "sample_pick",
-        [logits, sampling, ids, scores, state],
-        [4],
-        Tensor.placeholder((8,), "int32"),
-    )
+    vocab, given = int(logits.shape[1]), {"logits": logits, "sampling": sampling, "state": state}
+    best = launch("sample_scan", scan(vocab), given)
+    return launch("sample_pick", pick(vocab), {**given, **best})["state"]

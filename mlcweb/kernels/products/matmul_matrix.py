@@ -5,24 +5,26 @@ is WGSL text, which ``KernelBuilder.wgsl`` puts where TIR has a call; TIR does t
 that an entry with these kernels says what it ``NEEDS``, beyond its tier.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, bits, call, dynamic, kernel, lane, load4, ramp4
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized, GroupQuantizedReader
-from mlcweb.kernels.layouts.storage import GROUP, Values
+from mlcweb.kernels.layouts.storage import GROUP
 from mlcweb.kernels.products.matmul import TileWriter
-from mlcweb.kernels.products.outputs import Activation
+from mlcweb.kernels.products.outputs import NOTHING, Folded
 from mlcweb.quantize.formats import Format
 
 _UNIT = 16  # rows, columns and depth of a subgroup matrix
 _SUBGROUP = 32
 _SUBGROUPS = 4  # of a workgroup, two by two
+_THREADS = _SUBGROUP * _SUBGROUPS
 
 NEEDS: dict[str, Any] = {
     "features": ["chromium-experimental-subgroup-matrix", "shader-f16", "subgroups"],
@@ -93,102 +95,131 @@ class Tile:
 def matmul_matrix(
     weight: GroupQuantized,
     *,
-    bias: Values | None = None,
-    residual: bool = False,
-    times: bool = False,
-    bias_first: int = 0,
-    activation: Activation | None = None,
-    gated: bool = False,
+    folded: Folded = NOTHING,
     piece: Piece | None = None,
     tile: Tile | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``halve_rows`` leaves it.
 
-    Arguments: halves ``[n, 16 * groups]``, weight's tensors, [bias], [residual ``[n, N]``], y. ``gated``:
-    ``weight`` is gate over up, ``[2N, K]``, and y = activation(gate) * up; half of a subgroup's columns are gates.
-    ``piece``: which of y's N ``weight`` makes.
+    Arguments: halves ``[n, 16 * groups]``, w, what ``folded`` has of bias and residual ``[n, N]``, y. Of gate over up,
+    half of a subgroup's columns are gates. ``piece``: which of y's N ``weight`` makes.
     """
-    outputs = weight.rows // 2 if gated else weight.rows
+    outputs = folded.outputs(weight.rows)
     if outputs % 4:
         raise ValueError(f"matmul_matrix needs N % 4 == 0, not {weight.rows} x {weight.columns}")
     if weight.step != GROUP:
         raise ValueError(
             f"matmul_matrix needs groups that {GROUP} divides, or that divide it, not {weight.group_size}"
         )
-    direct = takes_nibbles(weight.form)
-    tile, piece = tile or _tile(weight), piece or Piece(0, outputs)
+    tile = tile or _tile(weight)
     k, n = KernelBuilder("matmul_matrix"), dynamic("n")
     width = -(-weight.columns // GROUP) * GROUP
     x = k.buffer("halves", (n, width // 2), "uint32")
     w = weight.bind(k, "w")
-    b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (n, piece.outputs), "float32") if residual or times else None
-    y = k.buffer("y", (n, piece.outputs), "float32")
-    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece, times, bias_first)
+    writer = TileWriter.bind(k, n, 1, outputs, folded, piece)
 
-    threads, step = _SUBGROUP * _SUBGROUPS, tile.columns // 2 if gated else tile.columns
-    (wg_n, wg_m), tid = k.launch([T.ceildiv(outputs, step), T.ceildiv(n, tile.rows)], threads)
+    step = tile.columns // 2 if folded.gated else tile.columns
+    (wg_n, wg_m), tid = k.launch([T.ceildiv(outputs, step), T.ceildiv(n, tile.rows)], _THREADS)
     row0, column0 = k.let(wg_m * tile.rows, "row0"), k.let(wg_n * step, "column0")
-    tiles = k.shared((tile.rows + tile.columns) * tile.pitch * 4, "uint32", name="tiles")
-    x_items, w_items = tile.rows * tile.vectors // threads, tile.columns * tile.vectors // threads
-    x_words = k.local(x_items, "uint32x4", name="x_words")
-    w_words, w_scales = k.local(w_items, "uint32", name="w_words"), k.local(w_items, name="w_scales")
-    w_minimums = k.local(w_items, name="w_minimums") if weight.form.minimum else None
-    w_halves = k.local(w_items, "uint32x4", name="w_halves") if not direct else None
+    stage = _Stage(k, tile, w, tid)
 
-    def column(at: Any) -> Any:
+    def row(at: Expr) -> Expr:
+        """x's row for a row of the tile."""
+        return T.min(row0 + at, n - 1)
+
+    def column(at: Expr) -> Expr:
         """The weight's row for a column of the tile."""
-        if not gated:
+        if not folded.gated:
             return T.min(column0 + at, outputs - 1)
         own = tile.columns // 2  # of a subgroup
         gate = T.min(column0 + at // own * (own // 2) + at % (own // 2), outputs - 1)
         return T.Select(at % own < own // 2, gate, gate + outputs)
 
-    def fetch(block: Any) -> None:
-        for i in range(x_items):
-            item = tid + i * threads
-            row = T.min(row0 + item // tile.vectors, n - 1)
-            k.store(x_words, i, load4(x, row, (block * tile.vectors + item % tile.vectors) * 4))
-        for i in range(w_items):
-            item = tid + i * threads
-            row, word = k.let(column(item // tile.vectors), "row"), block * tile.vectors + item % tile.vectors
-            if w_halves is not None:
-                k.store(w_halves, i, _halves(k, w, row, word * 8))
-                continue
-            k.store(w_words, i, w.word(row, word))
-            scale, minimum = w.scales(k, row, word // w.words_per_group)
-            k.store(w_scales, i, scale)
-            if w_minimums is not None:
-                k.store(w_minimums, i, minimum)
-
-    def put() -> None:
-        for i in range(x_items):
-            item = tid + i * threads
-            at = item // tile.vectors * tile.pitch + item % tile.vectors
-            k.store(tiles, ramp4(at * 4), x_words[i])
-        for i in range(w_items):
-            item = tid + i * threads
-            at = (tile.rows + item // tile.vectors) * tile.pitch + item % tile.vectors
-            if w_halves is not None:
-                k.store(tiles, ramp4(at * 4), w_halves[i])
-                continue
-            scaled = [w_scales[i], *([w_minimums[i]] if w_minimums is not None else [])]
-            k.store(tiles, ramp4(at * 4), call("uint32x4", "dequantize", w_words[i], *scaled))
-
     subgroup = k.let(tid // _SUBGROUP, "subgroup")
     k.wgsl(_declare(tile))
-    fetch(0)
+    stage.fetch(x, row, column, 0)
     blocks = width // tile.depth
     with k.loop(blocks) as block:
         k.barrier()
-        put()
+        stage.put()
         k.barrier()
         with k.when(block + 1 < blocks):
-            fetch(block + 1)  # under way during the arithmetic
+            stage.fetch(x, row, column, block + 1)  # under way during the arithmetic
         k.wgsl(_multiply(tile), subgroup)
+    _write(k, tile, stage.tiles, subgroup, tid, writer, row0, column0, n)
+    return k.finish(
+        directives=_DIRECTIVES, functions=_dequantize(weight.form) if takes_nibbles(weight.form) else ""
+    )
 
-    # Sums pass through workgroup memory, a strip of each subgroup's at a time.
-    own = tile.columns // 2
+
+class _Stage:
+    """Both tiles in workgroup memory, row by row; ``fetch`` loads what a thread brings, ``put`` stores it."""
+
+    def __init__(self, k: KernelBuilder, tile: Tile, w: GroupQuantizedReader, tid: Expr) -> None:
+        self.k, self.tile, self.w, self.tid = k, tile, w, tid
+        self.tiles = k.shared((tile.rows + tile.columns) * tile.pitch * 4, "uint32", name="tiles")
+        self.x_items = tile.rows * tile.vectors // _THREADS
+        self.w_items = w_items = tile.columns * tile.vectors // _THREADS
+        self.x_words = k.local(self.x_items, "uint32x4", name="x_words")
+        self.w_words, self.w_scales = (
+            k.local(w_items, "uint32", name="w_words"),
+            k.local(w_items, name="w_scales"),
+        )
+        self.w_minimums = k.local(w_items, name="w_minimums") if w.form.minimum else None
+        direct = takes_nibbles(w.form)
+        self.w_halves = None if direct else k.local(w_items, "uint32x4", name="w_halves")
+
+    def fetch(
+        self, x: Buffer, row: Callable[[Expr], Expr], column: Callable[[Expr], Expr], block: Index
+    ) -> None:
+        """Load a block of the inner axis; ``row`` and ``column`` say which rows of x and the weight."""
+        k, tile, w = self.k, self.tile, self.w
+        for i in range(self.x_items):
+            item = self.tid + i * _THREADS
+            own = row(item // tile.vectors)
+            k.store(self.x_words, i, load4(x, own, (block * tile.vectors + item % tile.vectors) * 4))
+        for i in range(self.w_items):
+            item = self.tid + i * _THREADS
+            own, word = k.let(column(item // tile.vectors), "row"), block * tile.vectors + item % tile.vectors
+            if self.w_halves is not None:
+                k.store(self.w_halves, i, _halves(k, w, own, word * 8))
+                continue
+            k.store(self.w_words, i, w.word(own, word))
+            scale, minimum = w.scales(k, own, word // w.words_per_group)
+            k.store(self.w_scales, i, scale)
+            if self.w_minimums is not None:
+                k.store(self.w_minimums, i, minimum)
+
+    def put(self) -> None:
+        """Store what was loaded."""
+        k, tile = self.k, self.tile
+        for i in range(self.x_items):
+            item = self.tid + i * _THREADS
+            at = item // tile.vectors * tile.pitch + item % tile.vectors
+            k.store(self.tiles, ramp4(at * 4), self.x_words[i])
+        for i in range(self.w_items):
+            item = self.tid + i * _THREADS
+            at = (tile.rows + item // tile.vectors) * tile.pitch + item % tile.vectors
+            if self.w_halves is not None:
+                k.store(self.tiles, ramp4(at * 4), self.w_halves[i])
+                continue
+            scaled = [self.w_scales[i], *([self.w_minimums[i]] if self.w_minimums is not None else [])]
+            k.store(self.tiles, ramp4(at * 4), call("uint32x4", "dequantize", self.w_words[i], *scaled))
+
+
+def _write(
+    k: KernelBuilder,
+    tile: Tile,
+    tiles: Buffer,
+    subgroup: Expr,
+    tid: Expr,
+    writer: TileWriter,
+    row0: Expr,
+    column0: Expr,
+    n: Expr,
+) -> None:
+    """Sums pass through workgroup memory, a strip of each subgroup's at a time."""
+    own, gated = tile.columns // 2, writer.folded.gated
     quads = own // 8 if gated else own // 4
     member = tid % _SUBGROUP
     for i in range(tile.rows // 2 // _UNIT):
@@ -204,7 +235,6 @@ def matmul_matrix(
             with k.when(row < n):
                 sums = [k.let(bits("float32x4", load4(tiles, (at + half) * 4)), "sums") for half in halves]
                 writer.write(row, column0 + subgroup % 2 * (quads * 4) + quad * 4, 0, sums)
-    return k.finish(directives=_DIRECTIVES, functions=_dequantize(weight.form) if direct else "")
 
 
 def takes_nibbles(form: Format) -> bool:
@@ -212,7 +242,7 @@ def takes_nibbles(form: Format) -> bool:
     return form.planes == (4,) and not form.levels and form.group == GROUP
 
 
-def _halves(k: KernelBuilder, w: GroupQuantizedReader, row: Any, column: Any) -> Any:
+def _halves(k: KernelBuilder, w: GroupQuantizedReader, row: Expr, column: Expr) -> Expr:
     """uint32x4: eight weights as float16, in the order of ``halve_rows``."""
     low, high = (k.let(w.four(k, row, column + i), "w4") for i in (0, 4))
     words = [

@@ -8,8 +8,7 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.language.builder import KernelBuilder, bits
-from mlcweb.kernels.language.expr import Expr
+from mlcweb.kernels.language.builder import Expr, KernelBuilder, bits
 from mlcweb.native.vector import constants, keep, repeat
 
 

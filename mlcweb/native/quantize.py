@@ -9,8 +9,7 @@ import numpy.typing as npt
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.language.builder import KernelBuilder, bits, dynamic, f32, kernel, select, u32
-from mlcweb.kernels.language.expr import Expr
+from mlcweb.kernels.language.builder import Expr, KernelBuilder, bits, dynamic, f32, kernel, select, u32
 from mlcweb.native.codes import Kind, pack
 from mlcweb.native.floats import HALF_MAX, INFINITY, ROUND, half_bits, round_bits, round_half, widen
 from mlcweb.native.function import Native, argument, built_once, compile_native

@@ -18,7 +18,8 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as ir
 
-from mlcweb.kernels.language.expr import Buffer, Expr, Index, Shape, T, Value
+from mlcweb.kernels.language.expr import Buffer, Index, Shape, T, Value
+from mlcweb.kernels.language.expr import Expr as Expr
 
 P = ParamSpec("P")
 Role = Literal["input", "output", "in_place"]

@@ -65,6 +65,8 @@ def launch(
             raise ArgumentError(f"{where}: nothing is given for {argument.name!r}")
     passed = [argument for argument in declared if argument.name in tensors]
     written = [argument for argument in declared if argument.role != "input"]
+    if not written:
+        raise ArgumentError(f"{where} declares no output")
     made = [argument for argument in written if argument.name not in tensors]
     if declared[len(passed) :] != made:
         raise ArgumentError(f"{where}: {made[0].name!r} is to be made, and is not the last of its arguments")

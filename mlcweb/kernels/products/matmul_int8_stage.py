@@ -124,12 +124,12 @@ class Stage:
                 k.store(self.fetched_scales, i, value)
         with k.when(self.fetches_w_scales):
             for part in range(self.parts):
-                own = group + g if self.parts == 1 else (group + g) * self.parts + part
+                own: Index = group + g if self.parts == 1 else (group + g) * self.parts + part
                 own = self.w.group(own * GROUP) if self.w.group_size > GROUP else own
                 for i in range(4):
                     scale, minimum = self.w.scales(k, self._column(quad, i), own)
                     k.store(self.fetched_scales, part * 4 + i, scale)
-                    if self.fetched_minimums is not None:
+                    if self.fetched_minimums is not None and minimum is not None:
                         k.store(self.fetched_minimums, part * 4 + i, minimum)
 
     def put(self) -> None:

@@ -187,7 +187,7 @@ class _Stage:
             k.store(self.w_words, i, w.word(own, word))
             scale, minimum = w.scales(k, own, word // w.words_per_group)
             k.store(self.w_scales, i, scale)
-            if self.w_minimums is not None:
+            if self.w_minimums is not None and minimum is not None:
                 k.store(self.w_minimums, i, minimum)
 
     def put(self) -> None:

@@ -6,7 +6,7 @@ What is live at a time is kept small: eight sums, a weight of each row, one x.
 from tvm import tirx
 
 from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel
-from mlcweb.kernels.language.expr import Expr, T
+from mlcweb.kernels.language.expr import Expr, Index, T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.tail import load_padded
@@ -85,7 +85,7 @@ class _Matmul:
     def _load(self, token: Expr, column: Expr) -> Expr:
         return load_padded(lambda at: self.x[token, at], column, self.columns, self.span, lanes=1)
 
-    def _load_scales(self, group: Expr) -> None:
+    def _load_scales(self, group: Index) -> None:
         k, w = self.k, self.w
         for v, row in enumerate(self.rows):
             scale, minimum = w.scales(k, row, group)

@@ -14,6 +14,7 @@ from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.choice.tier import BASE, F16, Tier
 from mlcweb.kernels.experts.route import route
+from mlcweb.kernels.language.builder import KernelBuilder
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.storage import Values, Vector, matrix
@@ -99,6 +100,14 @@ def test_a_tensor_in_the_wrong_place_is_refused(
     change(tensors)
     with pytest.raises(ArgumentError, match=message):
         launch("decode_o", product(part), tensors)
+
+
+def test_a_kernel_must_say_what_it_writes(function: None) -> None:
+    k = KernelBuilder("quiet")
+    k.buffer("x", (4,), "float32")
+    k.launch([1], 4)
+    with pytest.raises(ArgumentError, match="decode_quiet: kernel quiet declares no output"):
+        launch("decode_quiet", k.finish(), {"x": _tensor(4)})
 
 
 def test_what_is_updated_in_place_must_be_given(function: None) -> None:

@@ -136,19 +136,19 @@ def splits(tier: Tier) -> int:
 
 
 def attend(layout: HeadLayout, context: int, how: Scores, tier: Tier) -> tirx.PrimFunc:
-    """``attention_decode.attend``."""
+    """``attention.decode.attend``."""
     if tier.software:
         return software.attention.attend(layout, context, how)
     return attention_decode.attend(layout, context, how)
 
 
 def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
-    """``attention_decode.merge``."""
+    """``attention.decode.merge``."""
     return software.attention.merge(layout) if tier.software else attention_decode.merge(layout)
 
 
 def flash_attention(layout: HeadLayout, how: Scores, tier: Tier) -> tirx.PrimFunc:
-    """``attention_prefill.flash_attention``."""
+    """``attention.prefill.flash_attention``."""
     if tier.software:
         return software.attention.flash_attention(layout, how)
     return attention_prefill.flash_attention(layout, how)

@@ -35,9 +35,7 @@ def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> t
     """
     d, heads, kv_heads = layout.head_dim, layout.heads, layout.kv_heads
     full = norm.kind == "full_rms"
-    for weight, count in ((norm.q_weight, heads), (norm.k_weight, kv_heads)):
-        if weight.columns != count * d and (full or weight.columns != d):
-            raise ValueError(f"{norm.kind} of {count} heads of {d}: a weight of {weight.columns} values")
+    _check(layout, norm, full)
     k, rows = KernelBuilder("norm_heads"), 1 if decode else dynamic("n")
     width = (heads + 2 * kv_heads) * d
     qkv = k.buffer("qkv", (rows, width), "float32")
@@ -90,6 +88,13 @@ def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> t
         with k.when(span >= queries + keys):
             k.store(y, [row, ramp4(column)], x)
     return k.finish()
+
+
+def _check(layout: HeadLayout, norm: HeadNorm, full: bool) -> None:
+    d = layout.head_dim
+    for weight, count in ((norm.q_weight, layout.heads), (norm.k_weight, layout.kv_heads)):
+        if weight.columns != count * d and (full or weight.columns != d):
+            raise ValueError(f"{norm.kind} of {count} heads of {d}: a weight of {weight.columns} values")
 
 
 def _thirds(k: KernelBuilder, span: Expr, q: int, kv: int) -> tuple[Expr, Expr]:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.attention import prefill as attention_prefill
+from mlcweb.kernels.attention.rope_append import rope_append
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.experts.mixture import Mixture
@@ -67,7 +67,7 @@ class Prefill(Ops):
         state, table = self.inputs.state, self.inputs.page_table
         written = self.launch(
             "rope",
-            self.kernel(attention_prefill.rope_append, layout, self.context, how.scale),
+            self.kernel(rope_append, layout, self.context, how.scale),
             qkv=qkv,
             rope_coarse=rope.coarse,
             rope_fine=rope.fine,

@@ -6,7 +6,6 @@ that an entry with these kernels says what it ``NEEDS``, beyond its tier.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
@@ -17,11 +16,12 @@ from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized, GroupQuantizedReader
 from mlcweb.kernels.layouts.storage import GROUP
+from mlcweb.kernels.products import matmul_matrix_wgsl as wgsl
 from mlcweb.kernels.products.matmul import TileWriter
+from mlcweb.kernels.products.matmul_matrix_wgsl import Tile
 from mlcweb.kernels.products.outputs import NOTHING, Folded
 from mlcweb.quantize.formats import Format
 
-_UNIT = 16  # rows, columns and depth of a subgroup matrix
 _SUBGROUP = 32
 _SUBGROUPS = 4  # of a workgroup, two by two
 _THREADS = _SUBGROUP * _SUBGROUPS
@@ -30,65 +30,13 @@ NEEDS: dict[str, Any] = {
     "features": ["chromium-experimental-subgroup-matrix", "shader-f16", "subgroups"],
     "limits": {"maxComputeWorkgroupStorageSize": 20480},
     "subgroup_size": _SUBGROUP,
-    "subgroup_matrix": {"component": "f16", "result": "f32", "m": _UNIT, "n": _UNIT, "k": _UNIT},
+    "subgroup_matrix": {"component": "f16", "result": "f32", "m": wgsl.UNIT, "n": wgsl.UNIT, "k": wgsl.UNIT},
 }
 
 
 def needs_beyond(tier: Tier) -> dict[str, Any]:
     """What an entry with these kernels needs that its tier does not say already, as the plan has it."""
     return {**NEEDS, "features": [name for name in NEEDS["features"] if name not in tier.features]}
-
-
-_DIRECTIVES = """\
-enable f16;
-enable chromium_experimental_subgroup_matrix;
-diagnostic(off, chromium.subgroup_matrix_uniformity);
-"""
-
-_DEQUANTIZE = """\
-fn dequantize(word : u32, scale : f32%(argument)s) -> vec4<u32> {
-  let codes = (vec4<u32>(word, word >> 4u, word >> 8u, word >> 12u) & vec4<u32>(0x000f000fu)) | vec4<u32>(0x64006400u);
-  let zero = vec2<f16>(%(zero)d.0h);
-  let scales = vec2<f16>(f16(scale));
-%(minimums)s  return vec4<u32>(
-    bitcast<u32>((bitcast<vec2<f16>>(codes.x) - zero) * scales%(add)s),
-    bitcast<u32>((bitcast<vec2<f16>>(codes.y) - zero) * scales%(add)s),
-    bitcast<u32>((bitcast<vec2<f16>>(codes.z) - zero) * scales%(add)s),
-    bitcast<u32>((bitcast<vec2<f16>>(codes.w) - zero) * scales%(add)s));
-}
-"""
-
-
-def _dequantize(form: Format) -> str:
-    """A nibble in a float16's mantissa is 1024 + code; eight weights, in the order of ``halve_rows``."""
-    minimum = {
-        "argument": ", minimum : f32",
-        "minimums": "  let minimums = vec2<f16>(f16(minimum));\n",
-        "add": " + minimums",
-    }
-    return _DEQUANTIZE % {
-        "zero": 1024 + form.zero,
-        **(minimum if form.minimum else dict.fromkeys(minimum, "")),
-    }
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A workgroup's outputs, ``depth`` of the inner axis at a time; a subgroup has a quarter of them."""
-
-    rows: int
-    columns: int
-    depth: int
-
-    @property
-    def vectors(self) -> int:
-        """Of eight float16, in a row's part of a stage."""
-        return self.depth // 8
-
-    @property
-    def pitch(self) -> int:
-        """Vectors from one row to the next: one more, which spreads them over the banks."""
-        return self.vectors + 1
 
 
 @kernel
@@ -136,7 +84,7 @@ def matmul_matrix(
         return T.Select(at % own < own // 2, gate, gate + outputs)
 
     subgroup = k.let(tid // _SUBGROUP, "subgroup")
-    k.wgsl(_declare(tile))
+    k.wgsl(wgsl.declare(tile))
     stage.fetch(x, row, column, 0)
     blocks = width // tile.depth
     with k.loop(blocks) as block:
@@ -145,10 +93,11 @@ def matmul_matrix(
         k.barrier()
         with k.when(block + 1 < blocks):
             stage.fetch(x, row, column, block + 1)  # under way during the arithmetic
-        k.wgsl(_multiply(tile), subgroup)
+        k.wgsl(wgsl.multiply(tile), subgroup)
     _write(k, tile, stage.tiles, subgroup, tid, writer, row0, column0, n)
     return k.finish(
-        directives=_DIRECTIVES, functions=_dequantize(weight.form) if takes_nibbles(weight.form) else ""
+        directives=wgsl.DIRECTIVES,
+        functions=wgsl.dequantize(weight.form) if takes_nibbles(weight.form) else "",
     )
 
 
@@ -222,15 +171,15 @@ def _write(
     own, gated = tile.columns // 2, writer.folded.gated
     quads = own // 8 if gated else own // 4
     member = tid % _SUBGROUP
-    for i in range(tile.rows // 2 // _UNIT):
+    for i in range(tile.rows // 2 // wgsl.UNIT):
         k.barrier()
-        k.wgsl(_store(tile, i), subgroup)
+        k.wgsl(wgsl.store(tile, i), subgroup)
         k.barrier()
-        with k.loop(_UNIT * quads // _SUBGROUP) as j:
+        with k.loop(wgsl.UNIT * quads // _SUBGROUP) as j:
             item = k.let(member + j * _SUBGROUP, "item")
             strip_row, quad = k.let(item // quads, "strip_row"), k.let(item % quads, "quad")
-            row = row0 + subgroup // 2 * (tile.rows // 2) + i * _UNIT + strip_row
-            at = (subgroup * _UNIT + strip_row) * (own // 4) + quad
+            row = row0 + subgroup // 2 * (tile.rows // 2) + i * wgsl.UNIT + strip_row
+            at = (subgroup * wgsl.UNIT + strip_row) * (own // 4) + quad
             halves = (0, quads) if gated else (0,)
             with k.when(row < n):
                 sums = [k.let(bits("float32x4", load4(tiles, (at + half) * 4)), "sums") for half in halves]
@@ -261,51 +210,3 @@ def _tile(weight: GroupQuantized) -> Tile:
     return (
         WIDE if weight.rows >= _WIDE_OUTPUTS else Tile(64, 64, 32 if -(-weight.columns // GROUP) % 2 else 64)
     )
-
-
-def _units(tile: Tile) -> list[tuple[int, int]]:
-    """A subgroup's matrices."""
-    return [(i, j) for i in range(tile.rows // 2 // _UNIT) for j in range(tile.columns // 2 // _UNIT)]
-
-
-def _declare(tile: Tile) -> str:
-    return "\n".join(
-        f"var sums_{i}_{j} : subgroup_matrix_result<f32, {_UNIT}, {_UNIT}>;" for i, j in _units(tile)
-    )
-
-
-def _multiply(tile: Tile) -> str:
-    """Of the subgroup ``$0``: what is in workgroup memory onto its sums."""
-    rows, columns, pitch = tile.rows // 2, tile.columns // 2, tile.pitch
-    half = f"subgroup_matrix_{{}}<f16, {_UNIT}, {_UNIT}>, {{}}_major"
-    left, right = half.format("left", "row"), half.format("right", "col")
-    lines = [
-        "let mine = subgroupBroadcastFirst(u32($0));",
-        f"let left_at = mine / 2u * {rows * pitch}u;",
-        f"let right_at = {tile.rows * pitch}u + mine % 2u * {columns * pitch}u;",
-    ]
-    for depth in range(0, tile.depth, _UNIT):
-        lines.append("{")
-        for i in range(rows // _UNIT):
-            at = f"left_at + {i * _UNIT * pitch + depth // 8}u"
-            lines.append(f"let left_{i} = subgroupMatrixLoad<{left}>(&tiles, {at}, {pitch}u);")
-        for j in range(columns // _UNIT):
-            at = f"right_at + {j * _UNIT * pitch + depth // 8}u"
-            lines.append(f"let right_{j} = subgroupMatrixLoad<{right}>(&tiles, {at}, {pitch}u);")
-            lines += [
-                f"sums_{i}_{j} = subgroupMatrixMultiplyAccumulate(left_{i}, right_{j}, sums_{i}_{j});"
-                for i in range(rows // _UNIT)
-            ]
-        lines.append("}")
-    return "\n".join(["{", *lines, "}"])
-
-
-def _store(tile: Tile, strip: int) -> str:
-    """Of the subgroup ``$0``: 16 rows of its sums to its part of workgroup memory, in vectors of four."""
-    across = tile.columns // 2 // 4
-    lines = [f"let to = subgroupBroadcastFirst(u32($0)) * {_UNIT * across}u;"]
-    lines += [
-        f"subgroupMatrixStore<row_major>(&tiles, to + {j * _UNIT // 4}u, sums_{strip}_{j}, {across}u);"
-        for j in range(tile.columns // 2 // _UNIT)
-    ]
-    return "\n".join(["{", *lines, "}"])

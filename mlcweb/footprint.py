@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
-from mlcweb.models import architecture, outline_of
+from mlcweb.kernel_cache import Cache, source_digest
 from mlcweb.quantize import Scheme, packed_tensors
 
 _ITEM_BYTES = {"float16": 2, "float32": 4}
@@ -32,11 +32,34 @@ class Footprint:
 
 
 def footprints(
-    hf_config: dict[str, Any], schemes: Iterable[Scheme], context: int, kv_dtype: str | None = None
+    hf_config: dict[str, Any],
+    schemes: Iterable[Scheme],
+    context: int,
+    kv_dtype: str | None = None,
+    cache: Cache | None = None,
 ) -> dict[str, Footprint]:
     """Of a config.json with each quantization, by its name, for ``context`` tokens; ``kv_dtype`` is the KV cache's, by
     default the activations'. Raises as ``architecture`` and its ``from_hf`` do.
+
+    Declaring a model loads TVM, and what ``cache`` has does not.
     """
+    schemes = list(schemes)
+    key = ["footprint", source_digest("models", "kernels", "quantize"), hf_config, context, kv_dtype]
+    key += [asdict(scheme) for scheme in schemes]
+    cached = None if cache is None else cache.read(key)
+    if cached is not None:
+        return {name: Footprint(*numbers) for name, numbers in cached.items()}
+    counted = _count(hf_config, schemes, context, kv_dtype)
+    if cache is not None:
+        cache.write(key, {name: astuple(footprint) for name, footprint in counted.items()})
+    return counted
+
+
+def _count(
+    hf_config: dict[str, Any], schemes: list[Scheme], context: int, kv_dtype: str | None
+) -> dict[str, Footprint]:
+    from mlcweb.models import architecture, outline_of
+
     config_class, model_class = architecture(hf_config)
     config = config_class.from_hf(hf_config)
     # Two layers are declared, and the second stands for all that follow: declaring 80 would take longer than the rest.

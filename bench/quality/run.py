@@ -20,8 +20,8 @@ from mlcweb.cli.failures import explain, report
 from mlcweb.cli.output import Output
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.evaluate.compare import Against, Comparison, Prepared, Row, compare_on_host, prepare
+from mlcweb.evaluate.lines import nats, share
 from mlcweb.evaluate.plot import Point, Series, draw
-from mlcweb.evaluate.quality import nats, share
 from mlcweb.numbers import size
 from mlcweb.progress import Progress
 from mlcweb.recipes import find_recipe

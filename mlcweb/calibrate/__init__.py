@@ -7,7 +7,8 @@ from mlcweb.calibrate.run import measure
 from mlcweb.calibrate.text import FEWEST_TOKENS, Text, own_text, read_text
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress
-from mlcweb.quantize import Calibration, Scheme
+from mlcweb.quantize import Scheme
+from mlcweb.quantize.searched import Calibration
 from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.sources import Checkpoint
 

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from mlcweb.calibrate.run import Measured
 from mlcweb.errors import CheckpointError
-from mlcweb.quantize import Calibration, Format, Param, Scheme, dequantize_group, quantize_searched, searches
+from mlcweb.quantize import Format, Param, Scheme
+from mlcweb.quantize.searched import Calibration, quantize_searched
+from mlcweb.quantize.unpack import unpack
 from mlcweb.reference.checkpoint_weights import CheckpointWeights
 
 F32 = npt.NDArray[np.float32]
@@ -32,7 +34,7 @@ def folded(
     squares, factors = dict(measured.mean_squares), dict[str, F32]()
     for norms, matrices in measured.norms:
         form = by_name[matrices[0]].stored(scheme)
-        if not isinstance(form, Format) or not searches(form):
+        if not isinstance(form, Format) or not form.searched:
             continue
         inputs = squares[matrices[0]]
         rows = np.concatenate([_sample(weights, name, _ROWS // len(matrices)) for name in matrices])
@@ -60,20 +62,20 @@ def best_factors(rows: F32, form: Format, inputs: F32) -> F32 | None:
 
 
 def _factors(inputs: F32, mean: float, power: float) -> F32:
-    found: F32 = ((inputs / mean + _FLOOR) ** (power / 2)).astype(np.float32)
-    return found
+    factors: F32 = ((inputs / mean + _FLOOR) ** (power / 2)).astype(np.float32)
+    return factors
 
 
 def _scaled(inputs: F32, factors: npt.NDArray[Any]) -> F32:
     """Mean squares of inputs that are multiplied by these."""
-    found: F32 = (inputs * np.square(factors)).astype(np.float32)
-    return found
+    scaled: F32 = (inputs * np.square(factors)).astype(np.float32)
+    return scaled
 
 
 def _error(rows: F32, form: Format, inputs: F32, factors: F32) -> float:
     """Weighted squared error of the rows, stored with these factors."""
     packed = quantize_searched(rows * factors, form, _scaled(inputs, 1 / factors))
-    restored = dequantize_group(*packed, rows.shape[1], form.bits) / factors
+    restored = unpack(packed, form)[:, : rows.shape[1]] / factors
     return float(np.square(restored - rows).sum(axis=0, dtype=np.float64) @ inputs)
 
 

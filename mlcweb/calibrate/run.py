@@ -35,7 +35,7 @@ F32 = npt.NDArray[np.float32]
 _LENGTH = 512
 # Products of a weight and a token: what two cores multiply in some 20 seconds.
 _PRODUCTS = 1_000_000_000_000
-_FEWEST, _MOST = 512, 2048
+_MIN_TOKENS, _MAX_TOKENS = 512, 2048
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def measure(
 
 def cut(tokens: Sequence[int], start: Sequence[int], model: Decoder, context: int) -> list[list[int]]:
     """The sequences that are run."""
-    count = min(max(_PRODUCTS // model.weight_count, _FEWEST), _MOST)
+    count = min(max(_PRODUCTS // model.weight_count, _MIN_TOKENS), _MAX_TOKENS)
     chosen = spread(tokens, count)
     longest = min(context, _LENGTH)
     first = list(start[: longest // 2])
@@ -145,23 +145,23 @@ class _CalibrationOps(HostOps):
 
     def norms(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
         """Those for one matrix alone, as ``Measured`` has them."""
-        found = []
+        lone = []
         for at, users in self._users.items():
             (norm, weight), *others = users
             if others or at in self._apart or id(weight) in self._apart or isinstance(weight, Apart):
                 continue
             vectors = [vector for vector in (norm.weight, norm.bias) if vector is not None]
             names = tuple(self._names[id(vector)] for vector in vectors)
-            found.append((names, tuple(self._names[id(part)] for part, _ in pieces(weight))))
-        return tuple(found)
+            lone.append((names, tuple(self._names[id(part)] for part, _ in pieces(weight))))
+        return tuple(lone)
 
     def attention(self, qkv: F32, rope: Rope, kv: Tensor, scores: Scores) -> F32:
-        found = []
+        outputs = []
         for span in self._spans:
-            found.append(super().attention(qkv[span], rope, kv, scores))
+            outputs.append(super().attention(qkv[span], rope, kv, scores))
             self._cache.clear()  # nothing follows
         self._progress.advance(1)
-        return np.concatenate(found)
+        return np.concatenate(outputs)
 
     def head(
         self, x: F32, norm: Norm, weight: Matrix, *, bias: Values | None = None, cap: float | None = None

@@ -11,7 +11,7 @@ from mlcweb.errors import SourceError
 
 # Too few tokens say little about a column; the floor is what mlcweb's own text has, several times over.
 FEWEST_TOKENS = 256
-MOST_BYTES = 4 << 20
+MAX_BYTES = 4 << 20
 SPAN = 128  # tokens that stay together where a text has more than are run
 
 
@@ -36,9 +36,9 @@ def own_text() -> Text:
 def read_text(path: Path) -> Text:
     """A file of the user's. Raises SourceError for one that cannot be read, is empty, not UTF-8, or too large."""
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise SourceError(
-                f"{path}: has {path.stat().st_size >> 20} MB, more than the {MOST_BYTES >> 20} that are read",
+                f"{path}: has {path.stat().st_size >> 20} MB, more than the {MAX_BYTES >> 20} that are read",
                 hint="A calibration takes at most some thousand tokens: give a part of it.",
             )
         content = path.read_text(encoding="utf-8")

@@ -13,14 +13,12 @@ from click.shell_completion import CompletionItem
 
 from mlcweb.cli.output import Output
 from mlcweb.errors import BundleError
+from mlcweb.quantize.schemes import SCHEMES
 
 DIST = Path("dist")
 MANIFEST = "mlcweb.json"
 TIERS = ("base", "subgroups", "f16", "f16-subgroups", "software")
-QUANTIZATIONS = (
-    *("q4f16_1", "q4f32_1", "q4f16_e8", "q4f32_e8", "q3f16_1", "q3f32_1", "q8f16_1", "q8f32_1"),
-    *("q4f16_0", "q3f16_0", "q4f16_2", "q4f32_2", "q0f16", "q0f32", "gguf"),
-)
+QUANTIZATIONS = tuple(SCHEMES)
 KV_DTYPES = ("float16", "float32")
 
 Decorator = Callable[[Callable[..., Any]], click.Command]

@@ -12,7 +12,7 @@ from mlcweb.calibrate import Text
 from mlcweb.compile.adapt import merged
 from mlcweb.compile.fit import check_fit
 from mlcweb.compile.job import Job
-from mlcweb.compile.keep import has_types, kept
+from mlcweb.compile.keep import has_types, keep_file_types
 from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.scales import calibration, check_scales
 from mlcweb.compile.source import open_source
@@ -58,7 +58,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     quantization = request.quantization or _default_quantization(checkpoint, outline, progress)
     scheme = get_scheme(quantization)
     if scheme.as_it_is:
-        checkpoint, scheme = kept(checkpoint, outline, progress)
+        checkpoint, scheme = keep_file_types(checkpoint, outline, progress)
     tiers = _tiers(request, scheme)
     if request.matrix:
         _check_matrix(scheme, tiers, config)

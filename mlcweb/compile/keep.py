@@ -1,4 +1,4 @@
-"""Which GGUF type each weight keeps, and what becomes of those that cannot keep theirs."""
+"""Chooses which GGUF type each weight keeps, and makes Q8_0 of those that cannot keep theirs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def has_types(checkpoint: Checkpoint) -> bool:
     return any(tensor.blocks is not None for tensor in checkpoint.tensors.values())
 
 
-def kept(checkpoint: Checkpoint, outline: Decoder, progress: Progress) -> tuple[Checkpoint, Scheme]:
+def keep_file_types(
+    checkpoint: Checkpoint, outline: Decoder, progress: Progress
+) -> tuple[Checkpoint, Scheme]:
     """The checkpoint, and the scheme that stores its matrices as the file has them.
 
     What has no such type here (codebooks, such as IQ2_XS), or is not the file's any more (an adapter changed it),

@@ -7,8 +7,8 @@ from mlcweb.compile.job import Job
 from mlcweb.compile.request import CompileRequest
 from mlcweb.errors import SourceError, UnsupportedError
 from mlcweb.progress import Progress
-from mlcweb.quantize import Calibration, Scheme
-from mlcweb.quantize.searched import SEARCHED_BITS
+from mlcweb.quantize import Scheme
+from mlcweb.quantize.searched import Calibration
 from mlcweb.reference.prompt import PromptRenderer
 
 SCALES = ("calibrated", "mlc")
@@ -34,11 +34,11 @@ def calibration(
 
     Raises UnsupportedError where a calibration was asked for that changes nothing, SourceError for too short a text.
     """
-    if scheme.bits not in SEARCHED_BITS:
+    if not scheme.searched:
         asked = "--calibrate" if given else "--scales calibrated" if request.scales == "calibrated" else ""
         if asked:
             raise UnsupportedError(
-                f"{asked} is for weights of 3 and 4 bits, and {scheme.name} has others",
+                f"{asked} is for weights that are rounded to fewer than 8 bits, and {scheme.name} has none",
                 hint=f"Leave it out, or give --quant q4{'f32' if scheme.activation == 'float32' else 'f16'}_1.",
             )
         return None

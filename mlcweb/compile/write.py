@@ -29,11 +29,12 @@ from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.quality import measure_quality
 from mlcweb.kernels.choice.tier import BASE
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
-from mlcweb.kernels.layouts.pieces import MOST_BYTES
+from mlcweb.kernels.layouts.pieces import MAX_BINDING_BYTES
 from mlcweb.kernels.ops.entries import PREFILL_INT8
 from mlcweb.progress import Progress
-from mlcweb.quantize import Calibration, get_scheme, packed_tensors, quantize_params
-from mlcweb.quantize.stream import count_bytes
+from mlcweb.quantize import get_scheme, packed_tensors
+from mlcweb.quantize.searched import Calibration
+from mlcweb.quantize.stream import count_bytes, quantize_params
 from mlcweb.reference import PackedWeights, int8_difference, make_validation
 from mlcweb.reference.chats import make_chats
 from mlcweb.sources import Checkpoint
@@ -112,7 +113,7 @@ def _weight_bytes(job: Job) -> int:
 def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts:
     largest = lowered.largest_buffer
     limits = {}
-    if largest > MOST_BYTES:
+    if largest > MAX_BINDING_BYTES:
         limits["maxStorageBufferBindingSize"] = largest
     if largest > _MAX_BUFFER_BYTES:
         limits["maxBufferSize"] = largest
@@ -180,7 +181,7 @@ def _definition(job: Job) -> dict[str, Any]:
 
 
 def _packed(writer: BundleWriter, job: Job) -> PackedWeights:
-    return PackedWeights(writer.stored_weights(), job.scheme.bits or 4)
+    return PackedWeights(writer.stored_weights(), job.scheme.formats)
 
 
 def _without_bad_int8(
@@ -237,7 +238,7 @@ def _model_facts(job: Job) -> ModelFacts:
 
 def _scales(job: Job) -> str | None:
     """How scales were chosen, of schemes that have any to choose."""
-    if job.scheme.bits is None:
+    if not job.scheme.quantizes:
         return None
     return "calibrated" if job.calibration else "mlc"
 

@@ -32,4 +32,4 @@ class Dense:
 
 def dense_or_packed(packed: ReferenceWeights, scheme: Scheme) -> ReferenceWeights:
     """The weights of a bundle in the way that is quicker for its scheme."""
-    return packed if scheme.bits or scheme.as_it_is else Dense(packed)
+    return packed if scheme.quantizes or scheme.as_it_is else Dense(packed)

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 from mlcweb.errors import SourceError
 from mlcweb.evaluate.compare import Comparison
-from mlcweb.evaluate.quality import nats
+from mlcweb.evaluate.lines import nats
 
 WIDTH, HEIGHT = 860, 500
 LEFT, RIGHT, TOP, BOTTOM = 84, 36, 76, 62

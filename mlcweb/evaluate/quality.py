@@ -1,17 +1,19 @@
-"""The short evaluation that a compile ends with, and how it is told."""
+"""The short evaluation that a compile ends with, and what to do where it is bad."""
 
 from __future__ import annotations
 
 from math import floor, log10
 
 from mlcweb.bundle.manifest import Quality
+from mlcweb.evaluate.lines import share
 from mlcweb.evaluate.metrics import Scores
 from mlcweb.evaluate.predictor import HostPredictor
 from mlcweb.evaluate.run import evaluate
 from mlcweb.evaluate.text import excerpts, held_out, windows
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress
-from mlcweb.quantize import AS_IT_IS, Scheme
+from mlcweb.quantize import Scheme
+from mlcweb.quantize.suited import better_scheme
 from mlcweb.reference import ReferenceWeights
 from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.reference.prompt import PromptRenderer
@@ -79,34 +81,6 @@ def _few_digits(value: float) -> int:
         return _LARGEST
     power = max(1, floor(log10(value)) - _DIGITS + 1) if value > 1 else 1
     return int(round(value / 10**power) * 10**power)
-
-
-def quality_line(quality: Quality) -> str:
-    """One line: same tokens, divergence and perplexities."""
-    kl, p99 = quality.kl_micronats / 1e6, quality.kl_p99_micronats / 1e6
-    perplexity, source = quality.perplexity_thousandths / 1e3, quality.source_perplexity_thousandths / 1e3
-    return (
-        f"{share(quality.same)} of the source's most likely tokens, KL {nats(kl)} nats a token (99 %: {nats(p99)}), "
-        f"perplexity {perplexity:.4g} (source {source:.4g}), on {quality.tokens} tokens"
-    )
-
-
-def share(value: float) -> str:
-    """``65.4 %``."""
-    return f"{100 * value:.1f} %"
-
-
-def nats(value: float) -> str:
-    """A divergence in three digits, as far as they tell something."""
-    return f"{value:.3g}" if value >= 1e-5 else f"{value:.0e}" if value >= 1e-12 else "0"
-
-
-def better_scheme(scheme: Scheme, *, gguf: bool) -> str | None:
-    """A scheme that keeps more of the source's predictions; None where there is none."""
-    activation = "f16" if scheme.activation == "float16" else "f32"
-    better = [f"q8{activation}_1"] if scheme.bits and scheme.bits < 8 else [f"q0{activation}", "q0f32"]
-    kept = [AS_IT_IS] if gguf else []
-    return None if scheme.as_it_is else next((name for name in (*kept, *better) if name != scheme.name), None)
 
 
 def quality_warning(quality: Quality, scheme: Scheme, *, gguf: bool) -> str | None:

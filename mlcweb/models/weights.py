@@ -17,7 +17,7 @@ from tvm.relax.frontend import nn
 from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import UnsupportedError
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.layouts.pieces import Apart, Matrix, Pieces, held_by_pieces, pieces
+from mlcweb.kernels.layouts.pieces import Apart, Matrix, Pieces, pieces, rows_of_pieces
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, Vector, WholeMatrix, matrix
 from mlcweb.quantize import Param, Scheme
@@ -85,7 +85,7 @@ class Weights:
         if whole:
             raise _needs_one_type(sources)
         parts: list[WholeMatrix] = []
-        held: list[range] = []
+        ranges: list[range] = []
         first = 0
         for run in runs:
             rows = sum(run.values())
@@ -95,7 +95,7 @@ class Weights:
             for part, piece in pieces(self._alike(run, columns, order=own, **alike)):
                 at = first + (piece.first if piece else 0)
                 parts.append(part)
-                held.append(range(at, at + part.rows))
+                ranges.append(range(at, at + part.rows))
             first += rows
         _log.log(
             CHOICE,
@@ -104,7 +104,7 @@ class Weights:
             list(sources),
             len(parts),
         )
-        return Pieces(parts, held, paired=False)
+        return Pieces(parts, ranges, paired=False)
 
     def gated(self, sources: Mapping[str, int], columns: int) -> Matrix | Apart:
         """Gate over up, ``[rows, columns]`` each; ``Apart`` where they are stored in two ways."""
@@ -146,24 +146,24 @@ class Weights:
         rows = sum(sources.values())
         shapes = {name: (columns, n) if transposed else (n, columns) for name, n in sources.items()}
         whole = Origin((rows, columns), shapes, quantized, order=order, transposed=transposed, vocab=vocab)
-        held = held_by_pieces(whole.param(""), self.scheme, paired=paired)
-        if len(held) == 1:
+        ranges = rows_of_pieces(whole.param(""), self.scheme, paired=paired)
+        if len(ranges) == 1:
             return self._stored(whole)
         _log.log(
             CHOICE,
             "tier %s: %s: %d pieces, since one is over a binding's limit",
             self.tier.name,
             list(sources),
-            len(held),
+            len(ranges),
         )
         order = np.arange(rows) if order is None else order
         parts = []
-        for piece in held:
+        for piece in ranges:
             own = order[piece.start : piece.stop]
             if paired:
                 own = np.concatenate([own, order[rows // 2 + piece.start : rows // 2 + piece.stop]])
             parts.append(self._stored(replace(whole, shape=(len(own), columns), order=own)))
-        return Pieces(parts, held, paired=paired)
+        return Pieces(parts, ranges, paired=paired)
 
     def _stored(self, whole: Origin) -> WholeMatrix:
         rows, columns = whole.shape

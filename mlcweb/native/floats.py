@@ -64,6 +64,6 @@ def half_bits(scale: Expr) -> Any:
     word = T.bitwise_and(bits("uint32", scale), u32(0x7FFFFFFF))
     normal = T.shift_right(word, u32(13)) - u32(112 << 10)
     small = T.Cast("uint32", bits("float32", word) * f32(2.0**24))
-    found = select(word < u32(_HALF_NORMAL), small, normal)
+    magnitude = select(word < u32(_HALF_NORMAL), small, normal)
     sign = T.shift_right(T.bitwise_and(bits("uint32", scale), u32(0x80000000)), u32(16))
-    return T.Cast("uint16", T.bitwise_or(select(word < u32(INFINITY), found, u32(0x7C00)), sign))
+    return T.Cast("uint16", T.bitwise_or(select(word < u32(INFINITY), magnitude, u32(0x7C00)), sign))

@@ -42,8 +42,8 @@ def _target() -> tvm.target.Target:
     if not triple.startswith("x86_64"):
         return tvm.target.Target({"kind": "llvm", "mtriple": triple})
     has = tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")()
-    found = {str(name) for name, there in has.items() if there}
-    level = next((name for name, needed in _LEVELS if found.issuperset(needed)), "x86-64")
+    features = {str(name) for name, there in has.items() if there}
+    level = next((name for name, needed in _LEVELS if features.issuperset(needed)), "x86-64")
     return tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": level})
 
 

@@ -29,8 +29,8 @@ class _Kind:
 
     @property
     def step(self) -> int:
-        """Weights of a block: 32, or a group that does not fit that."""
-        return block_of(self.form)
+        """Weights of a block, which are dequantized together."""
+        return self.form.step
 
     @property
     def lanes(self) -> int:
@@ -52,11 +52,6 @@ class _Kind:
         return self.step // (32 // self.form.planes[plane])
 
 
-def block_of(form: Format) -> int:
-    """Weights that are dequantized together."""
-    return LANES if form.group % LANES == 0 or LANES % form.group == 0 else form.group
-
-
 @dataclass(frozen=True)
 class Codes:
     """A quantized matrix ``[N, K]`` of any format but trits: its planes, uint32 ``[N, words]``, and float32
@@ -70,7 +65,7 @@ class Codes:
 
     @property
     def kind(self) -> _Kind:
-        return _Kind(self.form, self.scales.shape[1] * self.form.group // block_of(self.form))
+        return _Kind(self.form, self.scales.shape[1] * self.form.group // self.form.step)
 
     @property
     def arrays(self) -> list[npt.NDArray[Any]]:
@@ -208,10 +203,10 @@ class _Weight:
             spread = T.Shuffle(words, [word for word, _ in at])
             shifts = constants("uint32", [place * width for _, place in at])
             mask = repeat(tirx.const((1 << width) - 1, "uint32"), size)
-            found = T.bitwise_and(T.shift_right(spread, shifts), mask)
+            part = T.bitwise_and(T.shift_right(spread, shifts), mask)
             if below:
-                found = T.bitwise_or(total, T.shift_left(found, repeat(u32(below), size)))
-            total = keep(self.k, found, "uint32", size) if len(loaded) > 1 else found
+                part = T.bitwise_or(total, T.shift_left(part, repeat(u32(below), size)))
+            total = keep(self.k, part, "uint32", size) if len(loaded) > 1 else part
             below += width
         return total
 

@@ -10,31 +10,27 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.language.builder import Expr, KernelBuilder, bits, dynamic, f32, kernel, select, u32
-from mlcweb.native.codes import Kind, pack
+from mlcweb.native.codes import Kind, store_codes
 from mlcweb.native.floats import HALF_MAX, INFINITY, ROUND, half_bits, round_bits, round_half, widen
 from mlcweb.native.function import Native, argument, built_once, compile_native
 from mlcweb.native.vector import fold, keep, repeat
+from mlcweb.quantize.formats import Format
 
 
-def quantize(
-    weight: npt.NDArray[Any], bits_each: int, group_size: int, activation: str, *, cast: bool
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[Any]]:
-    """Codes of ``bits_each`` bits, uint32 [N, words], and scales [N, K / group_size] in ``activation``.
+def quantize(weight: npt.NDArray[Any], form: Format, *, cast: bool) -> tuple[npt.NDArray[Any], ...]:
+    """Codes, uint32 [N, words], of each plane of ``form``, and scales [N, K / group] in ``form.scale``.
 
-    K is a multiple of ``group_size``. ``weight`` is float32, float16 or bfloat16; with ``cast`` it counts as if it
-    had been cast to ``activation`` first. A group with a weight that is not finite in ``activation`` gets an infinite
-    scale or NaN.
+    K is a multiple of the group. ``weight`` is float32, float16 or bfloat16; with ``cast`` it counts as if it had been
+    cast to ``form.scale`` first. A group with a weight that is not finite in that type gets an infinite scale or NaN.
     """
-    n, groups = weight.shape[0], weight.shape[1] // group_size
-    kind = Kind(bits_each, group_size, activation == "float16")
+    n, groups, kind = weight.shape[0], weight.shape[1] // form.group, Kind.of(form)
     source = weight.dtype.name
     raw = np.ascontiguousarray(weight)
     if source != "float32":
         raw = raw.view(np.uint16)
-    codes = np.empty((n, groups * kind.words), np.uint32)
-    scales = np.empty((n, groups), np.uint16 if kind.half else np.float32)
-    _built(source, kind, cast, groups)(raw, codes, scales)
-    return codes, scales.view(activation)
+    planes, scales = kind.empty(n, groups)
+    _built(source, kind, cast, groups)(raw, *planes, scales)
+    return *planes, scales.view(form.scale)
 
 
 @built_once
@@ -44,13 +40,12 @@ def _built(source: str, kind: Kind, cast: bool, groups: int) -> Native:
 
 @kernel
 def _quantize(source: str, kind: Kind, cast: bool, groups: int) -> tirx.PrimFunc:
-    half, lanes, words = kind.half, kind.lanes, kind.words
+    half, lanes = kind.half, kind.lanes
     k = KernelBuilder("quantize")
     n = dynamic("n")
     stored = "float32" if source == "float32" else "uint16"
     weight = argument(k, "weight", (n, groups * lanes), stored)
-    codes = argument(k, "codes", (n, groups * words), "uint32")
-    scales = argument(k, "scales", (n, groups), "uint16" if half else "float32")
+    planes, scales = kind.arguments(k, n, groups)
     narrow = half and (cast or source == "float16")
     with k.loop(n) as row, k.loop(groups) as g:
         values = widen(k, weight[row, T.Ramp(g * lanes, 1, lanes)], source, lanes)
@@ -59,9 +54,7 @@ def _quantize(source: str, kind: Kind, cast: bool, groups: int) -> tirx.PrimFunc
         magnitudes = T.bitwise_and(bits(f"uint32x{lanes}", values), repeat(u32(0x7FFFFFFF), lanes))
         scale = _scale(k, fold(k, magnitudes, T.max, "uint32", lanes), kind)
         k.store(scales, [row, g], half_bits(scale) if half else scale)
-        k.store(
-            codes, [row, T.Ramp(g * words, 1, words)], pack(k, _codes(k, values, scale, kind, narrow), kind)
-        )
+        store_codes(k, planes, row, g, _codes(k, values, scale, kind, narrow), kind)
     return k.finish()
 
 
@@ -88,9 +81,9 @@ def _codes(k: KernelBuilder, values: Expr, scale: Expr, kind: Kind, narrow: bool
     shifted = rounded(rounded(values / repeat(scale, lanes)) + repeat(f32(top), lanes))
     clamped = T.max(T.min(shifted, repeat(f32(2 * top), lanes)), repeat(f32(0.0), lanes))
     mask = repeat(u32((1 << kind.bits) - 1), lanes)
-    found = T.bitwise_and(bits(words, clamped + repeat(f32(ROUND), lanes)), mask)
+    codes = T.bitwise_and(bits(words, clamped + repeat(f32(ROUND), lanes)), mask)
     # A group of zeros, or one whose scale is under float16's smallest: w / 0 is NaN or infinite, and MLC's clamp
     # makes codes 0, 0 and the largest of NaN and the infinities. They decode to 0 whatever they are.
     largest = repeat(u32(2 * kind.top), lanes)
     vanished = select(values > repeat(f32(0.0), lanes), largest, repeat(u32(0), lanes))
-    return keep(k, select(repeat(scale == f32(0.0), lanes), vanished, found), "uint32", lanes)
+    return keep(k, select(repeat(scale == f32(0.0), lanes), vanished, codes), "uint32", lanes)

@@ -16,10 +16,11 @@ from tvm import tirx
 from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.language.builder import Expr, KernelBuilder, bits, dynamic, f32, kernel, select, u32
-from mlcweb.native.codes import Kind, pack
+from mlcweb.native.codes import Kind, store_codes
 from mlcweb.native.floats import HALF_MAX, INFINITY, ROUND, half_bits, round_half, widen
 from mlcweb.native.function import Native, argument, built_once, compile_native
 from mlcweb.native.vector import fold, keep, repeat
+from mlcweb.quantize.formats import Format
 
 # Steps that are tried, in parts of (largest weight / top), and how often the best is refined. Twice as many steps, and
 # twice as many rounds, take less than 1 % from the error of SmolLM2's matrices.
@@ -28,28 +29,22 @@ ROUNDS = 2
 
 
 def search(
-    weight: npt.NDArray[Any],
-    importance: npt.NDArray[np.float32],
-    bits_each: int,
-    group_size: int,
-    activation: str,
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[Any]]:
-    """Codes of ``bits_each`` bits, uint32 [N, words], and scales [N, K / group_size] in ``activation``.
+    weight: npt.NDArray[Any], importance: npt.NDArray[np.float32], form: Format
+) -> tuple[npt.NDArray[Any], ...]:
+    """Codes, uint32 [N, words], of each plane of ``form``, and scales [N, K / group] in ``form.scale``.
 
-    K is a multiple of ``group_size``. ``weight`` is float32, float16 or bfloat16; ``importance``, float32 [K], is the
+    K is a multiple of the group. ``weight`` is float32, float16 or bfloat16; ``importance``, float32 [K], is the
     weight of each column's squared error, positive and near 1. A group with a weight that is not finite, or whose
-    scale ``activation`` cannot hold, gets an infinite scale or NaN. What a group gets depends on nothing beside it.
+    scale ``form.scale`` cannot hold, gets an infinite scale or NaN. What a group gets depends on nothing beside it.
     """
-    n, groups = weight.shape[0], weight.shape[1] // group_size
-    kind = Kind(bits_each, group_size, activation == "float16")
+    n, groups, kind = weight.shape[0], weight.shape[1] // form.group, Kind.of(form)
     source = weight.dtype.name
     raw = np.ascontiguousarray(weight)
     if source != "float32":
         raw = raw.view(np.uint16)
-    codes = np.empty((n, groups * kind.words), np.uint32)
-    scales = np.empty((n, groups), np.uint16 if kind.half else np.float32)
-    _built(source, kind, groups)(raw, importance, codes, scales)
-    return codes, scales.view(activation)
+    planes, scales = kind.empty(n, groups)
+    _built(source, kind, groups)(raw, importance, *planes, scales)
+    return *planes, scales.view(form.scale)
 
 
 @built_once
@@ -59,14 +54,13 @@ def _built(source: str, kind: Kind, groups: int) -> Native:
 
 @kernel
 def _search(source: str, kind: Kind, groups: int) -> tirx.PrimFunc:
-    half, lanes, words = kind.half, kind.lanes, kind.words
+    half, lanes = kind.half, kind.lanes
     k = KernelBuilder("search")
     n = dynamic("n")
     stored = "float32" if source == "float32" else "uint16"
     weight = argument(k, "weight", (n, groups * lanes), stored)
     importance = argument(k, "importance", (groups * lanes,), "float32")
-    codes = argument(k, "codes", (n, groups * words), "uint32")
-    scales = argument(k, "scales", (n, groups), "uint16" if half else "float32")
+    planes, scales = kind.arguments(k, n, groups)
     group = _Group(k, kind)
     with k.loop(n) as row, k.loop(groups) as g:
         at = T.Ramp(g * lanes, 1, lanes)
@@ -79,7 +73,7 @@ def _search(source: str, kind: Kind, groups: int) -> tirx.PrimFunc:
             group.refine()
         scale = group.scale()
         k.store(scales, [row, g], half_bits(scale) if half else scale)
-        k.store(codes, [row, T.Ramp(g * words, 1, words)], pack(k, _codes(k, values, scale, kind), kind))
+        store_codes(k, planes, row, g, _codes(k, values, scale, kind), kind)
     return k.finish()
 
 
@@ -154,8 +148,8 @@ class _Group:
         """The best scale, as it is stored; infinite or NaN for a group with a weight that is not finite."""
         k = self.k
         infinite = bits("float32", u32(INFINITY))
-        found = self.largest[0] * self.unit[0] * self.mirrored[0]
-        scale = keep(k, select(self.magnitude[0] < u32(INFINITY), found, infinite), "float32", 1)
+        best = self.largest[0] * self.unit[0] * self.mirrored[0]
+        scale = keep(k, select(self.magnitude[0] < u32(INFINITY), best, infinite), "float32", 1)
         if self.kind.half:
             scale = round_half(k, scale, 1)
             magnitude = T.bitwise_and(bits("uint32", scale), u32(0x7FFFFFFF))
@@ -173,6 +167,6 @@ def _codes(k: KernelBuilder, values: Expr, scale: Expr, kind: Kind) -> Any:
     clamped = T.max(T.min(steps, repeat(f32(top + 1), lanes)), repeat(f32(-top), lanes))
     mask = repeat(u32((1 << kind.bits) - 1), lanes)
     shifted = keep(k, clamped + repeat(f32(ROUND), lanes), "float32", lanes)
-    found = T.bitwise_and(bits(f"uint32x{lanes}", shifted) + repeat(u32(kind.top), lanes), mask)
+    codes = T.bitwise_and(bits(f"uint32x{lanes}", shifted) + repeat(u32(kind.top), lanes), mask)
     zero = repeat(u32(0), lanes)
-    return keep(k, select(repeat(vanished, lanes), zero, found), "uint32", lanes)
+    return keep(k, select(repeat(vanished, lanes), zero, codes), "uint32", lanes)

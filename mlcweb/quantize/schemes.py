@@ -1,8 +1,9 @@
-"""Quantization schemes by name. Names and bits are MLC's, so that its users and files find what they know.
+"""Quantization schemes by name: each is a row of data, which all of the compiler goes by (docs/add-a-quantization.md).
 
-Its ``_0`` are ``_1`` transposed: the same codes and scales of the same groups. A bundle stores both in the rows that
-the kernels read. q8 is not among MLC's group schemes: it is MLC's rule with 8 bits, and ``_e8`` is ``_1`` with 8 bits
-for embedding and head. ``gguf`` keeps what a GGUF file has.
+Names and bits are MLC's, so that its users and files find what they know. Its ``_0`` are ``_1`` transposed: the same
+codes and scales of the same groups. A bundle stores both in the rows that the kernels read. q8 is not among MLC's
+group schemes: it is MLC's rule with 8 bits, and ``_e8`` is ``_1`` with 8 bits for embedding and head. ``gguf`` keeps
+what a GGUF file has.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from mlcweb.errors import UnsupportedError
-from mlcweb.quantize.formats import GGUF_FORMATS, Format, mlc_format
+from mlcweb.quantize.formats import GGUF_FORMATS, STEP, FloatType, Format, mlc_format
 
-Activation = Literal["float16", "float32"]
 Stored = Format | str  # how a matrix is stored: in a format, or as floats of a type
 
 
@@ -26,18 +25,16 @@ def stored_type(kind: str) -> Stored:
 
 @dataclass(frozen=True)
 class Scheme:
-    """How weights are stored, and the float type of everything else (activations, scales, norms).
+    """How weights are stored, and the float type of everything else (activations, norms).
 
-    ``bits`` is None for the unquantized schemes (q0). A group of ``group_size`` weights along the input axis shares a
-    scale (``format``). ``vocab_bits`` are those of the embedding and the head; None leaves them as they are.
-    ``types`` has GGUF's type of each of the checkpoint's tensors, for the scheme that keeps them.
+    ``layers`` is how the layers' matrices are stored; ``vocab`` is how the embedding and the head are, where that is
+    another. ``types`` has GGUF's type of each of the checkpoint's tensors, for the scheme that keeps them.
     """
 
     name: str
-    bits: int | None
-    activation: Activation
-    group_size: int = 32
-    vocab_bits: int | None = None
+    activation: FloatType
+    layers: Stored
+    vocab: Stored | None = None
     types: Mapping[str, str] | None = None
 
     @property
@@ -50,6 +47,29 @@ class Scheme:
         """Whether tiers that compute in float16 serve it: where it says so, or the file does not say."""
         return self.activation == "float16" or self.as_it_is
 
+    @property
+    def quantizes(self) -> bool:
+        """Whether it rounds floats to codes itself, and so has scales to choose."""
+        return isinstance(self.layers, Format)
+
+    @property
+    def searched(self) -> bool:
+        """Whether its scales can be calibrated."""
+        return any(form.searched for form in self.formats)
+
+    @property
+    def fits_tiles(self) -> bool:
+        """Whether it has codes, and prefill's products of int8 and on subgroup matrices take them: their tiles are 32
+        deep, and hold whole groups or lie in one.
+        """
+        return bool(self.formats) and all(form.step == STEP for form in self.formats)
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The formats that its matrices may be in."""
+        stored = [self.layers, self.vocab] if self.types is None else map(stored_type, self.types.values())
+        return tuple(dict.fromkeys(one for one in stored if isinstance(one, Format)))
+
     def stored(self, source: str, *, vocab: bool = False) -> Stored:
         """How a matrix of the checkpoint is stored that is to be quantized: a format, or a type of floats.
 
@@ -57,45 +77,37 @@ class Scheme:
         """
         if self.types is not None:
             return stored_type(self.types.get(source, "F32"))
-        bits = self.vocab_bits if vocab else self.bits
-        return self.activation if bits is None else mlc_format(bits, self.group_size, self.activation)
+        return self.vocab if vocab and self.vocab is not None else self.layers
 
     @property
     def format(self) -> Format:
         """Of all but embedding and head, for the schemes that have one. Raises ValueError for the others."""
-        if self.bits is None:
+        if not isinstance(self.layers, Format):
             raise ValueError(f"{self.name} does not quantize")
-        return mlc_format(self.bits, self.group_size, self.activation)
-
-
-def _mlc(
-    name: str, bits: int, activation: Activation, vocab_bits: int | None, group_size: int = 32
-) -> Scheme:
-    return Scheme(name, bits, activation, group_size, vocab_bits)
+        return self.layers
 
 
 AS_IT_IS = "gguf"
 
-SCHEMES = {
-    scheme.name: scheme
-    for scheme in (
-        _mlc("q4f16_1", 4, "float16", 4),
-        _mlc("q4f32_1", 4, "float32", 4),
-        _mlc("q4f16_e8", 4, "float16", 8),
-        _mlc("q4f32_e8", 4, "float32", 8),
-        _mlc("q3f16_1", 3, "float16", 3, 40),
-        _mlc("q3f32_1", 3, "float32", 3, 40),
-        _mlc("q8f16_1", 8, "float16", 8),
-        _mlc("q8f32_1", 8, "float32", 8),
-        _mlc("q4f16_0", 4, "float16", 4),
-        _mlc("q3f16_0", 3, "float16", 3, 40),
-        _mlc("q4f16_2", 4, "float16", None),
-        _mlc("q4f32_2", 4, "float32", None),
-        Scheme("q0f16", None, "float16"),
-        Scheme("q0f32", None, "float32"),
-        Scheme(AS_IT_IS, None, "float32", types={}),
-    )
-}
+ROWS = (
+    Scheme("q4f16_1", "float16", mlc_format((4,), "float16")),
+    Scheme("q4f32_1", "float32", mlc_format((4,), "float32")),
+    Scheme("q4f16_e8", "float16", mlc_format((4,), "float16"), vocab=mlc_format((8,), "float16")),
+    Scheme("q4f32_e8", "float32", mlc_format((4,), "float32"), vocab=mlc_format((8,), "float32")),
+    Scheme("q3f16_1", "float16", mlc_format((3,), "float16", group=40)),
+    Scheme("q3f32_1", "float32", mlc_format((3,), "float32", group=40)),
+    Scheme("q8f16_1", "float16", mlc_format((8,), "float16")),
+    Scheme("q8f32_1", "float32", mlc_format((8,), "float32")),
+    Scheme("q4f16_0", "float16", mlc_format((4,), "float16")),
+    Scheme("q3f16_0", "float16", mlc_format((3,), "float16", group=40)),
+    Scheme("q4f16_2", "float16", mlc_format((4,), "float16"), vocab="float16"),
+    Scheme("q4f32_2", "float32", mlc_format((4,), "float32"), vocab="float32"),
+    Scheme("q0f16", "float16", "float16"),
+    Scheme("q0f32", "float32", "float32"),
+    Scheme(AS_IT_IS, "float32", "float32", types={}),
+)
+SCHEMES = {scheme.name: scheme for scheme in ROWS}
+LARGEST_GROUP = max(form.group for scheme in SCHEMES.values() for form in scheme.formats)
 
 
 def keep_types(types: Mapping[str, str]) -> Scheme:

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.errors import CheckpointError
 from mlcweb.native.search import search
 from mlcweb.quantize.formats import Format
-from mlcweb.quantize.group import clear_padding, native, pad
-
-SEARCHED_BITS = (3, 4)
+from mlcweb.quantize.group import checked, native, pad
 
 
 @dataclass(frozen=True)
@@ -33,34 +30,22 @@ class Calibration:
 _FLOOR = 1e-3
 
 
-def searches(form: Format) -> bool:
-    """Whether scales are searched: codes of 8 bits lose next to nothing, and their int8 readers take no 255."""
-    return form.mlc and form.bits in SEARCHED_BITS
-
-
 def quantize_searched(
     weight: npt.NDArray[Any], form: Format, mean_squares: npt.NDArray[np.float32] | None = None
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[Any]]:
-    """Quantize ``weight`` ``[N, K]`` (any float dtype) to codes ``[N, words]`` uint32 and scales ``[N, groups]``.
+) -> tuple[npt.NDArray[Any], ...]:
+    """Quantize ``weight`` ``[N, K]`` (any float dtype) to the arrays ``form.tensors``, as ``quantize_group`` does.
 
     Layout and decoding are those of ``quantize_group``; codes go to 2 * zero + 1, and a scale may be negative.
     ``mean_squares`` [K] are those of the matrix's inputs; without them all columns count alike. A row's bits depend
     on nothing but the row and them. Raises CheckpointError as ``quantize_group`` does.
     """
     k = weight.shape[1]
-    if not searches(form):
+    if not form.searched:
         raise ValueError(f"{form.name} has no scales to search")
     importance = _importance(mean_squares, k)
     padded = pad(native(weight), form)
     importance = np.pad(importance, (0, padded.shape[1] - k), constant_values=1.0)
-    q_weight, q_scale = search(padded, importance, form.bits, form.group, form.scale)
-    if not np.all(np.isfinite(q_scale)):
-        raise CheckpointError(
-            f"has weights that are infinite, NaN or too large for {form.scale}",
-            hint=f"q{form.bits}f32_1 takes any finite weight." if form.scale == "float16" else "",
-        )
-    clear_padding(q_weight, k, form)
-    return q_weight, q_scale
+    return checked(search(padded, importance, form), k, form)
 
 
 def _importance(mean_squares: npt.NDArray[np.float32] | None, k: int) -> npt.NDArray[np.float32]:

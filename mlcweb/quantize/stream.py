@@ -23,30 +23,30 @@ from mlcweb.quantize.group import quantize_group
 from mlcweb.quantize.pack import pack_gguf
 from mlcweb.quantize.param import PackedTensor, Param, packed_tensors
 from mlcweb.quantize.schemes import Scheme
-from mlcweb.quantize.searched import Calibration, quantize_searched, searches
+from mlcweb.quantize.searched import Calibration, quantize_searched
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor
 
-_Block = tuple[npt.NDArray[Any], ...]  # rows of each packed tensor of the parameter, in their order
+_Packed = tuple[npt.NDArray[Any], ...]  # rows of each packed tensor of the parameter, in their order
 
 
 @dataclass(frozen=True)
 class _Task:
-    """Some rows of one parameter: consecutive pieces of source tensors, each (tensor, start, stop) of its rows."""
+    """Some rows of one parameter: consecutive slices of source tensors, each (tensor, start, stop) of its rows."""
 
     param: Param
-    pieces: tuple[tuple[LazyTensor, int, int], ...]
+    slices: tuple[tuple[LazyTensor, int, int], ...]
     as_blocks: bool
 
     @property
     def rows(self) -> int:
-        return sum(stop - start for _, start, stop in self.pieces)
+        return sum(stop - start for _, start, stop in self.slices)
 
     @property
     def nbytes(self) -> int:
         """What it reads of the checkpoint."""
         return sum(
             _read_bytes(tensor, self.as_blocks) * (stop - start) // self.param.rows_of(tensor.shape)
-            for tensor, start, stop in self.pieces
+            for tensor, start, stop in self.slices
         )
 
 
@@ -66,8 +66,8 @@ def quantize_params(
     itertools.groupby, a tensor's blocks must be taken before the next tensor is; what is left of them is
     otherwise skipped. About ``2 * workers`` blocks of ``block_bytes`` (of float32 source rows) are in
     memory, and one tensor's scales. Output does not depend on ``workers`` or ``block_bytes``. ``progress``
-    advances by bytes read from the checkpoint. With a ``calibration`` scales of MLC's formats are
-    searched (``quantize_searched``) where that changes anything; without it they are MLC's. Raises
+    advances by bytes read from the checkpoint. With a ``calibration`` scales are
+    searched (``quantize_searched``) where the format has that; without it they are MLC's. Raises
     CheckpointError if a source is missing, has another shape than its parameter, or is not finite.
     """
     for param in params:
@@ -91,7 +91,7 @@ def count_bytes(checkpoint: Checkpoint, params: Sequence[Param], scheme: Scheme)
 def _as_blocks(param: Param, scheme: Scheme) -> bool:
     """Whether a parameter is taken as a GGUF file has it."""
     stored = param.stored(scheme)
-    return isinstance(stored, Format) and not stored.mlc
+    return isinstance(stored, Format) and stored.codes_from == "blocks"
 
 
 def _stacked(checkpoint: Checkpoint, param: Param) -> int:
@@ -112,14 +112,14 @@ def _stream(
     workers: int | None,
     progress: Progress,
     block_bytes: int,
-    pack: Callable[[_Task], _Block],
+    pack: Callable[[_Task], _Packed],
 ) -> Iterator[tuple[PackedTensor, Iterable[npt.NDArray[Any]]]]:
     tasks = (task for param in params for task in _cut(checkpoint, param, scheme, block_bytes))
     count = workers or os.cpu_count() or 1
     pool = ThreadPoolExecutor(count, thread_name_prefix="quantize")
-    ahead: deque[tuple[_Task, Future[_Block]]] = deque()
+    ahead: deque[tuple[_Task, Future[_Packed]]] = deque()
 
-    def take() -> tuple[_Task, _Block]:
+    def take() -> tuple[_Task, _Packed]:
         while len(ahead) < 2 * count and (task := next(tasks, None)) is not None:
             ahead.append((task, pool.submit(pack, task)))
         task, future = ahead.popleft()
@@ -127,7 +127,7 @@ def _stream(
         progress.advance(task.nbytes)
         return task, block
 
-    def blocks(param: Param, later: list[_Block]) -> Iterator[npt.NDArray[Any]]:
+    def blocks(param: Param, later: list[_Packed]) -> Iterator[npt.NDArray[Any]]:
         rows = 0
         while rows < param.shape[0]:
             task, (first, *rest) = take()
@@ -138,7 +138,7 @@ def _stream(
     try:
         for param in params:
             first, *others = packed_tensors(param, scheme)
-            later: list[_Block] = []
+            later: list[_Packed] = []
             stream = blocks(param, later)
             yield first, stream
             deque(stream, maxlen=0)
@@ -184,18 +184,18 @@ def _cut(checkpoint: Checkpoint, param: Param, scheme: Scheme, block_bytes: int)
         order = param.order[start : start + step]
         owner = np.searchsorted(firsts, order, side="right") - 1
         runs = np.flatnonzero((np.diff(order) != 1) | (np.diff(owner) != 0)) + 1
-        pieces = []
+        slices = []
         for run in np.split(np.arange(len(order)), runs):
             source = int(owner[run[0]])
             first = int(order[run[0]] - firsts[source])
-            pieces.append((tensors[source], first, first + len(run)))
-        yield _Task(param, tuple(pieces), as_blocks)
+            slices.append((tensors[source], first, first + len(run)))
+        yield _Task(param, tuple(slices), as_blocks)
 
 
 def _read(task: _Task) -> npt.NDArray[Any]:
     """The task's rows, as the checkpoint has them."""
     parts = []
-    for tensor, start, stop in task.pieces:
+    for tensor, start, stop in task.slices:
         if task.param.transposed:
             parts.append(tensor.read()[:, start:stop].T)
         else:
@@ -210,13 +210,13 @@ def _read_blocks(task: _Task) -> npt.NDArray[np.uint8]:
     """The task's rows as their GGUF file has them."""
     parts = [
         tensor.blocks.load_rows(start, stop)
-        for tensor, start, stop in task.pieces
+        for tensor, start, stop in task.slices
         if tensor.blocks is not None
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _pack(task: _Task, scheme: Scheme, calibration: Calibration | None) -> _Block:
+def _pack(task: _Task, scheme: Scheme, calibration: Calibration | None) -> _Packed:
     stored = task.param.stored(scheme)
     if isinstance(stored, Format) and task.as_blocks:
         return pack_gguf(_read_blocks(task), stored)
@@ -226,7 +226,7 @@ def _pack(task: _Task, scheme: Scheme, calibration: Calibration | None) -> _Bloc
         values = values.astype(np.float32) * factors
     try:
         if isinstance(stored, Format):
-            if calibration is not None and searches(stored):
+            if calibration is not None and stored.searched:
                 return quantize_searched(values, stored, calibration.mean_squares.get(task.param.name))
             # The cast comes first as in MLC's conversion, which changes a code in a few hundred.
             return quantize_group(values, stored, cast=True)
@@ -235,7 +235,7 @@ def _pack(task: _Task, scheme: Scheme, calibration: Calibration | None) -> _Bloc
         finite = _require_finite(cast(values, stored), stored)
         return (to_blocks(finite) if task.param.blocks else finite,)
     except CheckpointError as error:
-        names = ", ".join(dict.fromkeys(tensor.name for tensor, _, _ in task.pieces))
+        names = ", ".join(dict.fromkeys(tensor.name for tensor, _, _ in task.slices))
         raise CheckpointError(f"{names}: {error.message}", hint=error.hint) from error
 
 

@@ -1,10 +1,14 @@
-"""Which scheme is taken where none is asked for, by what docs/quality.md measured."""
+"""Which scheme suits a model, and which keeps more of it, by what docs/quality.md measured."""
 
 from __future__ import annotations
 
 from mlcweb.numbers import count
+from mlcweb.quantize.formats import Format
+from mlcweb.quantize.schemes import AS_IT_IS, SCHEMES, Scheme, Stored
 
 _SMALL = 500_000_000  # weights
+# From coarse to fine, for activations of each type.
+_FINER = {"float16": ("q8f16_1", "q0f16", "q0f32"), "float32": ("q8f32_1", "q0f32")}
 
 
 def suited(parameters: int) -> tuple[str, str]:
@@ -12,3 +16,18 @@ def suited(parameters: int) -> tuple[str, str]:
     if parameters < _SMALL:
         return "q8f16_1", f"a model of {count(parameters)} weights says other things in 4 bits"
     return "q4f16_e8", "4 bits, and 8 for the embedding and head, whose rounding hurts most"
+
+
+def better_scheme(scheme: Scheme, *, gguf: bool) -> str | None:
+    """A scheme that keeps more of the source's predictions, ``gguf`` being the source; None where there is none."""
+    if scheme.as_it_is:
+        return None
+    if gguf:
+        return AS_IT_IS
+    finer = (name for name in _FINER[scheme.activation] if _bits(SCHEMES[name].layers) > _bits(scheme.layers))
+    return next(finer, None)
+
+
+def _bits(stored: Stored) -> int:
+    """Of a code, or of a float."""
+    return stored.bits if isinstance(stored, Format) else {"float16": 16, "float32": 32}[stored]

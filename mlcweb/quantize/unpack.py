@@ -42,8 +42,8 @@ def _codes(planes: Sequence[U32], form: Format) -> npt.NDArray[np.uint8]:
     shift = 0
     for words, width in zip(planes, form.planes, strict=True):
         places = np.arange(32 // width, dtype=np.uint32) * np.uint32(width)
-        found = words[:, :, None] >> places & np.uint32((1 << width) - 1)
-        part = found.astype(np.uint8).reshape(len(words), -1) << np.uint8(shift)
+        numbers = words[:, :, None] >> places & np.uint32((1 << width) - 1)
+        part = numbers.astype(np.uint8).reshape(len(words), -1) << np.uint8(shift)
         total = part if total is None else total | part
         shift += width
     codes: npt.NDArray[np.uint8] = total
@@ -71,8 +71,8 @@ def unpack_scales(stored: npt.NDArray[Any], form: Format, k: int) -> tuple[F32, 
         width, count, base = form.fields[name]
         bit = (np.arange(records) * form.record_bits)[:, None] + base + np.arange(count) * width
         mask = np.uint32(0xFFFFFFFF >> (32 - width))
-        found: npt.NDArray[np.uint32] = stored[:, bit >> 5] >> (bit & 31).astype(np.uint32) & mask
-        return found
+        numbers: npt.NDArray[np.uint32] = stored[:, bit >> 5] >> (bit & 31).astype(np.uint32) & mask
+        return numbers
 
     def number(name: str) -> F32:
         raw = field(name)

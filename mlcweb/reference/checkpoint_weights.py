@@ -21,7 +21,7 @@ class CheckpointWeights:
     def __init__(self, checkpoint: Checkpoint, params: Iterable[Param], keep_bytes: int = 0) -> None:
         self._tensors = checkpoint.tensors
         self._params: Mapping[str, Param] = {param.name: param for param in params}
-        self._kept: dict[str, npt.NDArray[np.generic]] = {}
+        self._cached: dict[str, npt.NDArray[np.generic]] = {}
         self._left = keep_bytes
         self._lock = threading.Lock()
 
@@ -34,12 +34,12 @@ class CheckpointWeights:
     def rows(self, name: str, start: int, stop: int) -> F32:
         param = self._param(name)
         with self._lock:
-            if name not in self._kept and self._fits(param):
-                self._kept[name] = self._read(param, 0, param.shape[0])
-            kept = self._kept.get(name)
-        values = self._read(param, start, stop) if kept is None else kept[start:stop]
-        found: F32 = values.astype(np.float32, copy=False)
-        return found + np.float32(param.plus) if param.plus else found
+            if name not in self._cached and self._fits(param):
+                self._cached[name] = self._read(param, 0, param.shape[0])
+            cached = self._cached.get(name)
+        values = self._read(param, start, stop) if cached is None else cached[start:stop]
+        wide: F32 = values.astype(np.float32, copy=False)
+        return wide + np.float32(param.plus) if param.plus else wide
 
     def products(self, name: str, start: int, stop: int, x: F32) -> F32:
         products: F32 = self.rows(name, start, stop) @ x.T
@@ -62,15 +62,15 @@ class CheckpointWeights:
 
     def _read(self, param: Param, start: int, stop: int) -> npt.NDArray[np.generic]:
         """Rows ``start`` to ``stop`` of the stacked sources, in the checkpoint's type."""
-        wanted = np.arange(start, stop) if param.order is None else param.order[start:stop]
+        order = np.arange(start, stop) if param.order is None else param.order[start:stop]
         tensors = [self._tensors[name] for name in param.sources]
         firsts = np.cumsum([0, *(param.rows_of(tensor.shape) for tensor in tensors)])
-        owner = np.searchsorted(firsts, wanted, side="right") - 1
-        runs = np.flatnonzero((np.diff(wanted) != 1) | (np.diff(owner) != 0)) + 1
+        owner = np.searchsorted(firsts, order, side="right") - 1
+        runs = np.flatnonzero((np.diff(order) != 1) | (np.diff(owner) != 0)) + 1
         parts = []
-        for run in np.split(np.arange(len(wanted)), runs):
+        for run in np.split(np.arange(len(order)), runs):
             source = int(owner[run[0]])
-            first = int(wanted[run[0]] - firsts[source])
+            first = int(order[run[0]] - firsts[source])
             rows = slice(first, first + len(run))
             tensor = tensors[source]
             parts.append(tensor.read()[:, rows].T if param.transposed else tensor.read(rows))

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.reference.weights import LARGEST_PADDING, ReferenceWeights
+from mlcweb.quantize.schemes import LARGEST_GROUP
+from mlcweb.reference.weights import ReferenceWeights
 
 F32 = npt.NDArray[np.float32]
 
@@ -34,7 +35,7 @@ class Linear:
         """
         rows, width = self._weights.shape(name)
         inputs = x.shape[1]
-        if not inputs <= width < inputs + LARGEST_PADDING:
+        if not inputs <= width < inputs + LARGEST_GROUP:
             raise ValueError(f"{name} has {width} columns for {inputs} inputs")
         part = part or range(rows)
         out = np.empty((x.shape[0], len(part)), np.float32)

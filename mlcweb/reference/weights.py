@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import ml_dtypes
@@ -11,12 +11,11 @@ import numpy.typing as npt
 
 from mlcweb.errors import BundleError
 from mlcweb.native.matmul import Codes, matmul, matvec
-from mlcweb.quantize.formats import GGUF_FORMATS, Format, mlc_format
+from mlcweb.quantize.formats import Format
 from mlcweb.quantize.unpack import unpack, unpack_scales
 
 F32 = npt.NDArray[np.float32]
 
-LARGEST_PADDING = 40  # of MLC's formats: the group of 3 bits
 _BLOCK = 32
 
 
@@ -76,14 +75,14 @@ def _from_blocks(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
 class PackedWeights:
     """ReferenceWeights over the compiler's packed tensors.
 
-    A parameter P is in a format, as the names of P's tensors say (``quantize.formats``), or ``P.weight`` (float16 or
-    float32, any shape), ``P.bf16`` (bfloat16 in pairs), or ``P.blocks`` (a vector in block order). ``bits`` are those
-    of MLC's codes, whose names do not tell 3 from 4.
+    A parameter P is in one of the ``formats`` (``Scheme.formats``), as names and shapes of P's tensors say, or
+    ``P.weight`` (float16 or float32, any shape), ``P.bf16`` (bfloat16 in pairs), or ``P.blocks`` (a vector in block
+    order).
     """
 
-    def __init__(self, store: TensorStore, bits: int = 4) -> None:
+    def __init__(self, store: TensorStore, formats: Iterable[Format]) -> None:
         self._store = store
-        self._bits = bits
+        self._formats = tuple(formats)
 
     def __contains__(self, name: str) -> bool:
         return self._format(name) is not None or any(f"{name}.{kind}" in self._store for kind in _FLOATS)
@@ -128,13 +127,17 @@ class PackedWeights:
         return [self._store.rows(f"{name}.{tensor}", start, stop) for tensor in form.tensors]
 
     def _format(self, name: str) -> Format | None:
-        if f"{name}.q_weight" not in self._store:
-            return next(
-                (form for form in GGUF_FORMATS.values() if f"{name}.{form.name}" in self._store), None
-            )
-        words, groups = (self._store.shape(f"{name}.{tensor}")[1] for tensor in ("q_weight", "q_scale"))
-        bits = 8 if words == 8 * groups else self._bits
-        return mlc_format(bits, words * (32 // bits) // groups, "float32")
+        return next((form for form in self._formats if self._is_in(name, form)), None)
+
+    def _is_in(self, name: str, form: Format) -> bool:
+        """Whether a parameter is in a format. Names tell it, but for formats that are quantized here: those share
+        names, and in a scheme the words of a group tell them apart.
+        """
+        codes, *_, scales = (f"{name}.{tensor}" for tensor in form.tensors)
+        if codes not in self._store or form.codes_from == "blocks":
+            return codes in self._store
+        words, groups = self._store.shape(codes)[1], self._store.shape(scales)[1]
+        return words == groups * form.words(form.group)
 
     def _unquantized(self, name: str) -> str:
         for kind in _FLOATS:

@@ -40,18 +40,18 @@ SHAPES = [
 
 @pytest.mark.parametrize(("browser", "tier"), NORM)
 @pytest.mark.parametrize(
-    ("n", "width", "normed", "bits"),
+    ("n", "width", "normed", "paired"),
     [
-        (1, 96, False, 4),
-        (1000, 36, False, 4),
-        (31, 576, True, 4),
-        (33, 2080, True, 4),
-        (5, 100, True, 4),
-        (33, 96, False, 8),
-        (5, 100, True, 8),
+        (1, 96, False, True),
+        (1000, 36, False, True),
+        (31, 576, True, True),
+        (33, 2080, True, True),
+        (5, 100, True, True),
+        (33, 96, False, False),
+        (5, 100, True, False),
     ],
 )
-def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bool, bits: int) -> None:
+def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bool, paired: bool) -> None:
     rng = np.random.default_rng(width)
     x = rng.standard_normal((n, width)).astype(np.float32)
     x[0, 32:64] = 0  # a group of zeros has scale 0
@@ -63,11 +63,11 @@ def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed:
         args.append(to_blocks(scale))
         expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale
     args += [np.ones((n, groups * 8), np.uint32), np.zeros((n, groups), np.float32)]
-    func = quantize_rows(width, tier, norm, paired=bits == 4)
+    func = quantize_rows(width, tier, norm, paired=paired)
     *_, words, scales = run_kernel(kernel_page, func, tier, args, n=n)
     codes, expected_scales = int8_rows(expected)
     np.testing.assert_allclose(scales, expected_scales, rtol=1e-5)
-    wrong = words.view(np.int8).astype(int) - int8_words(codes, paired=bits == 4).view(np.int8)
+    wrong = words.view(np.int8).astype(int) - int8_words(codes, paired=paired).view(np.int8)
     assert np.abs(wrong).max() <= 1 and (wrong != 0).mean() < 1e-3  # a tie may fall to either side
 
 

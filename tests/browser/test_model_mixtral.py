@@ -27,7 +27,7 @@ def bundle(site: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name under which the bundle is served."""
     source = make_checkpoint(tmp_path_factory.mktemp("mixtral"), MIXTRAL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "MOST_BYTES", PART_BYTES)
+        patch.setattr(weights, "MAX_BINDING_BYTES", PART_BYTES)
         patch.setenv("MLCWEB_KERNEL_CACHE", "")  # whose keys do not know of it
         compile_bundle(
             CompileRequest(

@@ -32,7 +32,7 @@ MOST_BYTES = 9000  # of a piece, which is never less than 64 outputs
 def bundles(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """By case, the name under which its bundle is served."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "MOST_BYTES", MOST_BYTES)
+        patch.setattr(pieces, "MAX_BINDING_BYTES", MOST_BYTES)
         patch.setenv("MLCWEB_KERNEL_CACHE", "")  # whose keys do not know of it
         for name, weight in SPLIT.items():
             out = site.folder / f"pieces-{name}"
@@ -61,7 +61,7 @@ def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
 def test_the_host_gives_transformers_logits(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "MOST_BYTES", MOST_BYTES)
+    monkeypatch.setattr(pieces, "MAX_BINDING_BYTES", MOST_BYTES)
     checkpoint = open_checkpoint(str(make_checkpoint(tmp_path, BY_NAME[name])))
     expected = load(BY_NAME[name], "q4f32_1")
     found, wanted = feed(checkpoint, "q4f32_1", expected.tokens, PROMPT), expected.logits[PROMPT - 1 :]

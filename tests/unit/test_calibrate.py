@@ -10,7 +10,9 @@ from mlcweb.calibrate.run import cut, measure
 from mlcweb.calibrate.text import SPAN, spread
 from mlcweb.errors import SourceError
 from mlcweb.models import architecture, outline_of
-from mlcweb.quantize import Calibration, get_scheme, quantize_params
+from mlcweb.quantize import get_scheme
+from mlcweb.quantize.searched import Calibration
+from mlcweb.quantize.stream import quantize_params
 from mlcweb.reference import ArrayStore, HostModel, PackedWeights
 from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.sources import open_checkpoint, with_prefix
@@ -143,7 +145,7 @@ def test_factors_are_kept_where_they_help(opened):
             tensor.name: np.concatenate(list(blocks))
             for tensor, blocks in quantize_params(checkpoint, params, scheme, calibration=calibration)
         }
-        weights = PackedWeights(ArrayStore(tensors))
+        weights = PackedWeights(ArrayStore(tensors), scheme.formats)
         return weights.rows(matrix, 0, 128) * weights.rows(norm, 0, 64)
 
     exact = CheckpointWeights(checkpoint, model.params()).rows(matrix, 0, 128) * large
@@ -198,7 +200,7 @@ def test_the_own_text_has_languages_code_dialogue_and_data():
 
 
 def test_a_text_that_is_too_long(tmp_path, monkeypatch):
-    monkeypatch.setattr("mlcweb.calibrate.text.MOST_BYTES", 3)
+    monkeypatch.setattr("mlcweb.calibrate.text.MAX_BYTES", 3)
     (tmp_path / "text.txt").write_text("four")
     with pytest.raises(SourceError, match="more than") as caught:
         read_text(tmp_path / "text.txt")

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from mlcweb.cli.command import VERBS, run
-from mlcweb.cli.options import QUANTIZATIONS
 from mlcweb.cli.reference import render
-from mlcweb.quantize import SCHEMES
+from mlcweb.footprint import footprints
+from mlcweb.kernel_cache import Cache
+from mlcweb.quantize import get_scheme
+from mlcweb.recipes import find_recipe
+from tests.support.bundle_sample import make_bundle
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 HEAVY = {
@@ -48,16 +51,37 @@ def test_a_verbs_help_imports_nothing_heavy_nor_another_verb(verb: str) -> None:
     assert verbs == {verb}
 
 
+def test_schemes_are_named_without_numpy_or_tvm() -> None:
+    code = "import sys, mlcweb.quantize.schemes; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & HEAVY
+
+
+def test_inspect_loads_no_tvm(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "b")
+    assert "tvm" not in imported_by("inspect", str(tmp_path / "b"))
+
+
+def test_list_loads_tvm_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To declare models, whose sizes it keeps; they are as right the second time."""
+    monkeypatch.setenv("MLCWEB_KERNEL_CACHE", str(tmp_path))
+    assert "tvm" in imported_by("list", "smollm2")
+    assert "tvm" not in imported_by("list", "smollm2")
+    assert "tvm" in imported_by("list", "smollm2", "--quant", "q0f16")
+    first, second = (
+        footprints(find_recipe("SmolLM2-135M").config, [get_scheme("q4f16_1")], 64, cache=cache)
+        for cache in (None, Cache(tmp_path))
+    )
+    again = footprints(find_recipe("SmolLM2-135M").config, [get_scheme("q4f16_1")], 64, cache=Cache(tmp_path))
+    assert first == second == again
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_shows_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([verb, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "Example:" in shown
     assert f"mlcweb {verb}" in shown
-
-
-def test_quantizations_are_those_there_are() -> None:
-    assert tuple(SCHEMES) == QUANTIZATIONS
 
 
 def test_docs_are_current() -> None:

@@ -113,7 +113,7 @@ def test_what_an_adapter_changes_becomes_eight_bits_and_is_named(tmp_path: Path)
 def test_matrices_in_pieces_answer_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_random_gguf(tmp_path / "a.gguf", UNTIED.hf_config(), mixed)
     whole = compiled(source, tmp_path / "a")
-    monkeypatch.setattr(pieces, "MOST_BYTES", 9000)
+    monkeypatch.setattr(pieces, "MAX_BINDING_BYTES", 9000)
     monkeypatch.setenv("MLCWEB_KERNEL_CACHE", "")  # whose keys do not know of it
     assert compiled(source, tmp_path / "b") == whole
     found = tensors(tmp_path / "b")

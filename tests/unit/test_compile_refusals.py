@@ -117,7 +117,7 @@ def test_texts_to_calibrate_on(model: Path, out: Path, tmp_path: Path) -> None:
     text.write_text("many words " * 200)
     assert "--scales mlc" in refusal(model, out, UnsupportedError, calibrate=text, scales="mlc").message
     error = refusal(model, out, UnsupportedError, calibrate=text, quantization="q0f32")
-    assert "--calibrate is for weights of 3 and 4 bits" in error.message
+    assert "--calibrate is for weights that are rounded to fewer than 8 bits" in error.message
 
 
 def test_a_mixture_of_experts_has_no_products_on_matrices(tmp_path: Path, out: Path) -> None:

@@ -12,7 +12,8 @@ from mlcweb.bundle import Manifest, open_bundle
 from mlcweb.cli import main
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.progress import SilentProgress
-from mlcweb.quantize import dequantize_group
+from mlcweb.quantize import get_scheme
+from mlcweb.quantize.unpack import unpack
 from mlcweb.sources import open_checkpoint
 from tests.support.tiny import TinyLlama, make_llama
 
@@ -35,9 +36,10 @@ def compiled(model: Path, out: Path, **options: Any) -> tuple[Manifest, dict[str
 def error(model: Path, out: Path) -> float:
     """Squared error of a matrix."""
     stored = open_bundle(out).stored_weights()
-    codes, scales = (stored.rows(f"{DOWN}.{kind}", 0, 64) for kind in ("q_weight", "q_scale"))
+    form = get_scheme("q4f32_1").format
+    arrays = [stored.rows(f"{DOWN}.{kind}", 0, 64) for kind in form.tensors]
     weight = open_checkpoint(str(model)).tensors[f"{DOWN}.weight"].read().astype(np.float32)
-    return float(np.square(dequantize_group(codes, scales, weight.shape[1]) - weight).sum())
+    return float(np.square(unpack(arrays, form)[:, : weight.shape[1]] - weight).sum())
 
 
 def test_calibrated_is_the_default_and_says_so(model: Path, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import textwrap
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import click
 import pytest
 
 from mlcweb.cli.command import cli
+from tests.support.pages import ROOT, Block, blocks_of
 from tests.support.program import program
 
 try:
@@ -26,7 +26,6 @@ try:
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     *(
         ROOT / name
@@ -42,36 +41,6 @@ PAGES = [
 ]
 SHELL = ("sh", "bash", "console")
 SCRIPT = ("js", "ts", "javascript", "typescript")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced code block; ``line`` is its first line in the page."""
-
-    page: Path
-    line: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def blocks_of(page: Path) -> list[Block]:
-    found: list[Block] = []
-    opened: tuple[int, str] | None = None
-    lines: list[str] = []
-    for number, line in enumerate(page.read_text().splitlines(), 1):
-        if not line.startswith("```"):
-            lines.append(line)
-        elif opened is None:
-            opened, lines = (number + 1, line[3:].strip()), []
-        else:
-            found.append(Block(page, *opened, "\n".join(lines)))
-            opened = None
-    assert opened is None, f"{page} has an open code block"
-    return found
-
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 

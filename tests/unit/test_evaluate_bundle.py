@@ -12,9 +12,10 @@ import pytest
 from mlcweb.bundle import Quality, open_bundle
 from mlcweb.cli.command import run
 from mlcweb.compile import CompileRequest, CompileResult, compile_bundle
-from mlcweb.evaluate.quality import better_scheme, quality_warning, token_count
+from mlcweb.evaluate.quality import quality_warning, token_count
 from mlcweb.evaluate.text import held_out, windows
 from mlcweb.quantize import get_scheme
+from mlcweb.quantize.suited import better_scheme
 from mlcweb.reference.prompt import PromptRenderer
 from tests.support.llama_cases import host
 from tests.support.tiny import TinyLlama, make_llama

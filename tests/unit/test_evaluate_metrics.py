@@ -10,8 +10,8 @@ import pytest
 
 from mlcweb.errors import SourceError, ValidationError
 from mlcweb.evaluate import run as runner
+from mlcweb.evaluate.lines import nats
 from mlcweb.evaluate.metrics import Scorer
-from mlcweb.evaluate.quality import nats
 from mlcweb.evaluate.run import evaluate
 from mlcweb.evaluate.text import EXCERPT, excerpts, held_out, read_text, windows
 from mlcweb.progress import SilentProgress

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlcweb.quantize import SCHEMES, dequantize_group, quantize_group
+from mlcweb.quantize import get_scheme
+from mlcweb.quantize.group import quantize_group
+from mlcweb.quantize.unpack import unpack
 from mlcweb.sources import open_checkpoint
 from mlcweb.sources.require import IGNORED
 from tests.fixtures.models.case import PROMPT, STEPS, Case
@@ -53,6 +55,7 @@ def test_two_quantizers_agree(name: str, scheme: str) -> None:
     for key in [key for key, array in drawn_weights.items() if array.ndim == 2 and "wpe" not in key]:
         turned = key.startswith("h.")
         matrix = drawn_weights[key].T if turned else drawn_weights[key]
-        codes, scales = quantize_group(np.ascontiguousarray(matrix), SCHEMES[scheme].format, cast=True)
-        ours = dequantize_group(codes, scales, matrix.shape[1])
+        form = get_scheme(scheme).format
+        arrays = quantize_group(np.ascontiguousarray(matrix), form, cast=True)
+        ours = unpack(arrays, form)[:, : matrix.shape[1]]
         np.testing.assert_array_equal(found[key].T if turned else found[key], ours)

@@ -49,7 +49,7 @@ def test_the_host_multiplies_with_them(kind: str, tokens: int) -> None:
     form, k = GGUF_FORMATS[kind], 5 * block_size(kind)
     raw, rng = draw(kind, 9, k, np.random.default_rng(2)), np.random.default_rng(3)
     arrays = dict(zip((f"a.{name}" for name in form.tensors), pack_gguf(raw, form), strict=True))
-    weights = PackedWeights(ArrayStore(arrays))
+    weights = PackedWeights(ArrayStore(arrays), [form])
     assert "a" in weights and weights.shape("a") == (9, k)
     exact = values(raw, kind)
     assert np.array_equal(bits(weights.rows("a", 2, 7)), bits(exact[2:7]))
@@ -61,7 +61,7 @@ def test_the_host_multiplies_with_them(kind: str, tokens: int) -> None:
 
 def test_bfloat16_is_held_in_pairs() -> None:
     raw = draw("BF16", 5, 64, np.random.default_rng(4))
-    weights = PackedWeights(ArrayStore({"a.bf16": raw.view(np.uint32)}))
+    weights = PackedWeights(ArrayStore({"a.bf16": raw.view(np.uint32)}), [])
     assert weights.shape("a") == (5, 64)
     assert np.array_equal(weights.rows("a", 1, 4), values(raw, "BF16")[1:4])
 

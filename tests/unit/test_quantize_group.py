@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.quantize import dequantize_group, get_scheme, quantize_group
+from mlcweb.quantize import SCHEMES, Format, get_scheme
+from mlcweb.quantize.group import quantize_group
+from mlcweb.quantize.unpack import unpack
 
 GOLDEN = np.load(Path(__file__).parent.parent / "fixtures" / "mlc_group_quant.npz")
 CASES = sorted(key.removesuffix(".q_weight") for key in GOLDEN if key.endswith(".q_weight"))
-EVERY = ["q4f16_1", "q4f32_1", "q3f16_1", "q3f32_1", "q8f16_1", "q8f32_1"]
+# One of each format that is quantized here.
+EVERY = list({scheme.layers: name for name, scheme in reversed(SCHEMES.items()) if scheme.quantizes}.values())
 
 
 def test_golden_file_covers_mlcs_schemes_and_the_padded_row():
@@ -35,12 +38,12 @@ def test_equals_mlc_bit_for_bit(case):
 
 
 def reference(weight, scheme):
-    """The rule written out with numpy's own float16 and float32 arithmetic, group by group."""
-    w = weight.astype(scheme.activation)
+    """The rule written out with numpy's own float16 and float32 arithmetic, weight by weight."""
+    w, form = weight.astype(scheme.activation), scheme.format
     n, k = w.shape
-    q_weight = np.zeros((n, scheme.format.words(k)), np.uint32)
-    q_scale = np.zeros((n, scheme.format.groups(k)), w.dtype)
-    size, each, top = scheme.group_size, 32 // scheme.bits, w.dtype.type(2 ** (scheme.bits - 1) - 1)
+    size, groups, top = form.group, -(-k // form.group), w.dtype.type(2 ** (form.bits - 1) - 1)
+    planes = [np.zeros((n, groups * size // (32 // width)), np.uint32) for width in form.planes]
+    q_scale = np.zeros((n, groups), w.dtype)
     for row in range(n):
         for col in range(k):
             group = w[row, col // size * size : (col // size + 1) * size]
@@ -49,8 +52,12 @@ def reference(weight, scheme):
             with np.errstate(all="ignore"):
                 value = np.rint(w[row, col] / scale + top)
             code = int(np.fmin(np.fmax(value, 0), 2 * top))
-            q_weight[row, col // each] |= np.uint32(code << scheme.bits * (col % each))
-    return q_weight, q_scale
+            for plane, width in zip(planes, form.planes, strict=True):
+                plane[row, col // (32 // width)] |= np.uint32(
+                    code % 2**width << width * (col % (32 // width))
+                )
+                code >>= width
+    return *planes, q_scale
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -62,9 +69,12 @@ def test_equals_scalar_arithmetic_at_every_magnitude(name, magnitude):
     weight[1, ::2] = 0
     weight[2, 3] = -0.0
     expected = reference(weight, get_scheme(name))
-    got = quantize_group(weight, get_scheme(name).format)
-    np.testing.assert_array_equal(got[0], expected[0])
-    np.testing.assert_array_equal(got[1], expected[1])
+    same(quantize_group(weight, get_scheme(name).format), expected)
+
+
+def same(got, expected):
+    for array, other in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(array, other)
 
 
 @pytest.mark.slow
@@ -79,9 +89,7 @@ def test_with_cast_the_weight_counts_as_cast_first(source, magnitude):
         scheme = get_scheme(name)
         cast_first = weight.astype(np.float32).astype(scheme.activation)
         got = quantize_group(weight, scheme.format, cast=True)
-        expected = quantize_group(cast_first, scheme.format)
-        np.testing.assert_array_equal(got[0], expected[0])
-        np.testing.assert_array_equal(got[1], expected[1])
+        same(got, quantize_group(cast_first, scheme.format))
 
 
 def test_every_float16_is_read_and_every_scale_written():
@@ -91,8 +99,8 @@ def test_every_float16_is_read_and_every_scale_written():
     weight[:, 5] = -every
     for name in EVERY:
         activation = np.dtype(get_scheme(name).activation).type
-        expected = every.astype(activation) / activation(2 ** (get_scheme(name).bits - 1) - 1)
-        np.testing.assert_array_equal(quantize_group(weight, get_scheme(name).format)[1][:, 0], expected)
+        expected = every.astype(activation) / activation(2 ** (get_scheme(name).format.bits - 1) - 1)
+        np.testing.assert_array_equal(quantize_group(weight, get_scheme(name).format)[-1][:, 0], expected)
 
 
 def test_an_array_need_not_be_aligned():
@@ -123,14 +131,14 @@ def test_bfloat16_is_quantized_as_the_float32_it_widens_to():
         np.testing.assert_array_equal(got[1], expected[1])
 
 
-@pytest.mark.parametrize("name", ["q4f32_1", "q3f32_1", "q8f32_1"])
+@pytest.mark.parametrize("name", [name for name in EVERY if SCHEMES[name].activation == "float32"])
 @pytest.mark.parametrize("k", [32, 40, 250, 256])
 def test_dequantized_is_within_half_a_step(k, name):
     scheme, weight = get_scheme(name), np.random.default_rng(2).standard_normal((9, k), np.float32)
-    q_weight, q_scale = quantize_group(weight, scheme.format)
-    restored = dequantize_group(q_weight, q_scale, k, scheme.bits)
+    packed = quantize_group(weight, scheme.format)
+    restored = unpack(packed, scheme.format)[:, :k]
     assert restored.shape == weight.shape and restored.dtype == np.float32
-    steps = np.repeat(q_scale, scheme.group_size, axis=1)[:, :k]
+    steps = np.repeat(packed[-1], scheme.format.group, axis=1)[:, :k]
     assert np.all(np.abs(restored - weight) <= steps * 0.5001)
     largest = np.abs(weight).argmax(axis=1)
     rows = np.arange(9)
@@ -155,7 +163,7 @@ def test_weights_that_float16_cannot_hold_are_refused(value):
 
 
 def test_unknown_scheme_names_the_nearest():
-    with pytest.raises(UnsupportedError, match=r"q4f16_1, q4f32_1, q4f16_e8, .*, q0f32, gguf") as caught:
+    with pytest.raises(UnsupportedError, match=r"known: q4f16_1, q4f32_1, q4f16_e8, .*gguf") as caught:
         get_scheme("Q4F16")
     assert caught.value.hint == "Did you mean q4f16_1?"
 
@@ -176,3 +184,20 @@ def test_schemes_that_leave_the_vocabulary_or_everything_as_it_is():
     assert get_scheme("q0f16").stored("any") == "float16"
     with pytest.raises(ValueError, match="q0f16 does not quantize"):
         quantize_group(np.ones((1, 32), np.float32), get_scheme("q0f16").format)
+
+
+@pytest.mark.parametrize(
+    ("planes", "options", "why"),
+    [
+        ((5,), {}, "1, 2 or 4 bits"),
+        ((4, 8), {}, "1, 2 or 4 bits"),
+        ((3, 1), {"group": 40}, "1, 2 or 4 bits"),
+        ((4, 2, 1), {}, "one plane or two"),
+        ((8,), {"levels": (0, 1)}, "a table in one of 4 bits"),
+        ((3,), {"group": 32}, "32 codes do not begin and end with words"),
+        ((4,), {"group": 20}, "20 codes do not begin and end with words"),
+    ],
+)
+def test_formats_that_no_reader_reads_are_refused(planes, options, why):
+    with pytest.raises(ValueError, match=f"odd: .*{why}"):
+        Format("odd", planes, **options)

@@ -6,19 +6,19 @@ import pytest
 
 from mlcweb.errors import CheckpointError
 from mlcweb.native.search import ROUNDS, STEPS
-from mlcweb.quantize import (
-    Calibration,
-    dequantize_group,
-    get_scheme,
-    quantize_group,
-    quantize_params,
-    quantize_searched,
-)
+from mlcweb.quantize import SCHEMES, get_scheme
+from mlcweb.quantize.group import quantize_group
+from mlcweb.quantize.searched import Calibration, quantize_searched
+from mlcweb.quantize.stream import quantize_params
+from mlcweb.quantize.unpack import unpack
 from mlcweb.sources import open_checkpoint
 from tests.support.llama_params import PARAMS
 from tests.support.tiny import TinyLlama, make_llama
 
-EVERY = ["q4f16_1", "q4f32_1", "q3f16_1", "q3f32_1"]
+# One of each format that is searched.
+EVERY = list(
+    {s.format: name for name, s in reversed(SCHEMES.items()) if s.quantizes and s.format.searched}.values()
+)
 RNG = np.random.default_rng(11)
 
 
@@ -37,7 +37,7 @@ def squares(k=160):
 
 def error(weight, packed, form, mean_squares):
     """Weighted squared error of each group."""
-    restored = dequantize_group(*packed, weight.shape[1], form.bits)
+    restored = unpack(packed, form)[:, : weight.shape[1]]
     pads = -weight.shape[1] % form.group
     each = np.pad((restored.astype(np.float64) - weight) ** 2 * mean_squares, ((0, 0), (0, pads)))
     return each.reshape(len(weight), -1, form.group).sum(-1)
@@ -89,7 +89,7 @@ def test_finds_what_numpy_finds(name, k):
     expected, scale = searched(weight, form, mean_squares)
     # float32 may take the other of two nearly equal steps
     np.testing.assert_allclose(error(weight, packed, form, mean_squares), expected, rtol=2e-2, atol=1e-12)
-    same = np.isclose(packed[1].astype(np.float64), scale, rtol=2e-3, atol=0)
+    same = np.isclose(packed[-1].astype(np.float64), scale, rtol=2e-3, atol=0)
     assert same.mean() > 0.97
 
 
@@ -111,7 +111,7 @@ def test_weights_on_a_grid_of_sixteen_steps_are_kept_exactly():
     weight = (codes * np.array([-0.25, 0.5, -2.0, 4.0] * 2)[:, None]).astype(np.float32)
     form = get_scheme("q4f16_1").format
     packed = quantize_searched(weight, form, squares(64))
-    np.testing.assert_array_equal(dequantize_group(*packed, 64), weight)
+    np.testing.assert_array_equal(unpack(packed, form), weight)
     assert (packed[1] < 0).any() and (packed[1] > 0).any()
 
 
@@ -119,7 +119,7 @@ def test_a_column_that_counts_more_errs_less():
     weight, form = weights(64), get_scheme("q4f16_1").format
     loud = np.ones(160, np.float32)
     loud[5::32] = 1000
-    for_all, for_loud = (dequantize_group(*quantize_searched(weight, form, d), 160) for d in (None, loud))
+    for_all, for_loud = (unpack(quantize_searched(weight, form, d), form) for d in (None, loud))
     columns = np.arange(5, 160, 32)
     before, after = (np.square(x - weight)[:, columns].sum() for x in (for_all, for_loud))
     assert after < 0.2 * before
@@ -132,7 +132,7 @@ def test_zeros_padding_and_small_scales():
     weight[0, 35] = -3
     codes, scales = quantize_searched(weight, form)
     assert np.all(codes[:, :4] == 0) and np.all(codes[:, 5:] == 0) and np.all(codes[1] == 0)
-    np.testing.assert_array_equal(dequantize_group(codes, scales, 40)[0], weight[0])
+    np.testing.assert_array_equal(unpack((codes, scales), form)[0, :40], weight[0])
     assert np.all(scales[1] == 0) and scales[0, 0] == 0
 
 
@@ -149,7 +149,7 @@ def test_mean_squares_that_say_nothing_count_all_columns_alike():
     expected = quantize_searched(weight, form)
     for nothing in (np.zeros(160, np.float32), np.full(160, np.inf, np.float32), np.ones(160, np.float32)):
         got = quantize_searched(weight, form, nothing)
-        np.testing.assert_allclose(dequantize_group(*got, 160), dequantize_group(*expected, 160), rtol=1e-6)
+        np.testing.assert_allclose(unpack(got, form), unpack(expected, form), rtol=1e-6)
 
 
 def test_eight_bits_have_nothing_to_search():

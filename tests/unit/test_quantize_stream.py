@@ -7,15 +7,9 @@ import pytest
 
 from mlcweb.errors import CheckpointError
 from mlcweb.progress import SilentProgress
-from mlcweb.quantize import (
-    PackedTensor,
-    Param,
-    count_bytes,
-    get_scheme,
-    packed_tensors,
-    quantize_group,
-    quantize_params,
-)
+from mlcweb.quantize import PackedTensor, Param, get_scheme, packed_tensors
+from mlcweb.quantize.group import quantize_group
+from mlcweb.quantize.stream import count_bytes, quantize_params
 from mlcweb.sources import open_checkpoint
 from tests.support.llama_params import LAYER, PARAMS
 from tests.support.tiny import TinyLlama, make_llama
@@ -40,10 +34,8 @@ def test_stream_equals_whole_tensors_cast_then_quantized(checkpoint, scheme):
     for param in PARAMS:
         sources = [checkpoint.tensors[name].read().astype(np.float32) for name in param.sources]
         whole = np.concatenate(sources).astype(activation)
-        quantized = (
-            param.quantized and scheme[1] != "0" and not (scheme.endswith("_2") and "embed" in param.name)
-        )
-        expected += quantize_group(whole, get_scheme(scheme).format) if quantized else [whole]
+        stored = param.stored(get_scheme(scheme))
+        expected += [whole] if isinstance(stored, str) else quantize_group(whole, stored)
     got = collect(checkpoint, scheme)
     assert [packed for packed, _ in got] == [
         packed for param in PARAMS for packed in packed_tensors(param, get_scheme(scheme))

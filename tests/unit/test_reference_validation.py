@@ -18,7 +18,7 @@ EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")[
 
 
 def make(steps: int, **options: Any) -> dict[str, Any]:
-    weights = PackedWeights(ArrayStore(packed(CASE)))
+    weights = PackedWeights(ArrayStore(packed(CASE)), [])
     return make_validation(weights, decoder(CASE), CASE.context, prompt(CASE), steps, **options)
 
 
@@ -63,11 +63,11 @@ def test_logits_that_are_not_finite() -> None:
     tensors = packed(CASE)
     tensors["model.norm.weight"] = np.full(64, np.nan, np.float32)
     with pytest.raises(ValidationError, match="at step 0 are not finite"):
-        make_validation(PackedWeights(ArrayStore(tensors)), decoder(CASE), CASE.context, [1, 2], 2)
+        make_validation(PackedWeights(ArrayStore(tensors), []), decoder(CASE), CASE.context, [1, 2], 2)
 
 
 def test_logits_that_are_all_the_same() -> None:
     tensors = packed(CASE)
     tensors["model.norm.weight"] = np.zeros(64, np.float32)
     with pytest.raises(ValidationError, match="at step 0 are all the same"):
-        make_validation(PackedWeights(ArrayStore(tensors)), decoder(CASE), CASE.context, prompt(CASE), 1)
+        make_validation(PackedWeights(ArrayStore(tensors), []), decoder(CASE), CASE.context, prompt(CASE), 1)

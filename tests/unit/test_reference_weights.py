@@ -9,7 +9,7 @@ import pytest
 
 from mlcweb.bundle import BundleWriter
 from mlcweb.errors import BundleError
-from mlcweb.quantize.formats import mlc_format
+from mlcweb.quantize.formats import Format, mlc_format
 from mlcweb.quantize.unpack import unpack
 from mlcweb.reference import ArrayStore, PackedWeights, linear
 from mlcweb.reference.linear import Linear
@@ -17,8 +17,12 @@ from mlcweb.reference.linear import Linear
 GROUP_SIZES = {3: 40, 4: 32, 8: 32}
 
 
+def form_of(bits: int) -> Format:
+    return mlc_format((bits,), "float32", GROUP_SIZES[bits])
+
+
 def dequantized(codes: np.ndarray, scales: np.ndarray, bits: int = 4) -> np.ndarray:
-    return unpack((codes, scales), mlc_format(bits, GROUP_SIZES[bits], "float32"))
+    return unpack((codes, scales), form_of(bits))
 
 
 def codes_and_scales(
@@ -63,7 +67,7 @@ def test_scales_must_fit() -> None:
 def test_parameters_by_name() -> None:
     codes, scales = codes_and_scales(4, 64)
     store = ArrayStore({"a.q_weight": codes, "a.q_scale": scales, "b.weight": np.arange(3, dtype=np.float16)})
-    weights = PackedWeights(store)
+    weights = PackedWeights(store, [form_of(4)])
     assert "a" in weights and "b" in weights and "c" not in weights
     assert weights.shape("a") == (4, 64)
     assert weights.shape("b") == (3,)
@@ -84,7 +88,7 @@ def test_products_by_blocks(monkeypatch: pytest.MonkeyPatch, tokens: int, inputs
     codes, scales = codes_and_scales(7, width, bits=bits)
     x = np.random.default_rng(4).standard_normal((tokens, inputs)).astype(np.float32)
     store = ArrayStore({"a.q_weight": codes, "a.q_scale": scales})
-    found = Linear(PackedWeights(store, bits), 2)(x, "a")
+    found = Linear(PackedWeights(store, [form_of(bits)]), 2)(x, "a")
     expected = x.astype(np.float64) @ slowly(codes, scales, bits).astype(np.float64)[:, :inputs].T
     assert found.shape == (tokens, 7)
     assert np.allclose(found, expected, atol=1e-5)
@@ -96,7 +100,7 @@ def test_weights_of_a_bundle_being_written_can_be_read(tmp_path: Path) -> None:
         with writer.weights() as tensors:
             tensors.add_tensor("a.q_weight", codes)
             tensors.add_tensor("a.q_scale", scales)
-        weights = PackedWeights(writer.stored_weights())
+        weights = PackedWeights(writer.stored_weights(), [form_of(4)])
         assert np.array_equal(weights.rows("a", 0, 40), slowly(codes, scales))
         assert np.array_equal(weights.rows("a", 17, 18), slowly(codes, scales)[17:18])
 
@@ -110,7 +114,7 @@ def test_products_are_dequantized_on_the_way(bits: int, tokens: int, groups: int
     width = groups * GROUP_SIZES[bits]
     codes, scales = codes_and_scales(9, width, scale, bits)
     x = np.random.default_rng(5).standard_normal((tokens, width)).astype(np.float32)
-    weights = PackedWeights(ArrayStore({"a.q_weight": codes, "a.q_scale": scales}), bits)
+    weights = PackedWeights(ArrayStore({"a.q_weight": codes, "a.q_scale": scales}), [form_of(bits)])
     assert weights.shape("a") == (9, width)
     exact = slowly(codes, scales, bits)[1:8].astype(np.float64)
     found = weights.products("a", 1, 8, x)
@@ -121,5 +125,5 @@ def test_products_are_dequantized_on_the_way(bits: int, tokens: int, groups: int
 def test_products_with_unquantized_weights() -> None:
     rows = np.random.default_rng(6).standard_normal((5, 48)).astype(np.float16)
     x = np.random.default_rng(7).standard_normal((3, 48)).astype(np.float32)
-    found = PackedWeights(ArrayStore({"a.weight": rows})).products("a", 0, 5, x)
+    found = PackedWeights(ArrayStore({"a.weight": rows}), []).products("a", 0, 5, x)
     assert np.allclose(found, rows.astype(np.float64) @ x.T, atol=1e-4)

@@ -35,8 +35,8 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
 @click.option(
     "--quant",
     metavar="NAME",
-    help=f"{', '.join(QUANTIZATIONS[:-1])} or {QUANTIZATIONS[-1]}, which keeps a GGUF file's types; "
-    "by default gguf for a GGUF file, else what suits the model's size.",
+    help=f"{', '.join(QUANTIZATIONS)}; by default gguf for a GGUF file, whose types it keeps, else what suits the "
+    "model's size.",
     shell_complete=_complete_quantization,
 )
 @click.option(
@@ -79,8 +79,8 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
 @click.option(
     "--scales",
     type=click.Choice(["calibrated", "mlc"]),
-    help="How scales of 3- and 4-bit weights are chosen: by the error they cause for what a run of the model on a "
-    "text gives each matrix (the default), or as MLC does.",
+    help="How scales of weights of fewer than 8 bits are chosen: by the error they cause for what a run of the model "
+    "on a text gives each matrix (the default), or as MLC does.",
 )
 @click.option(
     "--calibrate",
@@ -139,7 +139,7 @@ def command(
     from dataclasses import asdict
 
     from mlcweb.compile import CompileRequest, compile_bundle
-    from mlcweb.evaluate.quality import quality_line
+    from mlcweb.evaluate.lines import quality_line
 
     request = CompileRequest(
         source=source,

@@ -135,7 +135,7 @@ def _text(output: Output, found: Comparison) -> None:
 
 
 def _row(row: Row, *, compared: bool) -> list[str]:
-    from mlcweb.evaluate.quality import nats, share
+    from mlcweb.evaluate.lines import nats, share
 
     scores = row.scores
     cells = [

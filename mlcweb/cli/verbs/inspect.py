@@ -132,7 +132,7 @@ def _show_kernel(output: Output, bundle: Bundle, name: str, tiers: Sequence[str]
 
 def _text(output: Output, facts: Mapping[str, Any]) -> None:
     from mlcweb.bundle import Quality
-    from mlcweb.evaluate.quality import quality_line
+    from mlcweb.evaluate.lines import quality_line
 
     model = facts["model"]
     scales = f" with {model['scales']} scales" if model.get("scales") else ""

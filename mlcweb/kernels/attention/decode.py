@@ -10,7 +10,7 @@ from tvm import tirx
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.language.builder import KernelBuilder, call, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.language.expr import Buffer, Expr, T
-from mlcweb.kernels.layouts.block_order import place
+from mlcweb.kernels.layouts.block_order import offset
 from mlcweb.kernels.layouts.kv_cache import (
     PAGE_SIZE,
     HeadLayout,
@@ -258,5 +258,5 @@ def merge(layout: HeadLayout) -> tirx.PrimFunc:
         dim = k.let(i * THREADS + tid, "dim")
         parts = [weights[s] * partial[head, s, dim] for s in range(SPLITS)]
         value = sum(parts[1:], parts[0])
-        k.store(out, [0, place(head * d + dim, layout.heads * d)], value / total[0])
+        k.store(out, [0, offset(head * d + dim, layout.heads * d)], value / total[0])
     return k.finish()

@@ -1,10 +1,11 @@
-"""The kernel of each operation on a tier: those of ``kernels.software`` where the adapter is a CPU, else the others.
+"""The kernel of each operation on a tier: a table for adapters that are a CPU, and one for all others.
 
-A software tier shares what has no kernel of its own there: unquantized matrices, those of 3 bits and experts, among
-others.
+On a software tier a product has the general kernel where there is none by words: unquantized matrices, those of 3 bits
+and experts, among others.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from tvm import tirx
 
@@ -18,7 +19,7 @@ from mlcweb.kernels.experts.weights import Chosen, Part
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
-from mlcweb.kernels.layouts.storage import GROUP, WholeMatrix
+from mlcweb.kernels.layouts.storage import WholeMatrix
 from mlcweb.kernels.norms import norm as norm_
 from mlcweb.kernels.products import matmul as matmul_
 from mlcweb.kernels.products import matvec as matvec_
@@ -26,7 +27,36 @@ from mlcweb.kernels.products.matmul import Tile
 from mlcweb.kernels.products.matvec import Norm, Vectors
 from mlcweb.kernels.products.outputs import NOTHING, Folded
 from mlcweb.kernels.software.words import by_words
-from mlcweb.quantize import GGUF_FORMATS, Scheme
+from mlcweb.quantize import Scheme
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention's kernels; ``splits`` is into how many parts ``attend`` splits the context."""
+
+    splits: int
+    attend: Callable[[HeadLayout, int, Scores], tirx.PrimFunc]
+    merge: Callable[[HeadLayout], tirx.PrimFunc]
+    flash_attention: Callable[[HeadLayout, Scores], tirx.PrimFunc]
+
+
+_SOFTWARE = Attention(
+    software.attention.SPLITS,
+    software.attention.attend,
+    software.attention.merge,
+    software.attention.flash_attention,
+)
+_GENERAL = Attention(
+    attention_decode.SPLITS,
+    attention_decode.attend,
+    attention_decode.merge,
+    attention_prefill.flash_attention,
+)
+
+
+def _attention(tier: Tier) -> Attention:
+    return _SOFTWARE if tier.software else _GENERAL
+
 
 _log = logger("kernels.choose")
 
@@ -38,24 +68,17 @@ def in_blocks(tier: Tier) -> bool:
 
 def has_int8(scheme: Scheme, tier: Tier) -> bool:
     """Whether prefill can have int8 activations too: they come in groups that the weights' must fit."""
-    return _quantizes(scheme) and scheme.group_size == GROUP and not tier.software
+    return scheme.fits_tiles and not tier.software
 
 
 def has_matrix(scheme: Scheme, tier: Tier) -> bool:
-    """Whether prefill can be on subgroup matrices too: weights in groups of 32 or whatever a GGUF file has, and the
-    best tier with subgroups that the scheme has.
+    """Whether prefill can be on subgroup matrices too: for weights that fit their tiles, on the best tier with
+    subgroups that the scheme has.
 
-    Their factors are float16: who has no shader-f16 for the tier ``f16-subgroups`` has none for them.
+    The products multiply in float16. A device without shader-f16 cannot run them, so lesser tiers need none.
     """
-    if not _quantizes(scheme) or scheme.group_size != GROUP or tier.software or not tier.subgroups:
-        return False
-    return tier.f16 or not scheme.float16
-
-
-def _quantizes(scheme: Scheme) -> bool:
-    if scheme.types is not None:
-        return any(kind in GGUF_FORMATS for kind in scheme.types.values())
-    return scheme.bits is not None
+    best = tier.f16 or not scheme.float16
+    return scheme.fits_tiles and tier.subgroups and best and not tier.software
 
 
 def matvec(
@@ -69,7 +92,7 @@ def matvec(
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """``products.matvec``; block order only where the tier has it."""
-    if _reads_words("matvec", weight, tier, experts):
+    if _by_words("matvec", weight, tier, experts):
         last_row = vectors.last_row
         return software.matvec.matvec(weight, norm=norm, folded=folded, last_row=last_row, piece=piece)
     if not in_blocks(tier):
@@ -90,28 +113,26 @@ def matmul(
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """``products.matmul``."""
-    if _reads_words("matmul", weight, tier, experts):
+    if _by_words("matmul", weight, tier, experts):
         return software.matmul.matmul(weight, folded=folded, piece=piece)
     return matmul_.matmul(
         weight, tier, folded=folded, tile=tile, experts=experts, from_pairs=from_pairs, piece=piece
     )
 
 
-def _reads_words(product: str, weight: WholeMatrix, tier: Tier, experts: Chosen | Part | None) -> bool:
-    """Whether a product on a CPU's tier has a kernel in ``kernels.software``."""
-    taken = tier.software and by_words(weight) and experts is None
+def _by_words(product: str, weight: WholeMatrix, tier: Tier, experts: Chosen | Part | None) -> bool:
+    """Whether a product is one of ``kernels.software``."""
+    taken = tier.software and experts is None and by_words(weight)
     if _log.isEnabledFor(CHOICE):
         stored = weight.form.name if isinstance(weight, GroupQuantized) else weight.dtype
         if not tier.software:
             why = "adapters of this tier are GPUs"
         elif taken:
             why = "adapters of this tier are CPUs, and codes are read a word at a time"
+        elif experts is not None:
+            why = "kernels for CPUs have no experts"
         else:
-            why = (
-                "kernels for CPUs have no experts"
-                if by_words(weight)
-                else f"kernels for CPUs do not read {stored}"
-            )
+            why = f"kernels for CPUs do not read {stored}"
         package = "software" if taken else "products"
         _log.log(
             CHOICE,
@@ -132,23 +153,19 @@ def normalize(
 
 def splits(tier: Tier) -> int:
     """Into how many parts ``attend`` splits the context."""
-    return software.attention.SPLITS if tier.software else attention_decode.SPLITS
+    return _attention(tier).splits
 
 
 def attend(layout: HeadLayout, context: int, how: Scores, tier: Tier) -> tirx.PrimFunc:
-    """``attention.decode.attend``."""
-    if tier.software:
-        return software.attention.attend(layout, context, how)
-    return attention_decode.attend(layout, context, how)
+    """Decode's attention over a part of the context each."""
+    return _attention(tier).attend(layout, context, how)
 
 
 def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
-    """``attention.decode.merge``."""
-    return software.attention.merge(layout) if tier.software else attention_decode.merge(layout)
+    """The parts' answers as one."""
+    return _attention(tier).merge(layout)
 
 
 def flash_attention(layout: HeadLayout, how: Scores, tier: Tier) -> tirx.PrimFunc:
-    """``attention.prefill.flash_attention``."""
-    if tier.software:
-        return software.attention.flash_attention(layout, how)
-    return attention_prefill.flash_attention(layout, how)
+    """Prefill's attention."""
+    return _attention(tier).flash_attention(layout, how)

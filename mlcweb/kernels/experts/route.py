@@ -10,7 +10,7 @@ from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel, load4, ramp4, splat
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.language.reduce import reduce_rows
-from mlcweb.kernels.layouts.block_order import place4
+from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.matvec import Norm
 
@@ -50,7 +50,7 @@ def route(
             k.store(sums, s, f32(0.0))
         with k.loop(T.ceildiv(columns // 4 - tid, threads)) as i:
             column = k.let((i * threads + tid) * 4, "column")
-            at = k.let(place4(column, columns) if in_blocks else column, "at")
+            at = k.let(offset4(column, columns) if in_blocks else column, "at")
             x4 = k.let(load4(x, row, at), "x4")
             if norm_weight is not None:
                 k.store(sums, at_once, sums[at_once] + call("float32", "dot", x4, x4))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.layouts.pieces import MOST_BYTES
+from mlcweb.kernels.layouts.pieces import MAX_BINDING_BYTES
 from mlcweb.kernels.layouts.storage import WholeMatrix
 from mlcweb.quantize import Param, Scheme, packed_tensors
 
@@ -38,7 +38,7 @@ def parts_of(experts: int, rows: int, columns: int, scheme: Scheme, source: str 
     An expert that is larger than a binding is a part of its own.
     """
     tensors = packed_tensors(Param("expert", (rows, columns), (source,), True), scheme)
-    most = max(1, MOST_BYTES // max(tensor.nbytes for tensor in tensors))
+    most = max(1, MAX_BINDING_BYTES // max(tensor.nbytes for tensor in tensors))
     count = -(-experts // most)
     bounds = [i * experts // count for i in range(count + 1)]
     return [range(*pair) for pair in itertools.pairwise(bounds)]

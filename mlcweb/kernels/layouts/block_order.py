@@ -9,7 +9,7 @@ from mlcweb.kernels.language.expr import Index, T
 BLOCK = 32
 
 
-def place4(column: Index, width: int) -> Index:
+def offset4(column: Index, width: int) -> Index:
     """Where the elements ``column … column + 3`` of a vector are; ``column`` is a multiple of 4."""
     if width % BLOCK:
         return column
@@ -18,8 +18,8 @@ def place4(column: Index, width: int) -> Index:
     ) * 4
 
 
-def place(index: Index, width: int) -> Index:
+def offset(index: Index, width: int) -> Index:
     """Where an element of a vector is."""
     if width % BLOCK:
         return index
-    return place4(index, width) + T.bitwise_and(index, 3)
+    return offset4(index, width) + T.bitwise_and(index, 3)

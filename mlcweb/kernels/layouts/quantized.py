@@ -20,7 +20,7 @@ from mlcweb.kernels.language.builder import (
     u32,
 )
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
-from mlcweb.kernels.layouts.halves import half, half_of
+from mlcweb.kernels.layouts.packed_floats import half_at, low_half
 from mlcweb.quantize.formats import Format
 
 _TRIT_POWERS = (1, 3**4, 3**8, 3**12, 3**16)  # of the fours of a word of trits
@@ -57,8 +57,8 @@ class GroupQuantized(nn.Module):
 
     @property
     def step(self) -> int:
-        """Columns that decode's product takes at a time: 32 where groups lie in them, or they in groups."""
-        return 32 if 32 % self.group_size == 0 or self.group_size % 32 == 0 else self.group_size
+        """Columns that decode's product takes at a time."""
+        return self.form.step
 
     def bind(self, k: KernelBuilder, name: str) -> "GroupQuantizedReader":
         """Declare codes and scales as the kernel's next arguments."""
@@ -95,7 +95,7 @@ class GroupQuantizedReader:
             index = row * self.groups + group
             if not self.packed:
                 return cast("float32", self.scales_buffer[index]), None
-            return half_of(k.let(self.scales_buffer[T.shift_right(index, 1)], "half2"), index), None
+            return half_at(k.let(self.scales_buffer[T.shift_right(index, 1)], "half2"), index), None
         record = _Record(k, self.scales_buffer, form, row, group)
         if form.scale == "e8m0":
             return _e8m0_half(record.bits("d")), None
@@ -130,18 +130,18 @@ class GroupQuantizedReader:
             return gather(T.shift_right(column, 2), "word")
         if width in (1, 2, 4):
             each = 32 // width
-            found = gather(T.shift_right(column, each.bit_length() - 1), "word")
-            return T.shift_right(found, spread(u32(T.bitwise_and(column, each - 4) * width)))
+            word = gather(T.shift_right(column, each.bit_length() - 1), "word")
+            return T.shift_right(word, spread(u32(T.bitwise_and(column, each - 4) * width)))
         # Ten codes a word, so four may lie in two words. Otherwise the second is the first again, and what it adds
         # lies above the four.
         first, last = k.let(column // 10, "first"), k.let((column + 3) // 10, "last")
         shift = k.let((column - first * 10) * 3, "shift")
         low = T.shift_right(gather(first, "word"), spread(u32(shift)))
-        found = T.bitwise_or(low, T.shift_left(gather(last, "next"), spread(u32(30 - shift))))
+        codes = T.bitwise_or(low, T.shift_left(gather(last, "next"), spread(u32(30 - shift))))
         # in registers, not `let`, which TVM would write out at each use
-        kept = k.local(1, "uint32" if len(rows) == 1 else "uint32x4", name="found")
-        k.store(kept, 0, found)
-        return kept[0]
+        registers = k.local(1, "uint32" if len(rows) == 1 else "uint32x4", name="found")
+        k.store(registers, 0, codes)
+        return registers[0]
 
     def _trits4(self, k: KernelBuilder, rows: Sequence[Index], column: Index) -> list[Expr]:
         """The digits of ``column … column + 3``, each uint32x4 over the rows, or one uint32."""
@@ -152,7 +152,7 @@ class GroupQuantizedReader:
         for i in range(len(_TRIT_POWERS) - 2, -1, -1):
             power = select(place == i, u32(_TRIT_POWERS[i]), power)
         power = k.let(power, "power")
-        found = []
+        columns = []
         words = [k.let(self.codes[row, index] * power, "fraction") for row in rows]
         for c in range(4):
             digits = []
@@ -160,8 +160,8 @@ class GroupQuantizedReader:
                 part = k.let(word * u32(3**c), "digit")
                 above = [select(part >= u32(bound), u32(1), u32(0)) for bound in (0x55555556, 0xAAAAAAAB)]
                 digits.append(above[0] + above[1])
-            found.append(digits[0] if len(rows) == 1 else T.Shuffle(digits, [0, 1, 2, 3]))
-        return found
+            columns.append(digits[0] if len(rows) == 1 else T.Shuffle(digits, [0, 1, 2, 3]))
+        return columns
 
     def _across(self, k: KernelBuilder, rows: Sequence[Index], column: Index) -> list[Expr]:
         """The codes of ``column … column + 3``, each uint32x4 over four rows."""
@@ -207,13 +207,13 @@ class GroupQuantizedReader:
     def across(self, k: KernelBuilder, rows: Sequence[Index], column: Index) -> list[Expr]:
         """The weights of ``column … column + 3``, a multiple of 4, each float32x4 over four rows."""
         codes = self._across(k, rows, column)
-        found = [self.scales(k, row, self.group(column)) for row in rows]
-        scale4 = k.let(T.Shuffle([scale for scale, _ in found], [0, 1, 2, 3]), "scale4")
+        scales = [self.scales(k, row, self.group(column)) for row in rows]
+        scale4 = k.let(T.Shuffle([scale for scale, _ in scales], [0, 1, 2, 3]), "scale4")
         values = [self.levels(code) * scale4 for code in codes]
         if not self.form.minimum:
             return values
         minimum4 = k.let(
-            T.Shuffle([minimum for _, minimum in found if minimum is not None], [0, 1, 2, 3]), "minimum4"
+            T.Shuffle([minimum for _, minimum in scales if minimum is not None], [0, 1, 2, 3]), "minimum4"
         )
         return [value + minimum4 for value in values]
 
@@ -273,7 +273,7 @@ class _Record:
             self.loaded[at] = self.k.let(self.buffer[self.row, self.record * words + at], "scale_word")
         return self.loaded[at]
 
-    def _found(self, name: str) -> tuple[Expr, Index]:
+    def _word_and_shift(self, name: str) -> tuple[Expr, Index]:
         """The word that holds a field's number, and its lowest bit there."""
         width, count, base = self.form.fields[name]
         index: Index = self.index if count > 1 else 0
@@ -285,14 +285,14 @@ class _Record:
 
     def bits(self, name: str) -> Expr:
         """uint32: a field's number."""
-        word, shift = self._found(name)
+        word, shift = self._word_and_shift(name)
         return T.bitwise_and(T.shift_right(word, u32(shift)), u32((1 << self.form.fields[name].width) - 1))
 
     def half(self, name: str) -> Expr:
         """float32: a float16 of the block."""
-        word, shift = self._found(name)
+        word, shift = self._word_and_shift(name)
         if not isinstance(shift, int):
-            return half(T.shift_right(word, u32(shift)))
+            return low_half(T.shift_right(word, u32(shift)))
         if self.pair is None:  # both are in the first word
             self.pair = self.k.let(call("float32x2", "unpack2x16float", word), "pair")
         return lane(self.pair, shift // 16)

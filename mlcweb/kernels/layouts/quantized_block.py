@@ -41,10 +41,10 @@ class QuantizedBlock:
         each = len(x4) // len(self.scales)
         totals: list[Expr] = []
         for part, ((scale, minimum), x_sum) in enumerate(zip(self.scales, x_sums, strict=True)):
-            found = self._dot_group(range(part * each, (part + 1) * each), x4, x_sum) * scale
+            product = self._dot_group(range(part * each, (part + 1) * each), x4, x_sum) * scale
             if minimum is not None:
-                found = found + x_sum * minimum
-            totals.append(found)
+                product = product + x_sum * minimum
+            totals.append(product)
         return sum(totals[1:], totals[0])
 
     def _dot_group(self, fours: range, x4: list[Expr], x_sum: Expr) -> Expr:
@@ -60,7 +60,7 @@ class QuantizedBlock:
         unit = 1 << form.bits
         return total * float(unit) - x_sum * float(unit + form.zero)
 
-    def _placed(self, plane: int, four: int) -> tuple[list[Expr], list[int]]:
+    def _codes_in_words(self, plane: int, four: int) -> tuple[list[Expr], list[int]]:
         """The words that hold a four's codes, and the codes' lowest bits there."""
         width = self.w.form.planes[plane]
         at = [divmod(four * 4 + i, 32 // width) for i in range(4)]
@@ -70,7 +70,7 @@ class QuantizedBlock:
     def _codes(self, four: int) -> Expr:
         """uint32x4; of the one plane that formats with levels have."""
         (width,) = self.w.form.planes
-        words, starts = self._placed(0, four)
+        words, starts = self._codes_in_words(0, four)
         shifted = _shifted(words, [-start for start in starts])
         return T.bitwise_and(shifted, T.Broadcast(u32((1 << width) - 1), 4))
 
@@ -82,7 +82,7 @@ class QuantizedBlock:
         form = self.w.form
         base, joined = 23 - form.bits, T.Broadcast(u32(0x3F800000), 4)
         for plane, width in enumerate(form.planes):
-            words, starts = self._placed(plane, four)
+            words, starts = self._codes_in_words(plane, four)
             shifted = _shifted(words, [base - start for start in starts])
             masked = T.bitwise_and(shifted, T.Broadcast(u32(((1 << width) - 1) << base), 4))
             joined = T.bitwise_or(masked, joined)

@@ -11,12 +11,12 @@ from tvm.relax.frontend import nn
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, cast, load4
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
-from mlcweb.kernels.layouts.block_order import place, place4
-from mlcweb.kernels.layouts.halves import half_of, unpack_bfloat4, unpack_half4
+from mlcweb.kernels.layouts.block_order import offset, offset4
+from mlcweb.kernels.layouts.packed_floats import half_at, unpack_bfloat4, unpack_half4
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.quantize.formats import Format
 
-GROUP = 32  # of int8 activations; weights say theirs
+GROUP = 32  # int8 activations that share a scale; a weight's group is its format's
 
 
 class Reader(Protocol):
@@ -76,7 +76,7 @@ class ValuesReader:
         """float32: the element ``[row, column]``, of no bfloat16. A kernel that calls this cannot call ``four``."""
         if self.unpack is None:
             return cast("float32", self.buffer[row, column])
-        return half_of(k.let(self.buffer[row, T.shift_right(column, 1)], "half2"), column)
+        return half_at(k.let(self.buffer[row, T.shift_right(column, 1)], "half2"), column)
 
 
 class Vector(nn.Module):
@@ -108,17 +108,17 @@ class VectorReader:
     def __init__(self, buffer: Buffer, unpack: Callable[[Expr, Expr], Expr] | None, size: int) -> None:
         self.values, self.size = ValuesReader(buffer, unpack), size
 
-    def placed(self, k: KernelBuilder, position: Expr) -> Expr:
-        """float32x4: the four elements that are at ``position`` of the block order."""
+    def four_at(self, k: KernelBuilder, position: Expr) -> Expr:
+        """float32x4: the four elements that are at ``position`` in block order."""
         return self.values.four(k, 0, position)
 
     def four(self, k: KernelBuilder, column: Index) -> Expr:
         """float32x4: the elements ``column … column + 3``."""
-        return self.values.four(k, 0, k.let(place4(column, self.size), "place"))
+        return self.values.four(k, 0, k.let(offset4(column, self.size), "place"))
 
     def one(self, k: KernelBuilder, column: Index) -> Expr:
         """float32: an element. A kernel that calls this cannot call the others."""
-        return self.values.one(k, 0, k.let(place(column, self.size), "place"))
+        return self.values.one(k, 0, k.let(offset(column, self.size), "place"))
 
 
 WholeMatrix = Values | GroupQuantized

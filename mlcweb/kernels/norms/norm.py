@@ -66,7 +66,7 @@ def normalize(
         column = k.let((i * THREADS + tid) * 4, "column")
 
         def read(vector: VectorReader) -> Expr:
-            return vector.placed(k, column) if in_blocks else vector.four(k, column)
+            return vector.four_at(k, column) if in_blocks else vector.four(k, column)
 
         value = centred(load4(x, row, column)) * splat(factor) * read(weight)
         if bias is not None:

@@ -195,4 +195,4 @@ def _write_gated(
 
 def in_pairs(weight: GroupQuantized) -> bool:
     """Whether x must come as ``quantize_rows`` pairs it."""
-    return takes_codes(weight.form) and weight.bits == 4
+    return takes_codes(weight.form) and weight.form.nibbles

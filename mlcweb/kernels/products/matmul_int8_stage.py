@@ -180,7 +180,7 @@ class Stage:
         if not self.direct:
             return [words]
         zero = self.w.zero
-        if self.w.bits == 4:
+        if self.w.form.nibbles:
             return [_nibbles_less(words, zero), _nibbles_less(T.shift_right(words, splat(u32(4))), zero)]
         # A code of MLC's is at most 254, so that nothing is carried from one byte to the next.
         more = words + splat(u32((128 - zero) * 0x01010101)) if zero < 128 else words
@@ -189,7 +189,7 @@ class Stage:
 
 def takes_codes(form: Format) -> bool:
     """Whether codes become int8 by a few operations on whole words."""
-    return form.planes in ((4,), (8,)) and not form.levels
+    return (form.nibbles or form.bytes) and not form.levels
 
 
 def _four(registers: Buffer, part: int) -> Expr:

@@ -188,7 +188,7 @@ def _write(
 
 def takes_nibbles(form: Format) -> bool:
     """Whether codes become float16 by a few operations on whole words."""
-    return form.planes == (4,) and not form.levels and form.group == GROUP
+    return form.nibbles and not form.levels and form.group == GROUP
 
 
 def _halves(k: KernelBuilder, w: GroupQuantizedReader, row: Expr, column: Expr) -> Expr:

@@ -23,7 +23,7 @@ from mlcweb.kernels.language.builder import (
 )
 from mlcweb.kernels.language.expr import Expr, Index, T
 from mlcweb.kernels.language.reduce import reduce_rows
-from mlcweb.kernels.layouts.block_order import place, place4
+from mlcweb.kernels.layouts.block_order import offset, offset4
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized, GroupQuantizedReader
 from mlcweb.kernels.layouts.quantized_block import QuantizedBlock
@@ -202,14 +202,14 @@ class _Matvec:
         column = block * self.step + offset
         past = is_padded(columns, self.step, offset)
         within = k.let(T.min(column, columns - 4), "within") if past else column
-        placed = k.let(place4(within, columns), "placed")
+        placed = k.let(offset4(within, columns), "placed")
         value = k.local(1, "float32x4", name="x4")
         x4 = load4(self.x, x_row, placed if vectors.from_blocks and not vectors.last_row else within)
         k.store(value, 0, select(column < columns, x4, splat(f32(0.0))) if past else x4)
         if self.norm_weight is not None:
             squares = len(self.rows)
             k.store(self.sums, squares, self.sums[squares] + call("float32", "dot", value[0], value[0]))
-            k.store(value, 0, value[0] * self.norm_weight.placed(k, placed))
+            k.store(value, 0, value[0] * self.norm_weight.four_at(k, placed))
         if share is not None:
             k.store(value, 0, value[0] * splat(share))
         return value[0]
@@ -236,7 +236,7 @@ class _Matvec:
                 value = value * output(totals(tid + self.per_group), row + piece.outputs)
             if folded.cap is not None:
                 value = soft_cap(value, folded.cap)
-            at = k.let(place(row, piece.outputs) if self.vectors.to_blocks else row, "at")
+            at = k.let(offset(row, piece.outputs) if self.vectors.to_blocks else row, "at")
             other = None if self.residual is None else self.residual[0, at]
             k.store(self.y, [self.y_at, at], folded.join(value, other))
 

@@ -4,7 +4,7 @@ from tvm import tirx
 
 from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel, ramp4, splat
 from mlcweb.kernels.language.expr import T
-from mlcweb.kernels.layouts.block_order import place4
+from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.storage import WholeMatrix
 
@@ -45,7 +45,7 @@ def embed(
     with k.when(quad < quads):
         if piece.outputs == table.rows:
             token = k.let(wanted, "token")
-        at = k.let(place4(quad * 4, table.columns) if to_blocks else quad * 4, "at")
+        at = k.let(offset4(quad * 4, table.columns) if to_blocks else quad * 4, "at")
         value = w.four(k, token, quad * 4)
         if scale != 1.0:
             value = value * splat(f32(scale))

@@ -13,7 +13,9 @@ from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import WholeMatrix, matrix
 from mlcweb.lower import LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
-from mlcweb.quantize import Scheme, dequantize_group, quantize_group
+from mlcweb.quantize import Scheme
+from mlcweb.quantize.group import quantize_group
+from mlcweb.quantize.unpack import unpack
 
 _SCRIPT = """async ({features, limits, kernel}) => {
   const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
@@ -132,5 +134,5 @@ def stored(
     storage = matrix(*weight.shape, scheme.stored(""), tier)
     if not isinstance(storage, GroupQuantized):
         return storage, [weight], weight.astype(np.float32)
-    codes, scales = quantize_group(weight, scheme.format)
-    return storage, [codes, scales], dequantize_group(codes, scales, weight.shape[1], storage.bits)
+    arrays = quantize_group(weight, scheme.format)
+    return storage, list(arrays), unpack(arrays, scheme.format)[:, : weight.shape[1]]

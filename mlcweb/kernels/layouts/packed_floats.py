@@ -4,14 +4,14 @@ from mlcweb.kernels.language.builder import bits, call, lane, u32
 from mlcweb.kernels.language.expr import Expr, Index, T
 
 
-def half(word: Expr) -> Expr:
+def low_half(word: Expr) -> Expr:
     """The float32 value of the lower 16 bits of a uint32 that holds float16s."""
     return lane(call("float32x2", "unpack2x16float", word), 0)
 
 
-def half_of(word: Expr, index: Index) -> Expr:
+def half_at(word: Expr, index: Index) -> Expr:
     """The float32 value of element ``index`` of packed float16s, in their uint32."""
-    return half(T.shift_right(word, u32(T.bitwise_and(index, 1) * 16)))
+    return low_half(T.shift_right(word, u32(T.bitwise_and(index, 1) * 16)))
 
 
 def unpack_half4(low: Expr, high: Expr) -> Expr:
@@ -22,9 +22,9 @@ def unpack_half4(low: Expr, high: Expr) -> Expr:
 
 def unpack_bfloat4(low: Expr, high: Expr) -> Expr:
     """Two uint32 of packed bfloat16 → float32x4."""
-    words = [
-        half
+    floats = [
+        value
         for word in (low, high)
-        for half in (T.shift_left(word, u32(16)), T.bitwise_and(word, u32(0xFFFF0000)))
+        for value in (T.shift_left(word, u32(16)), T.bitwise_and(word, u32(0xFFFF0000)))
     ]
-    return bits("float32x4", T.Shuffle(words, [0, 1, 2, 3]))
+    return bits("float32x4", T.Shuffle(floats, [0, 1, 2, 3]))

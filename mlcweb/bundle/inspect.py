@@ -111,13 +111,13 @@ def gpu_memory(plan: Plan, context: int, page_size: int) -> dict[str, int]:
         else:
             found[buffer["kind"]] += _allocated(buffer["bytes"])
     prefill = 0
-    for name, entry in plan["entries"].items():
+    for entry in plan["entries"].values():
         words = max(
             (plan["kernels"][launch["kernel"]]["uniform_words"] for launch in entry["launches"]), default=0
         )
         stride = -(-max(16, 4 * words) // UNIFORM_STRIDE) * UNIFORM_STRIDE
         size = stride * len(entry["launches"])
-        if name.startswith("prefill"):  # the engine keeps one of them
+        if entry["dims"]:  # a prefill, of which the engine keeps one
             prefill = max(prefill, size)
         else:
             found["uniform"] += size

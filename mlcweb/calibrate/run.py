@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
+from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.calibrate.text import spread
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.experts.weights import Experts
-from mlcweb.kernels.layouts.pieces import Apart, pieces
+from mlcweb.kernels.layouts.pieces import Apart, Matrix, pieces
+from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models import Decoder
@@ -70,10 +72,10 @@ def measure(
     ops = _CalibrationOps(
         model, weights, [len(sequence) for sequence in sequences], context, threads, progress
     )
-    everything = [token for sequence in sequences for token in sequence]
+    ops.tokens = [token for sequence in sequences for token in sequence]
     # Blocks of weights have a thread each. Threads of BLAS's own wait by spinning, which took twice the time.
     with threadpool_limits(1, "blas"):
-        model.forward(ops, everything, None, None)  # type: ignore[arg-type]
+        model.forward(ops)
     return Measured(ops.mean_squares(), ops.norms())
 
 
@@ -111,23 +113,27 @@ class _CalibrationOps(HostOps):
         self._progress = progress
         self._sums: dict[str, npt.NDArray[np.float64]] = {}
         self._counts: dict[str, int] = {}
-        self._users: dict[int, list[tuple[Norm, Any]]] = {}  # by a norm's weight: the matrices it is for
+        self._users: dict[
+            int, list[tuple[Norm, Matrix | Apart]]
+        ] = {}  # by a norm's weight: the matrices it is for
         self._apart: set[int] = set()  # weights of norms with other uses, and embeddings
 
     def mean_squares(self) -> dict[str, F32]:
         """By parameter, float32 [K]."""
         return {name: (total / self._counts[name]).astype(np.float32) for name, total in self._sums.items()}
 
-    def embed(
-        self, table: Any, ids: Any, *, scale: float = 1.0, positions: Any = None, state: Any = None
-    ) -> F32:
+    def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> F32:
         self._apart.add(id(table))
-        embed = super().embed
-        return np.concatenate(
-            [embed(table, ids[span], scale=scale, positions=positions) for span in self._spans]
-        )
+        everything, found = self.tokens, []
+        for span in self._spans:
+            self.tokens = everything[span]
+            found.append(super().embed(table, scale=scale, positions=positions))
+        self.tokens = everything
+        return np.concatenate(found)
 
-    def linear(self, name: str, x: F32, weight: Any, *, norm: Norm | None = None, **how: Any) -> F32:
+    def linear(
+        self, name: str, x: F32, weight: Matrix | Apart, *, norm: Norm | None = None, **how: Any
+    ) -> F32:
         if norm is not None:
             x = super().norm(x, norm)
             self._users.setdefault(id(norm.weight), []).append((norm, weight))
@@ -149,21 +155,23 @@ class _CalibrationOps(HostOps):
             lone.append((names, tuple(self._names[id(part)] for part, _ in pieces(weight))))
         return tuple(lone)
 
-    def attention(self, qkv: F32, rope: Rope, state: Any, table: Any, kv: Any, scores: Scores) -> F32:
+    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scores: Scores) -> F32:
         outputs = []
         for span in self._spans:
-            outputs.append(super().attention(qkv[span], rope, state, table, kv, scores))
+            outputs.append(super().attention(qkv[span], rope, kv, scores))
             self._cache.clear()  # nothing follows
         self._progress.advance(1)
         return np.concatenate(outputs)
 
-    def head(self, x: F32, norm: Norm, weight: Any, *, bias: Any = None, cap: float | None = None) -> F32:
+    def head(
+        self, x: F32, norm: Norm, weight: Matrix, *, bias: Values | None = None, cap: float | None = None
+    ) -> F32:
         """No logits."""
         self._users.setdefault(id(norm.weight), []).append((norm, weight))
         self._count(super().norm(x, norm), weight)
         return np.zeros((1, 0), np.float32)
 
-    def _product(self, x: F32, weight: Any) -> F32:
+    def _product(self, x: F32, weight: Matrix | Apart) -> F32:
         if not isinstance(weight, Apart):  # its halves are products of their own
             self._count(x, weight)
         return super()._product(x, weight)
@@ -174,7 +182,7 @@ class _CalibrationOps(HostOps):
         self._count(x, experts[part])
         return super()._expert(x, experts, expert)
 
-    def _count(self, x: F32, weight: Any) -> None:
+    def _count(self, x: F32, weight: Matrix) -> None:
         squares = np.einsum("tk,tk->k", x, x, dtype=np.float64)
         for part, _ in pieces(weight):
             name = self._names[id(part)]

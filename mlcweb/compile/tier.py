@@ -11,9 +11,9 @@ from mlcweb.compile.job import Job, compiler_digest
 from mlcweb.contract.plan import Launch, Plan
 from mlcweb.debug import CHOICE, logger
 from mlcweb.kernel_cache import Cache
-from mlcweb.kernels.choice.choose import has_int8, has_matrix
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
+from mlcweb.kernels.ops.entries import entry_points
 from mlcweb.lower import lower_entries
 from mlcweb.plan import KERNEL_MARK, build_plan
 from mlcweb.wasm import compile_tables
@@ -112,14 +112,13 @@ def lower_tier(job: Job, tier: Tier, cache: Cache | None, dump: TierDump | None 
     entries = lower_entries(
         job.model(tier),
         tier,
+        entry_points(job.scheme, tier, matrix=job.matrix),
         vocab=job.config.vocab_size,
         context=job.context,
         chunk=job.chunk,
-        int8=has_int8(job.scheme, tier),
-        matrix=job.matrix and has_matrix(job.scheme, tier),
         **({} if dump is None else {"observe": dump.phase}),
     )
-    _log.log(CHOICE, "tier %s: entries %s", tier.name, entries.names)
+    _log.log(CHOICE, "tier %s: entries %s", tier.name, [point.name for point in entries.points])
     plan = build_plan(entries, tier, cache)
     if dump is not None:
         dump.kernels(entries, plan)

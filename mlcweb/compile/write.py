@@ -31,6 +31,7 @@ from mlcweb.evaluate.quality import measure_quality
 from mlcweb.kernels.choice.tier import BASE
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
 from mlcweb.kernels.layouts.pieces import MAX_BINDING_BYTES
+from mlcweb.kernels.ops.entries import PREFILL_INT8
 from mlcweb.progress import Progress
 from mlcweb.quantize import get_scheme, packed_tensors
 from mlcweb.quantize.searched import Calibration
@@ -41,7 +42,6 @@ from mlcweb.sources import Checkpoint
 from mlcweb.wasm import link_model
 
 VALIDATION_STEPS = 16
-INT8_ENTRY = "prefill_int8"
 _log = logger("compile")
 _MAX_BUFFER_BYTES = 256 << 20  # WebGPU's default maxBufferSize
 
@@ -193,7 +193,7 @@ def _without_bad_int8(
     progress: Progress,
 ) -> list[LoweredTier]:
     """The tiers, without prefill in int8 where this model's activations do not bear it: devices choose by speed."""
-    if not any(INT8_ENTRY in tier.entries for tier in lowered):
+    if not any(PREFILL_INT8.name in tier.entries for tier in lowered):
         return lowered
     difference = int8_difference(_packed(writer, job), job.outline, job.context, validation)
     # a device rounds ties its own way, so the host's may be a little less
@@ -202,7 +202,9 @@ def _without_bad_int8(
     progress.note(
         f"prefill with int8 activations is left out: it would move logits by {difference:.1%} of their range"
     )
-    return [tier.without(INT8_ENTRY) if INT8_ENTRY in tier.entries else tier for tier in lowered]
+    return [
+        tier.without(PREFILL_INT8.name) if PREFILL_INT8.name in tier.entries else tier for tier in lowered
+    ]
 
 
 def _add_tokenizer(writer: BundleWriter, checkpoint: Checkpoint) -> TokenizerFiles:

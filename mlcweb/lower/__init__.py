@@ -1,7 +1,7 @@
 """A model's nn module → Relax → memory-planned calls of kernels, and each kernel → WGSL, or from the cache."""
 
-from mlcweb.lower.entries import DIMS, Entries, Observe, lower_entries
+from mlcweb.lower.entries import Entries, Observe, lower_entries
 from mlcweb.lower.kernel import LoweredKernel
 from mlcweb.lower.wgsl import lower_kernel
 
-__all__ = ["DIMS", "Entries", "LoweredKernel", "Observe", "lower_entries", "lower_kernel"]
+__all__ = ["Entries", "LoweredKernel", "Observe", "lower_entries", "lower_kernel"]

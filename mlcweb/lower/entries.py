@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tvm
@@ -12,15 +12,13 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 from tvm.relax.frontend.nn.exporter import Exporter
 
-from mlcweb.contract.constants import ENTRIES, Sampling, State
-from mlcweb.contract.plan import Needs
+from mlcweb.contract.constants import Sampling, State
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.ops import Decode, Prefill, PrefillInt8, PrefillMatrix, sample
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.ops import Inputs, Target, sample
 from mlcweb.kernels.ops.emitted import Emitted, emitted
-from mlcweb.kernels.products.matmul_matrix import needs_beyond
+from mlcweb.kernels.ops.entries import EntryPoint, Phase
 from mlcweb.lower.wgsl import webgpu
-
-DIMS = {row.name: row.dims for row in ENTRIES}  # an entry's dynamic sizes
 
 # Called with a phase's name and the module after it; of the first, ``export``, with what the exporter made.
 Observe = Callable[[str, tvm.IRModule], None]
@@ -40,41 +38,50 @@ def _phases() -> dict[str, tvm.transform.Pass]:
 class Entries:
     """``module`` holds a Relax function per entry, each a straight line of kernel calls over planned storage.
 
-    ``parameters`` names the model's tensors, which are every function's last parameters, in order.
-    ``emitted`` has each function's calls in order. ``needs`` is what an entry needs of a device beyond the tier.
+    ``parameters`` names the model's tensors, which are every function's last parameters, in order. ``chunk`` is the
+    most tokens that an entry takes. ``emitted`` has each function's calls in order.
     """
 
     module: tvm.IRModule
     parameters: tuple[str, ...]
     chunk: int
-    names: tuple[str, ...]
+    points: tuple[EntryPoint, ...]
     emitted: dict[str, list[Emitted]]
-    needs: dict[str, Needs] = field(default_factory=dict)
 
 
 class _EntryPoints(nn.Module):
     """Gives the exporter one method per entry; parameters keep the model's names."""
 
-    def __init__(
-        self, model: nn.Module, prefill: Prefill, int8: PrefillInt8, matrix: PrefillMatrix, decode: Decode
-    ) -> None:
-        self.inner, self.decode_ops = model, decode
-        self.prefill_ops, self.int8_ops, self.matrix_ops = prefill, int8, matrix
+    def __init__(self, model: nn.Module, target: Target, points: Sequence[EntryPoint]) -> None:
+        self.inner, self._target = model, target
+        for point in points:
+            setattr(self, point.name, self._method(point))
 
-    def prefill(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        return self.inner(self.prefill_ops, tokens, state, page_table)
+    def _method(self, point: EntryPoint) -> Callable[..., Tensor]:
+        """What the exporter calls, by the names of its phase's inputs."""
 
-    def prefill_int8(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        return self.inner(self.int8_ops, tokens, state, page_table)
+        def forward(inputs: Inputs) -> Tensor:
+            assert point.ops is not None, f"{point.name} has no operations"
+            return self.inner(point.ops(self._target, inputs))
 
-    def prefill_matrix(self, tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        return self.inner(self.matrix_ops, tokens, state, page_table)
+        def prefill(tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
+            return forward(Inputs(state, page_table, tokens))
 
-    def decode(self, state: Tensor, page_table: Tensor) -> Tensor:
-        return self.inner(self.decode_ops, state, state, page_table)
+        def decode(state: Tensor, page_table: Tensor) -> Tensor:
+            return forward(Inputs(state, page_table))
 
-    def sample(self, logits: Tensor, sampling: Tensor, state: Tensor) -> Tensor:
-        return sample(logits, sampling, state)
+        methods: dict[Phase, Callable[..., Tensor]] = {"prefill": prefill, "decode": decode, "sample": sample}
+        return methods[point.phase]
+
+
+def _inputs(phase: Phase, layout: HeadLayout, vocab: int) -> dict[str, Any]:
+    """The shapes and types of a phase's inputs, by name."""
+    state, pages = nn.spec.Tensor([State.WORDS], "int32"), nn.spec.Tensor([layout.pages], "int32")
+    if phase == "sample":
+        sampling = nn.spec.Tensor([Sampling.WORDS], "int32")
+        return {"logits": nn.spec.Tensor([1, vocab], "float32"), "sampling": sampling, "state": state}
+    tokens = {"tokens": nn.spec.Tensor(["n"], "int32")} if phase == "prefill" else {}
+    return {**tokens, "state": state, "page_table": pages}
 
 
 class _Builder(tvm.relax.BlockBuilder):
@@ -96,53 +103,39 @@ class _Builder(tvm.relax.BlockBuilder):
             self._added[id(func)] = func, super().add_func(func, func_name)
         variable = self._added[id(func)][1]
         if isinstance(func, tvm.tirx.PrimFunc):  # not the entry itself
-            self._calls.append(emitted(str(variable.name_hint), func_name))
+            self._calls.append(emitted(str(variable.name_hint)))
         return variable
 
 
 def lower_entries(
     model: nn.Module,
     tier: Tier,
+    points: Sequence[EntryPoint],
     *,
     vocab: int,
     context: int,
     chunk: int,
-    int8: bool,
-    matrix: bool = False,
     observe: Observe = lambda phase, module: None,
 ) -> Entries:
-    """Export ``model`` for ``tier`` and plan its memory; ``chunk`` is the most tokens a prefill call takes.
-
-    ``int8`` adds the entry ``prefill_int8``, where ``kernels.choose.has_int8``; ``matrix`` adds ``prefill_matrix``,
-    where ``has_matrix``. ``observe`` sees the module after each phase.
+    """Export ``model`` for ``tier``, each of ``points`` a function, and plan its memory; ``chunk`` is the most tokens
+    that a call takes. ``observe`` sees the module after each phase.
     """
-    layout = model.layout
-    shape = (tier, layout, context)
-    prefills = Prefill(*shape), PrefillInt8(*shape), PrefillMatrix(*shape)
-    entry_points = _EntryPoints(model, *prefills, Decode(*shape))
-    spec = nn.spec.Tensor
-    state, pages = spec([State.WORDS], "int32"), spec([layout.pages], "int32")
-    sampling = spec([Sampling.WORDS], "int32")
-    mode = {"param_mode": "plain", "effect_mode": "none"}
-    prefill = {"tokens": spec(["n"], "int32"), "state": state, "page_table": pages, "$": mode}
-    specs: dict[str, Any] = {
-        "prefill": prefill,
-        **({"prefill_int8": prefill} if int8 else {}),
-        **({"prefill_matrix": prefill} if matrix else {}),
-        "decode": {"state": state, "page_table": pages, "$": mode},
-        "sample": {"logits": spec([1, vocab], "float32"), "sampling": sampling, "state": state, "$": mode},
-    }
+    layout, dims = model.layout, {point.name: point.dims for point in points}
+    mode = {"$": {"param_mode": "plain", "effect_mode": "none"}}
+    specs = {point.name: {**_inputs(point.phase, layout, vocab), **mode} for point in points}
     exporter = Exporter(debug=False)
     exporter.builder = builder = _Builder()
-    module, parameters, _ = exporter.build(nn.spec.ModuleSpec.from_raw(specs, entry_points))
+    module, parameters, _ = exporter.build(
+        nn.spec.ModuleSpec.from_raw(specs, _EntryPoints(model, Target(tier, layout, context), points))
+    )
     for variable, function in module.functions_items():
-        if variable.name_hint in specs and DIMS[variable.name_hint]:
-            module[variable] = function.with_attr("tir_var_upper_bound", {"n": chunk})
+        if dims.get(variable.name_hint):
+            bounds = dict.fromkeys(dims[variable.name_hint], chunk)
+            module[variable] = function.with_attr("tir_var_upper_bound", bounds)
     observe("export", module)
     with webgpu():
         for phase, run in _phases().items():
             module = run(module)
             observe(phase, module)
     names = tuple(name.removeprefix("inner.") for name, _ in parameters)
-    needs = {"prefill_matrix": needs_beyond(tier)} if matrix else {}
-    return Entries(module, names, chunk, tuple(specs), builder.emitted, needs)
+    return Entries(module, names, chunk, tuple(points), builder.emitted)

@@ -27,7 +27,7 @@ class LoweredKernel:
     """``arguments[i]`` is the index of the PrimFunc's parameter at binding i; the uniform is the last binding.
 
     ``grid`` holds up to three TIR expressions of the dynamic sizes; ``scalars`` are the uniform's words before
-    TVM's ``packGridDimX``, each an expression too. ``reads`` and ``weights`` are ``kernels.choice.reads``' attributes.
+    TVM's ``packGridDimX``, each an expression too. ``reads`` and ``weights`` are ``KernelBuilder``'s.
     """
 
     name: str

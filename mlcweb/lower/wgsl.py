@@ -16,9 +16,8 @@ from mlcweb.contract.plan import Reads
 from mlcweb.debug import CHOICE, KERNEL, logger
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache, source_digest
-from mlcweb.kernels.choice.reads import READS, WEIGHTS
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.language.builder import WGSL_CALL, WGSL_TEXT
+from mlcweb.kernels.language.builder import READS, WEIGHTS, WGSL_CALL, WGSL_TEXT
 from mlcweb.kernels.products.matmul_matrix import NEEDS
 from mlcweb.lower.kernel import LoweredKernel
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
+from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.decoder import DecoderConfig, Step
 from mlcweb.models.rope import RopeSettings
@@ -59,15 +59,13 @@ class Attention(nn.Module):
         """The norm of queries and keys, for architectures that have one."""
         return None
 
-    def forward(self, step: Step, x_TD: Tensor, norm: Norm | None, residual: Tensor | None) -> Tensor:
+    def forward(self, step: Step[Array], x_TD: Array, norm: Norm | None, residual: Array | None) -> Array:
         """``residual + attention(norm(x))``."""
         ops, head_norm = step.ops, self.head_norm()
         qkv_TE = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=self.qkv_bias, rows=True)
         if head_norm is not None:
             qkv_TE = ops.norm_heads(qkv_TE, head_norm)
-        heads_TE = ops.attention(
-            qkv_TE, step.ropes[self.rope], step.state, step.page_table, self.kv, self.scores
-        )
+        heads_TE = ops.attention(qkv_TE, step.ropes[self.rope], self.kv, self.scores)
         return ops.linear("o", heads_TE, self.o_proj, bias=self.o_bias, residual=residual)
 
 

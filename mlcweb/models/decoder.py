@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 import numpy.typing as npt
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.errors import CheckpointError
 from mlcweb.kernels.choice.tier import BASE, Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
 from mlcweb.kernels.layouts.storage import Vector
-from mlcweb.kernels.ops import Decode, Prefill, Rope
+from mlcweb.kernels.ops import Array, Operations, Rope
 from mlcweb.kernels.ops.emitted import in_layer
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.fields import Fields, multiple_of
@@ -115,12 +114,10 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[Array]):
     """What a layer has besides its input."""
 
-    ops: Decode | Prefill
-    state: Tensor
-    page_table: Tensor
+    ops: Operations[Array]
     ropes: tuple[Rope, ...]
 
 
@@ -179,11 +176,11 @@ class Decoder(nn.Module):
         """Layer ``index``, called with (step, x)."""
         raise NotImplementedError
 
-    def forward(self, ops: Decode | Prefill, ids: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        """Logits ``[1, V]`` of the last token."""
+    def forward(self, ops: Operations[Array]) -> Array:
+        """Logits ``[1, V]`` of the last of the tokens that ``ops`` is for."""
         body, outline = self.model, self.outline
-        step = Step(ops, state, page_table, tuple(Rope(t.coarse, t.fine) for t in self.rope_tables))
-        x_TD = ops.embed(body.embed_tokens, ids, scale=outline.scale, positions=body.positions, state=state)
+        step = Step(ops, tuple(Rope(t.coarse, t.fine) for t in self.rope_tables))
+        x_TD = ops.embed(body.embed_tokens, scale=outline.scale, positions=body.positions)
         for index, layer in enumerate(body.layers):
             with in_layer(index):
                 x_TD = layer(step, x_TD)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.errors import CheckpointError
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.ops import Array
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step
 from mlcweb.models.fields import Fields
@@ -76,7 +76,7 @@ class Gemma2Layer(nn.Module):
         self.post_feedforward_layernorm = norm("post_feedforward_layernorm")
         self.config = config
 
-    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
+    def forward(self, step: Step[Array], x_TD: Array) -> Array:
         norm, ops = self.config.norm, step.ops
         y_TD = self.self_attn(step, x_TD, norm(self.input_layernorm), None)
         x_TD = ops.norm(y_TD, norm(self.post_attention_layernorm), residual=x_TD)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
+from mlcweb.kernels.ops import Array
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import DecoderConfig, Step
 from mlcweb.models.weights import Weights
@@ -38,11 +38,12 @@ class Layer(nn.Module):
         self.mlp = mlp
         self.config, self.parallel = config, parallel
 
-    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
+    def forward(self, step: Step[Array], x_TD: Array) -> Array:
         norm = self.config.norm(self.input_layernorm, self.input_layernorm_bias)
         y_TD = self.self_attn(step, x_TD, norm, x_TD)
         norm = self.config.norm(self.post_attention_layernorm, self.post_attention_layernorm_bias)
-        return self.mlp(step, x_TD if self.parallel else y_TD, norm, y_TD)
+        out_TD: Array = self.mlp(step, x_TD if self.parallel else y_TD, norm, y_TD)
+        return out_TD
 
 
 class OneNormLayer(nn.Module):
@@ -58,7 +59,8 @@ class OneNormLayer(nn.Module):
         self.self_attn, self.mlp = attention, mlp
         self.config = config
 
-    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
+    def forward(self, step: Step[Array], x_TD: Array) -> Array:
         norm = self.config.norm(self.input_layernorm, self.input_layernorm_bias)
         normed_TD = step.ops.norm(x_TD, norm)
-        return self.mlp(step, normed_TD, None, self.self_attn(step, normed_TD, None, x_TD))
+        out_TD: Array = self.mlp(step, normed_TD, None, self.self_attn(step, normed_TD, None, x_TD))
+        return out_TD

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.kernels.experts.launches import Mixture
+from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.route import MOST_EXPERTS
 from mlcweb.kernels.experts.weights import Experts, parts_of
+from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.decoder import Step
 from mlcweb.models.fields import Fields
@@ -59,7 +59,7 @@ class MixtureMLP(nn.Module):
         self.down_proj = _stacked(w, [{f"{e}.w2.weight": hidden} for e in experts], inner)
         self.choices = config.choices
 
-    def forward(self, step: Step, x_TD: Tensor, norm: Norm, residual: Tensor) -> Tensor:
+    def forward(self, step: Step[Array], x_TD: Array, norm: Norm, residual: Array) -> Array:
         """``residual + mixture(norm(x))``."""
         mixture = Mixture(self.gate, self.gate_up_proj, self.down_proj, self.choices)
         return step.ops.moe(x_TD, norm, mixture, residual=residual)

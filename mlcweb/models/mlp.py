@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
+from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Activation
 from mlcweb.models.decoder import DecoderConfig, Step
@@ -37,7 +37,7 @@ class GatedMLP(nn.Module):
         self.down_bias = w.row({f"{prefix}.down_proj.bias": (hidden,)}) if bias else None
         self.activation = activation
 
-    def forward(self, step: Step, x_TD: Tensor, norm: Norm | None, residual: Tensor | None) -> Tensor:
+    def forward(self, step: Step[Array], x_TD: Array, norm: Norm | None, residual: Array | None) -> Array:
         """``residual + mlp(norm(x))``."""
         ops = step.ops
         hidden_TI = ops.linear(
@@ -74,7 +74,7 @@ class MLP(nn.Module):
         self.down_bias = w.row({f"{down}.bias": (hidden,)}) if bias else None
         self.activation = activation
 
-    def forward(self, step: Step, x_TD: Tensor, norm: Norm | None, residual: Tensor | None) -> Tensor:
+    def forward(self, step: Step[Array], x_TD: Array, norm: Norm | None, residual: Array | None) -> Array:
         """``residual + mlp(norm(x))``."""
         ops = step.ops
         hidden_TI = ops.linear(

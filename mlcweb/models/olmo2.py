@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
+from mlcweb.kernels.ops import Array
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, Step
 from mlcweb.models.fields import Fields
@@ -56,7 +56,7 @@ class Olmo2Layer(nn.Module):
         self.post_feedforward_layernorm = w.vector(f"{prefix}.post_feedforward_layernorm.weight", hidden)
         self.config = config
 
-    def forward(self, step: Step, x_TD: Tensor) -> Tensor:
+    def forward(self, step: Step[Array], x_TD: Array) -> Array:
         norm, ops = self.config.norm, step.ops
         x_TD = ops.norm(
             self.self_attn(step, x_TD, None, None), norm(self.post_attention_layernorm), residual=x_TD

@@ -10,7 +10,8 @@ from typing import Any
 
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.language.builder import Expr, KernelBuilder, bits, f32, select, u32
+from mlcweb.kernels.language.builder import KernelBuilder, bits, f32, select, u32
+from mlcweb.kernels.language.expr import Expr
 from mlcweb.native.vector import keep, repeat
 
 HALF_MAX = 0x477FE000  # float16's largest value, 65504, as float32 bits

@@ -8,12 +8,13 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.language.builder import Expr, KernelBuilder
+from mlcweb.kernels.language.builder import KernelBuilder
+from mlcweb.kernels.language.expr import Expr, Value
 
 LANES = 32
 
 
-def repeat(value: Expr, lanes: int = LANES) -> Any:
+def repeat(value: Value, lanes: int = LANES) -> Any:
     """A scalar in every lane."""
     return T.Broadcast(value, lanes) if lanes > 1 else value
 

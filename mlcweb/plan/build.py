@@ -14,7 +14,8 @@ from mlcweb.contract.constants import DTYPE_BYTES, GRID_WORDS, BufferKind
 from mlcweb.errors import CompileError
 from mlcweb.kernel_cache import Cache
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.lower import DIMS, Entries, LoweredKernel, lower_kernel
+from mlcweb.kernels.ops.entries import EntryPoint
+from mlcweb.lower import Entries, LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
 
 KERNEL_MARK = "//// kernel "  # begins the line before a kernel, with its name
@@ -114,8 +115,8 @@ def build_plan(entries: Entries, tier: Tier, cache: Cache | None = None) -> Plan
     Raises CompileError if a kernel or a grid exceeds WebGPU's limits.
     """
     builder = _PlanBuilder(entries, tier, cache)
-    for name in entries.names:
-        builder.add_entry(name)
+    for point in entries.points:
+        builder.add_entry(point)
     return builder.finish()
 
 
@@ -148,10 +149,10 @@ class _PlanBuilder:
             self.kernels.append(lower_kernel(name, self.entries.module[name], self.tier, self.cache))
         return self.kernel_index[name]
 
-    def add_entry(self, name: str) -> None:
-        function = self.entries.module[name]
-        dims = dict.fromkeys(DIMS[name], self.entries.chunk)
-        entry = Entry(name, tuple(dims), needs=self.entries.needs.get(name))
+    def add_entry(self, point: EntryPoint) -> None:
+        function = self.entries.module[point.name]
+        dims = dict.fromkeys(point.dims, self.entries.chunk)
+        entry = Entry(point.name, point.dims, needs=point.needs(self.tier) if point.needs else None)
         values: dict[Any, Any] = {}  # Relax variable → buffer index, ("scratch", i), or a tuple of those
         inputs = len(function.params) - len(self.entries.parameters)
         for i, param in enumerate(function.params):
@@ -162,10 +163,10 @@ class _PlanBuilder:
         for block in function.body.blocks:
             for binding in block.bindings:
                 values[binding.var] = self._binding(binding, values, storages, calls, dims, result)
-        noted = self.entries.emitted[name]
+        noted = self.entries.emitted[point.name]
         if [self.kernels[kernel].name for kernel, _ in calls] != [call.kernel for call in noted]:
             raise CompileError(
-                f"the calls of {name} are not those that the model emitted: a Relax pass moved them"
+                f"the calls of {point.name} are not those that the model emitted: a Relax pass moved them"
             )
         self.pending.append((entry, calls, storages))
 

@@ -63,7 +63,7 @@ class HostModel:
         self._ops.int8, self._ops.every = int8, every
         found = []
         for start in range(0, len(tokens), CHUNK):
-            chunk = tokens[start : start + CHUNK]
-            found.append(self._model.forward(self._ops, chunk, None, None))  # type: ignore[arg-type]
-            self._ops.position += len(chunk)
+            self._ops.tokens = tokens[start : start + CHUNK]
+            found.append(self._model.forward(self._ops))
+            self._ops.position += len(self._ops.tokens)
         return np.concatenate(found)

@@ -7,16 +7,17 @@ that the model declares them under.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.attention.scores import Scores
-from mlcweb.kernels.experts.launches import Mixture
+from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.weights import Experts
-from mlcweb.kernels.layouts.pieces import Apart, pieces
-from mlcweb.kernels.layouts.storage import GROUP
+from mlcweb.kernels.layouts.pieces import Apart, Matrix, pieces
+from mlcweb.kernels.layouts.storage import GROUP, Values, Vector, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
@@ -30,7 +31,7 @@ F32 = npt.NDArray[np.float32]
 
 
 class HostOps:
-    """For one model and a KV cache of ``capacity`` tokens; ``position`` is the first of the tokens that are fed.
+    """For one model and a KV cache of ``capacity`` tokens; ``tokens`` are fed, the first of them at ``position``.
 
     ``int8``: products take activations rounded as ``kernels.products.rows`` rounds them. ``every``: ``head`` gives
     the logits of all tokens, not the last one's.
@@ -49,31 +50,30 @@ class HostOps:
         self._names = {id(weight): name for name, weight in declared(model)}
         self._linear = Linear(weights, threads)
         self._capacity, self.position = capacity, 0
+        self.tokens: Sequence[int] = ()
         self._cache: dict[int, tuple[F32, F32]] = {}
         self._turns = {
             id(table.coarse): settings.turns(context)
             for table, settings in zip(model.rope_tables, model.config.ropes, strict=True)
         }
 
-    def embed(
-        self, table: Any, ids: Any, *, scale: float = 1.0, positions: Any = None, state: Any = None
-    ) -> F32:
-        """x ``[T, D]`` of the tokens ``ids``."""
-        x_TD: F32 = np.stack([self._row(table, token) for token in ids])[:, : table.columns]
+    def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> F32:
+        """x ``[T, D]`` of the tokens."""
+        x_TD: F32 = np.stack([self._row(table, token) for token in self.tokens])[:, : table.columns]
         x_TD = x_TD * np.float32(scale)
         if positions is None:
             return x_TD
-        end = self.position + len(ids)
+        end = self.position + len(self.tokens)
         return x_TD + self._weights.rows(self._names[id(positions)], self.position, end)
 
     def linear(
         self,
         name: str,
         x: F32,
-        weight: Any,
+        weight: Matrix | Apart,
         *,
         norm: Norm | None = None,
-        bias: Any = None,
+        bias: Values | None = None,
         activation: Activation | None = None,
         gated: bool = False,
         residual: F32 | None = None,
@@ -133,7 +133,7 @@ class HostOps:
         first = (expert - experts.held[part].start) * experts.rows
         return self._linear(x, self._names[id(experts[part])], range(first, first + experts.rows))
 
-    def attention(self, qkv: F32, rope: Rope, state: Any, table: Any, kv: Any, scores: Scores) -> F32:
+    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scores: Scores) -> F32:
         """``[T, H * D]``; appends the tokens' keys and values to the cache."""
         layout, count = self.layout, len(qkv)
         heads, kv_heads, dim = layout.heads, layout.kv_heads, layout.head_dim
@@ -167,14 +167,16 @@ class HostOps:
         joined: F32 = out_KGTD.transpose(2, 0, 1, 3).reshape(count, heads * dim)
         return joined
 
-    def head(self, x: F32, norm: Norm, weight: Any, *, bias: Any = None, cap: float | None = None) -> F32:
+    def head(
+        self, x: F32, norm: Norm, weight: Matrix, *, bias: Values | None = None, cap: float | None = None
+    ) -> F32:
         """Logits ``[1, V]`` of the last token, or ``[T, V]``."""
         logits = self.linear("head", x if self.every else x[-1:], weight, norm=norm, bias=bias)
         if cap is not None:
             logits = np.float32(cap) * np.tanh(logits / np.float32(cap))
         return logits
 
-    def _row(self, table: Any, token: int) -> F32:
+    def _row(self, table: Matrix, token: int) -> F32:
         """A row of an embedding, with the padding of its last group."""
         for part, piece in pieces(table):
             row = token - (piece.first if piece else 0)
@@ -183,7 +185,7 @@ class HostOps:
                 return found
         raise ValueError(f"token {token} of {table.rows}")
 
-    def _product(self, x: F32, weight: Any) -> F32:
+    def _product(self, x: F32, weight: Matrix | Apart) -> F32:
         """x ``[T, K]`` times a matrix, ``[T, N]``; of gate over up, the gates of all pieces come first."""
         if isinstance(weight, Apart):
             return np.concatenate([self._product(x, weight.gate), self._product(x, weight.up)], axis=1)
@@ -194,7 +196,7 @@ class HostOps:
         joined: F32 = np.concatenate([half[i] for i in (0, 1) for half in halves], axis=1)
         return joined
 
-    def _vector(self, weight: Any) -> F32:
+    def _vector(self, weight: Values | Vector) -> F32:
         return self._weights.rows(self._names[id(weight)], 0, weight.columns)
 
 

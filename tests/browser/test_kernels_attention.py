@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.attention.prefill import rope_append
+from mlcweb.kernels.attention.rope_append import rope_append
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.choice.choose import attend, flash_attention, in_blocks, merge, splits
 from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier

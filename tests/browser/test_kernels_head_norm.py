@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from mlcweb.kernels.choice.tier import BASE, F16, Tier
-from mlcweb.kernels.language.builder import dynamic
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
@@ -71,7 +70,7 @@ def test_norm_heads(
         values,
     ]
     norm = HeadNorm(*(Values(w.shape, dtype, tier) for w in weights), EPSILON, kind)
-    func = norm_heads(HeadLayout(heads, kv_heads, d, 4), norm, 1 if n == 1 else dynamic("n"))
+    func = norm_heads(HeadLayout(heads, kv_heads, d, 4), norm, decode=n == 1)
     *_, found = run_kernel(kernel_page, func, tier, [qkv, *weights, np.zeros_like(qkv)], n=n)
     wanted = np.concatenate(parts, 1)
     np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
@@ -80,4 +79,4 @@ def test_norm_heads(
 def test_a_weight_of_another_size_is_refused() -> None:
     norm = HeadNorm(Values((64,), "float32", BASE), Values((48,), "float32", BASE), EPSILON, "rms")
     with pytest.raises(ValueError, match="a weight of 48 values"):
-        norm_heads(HeadLayout(4, 2, 64, 4), norm, 1)
+        norm_heads(HeadLayout(4, 2, 64, 4), norm)

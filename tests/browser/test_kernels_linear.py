@@ -15,7 +15,7 @@ from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec, normalize
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.language.builder import KernelBuilder, ramp4
 from mlcweb.kernels.layouts.storage import Values, Vector
-from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.matvec import Norm, Vectors
 from mlcweb.kernels.products.outputs import activate
 from mlcweb.kernels.vocabulary.embedding import embed
 from mlcweb.quantize import get_scheme
@@ -119,9 +119,8 @@ def test_matvec(
     storage, tensors, dequantized = stored(weight, how, tier)
     laid = to_blocks if in_blocks(tier) else np.array
     args, options = [x if "last_row" in fused else laid(x)], dict[str, Any]()
-    if in_blocks(tier) and "last_row" not in fused:
-        options["to_blocks"] = True
-    y_laid = laid if "to_blocks" in options else np.array
+    vectors = Vectors(last_row="last_row" in fused, to_blocks=in_blocks(tier) and "last_row" not in fused)
+    y_laid = laid if vectors.to_blocks else np.array
     normed = x[-1:]
     if "norm" in fused:
         scale = (1 + 0.1 * rng.standard_normal(columns)).astype(how.activation)
@@ -129,14 +128,12 @@ def test_matvec(
         args.append(to_blocks(scale))
         normed = normed / np.sqrt((normed**2).mean() + 1e-5) * scale.astype(np.float32)
     args += tensors
-    expected, more, given = folded(normed @ dequantized.T, fused, how.activation, tier, rng)
+    expected, more, outputs = folded(normed @ dequantized.T, fused, how.activation, tier, rng)
     if "residual" in fused:
         more[-1] = y_laid(more[-1])
-    args, options = args + more, options | given
-    if "last_row" in fused:
-        options["last_row"] = True
-    args.append(np.zeros((1, rows), np.float32))
-    *_, y = run_kernel(kernel_page, matvec(storage, tier, **options), tier, args, n=n)
+    args += [*more, np.zeros((1, rows), np.float32)]
+    func = matvec(storage, tier, folded=outputs, vectors=vectors, **options)
+    *_, y = run_kernel(kernel_page, func, tier, args, n=n)
     close(y, y_laid(expected), 2e-5)
 
 
@@ -178,9 +175,9 @@ def check_matmul(
     x = rng.standard_normal((n, columns)).astype(np.float32)
     weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
     storage, tensors, dequantized = stored(weight, how, tier)
-    expected, more, options = folded(x @ dequantized.T, fused, how.activation, tier, rng)
+    expected, more, outputs = folded(x @ dequantized.T, fused, how.activation, tier, rng)
     args = [x, *tensors, *more, np.zeros((n, rows), np.float32)]
-    func = matmul(storage, tier, **options)
+    func = matmul(storage, tier, folded=outputs)
     *_, y = run_kernel(kernel_page, func, tier, args, n=n)
     close(y, expected, 3e-3 if tier.f16 else 2e-5)  # f16 tiers round both tiles to 11 bits
 

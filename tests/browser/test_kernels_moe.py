@@ -13,11 +13,12 @@ import pytest
 from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.experts.route import combine, group, route
-from mlcweb.kernels.experts.weights import Part, parts_of
+from mlcweb.kernels.experts.weights import Chosen, Part, parts_of
 from mlcweb.kernels.layouts.storage import Values, Vector
 from mlcweb.kernels.products.matmul import NARROW, WIDE, Tile
 from mlcweb.kernels.products.matmul_int8 import ROWS, in_pairs, matmul_int8
-from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.matvec import Norm, Vectors
+from mlcweb.kernels.products.outputs import Folded
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.blocks import to_blocks
@@ -25,6 +26,8 @@ from tests.support.browser.kernel_page import run_kernel, run_lowered, stored
 from tests.support.browser.kernel_values import close, int8_rows, int8_words, on
 
 HIDDEN, INNER = 96, 132
+GATED = Folded(activation="silu", gated=True)
+IN_BLOCKS = Vectors(to_blocks=True)
 
 
 def silu_product(y: np.ndarray) -> np.ndarray:
@@ -133,7 +136,7 @@ def test_decode_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
     storage, tensors, dequantized = stored(weight, how, tier)
     gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
     norm = Norm(Vector(HIDDEN, how.activation, tier), 1e-5)
-    func = matvec(storage, tier, norm=norm, activation="silu", gated=True, to_blocks=True, experts=part)
+    func = matvec(storage, tier, norm=norm, folded=GATED, vectors=IN_BLOCKS, experts=Chosen(part))
     first = lower_kernel("gate_up", func, tier)
 
     weight = rng.standard_normal((part.count * HIDDEN, INNER)) * 0.1
@@ -141,9 +144,11 @@ def test_decode_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
     down = dequantized.reshape(part.count, HIDDEN, INNER)
     hidden = rng.standard_normal((choices, INNER)).astype(np.float32)
     shares = np.array([[0.75, 0.25]], np.float32)
-    options = {"experts": part, "mixed": True, "to_blocks": True}
-    second = lower_kernel("down", matvec(storage, tier, residual=True, **options), tier)
-    third = lower_kernel("more", matvec(storage, tier, in_place=True, **options), tier)
+    mixed, more = Chosen(part, mixed=True), Chosen(part, mixed=True, in_place=True)
+    added = Folded(joined="added")
+    func = matvec(storage, tier, folded=added, vectors=IN_BLOCKS, experts=mixed)
+    second = lower_kernel("down", func, tier)
+    third = lower_kernel("more", matvec(storage, tier, vectors=IN_BLOCKS, experts=more), tier)
 
     for pair in ((1, 2), (2, 0), (0, experts - 1)):  # both are in the part, one, none
         ids = np.array([pair], np.int32)
@@ -186,7 +191,7 @@ def test_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier, experts: i
     weight = rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1
     storage, tensors, dequantized = stored(weight, how, tier)
     gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
-    func = matmul(storage, tier, activation="silu", gated=True, tile=tile, experts=part)
+    func = matmul(storage, tier, folded=GATED, tile=tile, experts=part)
     first = lower_kernel("gate_up", func, tier)
     weight = rng.standard_normal((part.count * HIDDEN, INNER)) * 0.1
     storage, down_tensors, dequantized = stored(weight, how, tier)
@@ -222,7 +227,7 @@ def test_int8_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> No
         rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1, get_scheme(scheme), tier
     )
     gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
-    func = matmul_int8(storage, activation="silu", gated=True, experts=part)
+    func = matmul_int8(storage, folded=GATED, experts=part)
     kernel = lower_kernel("gate_up", func, tier)
     for n, same in ((1, False), (33, True), (100, False)):
         ids = tokens_ids(n, experts, choices, same=same)

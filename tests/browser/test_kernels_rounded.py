@@ -92,7 +92,7 @@ def check_matmul_int8(
     weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
     storage, tensors, dequantized = stored(weight, how, tier)
     product = (codes * scales[..., None]).reshape(n, -1)[:, :columns] @ dequantized.T
-    expected, more, options = folded(product, fused, how.activation, tier, rng)
+    expected, more, outputs = folded(product, fused, how.activation, tier, rng)
     args = [
         int8_words(codes, paired=in_pairs(storage)),
         scales,
@@ -100,7 +100,7 @@ def check_matmul_int8(
         *more,
         np.zeros((n, rows), np.float32),
     ]
-    *_, y = run_kernel(kernel_page, matmul_int8(storage, **options), tier, args, n=n)
+    *_, y = run_kernel(kernel_page, matmul_int8(storage, folded=outputs), tier, args, n=n)
     close(y, expected, 2e-5)
 
 
@@ -158,9 +158,9 @@ def test_matmul_matrix(
     x = rng.standard_normal((n, columns)).astype(np.float32)
     weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
     storage, tensors, dequantized = stored(weight, how, tier)
-    expected, more, options = folded(x @ dequantized.T, fused, how.activation, tier, rng)
+    expected, more, outputs = folded(x @ dequantized.T, fused, how.activation, tier, rng)
     args = [half_words(x), *tensors, *more, np.zeros((n, rows), np.float32)]
-    func = lower_kernel("test_kernel", matmul_matrix(storage, tile=tile, **options), tier)
+    func = lower_kernel("test_kernel", matmul_matrix(storage, tile=tile, folded=outputs), tier)
     func, needs = (spelled_out(func), SPELLED_OUT_NEEDS) if spelled else (func, NEEDS)
     *_, y = run_lowered(kernel_page, func, tier, args, needs, n=n)
     close(y, expected, 3e-3)

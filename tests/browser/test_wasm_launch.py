@@ -10,6 +10,7 @@ import pytest
 
 from mlcweb.errors import CompileError
 from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SUBGROUPS
+from mlcweb.kernels.ops.entries import entry_points
 from mlcweb.lower import lower_entries
 from mlcweb.models.llama import Llama, LlamaConfig
 from mlcweb.plan import Plan, build_plan
@@ -28,8 +29,9 @@ def plans() -> list[Plan]:
     config = LlamaConfig.from_hf(tiny.hf_config())
     made = []
     for tier in (F16_SUBGROUPS, SUBGROUPS):
-        model = Llama(config, get_scheme("q4f16_1"), tier, 256)
-        entries = lower_entries(model, tier, vocab=tiny.vocab, context=256, chunk=CHUNK, int8=True)
+        scheme = get_scheme("q4f16_1")
+        model, points = Llama(config, scheme, tier, 256), entry_points(scheme, tier)
+        entries = lower_entries(model, tier, points, vocab=tiny.vocab, context=256, chunk=CHUNK)
         made.append(build_plan(entries, tier))
     return made
 

@@ -9,7 +9,7 @@ from tvm import tirx
 
 from tests.support.pages import ROOT, blocks_of
 
-_MADE, TEST = (
+_MADE, TEST, _LAUNCH = (
     block.text for block in blocks_of(ROOT / "docs" / "add-a-kernel.md") if block.language == "python"
 )
 

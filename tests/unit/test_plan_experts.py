@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 from tvm.relax.frontend import nn
-from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.choice.choose import has_int8
 from mlcweb.kernels.choice.tier import TIERS, Tier
-from mlcweb.kernels.experts.launches import Mixture
+from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.weights import Experts
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values, Vector, matrix
-from mlcweb.kernels.ops import Decode, Prefill
+from mlcweb.kernels.ops import Array, Operations
+from mlcweb.kernels.ops.entries import entry_points
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.lower import Entries, lower_entries
 from mlcweb.plan import Plan, build_plan
@@ -45,8 +44,8 @@ class OneMixture(nn.Module):
         self.router = Values((8, HIDDEN), scheme.activation, tier)
         self.gate_up, self.down = experts(2 * INNER, HIDDEN), experts(HIDDEN, INNER)
 
-    def forward(self, ops: Decode | Prefill, ids: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
-        x, norm = ops.embed(self.embed, ids), Norm(self.norm, 1e-5)
+    def forward(self, ops: Operations[Array]) -> Array:
+        x, norm = ops.embed(self.embed), Norm(self.norm, 1e-5)
         x = ops.moe(x, norm, Mixture(self.router, self.gate_up, self.down, 2), residual=x)
         return ops.head(x, norm, self.embed)
 
@@ -54,7 +53,8 @@ class OneMixture(nn.Module):
 def planned(scheme: str, tier: Tier) -> tuple[Entries, Plan]:
     how = get_scheme(scheme)
     model = OneMixture(how, tier)
-    entries = lower_entries(model, tier, vocab=VOCAB, context=64, chunk=CHUNK, int8=has_int8(how, tier))
+    points = entry_points(how, tier)
+    entries = lower_entries(model, tier, points, vocab=VOCAB, context=64, chunk=CHUNK)
     return entries, build_plan(entries, tier)
 
 

@@ -5,20 +5,17 @@ the cache by the split that owns the position, then online softmax over the spli
 a token for the scores and a thread a word for the values. Launch two merges the splits.
 """
 
-from typing import Any
-
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.contract.constants import State
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.language.builder import KernelBuilder, call, f32, kernel, lane, load4, ramp4, splat
+from mlcweb.kernels.language.expr import Buffer, Expr, T
 from mlcweb.kernels.layouts.block_order import offset
 from mlcweb.kernels.layouts.kv_cache import (
     PAGE_SIZE,
     HeadLayout,
-    KVCache,
-    bind_new_tokens,
+    NewTokens,
     page_of,
     rotate4,
     slot_of,
@@ -36,13 +33,13 @@ def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 KV) * D]``, RoPE tables, state,
     page_table, kv (read and written), partial ``[H, SPLITS, D + 2]`` (weighted values, maximum, sum).
     """
-    d, group, quads = layout.head_dim, layout.group, layout.head_dim // 4
     k = KernelBuilder("attend")
-    qkv, coarse, fine, state, table, kv = bind_new_tokens(k, layout, context)
-    partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
+    how.say_window(k)
+    new = NewTokens.bind(k, layout, context)
+    partial = k.output("partial", (layout.heads, SPLITS, layout.head_dim + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)
-    position = k.let(state[State.POSITION], "position")
+    position = k.let(new.state[State.POSITION], "position")
     # whole pages, so that a block of 64 tokens is four pages
     origin = how.begin(k, position, PAGE_SIZE)
     pages = k.let(T.shift_right(position - origin, 4) + 1, "pages")
@@ -51,159 +48,184 @@ def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     end = k.let(T.min(begin + share, position + 1), "end")
     owner = k.let((position - origin) // share, "owner")
 
-    queries = k.shared(group * d, name="queries")
-    scores = k.shared(group * THREADS, name="scores")
-    tops = k.shared(group * _LANES, name="tops")
-    _rotate_queries(k, layout, how.scale, qkv, coarse, fine, position, head, tid, queries)
-    _append(k, layout, qkv, coarse, fine, position, head, tid, split == owner, table, kv)
+    part = _Split(k, layout, how, new, head, tid)
+    part.rotate_queries(position)
+    with k.when(split == owner):
+        part.append(position)
     k.barrier()
     k.storage_barrier()  # the owning split reads back the key and value that its other threads stored
-
-    words = -(-layout.words // THREADS)  # words of the values that a thread keeps
-    dims = words * layout.word
-    maximum, total = k.local(group, name="maximum"), k.local(group, name="total")
-    sums = k.local(group * dims, name="sums")
-    score, rescale = k.local(group, name="score"), k.local(group, name="rescale")
-    for g in range(group):
-        k.store(maximum, g, f32(_MINUS_INFINITY))
-        k.store(total, g, f32(0.0))
-        for j in range(dims):
-            k.store(sums, g * dims + j, f32(0.0))
-
+    part.begin()
     with k.loop(T.max(T.ceildiv(end - begin, THREADS), 0)) as block:
         start = k.let(begin + block * THREADS, "start")
-        token = k.let(start + tid, "token")
+        part.score(start, end, position)
+        part.reduce()
+        part.add_values(start, end)
+    part.store(partial, split)
+    return k.finish()
+
+
+class _Split:
+    """A workgroup's part of the context, for the query heads of one KV head; the phases of ``attend``, in order."""
+
+    def __init__(
+        self, k: KernelBuilder, layout: HeadLayout, how: Scores, new: NewTokens, head: Expr, tid: Expr
+    ) -> None:
+        self.k, self.layout, self.how, self.new, self.head, self.tid = k, layout, how, new, head, tid
+        self.queries = k.shared(layout.group * layout.head_dim, name="queries")
+        self.scores = k.shared(layout.group * THREADS, name="scores")
+        self.tops = k.shared(layout.group * _LANES, name="tops")
+
+    def rotate_queries(self, position: Expr) -> None:
+        """RoPE on the group's queries, scaled, into workgroup memory."""
+        k, layout = self.k, self.layout
+        d, half = layout.head_dim, layout.head_dim // 2
+        factor = splat(f32(self.how.scale))
+        work = layout.group * half // 4
+        with k.loop(T.ceildiv(work - self.tid, THREADS)) as i:
+            item = k.let(i * THREADS + self.tid, "item")
+            g, pair = k.let(item // (half // 4), "g"), k.let((item % (half // 4)) * 4, "pair")
+            base = k.let((self.head * layout.group + g) * d + pair, "base")
+            first, second = self._rotated(base, pair, position)
+            k.store(self.queries, ramp4(g * d + pair), first * factor)
+            k.store(self.queries, ramp4(g * d + pair + half), second * factor)
+
+    def append(self, position: Expr) -> None:
+        """Write the new token's rotated key and its value to the cache."""
+        k, layout, kv, head = self.k, self.layout, self.new.kv, self.head
+        d, half = layout.head_dim, layout.head_dim // 2
+        key_base, value_base = layout.heads * d, (layout.heads + layout.kv_heads) * d
+        page, slot = k.let(page_of(self.new.table, position), "page"), k.let(slot_of(position), "slot")
+        with k.loop(T.ceildiv(half // 4 - self.tid, THREADS)) as i:
+            pair = k.let((i * THREADS + self.tid) * 4, "pair")
+            base = k.let(key_base + head * d + pair, "base")
+            first, second = self._rotated(base, pair, position)
+            kv.store_key4(page, head, slot, pair // 4, first)
+            kv.store_key4(page, head, slot, (pair + half) // 4, second)
+        with k.loop(T.ceildiv(d // 4 - self.tid, THREADS)) as i:
+            quad = k.let(i * THREADS + self.tid, "quad")
+            value = k.let(load4(self.new.qkv, 0, value_base + head * d + quad * 4), "value")
+            kv.store_value4(page, head, slot, quad, value)
+
+    def _rotated(self, base: Expr, pair: Expr, position: Expr) -> tuple[Expr, Expr]:
+        """Four pairs of qkv from ``base``, rotated."""
+        k, new, half = self.k, self.new, self.layout.head_dim // 2
+        low, high = k.let(load4(new.qkv, 0, base), "low"), k.let(load4(new.qkv, 0, base + half), "high")
+        return rotate4(k, low, high, new.coarse, new.fine, position, pair, self.layout.head_dim)
+
+    def begin(self) -> None:
+        """Registers: of each head the softmax's maximum and sum, and the sums of the thread's words of the values."""
+        k, group = self.k, self.layout.group
+        self.words = -(-self.layout.words // THREADS)  # of the values, that a thread keeps
+        self.dims = self.words * self.layout.word
+        self.maximum, self.total = k.local(group, name="maximum"), k.local(group, name="total")
+        self.sums = k.local(group * self.dims, name="sums")
+        self.own, self.rescale = k.local(group, name="score"), k.local(group, name="rescale")
         for g in range(group):
-            k.store(score, g, f32(_MINUS_INFINITY))
+            k.store(self.maximum, g, f32(_MINUS_INFINITY))
+            k.store(self.total, g, f32(0.0))
+            for j in range(self.dims):
+                k.store(self.sums, g * self.dims + j, f32(0.0))
+
+    def score(self, start: Expr, end: Expr, position: Expr) -> None:
+        """A token a thread: its scores, in registers and in workgroup memory."""
+        k, how, group = self.k, self.how, self.layout.group
+        token = k.let(start + self.tid, "token")
+        for g in range(group):
+            k.store(self.own, g, f32(_MINUS_INFINITY))
         with k.when(T.And(token < end, how.sees(position, token)) if how.window else token < end):
-            page, slot = k.let(page_of(table, token), "page"), k.let(slot_of(token), "slot")
-            for g in range(group):
-                k.store(score, g, f32(0.0))
-            unroll = next(u for u in (8, 5, 4, 3, 2, 1) if quads % u == 0)  # loads in flight at once
-            with k.loop(quads // unroll) as step:
-                base = [k.let(step * unroll + u, "quad") for u in range(unroll)]
-                keys = [k.let(kv.key4(page, head, slot, quad), "key") for quad in base]
-                for quad, key in zip(base, keys, strict=True):
-                    for g in range(group):
-                        dot = call("float32", "dot", load4(queries, g * d + quad * 4), key)
-                        k.store(score, g, score[g] + dot)
+            self._dot(token)
             if how.cap is not None:
                 for g in range(group):
-                    k.store(score, g, soft_cap(score[g], how.cap))
+                    k.store(self.own, g, soft_cap(self.own[g], how.cap))
         for g in range(group):
-            k.store(scores, g * THREADS + tid, score[g])
+            k.store(self.scores, g * THREADS + self.tid, self.own[g])
         k.barrier()
-        _block_tops(k, group, tid, scores, tops)
+
+    def _dot(self, token: Expr) -> None:
+        """``own``: the product of each head's query with the token's key."""
+        k, layout, quads = self.k, self.layout, self.layout.head_dim // 4
+        page, slot = k.let(page_of(self.new.table, token), "page"), k.let(slot_of(token), "slot")
+        for g in range(layout.group):
+            k.store(self.own, g, f32(0.0))
+        unroll = next(u for u in (8, 5, 4, 3, 2, 1) if quads % u == 0)  # loads in flight at once
+        with k.loop(quads // unroll) as step:
+            base = [k.let(step * unroll + u, "quad") for u in range(unroll)]
+            keys = [k.let(self.new.kv.key4(page, self.head, slot, quad), "key") for quad in base]
+            for quad, key in zip(base, keys, strict=True):
+                for g in range(layout.group):
+                    dot = call("float32", "dot", load4(self.queries, g * layout.head_dim + quad * 4), key)
+                    k.store(self.own, g, self.own[g] + dot)
+
+    def reduce(self) -> None:
+        """Raise the maxima, rescale what was summed, and leave the block's weights in workgroup memory."""
+        k, group, maximum, rescale = self.k, self.layout.group, self.maximum, self.rescale
+        _block_tops(k, group, self.tid, self.scores, self.tops)
         k.barrier()
         for g in range(group):
             top = maximum[g]
             for i in range(_LANES):
-                top = T.max(top, tops[g * _LANES + i])
+                top = T.max(top, self.tops[g * _LANES + i])
             new = k.local(1, name="raised")
             k.store(new, 0, top)
             k.store(rescale, g, T.exp(maximum[g] - new[0]))
             k.store(maximum, g, new[0])
-            k.store(scores, g * THREADS + tid, T.exp(score[g] - new[0]))
-            k.store(total, g, total[g] * rescale[g])
-            for j in range(dims):
-                k.store(sums, g * dims + j, sums[g * dims + j] * rescale[g])
+            k.store(self.scores, g * THREADS + self.tid, T.exp(self.own[g] - new[0]))
+            k.store(self.total, g, self.total[g] * rescale[g])
+            for j in range(self.dims):
+                k.store(self.sums, g * self.dims + j, self.sums[g * self.dims + j] * rescale[g])
         k.barrier()
-        # a page at a time: its loads are in flight together; weights past the end are 0
+
+    def add_values(self, start: Expr, end: Expr) -> None:
+        """Add the block's values, a page at a time: its loads are in flight together; weights past the end are 0."""
+        k, layout, group = self.k, self.layout, self.layout.group
         with k.loop(T.min(T.ceildiv(end - start, PAGE_SIZE), THREADS // PAGE_SIZE)) as i:
-            page = k.let(page_of(table, start + i * PAGE_SIZE), "page")
+            page = k.let(page_of(self.new.table, start + i * PAGE_SIZE), "page")
             weights = [
-                [k.let(load4(scores, g * THREADS + i * PAGE_SIZE + t), "w") for t in range(0, PAGE_SIZE, 4)]
+                [
+                    k.let(load4(self.scores, g * THREADS + i * PAGE_SIZE + t), "w")
+                    for t in range(0, PAGE_SIZE, 4)
+                ]
                 for g in range(group)
             ]
-            for j in range(words):
-                word = T.min(tid + j * THREADS, layout.words - 1)
+            for j in range(self.words):
+                word = T.min(self.tid + j * THREADS, layout.words - 1)
                 values = [
-                    [k.let(value, "value") for value in kv.value_word(page, head, slot, word)]
+                    [k.let(v, "value") for v in self.new.kv.value_word(page, self.head, slot, word)]
                     for slot in range(PAGE_SIZE)
                 ]
                 for g in range(group):
-                    for slot, elements in enumerate(values):
-                        weight = lane(weights[g][slot // 4], slot % 4)
-                        for e, value in enumerate(elements):
-                            at = (g * words + j) * layout.word + e
-                            k.store(sums, at, sums[at] + weight * value)
+                    self._add_words(g, j, weights[g], values)
             for g in range(group):
                 ones = splat(f32(1.0))
-                k.store(total, g, total[g] + call("float32", "dot", sum(weights[g][1:], weights[g][0]), ones))
+                sum4 = sum(weights[g][1:], weights[g][0])
+                k.store(self.total, g, self.total[g] + call("float32", "dot", sum4, ones))
         k.barrier()
 
-    for g in range(group):
-        row = head * group + g
-        for j in range(words):
-            word = tid + j * THREADS
-            with k.when(word < layout.words):
-                for e in range(layout.word):
-                    at = (g * words + j) * layout.word + e
-                    k.store(partial, [row, split, word * layout.word + e], sums[at])
-        with k.when(tid == 0):
-            k.store(partial, [row, split, d], maximum[g])
-            k.store(partial, [row, split, d + 1], total[g])
-    return k.finish()
+    def _add_words(self, g: int, j: int, weights: list[Expr], values: list[list[Expr]]) -> None:
+        """Add a page's j-th words, by their weights, to head g's sums."""
+        for slot, elements in enumerate(values):
+            weight = lane(weights[slot // 4], slot % 4)
+            for e, value in enumerate(elements):
+                at = (g * self.words + j) * self.layout.word + e
+                self.k.store(self.sums, at, self.sums[at] + weight * value)
+
+    def store(self, partial: Buffer, split: Expr) -> None:
+        """The split's results."""
+        k, layout = self.k, self.layout
+        for g in range(layout.group):
+            row = self.head * layout.group + g
+            for j in range(self.words):
+                word = self.tid + j * THREADS
+                with k.when(word < layout.words):
+                    for e in range(layout.word):
+                        at = (g * self.words + j) * layout.word + e
+                        k.store(partial, [row, split, word * layout.word + e], self.sums[at])
+            with k.when(self.tid == 0):
+                k.store(partial, [row, split, layout.head_dim], self.maximum[g])
+                k.store(partial, [row, split, layout.head_dim + 1], self.total[g])
 
 
-def _rotate_queries(
-    k: KernelBuilder,
-    layout: HeadLayout,
-    scale: float,
-    qkv: Any,
-    coarse: Any,
-    fine: Any,
-    position: Any,
-    head: Any,
-    tid: Any,
-    queries: Any,
-) -> None:
-    """RoPE on the group's queries, scaled, into workgroup memory."""
-    d, half = layout.head_dim, layout.head_dim // 2
-    factor = splat(f32(scale))
-    work = layout.group * half // 4
-    with k.loop(T.ceildiv(work - tid, THREADS)) as i:
-        item = k.let(i * THREADS + tid, "item")
-        g, pair = k.let(item // (half // 4), "g"), k.let((item % (half // 4)) * 4, "pair")
-        base = k.let((head * layout.group + g) * d + pair, "base")
-        low, high = k.let(load4(qkv, 0, base), "low"), k.let(load4(qkv, 0, base + half), "high")
-        first, second = rotate4(k, low, high, coarse, fine, position, pair, d)
-        k.store(queries, ramp4(g * d + pair), first * factor)
-        k.store(queries, ramp4(g * d + pair + half), second * factor)
-
-
-def _append(
-    k: KernelBuilder,
-    layout: HeadLayout,
-    qkv: Any,
-    coarse: Any,
-    fine: Any,
-    position: Any,
-    head: Any,
-    tid: Any,
-    mine: Any,
-    table: Any,
-    kv: KVCache,
-) -> None:
-    """The owning split writes the new token's rotated key and its value to the cache."""
-    d, half = layout.head_dim, layout.head_dim // 2
-    key_base, value_base = layout.heads * d, (layout.heads + layout.kv_heads) * d
-    with k.when(mine):
-        page, slot = k.let(page_of(table, position), "page"), k.let(slot_of(position), "slot")
-        with k.loop(T.ceildiv(half // 4 - tid, THREADS)) as i:
-            pair = k.let((i * THREADS + tid) * 4, "pair")
-            base = k.let(key_base + head * d + pair, "base")
-            low, high = k.let(load4(qkv, 0, base), "low"), k.let(load4(qkv, 0, base + half), "high")
-            first, second = rotate4(k, low, high, coarse, fine, position, pair, d)
-            kv.store_key4(page, head, slot, pair // 4, first)
-            kv.store_key4(page, head, slot, (pair + half) // 4, second)
-        with k.loop(T.ceildiv(d // 4 - tid, THREADS)) as i:
-            quad = k.let(i * THREADS + tid, "quad")
-            value = k.let(load4(qkv, 0, value_base + head * d + quad * 4), "value")
-            kv.store_value4(page, head, slot, quad, value)
-
-
-def _block_tops(k: KernelBuilder, group: int, tid: Any, scores: Any, tops: Any) -> None:
+def _block_tops(k: KernelBuilder, group: int, tid: Expr, scores: Buffer, tops: Buffer) -> None:
     """``tops[g, i]``: the largest of every sixteenth of head g's scores."""
     for first in range(0, group * _LANES, THREADS):
         item = k.let(tid + first, "item")
@@ -221,7 +243,7 @@ def merge(layout: HeadLayout) -> tirx.PrimFunc:
     d = layout.head_dim
     k = KernelBuilder("merge")
     partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
-    out = k.buffer("attention", (1, layout.heads * d), "float32")
+    out = k.output("attention", (1, layout.heads * d), "float32")
     (head,), tid = k.launch([layout.heads], THREADS)
     top = partial[head, 0, d]
     for s in range(1, SPLITS):
@@ -235,9 +257,7 @@ def merge(layout: HeadLayout) -> tirx.PrimFunc:
         k.store(total, 0, total[0] + weights[s] * partial[head, s, d + 1])
     with k.loop(T.ceildiv(d - tid, THREADS)) as i:
         dim = k.let(i * THREADS + tid, "dim")
-        value: Any = None
-        for s in range(SPLITS):
-            part = weights[s] * partial[head, s, dim]
-            value = part if value is None else value + part
+        parts = [weights[s] * partial[head, s, dim] for s in range(SPLITS)]
+        value = sum(parts[1:], parts[0])
         k.store(out, [0, offset(head * d + dim, layout.heads * d)], value / total[0])
     return k.finish()

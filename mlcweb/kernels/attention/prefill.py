@@ -1,15 +1,12 @@
-"""Prefill attention: RoPE and cache append for a chunk, then tiled flash attention over the paged KV cache.
+"""Prefill attention: tiled flash attention over the paged KV cache, which ``rope_append`` has added the chunk to.
 
 A workgroup owns 32 rows, a row being a (query, head of the group) pair of one KV head, and walks the context in
 blocks of 64 tokens; queries, keys, weights and values pass through workgroup memory, transposed for register tiles.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.contract.constants import State
 from mlcweb.kernels.attention.scores import Scores
@@ -24,13 +21,12 @@ from mlcweb.kernels.language.builder import (
     ramp4,
     splat,
 )
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.kv_cache import (
     PAGE_SIZE,
     HeadLayout,
     KVCache,
-    bind_new_tokens,
     page_of,
-    rotate4,
     slot_of,
 )
 from mlcweb.kernels.products.outputs import soft_cap
@@ -43,44 +39,6 @@ _MINUS_INFINITY = -1.0e30
 
 
 @kernel
-def rope_append(layout: HeadLayout, context: int, scale: float) -> tirx.PrimFunc:
-    """Kernel: queries ``[n, H * D]``, rotated and times ``scale``; rotated keys, and values, to the cache.
-
-    Arguments: qkv ``[n, (H + 2 KV) * D]``, RoPE tables, state, page_table, kv (written), queries.
-    """
-    d, half = layout.head_dim, layout.head_dim // 2
-    heads, kv_heads = layout.heads, layout.kv_heads
-    k = KernelBuilder("rope_append")
-    n = dynamic("n")
-    qkv, coarse, fine, state, table, kv = bind_new_tokens(k, layout, context, n, fours=True)
-    queries = k.buffer("queries", (n, heads * d), "float32")
-
-    items = (heads + 2 * kv_heads) * half // 4  # a thread rotates four pairs, or copies eight values
-    (wg, row), tid = k.launch([T.ceildiv(items, THREADS), n], THREADS)
-    item = k.let(wg * THREADS + tid, "item")
-    with k.when(item < items):
-        head, pair = k.let(item // (half // 4), "head"), k.let((item % (half // 4)) * 4, "pair")
-        position = k.let(state[State.POSITION] + row, "position")
-        page, slot = k.let(page_of(table, position), "page"), k.let(slot_of(position), "slot")
-        low = k.let(load4(qkv, row, head * d + pair), "low")
-        high = k.let(load4(qkv, row, head * d + half + pair), "high")
-        with k.when(head < heads + kv_heads):
-            first, second = rotate4(k, low, high, coarse, fine, position, pair, d)
-            with k.when(head < heads):
-                factor = splat(f32(scale))
-                k.store(queries, [row, ramp4(head * d + pair)], first * factor)
-                k.store(queries, [row, ramp4(head * d + half + pair)], second * factor)
-            with k.when(head >= heads):
-                kv.store_key4(page, head - heads, slot, pair // 4, first)
-                kv.store_key4(page, head - heads, slot, (pair + half) // 4, second)
-        with k.when(head >= heads + kv_heads):
-            kv_head = head - heads - kv_heads
-            kv.store_value4(page, kv_head, slot, pair // 4, low)
-            kv.store_value4(page, kv_head, slot, (pair + half) // 4, high)
-    return k.finish()
-
-
-@kernel
 def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * D]``: causal softmax(q kᵀ) v of a chunk that begins at ``state``'s position.
 
@@ -88,90 +46,153 @@ def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     softmax (https://arxiv.org/abs/2205.14135) over register tiles: a thread makes 4 x 8 scores, then 4 rows of its
     share of the dimensions.
     """
-    d, group, quads = layout.head_dim, layout.group, layout.head_dim // 4
-    most = PAGE_SIZE if d <= 128 else PAGE_SIZE // 2  # tokens whose values are staged at a time, in 16 KiB
     k = KernelBuilder("flash_attention")
-    n = dynamic("n")
-    queries = k.buffer("queries", (n, layout.heads * d), "float32")
-    state = k.buffer("state", (State.WORDS,), "int32")
-    table = k.buffer("page_table", (layout.pages,), "int32")
-    kv = KVCache(k, layout, fours=True)
-    out = k.buffer("attention", (n, layout.heads * d), "float32")
-
-    tiles = T.ceildiv(n * group, ROWS)
-    (wg, head), tid = k.launch([tiles, layout.kv_heads], THREADS)
-    tx, ty = k.let(tid % 8, "tx"), k.let(tid // 8, "ty")
-    row0 = k.let((tiles - 1 - wg) * ROWS, "row0")  # the longest first, so that none is left alone at the end
-    base = k.let(state[State.POSITION], "base")
-
-    def flat(row: Any) -> Any:
-        return T.min(row0 + row, n * group - 1)
-
-    def offset(flat_row: Any) -> Any:
-        return (head * group + flat_row % group) * d
-
-    last = k.let(flat(ROWS - 1) // group, "last")
-    end = k.let(base + last + 1, "end")
-    tile = k.shared(max(_DEPTH * (ROWS + TOKENS), most * (ROWS + d)), name="tile")
-    tops = k.shared(ROWS * 8, name="tops")
-    shares = -(-quads // 8)  # vectors of four dimensions that a thread keeps for each of its rows
-    maximum, total = k.local(4, name="maximum"), k.local(4, name="total")
-    sums = k.local(4 * shares, "float32x4", name="sums")
-    scores = k.local(8, "float32x4", name="scores")
-    for i in range(4):
-        k.store(maximum, i, f32(_MINUS_INFINITY))
-        k.store(total, i, f32(0.0))
-        for j in range(shares):
-            k.store(sums, i * shares + j, splat(f32(0.0)))
-
+    how.say_window(k)
+    tile = _Tile(k, layout, how)
+    tile.begin()
+    base, last = tile.base, tile.last
     # a page's first token, as four tokens of a block are to share a page
-    begin = how.begin(k, base + flat(0) // group, PAGE_SIZE)
-    with k.loop(T.ceildiv(end - begin, TOKENS)) as block:
+    begin = how.begin(k, base + tile.flat(0) // layout.group, PAGE_SIZE)
+    with k.loop(T.ceildiv(tile.end - begin, TOKENS)) as block:
         start = k.let(begin + block * TOKENS, "start")
+        tile.score(start)
+        ragged = (
+            start + TOKENS > base + tile.flat(0) // layout.group + 1
+        )  # some row does not see all of the block
+        if how.window is not None:
+            ragged = T.Or(ragged, base + last - start >= how.window)
+        with k.when(ragged):
+            tile.mask(start)
+        tile.reduce()
+        tile.add_values(start)
+    tile.store()
+    return k.finish()
+
+
+class _Tile:
+    """32 rows of a KV head's queries over blocks of 64 tokens; the phases of ``flash_attention``, in order."""
+
+    def __init__(self, k: KernelBuilder, layout: HeadLayout, how: Scores) -> None:
+        self.k, self.layout, self.how, self.n = k, layout, how, dynamic("n")
+        width = layout.heads * layout.head_dim
+        self.queries = k.buffer("queries", (self.n, width), "float32")
+        self.state = k.buffer("state", (State.WORDS,), "int32")
+        self.table = k.buffer("page_table", (layout.pages,), "int32")
+        self.kv = KVCache(k, layout, fours=True)
+        self.out = k.output("attention", (self.n, width), "float32")
+        # tokens whose values are staged at a time, in 16 KiB
+        self.most = PAGE_SIZE if layout.head_dim <= 128 else PAGE_SIZE // 2
+
+    def flat(self, row: Index) -> Expr:
+        """Which (query, head) of the chunk a row is."""
+        return T.min(self.row0 + row, self.n * self.layout.group - 1)
+
+    def _offset(self, flat_row: Expr) -> Expr:
+        """The first column of its head."""
+        group = self.layout.group
+        return (self.head * group + flat_row % group) * self.layout.head_dim
+
+    def begin(self) -> None:
+        """The workgroup's rows, its memory, and a thread's registers."""
+        k, d = self.k, self.layout.head_dim
+        tiles = T.ceildiv(self.n * self.layout.group, ROWS)
+        (wg, self.head), self.tid = k.launch([tiles, self.layout.kv_heads], THREADS)
+        self.tx, self.ty = k.let(self.tid % 8, "tx"), k.let(self.tid // 8, "ty")
+        # the longest first, so that none is left alone at the end
+        self.row0 = k.let((tiles - 1 - wg) * ROWS, "row0")
+        self.base = k.let(self.state[State.POSITION], "base")
+        self.last = k.let(self.flat(ROWS - 1) // self.layout.group, "last")
+        self.end = k.let(self.base + self.last + 1, "end")
+        self.tile = k.shared(max(_DEPTH * (ROWS + TOKENS), self.most * (ROWS + d)), name="tile")
+        self.tops = k.shared(ROWS * 8, name="tops")
+        self.shares = -(-(d // 4) // 8)  # vectors of four dimensions that a thread keeps for each of its rows
+        self.maximum, self.total = k.local(4, name="maximum"), k.local(4, name="total")
+        self.sums = k.local(4 * self.shares, "float32x4", name="sums")
+        self.scores = k.local(8, "float32x4", name="scores")
+        for i in range(4):
+            k.store(self.maximum, i, f32(_MINUS_INFINITY))
+            k.store(self.total, i, f32(0.0))
+            for j in range(self.shares):
+                k.store(self.sums, i * self.shares + j, splat(f32(0.0)))
+
+    def score(self, start: Expr) -> None:
+        """``scores``: of the thread's 4 rows with 8 tokens, 16 dimensions at a time."""
+        k, scores = self.k, self.scores
         for i in range(8):
             k.store(scores, i, splat(f32(0.0)))
-        with k.loop(d // _DEPTH) as step:
-            _stage_scores(k, layout, queries, kv, table, head, start, end, step, tid, tile, flat, offset)
+        with k.loop(self.layout.head_dim // _DEPTH) as step:
+            self._stage_queries_and_keys(start, step)
             with k.loop(_DEPTH) as depth:
-                q = k.let(load4(tile, depth * ROWS + ty * 4), "q")
+                q = k.let(load4(self.tile, depth * ROWS + self.ty * 4), "q")
                 keys = [
-                    k.let(load4(tile, _DEPTH * ROWS + depth * TOKENS + h * 32 + tx * 4), "key")
+                    k.let(load4(self.tile, _DEPTH * ROWS + depth * TOKENS + h * 32 + self.tx * 4), "key")
                     for h in (0, 1)
                 ]
                 for i in range(4):
                     for h in (0, 1):
                         at = i * 2 + h
                         k.store(scores, at, scores[at] + splat(lane(q, i)) * keys[h])
-        if how.cap is not None:
+        if self.how.cap is not None:
             for i in range(8):
-                k.store(scores, i, soft_cap(scores[i], how.cap, lanes=4))
-        ragged = start + TOKENS > base + flat(0) // group + 1  # some row does not see all of the block
-        if how.window is not None:
-            ragged = T.Or(ragged, base + last - start >= how.window)
-        # a row that sees nothing of its first blocks forgets what it took of them once its maximum rises
-        with k.when(ragged):
+                k.store(scores, i, soft_cap(scores[i], self.how.cap, lanes=4))
+
+    def _stage_queries_and_keys(self, start: Expr, step: Expr) -> None:
+        """``tile``: 16 dimensions of queries ``[16, ROWS]`` and of the block's keys ``[16, TOKENS]``, transposed."""
+        k, tid, tile = self.k, self.tid, self.tile
+        group, quads = self.layout.group, _DEPTH // 4
+        q, keys = k.local(4, "float32x4", name="q"), k.local(4, "float32x4", name="keys")
+        quad, fours = k.let(tid % quads, "quad"), k.let(tid // quads, "fours")
+        with k.when(tid < quads * ROWS // 4):
             for i in range(4):
-                limit = k.let(base + flat(ty * 4 + i) // group, "limit")
-                for h in (0, 1):
-                    first, value = start + h * 32 + tx * 4, scores[i * 2 + h]
-                    seen = [
-                        T.Select(how.sees(limit, first + t), lane(value, t), f32(_MINUS_INFINITY))
-                        for t in range(4)
-                    ]
-                    k.store(scores, i * 2 + h, T.Shuffle(seen, [0, 1, 2, 3]))
+                row = k.let(self.flat(fours * 4 + i), "row")
+                k.store(
+                    q, i, load4(self.queries, row // group, self._offset(row) + (step * quads + quad) * 4)
+                )
+        key_quad, token4 = k.let(tid // (TOKENS // 4), "key_quad"), k.let(tid % (TOKENS // 4), "token4")
+        first = k.let(start + token4 * 4, "first")  # four tokens of one page
+        page, slot = self._page(first), k.let(slot_of(first), "slot")
+        for i in range(4):
+            k.store(keys, i, self.kv.key4(page, self.head, slot + i, step * quads + key_quad))
+        k.barrier()
+        with k.when(tid < quads * ROWS // 4):
+            for c in range(4):
+                k.store(tile, ramp4((quad * 4 + c) * ROWS + fours * 4), _across(q, c))
+        for c in range(4):
+            at = _DEPTH * ROWS + (key_quad * 4 + c) * TOKENS + token4 * 4
+            k.store(tile, ramp4(at), _across(keys, c))
+        k.barrier()
+
+    def _page(self, first: Expr) -> Expr:
+        return self.k.let(page_of(self.table, T.min(first, self.end - 1)), "page")
+
+    def mask(self, start: Expr) -> None:
+        """Take away what a row does not see. One that sees nothing of its first blocks forgets what it took of them
+        once its maximum rises.
+        """
+        k, scores = self.k, self.scores
+        for i in range(4):
+            limit = k.let(self.base + self.flat(self.ty * 4 + i) // self.layout.group, "limit")
+            for h in (0, 1):
+                first, value = start + h * 32 + self.tx * 4, scores[i * 2 + h]
+                seen = [
+                    T.Select(self.how.sees(limit, first + t), lane(value, t), f32(_MINUS_INFINITY))
+                    for t in range(4)
+                ]
+                k.store(scores, i * 2 + h, T.Shuffle(seen, [0, 1, 2, 3]))
+
+    def reduce(self) -> None:
+        """Raise the rows' maxima, rescale what was summed, and make weights of the scores."""
+        k, scores, maximum, total = self.k, self.scores, self.maximum, self.total
         for i in range(4):
             top = k.let(call("float32x4", "max", scores[i * 2], scores[i * 2 + 1]), "top")
-            k.store(
-                tops,
-                (ty * 4 + i) * 8 + tx,
-                T.max(T.max(lane(top, 0), lane(top, 1)), T.max(lane(top, 2), lane(top, 3))),
-            )
+            largest = T.max(T.max(lane(top, 0), lane(top, 1)), T.max(lane(top, 2), lane(top, 3)))
+            k.store(self.tops, (self.ty * 4 + i) * 8 + self.tx, largest)
         k.barrier()
         raised = k.local(1, name="raised")
         for i in range(4):
             k.store(raised, 0, maximum[i])
             for j in range(8):
-                k.store(raised, 0, T.max(raised[0], tops[(ty * 4 + i) * 8 + j]))
+                k.store(raised, 0, T.max(raised[0], self.tops[(self.ty * 4 + i) * 8 + j]))
             rescale = k.local(1, name="rescale")
             k.store(rescale, 0, T.exp(maximum[i] - raised[0]))
             k.store(maximum, i, raised[0])
@@ -179,117 +200,79 @@ def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
                 k.store(scores, i * 2 + h, T.exp(scores[i * 2 + h] - splat(raised[0])))
             mine = call("float32", "dot", scores[i * 2] + scores[i * 2 + 1], splat(f32(1.0)))
             k.store(total, i, total[i] * rescale[0] + mine)
-            for j in range(shares):
-                k.store(sums, i * shares + j, sums[i * shares + j] * splat(rescale[0]))
-        with k.loop(T.min(T.ceildiv(end - start, most), TOKENS // most)) as part:
-            _stage_values(k, layout, kv, table, head, start + part * most, end, part, most, tid, scores, tile)
+            for j in range(self.shares):
+                at = i * self.shares + j
+                k.store(self.sums, at, self.sums[at] * splat(rescale[0]))
+
+    def add_values(self, start: Expr) -> None:
+        """Add the block's values by their weights, ``most`` tokens at a time."""
+        k, most, tile, sums = self.k, self.most, self.tile, self.sums
+        d, quads = self.layout.head_dim, self.layout.head_dim // 4
+        with k.loop(T.min(T.ceildiv(self.end - start, most), TOKENS // most)) as part:
+            self._stage_values(start + part * most, part)
             with k.loop(most) as token:
-                weight = k.let(load4(tile, token * ROWS + ty * 4), "weight")
-                for j in range(shares):
-                    quad = T.min(tx + j * 8, quads - 1)
+                weight = k.let(load4(tile, token * ROWS + self.ty * 4), "weight")
+                for j in range(self.shares):
+                    quad = T.min(self.tx + j * 8, quads - 1)
                     value = k.let(load4(tile, most * ROWS + token * d + quad * 4), "value")
                     for i in range(4):
-                        at = i * shares + j
+                        at = i * self.shares + j
                         k.store(sums, at, sums[at] + splat(lane(weight, i)) * value)
 
-    k.barrier()  # the last block's maxima have been read
-    for i in range(4):
-        k.store(tops, (ty * 4 + i) * 8 + tx, total[i])
-    k.barrier()
-    for i in range(4):
-        k.store(total, i, f32(0.0))
-        for j in range(8):
-            k.store(total, i, total[i] + tops[(ty * 4 + i) * 8 + j])
-        with k.when(row0 + ty * 4 + i < n * group):
-            row = k.let(flat(ty * 4 + i), "row")
-            for j in range(shares):
-                quad = tx + j * 8
-                with k.when(quad < quads):
-                    index = ramp4(offset(row) + quad * 4)
-                    k.store(out, [row // group, index], sums[i * shares + j] / splat(total[i]))
-    return k.finish()
+    def _stage_values(self, first: Expr, part: Expr) -> None:
+        """``tile``: the weights of ``most`` tokens, transposed ``[most, ROWS]``, and their values ``[most, D]``."""
+        k, most, tid, scores = self.k, self.most, self.tid, self.scores
+        quads = self.layout.head_dim // 4
+        tx, ty = tid % 8, tid // 8
+        items = most * quads
+        values = k.local(-(-items // THREADS), "float32x4", name="values")
+        page, slot = self._page(first), k.let(slot_of(first), "slot")
+        for i in range(0, items, THREADS):
+            item = T.min(tid + i, items - 1)
+            value = self.kv.value4(page, self.head, slot + item // quads, item % quads)
+            k.store(values, i // THREADS, value)
+        k.barrier()
+        for i in range(0, items, THREADS):
+            with _each(k, tid + i, items):
+                k.store(self.tile, ramp4(most * ROWS + (tid + i) * 4), values[i // THREADS])
+        # a thread has four tokens of either half of the block, so a part's are with a few threads, in one half
+        lanes, parts = most // 4, TOKENS // 2 // most
+        with k.when(tx // lanes == part % parts):
+            for t in range(4):
+                mine = [
+                    T.Select(part < parts, lane(scores[i * 2], t), lane(scores[i * 2 + 1], t))
+                    for i in range(4)
+                ]
+                at = (tx % lanes * 4 + t) * ROWS + ty * 4
+                k.store(self.tile, ramp4(at), T.Shuffle(mine, [0, 1, 2, 3]))
+        k.barrier()
 
-
-def _stage_scores(
-    k: KernelBuilder,
-    layout: HeadLayout,
-    queries: Any,
-    kv: KVCache,
-    table: Any,
-    head: Any,
-    start: Any,
-    end: Any,
-    step: Any,
-    tid: Any,
-    tile: Any,
-    flat: Callable[[Any], Any],
-    offset: Callable[[Any], Any],
-) -> None:
-    """``tile``: 16 dimensions of the queries ``[16, ROWS]`` and of the block's keys ``[16, TOKENS]``, transposed."""
-    group, quads = layout.group, _DEPTH // 4
-    q, keys = k.local(4, "float32x4", name="q"), k.local(4, "float32x4", name="keys")
-    quad, fours = k.let(tid % quads, "quad"), k.let(tid // quads, "fours")
-    with k.when(tid < quads * ROWS // 4):
+    def store(self) -> None:
+        """Divide by the rows' sums, which eight threads have parts of, and store."""
+        k, total, group = self.k, self.total, self.layout.group
+        k.barrier()  # the last block's maxima have been read
         for i in range(4):
-            row = k.let(flat(fours * 4 + i), "row")
-            k.store(q, i, load4(queries, row // group, offset(row) + (step * quads + quad) * 4))
-    key_quad, token4 = k.let(tid // (TOKENS // 4), "key_quad"), k.let(tid % (TOKENS // 4), "token4")
-    first = k.let(start + token4 * 4, "first")  # four tokens of one page
-    page, slot = k.let(page_of(table, T.min(first, end - 1)), "page"), k.let(slot_of(first), "slot")
-    for i in range(4):
-        k.store(keys, i, kv.key4(page, head, slot + i, step * quads + key_quad))
-    k.barrier()
-    with k.when(tid < quads * ROWS // 4):
-        for c in range(4):
-            k.store(tile, ramp4((quad * 4 + c) * ROWS + fours * 4), _across(q, c))
-    for c in range(4):
-        k.store(tile, ramp4(_DEPTH * ROWS + (key_quad * 4 + c) * TOKENS + token4 * 4), _across(keys, c))
-    k.barrier()
+            k.store(self.tops, (self.ty * 4 + i) * 8 + self.tx, total[i])
+        k.barrier()
+        for i in range(4):
+            k.store(total, i, f32(0.0))
+            for j in range(8):
+                k.store(total, i, total[i] + self.tops[(self.ty * 4 + i) * 8 + j])
+            with k.when(self.row0 + self.ty * 4 + i < self.n * group):
+                row = k.let(self.flat(self.ty * 4 + i), "row")
+                for j in range(self.shares):
+                    quad = self.tx + j * 8
+                    with k.when(quad < self.layout.head_dim // 4):
+                        index = ramp4(self._offset(row) + quad * 4)
+                        value = self.sums[i * self.shares + j] / splat(total[i])
+                        k.store(self.out, [row // group, index], value)
 
 
-def _stage_values(
-    k: KernelBuilder,
-    layout: HeadLayout,
-    kv: KVCache,
-    table: Any,
-    head: Any,
-    first: Any,
-    end: Any,
-    part: Any,
-    most: int,
-    tid: Any,
-    scores: Any,
-    tile: Any,
-) -> None:
-    """``tile``: the weights of ``most`` tokens, transposed ``[most, ROWS]``, and their values ``[most, D]``."""
-    quads = layout.head_dim // 4
-    tx, ty = tid % 8, tid // 8
-    items = most * quads
-    values = k.local(-(-items // THREADS), "float32x4", name="values")
-    page, slot = k.let(page_of(table, T.min(first, end - 1)), "page"), k.let(slot_of(first), "slot")
-    for i in range(0, items, THREADS):
-        item = T.min(tid + i, items - 1)
-        k.store(values, i // THREADS, kv.value4(page, head, slot + item // quads, item % quads))
-    k.barrier()
-    for i in range(0, items, THREADS):
-        with _each(k, tid + i, items):
-            k.store(tile, ramp4(most * ROWS + (tid + i) * 4), values[i // THREADS])
-    # a thread has four tokens of either half of the block, so a part's are with a few threads, in one half
-    lanes, parts = most // 4, TOKENS // 2 // most
-    with k.when(tx // lanes == part % parts):
-        for t in range(4):
-            mine = [
-                T.Select(part < parts, lane(scores[i * 2], t), lane(scores[i * 2 + 1], t)) for i in range(4)
-            ]
-            k.store(tile, ramp4((tx % lanes * 4 + t) * ROWS + ty * 4), T.Shuffle(mine, [0, 1, 2, 3]))
-    k.barrier()
-
-
-def _each(k: KernelBuilder, item: Any, items: int) -> AbstractContextManager[None]:
+def _each(k: KernelBuilder, item: Expr, items: int) -> AbstractContextManager[None]:
     """A branch for the threads that have an item, and none where all have."""
     return nullcontext() if items % THREADS == 0 else k.when(item < items)
 
 
-def _across(vectors: Any, c: int) -> Any:
+def _across(vectors: Buffer, c: int) -> Expr:
     """Lane c of four vectors."""
     return T.Shuffle([lane(vectors[i], c) for i in range(4)], [0, 1, 2, 3])

@@ -1,11 +1,9 @@
 """How an attention layer makes scores of queries and keys, and which tokens it sees."""
 
 from dataclasses import dataclass, replace
-from typing import Any
-
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.language.builder import KernelBuilder, bits, u32
+from mlcweb.kernels.language.expr import Expr, Index, T
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,12 @@ class Scores:
         """The same for a context of so many tokens: a window that holds all of it is none."""
         return self if self.window is None or self.window < context else replace(self, window=None)
 
-    def begin(self, k: KernelBuilder, position: Any, multiple: int) -> Any:
+    def say_window(self, k: KernelBuilder) -> None:
+        """Of the KV cache a kernel reads the last ``window`` tokens of each query, or all of them."""
+        if self.window is not None:
+            k.reads(window=self.window)
+
+    def begin(self, k: KernelBuilder, position: Expr, multiple: int) -> Index:
         """The first token that the token at ``position`` sees, rounded down to a multiple, which is a power of 2."""
         if self.window is None:
             return 0
@@ -37,7 +40,7 @@ class Scores:
         k.store(origin, 0, T.bitwise_and(T.max(position - (self.window - 1), 0), -multiple))
         return origin[0]
 
-    def sees(self, position: Any, token: Any) -> Any:
+    def sees(self, position: Expr, token: Expr) -> Expr:
         """Whether the token at ``position`` sees ``token``."""
         if self.window is None:
             return token <= position

@@ -5,8 +5,7 @@ and experts, among others.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from tvm import tirx
 
@@ -16,13 +15,17 @@ from mlcweb.kernels.attention import decode as attention_decode
 from mlcweb.kernels.attention import prefill as attention_prefill
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.experts.weights import Part
+from mlcweb.kernels.experts.weights import Chosen, Part
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import WholeMatrix
-from mlcweb.kernels.norms import norm
+from mlcweb.kernels.norms import norm as norm_
 from mlcweb.kernels.products import matmul as matmul_
 from mlcweb.kernels.products import matvec as matvec_
+from mlcweb.kernels.products.matmul import Tile
+from mlcweb.kernels.products.matvec import Norm, Vectors
+from mlcweb.kernels.products.outputs import NOTHING, Folded
 from mlcweb.kernels.software.words import by_words
 from mlcweb.quantize import Scheme
 
@@ -82,32 +85,42 @@ def matvec(
     weight: WholeMatrix,
     tier: Tier,
     *,
-    experts: Part | None = None,
-    from_blocks: bool = True,
-    to_blocks: bool = False,
-    **options: Any,
+    norm: Norm | None = None,
+    folded: Folded = NOTHING,
+    vectors: Vectors = Vectors(),  # noqa: B008 (it is frozen)
+    experts: Chosen | None = None,
+    piece: Piece | None = None,
 ) -> tirx.PrimFunc:
-    """``products.matvec``, with its options; block order only where the tier has it."""
+    """``products.matvec``; block order only where the tier has it."""
     if _by_words("matvec", weight, tier, experts):
-        return software.matvec.matvec(weight, **options)
+        last_row = vectors.last_row
+        return software.matvec.matvec(weight, norm=norm, folded=folded, last_row=last_row, piece=piece)
+    if not in_blocks(tier):
+        vectors = replace(vectors, from_blocks=False, to_blocks=False)
     return matvec_.matvec(
-        weight,
-        tier,
-        experts=experts,
-        from_blocks=from_blocks and in_blocks(tier),
-        to_blocks=to_blocks and in_blocks(tier),
-        **options,
+        weight, tier, norm=norm, folded=folded, vectors=vectors, experts=experts, piece=piece
     )
 
 
-def matmul(weight: WholeMatrix, tier: Tier, *, experts: Part | None = None, **options: Any) -> tirx.PrimFunc:
-    """``products.matmul``, with its options."""
+def matmul(
+    weight: WholeMatrix,
+    tier: Tier,
+    *,
+    folded: Folded = NOTHING,
+    tile: Tile | None = None,
+    experts: Part | None = None,
+    from_pairs: bool = False,
+    piece: Piece | None = None,
+) -> tirx.PrimFunc:
+    """``products.matmul``."""
     if _by_words("matmul", weight, tier, experts):
-        return software.matmul.matmul(weight, **options)
-    return matmul_.matmul(weight, tier, experts=experts, **options)
+        return software.matmul.matmul(weight, folded=folded, piece=piece)
+    return matmul_.matmul(
+        weight, tier, folded=folded, tile=tile, experts=experts, from_pairs=from_pairs, piece=piece
+    )
 
 
-def _by_words(product: str, weight: WholeMatrix, tier: Tier, experts: Part | None) -> bool:
+def _by_words(product: str, weight: WholeMatrix, tier: Tier, experts: Chosen | Part | None) -> bool:
     """Whether a product is one of ``kernels.software``."""
     taken = tier.software and experts is None and by_words(weight)
     if _log.isEnabledFor(CHOICE):
@@ -129,11 +142,13 @@ def _by_words(product: str, weight: WholeMatrix, tier: Tier, experts: Part | Non
     return taken
 
 
-def normalize(how: matvec_.Norm, tier: Tier, *, decode: bool = False, **options: Any) -> tirx.PrimFunc:
-    """``norm.normalize``, with its options; decode's vectors are in block order where the tier has it."""
+def normalize(
+    how: Norm, tier: Tier, *, decode: bool = False, residual: bool = False, last_row: bool = False
+) -> tirx.PrimFunc:
+    """``norms.norm.normalize``; decode's vectors are in block order where the tier has it."""
     if tier.software:
-        return software.norm.normalize(how, decode=decode, **options)
-    return norm.normalize(how, tier, decode=decode, in_blocks=decode, **options)
+        return software.norm.normalize(how, decode=decode, residual=residual, last_row=last_row)
+    return norm_.normalize(how, tier, decode=decode, residual=residual, in_blocks=decode, last_row=last_row)
 
 
 def splits(tier: Tier) -> int:

@@ -4,13 +4,11 @@ A chunk's (token, choice) pairs, numbered ``token * choices + choice``, are sort
 begin at a tile of the product, and slots that are left over hold -1. No order depends on how threads are scheduled.
 """
 
-from typing import Any
-
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel, load4, ramp4, splat
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.language.reduce import reduce_rows
 from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.storage import Values
@@ -35,12 +33,12 @@ def route(
     experts, columns = router.rows, router.columns
     threads, at_once = _ROUTE_THREADS, min(_AT_ONCE, experts)
     k = KernelBuilder("route")
-    n = 1 if norm else dynamic("n")
+    n: Index = 1 if norm else dynamic("n")
     x = k.buffer("x", (n, columns), "float32")
     norm_weight = norm.weight.bind(k, "norm") if norm else None
     w = router.bind(k, "router")
-    ids = k.buffer("ids", (n, choices), "int32")
-    shares = k.buffer("shares", (n, choices), "float32")
+    ids = k.output("ids", (n, choices), "int32")
+    shares = k.output("shares", (n, choices), "float32")
 
     (row,), tid = k.launch([n], threads)
     logits = k.shared(experts, name="logits")
@@ -48,8 +46,8 @@ def route(
     sums = k.local(count, name="sums")
     with k.loop(-(-experts // at_once)) as block:
         first = block * at_once
-        for i in range(count):
-            k.store(sums, i, f32(0.0))
+        for s in range(count):
+            k.store(sums, s, f32(0.0))
         with k.loop(T.ceildiv(columns // 4 - tid, threads)) as i:
             column = k.let((i * threads + tid) * 4, "column")
             at = k.let(offset4(column, columns) if in_blocks else column, "at")
@@ -62,7 +60,7 @@ def route(
                 k.store(sums, e, sums[e] + call("float32", "dot", four, x4))
         totals = reduce_rows(k, tier, tid, sums, count, threads)
         with k.when(tid < at_once), k.when(first + tid < experts):
-            scale: Any = T.rsqrt(totals(at_once) / float(columns) + f32(norm.epsilon)) if norm else f32(1.0)
+            scale: Expr = T.rsqrt(totals(at_once) / float(columns) + f32(norm.epsilon)) if norm else f32(1.0)
             k.store(logits, first + tid, totals(tid) * scale)
         k.barrier()
     with k.when(tid == 0):
@@ -71,7 +69,7 @@ def route(
 
 
 def _choose(
-    k: KernelBuilder, logits: Any, experts: int, choices: int, row: Any, ids: Any, shares: Any
+    k: KernelBuilder, logits: Buffer, experts: int, choices: int, row: Expr, ids: Buffer, shares: Buffer
 ) -> None:
     """One thread's search; a chosen expert's logit is overwritten."""
     best, top, total = (
@@ -94,7 +92,7 @@ def _choose(
         k.store(shares, [row, j], top[j] / total[0])
 
 
-def tiles_of(n: Any, experts: int, choices: int, rows: int) -> Any:
+def tiles_of(n: Index, experts: int, choices: int, rows: int) -> Index:
     """Tiles of ``rows`` slots that hold every pair of ``n`` tokens, however they fall among the experts."""
     return (n * choices + experts * (rows - 1)) // rows
 
@@ -109,7 +107,7 @@ def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
     n = dynamic("n")
     ids = k.buffer("ids", (n, choices), "int32")
     size = tiles_of(n, experts, choices, rows) * rows
-    slots = k.buffer("slots", (size,), "int32")
+    slots = k.output("slots", (size,), "int32")
     _, tid = k.launch([1], threads)
     # counts[e * threads + t]: first how many of thread t's pairs expert e has, then the slot of its next one
     counts = k.shared(experts * threads, "int32", name="counts")
@@ -118,11 +116,11 @@ def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
     first = k.let(tid * share, "first")
     mine = k.let(T.max(T.min(n * choices - first, share), 0), "mine")
 
-    def counter(pair: Any) -> Any:
+    def counter(pair: Expr) -> Expr:
         return k.let(ids[pair // choices, pair % choices] * threads + tid, "counter")
 
-    for e in range(experts):
-        k.store(counts, e * threads + tid, 0)
+    for expert in range(experts):
+        k.store(counts, expert * threads + tid, 0)
     with k.loop(mine) as i:
         at = counter(first + i)
         k.store(counts, at, counts[at] + 1)
@@ -167,7 +165,7 @@ def combine(width: int, choices: int) -> tirx.PrimFunc:
     pairs = k.buffer("pairs", (n * choices, width), "float32")
     shares = k.buffer("shares", (n, choices), "float32")
     residual = k.buffer("residual", (n, width), "float32")
-    y = k.buffer("y", (n, width), "float32")
+    y = k.output("y", (n, width), "float32")
     quads = width // 4
     (wg, row), tid = k.launch([T.ceildiv(quads, _THREADS), n], _THREADS)
     column = k.let((wg * _THREADS + tid) * 4, "column")

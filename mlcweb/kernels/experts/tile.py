@@ -1,24 +1,21 @@
 """Which rows a tile of an experts' product reads and writes: those of its slots, all of one expert."""
 
-from typing import Any
-
-from tvm.tirx.script import builder as T
-
 from mlcweb.kernels.experts.route import tiles_of
 from mlcweb.kernels.experts.weights import Part
 from mlcweb.kernels.language.builder import KernelBuilder
+from mlcweb.kernels.language.expr import Expr, T
 
 
 class SlotRows:
     """A kernel's arguments ids i32 ``[n, choices]`` and slots i32 ``[tiles * rows]``, for tiles of ``rows`` rows."""
 
-    def __init__(self, k: KernelBuilder, n: Any, part: Part, rows: int) -> None:
+    def __init__(self, k: KernelBuilder, n: Expr, part: Part, rows: int) -> None:
         self.part, self.rows = part, rows
         self.tiles = tiles_of(n, part.experts, part.choices, rows)
         self.ids = k.buffer("ids", (n, part.choices), "int32")
         self.slots = k.buffer("slots", (self.tiles * rows,), "int32")
 
-    def begin(self, k: KernelBuilder, tile: Any, tid: Any, *, from_pairs: bool) -> Any:
+    def begin(self, k: KernelBuilder, tile: Expr, tid: Expr, *, from_pairs: bool) -> Expr:
         """Leave unless the tile's expert is in the part; returns its place there. x has a row a pair or a token."""
         choices = self.part.choices
         self.first = k.let(tile * self.rows, "first_slot")
@@ -35,10 +32,10 @@ class SlotRows:
         k.barrier()
         return expert
 
-    def source(self, row: Any) -> Any:
+    def source(self, row: Expr) -> Expr:
         """The row of x of a row of the tile."""
         return self.sources[row]
 
-    def pair(self, row: Any) -> Any:
+    def pair(self, row: Expr) -> Expr:
         """The row of y of a row of the tile, or -1."""
         return self.slots[self.first + row]

@@ -20,6 +20,17 @@ class Part:
     choices: int
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A decode product with the part's experts that the token chose; ``mixed``: it is their weighted sum, which
+    ``in_place`` adds to what is there.
+    """
+
+    part: Part
+    mixed: bool = False
+    in_place: bool = False
+
+
 def parts_of(experts: int, rows: int, columns: int, scheme: Scheme, source: str = "") -> list[range]:
     """The experts of each part, each a ``[rows, columns]`` matrix stored as ``source`` is: whole ones, as even in
     number as can be.

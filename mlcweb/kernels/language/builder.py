@@ -10,18 +10,25 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
+from typing import cast as typed
 
 import tvm
 from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
-from tvm.tirx.script import builder as T
+from tvm.tirx.script import builder as ir
 
-Expr = Any  # a TIR expression, or a Python number
+from mlcweb.kernels.language.expr import Buffer, Index, Shape, T, Value
+from mlcweb.kernels.language.expr import Expr as Expr
+
 P = ParamSpec("P")
+Role = Literal["input", "output", "in_place"]
 
 # A call of this name and a number stands for that text of the attribute, after directives and functions.
 WGSL_CALL, WGSL_TEXT = "mlcweb_wgsl_", "mlcweb.wgsl"
+ARGUMENTS = "mlcweb.arguments"  # the PrimFunc's attribute: the kernel's name, then each argument's role
+# Its attributes for the profiler: what it reads of what it binds, where that is not all; and of how many weights.
+READS, WEIGHTS = "mlcweb.reads", "mlcweb.weights"
 
 _open: list[KernelBuilder] = []
 
@@ -48,8 +55,9 @@ def kernel(make: Callable[P, tvm.tirx.PrimFunc]) -> Callable[P, tvm.tirx.PrimFun
 class KernelBuilder:
     """Collects a kernel's statements; ``finish`` returns the PrimFunc.
 
-    Use: ``k = KernelBuilder("name")``, then ``k.buffer(...)`` for each argument in order, ``k.launch(grid, threads)``,
-    then the body, then ``k.finish()``. Arguments come in the order inputs, then outputs.
+    Use: ``k = KernelBuilder("name")``, then ``k.buffer``, ``k.in_place`` or ``k.output`` for each argument,
+    ``k.launch(grid, threads)``, then the body, then ``k.finish()``. Outputs come after all others. Who launches the
+    kernel passes arguments by these names (``ops.launch``).
     """
 
     def __init__(self, name: str) -> None:
@@ -57,94 +65,120 @@ class KernelBuilder:
         self._builder = IRBuilder()
         self._stack = ExitStack()
         self._stack.enter_context(self._builder)
-        self._stack.enter_context(T.prim_func(private=True, s_tir=False))
+        self._stack.enter_context(ir.prim_func(private=True, s_tir=False))
         # 8 is TVM's OpPatternKind kOpaque: Relax must not fuse into a kernel that is already scheduled
-        T.func_attr({"tirx.noalias": True, "op_pattern": 8})
+        ir.func_attr({"tirx.noalias": True, "op_pattern": 8})
         self.threads = 1
         self._texts: list[str] = []
+        self._roles: list[Role] = []
+        self._reads: dict[str, int] = {}
+        self._weights = 0
         _open.append(self)
 
-    def buffer(self, name: str, shape: Sequence[Expr], dtype: str, align: int = 0) -> Any:
-        """Declare the next argument, a storage buffer; a ``tirx.Var`` in the shape is a dynamic size.
+    def buffer(self, name: str, shape: Shape, dtype: str, align: int = 0, *, role: Role = "input") -> Buffer:
+        """Declare the next argument, a storage buffer that is read; a ``dynamic`` in the shape is a size by its name.
 
         ``align`` is what its address is a multiple of, in bytes: 64 without it.
         """
-        return T.arg(name, T.buffer(tuple(shape), dtype, align=align))
+        self._roles.append(role)
+        return typed(Buffer, ir.arg(name, ir.buffer(tuple(shape), dtype, align=align)))
 
-    def scalar(self, name: str) -> Any:
+    def output(self, name: str, shape: Shape, dtype: str) -> Buffer:
+        """Declare the next argument, which is written: a launch makes it, or is given one to write into."""
+        return self.buffer(name, shape, dtype, role="output")
+
+    def in_place(self, name: str, shape: Shape, dtype: str) -> Buffer:
+        """Declare the next argument, which is read and written: a launch must be given it."""
+        return self.buffer(name, shape, dtype, role="in_place")
+
+    def weights(self, count: int) -> None:
+        """Say how many weights a matrix has that was bound: the plan has their sum, for the profiler."""
+        self._weights += count
+
+    def reads(self, **counts: int) -> None:
+        """Say what is read of what is bound, where that is not all of it: the plan has it, for the profiler."""
+        self._reads.update(counts)
+
+    def scalar(self, name: str) -> Expr:
         """Declare the next argument, an int32 (host functions only)."""
-        return T.arg(name, tirx.Var(name, "int32"))
+        self._roles.append("input")
+        return typed(Expr, ir.arg(name, tirx.Var(name, "int32")))
 
-    def pointer(self, name: str, dtype: str) -> Any:
+    def pointer(self, name: str, dtype: str) -> Expr:
         """Declare the next argument, an address (host functions only); ``at`` gives it a shape."""
-        return T.arg(name, T.ptr(dtype))
+        self._roles.append("input")
+        return typed(Expr, ir.arg(name, ir.ptr(dtype)))
 
-    def at(self, pointer: Any, shape: Sequence[Expr], dtype: str) -> Any:
+    def at(self, pointer: Expr, shape: Shape, dtype: str) -> Buffer:
         """A buffer at an address."""
-        return T.decl_buffer(tuple(shape), dtype, data=pointer)
+        return typed(Buffer, ir.decl_buffer(tuple(shape), dtype, data=pointer))
 
-    def launch(self, grid: Sequence[Expr], threads: int) -> tuple[list[Any], Any]:
+    def launch(self, grid: Shape, threads: int) -> tuple[list[Expr], Expr]:
         """Set the grid (up to three extents) and the workgroup's threads; returns (workgroup ids, thread id)."""
         ids = [
             IRBuilder.name(
-                f"wg_{axis}", self._stack.enter_context(T.launch_thread(f"blockIdx.{axis}", extent))
+                f"wg_{axis}", self._stack.enter_context(ir.launch_thread(f"blockIdx.{axis}", extent))
             )
             for axis, extent in zip("xyz", grid, strict=False)
         ]
         self.threads = threads
-        return ids, IRBuilder.name("tid", self._stack.enter_context(T.launch_thread("threadIdx.x", threads)))
+        return ids, IRBuilder.name("tid", self._stack.enter_context(ir.launch_thread("threadIdx.x", threads)))
 
-    def local(self, size: int, dtype: str = "float32", name: str = "regs") -> Any:
+    def local(self, size: int, dtype: str = "float32", name: str = "regs") -> Buffer:
         """Registers: an array private to the thread."""
-        return IRBuilder.name(name, T.alloc_local((size,), dtype))
+        return typed(Buffer, IRBuilder.name(name, ir.alloc_local((size,), dtype)))
 
-    def shared(self, size: int, dtype: str = "float32", name: str = "tile") -> Any:
+    def shared(self, size: int, dtype: str = "float32", name: str = "tile") -> Buffer:
         """Workgroup memory."""
-        return IRBuilder.name(name, T.alloc_shared((size,), dtype))
+        return typed(Buffer, IRBuilder.name(name, ir.alloc_shared((size,), dtype)))
 
-    def let(self, value: Expr, name: str = "v") -> Any:
+    def let(self, value: Value, name: str = "v") -> Expr:
         """Name a value, so that it is computed once."""
-        return IRBuilder.name(name, T.Bind(value))
+        return typed(Expr, IRBuilder.name(name, ir.Bind(value)))
 
-    def store(self, buffer: Any, index: Expr | Sequence[Expr], value: Expr) -> None:
+    def store(self, buffer: Buffer, index: Index | Sequence[Index], value: Value) -> None:
         """``buffer[index] = value``."""
-        T.buffer_store(buffer, value, list(index) if isinstance(index, (list, tuple)) else [index])
+        ir.buffer_store(buffer, value, list(index) if isinstance(index, (list, tuple)) else [index])
 
     @contextmanager
-    def loop(self, extent: Expr) -> Iterator[Any]:
+    def loop(self, extent: Index) -> Iterator[Expr]:
         """A loop in the kernel, from 0 to ``extent``."""
-        with T.serial(0, extent) as index:
+        with ir.serial(0, extent) as index:
             yield index
 
     @contextmanager
-    def when(self, condition: Expr) -> Iterator[None]:
+    def when(self, condition: Value) -> Iterator[None]:
         """A branch in the kernel."""
-        with T.If(condition), T.Then():
+        with ir.If(condition), ir.Then():
             yield
 
-    def only(self, condition: Expr) -> None:
+    def only(self, condition: Value) -> None:
         """The rest of the kernel is for workgroups for which ``condition``, the same in all threads, holds."""
-        self._stack.enter_context(T.If(condition))
-        self._stack.enter_context(T.Then())
+        self._stack.enter_context(ir.If(condition))
+        self._stack.enter_context(ir.Then())
 
     def barrier(self) -> None:
         """Wait for the workgroup, and make its stores to workgroup memory visible."""
-        T.evaluate(T.tvm_storage_sync("shared"))
+        ir.evaluate(ir.tvm_storage_sync("shared"))
 
     def storage_barrier(self) -> None:
         """Wait for the workgroup, and make its stores to storage buffers visible to it."""
-        T.evaluate(T.call_extern("int32", "storageBarrier"))
+        ir.evaluate(ir.call_extern("int32", "storageBarrier"))
 
-    def wgsl(self, text: str, *argument: Expr) -> None:
+    def wgsl(self, text: str, *argument: Value) -> None:
         """Statements that TIR cannot say, in which ``$0`` is the argument; workgroup memory keeps its names there."""
-        T.evaluate(T.call_extern("int32", f"{WGSL_CALL}{len(self._texts)}", *argument))
+        ir.evaluate(ir.call_extern("int32", f"{WGSL_CALL}{len(self._texts)}", *argument))
         self._texts.append(text)
 
     def finish(self, *, directives: str = "", functions: str = "") -> tvm.tirx.PrimFunc:
         """Close every scope and return the kernel; with ``wgsl``, also what it needs before and after it."""
         self._stack.close()
         _open.remove(self)
-        func = self._builder.get()
+        func = self._builder.get().with_attr(ARGUMENTS, [self.name, *self._roles])
+        if self._reads:
+            func = func.with_attr(READS, self._reads)
+        if self._weights:
+            func = func.with_attr(WEIGHTS, self._weights)
         if not self._texts:
             return func
         return func.with_attr(WGSL_TEXT, [directives, functions, *self._texts])
@@ -155,64 +189,64 @@ class KernelBuilder:
         self._builder.__exit__(None, None, None)
 
 
-def dynamic(name: str) -> Any:
-    """A size known at launch, e.g. the number of tokens of a prefill chunk."""
-    return tirx.Var(name, "int32")
+def dynamic(name: str) -> Expr:
+    """A size known at launch, e.g. the number of tokens of a prefill chunk; of its name there is one in a launch."""
+    return typed(Expr, tirx.Var(name, "int32"))
 
 
 # -- expressions -----------------------------------------------------------------------------------------
 
 
-def call(dtype: str, name: str, *args: Expr) -> Any:
+def call(dtype: str, name: str, *args: Value) -> Expr:
     """A WGSL builtin by name, e.g. ``call("float32", "dot", a, b)``."""
     return T.call_pure_extern(dtype, name, *args)
 
 
-def load4(buffer: Any, *index: Expr) -> Any:
+def load4(buffer: Buffer, *index: Index) -> Expr:
     """Four consecutive elements along the last axis, starting at ``index`` (a multiple of 4)."""
     where = (*index[:-1], T.Ramp(index[-1], 1, 4))
     return buffer[where]
 
 
-def ramp4(index: Expr) -> Any:
+def ramp4(index: Index) -> Expr:
     """The index of four consecutive elements, for ``KernelBuilder.store``."""
     return T.Ramp(index, 1, 4)
 
 
-def splat(value: Expr) -> Any:
+def splat(value: Value) -> Expr:
     """A scalar in all four lanes."""
     return T.Broadcast(value, 4)
 
 
-def lane(vector: Expr, index: int) -> Any:
+def lane(vector: Expr, index: int) -> Expr:
     """One lane of a vector."""
     return T.Shuffle([vector], [index])
 
 
-def f32(value: Expr) -> Any:
+def f32(value: Value) -> Expr:
     """A float32 constant or cast."""
-    return tirx.const(value, "float32") if isinstance(value, (int, float)) else T.Cast("float32", value)
+    if isinstance(value, (int, float)):
+        return typed(Expr, tirx.const(value, "float32"))
+    return T.Cast("float32", value)
 
 
-def u32(value: Expr) -> Any:
+def u32(value: Value) -> Expr:
     """A uint32 constant or cast."""
-    return tirx.const(value, "uint32") if isinstance(value, int) else T.Cast("uint32", value)
+    return typed(Expr, tirx.const(value, "uint32")) if isinstance(value, int) else T.Cast("uint32", value)
 
 
-def cast(dtype: str, value: Expr) -> Any:
+def cast(dtype: str, value: Expr) -> Expr:
     """``value`` as ``dtype``, unless it is that already."""
-    return (
-        value
-        if str(value.ty.dtype if hasattr(value, "ty") else value.dtype) == dtype
-        else T.Cast(dtype, value)
-    )
+    known: Any = value
+    found = known.ty.dtype if hasattr(known, "ty") else known.dtype
+    return value if str(found) == dtype else T.Cast(dtype, value)
 
 
-def bits(dtype: str, value: Expr) -> Any:
+def bits(dtype: str, value: Value) -> Expr:
     """The same bits as another type (WGSL's bitcast)."""
     return T.reinterpret(dtype, value)
 
 
-def select(condition: Expr, yes: Expr, no: Expr) -> Any:
+def select(condition: Value, yes: Value, no: Value) -> Expr:
     """``yes`` where ``condition`` holds, else ``no``; both are evaluated."""
     return T.Select(condition, yes, no)

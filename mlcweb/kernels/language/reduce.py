@@ -1,19 +1,17 @@
 """Sums over a workgroup, with shuffles where there are subgroups of any size from 4 to 128."""
 
 from collections.abc import Callable
-from typing import Any
-
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, call, f32, u32
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 
 _SMALLEST_SUBGROUP = 4
 
 
 def reduce_rows(
-    k: KernelBuilder, tier: Tier, tid: Any, sums: Any, count: int, threads: int
-) -> Callable[[Any], Any]:
+    k: KernelBuilder, tier: Tier, tid: Expr, sums: Buffer, count: int, threads: int
+) -> Callable[[Index], Expr]:
     """Sum each of ``sums[0:count]`` over the workgroup; the result reads total j, in any thread, in O(1) or so.
 
     Subgroups add theirs by shuffles and leave them in workgroup memory, where whoever reads a total adds the few
@@ -34,7 +32,7 @@ def reduce_rows(
         k.barrier()
         many = T.max(T.Cast("int32", u32(threads) // size[0]), 1)
 
-        def total(j: Any) -> Any:
+        def total(j: Index) -> Expr:
             running = k.local(1, name="running")
             k.store(running, 0, partial[j * most])
             with k.loop(many - 1) as s:
@@ -61,7 +59,7 @@ def reduce_rows(
             k.store(partial, item * share, running[0])
     k.barrier()
 
-    def total_of_shares(j: Any) -> Any:
+    def total_of_shares(j: Index) -> Expr:
         running = k.local(1, name="running")
         k.store(running, 0, partial[j * threads])
         for i in range(1, width):

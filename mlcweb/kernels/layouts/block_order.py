@@ -4,16 +4,13 @@ Element ``32 b + 4 c + i`` of a vector of ``32 B`` elements is at ``(c B + b) 4 
 then the second fours, and so on. Vectors of other lengths lie as they are.
 """
 
-from typing import Any
-
-from tvm.tirx.script import builder as T
-
 from mlcweb.contract.constants import BLOCK
+from mlcweb.kernels.language.expr import Index, T
 
 _LOG = BLOCK.bit_length() - 1
 
 
-def offset4(column: Any, width: int) -> Any:
+def offset4(column: Index, width: int) -> Index:
     """Where the elements ``column … column + 3`` of a vector are; ``column`` is a multiple of 4."""
     if width % BLOCK:
         return column
@@ -22,7 +19,7 @@ def offset4(column: Any, width: int) -> Any:
     ) * 4
 
 
-def offset(index: Any, width: int) -> Any:
+def offset(index: Index, width: int) -> Index:
     """Where an element of a vector is."""
     if width % BLOCK:
         return index

@@ -6,16 +6,17 @@ page_size, 4]``, so that threads on neighbouring tokens load neighbouring 16 byt
 a head]``, so that threads on neighbouring dimensions do.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tvm.tirx.script import builder as T
 
 from mlcweb.contract.constants import PAGE_TOKENS, State
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, call, cast, lane, load4, ramp4
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 
 PAGE_SIZE = PAGE_TOKENS
 # A position is coarse * ROPE_FINE + fine; its angle's cosine and sine follow from the two parts' by the addition
@@ -66,61 +67,68 @@ class KVCache:
     """A layer's cache as a kernel's next argument: float32 to the kernel, whatever its elements are.
 
     Only whole words are stored, so that no two threads write halves of one. ``fours`` promises that the kernel calls
-    nothing but the methods of four elements, of which the buffer then consists.
+    nothing but the methods of four elements, of which the buffer then consists. ``written``: the kernel stores too.
     """
 
-    def __init__(self, k: KernelBuilder, layout: HeadLayout, *, fours: bool = False) -> None:
+    def __init__(
+        self, k: KernelBuilder, layout: HeadLayout, *, fours: bool = False, written: bool = False
+    ) -> None:
         self.k, self.layout, self.fours = k, layout, fours
-        self.buffer = k.buffer("kv", layout.page_shape, layout.storage)
+        declare = k.in_place if written else k.buffer
+        self.buffer = declare("kv", layout.page_shape, layout.storage)
 
-    def key4(self, page: Any, head: Any, slot: Any, quad: Any) -> Any:
+    def key4(self, page: Index, head: Index, slot: Index, quad: Index) -> Expr:
         """float32x4: dimensions ``4*quad … 4*quad+3`` of the key of the page's token ``slot``."""
         return self._load4(page, 0, head, self._key_quad(slot, quad))
 
-    def value4(self, page: Any, head: Any, slot: Any, quad: Any) -> Any:
+    def value4(self, page: Index, head: Index, slot: Index, quad: Index) -> Expr:
         """float32x4: the same of its value."""
         return self._load4(page, 1, head, self._value_quad(slot, quad))
 
-    def store_key4(self, page: Any, head: Any, slot: Any, quad: Any, value: Any) -> None:
+    def store_key4(self, page: Index, head: Index, slot: Index, quad: Index, value: Expr) -> None:
         """Store what ``key4`` loads; ``value`` is a name, since its lanes are taken apart."""
         self._store4(page, 0, head, self._key_quad(slot, quad), value)
 
-    def store_value4(self, page: Any, head: Any, slot: Any, quad: Any, value: Any) -> None:
+    def store_value4(self, page: Index, head: Index, slot: Index, quad: Index, value: Expr) -> None:
         """Store what ``value4`` loads."""
         self._store4(page, 1, head, self._value_quad(slot, quad), value)
 
-    def key_word(self, page: Any, head: Any, slot: Any, four: Any, at: Any) -> list[Any]:
+    def key_word(self, page: Index, head: Index, slot: Index, four: Index, at: Index) -> list[Expr]:
         """float32s: the elements of the word ``4*four + at`` of a token's key."""
         return self._load(page, 0, head, (four * PAGE_SIZE + slot) * 4 + at)
 
-    def value_word(self, page: Any, head: Any, slot: Any, word: Any) -> list[Any]:
+    def value_word(self, page: Index, head: Index, slot: Index, word: Index) -> list[Expr]:
         """float32s: the elements of a word of a token's value."""
         return self._load(page, 1, head, slot * self.layout.words + word)
 
-    def store_key_word(self, page: Any, head: Any, slot: Any, four: Any, at: Any, values: list[Any]) -> None:
+    def store_key_word(
+        self, page: Index, head: Index, slot: Index, four: Index, at: Index, values: list[Expr]
+    ) -> None:
         """Store what ``key_word`` loads."""
         self._store(page, 0, head, (four * PAGE_SIZE + slot) * 4 + at, values)
 
-    def store_value_word(self, page: Any, head: Any, slot: Any, word: Any, values: list[Any]) -> None:
+    def store_value_word(
+        self, page: Index, head: Index, slot: Index, word: Index, values: list[Expr]
+    ) -> None:
         """Store what ``value_word`` loads."""
         self._store(page, 1, head, slot * self.layout.words + word, values)
 
-    def _key_quad(self, slot: Any, quad: Any) -> Any:
+    def _key_quad(self, slot: Index, quad: Index) -> Index:
         if self.layout.word == 1:
             return (quad * PAGE_SIZE + slot) * 4
         return (T.shift_right(quad, 1) * PAGE_SIZE + slot) * 4 + T.bitwise_and(quad, 1) * 2
 
-    def _value_quad(self, slot: Any, quad: Any) -> Any:
+    def _value_quad(self, slot: Index, quad: Index) -> Index:
         return slot * self.layout.words + quad * (4 // self.layout.word)
 
-    def _load4(self, page: Any, part: int, head: Any, word: Any) -> Any:
+    def _load4(self, page: Index, part: int, head: Index, word: Index) -> Expr:
         if self.layout.word == 1:
             return cast("float32x4", load4(self.buffer, page, part, head, word))
         pair = self.k.let(self.buffer[page, part, head, T.Ramp(word, 1, 2)], "pair")
         low, high = (self.k.let(_unpack(lane(pair, i)), "halves") for i in (0, 1))
         return T.Shuffle([low, high], [0, 1, 2, 3])
 
-    def _store4(self, page: Any, part: int, head: Any, word: Any, value: Any) -> None:
+    def _store4(self, page: Index, part: int, head: Index, word: Index, value: Expr) -> None:
         size = self.layout.word
         if not self.fours:
             for i in range(0, 4, size):
@@ -132,33 +140,33 @@ class KVCache:
             pair = T.Shuffle([_pack(lane(value, i), lane(value, i + 1)) for i in (0, 2)], [0, 1])
             self.k.store(self.buffer, [page, part, head, T.Ramp(word, 1, 2)], pair)
 
-    def _load(self, page: Any, part: int, head: Any, word: Any) -> list[Any]:
+    def _load(self, page: Index, part: int, head: Index, word: Index) -> list[Expr]:
         stored = self.buffer[page, part, head, word]
         if self.layout.word == 1:
             return [cast("float32", stored)]
         halves = self.k.let(_unpack(stored), "halves")
         return [lane(halves, 0), lane(halves, 1)]
 
-    def _store(self, page: Any, part: int, head: Any, word: Any, values: list[Any]) -> None:
+    def _store(self, page: Index, part: int, head: Index, word: Index, values: list[Expr]) -> None:
         one = cast(self.layout.storage, values[0]) if self.layout.word == 1 else _pack(*values)
         self.k.store(self.buffer, [page, part, head, word], one)
 
 
-def _pack(low: Any, high: Any) -> Any:
+def _pack(low: Expr, high: Expr) -> Expr:
     return call("uint32", "pack2x16float", T.Shuffle([low, high], [0, 1]))
 
 
-def _unpack(word: Any) -> Any:
+def _unpack(word: Index) -> Expr:
     # not a pure call, whose every use TVM would make a call of its own
     return T.call_extern("float32x2", "unpack2x16float", word)
 
 
-def page_of(table: Any, token: Any) -> Any:
+def page_of(table: Buffer, token: Expr) -> Expr:
     """The physical page of a token, by its position."""
     return table[T.shift_right(token, PAGE_SIZE.bit_length() - 1)]
 
 
-def slot_of(token: Any) -> Any:
+def slot_of(token: Expr) -> Expr:
     """A token's place in its page."""
     return T.bitwise_and(token, PAGE_SIZE - 1)
 
@@ -184,27 +192,44 @@ def rope_shapes(head_dim: int, context: int) -> tuple[tuple[int, int], tuple[int
     return (-(-context // ROPE_FINE), head_dim), (ROPE_FINE, head_dim)
 
 
-def bind_new_tokens(
-    k: KernelBuilder, layout: HeadLayout, context: int, rows: Any = 1, *, fours: bool = False
-) -> tuple[Any, Any, Any, Any, Any, KVCache]:
-    """Declare the next arguments of a kernel that takes new tokens in: qkv ``[rows, (H + 2 KV) * D]``, RoPE's coarse
-    and fine tables, state, page_table and kv (``fours``: see ``KVCache``).
-    """
-    width = (layout.heads + 2 * layout.kv_heads) * layout.head_dim
-    coarse, fine = rope_shapes(layout.head_dim, context)
-    return (
-        k.buffer("qkv", (rows, width), "float32"),
-        k.buffer("rope_coarse", coarse, "float32"),
-        k.buffer("rope_fine", fine, "float32"),
-        k.buffer("state", (State.WORDS,), "int32"),
-        k.buffer("page_table", (layout.pages,), "int32"),
-        KVCache(k, layout, fours=fours),
-    )
+@dataclass(frozen=True)
+class NewTokens:
+    """What takes new tokens in: qkv ``[n, (H + 2 KV) * D]``, RoPE's tables, state, page table and kv."""
+
+    qkv: Buffer
+    coarse: Buffer
+    fine: Buffer
+    state: Buffer
+    table: Buffer
+    kv: KVCache
+
+    @classmethod
+    def bind(
+        cls, k: KernelBuilder, layout: HeadLayout, context: int, rows: Index = 1, *, fours: bool = False
+    ) -> NewTokens:
+        """Declare them as the kernel's next arguments, for ``rows`` tokens (``fours``: see ``KVCache``)."""
+        width = (layout.heads + 2 * layout.kv_heads) * layout.head_dim
+        coarse, fine = rope_shapes(layout.head_dim, context)
+        return cls(
+            k.buffer("qkv", (rows, width), "float32"),
+            k.buffer("rope_coarse", coarse, "float32"),
+            k.buffer("rope_fine", fine, "float32"),
+            k.buffer("state", (State.WORDS,), "int32"),
+            k.buffer("page_table", (layout.pages,), "int32"),
+            KVCache(k, layout, fours=fours, written=True),
+        )
 
 
 def rotate4(
-    k: KernelBuilder, low: Any, high: Any, coarse: Any, fine: Any, position: Any, pair: Any, head_dim: int
-) -> tuple[Any, Any]:
+    k: KernelBuilder,
+    low: Expr,
+    high: Expr,
+    coarse: Buffer,
+    fine: Buffer,
+    position: Expr,
+    pair: Expr,
+    head_dim: int,
+) -> tuple[Expr, Expr]:
     """RoPE on four pairs: dimensions ``pair … pair+3`` (``low``) with those half a head further (``high``)."""
     half = head_dim // 2
     row, rest = T.shift_right(position, 6), T.bitwise_and(position, ROPE_FINE - 1)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from tvm.relax.frontend import nn
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, cast, load4
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.block_order import offset, offset4
 from mlcweb.kernels.layouts.packed_floats import half_at, unpack_bfloat4, unpack_half4
 from mlcweb.kernels.layouts.quantized import GroupQuantized
@@ -22,7 +22,7 @@ GROUP = 32  # int8 activations that share a scale; a weight's group is its forma
 class Reader(Protocol):
     """A tensor bound to a kernel."""
 
-    def four(self, k: KernelBuilder, row: Any, column: Any) -> Any:
+    def four(self, k: KernelBuilder, row: Index, column: Index) -> Expr:
         """float32x4: the elements ``[row, column:column+4]``; ``column`` is a multiple of 4."""
 
 
@@ -54,6 +54,8 @@ class Values(nn.Module):
     def bind(self, k: KernelBuilder, name: str) -> "ValuesReader":
         """Declare this tensor as the kernel's next argument."""
         (tensor,) = self.tensors
+        if self.rows > 1:
+            k.weights(self.rows * self.columns)
         unpack = unpack_bfloat4 if self.dtype == "bfloat16" else unpack_half4 if self.packed else None
         return ValuesReader(k.buffer(name, tensor.shape, tensor.dtype), unpack)
 
@@ -61,18 +63,18 @@ class Values(nn.Module):
 class ValuesReader:
     """Reads an unquantized tensor."""
 
-    def __init__(self, buffer: Any, unpack: Callable[[Any, Any], Any] | None) -> None:
+    def __init__(self, buffer: Buffer, unpack: Callable[[Expr, Expr], Expr] | None) -> None:
         """``unpack`` makes four values of two words, where they are packed."""
         self.buffer, self.unpack = buffer, unpack
 
-    def four(self, k: KernelBuilder, row: Any, column: Any) -> Any:
+    def four(self, k: KernelBuilder, row: Index, column: Index) -> Expr:
         """float32x4: the elements ``[row, column:column+4]``."""
         if self.unpack is None:
             return cast("float32x4", load4(self.buffer, row, column))
         words = [k.let(self.buffer[row, T.shift_right(column, 1) + i], "half2") for i in (0, 1)]
         return self.unpack(*words)
 
-    def one(self, k: KernelBuilder, row: Any, column: Any) -> Any:
+    def one(self, k: KernelBuilder, row: Index, column: Index) -> Expr:
         """float32: the element ``[row, column]``, of no bfloat16. A kernel that calls this cannot call ``four``."""
         if self.unpack is None:
             return cast("float32", self.buffer[row, column])
@@ -105,18 +107,18 @@ class Vector(nn.Module):
 class VectorReader:
     """Reads a vector."""
 
-    def __init__(self, buffer: Any, unpack: Callable[[Any, Any], Any] | None, size: int) -> None:
+    def __init__(self, buffer: Buffer, unpack: Callable[[Expr, Expr], Expr] | None, size: int) -> None:
         self.values, self.size = ValuesReader(buffer, unpack), size
 
-    def four_at(self, k: KernelBuilder, position: Any) -> Any:
+    def four_at(self, k: KernelBuilder, position: Expr) -> Expr:
         """float32x4: the four elements that are at ``position`` in block order."""
         return self.values.four(k, 0, position)
 
-    def four(self, k: KernelBuilder, column: Any) -> Any:
+    def four(self, k: KernelBuilder, column: Index) -> Expr:
         """float32x4: the elements ``column … column + 3``."""
         return self.values.four(k, 0, k.let(offset4(column, self.size), "place"))
 
-    def one(self, k: KernelBuilder, column: Any) -> Any:
+    def one(self, k: KernelBuilder, column: Index) -> Expr:
         """float32: an element. A kernel that calls this cannot call the others."""
         return self.values.one(k, 0, k.let(offset(column, self.size), "place"))
 

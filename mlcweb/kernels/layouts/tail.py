@@ -5,22 +5,20 @@ zero there. All is decided when the kernel is written: a row of whole steps cost
 """
 
 from collections.abc import Callable
-from typing import Any
-
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.language.builder import f32, select, splat
+from mlcweb.kernels.language.expr import Expr, T
 
 
 def load_padded(
-    load: Callable[[Any], Any],
-    column: Any,
+    load: Callable[[Expr], Expr],
+    column: Expr,
     columns: int,
     step: int,
     *,
     offset: int | None = None,
     lanes: int = 4,
-) -> Any:
+) -> Expr:
     """``load(column)``, float32 of ``lanes``, or zeros where ``column`` is past a row of ``columns``.
 
     The row is read in steps of ``step``; ``offset`` is the column's place in its step, where that is known.

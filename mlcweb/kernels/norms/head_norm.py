@@ -1,12 +1,12 @@
 """Norms of queries and keys between the QKV product and attention, for decode and prefill alike."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
-from mlcweb.kernels.language.builder import KernelBuilder, call, f32, kernel, load4, ramp4, splat
+from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel, load4, ramp4, splat
+from mlcweb.kernels.language.expr import Expr, T
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values
 
@@ -28,21 +28,19 @@ class HeadNorm:
 
 
 @kernel
-def norm_heads(layout: HeadLayout, norm: HeadNorm, rows: Any) -> tirx.PrimFunc:
-    """Kernel ``y[rows, (H + 2 KV) * D]``: qkv with queries and keys normalized and values as they are, in float32.
+def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> tirx.PrimFunc:
+    """Kernel ``y[n, (H + 2 KV) * D]``: qkv with queries and keys normalized and values as they are, in float32.
 
-    Arguments: qkv, the weights of queries and keys, y. Raises ValueError for weights of other sizes.
+    Arguments: qkv, q_weight, k_weight, y; n is 1 in ``decode``. Raises ValueError for weights of other sizes.
     """
     d, heads, kv_heads = layout.head_dim, layout.heads, layout.kv_heads
     full = norm.kind == "full_rms"
-    for weight, count in ((norm.q_weight, heads), (norm.k_weight, kv_heads)):
-        if weight.columns != count * d and (full or weight.columns != d):
-            raise ValueError(f"{norm.kind} of {count} heads of {d}: a weight of {weight.columns} values")
-    k = KernelBuilder("norm_heads")
+    _check(layout, norm, full)
+    k, rows = KernelBuilder("norm_heads"), 1 if decode else dynamic("n")
     width = (heads + 2 * kv_heads) * d
     qkv = k.buffer("qkv", (rows, width), "float32")
     q_weight, k_weight = norm.q_weight.bind(k, "q_weight"), norm.k_weight.bind(k, "k_weight")
-    y = k.buffer("y", (rows, width), "float32")
+    y = k.output("y", (rows, width), "float32")
 
     # a span is what has a norm of its own, or is copied; neighbouring threads take it together
     queries, spans = (1, 3) if full else (heads, heads + 2 * kv_heads)
@@ -92,7 +90,14 @@ def norm_heads(layout: HeadLayout, norm: HeadNorm, rows: Any) -> tirx.PrimFunc:
     return k.finish()
 
 
-def _thirds(k: KernelBuilder, span: Any, q: int, kv: int) -> tuple[Any, Any]:
+def _check(layout: HeadLayout, norm: HeadNorm, full: bool) -> None:
+    d = layout.head_dim
+    for weight, count in ((norm.q_weight, layout.heads), (norm.k_weight, layout.kv_heads)):
+        if weight.columns != count * d and (full or weight.columns != d):
+            raise ValueError(f"{norm.kind} of {count} heads of {d}: a weight of {weight.columns} values")
+
+
+def _thirds(k: KernelBuilder, span: Expr, q: int, kv: int) -> tuple[Expr, Expr]:
     """First column and size of queries, keys and values, spans 0, 1 and 2."""
     first = k.let(T.Select(span == 0, 0, q + (span - 1) * kv), "first")
     return first, k.let(T.Select(span == 0, q, kv), "size")

@@ -1,12 +1,12 @@
 """RMSNorm and LayerNorm over rows, alone or added to a residual; decode folds an RMSNorm into the product after it."""
 
-from typing import Any
+from collections.abc import Callable
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel, load4, ramp4, splat
+from mlcweb.kernels.language.expr import Buffer, Expr, T
 from mlcweb.kernels.language.reduce import reduce_rows
 from mlcweb.kernels.layouts.storage import VectorReader
 from mlcweb.kernels.products.matvec import Norm
@@ -35,12 +35,12 @@ def normalize(
     weight = norm.weight.bind(k, "norm")
     bias = norm.bias.bind(k, "bias") if norm.bias else None
     r = k.buffer("residual", (rows, width), "float32") if residual else None
-    y = k.buffer("y", (rows, width), "float32")
+    y = k.output("y", (rows, width), "float32")
     (to,), tid = k.launch([rows], THREADS)
     row = n - 1 if last_row else to
     quads = width // 4
 
-    def mean(value: Any) -> Any:
+    def mean(value: Callable[[Expr], Expr]) -> Expr:
         """The mean over the row of a float32x4's lanes, summed."""
         sums = k.local(1, name="sums")
         k.store(sums, 0, f32(0.0))
@@ -48,16 +48,16 @@ def normalize(
             k.store(sums, 0, sums[0] + value(k.let(load4(x, row, (i * THREADS + tid) * 4), "x4")))
         return reduce_rows(k, tier, tid, sums, 1, THREADS)(0) / float(width)
 
-    middle: Any = None
+    middle: Buffer | None = None
     if norm.centered:
         middle = k.local(1, name="middle")
         k.store(middle, 0, mean(lambda x4: call("float32", "dot", x4, splat(f32(1.0)))))
         k.barrier()  # the sums' workgroup memory is used again
 
-    def centred(x4: Any) -> Any:
+    def centred(x4: Expr) -> Expr:
         return x4 if middle is None else k.let(x4 - splat(middle[0]), "centred")
 
-    def square(x4: Any) -> Any:
+    def square(x4: Expr) -> Expr:
         value = centred(x4)
         return call("float32", "dot", value, value)
 
@@ -65,7 +65,7 @@ def normalize(
     with k.loop(T.ceildiv(quads - tid, THREADS)) as i:
         column = k.let((i * THREADS + tid) * 4, "column")
 
-        def read(vector: VectorReader) -> Any:
+        def read(vector: VectorReader) -> Expr:
             return vector.four_at(k, column) if in_blocks else vector.four(k, column)
 
         value = centred(load4(x, row, column)) * splat(factor) * read(weight)

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
-from mlcweb.contract.constants import ENTRIES
-
 _layer: ContextVar[int | None] = ContextVar("layer", default=None)
+_op: ContextVar[str | None] = ContextVar("op", default=None)
 
 
 @dataclass(frozen=True)
@@ -22,14 +21,26 @@ class Emitted:
 @contextmanager
 def in_layer(index: int) -> Iterator[None]:
     """What is emitted inside belongs to this layer."""
-    token = _layer.set(index)
+    token: Token[int | None] = _layer.set(index)
     try:
         yield
     finally:
         _layer.reset(token)
 
 
-def emitted(kernel: str, name: str) -> Emitted:
-    """A call of ``kernel`` that an operation emits as ``name``: an entry's name, and its own."""
-    entry = max((row.name for row in ENTRIES if name.startswith(f"{row.name}_")), key=len)
-    return Emitted(kernel, name.removeprefix(f"{entry}_"), _layer.get())
+@contextmanager
+def for_operation(op: str) -> Iterator[None]:
+    """The call that is emitted inside is of this operation, such as ``qkv``."""
+    token: Token[str | None] = _op.set(op)
+    try:
+        yield
+    finally:
+        _op.reset(token)
+
+
+def emitted(kernel: str) -> Emitted:
+    """The call of ``kernel`` that is being emitted. Raises LookupError outside of an operation."""
+    op = _op.get()
+    if op is None:
+        raise LookupError(f"{kernel} is called, and not by ops.launch")
+    return Emitted(kernel, op, _layer.get())

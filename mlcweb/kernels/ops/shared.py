@@ -1,91 +1,70 @@
-"""What decode's and prefill's operations share: a kernel once for each shape, a launch for each piece of a weight."""
+"""What decode's and prefill's operations share: each kernel made once, and launches by their operation's name."""
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, ParamSpec
 
 from tvm import tirx
-from tvm.relax.frontend.nn import Tensor, op
+from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.choice.reads import reads_weights
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.kernels.layouts.pieces import Apart, Matrix, Piece, pieces
+from mlcweb.kernels.layouts.pieces import Apart, Matrix
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
+from mlcweb.kernels.ops.launch import Stored, launch
+from mlcweb.kernels.ops.memo import KernelMemo
 from mlcweb.kernels.products.matvec import Norm
-from mlcweb.kernels.products.outputs import Activation
+from mlcweb.kernels.products.outputs import Activation, Folded
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
-class Rope:
-    """RoPE's tables, as parameters of the model."""
-
-    coarse: Values
-    fine: Values
-
-
-@dataclass(frozen=True)
-class Folded:
-    """What is folded into a product's outputs: bias, activation (times the up half, if ``gated``), residual.
-
-    ``times`` are outputs of another product, which these are multiplied by. ``bias_first``: where the bias begins.
-    """
-
-    bias: Values | None = None
-    activation: Activation | None = None
-    gated: bool = False
-    residual: Tensor | None = None
-    cap: float | None = None
-    times: Tensor | None = None
-    bias_first: int = 0
-
-    @property
-    def key(self) -> Hashable:
-        """What a kernel depends on."""
-        return (
-            self.bias is not None,
-            self.bias_first,
-            self.activation,
-            self.gated,
-            self.residual is not None,
-            self.times is not None,
-            self.cap,
-        )
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What every product's kernel is asked for; only decode's takes the cap too."""
-        return {
-            "bias": self.bias,
-            "residual": self.residual is not None,
-            "activation": self.activation,
-            "gated": self.gated,
-            "times": self.times is not None,
-            "bias_first": self.bias_first,
-        }
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """A kernel's arguments after the weight."""
-        bias = self.bias.tensors if self.bias else []
-        return [*bias, *(tensor for tensor in (self.residual, self.times) if tensor is not None)]
-
-    def outputs(self, weight: Matrix) -> int:
-        """Columns of the result."""
-        return weight.rows // 2 if self.gated else weight.rows
-
-
-@dataclass
-class Ops:
-    """What decode and prefill share: the tier, the attention's shape, and one PrimFunc per distinct kernel."""
+class Target:
+    """What kernels are made for, a tier, the attention's shape and the longest context in tokens; and those made."""
 
     tier: Tier
     layout: HeadLayout
     context: int
-    _made: dict[Hashable, tirx.PrimFunc] = field(default_factory=dict)
+    kernels: KernelMemo = field(default_factory=KernelMemo)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """An entry's tensors: ``state`` i32 ``[8]``, the page table, and ``tokens`` i32 ``[n]``, which decode has not."""
+
+    state: Tensor
+    page_table: Tensor
+    tokens: Tensor | None = None
+
+
+class Ops:
+    """What decode and prefill share."""
+
+    phase: ClassVar[str]
+
+    def __init__(self, target: Target, inputs: Inputs) -> None:
+        self.tier, self.layout, self.context = target.tier, target.layout, target.context
+        self.inputs, self._kernels = inputs, target.kernels
+
+    def kernel(
+        self, make: Callable[P, tirx.PrimFunc], /, *args: P.args, **options: P.kwargs
+    ) -> tirx.PrimFunc:
+        """``make(*args, **options)``, made once (``ops.memo``)."""
+        return self._kernels(make, *args, **options)
+
+    def launch(
+        self, operation: str, kernel: tirx.PrimFunc, /, *, way: str = "", **given: Tensor | Stored | None
+    ) -> dict[str, Tensor]:
+        """A launch of an operation such as ``qkv``, with tensors by the kernel's names; ``way``: int8 or matrix.
+
+        Every launch of a model is emitted here, but those of sampling; ``ops.launch`` says what is returned.
+        """
+        return launch(f"{self.phase}_{way}" if way else self.phase, operation, kernel, given)
 
     def linear(
         self,
@@ -100,68 +79,36 @@ class Ops:
         residual: Tensor | None = None,
         rows: bool = False,
     ) -> Tensor:
-        """``residual + activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and the result
-        activation(gate) * up. ``rows``: for attention, which reads decode's outputs in their own order.
-        """
+        """As ``Operations.linear``: a launch for each piece of the weight."""
         if not isinstance(weight, Apart):
-            return self._product(name, x, weight, norm, Folded(bias, activation, gated, residual), rows=rows)
+            folded = Folded(bias, activation=activation, gated=gated)
+            if residual is not None:
+                folded = replace(folded, joined="added")
+            return self._product(name, x, weight, norm, folded, residual, rows=rows)
         up = Folded(bias, bias_first=weight.gate.rows)
-        times = self._product(f"{name}_up", x, weight.up, norm, up, rows=rows)
-        gate = Folded(bias, activation, times=times)
-        return self._product(f"{name}_gate", x, weight.gate, norm, gate, rows=rows)
+        times = self._product(f"{name}_up", x, weight.up, norm, up, None, rows=rows)
+        gate = Folded(bias, activation=activation, joined="multiplied")
+        return self._product(f"{name}_gate", x, weight.gate, norm, gate, times, rows=rows)
 
     def _product(
-        self, name: str, x: Tensor, weight: Matrix, norm: Norm | None, folded: Folded, *, rows: bool = False
-    ) -> Tensor:
-        raise NotImplementedError
-
-    def _once(self, key: Hashable, make: Callable[[], tirx.PrimFunc]) -> tirx.PrimFunc:
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
-
-    def _launch(
         self,
         name: str,
+        x: Tensor,
         weight: Matrix,
-        key: Hashable,
-        make: Callable[[WholeMatrix, Piece | None], tirx.PrimFunc],
-        args: Callable[[WholeMatrix], list[Tensor]],
-        out: Tensor,
+        norm: Norm | None,
+        folded: Folded,
+        other: Tensor | None,
+        *,
+        rows: bool = False,
     ) -> Tensor:
-        """A launch for each piece of ``weight``: the first makes ``out``, the others write into it."""
-        for i, (part, piece) in enumerate(pieces(weight)):
-            func = self._once((key, _shape(part), piece), partial(_made, make, part, piece))
-            if i == 0:
-                out = op.tensor_ir_op(func, name, args(part), out)
-            else:
-                same = Tensor.placeholder(out.shape, "float32")
-                given = [*args(part), out]
-                out = op.tensor_ir_inplace_op(func, name, given, [len(given) - 1], same)
-        return out
+        """A product with what is folded into it; ``other`` is what is joined."""
+        raise NotImplementedError
 
-    def _norm_heads(self, entry: str, rows: Any, qkv: Tensor, norm: HeadNorm) -> Tensor:
-        key = ("norm_heads", norm.q_weight.columns, norm.k_weight.columns, norm.epsilon, norm.kind)
-        func = self._once(key, lambda: norm_heads(self.layout, norm, rows))
-        out = Tensor.placeholder(qkv.shape, "float32")
-        args = [qkv, *norm.q_weight.tensors, *norm.k_weight.tensors]
-        return op.tensor_ir_op(func, f"{entry}_norm_heads", args, out)
-
-
-def _made(
-    make: Callable[[WholeMatrix, Piece | None], tirx.PrimFunc], part: WholeMatrix, piece: Piece | None
-) -> tirx.PrimFunc:
-    return reads_weights(make(part, piece), part)
-
-
-def _shape(weight: WholeMatrix) -> tuple[str, int, int]:
-    stored = weight.form.name if isinstance(weight, GroupQuantized) else weight.dtype
-    return stored, weight.rows, weight.columns
-
-
-def norm_key(norm: Norm | None) -> Hashable:
-    """What a kernel depends on of a norm."""
-    return norm and (norm.weight.columns, norm.epsilon, norm.centered, norm.bias is not None)
+    def norm_heads(self, qkv: Tensor, norm: HeadNorm) -> Tensor:
+        """``qkv`` ``[T, (H + 2 KV) * D]`` with queries and keys normalized."""
+        kernel = self.kernel(norm_heads, self.layout, norm, decode=self.phase == "decode")
+        written = self.launch("norm_heads", kernel, qkv=qkv, q_weight=norm.q_weight, k_weight=norm.k_weight)
+        return written["y"]
 
 
 def group_quantized(weight: WholeMatrix) -> GroupQuantized:

@@ -6,10 +6,9 @@ idea; here weights' codes lose their offset when a tile is filled, so that sums 
 weights with a minimum.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.experts.tile import SlotRows
 from mlcweb.kernels.experts.weights import Part
@@ -25,12 +24,13 @@ from mlcweb.kernels.language.builder import (
     splat,
     u32,
 )
+from mlcweb.kernels.language.expr import Buffer, Expr, T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
-from mlcweb.kernels.layouts.storage import GROUP, Values
+from mlcweb.kernels.layouts.storage import GROUP
 from mlcweb.kernels.products.matmul import TileWriter
-from mlcweb.kernels.products.matmul_int8_stage import WORDS, Stage, takes_codes
-from mlcweb.kernels.products.outputs import Activation
+from mlcweb.kernels.products.matmul_int8_stage import WORDS, Rounded, Stage, StagedRows, takes_codes
+from mlcweb.kernels.products.outputs import NOTHING, Folded
 
 # Rows and columns of a workgroup; a thread has 4 x 4 sums. Small tiles fill a GPU where outputs are few; where they
 # are many, large ones read x and the weight half as often. Measured on an H200: docs/performance.md.
@@ -43,43 +43,29 @@ ROWS = _WIDE  # with experts
 def matmul_int8(
     weight: GroupQuantized,
     *,
-    bias: Values | None = None,
-    residual: bool = False,
-    times: bool = False,
-    bias_first: int = 0,
-    activation: Activation | None = None,
-    gated: bool = False,
+    folded: Folded = NOTHING,
     experts: Part | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``quantize_rows`` leaves it.
 
-    Arguments: codes ``[n, 8 * groups]``, scales ``[n, groups]``, weight's tensors, [bias], [residual
-    ``[n, N]``], y. ``gated``: ``weight`` is gate over up, ``[2N, K]``, and y = activation(gate) * up; half of a tile's
-    columns are gates. ``experts``: as for ``matmul``, with a row of x for each token, and slots for tiles of ``ROWS``.
-    ``piece``: which of y's N ``weight`` makes.
+    Arguments: codes ``[n, 8 * groups]``, scales ``[n, groups]``, w, what ``folded`` has of bias and residual
+    ``[n, N]``, y. Of gate over up, half of a tile's columns are gates. ``experts``: as for ``matmul``, with a row of x
+    for each token, and slots for tiles of ``ROWS``. ``piece``: which of y's N ``weight`` makes.
     """
     each = weight.rows // experts.count if experts else weight.rows
-    outputs = each // 2 if gated else each
-    piece = piece or Piece(0, outputs)
+    outputs, gated = folded.outputs(each), folded.gated
     groups = -(-weight.columns // GROUP)
-    if outputs % 4:
-        raise ValueError(f"matmul_int8 needs N % 4 == 0, not {weight.rows} x {weight.columns}")
-    if weight.step != GROUP:
-        raise ValueError(
-            f"matmul_int8 needs groups that {GROUP} divides, or that divide it, not {weight.group_size}"
-        )
+    _check(weight, outputs)
     many = 2 if groups % 2 == 0 else 1  # groups staged at a time
     k = KernelBuilder("matmul_int8")
     n = dynamic("n")
-    x = k.buffer("codes", (n, groups * WORDS), "uint32")
-    x_scales = k.buffer("scales", (n, groups), "float32")
+    if experts:
+        k.reads(experts=experts.experts, choices=experts.choices)
+    x = Rounded(k.buffer("codes", (n, groups * WORDS), "uint32"), k.buffer("scales", (n, groups), "float32"))
     w = weight.bind(k, "w")
     slots = SlotRows(k, n, experts, ROWS) if experts else None
-    b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (n, piece.outputs), "float32") if residual or times else None
-    y = k.buffer("y", (n * experts.choices if experts else n, piece.outputs), "float32")
-    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece, times, bias_first)
+    writer = TileWriter.bind(k, n, experts.choices if experts else 1, outputs, folded, piece)
 
     tile = _WIDE if experts or weight.rows >= _WIDE_OUTPUTS else _NARROW
     quads, step = tile // 4, tile // 2 if gated else tile
@@ -89,52 +75,54 @@ def matmul_int8(
     tx, ty = k.let(tid % quads, "tx"), k.let(tid // quads, "ty")
     row0, column0 = k.let(wg_m * tile, "row0"), k.let(wg_n * step, "column0")
 
-    def source(row: Any) -> Any:
+    def source(row: Expr) -> Expr:
         return slots.source(row) if slots else T.min(row0 + row, n - 1)
 
-    stage = Stage(k, tile, many, source, x, x_scales, w, expert * each, column0, outputs, tid, gated)
+    rows_of = StagedRows(source, expert * each, column0, outputs, gated)
+    stage = Stage(k, tile, many, rows_of, x, w, tid)
     sums = k.local(4, "float32x4", name="sums")
     for i in range(4):
         k.store(sums, i, splat(f32(0.0)))
+    _multiply(k, stage, groups // many, tx, ty, sums)
 
-    stage.fetch(0)
-    with k.loop(groups // many) as block:
-        k.barrier()
-        stage.put()
-        k.barrier()
-        with k.when(block + 1 < groups // many):
-            stage.fetch((block + 1) * many)  # under way during the arithmetic
-        for g in range(many):
-            _multiply_group(k, stage, g, tx, ty, sums)
-
-    def write(i: int, values: list[Any], holds: Any = None) -> None:
+    def write(i: int, values: list[Expr], holds: Expr | None = None) -> None:
         """Row i of the thread's, where ``holds``."""
         row = k.let(slots.pair(ty * 4 + i), "pair") if slots else row0 + ty * 4 + i
         exists = row >= 0 if slots else row < n
         with k.when(exists if holds is None else tirx.all(exists, holds)):
             writer.write(row, column0 + tx * 4, 0, values)
 
-    if not gated:
+    if gated:
+        _write_gated(k, quads, tx, ty, sums, write)
+    else:
         for i in range(4):
             write(i, [sums[i]])
-        return k.finish()
-
-    # A thread's columns are gates or ups: those with gates get the ups, two rows at a time.
-    half = quads // 2
-    ups = k.shared(2 * quads * half * 4, name="ups")
-    for pair in range(0, 4, 2):
-        k.barrier()
-        with k.when(tx >= half):
-            for i in range(2):
-                k.store(ups, ramp4(((i * quads + ty) * half + tx - half) * 4), sums[pair + i])
-        k.barrier()
-        for i in range(2):
-            up = load4(ups, ((i * quads + ty) * half + tx) * 4)
-            write(pair + i, [sums[pair + i], up], tx < half)
     return k.finish()
 
 
-def _multiply_group(k: KernelBuilder, stage: Stage, g: int, tx: Any, ty: Any, sums: Any) -> None:
+def _check(weight: GroupQuantized, outputs: int) -> None:
+    if outputs % 4:
+        raise ValueError(f"matmul_int8 needs N % 4 == 0, not {weight.rows} x {weight.columns}")
+    if weight.step != GROUP:
+        raise ValueError(
+            f"matmul_int8 needs groups that {GROUP} divides, or that divide it, not {weight.group_size}"
+        )
+
+
+def _multiply(k: KernelBuilder, stage: Stage, blocks: int, tx: Expr, ty: Expr, sums: Buffer) -> None:
+    """Add the whole product to ``sums``, a block of groups at a time."""
+    stage.fetch(0)
+    with k.loop(blocks) as block:
+        k.barrier()
+        stage.put()
+        k.barrier()
+        with k.when(block + 1 < blocks):
+            stage.fetch((block + 1) * stage.many)  # under way during the arithmetic
+        for g in range(stage.many):
+            _multiply_group(k, stage, g, tx, ty, sums)
+
+
+def _multiply_group(k: KernelBuilder, stage: Stage, g: int, tx: Expr, ty: Expr, sums: Buffer) -> None:
     """``sums += scales * (codes of x · codes of w)`` for group g of the tile."""
     exact = k.local(4, "int32x4", name="exact")
     rows = k.local(1, "int32x4", name="rows") if stage.b_minimums is not None else None
@@ -155,17 +143,54 @@ def _multiply_group(k: KernelBuilder, stage: Stage, g: int, tx: Any, ty: Any, su
             if rows is not None:
                 of_rows = [call("int32", "dot4I8Packed", lane(a, i), u32(0x01010101)) for i in range(4)]
                 k.store(rows, 0, rows[0] + T.Shuffle(of_rows, [0, 1, 2, 3]))
-        row_scales = k.let(load4(stage.a_scales, (g * stage.quads + ty) * 4), "row_scales")
-        at = ((g * stage.parts + part) * stage.quads + tx) * 4
-        column_scales = k.let(load4(stage.b_scales, at), "column_scales")
+        _scale(k, stage, g, part, (tx, ty), exact, rows, sums)
+
+
+def _scale(
+    k: KernelBuilder,
+    stage: Stage,
+    g: int,
+    part: int,
+    place: tuple[Expr, Expr],
+    exact: Buffer,
+    rows: Buffer | None,
+    sums: Buffer,
+) -> None:
+    """Add the exact sums of a part of a group to ``sums``, times its scales; and those of rows, times its minimum."""
+    tx, ty = place
+    row_scales = k.let(load4(stage.a_scales, (g * stage.quads + ty) * 4), "row_scales")
+    at = ((g * stage.parts + part) * stage.quads + tx) * 4
+    column_scales = k.let(load4(stage.b_scales, at), "column_scales")
+    for i in range(4):
+        scale = splat(lane(row_scales, i)) * column_scales
+        k.store(sums, i, sums[i] + T.Cast("float32x4", exact[i]) * scale)
+    if rows is not None and stage.b_minimums is not None:
+        minimums = k.let(load4(stage.b_minimums, at), "minimums")
+        total = k.let(T.Cast("float32x4", rows[0]) * row_scales, "row_sums")
         for i in range(4):
-            scale = splat(lane(row_scales, i)) * column_scales
-            k.store(sums, i, sums[i] + T.Cast("float32x4", exact[i]) * scale)
-        if rows is not None:
-            minimums = k.let(load4(stage.b_minimums, at), "minimums")
-            total = k.let(T.Cast("float32x4", rows[0]) * row_scales, "row_sums")
-            for i in range(4):
-                k.store(sums, i, sums[i] + splat(lane(total, i)) * minimums)
+            k.store(sums, i, sums[i] + splat(lane(total, i)) * minimums)
+
+
+def _write_gated(
+    k: KernelBuilder,
+    quads: int,
+    tx: Expr,
+    ty: Expr,
+    sums: Buffer,
+    write: Callable[[int, list[Expr], Expr], None],
+) -> None:
+    """A thread's columns are gates or ups: those with gates get the ups, two rows at a time."""
+    half = quads // 2
+    ups = k.shared(2 * quads * half * 4, name="ups")
+    for pair in range(0, 4, 2):
+        k.barrier()
+        with k.when(tx >= half):
+            for i in range(2):
+                k.store(ups, ramp4(((i * quads + ty) * half + tx - half) * 4), sums[pair + i])
+        k.barrier()
+        for i in range(2):
+            up = load4(ups, ((i * quads + ty) * half + tx) * 4)
+            write(pair + i, [sums[pair + i], up], tx < half)
 
 
 def in_pairs(weight: GroupQuantized) -> bool:

@@ -1,12 +1,12 @@
 """The tiles of prefill's int8 product in workgroup memory: how they get there, and what codes become on the way."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.language.builder import KernelBuilder, lane, load4, ramp4, splat, u32
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.quantized import GroupQuantizedReader
 from mlcweb.kernels.layouts.storage import GROUP
 from mlcweb.quantize.formats import Format
@@ -14,11 +14,36 @@ from mlcweb.quantize.formats import Format
 WORDS = GROUP // 4  # words of four int8 in a group
 
 
+@dataclass(frozen=True)
+class Rounded:
+    """x as ``quantize_rows`` leaves it."""
+
+    codes: Buffer
+    scales: Buffer
+
+
+@dataclass(frozen=True)
+class StagedRows:
+    """Which rows a tile has: ``source`` of x; of the weight, whose first is ``row0``, its columns from ``column0``."""
+
+    source: Callable[[Expr], Expr]
+    row0: Index
+    column0: Expr
+    outputs: int
+    gated: bool
+
+    def column(self, quads: int, quad: Expr, i: int) -> Expr:
+        """The weight's row for column ``4 * quad + i`` of a tile of so many quads; the latter half may be ups."""
+        if not self.gated:
+            return self.row0 + T.min(self.column0 + quad * 4 + i, self.outputs - 1)
+        gate = self.row0 + T.min(self.column0 + quad % (quads // 2) * 4 + i, self.outputs - 1)
+        return T.Select(quad < quads // 2, gate, gate + self.outputs)
+
+
 class Stage:
     """The tiles in workgroup memory, transposed: word by word, four rows (or columns) a vector.
 
-    ``source`` says which of x's a row is; ``row0`` is the weight's first row. ``fetch`` loads what a thread brings
-    into registers, ``put`` stores it.
+    ``fetch`` loads what a thread brings into registers, ``put`` stores it.
     """
 
     def __init__(
@@ -26,26 +51,20 @@ class Stage:
         k: KernelBuilder,
         tile: int,
         many: int,
-        source: Callable[[Any], Any],
-        x: Any,
-        x_scales: Any,
+        rows: StagedRows,
+        x: Rounded,
         w: GroupQuantizedReader,
-        row0: Any,
-        column0: Any,
-        outputs: int,
-        tid: Any,
-        gated: bool,
+        tid: Expr,
     ) -> None:
-        self.k, self.many, self.x, self.x_scales, self.w, self.tid = k, many, x, x_scales, w, tid
+        self.k, self.many, self.rows, self.x, self.w, self.tid = k, many, rows, x, w, tid
         form = w.form
         self.direct = takes_codes(form)
         self.words = form.planes[0] if self.direct else WORDS  # of a group, as they are fetched
         self.codes = many * self.words  # words of each column
         self.parts = max(GROUP // form.group, 1)  # groups of weights in one of activations
         self.quads = quads = tile // 4
-        self.pitch = (
-            quads + 1
-        )  # vectors of four rows, and one more: stores of one column spread over the banks
+        # vectors of four rows, and one more: stores of one column spread over the banks
+        self.pitch = quads + 1
         self.threads = quads * quads
         size = many * WORDS * self.pitch * 4
         self.a, self.b = k.shared(size, "uint32", name="a_tile"), k.shared(size, "uint32", name="b_tile")
@@ -62,56 +81,65 @@ class Stage:
 
         # the last threads, which bring the fewest codes
         last = self.threads - quads * many
-        self.fetches_x_scales = tirx.all(tid >= last - quads * many, tid < last)
+        self.fetches_x_scales: Expr = tirx.all(tid >= last - quads * many, tid < last)
         self.fetches_w_scales = tid >= last
 
-        def column(quad: Any, i: int) -> Any:
-            if not gated:
-                return row0 + T.min(column0 + quad * 4 + i, outputs - 1)
-            gate = row0 + T.min(column0 + quad % (quads // 2) * 4 + i, outputs - 1)
-            return T.Select(quad < quads // 2, gate, gate + outputs)
-
-        self.row, self.column = source, column
-
-    def fetch(self, group: Any) -> None:
+    def fetch(self, group: Index) -> None:
         """Load groups ``group … group + many - 1``."""
-        k, tid, quads, codes = self.k, self.tid, self.quads, self.codes
+        self._fetch_x(group)
+        self._fetch_weight(group)
+        self._fetch_scales(group)
+
+    def _fetch_x(self, group: Index) -> None:
+        k, tid = self.k, self.tid
         for at in range(0, self.x_items, self.threads):
             with k.when(tid + at < self.x_items):
                 quad, part = (tid + at) // self.x_parts, (tid + at) % self.x_parts
                 for i in range(4):
-                    words = load4(self.x, self.row(quad * 4 + i), group * WORDS + part * 4)
+                    words = load4(self.x.codes, self.rows.source(quad * 4 + i), group * WORDS + part * 4)
                     k.store(self.x_words, at // self.threads * 4 + i, words)
+
+    def _fetch_weight(self, group: Index) -> None:
+        k, tid, codes = self.k, self.tid, self.codes
         for at in range(0, self.w_items, self.threads):
             with k.when(tid + at < self.w_items):
                 quad, word = (tid + at) // codes, (tid + at) % codes
                 first = at // self.threads * 4
                 if self.direct:
                     for i in range(4):
-                        value = self.w.codes[self.column(quad, i), group * self.words + word]
+                        value = self.w.codes[self._column(quad, i), group * self.words + word]
                         k.store(self.w_words, first + i, value)
                 else:
-                    columns = [k.let(self.column(quad, i), "column") for i in range(4)]
+                    columns = [k.let(self._column(quad, i), "column") for i in range(4)]
                     value = k.let(self.w.int8(k, columns, (group * self.words + word) * 4), "int8")
                     for i in range(4):
                         k.store(self.w_words, first + i, lane(value, i))
+
+    def _fetch_scales(self, group: Index) -> None:
+        k, tid, quads = self.k, self.tid, self.quads
         quad, g = tid % quads, tid // quads % self.many
         with k.when(self.fetches_x_scales):
             for i in range(4):
-                k.store(self.fetched_scales, i, self.x_scales[self.row(quad * 4 + i), group + g])
+                value = self.x.scales[self.rows.source(quad * 4 + i), group + g]
+                k.store(self.fetched_scales, i, value)
         with k.when(self.fetches_w_scales):
             for part in range(self.parts):
-                own = group + g if self.parts == 1 else (group + g) * self.parts + part
+                own: Index = group + g if self.parts == 1 else (group + g) * self.parts + part
                 own = self.w.group(own * GROUP) if self.w.group_size > GROUP else own
                 for i in range(4):
-                    scale, minimum = self.w.scales(k, self.column(quad, i), own)
+                    scale, minimum = self.w.scales(k, self._column(quad, i), own)
                     k.store(self.fetched_scales, part * 4 + i, scale)
-                    if self.fetched_minimums is not None:
+                    if self.fetched_minimums is not None and minimum is not None:
                         k.store(self.fetched_minimums, part * 4 + i, minimum)
 
     def put(self) -> None:
         """Store what was loaded."""
-        k, tid, quads, codes = self.k, self.tid, self.quads, self.codes
+        self._put_x()
+        self._put_weight()
+        self._put_scales()
+
+    def _put_x(self) -> None:
+        k, tid = self.k, self.tid
         for at in range(0, self.x_items, self.threads):
             with k.when(tid + at < self.x_items):
                 quad, part = (tid + at) // self.x_parts, (tid + at) % self.x_parts
@@ -119,6 +147,9 @@ class Stage:
                 for c in range(4):
                     across = T.Shuffle([lane(row, c) for row in rows], [0, 1, 2, 3])
                     k.store(self.a, ramp4(((part * 4 + c) * self.pitch + quad) * 4), across)
+
+    def _put_weight(self) -> None:
+        k, tid, codes = self.k, self.tid, self.codes
         for at in range(0, self.w_items, self.threads):
             with k.when(tid + at < self.w_items):
                 quad, word = (tid + at) // codes, (tid + at) % codes
@@ -127,6 +158,9 @@ class Stage:
                 signed = self._signed(word4)
                 for i, value in enumerate(signed):
                     k.store(self.b, ramp4(((word * len(signed) + i) * self.pitch + quad) * 4), value)
+
+    def _put_scales(self) -> None:
+        k, tid, quads = self.k, self.tid, self.quads
         at = (tid % quads + tid // quads % self.many * quads) * 4
         with k.when(self.fetches_x_scales):
             k.store(self.a_scales, ramp4(at), _four(self.fetched_scales, 0))
@@ -135,10 +169,13 @@ class Stage:
                 if self.parts > 1:
                     at = (tid % quads + (tid // quads % self.many * self.parts + part) * quads) * 4
                 k.store(self.b_scales, ramp4(at), _four(self.fetched_scales, part))
-                if self.fetched_minimums is not None:
+                if self.fetched_minimums is not None and self.b_minimums is not None:
                     k.store(self.b_minimums, ramp4(at), _four(self.fetched_minimums, part))
 
-    def _signed(self, words: Any) -> list[Any]:
+    def _column(self, quad: Expr, i: int) -> Expr:
+        return self.rows.column(self.quads, quad, i)
+
+    def _signed(self, words: Expr) -> list[Expr]:
         """The int8 of fetched words of four columns, uint32x4: of nibbles two, those of the even codes come first."""
         if not self.direct:
             return [words]
@@ -155,11 +192,11 @@ def takes_codes(form: Format) -> bool:
     return (form.nibbles or form.bytes) and not form.levels
 
 
-def _four(registers: Any, part: int) -> Any:
+def _four(registers: Buffer, part: int) -> Expr:
     return T.Shuffle([registers[part * 4 + i] for i in range(4)], [0, 1, 2, 3])
 
 
-def _nibbles_less(words: Any, zero: int) -> Any:
+def _nibbles_less(words: Expr, zero: int) -> Expr:
     """Four int8, code - zero, of the four low nibbles of each byte of a uint32x4; the high bit keeps borrows apart."""
     low = T.bitwise_and(words, splat(u32(0x0F0F0F0F)))
     if zero == 0:

@@ -5,31 +5,32 @@ is WGSL text, which ``KernelBuilder.wgsl`` puts where TIR has a call; TIR does t
 that an entry with these kernels says what it ``NEEDS``, beyond its tier.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.contract.plan import Needs
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, bits, call, dynamic, kernel, lane, load4, ramp4
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized, GroupQuantizedReader
-from mlcweb.kernels.layouts.storage import GROUP, Values
+from mlcweb.kernels.layouts.storage import GROUP
+from mlcweb.kernels.products import matmul_matrix_wgsl as wgsl
 from mlcweb.kernels.products.matmul import TileWriter
-from mlcweb.kernels.products.outputs import Activation
+from mlcweb.kernels.products.matmul_matrix_wgsl import Tile
+from mlcweb.kernels.products.outputs import NOTHING, Folded
 from mlcweb.quantize.formats import Format
 
-_UNIT = 16  # rows, columns and depth of a subgroup matrix
 _SUBGROUP = 32
 _SUBGROUPS = 4  # of a workgroup, two by two
+_THREADS = _SUBGROUP * _SUBGROUPS
 
 NEEDS: Needs = {
     "features": ["chromium-experimental-subgroup-matrix", "shader-f16", "subgroups"],
     "limits": {"maxComputeWorkgroupStorageSize": 20480},
     "subgroup_size": _SUBGROUP,
-    "subgroup_matrix": {"component": "f16", "result": "f32", "m": _UNIT, "n": _UNIT, "k": _UNIT},
+    "subgroup_matrix": {"component": "f16", "result": "f32", "m": wgsl.UNIT, "n": wgsl.UNIT, "k": wgsl.UNIT},
 }
 
 
@@ -38,174 +39,151 @@ def needs_beyond(tier: Tier) -> Needs:
     return {**NEEDS, "features": [name for name in NEEDS["features"] if name not in tier.features]}
 
 
-_DIRECTIVES = """\
-enable f16;
-enable chromium_experimental_subgroup_matrix;
-diagnostic(off, chromium.subgroup_matrix_uniformity);
-"""
-
-_DEQUANTIZE = """\
-fn dequantize(word : u32, scale : f32%(argument)s) -> vec4<u32> {
-  let codes = (vec4<u32>(word, word >> 4u, word >> 8u, word >> 12u) & vec4<u32>(0x000f000fu)) | vec4<u32>(0x64006400u);
-  let zero = vec2<f16>(%(zero)d.0h);
-  let scales = vec2<f16>(f16(scale));
-%(minimums)s  return vec4<u32>(
-    bitcast<u32>((bitcast<vec2<f16>>(codes.x) - zero) * scales%(add)s),
-    bitcast<u32>((bitcast<vec2<f16>>(codes.y) - zero) * scales%(add)s),
-    bitcast<u32>((bitcast<vec2<f16>>(codes.z) - zero) * scales%(add)s),
-    bitcast<u32>((bitcast<vec2<f16>>(codes.w) - zero) * scales%(add)s));
-}
-"""
-
-
-def _dequantize(form: Format) -> str:
-    """A nibble in a float16's mantissa is 1024 + code; eight weights, in the order of ``halve_rows``."""
-    minimum = {
-        "argument": ", minimum : f32",
-        "minimums": "  let minimums = vec2<f16>(f16(minimum));\n",
-        "add": " + minimums",
-    }
-    return _DEQUANTIZE % {
-        "zero": 1024 + form.zero,
-        **(minimum if form.minimum else dict.fromkeys(minimum, "")),
-    }
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A workgroup's outputs, ``depth`` of the inner axis at a time; a subgroup has a quarter of them."""
-
-    rows: int
-    columns: int
-    depth: int
-
-    @property
-    def vectors(self) -> int:
-        """Of eight float16, in a row's part of a stage."""
-        return self.depth // 8
-
-    @property
-    def pitch(self) -> int:
-        """Vectors from one row to the next: one more, which spreads them over the banks."""
-        return self.vectors + 1
-
-
 @kernel
 def matmul_matrix(
     weight: GroupQuantized,
     *,
-    bias: Values | None = None,
-    residual: bool = False,
-    times: bool = False,
-    bias_first: int = 0,
-    activation: Activation | None = None,
-    gated: bool = False,
+    folded: Folded = NOTHING,
     piece: Piece | None = None,
     tile: Tile | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``halve_rows`` leaves it.
 
-    Arguments: halves ``[n, 16 * groups]``, weight's tensors, [bias], [residual ``[n, N]``], y. ``gated``:
-    ``weight`` is gate over up, ``[2N, K]``, and y = activation(gate) * up; half of a subgroup's columns are gates.
-    ``piece``: which of y's N ``weight`` makes.
+    Arguments: halves ``[n, 16 * groups]``, w, what ``folded`` has of bias and residual ``[n, N]``, y. Of gate over up,
+    half of a subgroup's columns are gates. ``piece``: which of y's N ``weight`` makes.
     """
-    outputs = weight.rows // 2 if gated else weight.rows
+    outputs = folded.outputs(weight.rows)
     if outputs % 4:
         raise ValueError(f"matmul_matrix needs N % 4 == 0, not {weight.rows} x {weight.columns}")
     if weight.step != GROUP:
         raise ValueError(
             f"matmul_matrix needs groups that {GROUP} divides, or that divide it, not {weight.group_size}"
         )
-    direct = takes_nibbles(weight.form)
-    tile, piece = tile or _tile(weight), piece or Piece(0, outputs)
+    tile = tile or _tile(weight)
     k, n = KernelBuilder("matmul_matrix"), dynamic("n")
     width = -(-weight.columns // GROUP) * GROUP
     x = k.buffer("halves", (n, width // 2), "uint32")
     w = weight.bind(k, "w")
-    b = bias.bind(k, "bias") if bias else None
-    r = k.buffer("residual", (n, piece.outputs), "float32") if residual or times else None
-    y = k.buffer("y", (n, piece.outputs), "float32")
-    writer = TileWriter(k, y, outputs, activation, gated, b, r, piece, times, bias_first)
+    writer = TileWriter.bind(k, n, 1, outputs, folded, piece)
 
-    threads, step = _SUBGROUP * _SUBGROUPS, tile.columns // 2 if gated else tile.columns
-    (wg_n, wg_m), tid = k.launch([T.ceildiv(outputs, step), T.ceildiv(n, tile.rows)], threads)
+    step = tile.columns // 2 if folded.gated else tile.columns
+    (wg_n, wg_m), tid = k.launch([T.ceildiv(outputs, step), T.ceildiv(n, tile.rows)], _THREADS)
     row0, column0 = k.let(wg_m * tile.rows, "row0"), k.let(wg_n * step, "column0")
-    tiles = k.shared((tile.rows + tile.columns) * tile.pitch * 4, "uint32", name="tiles")
-    x_items, w_items = tile.rows * tile.vectors // threads, tile.columns * tile.vectors // threads
-    x_words = k.local(x_items, "uint32x4", name="x_words")
-    w_words, w_scales = k.local(w_items, "uint32", name="w_words"), k.local(w_items, name="w_scales")
-    w_minimums = k.local(w_items, name="w_minimums") if weight.form.minimum else None
-    w_halves = k.local(w_items, "uint32x4", name="w_halves") if not direct else None
+    stage = _Stage(k, tile, w, tid)
 
-    def column(at: Any) -> Any:
+    def row(at: Expr) -> Expr:
+        """x's row for a row of the tile."""
+        return T.min(row0 + at, n - 1)
+
+    def column(at: Expr) -> Expr:
         """The weight's row for a column of the tile."""
-        if not gated:
+        if not folded.gated:
             return T.min(column0 + at, outputs - 1)
         own = tile.columns // 2  # of a subgroup
         gate = T.min(column0 + at // own * (own // 2) + at % (own // 2), outputs - 1)
         return T.Select(at % own < own // 2, gate, gate + outputs)
 
-    def fetch(block: Any) -> None:
-        for i in range(x_items):
-            item = tid + i * threads
-            row = T.min(row0 + item // tile.vectors, n - 1)
-            k.store(x_words, i, load4(x, row, (block * tile.vectors + item % tile.vectors) * 4))
-        for i in range(w_items):
-            item = tid + i * threads
-            row, word = k.let(column(item // tile.vectors), "row"), block * tile.vectors + item % tile.vectors
-            if w_halves is not None:
-                k.store(w_halves, i, _halves(k, w, row, word * 8))
-                continue
-            k.store(w_words, i, w.word(row, word))
-            scale, minimum = w.scales(k, row, word // w.words_per_group)
-            k.store(w_scales, i, scale)
-            if w_minimums is not None:
-                k.store(w_minimums, i, minimum)
-
-    def put() -> None:
-        for i in range(x_items):
-            item = tid + i * threads
-            at = item // tile.vectors * tile.pitch + item % tile.vectors
-            k.store(tiles, ramp4(at * 4), x_words[i])
-        for i in range(w_items):
-            item = tid + i * threads
-            at = (tile.rows + item // tile.vectors) * tile.pitch + item % tile.vectors
-            if w_halves is not None:
-                k.store(tiles, ramp4(at * 4), w_halves[i])
-                continue
-            scaled = [w_scales[i], *([w_minimums[i]] if w_minimums is not None else [])]
-            k.store(tiles, ramp4(at * 4), call("uint32x4", "dequantize", w_words[i], *scaled))
-
     subgroup = k.let(tid // _SUBGROUP, "subgroup")
-    k.wgsl(_declare(tile))
-    fetch(0)
+    k.wgsl(wgsl.declare(tile))
+    stage.fetch(x, row, column, 0)
     blocks = width // tile.depth
     with k.loop(blocks) as block:
         k.barrier()
-        put()
+        stage.put()
         k.barrier()
         with k.when(block + 1 < blocks):
-            fetch(block + 1)  # under way during the arithmetic
-        k.wgsl(_multiply(tile), subgroup)
+            stage.fetch(x, row, column, block + 1)  # under way during the arithmetic
+        k.wgsl(wgsl.multiply(tile), subgroup)
+    _write(k, tile, stage.tiles, subgroup, tid, writer, row0, column0, n)
+    return k.finish(
+        directives=wgsl.DIRECTIVES,
+        functions=wgsl.dequantize(weight.form) if takes_nibbles(weight.form) else "",
+    )
 
-    # Sums pass through workgroup memory, a strip of each subgroup's at a time.
-    own = tile.columns // 2
+
+class _Stage:
+    """Both tiles in workgroup memory, row by row; ``fetch`` loads what a thread brings, ``put`` stores it."""
+
+    def __init__(self, k: KernelBuilder, tile: Tile, w: GroupQuantizedReader, tid: Expr) -> None:
+        self.k, self.tile, self.w, self.tid = k, tile, w, tid
+        self.tiles = k.shared((tile.rows + tile.columns) * tile.pitch * 4, "uint32", name="tiles")
+        self.x_items = tile.rows * tile.vectors // _THREADS
+        self.w_items = w_items = tile.columns * tile.vectors // _THREADS
+        self.x_words = k.local(self.x_items, "uint32x4", name="x_words")
+        self.w_words, self.w_scales = (
+            k.local(w_items, "uint32", name="w_words"),
+            k.local(w_items, name="w_scales"),
+        )
+        self.w_minimums = k.local(w_items, name="w_minimums") if w.form.minimum else None
+        direct = takes_nibbles(w.form)
+        self.w_halves = None if direct else k.local(w_items, "uint32x4", name="w_halves")
+
+    def fetch(
+        self, x: Buffer, row: Callable[[Expr], Expr], column: Callable[[Expr], Expr], block: Index
+    ) -> None:
+        """Load a block of the inner axis; ``row`` and ``column`` say which rows of x and the weight."""
+        k, tile, w = self.k, self.tile, self.w
+        for i in range(self.x_items):
+            item = self.tid + i * _THREADS
+            own = row(item // tile.vectors)
+            k.store(self.x_words, i, load4(x, own, (block * tile.vectors + item % tile.vectors) * 4))
+        for i in range(self.w_items):
+            item = self.tid + i * _THREADS
+            own, word = k.let(column(item // tile.vectors), "row"), block * tile.vectors + item % tile.vectors
+            if self.w_halves is not None:
+                k.store(self.w_halves, i, _halves(k, w, own, word * 8))
+                continue
+            k.store(self.w_words, i, w.word(own, word))
+            scale, minimum = w.scales(k, own, word // w.words_per_group)
+            k.store(self.w_scales, i, scale)
+            if self.w_minimums is not None and minimum is not None:
+                k.store(self.w_minimums, i, minimum)
+
+    def put(self) -> None:
+        """Store what was loaded."""
+        k, tile = self.k, self.tile
+        for i in range(self.x_items):
+            item = self.tid + i * _THREADS
+            at = item // tile.vectors * tile.pitch + item % tile.vectors
+            k.store(self.tiles, ramp4(at * 4), self.x_words[i])
+        for i in range(self.w_items):
+            item = self.tid + i * _THREADS
+            at = (tile.rows + item // tile.vectors) * tile.pitch + item % tile.vectors
+            if self.w_halves is not None:
+                k.store(self.tiles, ramp4(at * 4), self.w_halves[i])
+                continue
+            scaled = [self.w_scales[i], *([self.w_minimums[i]] if self.w_minimums is not None else [])]
+            k.store(self.tiles, ramp4(at * 4), call("uint32x4", "dequantize", self.w_words[i], *scaled))
+
+
+def _write(
+    k: KernelBuilder,
+    tile: Tile,
+    tiles: Buffer,
+    subgroup: Expr,
+    tid: Expr,
+    writer: TileWriter,
+    row0: Expr,
+    column0: Expr,
+    n: Expr,
+) -> None:
+    """Sums pass through workgroup memory, a strip of each subgroup's at a time."""
+    own, gated = tile.columns // 2, writer.folded.gated
     quads = own // 8 if gated else own // 4
     member = tid % _SUBGROUP
-    for i in range(tile.rows // 2 // _UNIT):
+    for i in range(tile.rows // 2 // wgsl.UNIT):
         k.barrier()
-        k.wgsl(_store(tile, i), subgroup)
+        k.wgsl(wgsl.store(tile, i), subgroup)
         k.barrier()
-        with k.loop(_UNIT * quads // _SUBGROUP) as j:
+        with k.loop(wgsl.UNIT * quads // _SUBGROUP) as j:
             item = k.let(member + j * _SUBGROUP, "item")
             strip_row, quad = k.let(item // quads, "strip_row"), k.let(item % quads, "quad")
-            row = row0 + subgroup // 2 * (tile.rows // 2) + i * _UNIT + strip_row
-            at = (subgroup * _UNIT + strip_row) * (own // 4) + quad
+            row = row0 + subgroup // 2 * (tile.rows // 2) + i * wgsl.UNIT + strip_row
+            at = (subgroup * wgsl.UNIT + strip_row) * (own // 4) + quad
             halves = (0, quads) if gated else (0,)
             with k.when(row < n):
                 sums = [k.let(bits("float32x4", load4(tiles, (at + half) * 4)), "sums") for half in halves]
                 writer.write(row, column0 + subgroup % 2 * (quads * 4) + quad * 4, 0, sums)
-    return k.finish(directives=_DIRECTIVES, functions=_dequantize(weight.form) if direct else "")
 
 
 def takes_nibbles(form: Format) -> bool:
@@ -213,7 +191,7 @@ def takes_nibbles(form: Format) -> bool:
     return form.nibbles and not form.levels and form.group == GROUP
 
 
-def _halves(k: KernelBuilder, w: GroupQuantizedReader, row: Any, column: Any) -> Any:
+def _halves(k: KernelBuilder, w: GroupQuantizedReader, row: Expr, column: Expr) -> Expr:
     """uint32x4: eight weights as float16, in the order of ``halve_rows``."""
     low, high = (k.let(w.four(k, row, column + i), "w4") for i in (0, 4))
     words = [
@@ -232,51 +210,3 @@ def _tile(weight: GroupQuantized) -> Tile:
     return (
         WIDE if weight.rows >= _WIDE_OUTPUTS else Tile(64, 64, 32 if -(-weight.columns // GROUP) % 2 else 64)
     )
-
-
-def _units(tile: Tile) -> list[tuple[int, int]]:
-    """A subgroup's matrices."""
-    return [(i, j) for i in range(tile.rows // 2 // _UNIT) for j in range(tile.columns // 2 // _UNIT)]
-
-
-def _declare(tile: Tile) -> str:
-    return "\n".join(
-        f"var sums_{i}_{j} : subgroup_matrix_result<f32, {_UNIT}, {_UNIT}>;" for i, j in _units(tile)
-    )
-
-
-def _multiply(tile: Tile) -> str:
-    """Of the subgroup ``$0``: what is in workgroup memory onto its sums."""
-    rows, columns, pitch = tile.rows // 2, tile.columns // 2, tile.pitch
-    half = f"subgroup_matrix_{{}}<f16, {_UNIT}, {_UNIT}>, {{}}_major"
-    left, right = half.format("left", "row"), half.format("right", "col")
-    lines = [
-        "let mine = subgroupBroadcastFirst(u32($0));",
-        f"let left_at = mine / 2u * {rows * pitch}u;",
-        f"let right_at = {tile.rows * pitch}u + mine % 2u * {columns * pitch}u;",
-    ]
-    for depth in range(0, tile.depth, _UNIT):
-        lines.append("{")
-        for i in range(rows // _UNIT):
-            at = f"left_at + {i * _UNIT * pitch + depth // 8}u"
-            lines.append(f"let left_{i} = subgroupMatrixLoad<{left}>(&tiles, {at}, {pitch}u);")
-        for j in range(columns // _UNIT):
-            at = f"right_at + {j * _UNIT * pitch + depth // 8}u"
-            lines.append(f"let right_{j} = subgroupMatrixLoad<{right}>(&tiles, {at}, {pitch}u);")
-            lines += [
-                f"sums_{i}_{j} = subgroupMatrixMultiplyAccumulate(left_{i}, right_{j}, sums_{i}_{j});"
-                for i in range(rows // _UNIT)
-            ]
-        lines.append("}")
-    return "\n".join(["{", *lines, "}"])
-
-
-def _store(tile: Tile, strip: int) -> str:
-    """Of the subgroup ``$0``: 16 rows of its sums to its part of workgroup memory, in vectors of four."""
-    across = tile.columns // 2 // 4
-    lines = [f"let to = subgroupBroadcastFirst(u32($0)) * {_UNIT * across}u;"]
-    lines += [
-        f"subgroupMatrixStore<row_major>(&tiles, to + {j * _UNIT // 4}u, sums_{strip}_{j}, {across}u);"
-        for j in range(tile.columns // 2 // _UNIT)
-    ]
-    return "\n".join(["{", *lines, "}"])

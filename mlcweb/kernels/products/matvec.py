@@ -5,14 +5,12 @@ neighbouring 16 bytes of codes; vectors are in block order, so that what neighbo
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from tvm import tirx
 from tvm.relax.frontend import nn
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.experts.weights import Part
+from mlcweb.kernels.experts.weights import Chosen
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
     call,
@@ -23,14 +21,15 @@ from mlcweb.kernels.language.builder import (
     select,
     splat,
 )
+from mlcweb.kernels.language.expr import Expr, Index, T
 from mlcweb.kernels.language.reduce import reduce_rows
 from mlcweb.kernels.layouts.block_order import offset, offset4
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized, GroupQuantizedReader
 from mlcweb.kernels.layouts.quantized_block import QuantizedBlock
-from mlcweb.kernels.layouts.storage import Reader, Values, Vector, WholeMatrix
+from mlcweb.kernels.layouts.storage import Reader, Vector, WholeMatrix
 from mlcweb.kernels.layouts.tail import is_padded
-from mlcweb.kernels.products.outputs import Activation, activate, soft_cap
+from mlcweb.kernels.products.outputs import NOTHING, Folded, activate, soft_cap
 
 _FILLED = 100_000  # threads that keep a large GPU busy: docs/performance.md
 
@@ -64,137 +63,189 @@ def _outputs(rows: int, each: int, threads: int) -> int:
     return max(2, most // each)
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """How x and y lie: in block order or their own; the residual lies as y does. ``last_row``: x is ``[n, K]``, of
+    which the last row is read, and it is in its own order.
+    """
+
+    from_blocks: bool = True
+    to_blocks: bool = False
+    last_row: bool = False
+
+
 @kernel
 def matvec(
     weight: WholeMatrix,
     tier: Tier,
     *,
     norm: Norm | None = None,
-    bias: Values | None = None,
-    residual: bool = False,
-    times: bool = False,
-    bias_first: int = 0,
-    activation: Activation | None = None,
-    gated: bool = False,
-    cap: float | None = None,
-    last_row: bool = False,
-    from_blocks: bool = True,
-    to_blocks: bool = False,
-    experts: Part | None = None,
-    mixed: bool = False,
-    in_place: bool = False,
+    folded: Folded = NOTHING,
+    vectors: Vectors = Vectors(),
+    experts: Chosen | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
-    """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for ``x`` ``[1, K]``, or the last row of ``[n, K]``.
+    """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for x ``[1, K]``, or the last row of ``[n, K]``.
 
-    Arguments: x, [norm weight], weight's tensors, [bias], [residual ``[1, N]``], y. ``gated``: ``weight`` is gate
-    over up, ``[2N, K]``, and y = activation(gate) * up. ``cap``: y = cap * tanh(y / cap). ``from_blocks``: x is in
-    block order, unless ``last_row``. ``to_blocks``: y, and the residual, are.
+    Arguments: x, norm, if there is one, w, what ``folded`` has of bias and residual ``[1, N]``, y. ``piece``: which of
+    y's N ``weight`` makes.
 
-    ``experts``: ``weight`` is stacked by expert; ids i32 ``[1, choices]`` follow its tensors. y is ``[choices, N]``,
-    a row for each chosen expert, of which those of the part are written. ``mixed``: x is ``[choices, K]``, shares
-    f32 ``[1, choices]`` follow ids, and y ``[1, N]`` is the sum over the part's chosen experts of share * product;
-    ``in_place``: added to what y holds, and there is no residual. ``piece``: which of y's N ``weight`` makes.
+    ``experts``: ``weight`` is stacked by expert; ids are i32 ``[1, choices]``. y is ``[choices, N]``, a row for each
+    chosen expert, of which those of the part are written. Where they are ``mixed``, x is ``[choices, K]``, shares are
+    f32 ``[1, choices]``, and y ``[1, N]`` is the sum over the part's chosen experts of share * product; ``in_place``:
+    added to what y holds, and there is no residual.
     """
-    each = weight.rows // experts.count if experts else weight.rows
-    outputs = each // 2 if gated else each
-    piece = piece or Piece(0, outputs)
     if norm is not None and norm.centered:
         raise ValueError("matvec folds RMSNorm in, not LayerNorm")
-    columns = weight.columns
-    step = weight.step if isinstance(weight, GroupQuantized) else 4
-    parts = max(step // weight.group_size, 1) if isinstance(weight, GroupQuantized) else 1
-    blocks = -(-columns // step)
-    threads = _threads(blocks)
-    per_group = _outputs(each, 2 if gated else 1, threads)
-    k = KernelBuilder("matvec")
-    y_rows = experts.choices if experts and not mixed else 1
-    x_rows = experts.choices if experts and mixed else dynamic("n") if last_row else 1
-    x = k.buffer("x", (x_rows, columns), "float32")
-    norm_weight = norm.weight.bind(k, "norm") if norm else None
-    w = weight.bind(k, "w")
-    b = bias.bind(k, "bias") if bias else None
-    ids: Any = k.buffer("ids", (1, experts.choices), "int32") if experts else None
-    shares: Any = k.buffer("shares", (1, experts.choices), "float32") if experts and mixed else None
-    r = k.buffer("residual", (1, piece.outputs), "float32") if residual or times else None
-    y = k.buffer("y", (y_rows, piece.outputs), "float32")
-    r = y if in_place else r
+    product = _Matvec(weight, norm, folded, vectors, experts, piece)
+    product.begin()
+    product.add_rows()
+    product.store(tier)
+    return product.k.finish()
 
-    (wg, *y_row), tid = k.launch([T.ceildiv(outputs, per_group), *([y_rows] if y_rows > 1 else [])], threads)
-    y_at: Any = y_row[0] if y_row else 0
-    first = k.let(wg * per_group, "first")
-    rows = [_clamp(first + i, outputs, per_group) for i in range(per_group)]
-    if gated:  # a gate row and its up row are summed by the same threads
-        rows += [row + outputs for row in rows]
-    count = len(rows) + (1 if norm else 0)
-    sums = k.local(count, name="sums")
-    for i in range(count):
-        k.store(sums, i, f32(0.0))
 
-    def add_row(x_row: Any, weight_rows: list[Any], share: Any = None) -> None:
+class _Matvec:
+    """The phases of ``matvec``, in the order of its methods."""
+
+    def __init__(
+        self,
+        weight: WholeMatrix,
+        norm: Norm | None,
+        folded: Folded,
+        vectors: Vectors,
+        experts: Chosen | None,
+        piece: Piece | None,
+    ) -> None:
+        self.norm, self.folded, self.vectors, self.experts = norm, folded, vectors, experts
+        self.columns = weight.columns
+        self.each = weight.rows // experts.part.count if experts else weight.rows
+        self.outputs = folded.outputs(self.each)
+        self.piece = piece or Piece(0, self.outputs)
+        quantized = isinstance(weight, GroupQuantized)
+        self.step = weight.step if quantized else 4
+        self.parts = max(self.step // weight.group_size, 1) if quantized else 1  # groups in a step
+        self.blocks = -(-self.columns // self.step)
+        self.threads = _threads(self.blocks)
+        self.per_group = _outputs(self.each, 2 if folded.gated else 1, self.threads)
+        self.k = KernelBuilder("matvec")
+        self._bind(weight)
+
+    def _bind(self, weight: WholeMatrix) -> None:
+        k, experts = self.k, self.experts
+        choices = experts.part.choices if experts else 1
+        mixed = experts is not None and experts.mixed
+        in_place = experts is not None and experts.in_place
+        if experts:
+            k.reads(experts=experts.part.experts, choices=choices)
+        self.x_rows: Index = choices if mixed else dynamic("n") if self.vectors.last_row else 1
+        self.x = k.buffer("x", (self.x_rows, self.columns), "float32")
+        self.norm_weight = self.norm.weight.bind(k, "norm") if self.norm else None
+        self.w = weight.bind(k, "w")
+        self.bias = self.folded.bias.bind(k, "bias") if self.folded.bias else None
+        self.ids = k.buffer("ids", (1, choices), "int32") if experts else None
+        self.shares = k.buffer("shares", (1, choices), "float32") if mixed else None
+        residual = self.folded.bind_other(k, 1, self.piece)
+        self.y_rows = 1 if mixed else choices
+        y_shape = (self.y_rows, self.piece.outputs)
+        self.y = k.in_place("y", y_shape, "float32") if in_place else k.output("y", y_shape, "float32")
+        self.residual = self.y if in_place else residual
+
+    def begin(self) -> None:
+        """The workgroup's outputs, and sums of 0 for them."""
+        k, per_group = self.k, self.per_group
+        grid: list[Index] = [T.ceildiv(self.outputs, per_group), *([self.y_rows] if self.y_rows > 1 else [])]
+        (wg, *y_row), self.tid = k.launch(grid, self.threads)
+        self.y_at: Index = y_row[0] if y_row else 0
+        self.first = k.let(wg * per_group, "first")
+        self.rows = [_clamp(self.first + i, self.outputs, per_group) for i in range(per_group)]
+        if self.folded.gated:  # a gate row and its up row are summed by the same threads
+            self.rows += [row + self.outputs for row in self.rows]
+        self.count = len(self.rows) + (1 if self.norm else 0)
+        self.sums = k.local(self.count, name="sums")
+        for i in range(self.count):
+            k.store(self.sums, i, f32(0.0))
+
+    def add_rows(self) -> None:
+        """Multiply: x, or each of its rows, times the weight's rows, or those of chosen experts."""
+        k = self.k
+        if self.experts is None or self.ids is None:
+            self._add_row(self.x_rows - 1, self.rows)
+            return
+        part = self.experts.part
+        if self.shares is None:
+            expert = k.let(self.ids[0, self.y_at] - part.first, "expert")
+            k.only(T.And(expert >= 0, expert < part.count))
+            self._add_row(0, [row + expert * self.each for row in self.rows])
+            return
+        with k.loop(part.choices) as j:
+            expert = k.let(self.ids[0, j] - part.first, "expert")
+            with k.when(T.And(expert >= 0, expert < part.count)):
+                self._add_row(j, [row + expert * self.each for row in self.rows], self.shares[0, j])
+
+    def _add_row(self, x_row: Index, weight_rows: list[Expr], share: Expr | None = None) -> None:
         """Add a row of x times rows of the weight to ``sums``."""
-        with k.loop(T.ceildiv(blocks - tid, threads)) as i:
-            block = k.let(i * threads + tid, "block")
-            loaded = [_load_block(k, w, row, block) for row in weight_rows]
-            x4 = []
-            for c in range(step // 4):
-                column = block * step + c * 4
-                past = is_padded(columns, step, c * 4)
-                within = k.let(T.min(column, columns - 4), "within") if past else column
-                position = k.let(offset4(within, columns), "placed")
-                value = k.local(1, "float32x4", name="x4")
-                x_value = load4(x, x_row, position if from_blocks and not last_row else within)
-                k.store(value, 0, select(column < columns, x_value, splat(f32(0.0))) if past else x_value)
-                if norm_weight is not None:
-                    k.store(sums, len(rows), sums[len(rows)] + call("float32", "dot", value[0], value[0]))
-                    k.store(value, 0, value[0] * norm_weight.four_at(k, position))
-                if share is not None:
-                    k.store(value, 0, value[0] * splat(share))
-                x4.append(value[0])
+        k = self.k
+        with k.loop(T.ceildiv(self.blocks - self.tid, self.threads)) as i:
+            block = k.let(i * self.threads + self.tid, "block")
+            loaded = [_load_block(k, self.w, row, block) for row in weight_rows]
+            x4 = [self._load_x(x_row, block, c * 4, share) for c in range(self.step // 4)]
             x_sums = []
-            for part in range(parts):
-                own = x4[part * len(x4) // parts : (part + 1) * len(x4) // parts]
+            for part in range(self.parts):
+                own = x4[part * len(x4) // self.parts : (part + 1) * len(x4) // self.parts]
                 x_sums.append(k.let(call("float32", "dot", sum(own[1:], own[0]), splat(f32(1.0))), "x_sum"))
             for j, block_of_row in enumerate(loaded):
-                k.store(sums, j, sums[j] + block_of_row.dot(x4, x_sums))
+                k.store(self.sums, j, self.sums[j] + block_of_row.dot(x4, x_sums))
 
-    if experts is None:
-        add_row(x_rows - 1, rows)
-    elif shares is None:
-        expert = k.let(ids[0, y_at] - experts.first, "expert")
-        k.only(T.And(expert >= 0, expert < experts.count))
-        add_row(0, [row + expert * each for row in rows])
-    else:
-        with k.loop(experts.choices) as j:
-            expert = k.let(ids[0, j] - experts.first, "expert")
-            with k.when(T.And(expert >= 0, expert < experts.count)):
-                add_row(j, [row + expert * each for row in rows], shares[0, j])
+    def _load_x(self, x_row: Index, block: Expr, offset: int, share: Expr | None) -> Expr:
+        """Four of a block's x, normalized but for the row's scale; its squares are summed on the way."""
+        k, columns, vectors = self.k, self.columns, self.vectors
+        column = block * self.step + offset
+        past = is_padded(columns, self.step, offset)
+        within = k.let(T.min(column, columns - 4), "within") if past else column
+        placed = k.let(offset4(within, columns), "placed")
+        value = k.local(1, "float32x4", name="x4")
+        x4 = load4(self.x, x_row, placed if vectors.from_blocks and not vectors.last_row else within)
+        k.store(value, 0, select(column < columns, x4, splat(f32(0.0))) if past else x4)
+        if self.norm_weight is not None:
+            squares = len(self.rows)
+            k.store(self.sums, squares, self.sums[squares] + call("float32", "dot", value[0], value[0]))
+            k.store(value, 0, value[0] * self.norm_weight.four_at(k, placed))
+        if share is not None:
+            k.store(value, 0, value[0] * splat(share))
+        return value[0]
 
-    totals = reduce_rows(k, tier, tid, sums, count, threads)
-    with k.when(tid < per_group), k.when(first + tid < outputs):
-        scale: Any = T.rsqrt(totals(len(rows)) / float(columns) + f32(norm.epsilon)) if norm else f32(1.0)
+    def store(self, tier: Tier) -> None:
+        """Reduce the sums over the workgroup, fold, and store: an output a thread."""
+        k, tid, folded, piece = self.k, self.tid, self.folded, self.piece
+        totals = reduce_rows(k, tier, tid, self.sums, self.count, self.threads)
+        with k.when(tid < self.per_group), k.when(self.first + tid < self.outputs):
+            scale = f32(1.0)
+            if self.norm:
+                mean_square = totals(len(self.rows)) / float(self.columns)
+                scale = T.rsqrt(mean_square + f32(self.norm.epsilon))
 
-        def output(total: Any, row: Any) -> Any:
-            return total * scale if b is None else total * scale + b.one(k, 0, row + bias_first)
+            def output(total: Expr, row: Expr) -> Expr:
+                scaled = total * scale
+                return scaled if self.bias is None else scaled + self.bias.one(k, 0, row + folded.bias_first)
 
-        row = first + tid + piece.first if piece.first else first + tid
-        value = k.let(output(totals(tid), row), "value")
-        if activation is not None:
-            value = activate(activation, value)
-        if gated:
-            value = value * output(totals(tid + per_group), row + piece.outputs)
-        if cap is not None:
-            value = soft_cap(value, cap)
-        at = k.let(offset(row, piece.outputs) if to_blocks else row, "at")
-        k.store(y, [y_at, at], value if r is None else r[0, at] * value if times else r[0, at] + value)
-    return k.finish()
+            row = self.first + tid + piece.first if piece.first else self.first + tid
+            value = k.let(output(totals(tid), row), "value")
+            if folded.activation is not None:
+                value = activate(folded.activation, value)
+            if folded.gated:
+                value = value * output(totals(tid + self.per_group), row + piece.outputs)
+            if folded.cap is not None:
+                value = soft_cap(value, folded.cap)
+            at = k.let(offset(row, piece.outputs) if self.vectors.to_blocks else row, "at")
+            other = None if self.residual is None else self.residual[0, at]
+            k.store(self.y, [self.y_at, at], folded.join(value, other))
 
 
-def _clamp(row: Any, rows: int, per_group: int) -> Any:
+def _clamp(row: Expr, rows: int, per_group: int) -> Expr:
     return row if rows % per_group == 0 else T.min(row, rows - 1)
 
 
-def _load_block(k: KernelBuilder, w: Reader, row: Any, block: Any) -> "_Weights | QuantizedBlock":
+def _load_block(k: KernelBuilder, w: Reader, row: Expr, block: Expr) -> "_Weights | QuantizedBlock":
     """A block of a row: its codes and scales, or its weights by fours."""
     if isinstance(w, GroupQuantizedReader) and not w.form.trits:
         return QuantizedBlock(k, w, row, block)
@@ -206,9 +257,9 @@ def _load_block(k: KernelBuilder, w: Reader, row: Any, block: Any) -> "_Weights 
 class _Weights:
     """A block's weights, by fours."""
 
-    fours: list[Any]
+    fours: list[Expr]
 
-    def dot(self, x4: list[Any], x_sums: list[Any]) -> Any:
+    def dot(self, x4: list[Expr], x_sums: list[Expr]) -> Expr:
         """The product with x."""
         parts = [call("float32", "dot", four, value) for four, value in zip(self.fours, x4, strict=True)]
         return sum(parts[1:], parts[0])

@@ -3,14 +3,55 @@
 ``lanes`` is 1 for float32 and 4 for float32x4; a value is a name, since it is used more than once.
 """
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from tvm.tirx.script import builder as T
-
-from mlcweb.kernels.language.builder import call, f32, splat
+from mlcweb.kernels.language.builder import KernelBuilder, call, f32, splat
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
+from mlcweb.kernels.layouts.pieces import Piece
+from mlcweb.kernels.layouts.storage import Values
 
 Activation = Literal["silu", "gelu", "gelu_tanh"]
 ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu", "gelu_tanh")
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What is folded into a product's outputs: ``other + activation(sums + bias)``, and so on.
+
+    ``bias``: of which the product's outputs have the values from ``bias_first``. ``gated``: the weight is gate over
+    up, and the result activation(gate) * up. ``cap``: soft, of decode's products alone. ``joined``: another tensor,
+    the kernel's argument ``residual``, is added, or multiplied by.
+    """
+
+    bias: Values | None = None
+    bias_first: int = 0
+    activation: Activation | None = None
+    gated: bool = False
+    cap: float | None = None
+    joined: Literal["added", "multiplied"] | None = None
+
+    def outputs(self, rows: int) -> int:
+        """Columns of the result, of a weight of ``rows`` rows."""
+        return rows // 2 if self.gated else rows
+
+    def bind_other(self, k: KernelBuilder, rows: Index, piece: Piece) -> Buffer | None:
+        """Declare what is joined as the kernel's next argument, if there is anything."""
+        return k.buffer("residual", (rows, piece.outputs), "float32") if self.joined else None
+
+    def join(self, value: Expr, other: Expr | None) -> Expr:
+        """``value`` with what is joined."""
+        if other is None:
+            return value
+        return other * value if self.joined == "multiplied" else other + value
+
+    def refuse_cap(self) -> None:
+        """Raise ValueError for a cap, in kernels that have none."""
+        if self.cap is not None:
+            raise ValueError("a prefill's product caps nothing")
+
+
+NOTHING = Folded()
 
 # erf by Abramowitz and Stegun, 7.1.26: within 1.5e-7
 _ERF_P = 0.3275911
@@ -18,10 +59,10 @@ _ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 _TANH_IS_ONE = 30.0  # 2x, where 1 - tanh(x) is far below float32's last bit and exp(2x) far below its largest
 
 
-def activate(kind: Activation, value: Any, lanes: int = 1) -> Any:
+def activate(kind: Activation, value: Expr, lanes: int = 1) -> Expr:
     """The activation of a value: ``silu``, ``gelu`` (by erf) or ``gelu_tanh`` (its approximation by tanh)."""
 
-    def number(constant: float) -> Any:
+    def number(constant: float) -> Expr:
         return splat(f32(constant)) if lanes == 4 else f32(constant)
 
     if kind == "silu":
@@ -32,7 +73,7 @@ def activate(kind: Activation, value: Any, lanes: int = 1) -> Any:
         return _times_sigmoid(value, cubic * number(2 * 0.7978845608028654), lanes)
     scaled = call(_dtype(lanes), "abs", value) * number(0.7071067811865476)
     t = number(1.0) / (number(1.0) + scaled * number(_ERF_P))
-    series: Any = number(0.0)
+    series = number(0.0)
     for coefficient in reversed(_ERF):
         series = (series + number(coefficient)) * t
     erf = number(1.0) - series * T.exp(number(0.0) - scaled * scaled)
@@ -40,20 +81,20 @@ def activate(kind: Activation, value: Any, lanes: int = 1) -> Any:
     return value * number(0.5) * (number(1.0) + signed)
 
 
-def soft_cap(value: Any, cap: float, lanes: int = 1) -> Any:
+def soft_cap(value: Expr, cap: float, lanes: int = 1) -> Expr:
     """cap * tanh(value / cap).
 
     WGSL's own tanh may be a quotient of exponentials that overflow, and so NaN, from about 44.
     """
 
-    def number(constant: float) -> Any:
+    def number(constant: float) -> Expr:
         return splat(f32(constant)) if lanes == 4 else f32(constant)
 
     twice = T.min(value * number(2.0 / cap), number(_TANH_IS_ONE))
     return number(cap) - number(2.0 * cap) / (T.exp(twice) + number(1.0))
 
 
-def _times_sigmoid(value: Any, exponent: Any, lanes: int) -> Any:
+def _times_sigmoid(value: Expr, exponent: Expr, lanes: int) -> Expr:
     if lanes == 4:
         return value / (splat(f32(1.0)) + T.exp(splat(f32(0.0)) - exponent))
     return value / (1.0 + T.exp(-exponent))

@@ -1,10 +1,11 @@
 """x as prefill's products read it, by groups of 32 columns: rounded to int8 with a scale, or to float16."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import (
@@ -18,8 +19,9 @@ from mlcweb.kernels.language.builder import (
     ramp4,
     splat,
 )
+from mlcweb.kernels.language.expr import Buffer, Expr, T
 from mlcweb.kernels.language.reduce import reduce_rows
-from mlcweb.kernels.layouts.storage import GROUP
+from mlcweb.kernels.layouts.storage import GROUP, VectorReader
 from mlcweb.kernels.layouts.tail import load_padded
 from mlcweb.kernels.products.matvec import Norm
 
@@ -37,14 +39,14 @@ def quantize_rows(width: int, tier: Tier, norm: Norm | None = None, *, paired: b
     """
     groups = -(-width // GROUP)
     k, n = KernelBuilder("quantize_rows"), dynamic("n")
-    x, weight = _inputs(k, n, width, norm)
-    codes = k.buffer("codes", (n, groups * GROUP // 4), "uint32")
-    scales = k.buffer("scales", (n, groups), "float32")
+    read = _X.bind(k, n, width, norm)
+    codes = k.output("codes", (n, groups * GROUP // 4), "uint32")
+    scales = k.output("scales", (n, groups), "float32")
 
-    def store(values: list[Any], row: Any, group: Any) -> None:
+    def store(values: list[Expr], row: Expr, group: Expr) -> None:
         _quantize_group(k, values, row, group, codes, scales, paired)
 
-    return _by_group(k, n, width, tier, norm, x, weight, store)
+    return read.by_group(tier, store)
 
 
 @kernel
@@ -55,10 +57,10 @@ def halve_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.PrimFun
     i-th and the (i + 4)-th, as masking nibbles gives the weights'. What float16 cannot hold becomes its largest.
     """
     k, n = KernelBuilder("halve_rows"), dynamic("n")
-    x, weight = _inputs(k, n, width, norm)
-    halves = k.buffer("halves", (n, -(-width // GROUP) * GROUP // 2), "uint32")
+    read = _X.bind(k, n, width, norm)
+    halves = k.output("halves", (n, -(-width // GROUP) * GROUP // 2), "uint32")
 
-    def store(values: list[Any], row: Any, group: Any) -> None:
+    def store(values: list[Expr], row: Expr, group: Expr) -> None:
         largest = f32(_LARGEST_HALF)
         for eight in range(GROUP // 8):
             low, high = (
@@ -72,58 +74,73 @@ def halve_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.PrimFun
             at = group * (GROUP // 2) + eight * 4
             k.store(halves, [row, ramp4(at)], T.Shuffle(words, [0, 1, 2, 3]))
 
-    return _by_group(k, n, width, tier, norm, x, weight, store)
+    return read.by_group(tier, store)
 
 
-def _inputs(k: KernelBuilder, n: Any, width: int, norm: Norm | None) -> tuple[Any, Any]:
-    return k.buffer("x", (n, width), "float32"), norm.weight.bind(k, "norm") if norm else None
+@dataclass(frozen=True)
+class _X:
+    """x ``[n, K]``, to be read by groups, and the norm that is applied on the way, if there is one."""
 
+    k: KernelBuilder
+    n: Expr
+    width: int
+    x: Buffer
+    norm: Norm | None
+    weight: VectorReader | None
 
-def _by_group(
-    k: KernelBuilder,
-    n: Any,
-    width: int,
-    tier: Tier,
-    norm: Norm | None,
-    x: Any,
-    weight: Any,
-    store: Callable[[list[Any], Any, Any], None],
-) -> tirx.PrimFunc:
-    """Gives each group's eight float32x4 to ``store``: a thread has a group, or, with a norm, a workgroup a row."""
-    groups = -(-width // GROUP)
+    @classmethod
+    def bind(cls, k: KernelBuilder, n: Expr, width: int, norm: Norm | None) -> _X:
+        """Declare the kernel's first arguments: x, and norm, if there is one."""
+        x = k.buffer("x", (n, width), "float32")
+        return cls(k, n, width, x, norm, norm.weight.bind(k, "norm") if norm else None)
 
-    def values(load: Callable[[Any], Any], group: Any) -> list[Any]:
-        return [load_padded(load, group * GROUP + i * 4, width, GROUP, offset=i * 4) for i in range(8)]
+    def by_group(self, tier: Tier, store: Callable[[list[Expr], Expr, Expr], None]) -> tirx.PrimFunc:
+        """Give each group's eight float32x4 to ``store``: a thread has a group, or, with a norm, a workgroup a row."""
+        if self.norm is None or self.weight is None:
+            self._groups_of_threads(store)
+        else:
+            self._rows_of_workgroups(tier, self.norm, self.weight, store)
+        return self.k.finish()
 
-    if norm is None:
-        (wg,), tid = k.launch([T.ceildiv(n * groups, _THREADS)], _THREADS)
+    @property
+    def _groups(self) -> int:
+        return -(-self.width // GROUP)
+
+    def _values(self, load: Callable[[Expr], Expr], group: Expr) -> list[Expr]:
+        return [load_padded(load, group * GROUP + i * 4, self.width, GROUP, offset=i * 4) for i in range(8)]
+
+    def _groups_of_threads(self, store: Callable[[list[Expr], Expr, Expr], None]) -> None:
+        k, groups = self.k, self._groups
+        (wg,), tid = k.launch([T.ceildiv(self.n * groups, _THREADS)], _THREADS)
         item = k.let(wg * _THREADS + tid, "item")
-        with k.when(item < n * groups):
+        with k.when(item < self.n * groups):
             row, group = k.let(item // groups, "row"), k.let(item % groups, "group")
-            store(values(lambda at: load4(x, row, at), group), row, group)
-        return k.finish()
+            store(self._values(lambda at: load4(self.x, row, at), group), row, group)
 
-    (row,), tid = k.launch([n], _THREADS)
-    sums = k.local(1, name="sums")
-    k.store(sums, 0, f32(0.0))
-    with k.loop(T.ceildiv(width // 4 - tid, _THREADS)) as i:
-        value = k.let(load4(x, row, (i * _THREADS + tid) * 4), "x4")
-        k.store(sums, 0, sums[0] + call("float32", "dot", value, value))
-    total = reduce_rows(k, tier, tid, sums, 1, _THREADS)(0)
-    factor = k.local(1, name="factor")
-    k.store(factor, 0, T.rsqrt(total / float(width) + f32(norm.epsilon)))
+    def _rows_of_workgroups(
+        self, tier: Tier, norm: Norm, weight: VectorReader, store: Callable[[list[Expr], Expr, Expr], None]
+    ) -> None:
+        k, x = self.k, self.x
+        (row,), tid = k.launch([self.n], _THREADS)
+        sums = k.local(1, name="sums")
+        k.store(sums, 0, f32(0.0))
+        with k.loop(T.ceildiv(self.width // 4 - tid, _THREADS)) as i:
+            value = k.let(load4(x, row, (i * _THREADS + tid) * 4), "x4")
+            k.store(sums, 0, sums[0] + call("float32", "dot", value, value))
+        total = reduce_rows(k, tier, tid, sums, 1, _THREADS)(0)
+        factor = k.local(1, name="factor")
+        k.store(factor, 0, T.rsqrt(total / float(self.width) + f32(norm.epsilon)))
 
-    def normed(column: Any) -> Any:
-        return load4(x, row, column) * splat(factor[0]) * weight.four(k, column)
+        def normed(column: Expr) -> Expr:
+            return load4(x, row, column) * splat(factor[0]) * weight.four(k, column)
 
-    with k.loop(T.ceildiv(groups - tid, _THREADS)) as i:
-        group = k.let(i * _THREADS + tid, "group")
-        store(values(normed, group), row, group)
-    return k.finish()
+        with k.loop(T.ceildiv(self._groups - tid, _THREADS)) as i:
+            group = k.let(i * _THREADS + tid, "group")
+            store(self._values(normed, group), row, group)
 
 
 def _quantize_group(
-    k: KernelBuilder, values: list[Any], row: Any, group: Any, codes: Any, scales: Any, paired: bool
+    k: KernelBuilder, values: list[Expr], row: Expr, group: Expr, codes: Buffer, scales: Buffer, paired: bool
 ) -> None:
     kept = k.local(8, "float32x4", name="values")
     top = k.local(1, "float32x4", name="top")

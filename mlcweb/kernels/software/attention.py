@@ -6,20 +6,19 @@ four tokens for the exponential, which is dear.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.contract.constants import State
 from mlcweb.kernels.attention.scores import Scores
 from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.kv_cache import (
     PAGE_SIZE,
     ROPE_FINE,
     HeadLayout,
     KVCache,
-    bind_new_tokens,
+    NewTokens,
     page_of,
     slot_of,
 )
@@ -40,7 +39,7 @@ class _Rows:
     layout: HeadLayout
     how: Scores
     count: int
-    lane: Any
+    lane: Buffer
 
     def __post_init__(self) -> None:
         k, count = self.k, self.count
@@ -53,80 +52,99 @@ class _Rows:
             for i in range(self.mine):
                 k.store(self.sums, row * self.mine + i, f32(0.0))
 
-    def dims(self) -> list[Any]:
+    def dims(self) -> list[Expr]:
         """This lane's dimensions."""
         size = self.layout.word
         return [(self.lane[0] + i // size * QUAD) * size + i % size for i in range(self.mine)]
 
-    def attend(self, kv: KVCache, table: Any, head: Any, begin: Any, end: Any, positions: list[Any]) -> None:
+    def attend(
+        self, kv: KVCache, table: Buffer, head: Expr, begin: Index, end: Expr, positions: list[Expr]
+    ) -> None:
         """Take the tokens ``[begin, end)``, ``begin`` a multiple of 4; row r is the query at ``positions[r]``."""
-        k, rows, mine, layout = self.k, range(self.count), self.mine, self.layout
-        scores, dots = k.local(self.count, name="scores"), k.local(self.count, name="dots")
-        size = layout.word
-        rescale, loaded = k.local(1, name="rescale"), k.local(size, name="loaded")
-        page, slot = k.local(1, "int32", name="page"), k.local(1, "int32", name="slot")
+        k = self.k
+        self.scores, self.dots = k.local(self.count, name="scores"), k.local(self.count, name="dots")
+        self.rescale, self.loaded = k.local(1, name="rescale"), k.local(self.layout.word, name="loaded")
+        self.page, self.slot = k.local(1, "int32", name="page"), k.local(1, "int32", name="slot")
         with k.loop(T.max(T.ceildiv(end - begin, QUAD), 0)) as block:
             first = k.let(begin + block * QUAD, "first")
-            k.store(page, 0, page_of(table, first))
-            with k.loop(QUAD) as c:
-                k.store(slot, 0, slot_of(first) + c)
-                for row in rows:
-                    k.store(dots, row, f32(0.0))
-                for i in range(0, mine, size):
-                    for e, key in enumerate(kv.key_word(page[0], head, slot[0], i // size, self.lane[0])):
-                        k.store(loaded, e, key)
-                    for row in rows:
-                        for e in range(size):
-                            k.store(dots, row, dots[row] + self.queries[row * mine + i + e] * loaded[e])
-                for row in rows:
-                    quad_sum(k, dots, row)
-                    k.store(scores, row, T.Select(self.lane[0] == c, dots[row], scores[row]))
-            for row in rows:
-                if self.how.cap is not None:
-                    k.store(scores, row, soft_cap(scores[row], self.how.cap))
-                # one that sees none of its first tokens forgets what it took of them once its maximum rises
-                seen = self.how.sees(positions[row], first + self.lane[0])
-                k.store(scores, row, T.Select(seen, scores[row], f32(_MINUS_INFINITY)))
-                k.store(dots, row, T.max(self.maximum[row], scores[row]))
-                for swap in ("quadSwapX", "quadSwapY"):
-                    k.store(dots, row, T.max(dots[row], call("float32", swap, dots[row])))
-                k.store(rescale, 0, T.exp(self.maximum[row] - dots[row]))
-                k.store(self.maximum, row, dots[row])
-                k.store(scores, row, T.exp(scores[row] - dots[row]))
-                k.store(self.total, row, self.total[row] * rescale[0] + scores[row])
-                for i in range(row * mine, (row + 1) * mine):
-                    k.store(self.sums, i, self.sums[i] * rescale[0])
-            with k.loop(QUAD) as c:
-                k.store(slot, 0, slot_of(first) + c)
-                for row in rows:
-                    k.store(dots, row, T.Select(self.lane[0] == c, scores[row], f32(0.0)))
-                    quad_sum(k, dots, row)
-                for i in range(0, mine, size):
-                    word = self.lane[0] + i // size * QUAD
-                    for e, value in enumerate(kv.value_word(page[0], head, slot[0], word)):
-                        k.store(loaded, e, value)
-                    for row in rows:
-                        for e in range(size):
-                            at = row * mine + i + e
-                            k.store(self.sums, at, self.sums[at] + dots[row] * loaded[e])
-        for row in rows:
+            k.store(self.page, 0, page_of(table, first))
+            self._score(kv, head, first)
+            for row in range(self.count):
+                self._reduce(row, positions[row], first)
+            self._add_values(kv, head, first)
+        for row in range(self.count):
             quad_sum(k, self.total, row)
+
+    def _score(self, kv: KVCache, head: Expr, first: Expr) -> None:
+        """``scores``: of four tokens one after the other; a lane keeps its own token's."""
+        k, rows, mine, size = self.k, range(self.count), self.mine, self.layout.word
+        with k.loop(QUAD) as c:
+            k.store(self.slot, 0, slot_of(first) + c)
+            for row in rows:
+                k.store(self.dots, row, f32(0.0))
+            for i in range(0, mine, size):
+                key_word = kv.key_word(self.page[0], head, self.slot[0], i // size, self.lane[0])
+                for e, key in enumerate(key_word):
+                    k.store(self.loaded, e, key)
+                for row in rows:
+                    for e in range(size):
+                        query = self.queries[row * mine + i + e]
+                        k.store(self.dots, row, self.dots[row] + query * self.loaded[e])
+            for row in rows:
+                quad_sum(k, self.dots, row)
+                k.store(self.scores, row, T.Select(self.lane[0] == c, self.dots[row], self.scores[row]))
+
+    def _reduce(self, row: int, position: Expr, first: Expr) -> None:
+        """Raise a row's maximum, rescale what was summed, and make weights of its scores."""
+        k, mine, scores, dots = self.k, self.mine, self.scores, self.dots
+        if self.how.cap is not None:
+            k.store(scores, row, soft_cap(scores[row], self.how.cap))
+        # one that sees none of its first tokens forgets what it took of them once its maximum rises
+        seen = self.how.sees(position, first + self.lane[0])
+        k.store(scores, row, T.Select(seen, scores[row], f32(_MINUS_INFINITY)))
+        k.store(dots, row, T.max(self.maximum[row], scores[row]))
+        for swap in ("quadSwapX", "quadSwapY"):
+            k.store(dots, row, T.max(dots[row], call("float32", swap, dots[row])))
+        k.store(self.rescale, 0, T.exp(self.maximum[row] - dots[row]))
+        k.store(self.maximum, row, dots[row])
+        k.store(scores, row, T.exp(scores[row] - dots[row]))
+        k.store(self.total, row, self.total[row] * self.rescale[0] + scores[row])
+        for i in range(row * mine, (row + 1) * mine):
+            k.store(self.sums, i, self.sums[i] * self.rescale[0])
+
+    def _add_values(self, kv: KVCache, head: Expr, first: Expr) -> None:
+        """Add four tokens' values, each by its weight, which its lane has."""
+        k, rows, mine, size = self.k, range(self.count), self.mine, self.layout.word
+        with k.loop(QUAD) as c:
+            k.store(self.slot, 0, slot_of(first) + c)
+            for row in rows:
+                k.store(self.dots, row, T.Select(self.lane[0] == c, self.scores[row], f32(0.0)))
+                quad_sum(k, self.dots, row)
+            for i in range(0, mine, size):
+                word = self.lane[0] + i // size * QUAD
+                for e, value in enumerate(kv.value_word(self.page[0], head, self.slot[0], word)):
+                    k.store(self.loaded, e, value)
+                for row in rows:
+                    for e in range(size):
+                        at = row * mine + i + e
+                        k.store(self.sums, at, self.sums[at] + self.dots[row] * self.loaded[e])
 
 
 @kernel
 def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
-    """Kernel: partial attention of one new token, with the arguments of ``attention_decode.attend`` and SPLITS of
+    """Kernel: partial attention of one new token, with the arguments of ``attention.decode.attend`` and SPLITS of
     this file.
     """
     d, group = layout.head_dim, layout.group
     k = KernelBuilder("attend")
-    qkv, coarse, fine, state, table, kv = bind_new_tokens(k, layout, context)
-    partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
+    how.say_window(k)
+    new = NewTokens.bind(k, layout, context)
+    partial = k.output("partial", (layout.heads, SPLITS, d + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], QUAD)
     lane, position = k.local(1, "int32", name="lane"), k.local(1, "int32", name="position")
     k.store(lane, 0, tid)
-    k.store(position, 0, state[State.POSITION])
+    k.store(position, 0, new.state[State.POSITION])
     origin = how.begin(k, position[0], PAGE_SIZE)
     pages = T.shift_right(position[0] - origin, 4) + 1
     share = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
@@ -134,34 +152,8 @@ def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     end = k.let(T.min(begin + share, position[0] + 1), "end")
 
     rows = _Rows(k, layout, how, group, lane)
-    half, size = rows.mine // 2, layout.word
-    turns = [k.local(4, name="turn") for _ in range(size)]
-    pairs = [k.local(2, name="pair") for _ in range(size)]
-    page, slot = page_of(table, position[0]), slot_of(position[0])
-    owner = k.let(T.And(begin <= position[0], position[0] < end), "owner")
-    for i in range(0, half, size):
-        dims = rows.dims()[i : i + size]
-        for e, (dim, turn, pair) in enumerate(zip(dims, turns, pairs, strict=True)):
-            _rope_angle(k, turn, coarse, fine, position[0], dim, d)
-            for g in range(group):
-                base = (head * group + g) * d + dim
-                _rotate(k, pair, turn, qkv[0, base], qkv[0, base + d // 2])
-                for part in range(2):
-                    at = g * rows.mine + i + e + part * half
-                    k.store(rows.queries, at, pair[part] * f32(how.scale))
-        # a lane reads back only what it writes here itself, so nobody waits
-        with k.when(owner):
-            for dim, turn, pair in zip(dims, turns, pairs, strict=True):
-                base = (layout.heads + head) * d + dim
-                _rotate(k, pair, turn, qkv[0, base], qkv[0, base + d // 2])
-            for part in range(2):
-                four = (i + part * half) // size
-                kv.store_key_word(page, head, slot, four, lane[0], [pair[part] for pair in pairs])
-                base = (layout.heads + layout.kv_heads + head) * d + part * (d // 2)
-                values = [qkv[0, base + dim] for dim in dims]
-                kv.store_value_word(page, head, slot, four * QUAD + lane[0], values)
-
-    rows.attend(kv, table, head, begin, end, [position[0]] * group)
+    _take_in(rows, new, head, position, begin, end)
+    rows.attend(new.kv, new.table, head, begin, end, [position[0]] * group)
     for g in range(group):
         for i, dim in enumerate(rows.dims()):
             k.store(partial, [head * group + g, split, dim], rows.sums[g * rows.mine + i])
@@ -171,8 +163,39 @@ def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     return k.finish()
 
 
+def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: Expr, end: Expr) -> None:
+    """The rotated queries into registers, and, by the split that has the position, key and value to the cache."""
+    k, layout, lane = rows.k, rows.layout, rows.lane
+    d, group, half, size = layout.head_dim, layout.group, rows.mine // 2, layout.word
+    turns = [k.local(4, name="turn") for _ in range(size)]
+    pairs = [k.local(2, name="pair") for _ in range(size)]
+    page, slot = page_of(new.table, position[0]), slot_of(position[0])
+    owner = k.let(T.And(begin <= position[0], position[0] < end), "owner")
+    for i in range(0, half, size):
+        dims = rows.dims()[i : i + size]
+        for e, (dim, turn, pair) in enumerate(zip(dims, turns, pairs, strict=True)):
+            _rope_angle(k, turn, new.coarse, new.fine, position[0], dim, d)
+            for g in range(group):
+                base = (head * group + g) * d + dim
+                _rotate(k, pair, turn, new.qkv[0, base], new.qkv[0, base + d // 2])
+                for part in range(2):
+                    at = g * rows.mine + i + e + part * half
+                    k.store(rows.queries, at, pair[part] * f32(rows.how.scale))
+        # a lane reads back only what it writes here itself, so nobody waits
+        with k.when(owner):
+            for dim, turn, pair in zip(dims, turns, pairs, strict=True):
+                base = (layout.heads + head) * d + dim
+                _rotate(k, pair, turn, new.qkv[0, base], new.qkv[0, base + d // 2])
+            for part in range(2):
+                four = (i + part * half) // size
+                new.kv.store_key_word(page, head, slot, four, lane[0], [pair[part] for pair in pairs])
+                base = (layout.heads + layout.kv_heads + head) * d + part * (d // 2)
+                values = [new.qkv[0, base + dim] for dim in dims]
+                new.kv.store_value_word(page, head, slot, four * QUAD + lane[0], values)
+
+
 def _rope_angle(
-    k: KernelBuilder, turn: Any, coarse: Any, fine: Any, position: Any, dim: Any, head_dim: int
+    k: KernelBuilder, turn: Buffer, coarse: Buffer, fine: Buffer, position: Expr, dim: Expr, head_dim: int
 ) -> None:
     """``turn[0]``, ``turn[1]``: cosine and sine of the position's angle for the pair of dimension ``dim``."""
     row, rest = T.shift_right(position, 6), T.bitwise_and(position, ROPE_FINE - 1)
@@ -188,7 +211,7 @@ def _rope_angle(
     k.store(turn, 1, s1[0] * c2[0] + c1[0] * s2[0])
 
 
-def _rotate(k: KernelBuilder, pair: Any, turn: Any, low: Any, high: Any) -> None:
+def _rotate(k: KernelBuilder, pair: Buffer, turn: Buffer, low: Expr, high: Expr) -> None:
     """``pair``: (low, high), rotated by the angle in ``turn``."""
     k.store(turn, 2, low)
     k.store(turn, 3, high)
@@ -202,7 +225,7 @@ def merge(layout: HeadLayout) -> tirx.PrimFunc:
     d = layout.head_dim
     k = KernelBuilder("merge")
     partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
-    out = k.buffer("attention", (1, layout.heads * d), "float32")
+    out = k.output("attention", (1, layout.heads * d), "float32")
     (head,), tid = k.launch([layout.heads], QUAD)
     tops, weights = k.local(SPLITS, name="tops"), k.local(SPLITS, name="weights")
     top, total = k.local(1, name="top"), k.local(1, name="total")
@@ -231,16 +254,17 @@ def _tokens_for(layout: HeadLayout) -> int:
 @kernel
 def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * D]``: causal attention of a chunk, with the arguments of
-    ``attention_prefill.flash_attention``.
+    ``attention.prefill.flash_attention``.
     """
     d, group, together = layout.head_dim, layout.group, _tokens_for(layout)
     k = KernelBuilder("flash_attention")
+    how.say_window(k)
     n = dynamic("n")
     queries = k.buffer("queries", (n, layout.heads * d), "float32")
     state = k.buffer("state", (State.WORDS,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
     kv = KVCache(k, layout)
-    out = k.buffer("attention", (n, layout.heads * d), "float32")
+    out = k.output("attention", (n, layout.heads * d), "float32")
 
     (block, head), tid = k.launch([T.ceildiv(n, together), layout.kv_heads], QUAD)
     lane, base = k.local(1, "int32", name="lane"), k.local(1, "int32", name="base")

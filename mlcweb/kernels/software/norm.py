@@ -1,11 +1,9 @@
 """RMSNorm and LayerNorm over rows on a CPU: a quad a row."""
 
-from typing import Any
-
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel
+from mlcweb.kernels.language.expr import Expr, T
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.software.quads import QUAD, quad_sum
 
@@ -22,7 +20,7 @@ def normalize(
     weight = norm.weight.bind(k, "norm")
     bias = norm.bias.bind(k, "bias") if norm.bias else None
     r = k.buffer("residual", (rows, width), "float32") if residual else None
-    y = k.buffer("y", (rows, width), "float32")
+    y = k.output("y", (rows, width), "float32")
     (to,), tid = k.launch([rows], QUAD)
     row = n - 1 if last_row else to
     factor, value = k.local(1, name="factor"), k.local(1, name="value")
@@ -34,7 +32,7 @@ def normalize(
         quad_sum(k, middle)
         k.store(middle, 0, middle[0] / float(width))
 
-    def load(column: Any) -> Any:
+    def load(column: Expr) -> Expr:
         return x[row, column] - middle[0] if norm.centered else x[row, column]
 
     k.store(factor, 0, f32(0.0))

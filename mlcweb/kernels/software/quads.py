@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from tvm.tirx.script import builder as T
-
 from mlcweb.kernels.language.builder import KernelBuilder, call, u32
+from mlcweb.kernels.language.expr import Buffer, Expr, T
 
 QUAD = 4
 _MOST_THREADS = 64
@@ -19,7 +18,7 @@ def threads_for(quads: int) -> int:
     return threads
 
 
-def rows_of_thread(k: KernelBuilder, wg: Any, tid: Any, threads: int, count: int) -> tuple[Any, list[Any]]:
+def rows_of_thread(k: KernelBuilder, wg: Expr, tid: Expr, threads: int, count: int) -> tuple[Any, list[Expr]]:
     """A thread's lane in its quad, and the ``count`` weight rows that it sums, every fourth of its quad's.
 
     Rows past the last are among them: reading those WebGPU keeps in bounds, and they are not to be written.
@@ -31,12 +30,12 @@ def rows_of_thread(k: KernelBuilder, wg: Any, tid: Any, threads: int, count: int
     return lane, [first[0] + v * QUAD for v in range(count)]
 
 
-def broadcast(value: Any, lane: int) -> Any:
+def broadcast(value: Expr, lane: int) -> Expr:
     """The float32 of the quad's thread ``lane``."""
     return call("float32", "quadBroadcast", value, u32(lane))
 
 
-def quad_sum(k: KernelBuilder, total: Any, index: int = 0) -> None:
+def quad_sum(k: KernelBuilder, total: Buffer, index: int = 0) -> None:
     """Replace ``total[index]``, in registers, by its sum over the quad."""
     for swap in ("quadSwapX", "quadSwapY"):
         k.store(total, index, total[index] + call("float32", swap, total[index]))

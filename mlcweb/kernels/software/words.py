@@ -1,10 +1,7 @@
 """A quantized row by the words of its first plane, as the kernels for CPUs read it."""
 
-from typing import Any
-
-from tvm.tirx.script import builder as T
-
 from mlcweb.kernels.language.builder import u32
+from mlcweb.kernels.language.expr import Expr, T
 from mlcweb.kernels.layouts.quantized import GroupQuantized, GroupQuantizedReader
 from mlcweb.kernels.layouts.storage import WholeMatrix
 from mlcweb.quantize.formats import Format
@@ -27,7 +24,7 @@ def scales_in_place(form: Format) -> bool:
     return len(form.planes) == 1 and not form.levels
 
 
-def high_word(w: GroupQuantizedReader, row: Any, index: Any) -> Any:
+def high_word(w: GroupQuantizedReader, row: Expr, index: Expr) -> Expr:
     """uint32: the second plane of the codes in word ``index`` of the first, the first in the lowest bits."""
     low, width = w.form.planes
     each = 32 // low * width  # bits for a word of the first plane
@@ -35,7 +32,7 @@ def high_word(w: GroupQuantizedReader, row: Any, index: Any) -> Any:
     return T.shift_right(w.planes[1][row, index // words], u32((index % words) * each))
 
 
-def level_of(w: GroupQuantizedReader, word: Any, high: Any, place: int) -> Any:
+def level_of(w: GroupQuantizedReader, word: Expr, high: Expr | None, place: int) -> Expr:
     """float32: the level of the code at a place of its word, without ``zero``; converted as a signed integer, which is
     one instruction.
     """
@@ -43,9 +40,10 @@ def level_of(w: GroupQuantizedReader, word: Any, high: Any, place: int) -> Any:
     if high is not None:
         code = T.bitwise_or(code, T.shift_left(_bits(high, w.form.planes[1], place), u32(w.form.planes[0])))
     if w.form.levels:
-        return w.table(code)
+        level: Expr = w.table(code)
+        return level
     return T.Cast("float32", T.reinterpret("int32", code))
 
 
-def _bits(word: Any, width: int, place: int) -> Any:
+def _bits(word: Expr, width: int, place: int) -> Expr:
     return T.bitwise_and(T.shift_right(word, u32(width * place)), u32((1 << width) - 1))

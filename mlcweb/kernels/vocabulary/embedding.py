@@ -1,10 +1,10 @@
 """Token ids → rows of the embedding, dequantized."""
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.contract.constants import State
 from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel, ramp4, splat
+from mlcweb.kernels.language.expr import T
 from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.storage import WholeMatrix
@@ -34,7 +34,7 @@ def embed(
     w = table.bind(k, "w")
     state = k.buffer("state", (State.WORDS,), "int32") if prefill and positions else ids
     learned = positions.bind(k, "positions") if positions else None
-    x = k.buffer("x", (n, table.columns), "float32")
+    x = k.output("x", (n, table.columns), "float32")
     quads = table.columns // 4
     (wg, row), tid = k.launch([T.ceildiv(quads, THREADS), n], THREADS)
     quad = k.let(wg * THREADS + tid, "quad")

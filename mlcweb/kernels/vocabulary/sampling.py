@@ -5,13 +5,13 @@ first pass. top_k and top_p need no sort: the smallest kept logit is found by bi
 bits, counting (top_k) or weighing (top_p, of what top_k kept) what is above; logits equal to it are all kept.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 from tvm import tirx
-from tvm.tirx.script import builder as T
 
 from mlcweb.contract.constants import Sampling, State
 from mlcweb.kernels.language.builder import KernelBuilder, bits, f32, kernel, lane, load4, select, u32
+from mlcweb.kernels.language.expr import Buffer, Expr, T
 
 THREADS = 64
 PICK_THREADS = 256
@@ -26,7 +26,7 @@ def blocks(vocab: int) -> int:
     return -(-vocab // BLOCK)
 
 
-def _gumbel(k: KernelBuilder, seed: Any, step: Any, index: Any) -> Any:
+def _gumbel(k: KernelBuilder, seed: Expr, step: Expr, index: Expr) -> Expr:
     """Standard Gumbel noise from (seed, step, index): two rounds of the murmur3 finalizer."""
     # in a register: TVM would inline a `let` into each of its uses, and the expression would double each time
     hash_ = k.local(1, "uint32", name="hash")
@@ -49,7 +49,7 @@ class _Best:
         k.store(self.score, 0, f32(_MINUS_INFINITY))
         k.store(self.index, 0, 0)
 
-    def offer(self, score: Any, index: Any) -> None:
+    def offer(self, score: Expr, index: Expr) -> None:
         """Take (score, index) if it is better."""
         better = T.Or(score > self.score[0], T.And(score == self.score[0], index < self.index[0]))
         with self.k.when(better):
@@ -57,7 +57,7 @@ class _Best:
             self.k.store(self.index, 0, index)
 
 
-def _reduce_best(k: KernelBuilder, tid: Any, threads: int, best: _Best, scores: Any, ids: Any) -> None:
+def _reduce_best(k: KernelBuilder, tid: Expr, threads: int, best: _Best, scores: Buffer, ids: Buffer) -> None:
     """Leave the workgroup's best in thread 0's ``best``; ``scores`` and ``ids`` are shared, ``threads`` long."""
     k.store(scores, tid, best.score[0])
     k.store(ids, tid, best.index[0])
@@ -84,8 +84,8 @@ def scan(vocab: int) -> tirx.PrimFunc:
     logits = k.buffer("logits", (1, vocab), "float32")
     sampling = k.buffer("sampling", (Sampling.WORDS,), "int32")
     state = k.buffer("state", (State.WORDS,), "int32")
-    ids = k.buffer("ids", (blocks(vocab),), "int32")
-    scores = k.buffer("scores", (blocks(vocab), 2), "float32")
+    ids = k.output("ids", (blocks(vocab),), "int32")
+    scores = k.output("scores", (blocks(vocab), 2), "float32")
     (block,), tid = k.launch([blocks(vocab)], THREADS)
     shared_scores, shared_ids = (
         k.shared(THREADS, name="block_scores"),
@@ -95,7 +95,7 @@ def scan(vocab: int) -> tirx.PrimFunc:
     best, top = _Best(k), k.local(1, name="top")
     k.store(top, 0, f32(_MINUS_INFINITY))
 
-    def consider(index: Any, loaded: Any) -> None:
+    def consider(index: Expr, loaded: Expr) -> None:
         logit = k.let(loaded, "logit")
         k.store(top, 0, T.max(top[0], logit))
         score = k.local(1, name="score")
@@ -141,15 +141,13 @@ def pick(vocab: int) -> tirx.PrimFunc:
     sampling = k.buffer("sampling", (Sampling.WORDS,), "int32")
     ids = k.buffer("ids", (blocks(vocab),), "int32")
     scores = k.buffer("scores", (blocks(vocab), 2), "float32")
-    state = k.buffer("state", (State.WORDS,), "int32")
+    state = k.in_place("state", (State.WORDS,), "int32")
     _, tid = k.launch([1], PICK_THREADS)
     sums, weights = k.shared(PICK_THREADS, "int32", name="counts"), k.shared(PICK_THREADS, name="masses")
     best = _Best(k)
     temperature = k.let(bits("float32", sampling[Sampling.TEMPERATURE]), "temperature")
-    top_p, top_k = (
-        k.let(bits("float32", sampling[Sampling.TOP_P]), "top_p"),
-        k.let(sampling[Sampling.TOP_K], "top_k"),
-    )
+    top_p = k.let(bits("float32", sampling[Sampling.TOP_P]), "top_p")
+    top_k = k.let(sampling[Sampling.TOP_K], "top_k")
     by_count = k.let(T.And(top_k > 0, top_k < vocab), "by_count")
     by_mass = k.let(top_p < 1.0, "by_mass")
     filtered = k.let(T.And(temperature > 0.0, T.Or(by_count, by_mass)), "filtered")
@@ -194,7 +192,7 @@ def pick(vocab: int) -> tirx.PrimFunc:
     return k.finish()
 
 
-def _ordered(k: KernelBuilder, value: Any) -> Any:
+def _ordered(k: KernelBuilder, value: Expr) -> Expr:
     """A float32's bits, as a uint32 that orders as the floats do."""
     raw = k.let(bits("uint32", value), "raw")
     flipped = T.bitwise_xor(raw, u32(0xFFFFFFFF))
@@ -209,19 +207,19 @@ class _Search:
     def __init__(
         self,
         k: KernelBuilder,
-        logits: Any,
+        logits: Buffer,
         vocab: int,
-        tid: Any,
-        top: Any,
-        temperature: Any,
-        counts: Any,
-        masses: Any,
+        tid: Expr,
+        top: Buffer,
+        temperature: Expr,
+        counts: Buffer,
+        masses: Buffer,
     ) -> None:
         self.k, self.logits, self.vocab, self.tid = k, logits, vocab, tid
         self.top, self.temperature, self.counts, self.masses = top, temperature, counts, masses
         self.count, self.mass = k.local(1, "int32", name="count"), k.local(1, name="mass")
 
-    def above(self, threshold: Any) -> tuple[Any, Any]:
+    def above(self, threshold: Expr) -> tuple[Expr, Expr]:
         """(how many, their unnormalized probability) at or above ``threshold``, in every thread."""
         k, tid = self.k, self.tid
         k.store(self.count, 0, 0)
@@ -250,7 +248,7 @@ class _Search:
             k.store(self.mass, 0, self.mass[0] + self.masses[i])
         return self.count[0], self.mass[0]
 
-    def run(self, enough: Any, floor: Any) -> Any:
+    def run(self, enough: Callable[[Expr, Expr], Expr], floor: Expr) -> Expr:
         """The largest threshold, at least ``floor``, whose count and mass are ``enough``."""
         k = self.k
         found = k.local(1, "uint32", name="found")

@@ -57,10 +57,10 @@ def decode(page: Any, kind: str, tier: Tier) -> Pair:
     scale = (1 + 0.1 * rng.standard_normal(k)).astype(np.float32)
     normed = x / np.sqrt((x**2).mean() + 1e-5) * scale
     laid = to_blocks if in_blocks(tier) else np.array
-    expected, _, options = folded(normed @ weight.T, ("silu", "gated"), "float32", tier, rng)
-    options["norm"] = Norm(Vector(k, "float32", tier), 1e-5)
+    expected, _, fold = folded(normed @ weight.T, ("silu", "gated"), "float32", tier, rng)
+    norm = Norm(Vector(k, "float32", tier), 1e-5)
     args = [laid(x), to_blocks(scale), *tensors, np.zeros((1, outputs), np.float32)]
-    *_, y = run_kernel(page, matvec(storage, tier, **options), tier, args)
+    *_, y = run_kernel(page, matvec(storage, tier, norm=norm, folded=fold), tier, args)
     return y, expected
 
 
@@ -69,9 +69,9 @@ def prefill(page: Any, kind: str, tier: Tier) -> Pair:
     rng, n, outputs, k = np.random.default_rng(5), 11, 68, 512
     storage, tensors, weight = stored(kind, tier, outputs, k, 6)
     x = rng.standard_normal((n, k)).astype(np.float32)
-    expected, more, options = folded(x @ weight.T, ("residual",), "float32", tier, rng)
+    expected, more, fold = folded(x @ weight.T, ("residual",), "float32", tier, rng)
     args = [x, *tensors, *more, np.zeros((n, outputs), np.float32)]
-    *_, y = run_kernel(page, matmul(storage, tier, **options), tier, args, n=n)
+    *_, y = run_kernel(page, matmul(storage, tier, folded=fold), tier, args, n=n)
     return y, expected
 
 
@@ -82,10 +82,10 @@ def prefill_int8(page: Any, kind: str, tier: Tier) -> Pair:
     storage, tensors, weight = stored(kind, tier, 2 * outputs, k, 8)
     assert isinstance(storage, GroupQuantized)
     product = (codes * scales[..., None]).reshape(n, -1) @ weight.T
-    expected, more, options = folded(product, ("silu", "gated"), "float32", tier, rng)
+    expected, more, fold = folded(product, ("silu", "gated"), "float32", tier, rng)
     words = int8_words(codes, paired=in_pairs(storage))
     args = [words, scales, *tensors, *more, np.zeros((n, outputs), np.float32)]
-    *_, y = run_kernel(page, matmul_int8(storage, **options), tier, args, n=n)
+    *_, y = run_kernel(page, matmul_int8(storage, folded=fold), tier, args, n=n)
     return y, expected
 
 
@@ -95,8 +95,8 @@ def prefill_matrix(page: Any, kind: str, tier: Tier) -> Pair:
     x = rng.standard_normal((n, k)).astype(np.float32)
     storage, tensors, weight = stored(kind, tier, outputs, k, 10)
     assert isinstance(storage, GroupQuantized)
-    expected, more, options = folded(x @ weight.T, ("residual",), "float32", tier, rng)
+    expected, more, fold = folded(x @ weight.T, ("residual",), "float32", tier, rng)
     args = [half_words(x), *tensors, *more, np.zeros((n, outputs), np.float32)]
-    func = spelled_out(lower_kernel("test_kernel", matmul_matrix(storage, **options), tier))
+    func = spelled_out(lower_kernel("test_kernel", matmul_matrix(storage, folded=fold), tier))
     *_, y = run_lowered(page, func, tier, args, SPELLED_OUT_NEEDS, n=n)
     return y, expected

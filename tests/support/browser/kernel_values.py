@@ -10,6 +10,7 @@ import pytest
 
 from mlcweb.kernels.choice.tier import BASE, F16_SUBGROUPS, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.storage import Values
+from mlcweb.kernels.products.outputs import Folded
 
 
 def on(browsers: str, tier: Tier, scheme: str = "") -> list[Any]:
@@ -42,8 +43,8 @@ ACTIVATIONS = {
 
 def folded(
     y: np.ndarray, fused: tuple[str, ...], dtype: str, tier: Tier, rng: np.random.Generator
-) -> tuple[np.ndarray, list[np.ndarray], dict[str, Any]]:
-    """A product's sums with what is folded in: the result, the kernel's arguments for it, and its options."""
+) -> tuple[np.ndarray, list[np.ndarray], Folded]:
+    """A product's sums with what is folded in: the result, the kernel's arguments for it, and its ``Folded``."""
     args, options = list[np.ndarray](), dict[str, Any]()
     if "bias" in fused:
         args.append(rng.standard_normal((1, y.shape[1])).astype(dtype))
@@ -57,8 +58,8 @@ def folded(
         y, options["cap"] = 2 * np.tanh(y / 2), 2.0
     if "residual" in fused:
         args.append(rng.standard_normal(y.shape).astype(np.float32))
-        y, options["residual"] = y + args[-1], True
-    return y, args, options
+        y, options["joined"] = y + args[-1], "added"
+    return y, args, Folded(**options)
 
 
 def int8_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

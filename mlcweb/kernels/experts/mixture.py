@@ -1,0 +1,21 @@
+"""A mixture of experts, as a layer declares it."""
+
+from dataclasses import dataclass
+
+from mlcweb.kernels.experts.weights import Experts
+from mlcweb.kernels.layouts.storage import Values
+from mlcweb.kernels.products.outputs import Activation
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """``router`` ``[E, D]``, and of each expert ``gate_up``, gate over up, ``[2I, D]`` and ``down`` ``[D, I]``.
+
+    A token's output is the sum of its ``choices`` experts of the largest logits, weighted by the softmax over those.
+    """
+
+    router: Values
+    gate_up: Experts
+    down: Experts
+    choices: int
+    activation: Activation = "silu"

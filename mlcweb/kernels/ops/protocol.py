@@ -1,0 +1,69 @@
+"""What a model's ``forward`` may call: ``Operations``, on a GPU's tensors or on arrays of the host.
+
+``Decode``, ``Prefill`` and its variants launch kernels; ``reference.ops.HostOps`` computes. Each knows the tokens it
+is for, the position of the first of them, and the pages of the KV cache.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.experts.mixture import Mixture
+from mlcweb.kernels.layouts.pieces import Apart, Matrix
+from mlcweb.kernels.layouts.storage import Values, WholeMatrix
+from mlcweb.kernels.norms.head_norm import HeadNorm
+from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.products.outputs import Activation
+
+Array = TypeVar("Array")  # what activations are: tensors of the frontend, or numpy's arrays
+
+
+@dataclass(frozen=True)
+class Rope:
+    """RoPE's tables, as parameters of the model."""
+
+    coarse: Values
+    fine: Values
+
+
+class Operations(Protocol[Array]):
+    """Activations are float32 ``[T, …]``: T is 1 in decode, n in prefill, and however many tokens the host is fed."""
+
+    def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> Array:
+        """x ``[T, D]``: the tokens' rows of ``table``, scaled; plus their learned positions, if there are any."""
+
+    def linear(
+        self,
+        name: str,
+        x: Array,
+        weight: Matrix | Apart,
+        *,
+        norm: Norm | None = None,
+        bias: Values | None = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        residual: Array | None = None,
+        rows: bool = False,
+    ) -> Array:
+        """``residual + activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and the result
+        activation(gate) * up. ``rows``: for attention, which reads decode's outputs in their own order.
+        """
+
+    def norm(self, x: Array, norm: Norm, *, residual: Array | None = None) -> Array:
+        """``norm(x)``, or ``residual + norm(x)``."""
+
+    def norm_heads(self, qkv: Array, norm: HeadNorm) -> Array:
+        """``qkv`` ``[T, (H + 2 KV) * D]`` with queries and keys normalized."""
+
+    def attention(self, qkv: Array, rope: Rope, kv: Tensor, scores: Scores) -> Array:
+        """``[T, H * D]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages."""
+
+    def moe(self, x: Array, norm: Norm, mixture: Mixture, *, residual: Array) -> Array:
+        """``residual + mixture(norm(x))``, ``[T, D]``."""
+
+    def head(
+        self, x: Array, norm: Norm, weight: Matrix, *, bias: Values | None = None, cap: float | None = None
+    ) -> Array:
+        """Logits ``[1, V]`` of the last token, soft-capped if ``cap``."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 # How many damaged files of each kind: a few seconds' worth, more by hand (`make fuzz`).
-MUTATIONS = int(os.environ.get("MLCWEB_FUZZ", "200"))
+MUTATIONS = int(os.environ.get("MLCWEB_FUZZ", "80"))
 SEED = int(os.environ.get("MLCWEB_FUZZ_SEED", "0"))
 
 _ODD: tuple[Any, ...] = (

@@ -29,7 +29,7 @@ from tests.support.gguf_metadata import sentencepiece_file
 from tests.support.llama_gguf import write_gguf
 from tests.support.tiny import TinyLlama
 
-MUTATIONS = int(os.environ.get("MLCWEB_FUZZ", "200"))
+MUTATIONS = int(os.environ.get("MLCWEB_FUZZ", "80"))
 # The files have up to 5 MB and open in a tenth of a second, in less memory than they have.
 LARGEST, LONGEST_S = 64 << 20, 60
 EXTREMES = (0, 1, 2, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1)

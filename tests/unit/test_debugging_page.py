@@ -45,4 +45,4 @@ def test_the_clone_is_apart(tmp_path: Path) -> None:
     source = Path(__file__).resolve().parents[2] / "mlcweb" / "kernels" / "products" / "matvec.py"
     before = source.read_text()
     replay([Step(STEPS[0].commands.splitlines()[1], "")])
-    assert source.read_text() == before and "blocks - tid" in before
+    assert source.read_text() == before and "self.blocks - self.tid" in before

@@ -1,17 +1,49 @@
 """RMSNorm and LayerNorm over rows, alone or added to a residual; decode folds an RMSNorm into the product after it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tvm import tirx
 
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel, load4, ramp4, splat
-from mlcweb.kernels.language.expr import Buffer, Expr, T
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.language.reduce import reduce_rows
 from mlcweb.kernels.layouts.storage import VectorReader
 from mlcweb.kernels.products.matvec import Norm
 
 THREADS = 64
+
+
+@dataclass(frozen=True)
+class NormRows:
+    """What a norm of rows is given, a row a workgroup: ``row`` of x is read, and ``to`` of y and residual written."""
+
+    x: Buffer
+    weight: VectorReader
+    bias: VectorReader | None
+    residual: Buffer | None
+    y: Buffer
+    row: Index
+    to: Expr
+    tid: Expr
+
+    @classmethod
+    def bind(
+        cls, k: KernelBuilder, norm: Norm, threads: int, *, decode: bool, residual: bool, last_row: bool
+    ) -> NormRows:
+        """Declare the kernel's arguments, and launch ``threads`` for each row of y."""
+        n, width = 1 if decode else dynamic("n"), norm.weight.columns
+        rows = 1 if last_row else n
+        x = k.buffer("x", (n, width), "float32")
+        weight = norm.weight.bind(k, "norm")
+        bias = norm.bias.bind(k, "bias") if norm.bias else None
+        r = k.buffer("residual", (rows, width), "float32") if residual else None
+        y = k.output("y", (rows, width), "float32")
+        (to,), tid = k.launch([rows], threads)
+        return cls(x, weight, bias, r, y, n - 1 if last_row else to, to, tid)
 
 
 @kernel
@@ -29,15 +61,9 @@ def normalize(
     ``decode``: n is 1; ``in_blocks``: all vectors are in block order. ``last_row``: y ``[1, D]`` is of x's last.
     """
     k = KernelBuilder("norm")
-    n, width = 1 if decode else dynamic("n"), norm.weight.columns
-    rows = 1 if last_row else n
-    x = k.buffer("x", (n, width), "float32")
-    weight = norm.weight.bind(k, "norm")
-    bias = norm.bias.bind(k, "bias") if norm.bias else None
-    r = k.buffer("residual", (rows, width), "float32") if residual else None
-    y = k.output("y", (rows, width), "float32")
-    (to,), tid = k.launch([rows], THREADS)
-    row = n - 1 if last_row else to
+    rows = NormRows.bind(k, norm, THREADS, decode=decode, residual=residual, last_row=last_row)
+    width, tid, row, to = norm.weight.columns, rows.tid, rows.row, rows.to
+    x, weight, bias, r, y = rows.x, rows.weight, rows.bias, rows.residual, rows.y
     quads = width // 4
 
     def mean(value: Callable[[Expr], Expr]) -> Expr:

@@ -52,7 +52,7 @@ class Tile:
 
 
 # Wide outputs make workgroups enough for large tiles; narrow ones need small tiles to fill a GPU. Measured on an
-# H200: docs/performance.md.
+# H200: docs/performance-notebook.md.
 WIDE, NARROW = Tile(64, 64, 16, 8), Tile(32, 64, 32, 4)
 _WIDE_OUTPUTS = 4096
 

@@ -33,7 +33,7 @@ from mlcweb.kernels.products.matmul_int8_stage import WORDS, Rounded, Stage, Sta
 from mlcweb.kernels.products.outputs import NOTHING, Folded
 
 # Rows and columns of a workgroup; a thread has 4 x 4 sums. Small tiles fill a GPU where outputs are few; where they
-# are many, large ones read x and the weight half as often. Measured on an H200: docs/performance.md.
+# are many, large ones read x and the weight half as often. Measured on an H200: docs/performance-notebook.md.
 _NARROW, _WIDE = 32, 64
 _WIDE_OUTPUTS = 4096
 ROWS = _WIDE  # with experts

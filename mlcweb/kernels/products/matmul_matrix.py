@@ -206,7 +206,7 @@ _WIDE_OUTPUTS = 4096
 
 
 def _tile(weight: GroupQuantized) -> Tile:
-    """Small tiles fill a GPU where outputs are few. Measured on an H200: docs/performance.md."""
+    """Small tiles fill a GPU where outputs are few. Measured on an H200: docs/performance-notebook.md."""
     return (
         WIDE if weight.rows >= _WIDE_OUTPUTS else Tile(64, 64, 32 if -(-weight.columns // GROUP) % 2 else 64)
     )

@@ -31,7 +31,7 @@ from mlcweb.kernels.layouts.storage import Reader, Vector, WholeMatrix
 from mlcweb.kernels.layouts.tail import is_padded
 from mlcweb.kernels.products.outputs import NOTHING, Folded, activate, soft_cap
 
-_FILLED = 100_000  # threads that keep a large GPU busy: docs/performance.md
+_FILLED = 100_000  # threads that keep a large GPU busy: docs/performance-notebook.md
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from tvm import tirx
 
-from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel
+from mlcweb.kernels.language.builder import KernelBuilder, f32, kernel
 from mlcweb.kernels.language.expr import Expr, T
+from mlcweb.kernels.norms.norm import NormRows
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.software.quads import QUAD, quad_sum
 
@@ -14,15 +15,9 @@ def normalize(
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, D] = [residual +] norm(x)`` in float32: the arguments and options of ``norm.normalize``."""
     k = KernelBuilder("norm")
-    n, width = 1 if decode else dynamic("n"), norm.weight.columns
-    rows = 1 if last_row else n
-    x = k.buffer("x", (n, width), "float32")
-    weight = norm.weight.bind(k, "norm")
-    bias = norm.bias.bind(k, "bias") if norm.bias else None
-    r = k.buffer("residual", (rows, width), "float32") if residual else None
-    y = k.output("y", (rows, width), "float32")
-    (to,), tid = k.launch([rows], QUAD)
-    row = n - 1 if last_row else to
+    rows = NormRows.bind(k, norm, QUAD, decode=decode, residual=residual, last_row=last_row)
+    width, tid, row, to = norm.weight.columns, rows.tid, rows.row, rows.to
+    x, weight, bias, r, y = rows.x, rows.weight, rows.bias, rows.residual, rows.y
     factor, value = k.local(1, name="factor"), k.local(1, name="value")
     middle = k.local(1, name="middle")
     if norm.centered:

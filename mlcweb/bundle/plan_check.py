@@ -82,6 +82,7 @@ def check_plan_fits(plan: Plan, manifest: Manifest, file: str) -> None:
         "page_table": DTYPE_BYTES["int32"] * pages,
         "sampling": Sampling.BYTES,
         "logits": DTYPE_BYTES["float32"] * manifest.model.vocab_size,
+        "mask": DTYPE_BYTES["uint32"] * -(-manifest.model.vocab_size // 32),
     }
     shared = {
         buffer["name"]: buffer["bytes"]

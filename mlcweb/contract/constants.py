@@ -57,7 +57,7 @@ BLOCK: Final = 32  # elements of a block, in block order
 PAGE_TOKENS: Final = 16  # tokens of a KV page, as this compiler makes them
 
 DTYPE_BYTES: Final = {"uint32": 4, "int32": 4, "float16": 2, "float32": 4}
-SHARED_BUFFERS: Final = ("tokens", "state", "page_table", "sampling", "logits")
+SHARED_BUFFERS: Final = ("tokens", "state", "page_table", "sampling", "logits", "mask")
 
 TensorDtype = Literal["uint32", "float16", "float32"]
 TENSOR_DTYPES: Final[tuple[TensorDtype, ...]] = ("uint32", "float16", "float32")
@@ -114,6 +114,7 @@ ENTRIES: Final = (
     EntryRow(name="prefill_int8", dims=("n",), required=False, needs=False),
     EntryRow(name="prefill_matrix", dims=("n",), required=False, needs=True),
     EntryRow(name="decode", dims=(), required=True, needs=False),
+    EntryRow(name="mask", dims=(), required=True, needs=False),
     EntryRow(name="sample", dims=(), required=True, needs=False),
 )
 

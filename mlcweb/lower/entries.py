@@ -1,4 +1,4 @@
-"""The model's entry points (prefill, also in other ways, decode, sample) as a Relax module, planned."""
+"""The model's entry points (prefill, also in other ways, decode, mask, sample) as a Relax module, planned."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from tvm.relax.frontend.nn.exporter import Exporter
 from mlcweb.contract.constants import Sampling, State
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.kernels.ops import Inputs, Target, sample
+from mlcweb.kernels.ops import Inputs, Target, mask, sample
 from mlcweb.kernels.ops.emitted import Emitted, emitted
 from mlcweb.kernels.ops.entries import EntryPoint, Phase
+from mlcweb.kernels.vocabulary.mask import mask_words
 from mlcweb.lower.wgsl import webgpu
 
 # Called with a phase's name and the module after it; of the first, ``export``, with what the exporter made.
@@ -70,16 +71,23 @@ class _EntryPoints(nn.Module):
         def decode(state: Tensor, page_table: Tensor) -> Tensor:
             return forward(Inputs(state, page_table))
 
-        methods: dict[Phase, Callable[..., Tensor]] = {"prefill": prefill, "decode": decode, "sample": sample}
+        methods: dict[Phase, Callable[..., Tensor]] = {
+            "prefill": prefill,
+            "decode": decode,
+            "mask": mask,
+            "sample": sample,
+        }
         return methods[point.phase]
 
 
 def _inputs(phase: Phase, layout: HeadLayout, vocab: int) -> dict[str, Any]:
     """The shapes and types of a phase's inputs, by name."""
     state, pages = nn.spec.Tensor([State.WORDS], "int32"), nn.spec.Tensor([layout.pages], "int32")
+    logits = {"logits": nn.spec.Tensor([1, vocab], "float32")}
+    if phase == "mask":
+        return {**logits, "mask": nn.spec.Tensor([mask_words(vocab)], "uint32")}
     if phase == "sample":
-        sampling = nn.spec.Tensor([Sampling.WORDS], "int32")
-        return {"logits": nn.spec.Tensor([1, vocab], "float32"), "sampling": sampling, "state": state}
+        return {**logits, "sampling": nn.spec.Tensor([Sampling.WORDS], "int32"), "state": state}
     tokens = {"tokens": nn.spec.Tensor(["n"], "int32")} if phase == "prefill" else {}
     return {**tokens, "state": state, "page_table": pages}
 

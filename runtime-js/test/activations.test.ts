@@ -13,7 +13,7 @@ describe("the choice of activations", () => {
     const { pipelines, asked, finish } = recording();
     const requested = requestPipelines(pipelines, choice, () => {});
     expect(asked.slice(0, 2).sort()).toEqual(["up", "up_int8"]);
-    expect(asked.slice(2).sort()).toEqual(["attend", "embed", "matvec", "pick"]);
+    expect(asked.slice(2).sort()).toEqual(["attend", "embed", "mask", "matvec", "pick"]);
     finish[0]!();
     finish[1]!();
     expect(await requested.candidates).toEqual(choice.prefills);
@@ -28,7 +28,7 @@ describe("the choice of activations", () => {
     const all = pipelines.create([1, 4, 3], () => {
       made++;
     });
-    expect(asked).toHaveLength(7);
+    expect(asked).toHaveLength(8);
     for (const done of finish) done();
     await all;
     expect(made).toBe(3);
@@ -40,6 +40,7 @@ describe("the choice of activations", () => {
       expect([...choice.common].map((i) => names[i]).sort()).toEqual([
         "attend",
         "embed",
+        "mask",
         "matvec",
         "pick",
         "round",

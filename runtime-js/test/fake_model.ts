@@ -54,7 +54,7 @@ export class FakeModel implements Model {
       return value;
     });
   }
-  private sample(): number {
+  private next(): number {
     this.token = this.rule(this.kv.slice(0, this.position));
     return this.token;
   }
@@ -64,7 +64,7 @@ export class FakeModel implements Model {
   }
   prefillAndSample(tokens: readonly number[], position: number): Promise<number> {
     this.put(tokens, position);
-    return this.later(this.sample());
+    return this.later(this.next());
   }
   steps(count: number): Promise<number[]> {
     this.submissions++;
@@ -73,9 +73,30 @@ export class FakeModel implements Model {
       if (this.taken++ === this.failAt) return Promise.reject(new DeviceLostError("gone"));
       if (this.position >= Math.min(this.contextLength, this.kvTokens)) throw new Error("past the KV cache");
       this.kv[this.position++] = this.token;
-      tokens.push(this.sample());
+      tokens.push(this.next());
     }
     return this.later(tokens, count);
+  }
+  feed(tokens: readonly number[], position: number): void {
+    this.put(tokens, position);
+  }
+  /** Steps run before their token was known. */
+  ahead = 0;
+  decode(): void {
+    if (this.taken++ === this.failAt) throw new DeviceLostError("gone");
+    this.ahead++;
+    this.put([this.token], this.position);
+  }
+  /** The rule's token, or the next one up that the mask allows. */
+  sample(mask: Int32Array): Promise<number> {
+    const first = this.next();
+    for (let i = 0; i < this.vocabSize; i++) {
+      const token = (first + i) % this.vocabSize;
+      if (!((mask[token >> 5]! >>> (token & 31)) & 1)) continue;
+      this.token = token;
+      return this.later(token);
+    }
+    throw new Error("a mask that allows nothing");
   }
   private logits(): Float32Array {
     const out = new Float32Array(100);

@@ -18,6 +18,7 @@ export const names = [
   "attend",
   "round",
   "matvec",
+  "mask",
   "pick",
   "halve",
   "up_matrix",
@@ -67,6 +68,7 @@ export const plan = {
       },
     },
     decode: entry("decode", [["matvec", 2]]),
+    mask: entry("mask", [["mask", 0]]),
     sample: entry("sample", [["pick", 0]]),
   },
 } as unknown as Plan;

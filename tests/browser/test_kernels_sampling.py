@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlcweb.kernels.choice.tier import BASE
+from mlcweb.kernels.vocabulary.mask import FORBIDDEN, mask_logits, mask_words
 from mlcweb.kernels.vocabulary.sampling import blocks, pick, scan
 from mlcweb.lower import LoweredKernel, lower_kernel
 from tests.support.browser.kernel_page import run_lowered
@@ -108,3 +109,43 @@ def test_a_masked_token_is_never_drawn(gpu_page: Any, top_p: float) -> None:
     logits = (np.random.default_rng(2).standard_normal((1, 400)) / 4).astype(np.float32)
     logits[0, 10:] = -np.inf
     assert all(sample(gpu_page, logits, 1.5, top_p, 0, 3, step)[1] < 10 for step in range(8))
+
+
+def masked(page: Any, logits: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """The logits after a mask with a bit for each token that is allowed."""
+    vocab = logits.shape[1]
+    bits_ = np.zeros(32 * mask_words(vocab), np.uint8)
+    bits_[:vocab] = allowed
+    mask = np.packbits(bits_, bitorder="little").view(np.uint32)
+    kernel = lower_kernel("mask", mask_logits(vocab), BASE)
+    return run_lowered(page, kernel, BASE, [mask, logits])[-1]
+
+
+MASKED = [*(("stock", vocab) for vocab in (1, 31, 32, 33, 257, 49152)), ("f16", 262144)]
+
+
+@pytest.mark.parametrize(("browser", "vocab"), MASKED)
+def test_a_mask_forbids_the_tokens_without_a_bit_and_no_others(kernel_page: Any, vocab: int) -> None:
+    rng = np.random.default_rng(vocab)
+    logits = rng.standard_normal((1, vocab)).astype(np.float32)
+    allowed = rng.random(vocab) < 0.3
+    expected = np.where(allowed, logits, np.float32(FORBIDDEN))
+    np.testing.assert_array_equal(masked(kernel_page, logits, allowed), expected)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p", "top_k"),
+    [(0.0, 1.0, 0), (0.1, 1.0, 0), (2.0, 1.0, 0), (1.0, 0.9, 0), (1.0, 1.0, 40), (0.5, 0.0, 3)],
+)
+def test_a_forbidden_token_is_never_drawn(
+    gpu_page: Any, temperature: float, top_p: float, top_k: int
+) -> None:
+    """Also where the allowed ones are so unlikely that nothing else would choose them, and fewer than top_k."""
+    logits = np.random.default_rng(3).standard_normal((1, 2048)).astype(np.float32) * 5 + 20
+    allowed = np.zeros(2048, bool)
+    allowed[[0, 77, 2047]] = True
+    logits[0, allowed] = -50
+    logits = masked(gpu_page, logits, allowed)
+    drawn = {int(sample(gpu_page, logits, temperature, top_p, top_k, seed, 1)[1]) for seed in range(12)}
+    assert drawn <= {0, 77, 2047}
+    assert len(drawn) > 1 or temperature == 0.0 or top_p == 0.0

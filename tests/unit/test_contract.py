@@ -70,4 +70,4 @@ def test_what_kernels_take_for_granted() -> None:
     assert BLOCK & (BLOCK - 1) == 0, "block order shifts by its logarithm"
     assert State.BYTES == 4 * State.WORDS and Sampling.BYTES == 4 * Sampling.WORDS
     assert HostSample.RANDOM < HostSample.WORDS
-    assert [entry.name for entry in ENTRIES if entry.required] == ["prefill", "decode", "sample"]
+    assert [entry.name for entry in ENTRIES if entry.required] == ["prefill", "decode", "mask", "sample"]

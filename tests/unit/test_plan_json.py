@@ -37,6 +37,7 @@ def test_it_is_what_the_format_says(shape: str, scheme: str, tier: Tier) -> None
         "prefill": ["n"],
         **({"prefill_int8": ["n"]} if in_groups_of_32 and not tier.software else {}),
         "decode": [],
+        "mask": [],
         "sample": [],
     }
     assert re.findall(r"^//// kernel (\w+)$", plan.wgsl(), re.MULTILINE) == [
@@ -91,6 +92,7 @@ def test_buffers(shape: str, scheme: str, tier: Tier) -> None:
         "state": ("input", 32),
         "page_table": ("input", 4 * 512 // PAGE_SIZE),
         "sampling": ("input", 32),
+        "mask": ("input", 4 * -(-tiny.vocab // 32)),
         "logits": ("output", 4 * tiny.vocab),
     }
 
@@ -167,7 +169,7 @@ def test_layers_share_kernels() -> None:
 
 def test_decode_and_prefill_share_weights_and_cache() -> None:
     _, plan = lowered("tiny", "q4f32_1", BASE)
-    prefill, *_, decode, sample = plan.entries
+    prefill, *_, decode, _, sample = plan.entries
 
     def bound(entry: object, kind: str) -> set[int]:
         return {a for launch in entry.launches for a in launch.args if plan.buffers[a].kind == kind}  # type: ignore[attr-defined]

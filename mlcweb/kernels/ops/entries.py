@@ -24,7 +24,7 @@ from mlcweb.kernels.ops.shared import Inputs, Target
 from mlcweb.kernels.products.matmul_matrix import needs_beyond
 from mlcweb.quantize import Scheme
 
-Phase = Literal["prefill", "decode", "sample"]
+Phase = Literal["prefill", "decode", "mask", "sample"]
 _DIMS = {row.name: row.dims for row in ENTRIES}
 MakeOps = Callable[[Target, Inputs], Operations[Tensor]]
 
@@ -33,9 +33,9 @@ MakeOps = Callable[[Target, Inputs], Operations[Tensor]]
 class EntryPoint:
     """One entry: ``phase`` decides its inputs.
 
-    ``ops`` are the operations that the model's ``forward`` is run with; sampling has no model. ``exists`` says whether
-    a scheme has it on a tier, ``needs`` what it needs of a device beyond its tier, as the plan has it. One that is
-    ``asked_for`` is left out unless somebody wants it.
+    ``ops`` are the operations that the model's ``forward`` is run with; masking and sampling have no model. ``exists``
+    says whether a scheme has it on a tier, ``needs`` what it needs of a device beyond its tier, as the plan has it.
+    One that is ``asked_for`` is left out unless somebody wants it.
     """
 
     name: str
@@ -57,6 +57,7 @@ ENTRY_POINTS = (
     PREFILL_INT8,
     EntryPoint("prefill_matrix", "prefill", PrefillMatrix, has_matrix, needs=needs_beyond, asked_for=True),
     EntryPoint("decode", "decode", Decode),
+    EntryPoint("mask", "mask"),
     EntryPoint("sample", "sample"),
 )
 

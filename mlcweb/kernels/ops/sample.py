@@ -1,9 +1,17 @@
-"""The choice of a token."""
+"""What is done with logits: tokens are forbidden, and one is chosen."""
 
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.ops.launch import launch
+from mlcweb.kernels.vocabulary.mask import mask_logits
 from mlcweb.kernels.vocabulary.sampling import pick, scan
+
+
+def mask(logits: Tensor, mask: Tensor) -> Tensor:
+    """Forbid the tokens that ``mask`` has no bit for, in place; returns the logits."""
+    return launch("mask", "mask", mask_logits(int(logits.shape[1])), {"mask": mask, "logits": logits})[
+        "logits"
+    ]
 
 
 def sample(logits: Tensor, sampling: Tensor, state: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ export interface GpuModelParts {
   readonly memory: Memory;
   readonly planBuffers: PlanBuffers;
   readonly buffers: Buffers;
-  readonly entries: { readonly prefill: Entry; readonly decode: Entry; readonly sample: Entry };
+  readonly entries: { readonly prefill: Entry; readonly decode: Entry; readonly mask: Entry; readonly sample: Entry };
   readonly vocabSize: number;
   readonly prefillChunk: number;
   readonly contextLength: number;
@@ -54,6 +54,7 @@ export class GpuModel implements Model {
       Int32Array.from({ length: pages }, (_, i) => i),
     );
     parts.entries.decode.prepare([]);
+    parts.entries.mask.prepare([]);
     parts.entries.sample.prepare([]);
   }
 
@@ -95,6 +96,35 @@ export class GpuModel implements Model {
         count,
       ),
     );
+  }
+
+  feed(tokens: readonly number[], position: number, sampled: number): void {
+    const { prefill } = this.parts.entries;
+    this.parts.guard.check();
+    this.write("state", stateWords(position, tokens[0]!, tokens.length, sampled));
+    if (tokens.length > 1) {
+      this.write("tokens", Int32Array.from(tokens));
+      prefill.prepare([tokens.length]);
+    }
+    this.submit((pass) => this.replay(tokens.length > 1 ? "prefill" : "decode", pass));
+  }
+
+  decode(): void {
+    this.submit((pass) => this.replay("decode", pass));
+  }
+
+  async sample(mask: Int32Array<ArrayBuffer>): Promise<number> {
+    this.parts.guard.check();
+    this.write("mask", mask);
+    const read = this.submit(
+      (pass) => {
+        this.replay("mask", pass);
+        this.replay("sample", pass);
+      },
+      "state",
+      State.bytes,
+    );
+    return (await this.readTokens(read))[0]!;
   }
 
   async prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> {
@@ -149,8 +179,8 @@ export class GpuModel implements Model {
   /** One submission: `times` the pass, each followed by a copy of a buffer's first bytes to a staging buffer. */
   private submit(
     encode: ((pass: GPUComputePassEncoder) => void) | undefined,
-    from: string | undefined,
-    size: number,
+    from?: string,
+    size = 0,
     times = 1,
   ): Readback {
     const { device, guard } = this.parts;

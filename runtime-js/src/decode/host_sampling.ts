@@ -1,5 +1,6 @@
 // Samples on the CPU, for requests that need the logits: log-probabilities, biases and penalties.
 import type { Host } from "../plan/index.js";
+import { forbid } from "./constraint.js";
 import type { Sampling } from "./model.js";
 
 export interface HostParams {
@@ -41,10 +42,12 @@ export class HostSampler {
     this.random = generator(sampling.seed);
   }
 
-  next(logits: Float32Array): { token: number; logprobs?: TokenLogprobs } {
+  /** `mask` is a constraint's. */
+  next(logits: Float32Array, mask?: Int32Array): { token: number; logprobs?: TokenLogprobs } {
     const { params, sampling } = this;
     const raw = params.topLogprobs === undefined ? undefined : logProbabilities(logits);
     for (const [token, bias] of params.logitBias) if (token < logits.length) logits[token]! += bias;
+    if (mask) forbid(logits, mask);
     const token = this.host.sample(logits, this.counts, { ...sampling, ...params }, this.random());
     this.counts.set(token, (this.counts.get(token) ?? 0) + 1);
     if (!raw) return { token };

@@ -3,6 +3,7 @@
 // samples on the CPU.
 
 export { CachedTokens } from "./cached_tokens.js";
+export type { Constraint } from "./constraint.js";
 export { GpuModel } from "./gpu_model.js";
 export { type HostParams, needsHost, type TokenLogprobs } from "./host_sampling.js";
 export { FIRST_TOKENS } from "./kv_growth.js";

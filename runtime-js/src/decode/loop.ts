@@ -3,13 +3,17 @@
 import {
   CancelledError,
   ContextLengthError,
-  GpuError,
   InvalidRequestError,
   OutOfMemoryError,
   throwIfAborted,
 } from "../errors.js";
 import type { Host } from "../plan/index.js";
 import type { CachedTokens } from "./cached_tokens.js";
+import { ConstrainedFeed } from "./constrained_feed.js";
+import type { Constraint } from "./constraint.js";
+import type { Feed } from "./feed.js";
+import { GpuFeed } from "./gpu_feed.js";
+import { HostFeed } from "./host_feed.js";
 import { type HostParams, HostSampler, needsHost, type TokenLogprobs } from "./host_sampling.js";
 import type { Model, Sampling } from "./model.js";
 
@@ -18,6 +22,8 @@ export interface GenerateParams {
   readonly host: HostParams;
   readonly maxTokens: number;
   readonly stopTokens: ReadonlySet<number>;
+  /** What the answer must satisfy; it has taken no token yet. */
+  readonly constraint?: Constraint | undefined;
   /** Steps in flight. */
   readonly depth: number;
   readonly signal?: AbortSignal | undefined;
@@ -50,9 +56,7 @@ export async function* generateTokens(
   const limit = Math.min(params.maxTokens, model.contextLength - prompt.length);
   const end = (reason: GenerateEnd["reason"]): GenerateEnd => ({ reason });
   if (limit <= 0) return end("length");
-  const feed = needsHost(params.host)
-    ? new HostFeed(model, kv, new HostSampler(host, params.sampling, params.host), prompt)
-    : new GpuFeed(model, kv, prompt, params.sampling, limit, params.depth);
+  const feed = feedOf(model, kv, host, prompt, params, limit);
   try {
     if (!(await prefillAllButLast(model, kv, prompt, params))) return end("abort");
     for (let count = 0; ; ) {
@@ -73,6 +77,20 @@ export async function* generateTokens(
   } finally {
     feed.finish();
   }
+}
+
+function feedOf(
+  model: Model,
+  kv: CachedTokens,
+  host: Pick<Host, "sample">,
+  prompt: readonly number[],
+  { sampling, host: hostParams, constraint, depth }: GenerateParams,
+  limit: number,
+): Feed {
+  if (needsHost(hostParams))
+    return new HostFeed(model, kv, new HostSampler(host, sampling, hostParams), prompt, constraint);
+  if (constraint) return new ConstrainedFeed(model, kv, prompt, sampling, constraint, limit);
+  return new GpuFeed(model, kv, prompt, sampling, limit, depth);
 }
 
 export function checkPrompt(prompt: readonly number[], model: Model): void {
@@ -105,138 +123,6 @@ export async function prefillAllButLast(
   }
   throwIfAborted(signal);
   return true;
-}
-
-interface Feed {
-  next(): Promise<GeneratedToken>;
-  /** The caller has taken the token: if it was fed already, it is part of the cache. */
-  accept(token: number): void;
-  /** Submit more steps, up to the depth. */
-  ahead(): Promise<void>;
-  finish(): void;
-}
-
-/** Where a step takes longer than this, a read-back's latency is nothing, and fewer steps are wasted at a stop. */
-const SLOW_MS = 40;
-/** Where a step takes less, several go in one submission: what a submission costs is then worth sharing. */
-const FAST_MS = 5;
-const BATCH = 4;
-
-/** Tokens sampled and fed back on the GPU. */
-class GpuFeed implements Feed {
-  private readonly inFlight: Promise<number>[] = [];
-  private started = false;
-  private submitted = 0;
-  private readonly accepted: number[] = [];
-  private lastAt = 0;
-  private stepMs = NaN;
-  /** Why no more steps are submitted: the KV cache could not grow. */
-  private refused: unknown;
-
-  constructor(
-    private readonly model: Model,
-    private readonly kv: CachedTokens,
-    private readonly prompt: readonly number[],
-    private readonly sampling: Sampling,
-    private readonly limit: number,
-    private readonly depth: number,
-  ) {}
-
-  async next(): Promise<GeneratedToken> {
-    if (!this.started) {
-      this.started = true;
-      this.model.setSampling(this.sampling);
-      const rest = this.prompt.slice(this.kv.length);
-      this.track(
-        this.model.prefillAndSample(rest, this.kv.length).then((token) => [token]),
-        1,
-      );
-      this.kv.push(...rest);
-      await this.ahead();
-    }
-    const inFlight = this.inFlight[0];
-    if (!inFlight) throw this.refused ?? new GpuError("No step is in flight.");
-    const token = await inFlight;
-    this.inFlight.shift();
-    return { token };
-  }
-
-  accept(token: number): void {
-    this.accepted.push(token);
-  }
-
-  async ahead(): Promise<void> {
-    const depth = this.stepMs <= SLOW_MS ? this.depth : Math.min(2, this.depth); // and until the first is measured
-    const batch = this.stepMs < FAST_MS ? Math.min(BATCH, Math.ceil(depth / 2)) : 1;
-    for (;;) {
-      const left = this.limit - this.submitted,
-        room = depth - this.inFlight.length;
-      if (left <= 0 || room < Math.min(batch, left) || this.refused) return;
-      const count = Math.min(batch, left);
-      const tokens = this.prompt.length + this.submitted + count - 1;
-      if (tokens > this.model.kvTokens) {
-        try {
-          await this.model.reserve(tokens);
-        } catch (error) {
-          this.refused = error; // thrown when the tokens that are in flight have been taken
-          return;
-        }
-      }
-      this.track(this.model.steps(count), count);
-    }
-  }
-
-  private track(tokens: Promise<number[]>, count: number): void {
-    tokens.then(
-      () => {
-        const now = performance.now();
-        if (this.lastAt) this.stepMs = (now - this.lastAt) / count;
-        this.lastAt = now;
-      },
-      () => {},
-    );
-    this.submitted += count;
-    for (let i = 0; i < count; i++) this.inFlight.push(tokens.then((all) => all[i]!));
-    for (const token of this.inFlight.slice(-count)) token.catch(() => {}); // what runs past a stop is nobody's
-  }
-
-  finish(): void {
-    // What still flies is not waited for: the GPU runs it before anything that is submitted later, and it changes
-    // only positions past the accepted ones.
-    // Step i fed accepted token i - 1, so the cache holds the accepted tokens but those not fed yet.
-    if (this.started && this.kv.length > 0) this.kv.push(...this.accepted.slice(0, Math.max(0, this.submitted - 1)));
-  }
-}
-
-/** Logits read back, sampled by model.wasm, and the token written for the next step. */
-class HostFeed implements Feed {
-  private last: number | undefined;
-  constructor(
-    private readonly model: Model,
-    private readonly kv: CachedTokens,
-    private readonly sampler: HostSampler,
-    private readonly prompt: readonly number[],
-  ) {}
-
-  async next(): Promise<GeneratedToken> {
-    const position = this.kv.length;
-    let logits: Promise<Float32Array>;
-    if (this.last === undefined) {
-      const rest = this.prompt.slice(position);
-      logits = this.model.prefillAndRead(rest, position);
-      this.kv.push(...rest);
-    } else {
-      await this.model.reserve(position + 1);
-      logits = this.model.decodeAndRead(this.last, position);
-      this.kv.push(this.last);
-    }
-    const next = this.sampler.next(await logits);
-    this.last = next.token;
-    return next;
-  }
-  accept(): void {}
-  async ahead(): Promise<void> {}
-  finish(): void {}
 }
 
 /** The promise, or CancelledError as soon as the signal fires. */

@@ -24,6 +24,13 @@ export interface Model {
   prefillAndSample(tokens: readonly number[], position: number): Promise<number>;
   /** Feeds the last sampled token and samples the next, on the GPU, `count` times in one submission. */
   steps(count: number): Promise<number[]>;
+  /** Runs a chunk of at most prefillChunk tokens at a position, or a step where it is one token, and samples nothing;
+   * `sampled` tokens of the answer were sampled before. */
+  feed(tokens: readonly number[], position: number, sampled: number): void;
+  /** Runs a step of the token that was sampled last, and samples nothing. */
+  decode(): void;
+  /** Samples one of the tokens that the mask has a bit for. */
+  sample(mask: Int32Array<ArrayBuffer>): Promise<number>;
   /** A chunk, and the logits after its last token. */
   prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array>;
   /** Feeds a token that the CPU chose, and reads the logits. */

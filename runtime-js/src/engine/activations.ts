@@ -194,7 +194,8 @@ function timedKernels(plan: Plan, prefills: readonly Prefill[]): number[] {
 function commonKernels(plan: Plan, prefills: readonly Prefill[]): Set<number> {
   const [first, ...others] = prefills.map(({ entry }) => kernelsOf(entry));
   const shared = [...first!].filter((kernel) => others.every((other) => other.has(kernel)));
-  return new Set([...kernelsOf(plan.entries.decode), ...kernelsOf(plan.entries.sample), ...shared]);
+  const { decode, mask, sample } = plan.entries;
+  return new Set([...[decode, mask, sample].flatMap((entry) => [...kernelsOf(entry)]), ...shared]);
 }
 
 /** Asks for the timed kernels before all others, so that the choice waits for no other pipeline; weights are fetched

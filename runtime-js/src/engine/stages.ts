@@ -269,10 +269,11 @@ export async function makeModel(
     host.requireFunction(entry.launch);
     return new Entry(device, host, entry, plan, memory, buffers, pipelines);
   };
-  const { decode, sample } = plan.entries;
+  const { decode, mask, sample } = plan.entries;
   const entries = await memory.scoped(() => ({
     prefill: ready(prefill),
     decode: ready(decode),
+    mask: ready(mask),
     sample: ready(sample),
   }));
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;

@@ -49,7 +49,7 @@ export interface Plan {
   /** What `prefill` does, `prefill_int8` does with activations rounded to int8, and `prefill_matrix` on subgroup
    * matrices, where the device has what it needs. */
   readonly entries: Readonly<
-    Record<"prefill" | "decode" | "sample", PlanEntry> & {
+    Record<"prefill" | "decode" | "mask" | "sample", PlanEntry> & {
       prefill_int8: PlanEntry | undefined;
       prefill_matrix: (PlanEntry & { readonly needs: Needs }) | undefined;
     }
@@ -90,6 +90,7 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
       prefill_int8: prefill_int8 && entry("prefill_int8"),
       prefill_matrix: prefill_matrix && { ...entry("prefill_matrix"), needs: needsOf(prefill_matrix) },
       decode: entry("decode"),
+      mask: entry("mask"),
       sample: entry("sample"),
     },
   };
@@ -161,6 +162,7 @@ function checkShared(buffers: readonly Buffer[], manifest: Manifest): void {
     page_table: DTYPE_BYTES.int32 * pages,
     sampling: Sampling.bytes,
     logits: DTYPE_BYTES.float32 * vocab_size,
+    mask: DTYPE_BYTES.uint32 * Math.ceil(vocab_size / 32),
   };
   for (const name of SHARED_BUFFERS) {
     const buffer = buffers.find((b) => b.name === name);

@@ -66,6 +66,14 @@ struct Args { n: u32, grid: u32 }
   logits[id.x] = (top + bias[(id.x + sum) % 260u]) * unpack2x16float(scale[1]).x;
 }
 
+//// kernel mask
+@group(0) @binding(0) var<storage, read> words: array<u32>;
+@group(0) @binding(1) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(2) var<uniform> grid: u32;
+@compute @workgroup_size(64) fn mask(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < 260u && (words[id.x / 32u] >> (id.x % 32u) & 1u) == 0u) { logits[id.x] = -1e38; }
+}
+
 //// kernel pick
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> sampling: array<i32>;
@@ -103,6 +111,7 @@ void mini_prefill(int n, u32 *out) {
   record(out, 0, (n + 7) / 8, n, (n + 7) / 8); record(out, 1, 5, 5, 0); record(out, 2, 0, 0, 0);
 }
 void mini_decode(u32 *out) { record(out, 0, 1, 1, 0); record(out, 1, 5, 5, 0); }
+void mini_mask(u32 *out) { record(out, 0, 5, 5, 0); }
 void mini_sample(u32 *out) { record(out, 0, 1, 1, 0); }
 void host_sample(float *logits, int *counts, float *params, float *probs, int *token, int vocab) {
   int best = 0;
@@ -123,7 +132,7 @@ void host_sample(float *logits, int *counts, float *params, float *probs, int *t
 @functools.cache
 def wasm() -> bytes:
     """HOST, compiled once."""
-    names = ["mini_prefill", "mini_decode", "mini_sample", "host_sample", "__heap_base"]
+    names = ["mini_prefill", "mini_decode", "mini_mask", "mini_sample", "host_sample", "__heap_base"]
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder, "host.c"), Path(folder, "host.wasm")
         source.write_text(HOST)
@@ -350,6 +359,7 @@ def plan(tier: str) -> dict[str, Any]:
         {"name": "page_table", "kind": "input", "bytes": 4 * PAGES},
         {"name": "sampling", "kind": "input", "bytes": Sampling.BYTES},
         {"name": "logits", "kind": "output", "bytes": 4 * VOCAB},
+        {"name": "mask", "kind": "input", "bytes": 4 * -(-VOCAB // 32)},
         {"name": "kv.0", "kind": "kv", "page_bytes": 4 * PAGE, "pages": PAGES},
         {"name": "next", "kind": "weight", "bytes": 4 * TABLE},
         {"name": "bias", "kind": "weight", "bytes": 4 * VOCAB},
@@ -361,6 +371,7 @@ def plan(tier: str) -> dict[str, Any]:
         {"name": "store_chunk", "bindings": [ro, ro, ro, rw, uniform], "uniform_words": 2},
         {"name": "store_token", "bindings": [ro, ro, rw, uniform], "uniform_words": 1},
         {"name": "head", "bindings": [ro, ro, ro, ro, ro, ro, rw, uniform], "uniform_words": 1},
+        {"name": "mask", "bindings": [ro, rw, uniform], "uniform_words": 1},
         {"name": "pick", "bindings": [ro, ro, rw, uniform], "uniform_words": 1},
     ]
 
@@ -369,7 +380,7 @@ def plan(tier: str) -> dict[str, Any]:
 
     head = launch(2, "state", "page_table", "kv.0", "next", "bias", "scale", "logits")
     store = launch(1, "state", "page_table", "kv.0")
-    pick = launch(3, "logits", "sampling", "state")
+    pick = launch(4, "logits", "sampling", "state")
     return {
         "tier": tier,
         "buffers": buffers,
@@ -383,6 +394,12 @@ def plan(tier: str) -> dict[str, Any]:
                 "launches": [launch(0, "tokens", "state", "page_table", "kv.0"), head, store],
             },
             "decode": {"dims": [], "launch": "mini_decode", "record_words": 5, "launches": [store, head]},
+            "mask": {
+                "dims": [],
+                "launch": "mini_mask",
+                "record_words": 5,
+                "launches": [launch(3, "mask", "logits")],
+            },
             "sample": {"dims": [], "launch": "mini_sample", "record_words": 5, "launches": [pick]},
         },
     }

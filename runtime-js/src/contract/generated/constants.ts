@@ -92,7 +92,7 @@ export const BLOCK = 32;
 export const PAGE_TOKENS = 16;
 
 export const DTYPE_BYTES = { uint32: 4, int32: 4, float16: 2, float32: 4 } as const;
-export const SHARED_BUFFERS = ["tokens", "state", "page_table", "sampling", "logits"] as const;
+export const SHARED_BUFFERS = ["tokens", "state", "page_table", "sampling", "logits", "mask"] as const;
 export type SharedBuffer = (typeof SHARED_BUFFERS)[number];
 export type TensorDtype = "uint32" | "float16" | "float32";
 export type KvCacheDtype = "float16" | "float32";
@@ -117,6 +117,7 @@ export const ENTRIES = {
   prefill_int8: { dims: ["n"], required: false, needs: false },
   prefill_matrix: { dims: ["n"], required: false, needs: true },
   decode: { dims: [], required: true, needs: false },
+  mask: { dims: [], required: true, needs: false },
   sample: { dims: [], required: true, needs: false },
 } as const;
 export type EntryName = keyof typeof ENTRIES;

@@ -183,6 +183,7 @@ export interface Entries {
   readonly prefill_int8?: Entry;
   readonly prefill_matrix?: Entry;
   readonly decode: Entry;
+  readonly mask: Entry;
   readonly sample: Entry;
 }
 

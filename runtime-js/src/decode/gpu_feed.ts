@@ -1,0 +1,92 @@
+// Feeds tokens that the GPU samples back to it, with several steps in flight.
+import { GpuError } from "../errors.js";
+import type { CachedTokens } from "./cached_tokens.js";
+import { BATCH, FAST_MS, type Feed, SLOW_MS } from "./feed.js";
+import type { GeneratedToken } from "./loop.js";
+import type { Model, Sampling } from "./model.js";
+
+/** Tokens sampled and fed back on the GPU. */
+export class GpuFeed implements Feed {
+  private readonly inFlight: Promise<number>[] = [];
+  private started = false;
+  private submitted = 0;
+  private readonly accepted: number[] = [];
+  private lastAt = 0;
+  private stepMs = NaN;
+  /** Why no more steps are submitted: the KV cache could not grow. */
+  private refused: unknown;
+
+  constructor(
+    private readonly model: Model,
+    private readonly kv: CachedTokens,
+    private readonly prompt: readonly number[],
+    private readonly sampling: Sampling,
+    private readonly limit: number,
+    private readonly depth: number,
+  ) {}
+
+  async next(): Promise<GeneratedToken> {
+    if (!this.started) {
+      this.started = true;
+      this.model.setSampling(this.sampling);
+      const rest = this.prompt.slice(this.kv.length);
+      this.track(
+        this.model.prefillAndSample(rest, this.kv.length).then((token) => [token]),
+        1,
+      );
+      this.kv.push(...rest);
+      await this.ahead();
+    }
+    const inFlight = this.inFlight[0];
+    if (!inFlight) throw this.refused ?? new GpuError("No step is in flight.");
+    const token = await inFlight;
+    this.inFlight.shift();
+    return { token };
+  }
+
+  accept(token: number): void {
+    this.accepted.push(token);
+  }
+
+  async ahead(): Promise<void> {
+    const depth = this.stepMs <= SLOW_MS ? this.depth : Math.min(2, this.depth); // and until the first is measured
+    const batch = this.stepMs < FAST_MS ? Math.min(BATCH, Math.ceil(depth / 2)) : 1;
+    for (;;) {
+      const left = this.limit - this.submitted,
+        room = depth - this.inFlight.length;
+      if (left <= 0 || room < Math.min(batch, left) || this.refused) return;
+      const count = Math.min(batch, left);
+      const tokens = this.prompt.length + this.submitted + count - 1;
+      if (tokens > this.model.kvTokens) {
+        try {
+          await this.model.reserve(tokens);
+        } catch (error) {
+          this.refused = error; // thrown when the tokens that are in flight have been taken
+          return;
+        }
+      }
+      this.track(this.model.steps(count), count);
+    }
+  }
+
+  private track(tokens: Promise<number[]>, count: number): void {
+    tokens.then(
+      () => {
+        const now = performance.now();
+        if (this.lastAt) this.stepMs = (now - this.lastAt) / count;
+        this.lastAt = now;
+      },
+      () => {},
+    );
+    this.submitted += count;
+    for (let i = 0; i < count; i++) this.inFlight.push(tokens.then((all) => all[i]!));
+    for (const token of this.inFlight.slice(-count)) token.catch(() => {}); // what runs past a stop is nobody's
+  }
+
+  finish(): void {
+    // What still flies is not waited for: the GPU runs it before anything that is submitted later, and it changes
+    // only positions past the accepted ones.
+    // Step i fed accepted token i - 1, so the cache holds the accepted tokens but those not fed yet.
+    if (this.started && this.kv.length > 0) this.kv.push(...this.accepted.slice(0, Math.max(0, this.submitted - 1)));
+  }
+}

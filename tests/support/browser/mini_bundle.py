@@ -71,7 +71,7 @@ struct Args { n: u32, grid: u32 }
 @group(0) @binding(1) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(2) var<uniform> grid: u32;
 @compute @workgroup_size(64) fn mask(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x < 260u && (words[id.x / 32u] >> (id.x % 32u) & 1u) == 0u) { logits[id.x] = -1e38; }
+  if (id.x < 260u && ((words[id.x / 32u] >> (id.x % 32u)) & 1u) == 0u) { logits[id.x] = -1e38; }
 }
 
 //// kernel pick

@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
+BY_FILE := --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.mlcweb-installed
@@ -33,14 +34,14 @@ demo: setup ## a model compiled here answers in headless Chromium
 
 test: setup lint ## everything that is checked (slow tests and browsers too)
 	$(NPM) test
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest $(BY_FILE)
 
 unit: $(INSTALLED) $(MODULES) ## quick unit tests of Python and TypeScript, without a browser
 	$(NPM) test
-	$(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest tests/unit -m "not slow" $(BY_FILE)
 
 browser: setup ## kernels, engine and page in headless browsers
-	$(BIN)/python -m pytest tests/browser --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest tests/browser $(BY_FILE)
 
 dev: $(INSTALLED) $(MODULES) ## serve BUNDLE, rebuild the engine on change, reload the page
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/dev.py $(BUNDLE) $(DEV_FLAGS)

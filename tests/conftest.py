@@ -13,6 +13,25 @@ from mlcweb.browser.find import find_chromium
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
+# The files that take longest, longest first. They run first, since the last file of a run has one process to itself.
+LONGEST = (
+    "test_model_llama",
+    "test_families",
+    "test_kernels_attention",
+    "test_smollm2",
+    "test_compile_bundle",
+    "test_model_pieces",
+    "test_naga",
+    "test_firefox",
+    "test_compile_gguf",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; all others in their order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

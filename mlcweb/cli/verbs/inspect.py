@@ -23,18 +23,16 @@ if TYPE_CHECKING:
     "contexts",
     type=click.IntRange(1),
     multiple=True,
-    help="Tell GPU memory for this context length; may be repeated.",
+    help="Show the GPU memory that this context length needs; may be repeated.",
 )
-@click.option(
-    "--plan", is_flag=True, help="Show what the engine replays instead: buffers, and each entry's launches."
-)
-@click.option("--kernel", metavar="NAME", help="Show this kernel's WGSL, bindings and launches instead.")
+@click.option("--plan", is_flag=True, help="Show only the plan: its buffers, and the launches of each entry.")
+@click.option("--kernel", metavar="NAME", help="Show only this kernel: its launches, bindings and WGSL.")
 @click.option(
     "--tier",
     "tiers",
     type=click.Choice(TIERS),
     multiple=True,
-    help="With --plan or --kernel, show this tier alone; may be repeated.",
+    help="With --plan or --kernel, show only this tier; may be repeated.",
 )
 def command(
     output: Output,
@@ -45,6 +43,8 @@ def command(
     tiers: tuple[str, ...],
 ) -> None:
     """Show a bundle's model, tiers, files and memory.
+
+    With --plan, shows what the engine replays. With --kernel, shows one kernel's code.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-// The manifest `mlcweb.json` (docs/bundle-format.md), parsed as hostile input: what this returns can be trusted.
+// Parses the manifest, `mlcweb.json` (docs/bundle-format.md), as hostile input. Its callers can trust what it returns.
 import {
   check,
   DTYPE_BYTES,

@@ -1,4 +1,5 @@
-// Decides by a server's answer whether to ask again: after a pause that doubles, or that the server asks for.
+// Decides by a server's answer whether to ask again. It waits for a pause that doubles each time, or for as long as the
+// server asks.
 import { BundleError, CancelledError, MlcwebError, NetworkError, throwIfAborted, WebPageError } from "../errors.js";
 
 export interface RetryOptions {

@@ -1,4 +1,5 @@
-// What the log says of a stage, of choices and of launches. Fetched only where the load option `debug` asks for it.
+// Writes the log's lines about stages, choices and launches. The engine fetches this chunk only where the load option
+// `debug` asks for it.
 import type { Tier } from "../bundle/manifest.js";
 import type { Capabilities } from "../device/tier.js";
 import type { Prefill, PrefillChoice } from "../engine/activations.js";

@@ -9,8 +9,9 @@ export function took(name: string, milliseconds: number): string {
   return `${name}: ${milliseconds.toFixed(1)} ms`;
 }
 
-/** The adapter, what it has, and each tier of the bundle with the reason for it or against it, a line each. `missing`
- * is what the adapter lacks for a tier; a function of the engine's core, which this chunk must not hold again. */
+/** Describes the adapter, what it has, and each tier of the bundle with the reason for it or against it, a line each.
+ * `missing` tells what the adapter lacks for a tier; the engine's core passes it, so that this chunk need not hold it
+ * too. */
 export function describeTier(
   { vendor, architecture, device, description }: GPUAdapterInfo,
   has: Capabilities,

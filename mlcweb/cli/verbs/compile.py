@@ -184,9 +184,9 @@ def command(
     }
     output.data(document, lambda: output.line(str(result.path)))
     if dump:
-        output.note(f"what lowering made on its way is in {dump}: begin with plan.txt in a tier's folder")
+        output.note(f"the steps of lowering are in {dump}: begin with plan.txt in a tier's folder")
     if result.reused:
-        output.note(f"{result.name} is there and current ({size(result.bytes)}); --force compiles it again")
+        output.note(f"{result.name} is already current ({size(result.bytes)}); --force compiles it again")
     else:
         peak = size(result.peak_memory_bytes)
         output.note(f"{result.name}: {size(result.bytes)} in {seconds(result.seconds)}, peak memory {peak}")

@@ -81,10 +81,10 @@ def command(
 def _check_options(contexts: tuple[int, ...], plan: bool, kernel: str | None, tiers: tuple[str, ...]) -> None:
     """Each option is honoured or refused."""
     if plan and kernel is not None:
-        raise click.UsageError("--plan and --kernel are two answers: give one of them")
+        raise click.UsageError("give --plan or --kernel, not both")
     shown = "--plan" if plan else "--kernel" if kernel is not None else None
     if shown and contexts:
-        raise click.UsageError(f"--context tells memory, and {shown} shows none")
+        raise click.UsageError(f"--context is about GPU memory, which {shown} does not show")
     if tiers and not shown:
         raise click.UsageError("--tier needs --plan or --kernel: without them every tier is shown")
 

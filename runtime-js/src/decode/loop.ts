@@ -109,16 +109,17 @@ export async function prefillAllButLast(
 
 interface Feed {
   next(): Promise<GeneratedToken>;
-  /** The caller has taken the token: if it was fed already, it is part of the cache. */
+  /** Notes that the caller has taken the token. If it was fed already, the KV cache holds it. */
   accept(token: number): void;
-  /** Submit more steps, up to the depth. */
+  /** Submits more steps, up to the depth. */
   ahead(): Promise<void>;
   finish(): void;
 }
 
-/** Where a step takes longer than this, a read-back's latency is nothing, and fewer steps are wasted at a stop. */
+/** A step is slow from here on. Then few steps are in flight: a read-back's latency does not count, and a stop wastes
+ * fewer steps. */
 const SLOW_MS = 40;
-/** Where a step takes less, several go in one submission: what a submission costs is then worth sharing. */
+/** A step is fast up to here. Then several steps share one submission and its cost. */
 const FAST_MS = 5;
 const BATCH = 4;
 
@@ -197,13 +198,13 @@ class GpuFeed implements Feed {
     );
     this.submitted += count;
     for (let i = 0; i < count; i++) this.inFlight.push(tokens.then((all) => all[i]!));
-    for (const token of this.inFlight.slice(-count)) token.catch(() => {}); // what runs past a stop is nobody's
+    for (const token of this.inFlight.slice(-count)) token.catch(() => {}); // nobody reads tokens past a stop
   }
 
   finish(): void {
-    // What still flies is not waited for: the GPU runs it before anything that is submitted later, and it changes
+    // Steps in flight are not waited for: the GPU runs them before anything that is submitted later, and they change
     // only positions past the accepted ones.
-    // Step i fed accepted token i - 1, so the cache holds the accepted tokens but those not fed yet.
+    // Step i fed accepted token i - 1, so the KV cache holds all accepted tokens that were fed.
     if (this.started && this.kv.length > 0) this.kv.push(...this.accepted.slice(0, Math.max(0, this.submitted - 1)));
   }
 }

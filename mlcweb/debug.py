@@ -35,7 +35,7 @@ def debug_level() -> int:
     value = os.environ.get(VARIABLE, "").strip()
     if value not in ("", *map(str, _LEVELS)):
         raise UnsupportedError(
-            f"{VARIABLE}={value!r} is no level",
+            f"{VARIABLE}={value!r} is not a level",
             hint="Give 1 (stages), 2 (choices), 3 (kernels) or 4 (their code).",
         )
     return int(value or 0)

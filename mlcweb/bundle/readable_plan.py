@@ -115,7 +115,7 @@ def _shape(buffer: Mapping[str, Any]) -> str:
     if buffer["kind"] == "kv":
         return f"{buffer['pages']} pages of {size(buffer['page_bytes'])}"
     if "shape" not in buffer:
-        return "whatever is put there in turn"
+        return "shared: one tensor after another"
     return f"{buffer['dtype']} [{', '.join(map(str, buffer['shape']))}]"
 
 

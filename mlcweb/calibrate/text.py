@@ -39,7 +39,7 @@ def read_text(path: Path) -> Text:
         if path.stat().st_size > MAX_BYTES:
             raise SourceError(
                 f"{path}: has {path.stat().st_size >> 20} MB, more than the {MAX_BYTES >> 20} that are read",
-                hint="A calibration takes at most some thousand tokens: give a part of it.",
+                hint="A calibration uses a few thousand tokens at most: give a part of the text.",
             )
         content = path.read_text(encoding="utf-8")
     except OSError as error:

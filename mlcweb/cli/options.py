@@ -32,7 +32,7 @@ def verb(name: str, *, json: bool = True) -> Decorator:
         made = click.command(name)(click.pass_obj(function))
         if json:
             kinds = click.Choice(["text", "json"])
-            said = "What stdout gets: text, or one JSON document."
+            said = "Print text, or one JSON document."
             made.params.append(
                 click.Option(
                     ["--format"],
@@ -44,7 +44,9 @@ def verb(name: str, *, json: bool = True) -> Decorator:
                     callback=_choose_format,
                 )
             )
-        debug = click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks.")
+        debug = click.Option(
+            ["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."
+        )
         made.params.append(debug)
         return made
 
@@ -111,12 +113,12 @@ optional_bundle_argument = click.argument(
     callback=lambda ctx, param, value: None if value is None else find_bundle(value),
     shell_complete=_complete_bundle,
 )
-tier_option = click.option("--tier", type=click.Choice(TIERS), help="Run this tier instead of the best one.")
+tier_option = click.option("--tier", type=click.Choice(TIERS), help="Run this tier; by default the best one.")
 chromium_option = click.option(
     "--chromium", type=click.Path(dir_okay=False, path_type=Path), help="The Chrome or Chromium to run."
 )
 activations_option = click.option(
     "--activations",
     type=click.Choice(("float", "int8", "matrix")),
-    help="What prefill computes with, instead of what is faster on this GPU.",
+    help="What prefill computes with; by default the fastest on this GPU.",
 )

@@ -9,16 +9,18 @@ from mlcweb.cli.command import VERBS, cli
 HEAD = """# The command line
 
 Data goes to stdout, everything else to stderr. `--format json` prints exactly one JSON document on
-stdout, which is `{"error": {"code", "message", "hint"}}` when nothing else could be said. Exit
-status: 0; 1 for a failure; 2 for wrong usage; 130 for Ctrl-C.
+stdout; after a failure it is `{"error": {"code", "message", "hint"}}`. The exit status is 0 for
+success, 1 for a failure, 2 for wrong usage, and 130 for Ctrl-C.
 
-Environment: `MLCWEB_CHROMIUM` (the browser to run), `MLCWEB_CHROMIUM_FLAGS` (more flags for it),
-`HF_TOKEN`, `HF_HUB_OFFLINE`, `NO_COLOR`; `MLCWEB_CACHE` (where packages' models are kept, by
-default `~/.cache/mlcweb`) and `MLCWEB_KERNEL_CACHE` (where lowered kernels are kept, by default
-`kernels` in there; empty turns it off); `MLCWEB_DEBUG` (1 to 4: logs stages, choices, kernels or
-code to stderr; see [debugging](debugging.md)).
+| environment variable | meaning |
+| -- | -- |
+| `MLCWEB_CHROMIUM`, `MLCWEB_CHROMIUM_FLAGS` | the browser to run, and more flags for it |
+| `MLCWEB_CACHE` | the folder for models from packages; by default `~/.cache/mlcweb` |
+| `MLCWEB_KERNEL_CACHE` | the folder for lowered kernels; by default `kernels` in the former; empty: no cache |
+| `MLCWEB_DEBUG` | 1 to 4: log stages, choices, kernels or code to stderr ([debugging](debugging.md)) |
+| `HF_TOKEN`, `HF_HUB_OFFLINE`, `NO_COLOR` | what they mean to other programs |
 
-This page is generated from the commands' help by `make docs`.
+`make docs` generates this page from the commands' help.
 """
 
 

@@ -39,7 +39,7 @@ def keep_file_types(
     """
     if not has_types(checkpoint):
         raise UnsupportedError(
-            f"--quant {AS_IT_IS} keeps a GGUF file's types, and this model is none",
+            f"--quant {AS_IT_IS} keeps a GGUF file's types, but this model is not a GGUF file",
             hint="Give --quant q4f16_1, for example, or leave --quant out.",
         )
     types: dict[str, str] = {}

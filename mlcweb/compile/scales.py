@@ -22,7 +22,7 @@ def check_scales(request: CompileRequest) -> Text | None:
         return None
     if request.scales == "mlc":
         raise UnsupportedError(
-            "--scales mlc looks at no text, and --calibrate gives one", hint="Leave out one of the two."
+            "--scales mlc uses no text, but --calibrate gives one", hint="Leave out one of the two."
         )
     return read_text(request.calibrate)
 

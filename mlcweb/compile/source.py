@@ -22,7 +22,7 @@ def open_source(request: CompileRequest, progress: Progress) -> tuple[Recipe | N
             raise
         if request.source_kind != "auto":
             raise SourceError(
-                f"--source {request.source_kind} is for recipes, and {request.source} is none",
+                f"--source {request.source_kind} is for recipes, but {request.source} is not one",
                 hint="Leave out --source.",
             ) from None
         return None, open_checkpoint(request.source, revision=request.revision, progress=progress)

@@ -103,7 +103,8 @@ def prepare(
         job = open_job(against.name, against.kind, against.adapter, progress)
     elif against and (against.kind != "auto" or against.adapter):
         raise SourceError(
-            f"--source and --adapter are for a source, and {against.name} is a bundle", hint="Leave them out."
+            f"--source and --adapter describe a source, but {against.name} is a bundle",
+            hint="Leave them out.",
         )
     subjects = tuple(open_bundle_subject(path, progress, job) for path in bundles)
     context = min(subject.context for subject in subjects)
@@ -116,7 +117,7 @@ def prepare(
     try:
         cut = tuple(windows(taken, prefix, length))
     except ValueError as error:
-        raise SourceError(f"a context of {length} tokens is too short to judge a model in") from error
+        raise SourceError(f"a context of {length} tokens is too short to evaluate a model") from error
     if not cut:
         raise SourceError(
             "the text is a single token, and nothing is left to predict", hint="Give more text."

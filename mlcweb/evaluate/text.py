@@ -45,7 +45,7 @@ def read_text(path: Path) -> str:
     try:
         if path.stat().st_size > _LARGEST:
             raise SourceError(
-                f"{path}: larger than {_LARGEST >> 20} MiB", hint="A few hundred kB say as much: give a part."
+                f"{path}: larger than {_LARGEST >> 20} MiB", hint="A few hundred kB are enough: give a part."
             )
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:

@@ -167,7 +167,7 @@ def _entry(found: Any) -> Entry:
         for b in found["timeline"]["launches"]
     )
     if not bars or {bar.kernel for bar in bars} != {kernel.name for kernel in kernels}:
-        raise ValueError("its timeline is not of its kernels")
+        raise ValueError("its timeline names other kernels than its table")
     return Entry(
         tokens=int(_number(found["tokens"])),
         position=int(_number(found["position"], zero=True)),

@@ -57,7 +57,7 @@ def check_template(environment: Environment, source: str, name: str) -> None:
         which = "" if name == "default" else f" {name!r}"
         raise UnsupportedError(
             f"line {line} of the chat template{which} in tokenizer_config.json has {what}, which the engine lacks",
-            hint="Write it another way in the checkpoint's chat template, and compile again.",
+            hint="Change that line of the checkpoint's chat template, and compile again.",
         )
 
 

@@ -102,7 +102,7 @@ def _step(logits: npt.NDArray[np.float32], index: int) -> dict[str, Any]:
     if spread == 0:
         raise ValidationError(
             f"the host reference's logits at step {index} are all the same",
-            hint="The checkpoint is damaged, or config.json is another model's: no answer of it would mean anything.",
+            hint="The checkpoint is damaged, or config.json belongs to another model.",
         )
     # A stable sort keeps equal logits in the order of their ids, as argmax does.
     top = np.argsort(-logits, kind="stable")[:TOP]

@@ -49,7 +49,7 @@ def require_pass(reports: Sequence[TierReport]) -> None:
             continue
         if report.chat_difference:
             raise ValidationError(
-                f"the engine renders chats otherwise than the compiler: {report.chat_difference}",
+                f"the engine and the compiler render chats differently: {report.chat_difference}",
                 hint="compile the model again with this mlcweb; if it stays so, report the model's chat template",
             )
         where = f"tier {report.tier} on {report.adapter}" if report.adapter else f"tier {report.tier}"
@@ -58,7 +58,7 @@ def require_pass(reports: Sequence[TierReport]) -> None:
             raise ValidationError(f"{where} answers differently: {said}{_entry(report)}", hint=HINT)
         raise ValidationError(
             f"{where}: a logit differs by {report.largest_difference:.2e} of its range; "
-            f"{report.tolerance:.1e} is admitted{_entry(report)}",
+            f"the tolerance is {report.tolerance:.1e}{_entry(report)}",
             hint=HINT,
         )
 

@@ -1,4 +1,4 @@
-// What an engine says while it works, to the browser's console, where the load option `debug` asks for it.
+// Logs what an engine does to the browser's console, where the load option `debug` asks for it.
 import { InvalidRequestError } from "./errors.js";
 
 /** 1: the stages of loading with times; 2: also what was chosen and why; 3: also each pipeline that is compiled;

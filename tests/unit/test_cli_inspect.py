@@ -135,9 +135,9 @@ def test_an_unknown_kernel_names_near_ones(bundle: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--plan", "--kernel", "decode_qkv"], "give one of them"),
-        (["--plan", "--context", "64"], "--plan shows none"),
-        (["--kernel", "decode_qkv", "--context", "64"], "--kernel shows none"),
+        (["--plan", "--kernel", "decode_qkv"], "not both"),
+        (["--plan", "--context", "64"], "--plan does not show"),
+        (["--kernel", "decode_qkv", "--context", "64"], "--kernel does not show"),
         (["--tier", "base"], "--tier needs --plan or --kernel"),
         (["--plan", "--tier", "fast"], "fast"),
     ],

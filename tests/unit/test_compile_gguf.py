@@ -129,7 +129,7 @@ def test_quantizations_are_still_made_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_only_a_gguf_file_has_types_to_keep(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="keeps a GGUF file's types, and this model is none") as caught:
+    with pytest.raises(UnsupportedError, match="but this model is not a GGUF file") as caught:
         compiled(make_llama(tmp_path / "model"), tmp_path / "a", "gguf")
     assert "--quant q4f16_1" in caught.value.hint
 

@@ -153,7 +153,7 @@ def test_a_level_that_is_none(
         monkeypatch.setenv(VARIABLE, value)
         assert run(["list", "--format", "json"]) == 1
         said = capsys.readouterr()
-        assert f"{VARIABLE}={value!r} is no level" in said.err and '"unsupported"' in said.out
+        assert f"{VARIABLE}={value!r} is not a level" in said.err and '"unsupported"' in said.out
 
 
 def test_off_costs_no_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,7 +137,7 @@ def test_as_text_with_few_tokens_and_a_plot(
         (("{q4}", "--text", "absent.txt"), 2, "absent.txt"),
         (("absent",), 1, "no bundle at absent"),
         (("{q4}", "--against", "no-such"), 1, "no recipe is called 'no-such'"),
-        (("{q4}", "--against", "{q0}", "--source", "hub"), 1, "--source and --adapter are for a source"),
+        (("{q4}", "--against", "{q0}", "--source", "hub"), 1, "--source and --adapter describe a source"),
         (("{q4}", "--browser", "--tier", "f16", "--text", "{text}"), 1, "has no tier 'f16'; it has base"),
         (
             ("{q4}", "--against", "{source}", "--svg", "/no/such/x.svg", "--text", "{text}"),

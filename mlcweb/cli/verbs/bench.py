@@ -28,22 +28,22 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @verb("bench")
 @optional_bundle_argument
 @click.option(
-    "--prefill", type=click.IntRange(1), default=512, show_default=True, help="Prompt tokens to prefill."
+    "--prefill", type=click.IntRange(1), default=512, show_default=True, help="Tokens of the prompt."
 )
+@click.option("--decode", type=click.IntRange(1), default=128, show_default=True, help="Tokens to decode.")
 @click.option(
-    "--decode", type=click.IntRange(1), default=128, show_default=True, help="Tokens to decode after it."
-)
-@click.option(
-    "--context", type=click.IntRange(1), help="Tokens before those decoded; as many as --prefill by default."
+    "--context",
+    type=click.IntRange(1),
+    help="Tokens in the KV cache when decoding begins; by default as many as --prefill.",
 )
 @click.option(
     "--repeats",
     type=click.IntRange(1),
-    help="Runs; medians are shown. 5, or 20 of a kernel where it is fast.",
+    help="How many runs to take the median of; by default 5, or with --profile 20, fewer of slow kernels.",
 )
-@click.option("--profile", is_flag=True, help="Time each kernel instead, next to what the device can do.")
-@click.option("--from", "source", type=FILE, help="Show this profile, and measure nothing.")
-@click.option("--svg", type=FILE, help="Draw the profile: each launch of a step and of a chunk as a bar.")
+@click.option("--profile", is_flag=True, help="Time each kernel, beside what the device can do.")
+@click.option("--from", "source", type=FILE, help="Show this saved profile, and measure nothing.")
+@click.option("--svg", type=FILE, help="Draw the profile: a bar for each launch of a step and of a chunk.")
 @tier_option
 @activations_option
 @chromium_option
@@ -63,9 +63,9 @@ def command(
 ) -> None:
     """Measure load, prefill and decode.
 
-    Runs BUNDLE in headless Chromium: loads it from a local server and again from the browser's cache, then shows the
-    medians of several runs after one that warms up. With --profile it times every kernel of one decode step and one
-    prefill chunk, next to what the device copies and computes; --format json prints that profile as --from reads it.
+    Runs BUNDLE in headless Chromium. Loads it from a local server, then again from the browser's cache; warms up with
+    one run, and shows the medians of the next ones. With --profile, times every kernel of one decode step and one
+    prefill chunk, beside what the device can copy and compute. --format json prints a profile that --from reads.
 
     \b
     Example:

@@ -17,11 +17,27 @@ from mlcweb.cli.output import Output
 @click.argument("prompt", required=False)
 @click.option("--system", help="The system message.")
 @click.option(
-    "--temperature", type=click.FloatRange(0, 2), default=0.0, show_default=True, help="0 is greedy."
+    "--temperature",
+    type=click.FloatRange(0, 2),
+    default=0.0,
+    show_default=True,
+    help="0 always takes the most likely token.",
 )
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Makes sampling repeatable.")
-@click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True, help="Per answer.")
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Sample from the likeliest tokens whose probabilities add up to this.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="The same seed gives the same answer.")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    default=512,
+    show_default=True,
+    help="The most tokens of an answer.",
+)
 @tier_option
 @chromium_option
 def command(
@@ -38,8 +54,8 @@ def command(
 ) -> None:
     """Ask a bundle, or talk to it.
 
-    BUNDLE answers one PROMPT, or holds a conversation when there is none:
-    there, Ctrl-C stops an answer, and /help, /reset and /exit are commands.
+    BUNDLE answers the PROMPT. Without one, you type one message after another: Ctrl-C stops an answer, and /help,
+    /reset and /exit are commands.
 
     \b
     Example:

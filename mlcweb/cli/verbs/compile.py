@@ -35,25 +35,35 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
 @click.option(
     "--quant",
     metavar="NAME",
-    help=f"{', '.join(QUANTIZATIONS)}; by default gguf for a GGUF file, whose types it keeps, else what suits the "
-    "model's size.",
+    help=f"The quantization: {', '.join(QUANTIZATIONS)}. By default gguf for a GGUF file, which keeps the file's "
+    "types; for other models one that suits the model's size.",
     shell_complete=_complete_quantization,
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The bundle's folder; dist/<name>-<quant> by default."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The bundle's folder; by default dist/ and the bundle's name.",
 )
-@click.option("--name", help="The bundle's name, when not the recipe's or the source's and the adapter's.")
-@click.option("--context", type=click.IntRange(1), help="Context length in tokens.")
-@click.option("--prefill-chunk", type=click.IntRange(1), help="Tokens a prefill step takes at once.")
+@click.option("--name", help="The bundle's name; by default MODEL-QUANT, or MODEL-ADAPTER-QUANT.")
+@click.option(
+    "--context",
+    type=click.IntRange(1),
+    help="The most tokens of a conversation; by default the recipe's number or 4096, at most the model's.",
+)
+@click.option("--prefill-chunk", type=click.IntRange(1), help="The most tokens that one prefill step takes.")
 @click.option(
     "--kv-cache-dtype",
     type=click.Choice(KV_DTYPES),
-    help="Type of the KV cache's elements on every tier, instead of what the tier computes in.",
+    help="The type of the KV cache's elements; by default the type that the tier computes in.",
 )
 @click.option(
-    "--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="Compile this tier; may be repeated."
+    "--tier",
+    "tiers",
+    type=click.Choice(TIERS),
+    multiple=True,
+    help="Compile this tier only; may be repeated. All by default.",
 )
-@click.option("--revision", help="Branch, tag or commit on the hub.")
+@click.option("--revision", help="The branch, tag or commit to take from the hub.")
 @click.option(
     "--source",
     "source_kind",
@@ -71,34 +81,32 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
 @click.option(
     "--matrix",
     is_flag=True,
-    help="Experimental: also a prefill on subgroup matrices (Chromium, behind a flag).",
+    help="Experimental: add a prefill on subgroup matrices, which Chromium has behind a flag.",
 )
-@click.option(
-    "--no-eval", is_flag=True, help="Leave out comparing the bundle's predictions with the source's."
-)
+@click.option("--no-eval", is_flag=True, help="Do not compare the bundle's predictions with its source's.")
 @click.option(
     "--scales",
     type=click.Choice(["calibrated", "mlc"]),
-    help="How scales of weights of fewer than 8 bits are chosen: by the error they cause for what a run of the model "
-    "on a text gives each matrix (the default), or as MLC does.",
+    help="How to choose the scales of 3- and 4-bit weights. calibrated, the default, runs the model on a text and "
+    "takes the scales that cause the least error there; mlc takes MLC's.",
 )
 @click.option(
     "--calibrate",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The text for that run, in UTF-8, such as what the model is to be used for; mlcweb's own by default.",
+    help="The text for that run, in UTF-8, ideally like what the model will read; mlcweb's own by default.",
 )
 @click.option(
     "--dump",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Also lower anew, and write to DIR what lowering makes on its way: Relax after each phase, each kernel's "
-    "TIR and WGSL, and the plan to read.",
+    help="Write the steps of lowering to DIR: Relax after each phase, each kernel's TIR and WGSL, and a plan to read. "
+    "The kernel cache is not used for it.",
 )
 @click.option(
     "--force",
     is_flag=True,
-    help="Compile even when the bundle is there and current, and dump into a folder that is not a dump.",
+    help="Compile even if the bundle is current, and let --dump write into a folder that has other files.",
 )
 def command(
     output: Output,
@@ -122,8 +130,8 @@ def command(
 ) -> None:
     """Compile a model to a bundle.
 
-    SOURCE is a recipe's name, a folder, a .gguf file, or a model on the Hugging Face hub: its id
-    or address, or ID:QUANT for the GGUF file of a quantization.
+    SOURCE is a recipe's name, a folder, a .gguf file, or a model on the Hugging Face hub. A hub model is given by its
+    id or address; ID:QUANT is its GGUF file of that quantization.
 
     \b
     Example:
@@ -176,9 +184,9 @@ def command(
     }
     output.data(document, lambda: output.line(str(result.path)))
     if dump:
-        output.note(f"what lowering made on its way is in {dump}: begin with plan.txt in a tier's folder")
+        output.note(f"the steps of lowering are in {dump}: begin with plan.txt in a tier's folder")
     if result.reused:
-        output.note(f"{result.name} is there and current ({size(result.bytes)}); --force compiles it again")
+        output.note(f"{result.name} is already current ({size(result.bytes)}); --force compiles it again")
     else:
         peak = size(result.peak_memory_bytes)
         output.note(f"{result.name}: {size(result.bytes)} in {seconds(result.seconds)}, peak memory {peak}")

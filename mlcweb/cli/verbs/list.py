@@ -20,13 +20,17 @@ SHOWN = ("q4f16_1", "q4f16_e8")
 @verb("list")
 @click.argument("words", metavar="[WORD]...", nargs=-1)
 @click.option(
-    "--quant", "quants", multiple=True, metavar="NAME", help="Sizes in this quantization; may be repeated."
+    "--quant",
+    "quants",
+    multiple=True,
+    metavar="NAME",
+    help="Show sizes in this quantization; may be repeated.",
 )
 def command(output: Output, words: tuple[str, ...], quants: tuple[str, ...]) -> None:
-    """Show the recipes, models that compile by name.
+    """Show the recipes: models that compile by name.
 
-    Each WORD has to be in a recipe's name, family or Hugging Face id. Under a quantization's name is what its weights
-    take, in the bundle and on the GPU; GPU is that with a KV cache of CONTEXT tokens.
+    With WORDs, shows the recipes that have each of them in their name, family or Hugging Face id. The column of a
+    quantization is the size of its weights, in the bundle and on the GPU. GPU adds a KV cache of CONTEXT tokens.
 
     \b
     Example:

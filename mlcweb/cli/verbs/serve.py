@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @verb("serve", json=False)
 @bundle_argument
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free port."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="The port to listen on; 0 takes any free one.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--open", "open_it", is_flag=True, help="Open the page in your browser.")

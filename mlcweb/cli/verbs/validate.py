@@ -13,7 +13,7 @@ from mlcweb.cli.output import Output
 @verb("validate")
 @bundle_argument
 @click.option(
-    "--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="Check this tier; may be repeated."
+    "--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="Check only this tier; may be repeated."
 )
 @activations_option
 @chromium_option
@@ -22,10 +22,10 @@ def command(
 ) -> None:
     """Check a bundle's files and answer.
 
-    Verifies every file of BUNDLE, then, in headless Chromium, renders its example chats, whose text and tokens must be
-    the compiler's, and replays its expected answer.
+    Verifies every file of BUNDLE. Then, in headless Chromium, renders its example chats and compares their text and
+    tokens with the compiler's, and repeats its expected answer.
 
-    Exits with 1 when a file is damaged, a chat or a token differs, or a logit is further off than admitted.
+    Exits with 1 when a file is damaged, a chat or a token differs, or a logit differs by more than the tolerance.
 
     \b
     Example:

@@ -46,7 +46,7 @@ def choose(named: HubName, names: Iterable[str]) -> list[str]:
         raise SourceError(f"{repo}: has no file {named.file}", hint=_instead(repo, found))
     if named.quant and not found:
         raise SourceError(
-            f"{repo}: has no GGUF files, of which :{named.quant} would pick one",
+            f"{repo}: has no GGUF files, so :{named.quant} names none",
             hint=f"Give {repo}, and the quantization with --quant.",
         )
     chosen = _of_quant(found, named.quant) if named.quant else list(found)

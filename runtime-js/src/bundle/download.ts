@@ -55,7 +55,7 @@ async function attempt(url: string, target: Uint8Array, at: Cursor, options: Dow
         at.whole = true;
         response.body?.cancel().catch(() => {});
         throw new NetworkError(
-          `${fileOf(url)}: the server answered a part of the file without saying which, or another than was asked for.`,
+          `${fileOf(url)}: the server sent a part of the file that was not asked for, or did not say which part it is.`,
         );
       }
       startOver();

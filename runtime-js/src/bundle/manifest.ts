@@ -1,4 +1,4 @@
-// The manifest `mlcweb.json` (docs/bundle-format.md), parsed as hostile input: what this returns can be trusted.
+// Parses the manifest, `mlcweb.json` (docs/bundle-format.md), as hostile input. Its callers can trust what it returns.
 import {
   check,
   DTYPE_BYTES,
@@ -71,7 +71,7 @@ export function parseManifest(source: string): Manifest {
   };
 }
 
-/** That files carry their hash, and that those which are named are there; chunks may be larger than others. */
+/** Checks that names carry the file's hash, and that each named file is listed and, except weight chunks, small. */
 function checkFiles(json: ManifestDocument, files: ReadonlyMap<string, FileEntry>): void {
   for (const [name, { sha256 }] of files)
     check(name.split(".").at(-2) === sha256.slice(0, HASH_DIGITS), `files.${name}`, "its name has another hash");

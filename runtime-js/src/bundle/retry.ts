@@ -1,4 +1,5 @@
-// Decides by a server's answer whether to ask again: after a pause that doubles, or that the server asks for.
+// Decides by a server's answer whether to ask again. It waits for a pause that doubles each time, or for as long as the
+// server asks.
 import { BundleError, CancelledError, MlcwebError, NetworkError, throwIfAborted, WebPageError } from "../errors.js";
 
 export interface RetryOptions {
@@ -6,7 +7,7 @@ export interface RetryOptions {
   /** Consecutive attempts that get no further, before giving up. */
   readonly attempts?: number | undefined;
   readonly backoffMs?: number | undefined;
-  /** The longest pause that a server may ask for: where it wants a longer one, that is said at once. */
+  /** The longest pause that a server may ask for. A server that asks for more makes the download fail at once. */
   readonly patienceS?: number | undefined;
 }
 
@@ -40,7 +41,7 @@ export async function retrying<T>(
   }
 }
 
-/** Throws what the answer's status means, unless it is a success. */
+/** Throws the typed error for the answer's status, unless it is a success. */
 export function checkStatus(file: string, response: Response): void {
   if (response.ok) return;
   const { status } = response;
@@ -51,7 +52,7 @@ export function checkStatus(file: string, response: Response): void {
       `${file} is missing: the server answered ${status}.`,
       "Check the bundle's URL, and that every file of the bundle was published.",
     );
-  // 408, 425 and 429 say when, not what, and 416 is about a range.
+  // 408, 425 and 429 mean "not now", and 416 is about a range: none of them says that the file is wrong.
   if (status >= 400 && status < 500 && ![408, 416, 425, 429].includes(status)) {
     throw new BundleError(
       `${file}: the server answered ${status}.`,

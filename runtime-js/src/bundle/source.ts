@@ -129,8 +129,8 @@ export class Source {
     const entry = manifest.files.get(name)!;
     const key = `${this.base}${name}?sha256=${entry.sha256}`;
     if (await this.readCached(key, name, target, entry.sha256)) return;
-    // What is kept here need not be kept by the browser's HTTP cache too, which costs a third of the speed and evicts
-    // other sites. A mismatch may be a stale copy there or in a proxy: ask once more, past them.
+    // Files that are kept here skip the browser's HTTP cache: it would cost a third of the speed and evict other sites.
+    // A wrong hash may come from a stale copy in that cache or in a proxy, so the second attempt goes past them.
     let page: WebPageError | undefined;
     for (const cacheMode of [this.store.keeps ? "no-store" : "default", "reload"] as const) {
       let counted = 0;

@@ -67,5 +67,5 @@ export function checkFlag(value: unknown, name: string): boolean {
 
 export const flag = (fallback = false): Field<boolean, boolean> => ({ parse: checkFlag, fallback });
 
-/** Of OpenAI's, and without a meaning here: accepted, whatever it is, and ignored. */
+/** A field of OpenAI's that has no meaning here: any value is accepted and ignored. */
 export const ignored = <Input>(): Field<Input, undefined> => ({ parse: () => undefined, fallback: undefined });

@@ -17,7 +17,7 @@ export function parseMessages(value: unknown): ChatTurn[] {
     if (typeof role !== "string" || !ROLES.includes(role))
       throw new InvalidRequestError(`${path}.role`, `must be one of ${ROLES.join(", ")}.`);
     if (fields.tool_calls != null && role !== "assistant")
-      throw new InvalidRequestError(`${path}.tool_calls`, "are the assistant's.");
+      throw new InvalidRequestError(`${path}.tool_calls`, "may stand only in the assistant's messages.");
     const calls = parseCalls(fields.tool_calls, `${path}.tool_calls`);
     // A call needs no words. Templates join contents, so none is the empty string.
     const content = fields.content == null && calls ? "" : parseContent(fields.content, `${path}.content`);

@@ -3,9 +3,9 @@
 import { CancelledError } from "../errors.js";
 
 export class Turn {
-  /** Whether the answer is to end here. */
+  /** Whether the answer must end here. */
   interrupted = false;
-  /** Told that it has to end, for an error or without one. */
+  /** Called when the answer must end, with an error or without one. */
   onEnd: ((error?: Error) => void) | undefined;
   constructor(readonly leave: () => void) {}
 }
@@ -20,7 +20,7 @@ export class Queue {
   private waiting: Waiter[] = [];
   private closed: Error | undefined;
 
-  /** `first`: before all others that wait. */
+  /** Waits for a turn; `first` goes before all others that wait. */
   async enter(signal?: AbortSignal, first = false): Promise<Turn> {
     if (this.closed) throw this.closed;
     const cancelled = (): CancelledError =>
@@ -52,7 +52,7 @@ export class Queue {
     this.holder.onEnd?.();
   }
 
-  /** For good: who has the turn, waits or comes later hears this error. */
+  /** Closes the queue for good. The request that has the turn, those that wait and all later ones get this error. */
   close(error: Error): void {
     this.closed ??= error;
     this.holder?.onEnd?.(error);
@@ -71,9 +71,9 @@ export class Queue {
   }
 }
 
-/** Yields the items of `work`, in a turn of its own, which begins when the first item is asked for. When the turn has
- * to end (an interruption, the signal, a closed queue), the rest is taken at once, whether or not anybody asks for it,
- * and waits here. */
+/** Yields the items of `work` in a turn of its own, which begins when the reader asks for the first item. When the turn
+ * must end (an interruption, the signal, a closed queue), this takes the remaining items at once, and keeps them for a
+ * reader who still asks. */
 export function inTurn<T, R>(
   queue: Queue,
   signal: AbortSignal | undefined,

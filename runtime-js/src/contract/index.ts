@@ -1,4 +1,4 @@
-// What the compiler and the engine agree on. `generated` is made from mlcweb/contract/source by `make contract`.
+// Exports what the compiler and the engine agree on. `make contract` writes `generated` from mlcweb/contract/source.
 import { BundleError } from "../errors.js";
 import { FORMAT, VERSION } from "./generated/constants.js";
 import type { ManifestDocument, PlanDocument, ValidationDocument } from "./generated/documents.js";

@@ -1,4 +1,5 @@
-// What the log says of a stage, of choices and of launches. Fetched only where the load option `debug` asks for it.
+// Writes the log's lines about stages, choices and launches. The engine fetches this chunk only where the load option
+// `debug` asks for it.
 import type { Tier } from "../bundle/manifest.js";
 import type { Capabilities } from "../device/tier.js";
 import type { Prefill, PrefillChoice } from "../engine/activations.js";
@@ -8,8 +9,9 @@ export function took(name: string, milliseconds: number): string {
   return `${name}: ${milliseconds.toFixed(1)} ms`;
 }
 
-/** The adapter, what it has, and each tier of the bundle with the reason for it or against it, a line each. `missing`
- * is what the adapter lacks for a tier; a function of the engine's core, which this chunk must not hold again. */
+/** Describes the adapter, what it has, and each tier of the bundle with the reason for it or against it, a line each.
+ * `missing` tells what the adapter lacks for a tier; the engine's core passes it, so that this chunk need not hold it
+ * too. */
 export function describeTier(
   { vendor, architecture, device, description }: GPUAdapterInfo,
   has: Capabilities,

@@ -3,15 +3,16 @@ import type { GeneratedToken } from "./loop.js";
 
 export interface Feed {
   next(): Promise<GeneratedToken>;
-  /** The caller has taken the token: if it was fed already, it is part of the cache. */
+  /** Notes that the caller has taken the token. If it was fed already, the KV cache holds it. */
   accept(token: number): void;
-  /** Submit more steps, up to the depth. */
+  /** Submits more steps, up to the depth. */
   ahead(): Promise<void>;
   finish(): void;
 }
 
-/** Where a step takes longer than this, a read-back's latency is nothing, and fewer steps are wasted at a stop. */
+/** A step is slow from here on. Then few steps are in flight: a read-back's latency does not count, and a stop wastes
+ * fewer steps. */
 export const SLOW_MS = 40;
-/** Where a step takes less, several go in one submission: what a submission costs is then worth sharing. */
+/** A step is fast up to here. Then several steps share one submission and its cost. */
 export const FAST_MS = 5;
 export const BATCH = 4;

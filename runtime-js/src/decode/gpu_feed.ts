@@ -80,13 +80,13 @@ export class GpuFeed implements Feed {
     );
     this.submitted += count;
     for (let i = 0; i < count; i++) this.inFlight.push(tokens.then((all) => all[i]!));
-    for (const token of this.inFlight.slice(-count)) token.catch(() => {}); // what runs past a stop is nobody's
+    for (const token of this.inFlight.slice(-count)) token.catch(() => {}); // nobody reads tokens past a stop
   }
 
   finish(): void {
-    // What still flies is not waited for: the GPU runs it before anything that is submitted later, and it changes
+    // Steps in flight are not waited for: the GPU runs them before anything that is submitted later, and they change
     // only positions past the accepted ones.
-    // Step i fed accepted token i - 1, so the cache holds the accepted tokens but those not fed yet.
+    // Step i fed accepted token i - 1, so the KV cache holds all accepted tokens that were fed.
     if (this.started && this.kv.length > 0) this.kv.push(...this.accepted.slice(0, Math.max(0, this.submitted - 1)));
   }
 }

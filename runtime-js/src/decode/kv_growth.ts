@@ -26,8 +26,8 @@ export class KvGrowth {
     return Math.min(this.contextLength, this.room.pages * this.pageSize);
   }
 
-  /** Makes room for `tokens` in all, at most the context length. Twice the size costs copying a token once on average;
-   * where that does not fit, what is needed may. */
+  /** Makes room for `tokens` in all, at most the context length. It doubles the size, so that each token is copied once
+   * on average. Where the GPU has no room for that, it takes only what is needed. */
   async reserve(tokens: number): Promise<void> {
     if (tokens <= this.tokens) return;
     const needed = Math.min(this.maxPages, Math.ceil(tokens / this.pageSize));

@@ -1,4 +1,4 @@
-// The words of the shared buffer `state` that the CPU writes.
+// Makes the words of the shared buffer `state` that the CPU writes.
 import { State } from "../contract/index.js";
 
 /** A step of `advance` tokens after `position` others; decode's input is `token`, and `step` tokens were sampled. */

@@ -1,4 +1,4 @@
-// Finds the adapter and opens the device, with exactly the features and limits that the tier and the buffers need.
+// Finds the adapter, and opens the device with exactly the features and limits that the tier and the buffers need.
 import type { Tier } from "../bundle/manifest.js";
 import { MissingFeatureError, NoWebGPUError } from "../errors.js";
 import type { Capabilities } from "./tier.js";
@@ -33,11 +33,11 @@ export async function requestAdapter(powerPreference: GPUPowerPreference = "high
     }
     throw new NoWebGPUError("This browser has no WebGPU.", BROWSERS);
   }
-  // `powerPreference` is refused with a warning on some platforms; without it there may still be an adapter.
+  // Some platforms refuse `powerPreference` with a warning. They may still give an adapter without it.
   const adapter = (await gpu.requestAdapter({ powerPreference })) ?? (await gpu.requestAdapter());
   if (!adapter)
     throw new NoWebGPUError(
-      "The browser has WebGPU, but no GPU adapter that it is willing to use.",
+      "This browser has WebGPU, but it offers no GPU adapter.",
       `${BROWSERS} chrome://gpu or about:support says why a GPU is blocked.`,
     );
   return adapter;
@@ -52,8 +52,8 @@ export function capabilities(adapter: GPUAdapter): Capabilities {
   };
 }
 
-/** Whether the CPU does the work. The browser says so, or the renderer's name does; but subgroups of 32 and more are no
- * CPU's, whatever its name. A browser that does not know the sizes says 4 to 128. */
+/** Whether the CPU does the work. The browser says so, or the renderer's name does. But no CPU has subgroups of 32 or
+ * more, whatever its name. A browser that does not know the sizes says 4 to 128. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
   const name = `${info.architecture} ${info.device} ${info.description}`.toLowerCase();
   const named = ["swiftshader", "llvmpipe", "lavapipe"].some((renderer) => name.includes(renderer));
@@ -72,9 +72,9 @@ export function describeAdapter(adapter: GPUAdapter): AdapterFacts {
   };
 }
 
-/** Opens a device with a tier's features and limits. `largestBuffer` raises the size limits where the plan needs it.
- * `profile` adds the features that measuring uses, where the adapter has them: timestamps, also inside passes, and
- * float16 arithmetic whatever the tier is. */
+/** Opens a device with a tier's features and limits. `largestBuffer`, in bytes, raises the size limits where the plan
+ * needs it. `profile` adds the features for profiling that the adapter has: timestamps, also inside passes, and
+ * float16 arithmetic for every tier. */
 export async function openDevice(
   adapter: GPUAdapter,
   tier: Pick<Tier, "features" | "limits">,

@@ -6,7 +6,7 @@ type Watched = Pick<GPUDevice, "lost" | "addEventListener" | "destroy">;
 
 export class Guard {
   private error: MlcwebError | undefined;
-  // Not one promise that all operations race against: each race would leave a reaction on it for the device's life.
+  // Operations do not race against one shared promise: each race would leave a reaction on it for the device's life.
   private readonly pending = new Set<() => void>();
 
   constructor(private readonly device: Watched) {

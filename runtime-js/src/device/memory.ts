@@ -52,7 +52,7 @@ export class Memory {
     return buffer;
   }
 
-  /** Destroys a buffer; what was submitted before still runs with it. */
+  /** Destroys a buffer. Work that was submitted before still runs with it. */
   free(buffer: GPUBuffer): void {
     const entry = this.buffers.get(buffer);
     if (!entry) return;

@@ -1,5 +1,5 @@
-// Prefill computes with floats, with int8, or on subgroup matrices where the bundle and the adapter have them. Which is
-// the fastest differs by GPU, so the engine times them where the page does not say.
+// Chooses what prefill computes with: floats, int8, or subgroup matrices where the bundle and the adapter have them.
+// The fastest differs by GPU, so the engine times them, unless the page names one.
 import type { Manifest, Source, Tier, Warning } from "../bundle/index.js";
 import { isSoftware } from "../device/adapter.js";
 import { missingNeeds, type Needs } from "../device/index.js";
@@ -33,8 +33,8 @@ interface Choosing {
   readonly matrix: boolean;
 }
 
-/** A prefill's time: milliseconds of a launch of its heaviest product with `rows` rows, the fastest run's and those of
- * all runs. */
+/** The times of one prefill. The engine times a launch of its heaviest product on `rows` rows, in several runs.
+ * `launch_ms` is a launch's milliseconds in the fastest run, and `runs_ms` has those of every run. */
 export interface Timed {
   readonly activations: Activations;
   readonly kernel: string;
@@ -42,8 +42,8 @@ export interface Timed {
   readonly launch_ms: number;
   readonly runs_ms: readonly number[];
 }
-/** What was timed. `sure` means that more runs would not have changed the order. A choice that is not sure is timed
- * again at the next load, whose result stands. */
+/** The times of all prefills. `sure` means that more runs would not have changed the order. If it is false, the next
+ * load times them again, and its result stands. */
 export interface ChoiceReport {
   readonly sure: boolean;
   readonly timed: readonly Timed[];
@@ -51,24 +51,23 @@ export interface ChoiceReport {
 
 type OnWarning = ((warning: Warning) => void) | undefined;
 
-/** The prefill that this device runs: known, or still to be timed. */
+/** The choice of a prefill for this device. It is known, or the prefills are still to be timed. */
 export interface PrefillChoice {
   /** The candidates. Where nothing is timed, they are tried in this order. */
   readonly prefills: readonly Prefill[];
-  /** The kernel that is timed, of each candidate; empty where nothing is. */
+  /** Each candidate's kernel that is timed; empty where nothing is timed. */
   readonly timed: readonly number[];
-  /** The kernels that the model needs whichever prefill it is. */
+  /** The kernels that the model needs with any of the prefills. */
   readonly common: ReadonlySet<number>;
-  /** Sorts those whose timed kernel compiled, the fastest first. If it has to time them, `report` has the times then.
-   * */
+  /** Sorts the candidates whose timed kernel compiled, the fastest first. If it times them, it sets `report`. */
   rank(candidates: readonly Prefill[], gpu: TimedGpu): Promise<readonly Prefill[]>;
   readonly report?: ChoiceReport | undefined;
   /** Keeps the result with the cached bundle. */
   keep(used: Activations): Promise<void>;
 }
 
-/** What the device must be opened with for a prefill on matrices; undefined where none is a candidate. Throws when
- * `asked` cannot be had. */
+/** Returns what a prefill on matrices needs of the device; undefined where there is no such candidate. Throws
+ * InvalidRequestError or MissingFeatureError when the page asks for matrices and cannot have them. */
 export function matrixNeeds(
   asked: Activations | undefined,
   plan: Plan,
@@ -94,8 +93,8 @@ export function matrixNeeds(
   );
 }
 
-/** The prefill that was asked for, or that an earlier load with this bundle and adapter chose, or several to be timed.
- * */
+/** Returns the prefill that the page asks for, or else the one that an earlier load of this bundle on this adapter
+ * chose, or else several to be timed. */
 export async function openChoice(asked: Activations | undefined, choosing: Choosing): Promise<PrefillChoice> {
   const { source, manifest, plan, adapter, tier } = choosing;
   const prefills = candidates(choosing);
@@ -128,7 +127,7 @@ function candidates({ plan, matrix }: Choosing): Prefill[] {
   return all.filter((one): one is typeof one & Prefill => one.entry !== undefined);
 }
 
-/** Names a choice in the cache. It ends in a version: what the first way of timing chose was sometimes wrong. */
+/** Names a choice in the cache. The name ends in a version, because the first way of timing sometimes chose wrong. */
 function choiceKey({ adapter, tier }: Choosing, matrix: boolean): string {
   const { vendor, architecture, device, description } = adapter.info;
   const gpu = [vendor, architecture, device, description].join(" ");
@@ -144,7 +143,7 @@ class TimedChoice implements PrefillChoice {
   readonly common: ReadonlySet<number>;
   report: ChoiceReport | undefined;
 
-  /** `cached` is what the last load kept: a prefill's name with a question mark, if it was not sure. */
+  /** `cached` is what the last load kept: a prefill's name, with a question mark if that load was not sure. */
   constructor(
     private readonly choosing: Choosing,
     readonly prefills: readonly Prefill[],
@@ -214,7 +213,7 @@ export function requestPipelines(
     candidates: Promise.all(tried).then((usable) => usable.flat()),
     common: pipelines.create(common, onCompiled),
   };
-  for (const done of Object.values(requested)) done.catch(() => {}); // Who waits for them hears of it.
+  for (const done of Object.values(requested)) done.catch(() => {}); // Their callers see the error.
   return requested;
 }
 
@@ -236,7 +235,7 @@ export async function compileFirst(
   return first!;
 }
 
-/** Whether pipelines could be made. Those on matrices may fail, with a warning: their syntax is experimental. */
+/** Whether the pipelines compile. Those on matrices may fail, with a warning: their syntax is experimental. */
 async function compiles({ activations }: Prefill, compiling: Promise<void>, onWarning: OnWarning): Promise<boolean> {
   try {
     await compiling;

@@ -26,9 +26,9 @@ import {
 
 export interface Timings {
   readonly manifest_s: number;
-  /** Timing prefill's activations: what uploads of weights waited for; 0 where they are known. */
+  /** Seconds of timing prefills, which uploads of weights wait for; 0 where the prefill is known. */
   readonly choice_s: number;
-  /** What was timed for it. */
+  /** The times behind the choice of a prefill. */
   readonly choice: ChoiceReport | undefined;
   readonly weights_s: number;
   readonly kernels_s: number;
@@ -121,14 +121,14 @@ async function runStages(
   };
 }
 
-/** All values; the first failure cancels the rest, and all of them have ended when it is thrown. */
+/** Returns all values. The first failure cancels the rest, and is thrown when all of them have ended. */
 async function settle<T extends readonly unknown[]>(
   controller: AbortController,
   work: { [K in keyof T]: Promise<T[K]> },
 ): Promise<T> {
   let failure: { error: unknown } | undefined;
   const fail = (error: unknown): void => {
-    // A cancellation that a failure set off is not the failure.
+    // A failure cancels the others, whose CancelledError must not hide it.
     if (!failure || failure.error instanceof CancelledError) failure = { error };
     controller.abort(error);
   };

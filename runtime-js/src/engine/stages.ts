@@ -277,14 +277,14 @@ export async function makeModel(
     sample: ready(sample),
   }));
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
-  // A cancellation is heard between chunks, so where a token takes long, they are short.
+  // A cancellation takes effect between chunks, so chunks are short where a token takes long.
   const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, chunk) : chunk;
   const sizes = { vocabSize, prefillChunk, contextLength, pageSize };
   return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, log, ...sizes });
 }
 
-/** The tier's files and every chunk. Progress overstates what a tier that binds fewer tensors fetches: it may skip
- * chunks. */
+/** The bytes of the tier's files and of every weight chunk. A tier that binds fewer tensors may skip chunks, and then
+ * fetches fewer bytes than this. */
 function bytesToLoad(manifest: Manifest, tier: Tier): number {
   const { tokenizer, config } = manifest.tokenizer;
   const names = new Set([tier.plan, tier.kernels, manifest.wasm, tokenizer, config, ...manifest.chunks]);

@@ -10,7 +10,7 @@ export interface ValidationReport {
   readonly ok: boolean;
   readonly tier: string;
   readonly activations: Activations;
-  /** The least precise type of its sums' terms: the tolerance is by it. */
+  /** The least precise type of its sums' terms, which sets the tolerance. */
   readonly activation: keyof Tolerance;
   readonly tolerance: number;
   /** The largest |difference| / range of any step. */
@@ -21,7 +21,7 @@ export interface ValidationReport {
   readonly greedy_equal: boolean;
   /** The first step whose token differs without a near tie in the reference to excuse it; -1 when there is none. */
   readonly greedy_mismatch_at: number;
-  /** Example chats against the compiler's text and tokens; none for bundles of before it made any. */
+  /** How each example chat compares with the compiler's text and tokens; empty where the bundle has no chats. */
   readonly chats: readonly ChatReport[];
   readonly answer: string;
   readonly expected_answer: string | null;
@@ -88,7 +88,7 @@ function compare(
   return { relative_difference: worst, ok: worst <= tolerance, argmax };
 }
 
-/** After a near tie two right answers part, so what follows is not compared. */
+/** Two right answers may differ after a near tie, so the tokens after it are not compared. */
 function firstMismatch(
   greedy: readonly number[],
   reference: readonly number[],

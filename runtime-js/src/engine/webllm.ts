@@ -28,7 +28,7 @@ export function locate(modelId: string, baseUrl: string | undefined): { url: str
   return short === undefined ? { url } : { url, contextLength: 1024 };
 }
 
-/** What is before a URL's query, and the query; a fragment is for nobody here. */
+/** The part of a URL before its query, and the query. The fragment is dropped. */
 function split(url: string): [path: string, query: string] {
   const [, path, query] = /^([^?#]*)(\?[^#]*)?/.exec(url)!;
   return [path!, query ?? ""];

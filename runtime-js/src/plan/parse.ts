@@ -1,4 +1,4 @@
-// plan.<tier>.json (docs/bundle-format.md), parsed as hostile input and checked against the manifest.
+// Parses plan.<tier>.json (docs/bundle-format.md) as hostile input, and checks it against the manifest.
 import type { Manifest } from "../bundle/manifest.js";
 import {
   type Binding,
@@ -30,7 +30,7 @@ export interface PlanKernel {
   readonly name: string;
   readonly bindings: readonly Binding[];
   readonly uniformWords: number;
-  /** How many weights its matrix has, all experts' counted. */
+  /** How many weights its matrix has, those of all experts together. */
   readonly weights?: number;
   readonly reads?: Reads;
 }

@@ -218,7 +218,7 @@ class Profiler {
     return known;
   }
 
-  /** Wall time of each of several submissions in flight together. */
+  /** Microseconds of wall time per submission, with several of them in flight. */
   private async timeInFlight(encode: Encode, before: () => void): Promise<number> {
     const { queue } = this.device;
     const time = async (count: number): Promise<number> => {
@@ -236,7 +236,7 @@ class Profiler {
     return median(samples);
   }
 
-  /** Medians by place. */
+  /** Each launch's median time. */
   private async inOrder(launches: readonly Encode[], before: () => void): Promise<InOrder | undefined> {
     const samples: InOrder[] = [];
     const began = performance.now();

@@ -159,7 +159,7 @@ export function submit(device: GPUDevice, encode: Encode): void {
   device.queue.submit([encoder.finish()]);
 }
 
-/** Launches timed together at least, where time permits. */
+/** The fewest launches of a pass, where time permits. */
 const LAUNCHES = 48;
 /** A pass of a chain takes at most LONGEST_US, and LONGEST_A_REPEAT_US for each repeat; all repeats take at most
  * REPEATS_US. */

@@ -1,4 +1,4 @@
-// What a launch has to do, from the shapes of what it binds: the bytes it must read, and its arithmetic.
+// Computes a launch's work from the shapes of the tensors that it binds: the bytes it must read, and its arithmetic.
 import type { Manifest } from "../bundle/index.js";
 import type { Launched } from "../plan/index.js";
 
@@ -12,7 +12,7 @@ export interface Work {
   readonly flops: number;
 }
 
-/** `tokens` tokens that come after `position` others. */
+/** The work of `tokens` tokens that come after `position` others. */
 export function workOf(
   launch: Launched,
   { model, tensors }: Pick<Manifest, "model" | "tensors">,

@@ -1,0 +1,188 @@
+// Runs a program: a state of the automaton is the set of all places in the grammar that the text so far may have come to.
+// States are made when they are first reached, and their transitions are kept.
+import type { Edge, Program } from "./program.js";
+
+/** Where a rule or a repeat's body goes on when it ends. The stack's bottom is undefined. */
+interface Frame {
+  readonly id: number;
+  /** For a call, where it comes back; for a repeat, its state. */
+  readonly state: number;
+  /** How often the body of a repeat has run; -1 for a call. */
+  readonly count: number;
+  readonly below: Frame | undefined;
+  /** The frame that stands for all from which the same tokens may follow. */
+  readonly alike: Frame;
+}
+
+interface Place {
+  readonly state: number;
+  readonly frame: Frame | undefined;
+}
+
+/** Places that a text may have come to, at most, and states that are kept. */
+const MAX_PLACES = 3000;
+const MAX_STATES = 10_000;
+
+export class TooAmbiguousError extends Error {}
+
+export class State {
+  /** By byte; null where the byte cannot follow. */
+  readonly next: (State | null | undefined)[] = new Array(256);
+  constructor(
+    readonly places: readonly Place[],
+    /** The text may end here. */
+    readonly complete: boolean,
+    /** Equal for states from which the same tokens may follow. */
+    readonly alike: string,
+  ) {}
+}
+
+export class Automaton {
+  readonly start: State;
+  private frames = new Map<string, Frame>();
+  private states = new Map<string, State>();
+  private frameCount = 0;
+
+  /** `horizon`: bytes that tokens have at most. A repeat whose end is farther away looks like any other. */
+  constructor(
+    private readonly program: Program,
+    private readonly horizon = 256,
+  ) {
+    this.start = this.closure([{ state: program.start, frame: undefined }]);
+  }
+
+  /** The state after a byte, or null. Throws TooAmbiguousError. */
+  step(state: State, byte: number): State | null {
+    const known = state.next[byte];
+    if (known !== undefined) return known;
+    const { edges } = this.program,
+      reached: Place[] = [];
+    for (const { state: q, frame } of state.places)
+      for (const [from, to, target] of edges[q]!)
+        if (byte >= from && byte <= to) reached.push({ state: target, frame });
+    const next = reached.length ? this.closure(reached) : null;
+    state.next[byte] = next;
+    return next;
+  }
+
+  /** Forgets all states but what a fresh copy of this one leads to. */
+  renew(state: State): State {
+    if (this.states.size < MAX_STATES) return state;
+    this.states = new Map();
+    this.frames = new Map();
+    return new State(state.places, state.complete, state.alike);
+  }
+
+  /** The one byte that can follow, or -1. */
+  onlyByte({ places, complete }: State): number {
+    if (complete) return -1;
+    let only = -1;
+    for (const { state } of places)
+      for (const [from, to] of this.program.edges[state]! as readonly Edge[]) {
+        if (from !== to || (only >= 0 && only !== from)) return -1;
+        only = from;
+      }
+    return only;
+  }
+
+  /** All places that are reached without a byte. */
+  private closure(from: readonly Place[]): State {
+    const { program } = this;
+    const seen = new Set<string>(),
+      places: Place[] = [],
+      born = new Set<Frame>(),
+      todo: Place[] = [];
+    let complete = false;
+    const visit = (state: number, frame: Frame | undefined): void => {
+      const key = `${state} ${frame ? frame.id : ""}`;
+      if (seen.has(key)) return;
+      seen.add(key);
+      if (seen.size > MAX_PLACES) throw new TooAmbiguousError("the text can be read in too many ways");
+      todo.push({ state, frame });
+    };
+    const enter = (q: number, count: number, below: Frame | undefined): void => {
+      const frame = this.frame(q, count, below);
+      born.add(frame);
+      visit(program.counted[q]!.body, frame);
+    };
+    for (const { state, frame } of from) visit(state, frame);
+    for (let place = todo.pop(); place; place = todo.pop()) {
+      const { state, frame } = place;
+      if (program.edges[state]!.length) places.push(place);
+      for (const target of program.free[state]!) visit(target, frame);
+      for (const [rule, back] of program.calls[state]!)
+        visit(rule, program.ends[back] ? frame : this.frame(back, -1, frame));
+      const counted = program.counted[state];
+      if (counted) {
+        if (counted.min === 0) visit(counted.exit, frame);
+        enter(state, 0, frame);
+      }
+      if (!program.final[state]) continue;
+      if (!frame) complete = true;
+      else if (frame.count < 0) visit(frame.state, frame.below);
+      else {
+        const { min, max, exit } = program.counted[frame.state]!;
+        const count = frame.count + 1;
+        // a body that was empty may be so as often as is needed
+        if (count >= min || born.has(frame)) visit(exit, frame.below);
+        if (count < max && !born.has(frame)) enter(frame.state, count, frame.below);
+      }
+    }
+    return this.intern(places, complete);
+  }
+
+  private intern(places: Place[], complete: boolean): State {
+    const key = keyOf(places, complete, (frame) => frame.id);
+    let state = this.states.get(key);
+    if (!state) {
+      state = new State(
+        places,
+        complete,
+        keyOf(places, complete, (frame) => frame.alike.id),
+      );
+      this.states.set(key, state);
+    }
+    return state;
+  }
+
+  private frame(state: number, count: number, below: Frame | undefined): Frame {
+    const key = `${state} ${count} ${below ? below.id : ""}`;
+    let frame = this.frames.get(key);
+    if (frame) return frame;
+    const alikeBelow = below?.alike,
+      alikeCount = count < 0 ? count : this.alikeCount(state, count);
+    if (alikeCount === count && alikeBelow === below) {
+      const made = { id: this.frameCount++, state, count, below } as { -readonly [K in keyof Frame]: Frame[K] };
+      made.alike = made;
+      frame = made;
+    } else {
+      const alike = this.frame(state, alikeCount, alikeBelow);
+      frame = { id: this.frameCount++, state, count, below, alike };
+    }
+    this.frames.set(key, frame);
+    return frame;
+  }
+
+  /** The least count from which a token sees the same: an item takes a byte at least. */
+  private alikeCount(state: number, count: number): number {
+    const { min, max } = this.program.counted[state]!,
+      { horizon } = this;
+    if (count + horizon < min) return 0;
+    return count >= min && count + horizon < max ? min : count;
+  }
+}
+
+function keyOf(places: readonly Place[], complete: boolean, id: (frame: Frame) => number): string {
+  const keys = places.map(({ state, frame }) => `${state}.${frame ? id(frame) : ""}`);
+  return `${complete ? "!" : ""}${[...new Set(keys)].sort().join(" ")}`;
+}
+
+/** Whether the whole text is of the grammar; for tests, and for what is known to be complete. */
+export function accepts(automaton: Automaton, bytes: Uint8Array): boolean {
+  let state: State | null = automaton.start;
+  for (const byte of bytes) {
+    state = automaton.step(state, byte);
+    if (!state) return false;
+  }
+  return state.complete;
+}

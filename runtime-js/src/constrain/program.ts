@@ -1,0 +1,218 @@
+// Compiles a grammar to a network of states over bytes: rules are called, and counted repeats count on the stack.
+import { EMPTY, type Grammar, type Node, type Range } from "./grammar.js";
+import { textsWithout } from "./without.js";
+
+/** Bytes, both ends included, and where they lead. */
+export type Edge = readonly [from: number, to: number, target: number];
+
+/** A counted repeat: `body` runs min to max times, then `exit` goes on. */
+export interface Counted {
+  readonly body: number;
+  readonly min: number;
+  readonly max: number;
+  readonly exit: number;
+}
+
+/** States are numbers. Each has what its number is in these; `final` ends a rule, a repeat's body, or the answer. */
+export interface Program {
+  readonly start: number;
+  readonly edges: readonly (readonly Edge[])[];
+  readonly free: readonly (readonly number[])[];
+  readonly calls: readonly (readonly (readonly [rule: number, back: number])[])[];
+  readonly counted: readonly (Counted | undefined)[];
+  readonly final: readonly boolean[];
+  /** Where nothing but the end can follow: a call that comes back here need not come back. */
+  readonly ends: readonly boolean[];
+}
+
+/** States that a program may have. */
+const MAX_STATES = 2_000_000;
+
+export class TooLargeError extends Error {}
+
+export function compileGrammar({ start, rules }: Grammar): Program {
+  const compiler = new Compiler(rules);
+  return compiler.program(start);
+}
+
+class Compiler {
+  private readonly edges: Edge[][] = [];
+  private readonly free: number[][] = [];
+  private readonly calls: [number, number][][] = [];
+  private readonly counted: (Counted | undefined)[] = [];
+  private readonly final: boolean[] = [];
+  /** The first states of rules; what is not in `done` is compiled later, so that nesting takes no stack. */
+  private readonly starts = new Map<string, number>();
+  private readonly later: (() => void)[] = [];
+
+  constructor(private readonly rules: ReadonlyMap<string, Node>) {}
+
+  program(node: Node): Program {
+    const start = this.body(node);
+    for (let next = this.later.pop(); next; next = this.later.pop()) next();
+    const { edges, free, calls, counted, final } = this;
+    const ends = final.map(
+      (is, q) => is && !edges[q]!.length && !free[q]!.length && !calls[q]!.length && counted[q] === undefined,
+    );
+    return { start, edges, free, calls, counted, final, ends };
+  }
+
+  private state(): number {
+    if (this.edges.length >= MAX_STATES) throw new TooLargeError("the grammar has too many states");
+    this.free.push([]);
+    this.calls.push([]);
+    this.counted.push(undefined);
+    this.final.push(false);
+    return this.edges.push([]) - 1;
+  }
+
+  /** The first state of a node that ends with a return. */
+  private body(node: Node): number {
+    const start = this.state(),
+      end = this.state();
+    this.final[end] = true;
+    this.add(node, start, end);
+    return start;
+  }
+
+  private ruleStart(name: string): number {
+    const known = this.starts.get(name);
+    if (known !== undefined) return known;
+    const start = this.state(),
+      end = this.state();
+    this.final[end] = true;
+    this.starts.set(name, start);
+    this.later.push(() => this.add(this.rules.get(name) ?? { op: "choice", items: [] }, start, end));
+    return start;
+  }
+
+  /** Adds what leads from one state to the other by the node. */
+  private add(node: Node, from: number, to: number): void {
+    switch (node.op) {
+      case "text":
+        this.bytes(new TextEncoder().encode(node.text), from, to);
+        return;
+      case "chars":
+        for (const range of node.ranges) this.range(range, from, to);
+        return;
+      case "sequence":
+        this.sequence(node.items, from, to);
+        return;
+      case "choice":
+        for (const item of node.items) this.later.push(() => this.add(item, from, to));
+        return;
+      case "repeat":
+        this.repeat(node, from, to);
+        return;
+      case "rule":
+        this.calls[from]!.push([this.ruleStart(node.name), to]);
+        return;
+      case "without":
+        this.without(node.texts, from, to);
+        return;
+    }
+  }
+
+  private bytes(bytes: Uint8Array, from: number, to: number): void {
+    if (bytes.length === 0) this.free[from]!.push(to);
+    let at = from;
+    bytes.forEach((byte, i) => {
+      const next = i === bytes.length - 1 ? to : this.state();
+      this.edges[at]!.push([byte, byte, next]);
+      at = next;
+    });
+  }
+
+  private sequence(items: readonly Node[], from: number, to: number): void {
+    if (items.length === 0) this.free[from]!.push(to);
+    let at = from;
+    items.forEach((item, i) => {
+      const start = at,
+        next = i === items.length - 1 ? to : this.state();
+      this.later.push(() => this.add(item, start, next));
+      at = next;
+    });
+  }
+
+  /** A body that loops is entered by a state of its own: what comes in from elsewhere must not be looped to. */
+  private repeat({ item, min, max }: Node & { op: "repeat" }, from: number, to: number): void {
+    if (max < min) return;
+    if (max === 0) this.add(EMPTY, from, to);
+    else if (max === Infinity) {
+      const loop = this.state();
+      this.later.push(() => this.add(item, loop, loop));
+      this.free[loop]!.push(to);
+      if (min === 0) this.free[from]!.push(loop);
+      else if (min === 1) this.later.push(() => this.add(item, from, loop));
+      else this.count(item, min, min, from, loop);
+    } else if (max === 1) {
+      if (min === 0) this.free[from]!.push(to);
+      this.later.push(() => this.add(item, from, to));
+    } else this.count(item, min, max, from, to);
+  }
+
+  private count(item: Node, min: number, max: number, from: number, to: number): void {
+    const counter = this.state(),
+      body = this.state(),
+      end = this.state();
+    this.final[end] = true;
+    this.free[from]!.push(counter);
+    this.counted[counter] = { body, min, max, exit: to };
+    this.later.push(() => this.add(item, body, end));
+  }
+
+  /** A range of code points as ranges of UTF-8's bytes. */
+  private range([low, high]: Range, from: number, to: number): void {
+    for (const [first, last] of [
+      [0, 0x7f],
+      [0x80, 0x7ff],
+      [0x800, 0xd7ff],
+      [0xe000, 0xffff],
+      [0x10000, 0x10ffff],
+    ] as const) {
+      const a = Math.max(low, first),
+        b = Math.min(high, last);
+      if (a <= b) this.encoded(encode(a), encode(b), from, to);
+    }
+  }
+
+  /** Sequences of bytes between two of the same length, which are the ends. */
+  private encoded(low: readonly number[], high: readonly number[], from: number, to: number): void {
+    const [a, ...lows] = low,
+      [b, ...highs] = high;
+    if (lows.length === 0) {
+      this.edges[from]!.push([a!, b!, to]);
+      return;
+    }
+    const least = lows.map(() => 0x80),
+      most = highs.map(() => 0xbf);
+    const step = (first: number, last: number, l: readonly number[], h: readonly number[]): void => {
+      const next = this.state();
+      this.edges[from]!.push([first, last, next]);
+      this.encoded(l, h, next, to);
+    };
+    if (a === b) {
+      step(a!, a!, lows, highs);
+      return;
+    }
+    const whole = lows.every((byte, i) => byte === least[i]) ? a! : a! + 1;
+    const wholeTo = highs.every((byte, i) => byte === most[i]) ? b! : b! - 1;
+    if (whole > a!) step(a!, a!, lows, most);
+    if (whole <= wholeTo) step(whole, wholeTo, least, most);
+    if (wholeTo < b!) step(b!, b!, least, highs);
+  }
+
+  private without(texts: readonly string[], from: number, to: number): void {
+    const machine = textsWithout(texts.map((text) => new TextEncoder().encode(text)));
+    const states = machine.map(() => this.state());
+    this.free[from]!.push(states[0]!);
+    machine.forEach((edges, i) => {
+      for (const [a, b, target] of edges) this.edges[states[i]!]!.push([a, b, states[target]!]);
+      this.free[states[i]!]!.push(to);
+    });
+  }
+}
+
+function encode(code: number): number[] {
+  return [...new TextEncoder().encode(String.fromCodePoint(code))];
+}

@@ -65,6 +65,27 @@ export class Automaton {
     return next;
   }
 
+  /** The state after bytes, a character for each, or null. */
+  follow(from: State, bytes: string): State | null {
+    let state: State | null = from;
+    for (let i = 0; i < bytes.length && state; i++) state = this.step(state, bytes.charCodeAt(i));
+    return state;
+  }
+
+  /** Where all places are within one call: the state as if the call were the whole text, and the state after it. What
+   * may follow the first is the same wherever the rule was called. */
+  split({ places }: State): { readonly within: State; readonly after: State } | undefined {
+    const call = places.length ? callOf(places[0]!.frame) : undefined;
+    if (!call || places.some(({ frame }) => callOf(frame) !== call)) return undefined;
+    const within = places.map(({ state, frame }) => ({ state, frame: this.above(frame, call) }));
+    return { within: this.intern(within, false), after: this.closure([{ state: call.state, frame: call.below }]) };
+  }
+
+  /** The frames above a call, on the stack's bottom. */
+  private above(frame: Frame | undefined, call: Frame): Frame | undefined {
+    return !frame || frame === call ? undefined : this.frame(frame.state, frame.count, this.above(frame.below, call));
+  }
+
   /** Forgets all states but what a fresh copy of this one leads to. */
   renew(state: State): State {
     if (this.states.size < MAX_STATES) return state;
@@ -170,6 +191,13 @@ export class Automaton {
     if (count + horizon < min) return 0;
     return count >= min && count + horizon < max ? min : count;
   }
+}
+
+/** The topmost call of a stack. */
+function callOf(frame: Frame | undefined): Frame | undefined {
+  let top = frame;
+  while (top && top.count >= 0) top = top.below;
+  return top;
 }
 
 function keyOf(places: readonly Place[], complete: boolean, id: (frame: Frame) => number): string {

@@ -41,6 +41,11 @@ export class TextCodec {
     return this.tokenizer.decode(tokens, true);
   }
 
+  /** What a token adds to a text, as bytes, a character for each; undefined for an id that is no token. */
+  bytes(id: number): { readonly bytes: string; readonly special: boolean } | undefined {
+    return this.tokenizer.bytes(id);
+  }
+
   /** A single token, as log-probabilities report it, with the space that it begins with. */
   token(id: number): string {
     return this.tokenizer.decode([...this.anchor.tokens, id], false).slice(this.anchor.text.length);

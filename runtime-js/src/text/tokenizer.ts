@@ -2,6 +2,7 @@
 // silent loss. @huggingface/tokenizers does the work. Where it differs, this file corrects it, each time with a reason.
 import {
   ByteFallbackDecoder,
+  ByteLevelDecoder,
   MetaspaceDecoder,
   PrecompiledNormalizer,
   SequenceDecoder,
@@ -24,6 +25,8 @@ export class TextTokenizer {
   private readonly raw: AddedTokens;
   private readonly normalized: AddedTokens;
   private readonly specials: ReadonlySet<number>;
+  /** Tokens that the vocabulary spells as they are written. */
+  private readonly added: ReadonlyMap<number, string>;
   private readonly before: readonly number[];
   private readonly after: readonly number[];
 
@@ -35,6 +38,7 @@ export class TextTokenizer {
     correctDecoder(decoder);
     if (model instanceof Unigram) correctUnigram(model, (definition.model as Json).byte_fallback === true);
     const added = ((definition.added_tokens ?? []) as Json[]).map(readAdded);
+    this.added = new Map(added.map(({ id, content }) => [id, content]));
     this.specials = new Set(added.filter((token) => token.special).map((token) => token.id));
     this.raw = new AddedTokens(added.filter((token) => !token.normalized));
     this.normalized = new AddedTokens(
@@ -63,6 +67,16 @@ export class TextTokenizer {
     }
     const { decoder } = this.library;
     return decoder ? decoder.decode(tokens) : tokens.join(" ");
+  }
+
+  /** What a token adds to a text in which it is not the first, as bytes, a character for each: a token may be half a
+   * character. undefined for an id that is no token. */
+  bytes(id: number): { readonly bytes: string; readonly special: boolean } | undefined {
+    const token = this.added.get(id) ?? this.library.id_to_token(id);
+    if (token === undefined) return undefined;
+    const byteLevel = isByteLevel(this.library.decoder);
+    const bytes = !byteLevel ? fromPieces(token) : this.added.has(id) ? utf8(token) : fromByteLevel(token);
+    return { bytes, special: this.specials.has(id) };
   }
 
   /** The library takes a piece that only after normalization looks like an added token for that token, trims
@@ -124,4 +138,35 @@ function correctDecoder(decoder: unknown): void {
     decoder.decode_chain = (tokens) =>
       tokens.map((token, i) => token.replaceAll(replacement, i === 0 && !keepFirst ? "" : " "));
   }
+}
+
+const isByteLevel = (decoder: unknown): boolean =>
+  decoder instanceof ByteLevelDecoder || (decoder instanceof SequenceDecoder && decoder.decoders.some(isByteLevel));
+
+/** A text's UTF-8, a character for each byte. */
+function utf8(text: string): string {
+  if (/^[\0-\x7f]*$/.test(text)) return text;
+  return String.fromCharCode(...new TextEncoder().encode(text));
+}
+
+/** The characters that byte-level BPE writes bytes as: printable ones as themselves, the others from U+0100 on. */
+const BYTE_LEVEL: ReadonlyMap<string, string> = new Map(
+  Array.from({ length: 256 }, (_, byte) => byte).reduce<[string, string][]>((pairs, byte) => {
+    const printable = (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+    const others = pairs.filter(([written]) => written > "\u00ff").length;
+    pairs.push([String.fromCharCode(printable ? byte : 256 + others), String.fromCharCode(byte)]);
+    return pairs;
+  }, []),
+);
+
+function fromByteLevel(token: string): string {
+  let bytes = "";
+  for (const written of token) bytes += BYTE_LEVEL.get(written) ?? utf8(written);
+  return bytes;
+}
+
+/** SentencePiece's: \u2581 is a space, and <0x0A> is a byte. */
+function fromPieces(token: string): string {
+  const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(token);
+  return byte ? String.fromCharCode(Number.parseInt(byte[1]!, 16)) : utf8(token.replaceAll("\u2581", " "));
 }

@@ -57,15 +57,15 @@ def footprints(
 def _count(
     hf_config: dict[str, Any], schemes: list[Scheme], context: int, kv_dtype: str | None
 ) -> dict[str, Footprint]:
-    from mlcweb.models import architecture, outline_of
+    from mlcweb.models import architecture, declare_model
 
     config_class, model_class = architecture(hf_config)
     config = config_class.from_hf(hf_config)
     # Two layers are declared, and the second stands for all that follow: declaring 80 would take longer than the rest.
-    outline = outline_of(model_class, replace(config, num_hidden_layers=2), context=context)
+    model = declare_model(model_class, replace(config, num_hidden_layers=2), context=context)
     more = config.num_hidden_layers - 1
-    params = [(more if p.name.startswith("model.layers.1.") else 1, p) for p in outline.params()]
-    tables = sum(table.nbytes for table in outline.constants().values())
+    params = [(more if p.name.startswith("model.layers.1.") else 1, p) for p in model.params()]
+    tables = sum(table.nbytes for table in model.constants().values())
 
     def footprint(scheme: Scheme) -> Footprint:
         dtype = kv_dtype or scheme.activation

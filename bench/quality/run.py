@@ -20,7 +20,7 @@ from mlcweb.cli.failures import explain, report
 from mlcweb.cli.output import Output
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.evaluate.compare import Against, Comparison, Prepared, Row, compare_on_host, prepare
-from mlcweb.evaluate.lines import nats, share
+from mlcweb.evaluate.lines import nats, percent
 from mlcweb.evaluate.plot import Point, Series, draw
 from mlcweb.numbers import size
 from mlcweb.progress import Progress
@@ -130,12 +130,12 @@ def row(model: str, found: Row, agreed: Agreement | None) -> list[str]:
     if scores.kl_mean is None or scores.kl_p99 is None or scores.same is None:
         cells += ["-"] * 3
     else:
-        cells += [nats(scores.kl_mean), nats(scores.kl_p99), share(scores.same)]
+        cells += [nats(scores.kl_mean), nats(scores.kl_p99), percent(scores.same)]
     if agreed is None:
         return [*cells, "-", "-"]
     return [
         *cells,
-        f"{sum(agreed.prefixes)} of {sum(agreed.counts)}, {share(agreed.equal)} alike",
+        f"{sum(agreed.prefixes)} of {sum(agreed.counts)}, {percent(agreed.equal)} alike",
         f"{agreed.whole} of {len(agreed.counts)}",
     ]
 

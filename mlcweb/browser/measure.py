@@ -16,7 +16,7 @@ EXACT_TIMESTAMPS = "--enable-webgpu-developer-features"
 
 
 @dataclass(frozen=True)
-class Amounts:
+class BenchRun:
     """Tokens of a run: ``prefill`` to the first token; ``decode`` more after ``context`` others."""
 
     prefill: int
@@ -67,7 +67,7 @@ class Measured:
 
 def measure(
     bundle: Path,
-    runs: Sequence[Amounts],
+    runs: Sequence[BenchRun],
     choice: Choice,
     chromium: Path | None,
     progress: Progress,

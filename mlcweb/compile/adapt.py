@@ -7,13 +7,13 @@ from mlcweb.progress import Progress
 from mlcweb.sources import Adapter, Checkpoint, Tie, merge_adapter, open_adapter
 
 
-def merged(checkpoint: Checkpoint, adapter: str, outline: Decoder, progress: Progress) -> Checkpoint:
+def merged(checkpoint: Checkpoint, adapter: str, model: Decoder, progress: Progress) -> Checkpoint:
     """The checkpoint, with its model's tensor names, and the adapter. Raises what opening or merging does."""
     opened = open_adapter(adapter, progress=progress)
     _compare(checkpoint, opened, progress)
-    tied = outline.config.tie_word_embeddings
-    transposed = {name for param in outline.params() if param.transposed for name in param.sources}
-    tie = Tie(outline.outline.embed, outline.outline.head) if tied else None
+    tied = model.config.tie_word_embeddings
+    transposed = {name for param in model.params() if param.transposed for name in param.sources}
+    tie = Tie(model.outline.embed, model.outline.head) if tied else None
     found = merge_adapter(checkpoint, opened, tie=tie, transposed=transposed)
     if tied and found.config.get("tie_word_embeddings") is False:
         progress.note(f"{opened.name} trained embedding and head apart: the head is stored too")

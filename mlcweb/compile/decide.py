@@ -21,7 +21,7 @@ from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.choice.choose import has_matrix
 from mlcweb.kernels.choice.tier import TIERS, Tier, tiers_for
-from mlcweb.models import Decoder, DecoderConfig, architecture, outline_of
+from mlcweb.models import Decoder, DecoderConfig, architecture, declare_model
 from mlcweb.progress import Progress
 from mlcweb.quantize import AS_IT_IS, Scheme, get_scheme
 from mlcweb.quantize.suited import suited
@@ -47,19 +47,19 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         _compare(config, config_class.from_hf(recipe.config), recipe.name, progress)
         checkpoint = replace(checkpoint, licence=recipe.licence)
     check_fit(config, checkpoint.tensors)
-    outline = outline_of(model_class, config)
-    checkpoint = with_prefix(checkpoint, outline.prefix)
+    model = declare_model(model_class, config)
+    checkpoint = with_prefix(checkpoint, model.prefix)
     if request.adapter is not None:
-        checkpoint = merged(checkpoint, request.adapter, outline, progress)
+        checkpoint = merged(checkpoint, request.adapter, model, progress)
         config = config_class.from_hf(checkpoint.config)
-        outline = outline_of(model_class, config)
-    copies = [outline.outline.head] if config.tie_word_embeddings else []
-    require(checkpoint, outline.shapes(), copies=copies)
+        model = declare_model(model_class, config)
+    copies = [model.outline.head] if config.tie_word_embeddings else []
+    require(checkpoint, model.shapes(), copies=copies)
     _check_eos(checkpoint, config)
-    quantization = request.quantization or _default_quantization(checkpoint, outline, progress)
+    quantization = request.quantization or _default_quantization(checkpoint, model, progress)
     scheme = get_scheme(quantization)
     if scheme.as_it_is:
-        checkpoint, scheme = keep_file_types(checkpoint, outline, progress)
+        checkpoint, scheme = keep_file_types(checkpoint, model, progress)
     tiers = _tiers(request, scheme)
     if request.matrix:
         _check_matrix(scheme, tiers, config)
@@ -97,12 +97,12 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     )
 
 
-def _default_quantization(checkpoint: Checkpoint, outline: Decoder, progress: Progress) -> str:
+def _default_quantization(checkpoint: Checkpoint, model: Decoder, progress: Progress) -> str:
     """A GGUF file is quantized already; for others it follows the model's size."""
     if has_types(checkpoint):
         name, reason = AS_IT_IS, "the file's own types, each tensor as it is"
     else:
-        name, reason = suited(outline.weight_count)
+        name, reason = suited(model.weight_count)
     progress.note(f"quantization {name}: {reason}; --quant takes another")
     return name
 

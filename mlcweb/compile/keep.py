@@ -29,9 +29,7 @@ def has_types(checkpoint: Checkpoint) -> bool:
     return any(tensor.blocks is not None for tensor in checkpoint.tensors.values())
 
 
-def keep_file_types(
-    checkpoint: Checkpoint, outline: Decoder, progress: Progress
-) -> tuple[Checkpoint, Scheme]:
+def keep_file_types(checkpoint: Checkpoint, model: Decoder, progress: Progress) -> tuple[Checkpoint, Scheme]:
     """The checkpoint, and the scheme that stores its matrices as the file has them.
 
     What has no such type here (codebooks, such as IQ2_XS), or is not the file's any more (an adapter changed it),
@@ -45,7 +43,7 @@ def keep_file_types(
     types: dict[str, str] = {}
     tensors: dict[str, LazyTensor] = dict(checkpoint.tensors)
     changed: dict[str, int] = {}
-    for param in outline.params():
+    for param in model.params():
         for name in param.sources if param.quantized else ():
             tensor = tensors[name]
             blocks = tensor.blocks

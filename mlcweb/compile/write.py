@@ -105,7 +105,7 @@ def timed(stages: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _weight_bytes(job: Job) -> int:
-    model = job.outline
+    model = job.reference_model
     tables = sum(table.nbytes for table in model.constants().values())
     params = model.params()
     return tables + sum(tensor.nbytes for param in params for tensor in packed_tensors(param, job.scheme))
@@ -134,7 +134,7 @@ def _quantize(
     found: Calibration | None,
     progress: Progress,
 ) -> None:
-    model = job.outline
+    model = job.reference_model
     params = model.params()
     progress.start("quantize", count_bytes(job.checkpoint, params, job.scheme), "bytes")
     stream = quantize_params(job.checkpoint, params, job.scheme, progress=progress, calibration=found)
@@ -150,7 +150,7 @@ def _quantize(
 def _validation(writer: BundleWriter, job: Job, progress: Progress) -> dict[str, Any]:
     return make_validation(
         _packed(writer, job),
-        job.outline,
+        job.reference_model,
         job.context,
         job.prompt_tokens,
         min(VALIDATION_STEPS, job.context - len(job.prompt_tokens)),
@@ -167,7 +167,7 @@ def _quality(writer: BundleWriter, job: Job, progress: Progress) -> Quality | No
     return measure_quality(
         job.checkpoint,
         job.renderer,
-        job.outline,
+        job.reference_model,
         dense_or_packed(packed, job.scheme),
         job.model_class(job.config, get_scheme(UNQUANTIZED), BASE, job.context),
         job.context,
@@ -195,7 +195,7 @@ def _without_bad_int8(
     """The tiers, without prefill in int8 where this model's activations do not bear it: devices choose by speed."""
     if not any(PREFILL_INT8.name in tier.entries for tier in lowered):
         return lowered
-    difference = int8_difference(_packed(writer, job), job.outline, job.context, validation)
+    difference = int8_difference(_packed(writer, job), job.reference_model, job.context, validation)
     # a device rounds ties its own way, so the host's may be a little less
     if difference <= 0.8 * validation["tolerance"]["int8"]:
         return lowered
@@ -222,7 +222,7 @@ def _model_facts(job: Job) -> ModelFacts:
         family=job.family,
         quantization=job.scheme.name,
         scales=_scales(job),
-        parameters=job.outline.weight_count,
+        parameters=job.reference_model.weight_count,
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
         layers=config.num_hidden_layers,

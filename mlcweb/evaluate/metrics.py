@@ -103,11 +103,11 @@ class Scorer:
 def _shifted(logits: F32) -> tuple[F64, F64]:
     """Logits below 0, and their exponentials."""
     shifted = logits.astype(np.float64)
-    most = shifted.max()
-    if not np.isfinite(most) or not np.isfinite(shifted.min()):
+    largest = shifted.max()
+    if not np.isfinite(largest) or not np.isfinite(shifted.min()):
         raise ValidationError(
             "the model's logits are not finite",
             hint="Its weights are damaged, or overflow float16: try a float32 quantization.",
         )
-    shifted -= most
+    shifted -= largest
     return shifted, np.exp(shifted)

@@ -56,18 +56,18 @@ class Series:
 class Scale:
     """Values to places on the page; both axes are logarithmic."""
 
-    least: float
-    most: float
+    lowest_bits: float
+    highest_bits: float
     low: int
     high: int
 
     def x(self, bits: float) -> float:
-        share = log2(bits / self.least) / log2(self.most / self.least)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
+        fraction = log2(bits / self.lowest_bits) / log2(self.highest_bits / self.lowest_bits)
+        return LEFT + fraction * (WIDTH - LEFT - RIGHT)
 
     def y(self, kl: float) -> float:
-        share = (log10(max(kl, 10.0**self.low)) - self.low) / (self.high - self.low)
-        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+        fraction = (log10(max(kl, 10.0**self.low)) - self.low) / (self.high - self.low)
+        return HEIGHT - BOTTOM - fraction * (HEIGHT - TOP - BOTTOM)
 
 
 def write_plot(found: Comparison, path: Path) -> None:
@@ -93,9 +93,9 @@ def draw(series: Sequence[Series]) -> str:
     highest = max(FLOOR * 10, *(point.kl for point in points))
     low = floor(log10(lowest))
     bits = [point.bits for point in points]
-    least = max((tick for tick in TICKS if tick < 0.95 * min(bits)), default=TICKS[0])
-    most = min((tick for tick in TICKS if tick > 1.05 * max(bits)), default=TICKS[-1])
-    scale = Scale(least, most, low, max(low + 1, ceil(log10(highest))))
+    lowest_bits = max((tick for tick in TICKS if tick < 0.95 * min(bits)), default=TICKS[0])
+    highest_bits = min((tick for tick in TICKS if tick > 1.05 * max(bits)), default=TICKS[-1])
+    scale = Scale(lowest_bits, highest_bits, low, max(low + 1, ceil(log10(highest))))
     said = "How far bundles are from their source, by the bits they take"
     return "\n".join(
         (
@@ -135,7 +135,7 @@ def _axes(scale: Scale) -> list[str]:
         said = f"{10.0**power:g}" if power >= -4 else f"1e{power}"
         found.append(_text(LEFT - 10, y + 4, said, "tick", "end"))
     for bits in TICKS:
-        if not scale.least <= bits <= scale.most:
+        if not scale.lowest_bits <= bits <= scale.highest_bits:
             continue
         x = scale.x(bits)
         found.append(f'<path class="rule" d="M{x:.1f} {bottom}v5"/>')
@@ -177,8 +177,8 @@ def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
 
 
 def _touch(left: float, y: float, width: float, taken: tuple[float, float, float]) -> bool:
-    start, line, reach = taken
-    return abs(y - line) < LINE and left < start + reach and start < left + width
+    start, line, extent = taken
+    return abs(y - line) < LINE and left < start + extent and start < left + width
 
 
 def _mark(index: int, x: float, y: float, point: Point | None = None) -> str:

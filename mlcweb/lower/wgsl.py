@@ -191,15 +191,17 @@ def _find_launch(statement: Any) -> Any:
     raise CompileError("TVM produced a host function without a kernel launch")
 
 
-def _check_limits(kernel: LoweredKernel, most: int) -> None:
+def _check_limits(kernel: LoweredKernel, max_memory: int) -> None:
     memory = 0
     sizes = {"f32": 4, "u32": 4, "i32": 4, "f16": 2}
     for lanes, scalar, count in re.findall(
         r"var<workgroup> \w+ : array<(vec4<)?(\w+)>?, (\d+)>", kernel.wgsl
     ):
         memory += sizes[scalar] * (4 if lanes else 1) * int(count)
-    if memory > most:
-        raise CompileError(f"kernel {kernel.name} needs {memory} bytes of workgroup memory, over {most}")
+    if memory > max_memory:
+        raise CompileError(
+            f"kernel {kernel.name} needs {memory} bytes of workgroup memory, over {max_memory}"
+        )
     if kernel.threads > MAX_INVOCATIONS:
         raise CompileError(f"kernel {kernel.name} needs {kernel.threads} invocations; WebGPU has 256")
     if len(kernel.arguments) > MAX_STORAGE_BUFFERS:

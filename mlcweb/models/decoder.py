@@ -66,7 +66,7 @@ class DecoderConfig:
     @property
     def longest_context(self) -> int:
         """Tokens that the model's positions are made for."""
-        return max(self.max_position_embeddings, min(rope.reach for rope in self.ropes))
+        return max(self.max_position_embeddings, min(rope.longest_context for rope in self.ropes))
 
     @property
     def query_width(self) -> int:
@@ -140,7 +140,7 @@ class RopeTables(nn.Module):
     """The tables of one of a model's RoPEs."""
 
     def __init__(self, settings: RopeSettings, context: int, w: Weights) -> None:
-        frequencies, scale = settings.turns(context)
+        frequencies, scale = settings.pair_frequencies(context)
         coarse, fine = rope_tables(frequencies, context, scale)
         self.coarse, self.fine = w.computed(coarse), w.computed(fine)
 
@@ -212,8 +212,8 @@ class Decoder(nn.Module):
         return sum(int(np.prod(shape)) for shape in self.shapes().values())
 
 
-def outline_of(
+def declare_model(
     model: type[Decoder], config: DecoderConfig, scheme: str = "q0f32", context: int = 64
 ) -> Decoder:
-    """A model to ask for its weights, without a device."""
+    """A model without a device, to ask for its weights: ``params``, ``shapes``, ``constants``."""
     return model(config, get_scheme(scheme), BASE, context)

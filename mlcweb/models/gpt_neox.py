@@ -41,7 +41,7 @@ class GPTNeoXConfig(DecoderConfig):
             sizes["head_dim"],
             sizes["max_position_embeddings"],
             theta=fields.number("rotary_emb_base", 10000.0),
-            share=fields.number("rotary_pct", 0.25),
+            rotary_fraction=fields.number("rotary_pct", 0.25),
         )
         return cls(
             **sizes,

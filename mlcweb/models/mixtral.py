@@ -10,7 +10,7 @@ from tvm.relax.frontend import nn
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.experts.mixture import Mixture
-from mlcweb.kernels.experts.route import MOST_EXPERTS
+from mlcweb.kernels.experts.route import MAX_EXPERTS
 from mlcweb.kernels.experts.weights import Experts, parts_of
 from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
@@ -39,9 +39,9 @@ class MixtralConfig(LlamaConfig):
             raise CheckpointError(
                 f"config.json: num_experts_per_tok is {choices}, and there are {experts} experts"
             )
-        if experts > MOST_EXPERTS:
+        if experts > MAX_EXPERTS:
             raise UnsupportedError(
-                f"config.json has num_local_experts = {experts}, which is not supported; at most {MOST_EXPERTS}"
+                f"config.json has num_local_experts = {experts}, which is not supported; at most {MAX_EXPERTS}"
             )
         common = cls.common(fields, sliding_windows(fields))
         return cls(**common, experts=experts, choices=choices)

@@ -32,7 +32,7 @@ class PhiConfig(DecoderConfig):
         fields.only("qk_layernorm", False)
         sizes = cls.sizes(fields)
         longest = sizes["max_position_embeddings"]
-        rope = RopeSettings.from_hf(config, sizes["head_dim"], longest, share=0.5)
+        rope = RopeSettings.from_hf(config, sizes["head_dim"], longest, rotary_fraction=0.5)
         return cls(**sizes, norm_eps=fields.number("layer_norm_eps", 1e-5), ropes=(rope,))
 
 

@@ -38,7 +38,7 @@ class StableLmConfig(DecoderConfig):
         fields.only("hidden_act", "silu")
         sizes = cls.sizes(fields)
         longest = sizes["max_position_embeddings"]
-        rope = RopeSettings.from_hf(config, sizes["head_dim"], longest, share=0.25)
+        rope = RopeSettings.from_hf(config, sizes["head_dim"], longest, rotary_fraction=0.25)
         return cls(
             **sizes,
             norm_eps=fields.number("layer_norm_eps", 1e-5),

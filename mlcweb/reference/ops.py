@@ -52,8 +52,8 @@ class HostOps:
         self._capacity, self.position = capacity, 0
         self.tokens: Sequence[int] = ()
         self._cache: dict[int, tuple[F32, F32]] = {}
-        self._turns = {
-            id(table.coarse): settings.turns(context)
+        self._pair_frequencies = {
+            id(table.coarse): settings.pair_frequencies(context)
             for table, settings in zip(model.rope_tables, model.config.ropes, strict=True)
         }
 
@@ -140,15 +140,15 @@ class HostOps:
         positions = np.arange(self.position, self.position + count)
         end = self.position + count
         q_THD, k_TKD, v_TKD = np.split(qkv.reshape(count, -1, dim), [heads, heads + kv_heads], axis=1)
-        turns = self._turns[id(rope.coarse)]
+        pair_frequencies = self._pair_frequencies[id(rope.coarse)]
         shape = (kv_heads, self._capacity, dim)
         keys, values = self._cache.setdefault(
             id(kv), (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
         )
-        keys[:, self.position : end] = _rotate(k_TKD, positions, turns).swapaxes(0, 1)
+        keys[:, self.position : end] = _rotate(k_TKD, positions, pair_frequencies).swapaxes(0, 1)
         values[:, self.position : end] = v_TKD.swapaxes(0, 1)
 
-        q_KGTD = _rotate(q_THD, positions, turns).reshape(count, kv_heads, -1, dim)
+        q_KGTD = _rotate(q_THD, positions, pair_frequencies).reshape(count, kv_heads, -1, dim)
         q_KGTD = q_KGTD.transpose(1, 2, 0, 3) * np.float32(scores.scale)
         tokens = np.arange(end)
         hidden_TS = tokens > positions[:, None]
@@ -236,13 +236,13 @@ def _normalize(x: F32, epsilon: float, centered: bool) -> F32:
 def _rotate(
     x: F32,
     positions: npt.NDArray[np.int64],
-    turns: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    pair_frequencies: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
 ) -> F32:
     """Turn x ``[T, heads, D]``, dimension i with i + D/2, by its positions ``[T]``; a new array.
 
     Angles are float32, as transformers has them.
     """
-    frequencies, scale = (array.astype(np.float32) for array in turns)
+    frequencies, scale = (array.astype(np.float32) for array in pair_frequencies)
     angles = positions.astype(np.float32)[:, None] * frequencies
     cos, sin = (np.cos(angles) * scale)[:, None, :], (np.sin(angles) * scale)[:, None, :]
     first, second = np.split(x, 2, axis=-1)

@@ -9,7 +9,7 @@ from mlcweb.calibrate import calibrate, own_text, read_text
 from mlcweb.calibrate.run import cut, measure
 from mlcweb.calibrate.text import SPAN, spread
 from mlcweb.errors import SourceError
-from mlcweb.models import architecture, outline_of
+from mlcweb.models import architecture, declare_model
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.searched import Calibration
 from mlcweb.quantize.stream import quantize_params
@@ -29,7 +29,7 @@ def opened(request, tmp_path_factory):
     tiny = TinyLlama(tied=request.param, dtype="float32")
     checkpoint = open_checkpoint(str(make_llama(tmp_path_factory.mktemp("m"), tiny)))
     config_class, model_class = architecture(checkpoint.config)
-    return checkpoint, outline_of(model_class, config_class.from_hf(checkpoint.config), "q4f32_1")
+    return checkpoint, declare_model(model_class, config_class.from_hf(checkpoint.config), "q4f32_1")
 
 
 def by_token(checkpoint, model, sequences, context):
@@ -89,7 +89,7 @@ def test_norms_of_every_architecture(tmp_path, name):
     checkpoint = open_checkpoint(str(make_checkpoint(tmp_path / name, case)))
     config_class, model_class = architecture(checkpoint.config)
     config = config_class.from_hf(checkpoint.config)
-    model = outline_of(model_class, config, "q4f32_1")
+    model = declare_model(model_class, config, "q4f32_1")
     checkpoint = with_prefix(checkpoint, model.prefix)
     tokens = [token % config.vocab_size for token in TOKENS[:40]]
     found = measure(checkpoint, model, tokens, 64)

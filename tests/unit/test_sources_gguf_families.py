@@ -11,7 +11,7 @@ import pytest
 from gguf import GGMLQuantizationType as Kind
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.models import architecture, outline_of
+from mlcweb.models import architecture, declare_model
 from mlcweb.sources import Checkpoint, open_checkpoint, require
 from mlcweb.sources.gguf.families import FAMILIES, build_config, build_tensors, find_family
 from mlcweb.sources.gguf.file import GgufFile, GgufTensor
@@ -57,7 +57,9 @@ def test_the_config_describes_the_same_model(case: Case, tmp_path: Path) -> None
         assert (one.dims, one.head_dim) == (other.dims, other.head_dim)
         assert one.theta == pytest.approx(other.theta, rel=1e-7)  # a float32
         for context in (16, 64, wanted.max_position_embeddings):
-            np.testing.assert_allclose(one.turns(context), other.turns(context), rtol=1e-5)
+            np.testing.assert_allclose(
+                one.pair_frequencies(context), other.pair_frequencies(context), rtol=1e-5
+            )
 
 
 def _numbers(config: Any) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def _numbers(config: Any) -> dict[str, Any]:
 def test_every_tensor_is_the_checkpoints(case: Case, tmp_path: Path) -> None:
     checkpoint = opened(tmp_path, case)
     config_class, model_class = architecture(checkpoint.config)
-    model = outline_of(model_class, config_class.from_hf(checkpoint.config))
+    model = declare_model(model_class, config_class.from_hf(checkpoint.config))
     require(checkpoint, model.shapes())
     expected = original(case)
     assert set(checkpoint.tensors) == set(expected)
@@ -279,6 +281,6 @@ def test_tensors_that_a_family_has_no_name_for_are_reported(tmp_path: Path) -> N
     file = GgufFile(Path("x.gguf"), {}, {unknown.name: unknown})
     tensors = {**checkpoint.tensors, **build_tensors(file, FAMILIES["olmo2"], checkpoint.config)}
     config_class, model_class = architecture(checkpoint.config)
-    model = outline_of(model_class, config_class.from_hf(checkpoint.config))
+    model = declare_model(model_class, config_class.from_hf(checkpoint.config))
     with pytest.raises(CheckpointError, match=r"blk\.0\.ssm_a\.weight"):
         require(dataclasses.replace(checkpoint, tensors=tensors), model.shapes())

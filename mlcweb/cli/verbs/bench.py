@@ -18,7 +18,7 @@ from mlcweb.cli.output import Output
 from mlcweb.numbers import microseconds, per_second, rate, seconds
 
 if TYPE_CHECKING:
-    from mlcweb.browser.measure import Amounts, Load, Measured
+    from mlcweb.browser.measure import BenchRun, Load, Measured
     from mlcweb.browser.session import Choice
     from mlcweb.profile import Profile
 
@@ -89,18 +89,18 @@ def command(
             found = measure_profile(bundle, prefill, context, repeats or 20, choice, chromium, progress)
         _show_profile(output, found, svg)
     elif bundle:
-        from mlcweb.browser.measure import Amounts
+        from mlcweb.browser.measure import BenchRun
         from mlcweb.browser.session import Choice
 
-        amounts = Amounts(prefill, decode, context or prefill, repeats or 5)
-        _speeds(output, bundle, amounts, Choice(tier, activations), chromium)
+        run = BenchRun(prefill, decode, context or prefill, repeats or 5)
+        _speeds(output, bundle, run, Choice(tier, activations), chromium)
 
 
-def _speeds(output: Output, bundle: Path, amounts: Amounts, choice: Choice, chromium: Path | None) -> None:
+def _speeds(output: Output, bundle: Path, run: BenchRun, choice: Choice, chromium: Path | None) -> None:
     from mlcweb.browser.measure import measure
 
     with output.progress() as progress:
-        (found,) = measure(bundle, [amounts], choice, chromium, progress)
+        (found,) = measure(bundle, [run], choice, chromium, progress)
 
     def text() -> None:
         kind = "software" if found.software else "GPU"
@@ -112,10 +112,10 @@ def _speeds(output: Output, bundle: Path, amounts: Amounts, choice: Choice, chro
                 "load": _load(found, found.load),
                 "load again": _load(found, found.load_again),
                 "fetch": f"the weights alone {per_second(found.weights_bytes / found.fetch_seconds, 'B')}",
-                f"prefill {amounts.prefill}": rate(found.prefill_tokens_per_second),
+                f"prefill {run.prefill}": rate(found.prefill_tokens_per_second),
                 "first token": microseconds(found.time_to_first_token_seconds * 1e6),
-                f"decode {amounts.decode} at context {amounts.context}": rate(found.decode_tokens_per_second),
-                "runs": str(amounts.repeats),
+                f"decode {run.decode} at context {run.context}": rate(found.decode_tokens_per_second),
+                "runs": str(run.repeats),
             }
         )
 

@@ -135,7 +135,7 @@ def _text(output: Output, found: Comparison) -> None:
 
 
 def _row(row: Row, *, compared: bool) -> list[str]:
-    from mlcweb.evaluate.lines import nats, share
+    from mlcweb.evaluate.lines import nats, percent
 
     scores = row.scores
     cells = [
@@ -149,4 +149,4 @@ def _row(row: Row, *, compared: bool) -> list[str]:
         return cells
     if scores.kl_mean is None or scores.kl_p99 is None or scores.same is None:
         return [*cells, "-", "-", "-"]
-    return [*cells, nats(scores.kl_mean), nats(scores.kl_p99), share(scores.same)]
+    return [*cells, nats(scores.kl_mean), nats(scores.kl_p99), percent(scores.same)]

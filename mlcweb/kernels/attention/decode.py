@@ -43,10 +43,10 @@ def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     # whole pages, so that a block of 64 tokens is four pages
     origin = how.begin(k, position, PAGE_SIZE)
     pages = k.let(T.shift_right(position - origin, 4) + 1, "pages")
-    share = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
-    begin = k.let(origin + split * share, "begin")
-    end = k.let(T.min(begin + share, position + 1), "end")
-    owner = k.let((position - origin) // share, "owner")
+    per_split = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
+    begin = k.let(origin + split * per_split, "begin")
+    end = k.let(T.min(begin + per_split, position + 1), "end")
+    owner = k.let((position - origin) // per_split, "owner")
 
     part = _Split(k, layout, how, new, head, tid)
     part.rotate_queries(position)

@@ -81,7 +81,7 @@ class _Tile:
         self.kv = KVCache(k, layout, fours=True)
         self.out = k.output("attention", (self.n, width), "float32")
         # tokens whose values are staged at a time, in 16 KiB
-        self.most = PAGE_SIZE if layout.head_dim <= 128 else PAGE_SIZE // 2
+        self.value_tokens = PAGE_SIZE if layout.head_dim <= 128 else PAGE_SIZE // 2
 
     def flat(self, row: Index) -> Expr:
         """Which (query, head) of the chunk a row is."""
@@ -103,17 +103,17 @@ class _Tile:
         self.base = k.let(self.state[State.POSITION], "base")
         self.last = k.let(self.flat(ROWS - 1) // self.layout.group, "last")
         self.end = k.let(self.base + self.last + 1, "end")
-        self.tile = k.shared(max(_DEPTH * (ROWS + TOKENS), self.most * (ROWS + d)), name="tile")
+        self.tile = k.shared(max(_DEPTH * (ROWS + TOKENS), self.value_tokens * (ROWS + d)), name="tile")
         self.tops = k.shared(ROWS * 8, name="tops")
-        self.shares = -(-(d // 4) // 8)  # vectors of four dimensions that a thread keeps for each of its rows
+        self.vectors = -(-(d // 4) // 8)  # of four dimensions, that a thread keeps for each of its rows
         self.maximum, self.total = k.local(4, name="maximum"), k.local(4, name="total")
-        self.sums = k.local(4 * self.shares, "float32x4", name="sums")
+        self.sums = k.local(4 * self.vectors, "float32x4", name="sums")
         self.scores = k.local(8, "float32x4", name="scores")
         for i in range(4):
             k.store(self.maximum, i, f32(_MINUS_INFINITY))
             k.store(self.total, i, f32(0.0))
-            for j in range(self.shares):
-                k.store(self.sums, i * self.shares + j, splat(f32(0.0)))
+            for j in range(self.vectors):
+                k.store(self.sums, i * self.vectors + j, splat(f32(0.0)))
 
     def score(self, start: Expr) -> None:
         """``scores``: of the thread's 4 rows with 8 tokens, 16 dimensions at a time."""
@@ -200,31 +200,31 @@ class _Tile:
                 k.store(scores, i * 2 + h, T.exp(scores[i * 2 + h] - splat(raised[0])))
             mine = call("float32", "dot", scores[i * 2] + scores[i * 2 + 1], splat(f32(1.0)))
             k.store(total, i, total[i] * rescale[0] + mine)
-            for j in range(self.shares):
-                at = i * self.shares + j
+            for j in range(self.vectors):
+                at = i * self.vectors + j
                 k.store(self.sums, at, self.sums[at] * splat(rescale[0]))
 
     def add_values(self, start: Expr) -> None:
-        """Add the block's values by their weights, ``most`` tokens at a time."""
-        k, most, tile, sums = self.k, self.most, self.tile, self.sums
+        """Add the block's values by their weights, ``value_tokens`` tokens at a time."""
+        k, value_tokens, tile, sums = self.k, self.value_tokens, self.tile, self.sums
         d, quads = self.layout.head_dim, self.layout.head_dim // 4
-        with k.loop(T.min(T.ceildiv(self.end - start, most), TOKENS // most)) as part:
-            self._stage_values(start + part * most, part)
-            with k.loop(most) as token:
+        with k.loop(T.min(T.ceildiv(self.end - start, value_tokens), TOKENS // value_tokens)) as part:
+            self._stage_values(start + part * value_tokens, part)
+            with k.loop(value_tokens) as token:
                 weight = k.let(load4(tile, token * ROWS + self.ty * 4), "weight")
-                for j in range(self.shares):
+                for j in range(self.vectors):
                     quad = T.min(self.tx + j * 8, quads - 1)
-                    value = k.let(load4(tile, most * ROWS + token * d + quad * 4), "value")
+                    value = k.let(load4(tile, value_tokens * ROWS + token * d + quad * 4), "value")
                     for i in range(4):
-                        at = i * self.shares + j
+                        at = i * self.vectors + j
                         k.store(sums, at, sums[at] + splat(lane(weight, i)) * value)
 
     def _stage_values(self, first: Expr, part: Expr) -> None:
-        """``tile``: the weights of ``most`` tokens, transposed ``[most, ROWS]``, and their values ``[most, D]``."""
-        k, most, tid, scores = self.k, self.most, self.tid, self.scores
+        """``tile``: weights of ``value_tokens`` tokens, transposed ``[tokens, ROWS]``, and values ``[tokens, P]``."""
+        k, value_tokens, tid, scores = self.k, self.value_tokens, self.tid, self.scores
         quads = self.layout.head_dim // 4
         tx, ty = tid % 8, tid // 8
-        items = most * quads
+        items = value_tokens * quads
         values = k.local(-(-items // THREADS), "float32x4", name="values")
         page, slot = self._page(first), k.let(slot_of(first), "slot")
         for i in range(0, items, THREADS):
@@ -234,9 +234,9 @@ class _Tile:
         k.barrier()
         for i in range(0, items, THREADS):
             with _each(k, tid + i, items):
-                k.store(self.tile, ramp4(most * ROWS + (tid + i) * 4), values[i // THREADS])
+                k.store(self.tile, ramp4(value_tokens * ROWS + (tid + i) * 4), values[i // THREADS])
         # a thread has four tokens of either half of the block, so a part's are with a few threads, in one half
-        lanes, parts = most // 4, TOKENS // 2 // most
+        lanes, parts = value_tokens // 4, TOKENS // 2 // value_tokens
         with k.when(tx // lanes == part % parts):
             for t in range(4):
                 mine = [
@@ -260,11 +260,11 @@ class _Tile:
                 k.store(total, i, total[i] + self.tops[(self.ty * 4 + i) * 8 + j])
             with k.when(self.row0 + self.ty * 4 + i < self.n * group):
                 row = k.let(self.flat(self.ty * 4 + i), "row")
-                for j in range(self.shares):
+                for j in range(self.vectors):
                     quad = self.tx + j * 8
                     with k.when(quad < self.layout.head_dim // 4):
                         index = ramp4(self._offset(row) + quad * 4)
-                        value = self.sums[i * self.shares + j] / splat(total[i])
+                        value = self.sums[i * self.vectors + j] / splat(total[i])
                         k.store(self.out, [row // group, index], value)
 
 

@@ -14,7 +14,7 @@ from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.matvec import Norm
 
-MOST_EXPERTS = 64  # whose counts fit in workgroup memory
+MAX_EXPERTS = 64  # whose counts fit in workgroup memory
 _THREADS = 64
 _ROUTE_THREADS = 128
 _AT_ONCE = 8  # experts whose logits are summed together
@@ -100,9 +100,9 @@ def tiles_of(n: Index, experts: int, choices: int, rows: int) -> Index:
 @kernel
 def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
     """Kernel: ids i32 ``[n, choices]`` → slots i32 ``[tiles * rows]``, of ``tiles_of`` tiles."""
-    if experts > MOST_EXPERTS:
-        raise ValueError(f"{experts} experts; there is room for {MOST_EXPERTS}")
-    threads = _THREADS if experts <= MOST_EXPERTS // 2 else _THREADS // 2
+    if experts > MAX_EXPERTS:
+        raise ValueError(f"{experts} experts; there is room for {MAX_EXPERTS}")
+    threads = _THREADS if experts <= MAX_EXPERTS // 2 else _THREADS // 2
     k = KernelBuilder("group")
     n = dynamic("n")
     ids = k.buffer("ids", (n, choices), "int32")
@@ -112,9 +112,9 @@ def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
     # counts[e * threads + t]: first how many of thread t's pairs expert e has, then the slot of its next one
     counts = k.shared(experts * threads, "int32", name="counts")
     ends = k.shared(experts, "int32", name="ends")
-    share = k.let(T.ceildiv(n * choices, threads), "share")
-    first = k.let(tid * share, "first")
-    mine = k.let(T.max(T.min(n * choices - first, share), 0), "mine")
+    per_thread = k.let(T.ceildiv(n * choices, threads), "share")
+    first = k.let(tid * per_thread, "first")
+    mine = k.let(T.max(T.min(n * choices - first, per_thread), 0), "mine")
 
     def counter(pair: Expr) -> Expr:
         return k.let(ids[pair // choices, pair % choices] * threads + tid, "counter")

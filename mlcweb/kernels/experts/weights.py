@@ -38,8 +38,8 @@ def parts_of(experts: int, rows: int, columns: int, scheme: Scheme, source: str 
     An expert that is larger than a binding is a part of its own.
     """
     tensors = packed_tensors(Param("expert", (rows, columns), (source,), True), scheme)
-    most = max(1, MAX_BINDING_BYTES // max(tensor.nbytes for tensor in tensors))
-    count = -(-experts // most)
+    max_experts = max(1, MAX_BINDING_BYTES // max(tensor.nbytes for tensor in tensors))
+    count = -(-experts // max_experts)
     bounds = [i * experts // count for i in range(count + 1)]
     return [range(*pair) for pair in itertools.pairwise(bounds)]
 

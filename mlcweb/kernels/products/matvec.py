@@ -59,8 +59,8 @@ def _threads(blocks: int) -> int:
 
 def _outputs(rows: int, each: int, threads: int) -> int:
     """Outputs of a workgroup, of ``each`` rows: more share the loads of x, fewer leave a GPU more threads."""
-    most = next((count for count in (8, 4) if rows // count * threads >= _FILLED), 2)
-    return max(2, most // each)
+    max_rows = next((count for count in (8, 4) if rows // count * threads >= _FILLED), 2)
+    return max(2, max_rows // each)
 
 
 @dataclass(frozen=True)
@@ -182,13 +182,13 @@ class _Matvec:
             with k.when(T.And(expert >= 0, expert < part.count)):
                 self._add_row(j, [row + expert * self.each for row in self.rows], self.shares[0, j])
 
-    def _add_row(self, x_row: Index, weight_rows: list[Expr], share: Expr | None = None) -> None:
+    def _add_row(self, x_row: Index, weight_rows: list[Expr], expert_share: Expr | None = None) -> None:
         """Add a row of x times rows of the weight to ``sums``."""
         k = self.k
         with k.loop(T.ceildiv(self.blocks - self.tid, self.threads)) as i:
             block = k.let(i * self.threads + self.tid, "block")
             loaded = [_load_block(k, self.w, row, block) for row in weight_rows]
-            x4 = [self._load_x(x_row, block, c * 4, share) for c in range(self.step // 4)]
+            x4 = [self._load_x(x_row, block, c * 4, expert_share) for c in range(self.step // 4)]
             x_sums = []
             for part in range(self.parts):
                 own = x4[part * len(x4) // self.parts : (part + 1) * len(x4) // self.parts]
@@ -196,22 +196,22 @@ class _Matvec:
             for j, block_of_row in enumerate(loaded):
                 k.store(self.sums, j, self.sums[j] + block_of_row.dot(x4, x_sums))
 
-    def _load_x(self, x_row: Index, block: Expr, offset: int, share: Expr | None) -> Expr:
+    def _load_x(self, x_row: Index, block: Expr, offset: int, expert_share: Expr | None) -> Expr:
         """Four of a block's x, normalized but for the row's scale; its squares are summed on the way."""
         k, columns, vectors = self.k, self.columns, self.vectors
         column = block * self.step + offset
         past = is_padded(columns, self.step, offset)
         within = k.let(T.min(column, columns - 4), "within") if past else column
-        placed = k.let(offset4(within, columns), "placed")
+        position = k.let(offset4(within, columns), "placed")
         value = k.local(1, "float32x4", name="x4")
-        x4 = load4(self.x, x_row, placed if vectors.from_blocks and not vectors.last_row else within)
+        x4 = load4(self.x, x_row, position if vectors.from_blocks and not vectors.last_row else within)
         k.store(value, 0, select(column < columns, x4, splat(f32(0.0))) if past else x4)
         if self.norm_weight is not None:
             squares = len(self.rows)
             k.store(self.sums, squares, self.sums[squares] + call("float32", "dot", value[0], value[0]))
-            k.store(value, 0, value[0] * self.norm_weight.four_at(k, placed))
-        if share is not None:
-            k.store(value, 0, value[0] * splat(share))
+            k.store(value, 0, value[0] * self.norm_weight.four_at(k, position))
+        if expert_share is not None:
+            k.store(value, 0, value[0] * splat(expert_share))
         return value[0]
 
     def store(self, tier: Tier) -> None:

@@ -2,7 +2,7 @@
 
 A row is a (query, head) pair; the rows of a thread share a KV head, and so the loads of keys and values. Four tokens
 are scored one after the other, each score summed over the quad; then a lane keeps one token's, so that a vector holds
-four tokens for the exponential, which is dear.
+four tokens for the exponential, which is expensive.
 """
 
 from dataclasses import dataclass
@@ -147,9 +147,9 @@ def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     k.store(position, 0, new.state[State.POSITION])
     origin = how.begin(k, position[0], PAGE_SIZE)
     pages = T.shift_right(position[0] - origin, 4) + 1
-    share = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
-    begin = k.let(origin + split * share, "begin")
-    end = k.let(T.min(begin + share, position[0] + 1), "end")
+    per_split = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
+    begin = k.let(origin + split * per_split, "begin")
+    end = k.let(T.min(begin + per_split, position[0] + 1), "end")
 
     rows = _Rows(k, layout, how, group, lane)
     _take_in(rows, new, head, position, begin, end)
@@ -167,25 +167,25 @@ def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: E
     """The rotated queries into registers, and, by the split that has the position, key and value to the cache."""
     k, layout, lane = rows.k, rows.layout, rows.lane
     d, group, half, size = layout.head_dim, layout.group, rows.mine // 2, layout.word
-    turns = [k.local(4, name="turn") for _ in range(size)]
+    angles = [k.local(4, name="turn") for _ in range(size)]
     pairs = [k.local(2, name="pair") for _ in range(size)]
     page, slot = page_of(new.table, position[0]), slot_of(position[0])
     owner = k.let(T.And(begin <= position[0], position[0] < end), "owner")
     for i in range(0, half, size):
         dims = rows.dims()[i : i + size]
-        for e, (dim, turn, pair) in enumerate(zip(dims, turns, pairs, strict=True)):
-            _rope_angle(k, turn, new.coarse, new.fine, position[0], dim, d)
+        for e, (dim, angle, pair) in enumerate(zip(dims, angles, pairs, strict=True)):
+            _rope_angle(k, angle, new.coarse, new.fine, position[0], dim, d)
             for g in range(group):
                 base = (head * group + g) * d + dim
-                _rotate(k, pair, turn, new.qkv[0, base], new.qkv[0, base + d // 2])
+                _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + d // 2])
                 for part in range(2):
                     at = g * rows.mine + i + e + part * half
                     k.store(rows.queries, at, pair[part] * f32(rows.how.scale))
         # a lane reads back only what it writes here itself, so nobody waits
         with k.when(owner):
-            for dim, turn, pair in zip(dims, turns, pairs, strict=True):
+            for dim, angle, pair in zip(dims, angles, pairs, strict=True):
                 base = (layout.heads + head) * d + dim
-                _rotate(k, pair, turn, new.qkv[0, base], new.qkv[0, base + d // 2])
+                _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + d // 2])
             for part in range(2):
                 four = (i + part * half) // size
                 new.kv.store_key_word(page, head, slot, four, lane[0], [pair[part] for pair in pairs])
@@ -195,9 +195,9 @@ def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: E
 
 
 def _rope_angle(
-    k: KernelBuilder, turn: Buffer, coarse: Buffer, fine: Buffer, position: Expr, dim: Expr, head_dim: int
+    k: KernelBuilder, angle: Buffer, coarse: Buffer, fine: Buffer, position: Expr, dim: Expr, head_dim: int
 ) -> None:
-    """``turn[0]``, ``turn[1]``: cosine and sine of the position's angle for the pair of dimension ``dim``."""
+    """``angle[0]``, ``angle[1]``: cosine and sine of the position's angle for the pair of dimension ``dim``."""
     row, rest = T.shift_right(position, 6), T.bitwise_and(position, ROPE_FINE - 1)
     c1, s1, c2, s2 = (k.local(1, name=name) for name in ("c1", "s1", "c2", "s2"))
     for cell, value in (
@@ -207,16 +207,16 @@ def _rope_angle(
         (s2, fine[rest, dim + head_dim // 2]),
     ):
         k.store(cell, 0, value)
-    k.store(turn, 0, c1[0] * c2[0] - s1[0] * s2[0])
-    k.store(turn, 1, s1[0] * c2[0] + c1[0] * s2[0])
+    k.store(angle, 0, c1[0] * c2[0] - s1[0] * s2[0])
+    k.store(angle, 1, s1[0] * c2[0] + c1[0] * s2[0])
 
 
-def _rotate(k: KernelBuilder, pair: Buffer, turn: Buffer, low: Expr, high: Expr) -> None:
-    """``pair``: (low, high), rotated by the angle in ``turn``."""
-    k.store(turn, 2, low)
-    k.store(turn, 3, high)
-    k.store(pair, 0, turn[2] * turn[0] - turn[3] * turn[1])
-    k.store(pair, 1, turn[3] * turn[0] + turn[2] * turn[1])
+def _rotate(k: KernelBuilder, pair: Buffer, angle: Buffer, low: Expr, high: Expr) -> None:
+    """``pair``: (low, high), rotated by ``angle``."""
+    k.store(angle, 2, low)
+    k.store(angle, 3, high)
+    k.store(pair, 0, angle[2] * angle[0] - angle[3] * angle[1])
+    k.store(pair, 1, angle[3] * angle[0] + angle[2] * angle[1])
 
 
 @kernel

@@ -69,8 +69,8 @@ def _kernel(bundle: Bundle, tier: str, name: str, wgsl: str) -> dict[str, Any]:
     access = next((kernel["bindings"] for kernel in plan["kernels"] if kernel["name"] == name), [])
     names = kernel_bindings(wgsl)
     bindings = [
-        {"binding": i, "access": how, **(names[i] if i < len(names) else {"name": "", "type": ""})}
-        for i, how in enumerate(access)
+        {"binding": i, "access": mode, **(names[i] if i < len(names) else {"name": "", "type": ""})}
+        for i, mode in enumerate(access)
     ]
     launches = {
         entry: [

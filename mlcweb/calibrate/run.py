@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.calibrate.text import spread
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.weights import Experts
 from mlcweb.kernels.layouts.pieces import Apart, Matrix, pieces
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
@@ -132,12 +132,12 @@ class _CalibrationOps(HostOps):
         return np.concatenate(found)
 
     def linear(
-        self, name: str, x: F32, weight: Matrix | Apart, *, norm: Norm | None = None, **how: Any
+        self, name: str, x: F32, weight: Matrix | Apart, *, norm: Norm | None = None, **options: Any
     ) -> F32:
         if norm is not None:
             x = super().norm(x, norm)
             self._users.setdefault(id(norm.weight), []).append((norm, weight))
-        return super().linear(name, x, weight, **how)
+        return super().linear(name, x, weight, **options)
 
     def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None) -> F32:
         self._apart.add(id(norm.weight))
@@ -155,10 +155,10 @@ class _CalibrationOps(HostOps):
             lone.append((names, tuple(self._names[id(part)] for part, _ in pieces(weight))))
         return tuple(lone)
 
-    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scores: Scores) -> F32:
+    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring) -> F32:
         outputs = []
         for span in self._spans:
-            outputs.append(super().attention(qkv[span], rope, kv, scores))
+            outputs.append(super().attention(qkv[span], rope, kv, scoring))
             self._cache.clear()  # nothing follows
         self._progress.advance(1)
         return np.concatenate(outputs)

@@ -50,8 +50,8 @@ def lower_tiers(job: Job, progress: Progress, dump: Dump | None = None) -> list[
     with closing(_in_processes(missing, lambda tier: lower(tier).to_json())) as results:
         for tier, value in results:
             # what failed in its process fails here again, and is reported from here
-            how = "was lowered in a process of its own" if value else "is lowered in this process"
-            _log.log(CHOICE, "tier %s: %s", tier.name, how)
+            where = "was lowered in a process of its own" if value else "is lowered in this process"
+            _log.log(CHOICE, "tier %s: %s", tier.name, where)
             done[tier.name] = LoweredTier.from_json(tier, value) if value else lower(tier)
             progress.advance(1)
     if cache and missing:

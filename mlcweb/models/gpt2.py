@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.products.outputs import Activation
 from mlcweb.models.attention import Attention
@@ -79,7 +79,7 @@ class GPT2(Decoder):
             w,
             layout,
             f"{prefix}.attn",
-            scores=Scores(config.head_dim**-0.5),
+            scoring=Scoring(config.head_dim**-0.5),
             qkv=("c_attn",),
             out="c_proj",
             qkv_bias=True,

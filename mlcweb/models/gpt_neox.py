@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.products.outputs import Activation
 from mlcweb.models.attention import Attention
@@ -77,7 +77,7 @@ class GPTNeoX(Decoder):
             w,
             layout,
             f"{prefix}.attention",
-            scores=Scores(config.head_dim**-0.5),
+            scoring=Scoring(config.head_dim**-0.5),
             qkv=("query_key_value",),
             out="dense",
             qkv_bias=True,

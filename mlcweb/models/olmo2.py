@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Array
@@ -35,8 +35,8 @@ class Olmo2Attention(Attention):
     """With norms over all query heads together, and all key heads."""
 
     def __init__(self, config: Olmo2Config, w: Weights, layout: HeadLayout, prefix: str) -> None:
-        bias, scores = config.attention_bias, Scores(config.head_dim**-0.5)
-        super().__init__(config, w, layout, prefix, scores=scores, qkv_bias=bias, out_bias=bias)
+        bias, scoring = config.attention_bias, Scoring(config.head_dim**-0.5)
+        super().__init__(config, w, layout, prefix, scoring=scoring, qkv_bias=bias, out_bias=bias)
         self.q_norm = w.row({f"{prefix}.q_norm.weight": (config.query_width,)})
         self.k_norm = w.row({f"{prefix}.k_norm.weight": (config.key_width,)})
         self.epsilon = config.norm_eps

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, DecoderConfig, Outline
@@ -49,7 +49,7 @@ class Phi(Decoder):
             w,
             layout,
             f"{prefix}.self_attn",
-            scores=Scores(config.head_dim**-0.5),
+            scoring=Scoring(config.head_dim**-0.5),
             out="dense",
             qkv_bias=True,
             out_bias=True,

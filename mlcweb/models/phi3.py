@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.attention import Attention
 from mlcweb.models.llama import Llama
@@ -25,9 +25,9 @@ class Phi3(Llama):
     """The model."""
 
     def attention(
-        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> Attention:
-        return Attention(config, w, layout, prefix, scores=scores, qkv=("qkv_proj",))
+        return Attention(config, w, layout, prefix, scoring=scoring, qkv=("qkv_proj",))
 
     def mlp(self, config: Any, w: Weights, prefix: str) -> nn.Module:
         return GatedMLP(config, w, f"{prefix}.mlp", names=("gate_up_proj",))

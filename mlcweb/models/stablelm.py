@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.norms.head_norm import HeadNorm
@@ -53,8 +53,8 @@ class StableLmAttention(Attention):
     """With a LayerNorm of its own for each query and key head, where the config says so."""
 
     def __init__(self, config: StableLmConfig, w: Weights, layout: HeadLayout, prefix: str) -> None:
-        scores = Scores(config.head_dim**-0.5)
-        super().__init__(config, w, layout, prefix, scores=scores, qkv_bias=config.qkv_bias)
+        scoring = Scoring(config.head_dim**-0.5)
+        super().__init__(config, w, layout, prefix, scoring=scoring, qkv_bias=config.qkv_bias)
         self.config = config
         if config.head_norms:
             self.q_norm = self._norms(w, f"{prefix}.q_layernorm", config.num_attention_heads)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.weights import Experts
 from mlcweb.kernels.layouts.pieces import Apart, Matrix, pieces
@@ -133,7 +133,7 @@ class HostOps:
         first = (expert - experts.held[part].start) * experts.rows
         return self._linear(x, self._names[id(experts[part])], range(first, first + experts.rows))
 
-    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scores: Scores) -> F32:
+    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring) -> F32:
         """``[T, H * D]``; appends the tokens' keys and values to the cache."""
         layout, count = self.layout, len(qkv)
         heads, kv_heads, dim = layout.heads, layout.kv_heads, layout.head_dim
@@ -149,16 +149,16 @@ class HostOps:
         values[:, self.position : end] = v_TKD.swapaxes(0, 1)
 
         q_KGTD = _rotate(q_THD, positions, pair_frequencies).reshape(count, kv_heads, -1, dim)
-        q_KGTD = q_KGTD.transpose(1, 2, 0, 3) * np.float32(scores.scale)
+        q_KGTD = q_KGTD.transpose(1, 2, 0, 3) * np.float32(scoring.scale)
         tokens = np.arange(end)
         hidden_TS = tokens > positions[:, None]
-        if scores.window is not None:
-            hidden_TS |= positions[:, None] - tokens >= scores.window
+        if scoring.window is not None:
+            hidden_TS |= positions[:, None] - tokens >= scoring.window
         out_KGTD = np.empty_like(q_KGTD)
         for head in range(kv_heads):  # one KV head at a time bounds the scores' memory
             s_GTS = q_KGTD[head] @ keys[head, :end].T
-            if scores.cap is not None:
-                s_GTS = np.float32(scores.cap) * np.tanh(s_GTS / np.float32(scores.cap))
+            if scoring.cap is not None:
+                s_GTS = np.float32(scoring.cap) * np.tanh(s_GTS / np.float32(scoring.cap))
             s_GTS[:, hidden_TS] = -np.inf
             s_GTS -= s_GTS.max(axis=-1, keepdims=True)
             np.exp(s_GTS, out=s_GTS)

@@ -126,21 +126,21 @@ DECODE = [
 
 @pytest.mark.parametrize(("browser", "scheme", "tier"), DECODE)
 def test_decode_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
-    rng, how = np.random.default_rng(7), get_scheme(scheme)
+    rng, quant = np.random.default_rng(7), get_scheme(scheme)
     experts, choices = (4 if tier.subgroups else 8), 2
     part = Part(first=1, count=experts // 2, experts=experts, choices=choices)
     laid = to_blocks if in_blocks(tier) else np.array
-    x, scale = rng.standard_normal((1, HIDDEN)).astype(np.float32), np.ones(HIDDEN, how.activation)
+    x, scale = rng.standard_normal((1, HIDDEN)).astype(np.float32), np.ones(HIDDEN, quant.activation)
     normed = x / np.sqrt((x**2).mean() + 1e-5)
     weight = rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1
-    storage, tensors, dequantized = stored(weight, how, tier)
+    storage, tensors, dequantized = stored(weight, quant, tier)
     gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
-    norm = Norm(Vector(HIDDEN, how.activation, tier), 1e-5)
+    norm = Norm(Vector(HIDDEN, quant.activation, tier), 1e-5)
     func = matvec(storage, tier, norm=norm, folded=GATED, vectors=IN_BLOCKS, experts=Chosen(part))
     first = lower_kernel("gate_up", func, tier)
 
     weight = rng.standard_normal((part.count * HIDDEN, INNER)) * 0.1
-    storage, down_tensors, dequantized = stored(weight, how, tier)
+    storage, down_tensors, dequantized = stored(weight, quant, tier)
     down = dequantized.reshape(part.count, HIDDEN, INNER)
     hidden = rng.standard_normal((choices, INNER)).astype(np.float32)
     shares = np.array([[0.75, 0.25]], np.float32)
@@ -186,15 +186,15 @@ def test_decode_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
     ],
 )
 def test_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier, experts: int, tile: Tile) -> None:
-    rng, how, choices = np.random.default_rng(9), get_scheme(scheme), 2
+    rng, quant, choices = np.random.default_rng(9), get_scheme(scheme), 2
     part = Part(first=1, count=experts // 2, experts=experts, choices=choices)
     weight = rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1
-    storage, tensors, dequantized = stored(weight, how, tier)
+    storage, tensors, dequantized = stored(weight, quant, tier)
     gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
     func = matmul(storage, tier, folded=GATED, tile=tile, experts=part)
     first = lower_kernel("gate_up", func, tier)
     weight = rng.standard_normal((part.count * HIDDEN, INNER)) * 0.1
-    storage, down_tensors, dequantized = stored(weight, how, tier)
+    storage, down_tensors, dequantized = stored(weight, quant, tier)
     down = dequantized.reshape(part.count, HIDDEN, INNER)
     second = lower_kernel("down", matmul(storage, tier, tile=tile, experts=part, from_pairs=True), tier)
     tolerance = 3e-3 if tier.f16 else 2e-5

@@ -87,12 +87,12 @@ def test_matmul_int8_of_many_rows(kernel_page: Any, scheme: str, tier: Tier) -> 
 def check_matmul_int8(
     kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
 ) -> None:
-    how, rng = get_scheme(scheme), np.random.default_rng(rows)
+    quant, rng = get_scheme(scheme), np.random.default_rng(rows)
     codes, scales = int8_rows(rng.standard_normal((n, columns)).astype(np.float32))
     weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
-    storage, tensors, dequantized = stored(weight, how, tier)
+    storage, tensors, dequantized = stored(weight, quant, tier)
     product = (codes * scales[..., None]).reshape(n, -1)[:, :columns] @ dequantized.T
-    expected, more, outputs = folded(product, fused, how.activation, tier, rng)
+    expected, more, outputs = folded(product, fused, quant.activation, tier, rng)
     args = [
         int8_words(codes, paired=in_pairs(storage)),
         scales,
@@ -154,11 +154,11 @@ def test_matmul_matrix(
     offered = "async (name) => (await navigator.gpu.requestAdapter()).features.has(name)"
     if not spelled and not kernel_page.evaluate(offered, NEEDS["features"][0]):
         pytest.skip("this browser offers no subgroup matrices")
-    how, rng = get_scheme(scheme), np.random.default_rng(rows)
+    quant, rng = get_scheme(scheme), np.random.default_rng(rows)
     x = rng.standard_normal((n, columns)).astype(np.float32)
     weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
-    storage, tensors, dequantized = stored(weight, how, tier)
-    expected, more, outputs = folded(x @ dequantized.T, fused, how.activation, tier, rng)
+    storage, tensors, dequantized = stored(weight, quant, tier)
+    expected, more, outputs = folded(x @ dequantized.T, fused, quant.activation, tier, rng)
     args = [half_words(x), *tensors, *more, np.zeros((n, rows), np.float32)]
     func = lower_kernel("test_kernel", matmul_matrix(storage, tile=tile, folded=outputs), tier)
     func, needs = (spelled_out(func), SPELLED_OUT_NEEDS) if spelled else (func, NEEDS)

@@ -10,7 +10,7 @@ import pytest
 from tvm.relax import BlockBuilder
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.choice.tier import BASE, F16, Tier
 from mlcweb.kernels.experts.route import route
@@ -112,7 +112,7 @@ def test_a_kernel_must_say_what_it_writes(function: None) -> None:
 
 def test_what_is_updated_in_place_must_be_given(function: None) -> None:
     layout = HeadLayout(2, 1, 32, 4)
-    kernel = choose.attend(layout, 64, Scores(1.0), BASE)
+    kernel = choose.attend(layout, 64, Scoring(1.0), BASE)
     tensors = {
         "qkv": _tensor(1, 128),
         "rope_coarse": _tensor(1, 32),
@@ -167,11 +167,11 @@ CASES: list[tuple[Make, Callable[[], dict[str, Any]], list[dict[str, Any]]]] = [
     ),
     (
         choose.normalize,
-        lambda: {"how": norm(), "tier": BASE},
+        lambda: {"norm": norm(), "tier": BASE},
         [
-            {"how": norm(epsilon=1e-6)},
-            {"how": norm(centered=True)},
-            {"how": norm(centered=True, bias=Vector(96, "float32", BASE))},
+            {"norm": norm(epsilon=1e-6)},
+            {"norm": norm(centered=True)},
+            {"norm": norm(centered=True, bias=Vector(96, "float32", BASE))},
             {"residual": True},
             {"decode": True},
             {"last_row": True},

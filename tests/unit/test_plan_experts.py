@@ -51,9 +51,9 @@ class OneMixture(nn.Module):
 
 
 def planned(scheme: str, tier: Tier) -> tuple[Entries, Plan]:
-    how = get_scheme(scheme)
-    model = OneMixture(how, tier)
-    points = entry_points(how, tier)
+    quant = get_scheme(scheme)
+    model = OneMixture(quant, tier)
+    points = entry_points(quant, tier)
     entries = lower_entries(model, tier, points, vocab=VOCAB, context=64, chunk=CHUNK)
     return entries, build_plan(entries, tier)
 

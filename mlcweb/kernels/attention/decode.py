@@ -8,7 +8,7 @@ a token for the scores and a thread a word for the values. Launch two merges the
 from tvm import tirx
 
 from mlcweb.contract.constants import State
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.language.builder import KernelBuilder, call, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.language.expr import Buffer, Expr, T
 from mlcweb.kernels.layouts.block_order import offset
@@ -29,26 +29,26 @@ _LANES = 16  # threads that reduce one head's block of scores
 
 
 @kernel
-def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
+def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 KV) * D]``, RoPE tables, state,
     page_table, kv (read and written), partial ``[H, SPLITS, D + 2]`` (weighted values, maximum, sum).
     """
     k = KernelBuilder("attend")
-    how.say_window(k)
+    scoring.say_window(k)
     new = NewTokens.bind(k, layout, context)
     partial = k.output("partial", (layout.heads, SPLITS, layout.head_dim + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)
     position = k.let(new.state[State.POSITION], "position")
     # whole pages, so that a block of 64 tokens is four pages
-    origin = how.begin(k, position, PAGE_SIZE)
+    origin = scoring.begin(k, position, PAGE_SIZE)
     pages = k.let(T.shift_right(position - origin, 4) + 1, "pages")
     per_split = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
     begin = k.let(origin + split * per_split, "begin")
     end = k.let(T.min(begin + per_split, position + 1), "end")
     owner = k.let((position - origin) // per_split, "owner")
 
-    part = _Split(k, layout, how, new, head, tid)
+    part = _Split(k, layout, scoring, new, head, tid)
     part.rotate_queries(position)
     with k.when(split == owner):
         part.append(position)
@@ -68,9 +68,9 @@ class _Split:
     """A workgroup's part of the context, for the query heads of one KV head; the phases of ``attend``, in order."""
 
     def __init__(
-        self, k: KernelBuilder, layout: HeadLayout, how: Scores, new: NewTokens, head: Expr, tid: Expr
+        self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring, new: NewTokens, head: Expr, tid: Expr
     ) -> None:
-        self.k, self.layout, self.how, self.new, self.head, self.tid = k, layout, how, new, head, tid
+        self.k, self.layout, self.scoring, self.new, self.head, self.tid = k, layout, scoring, new, head, tid
         self.queries = k.shared(layout.group * layout.head_dim, name="queries")
         self.scores = k.shared(layout.group * THREADS, name="scores")
         self.tops = k.shared(layout.group * _LANES, name="tops")
@@ -79,7 +79,7 @@ class _Split:
         """RoPE on the group's queries, scaled, into workgroup memory."""
         k, layout = self.k, self.layout
         d, half = layout.head_dim, layout.head_dim // 2
-        factor = splat(f32(self.how.scale))
+        factor = splat(f32(self.scoring.scale))
         work = layout.group * half // 4
         with k.loop(T.ceildiv(work - self.tid, THREADS)) as i:
             item = k.let(i * THREADS + self.tid, "item")
@@ -128,15 +128,15 @@ class _Split:
 
     def score(self, start: Expr, end: Expr, position: Expr) -> None:
         """A token a thread: its scores, in registers and in workgroup memory."""
-        k, how, group = self.k, self.how, self.layout.group
+        k, scoring, group = self.k, self.scoring, self.layout.group
         token = k.let(start + self.tid, "token")
         for g in range(group):
             k.store(self.own, g, f32(_MINUS_INFINITY))
-        with k.when(T.And(token < end, how.sees(position, token)) if how.window else token < end):
+        with k.when(T.And(token < end, scoring.sees(position, token)) if scoring.window else token < end):
             self._dot(token)
-            if how.cap is not None:
+            if scoring.cap is not None:
                 for g in range(group):
-                    k.store(self.own, g, soft_cap(self.own[g], how.cap))
+                    k.store(self.own, g, soft_cap(self.own[g], scoring.cap))
         for g in range(group):
             k.store(self.scores, g * THREADS + self.tid, self.own[g])
         k.barrier()

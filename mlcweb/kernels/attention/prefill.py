@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from tvm import tirx
 
 from mlcweb.contract.constants import State
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
     call,
@@ -39,7 +39,7 @@ _MINUS_INFINITY = -1.0e30
 
 
 @kernel
-def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * D]``: causal softmax(q kᵀ) v of a chunk that begins at ``state``'s position.
 
     Arguments: queries ``[n, H * D]``, scaled already, state, page_table, kv, attention. FlashAttention's online
@@ -47,20 +47,20 @@ def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     share of the dimensions.
     """
     k = KernelBuilder("flash_attention")
-    how.say_window(k)
-    tile = _Tile(k, layout, how)
+    scoring.say_window(k)
+    tile = _Tile(k, layout, scoring)
     tile.begin()
     base, last = tile.base, tile.last
     # a page's first token, as four tokens of a block are to share a page
-    begin = how.begin(k, base + tile.flat(0) // layout.group, PAGE_SIZE)
+    begin = scoring.begin(k, base + tile.flat(0) // layout.group, PAGE_SIZE)
     with k.loop(T.ceildiv(tile.end - begin, TOKENS)) as block:
         start = k.let(begin + block * TOKENS, "start")
         tile.score(start)
         ragged = (
             start + TOKENS > base + tile.flat(0) // layout.group + 1
         )  # some row does not see all of the block
-        if how.window is not None:
-            ragged = T.Or(ragged, base + last - start >= how.window)
+        if scoring.window is not None:
+            ragged = T.Or(ragged, base + last - start >= scoring.window)
         with k.when(ragged):
             tile.mask(start)
         tile.reduce()
@@ -72,8 +72,8 @@ def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
 class _Tile:
     """32 rows of a KV head's queries over blocks of 64 tokens; the phases of ``flash_attention``, in order."""
 
-    def __init__(self, k: KernelBuilder, layout: HeadLayout, how: Scores) -> None:
-        self.k, self.layout, self.how, self.n = k, layout, how, dynamic("n")
+    def __init__(self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring) -> None:
+        self.k, self.layout, self.scoring, self.n = k, layout, scoring, dynamic("n")
         width = layout.heads * layout.head_dim
         self.queries = k.buffer("queries", (self.n, width), "float32")
         self.state = k.buffer("state", (State.WORDS,), "int32")
@@ -132,9 +132,9 @@ class _Tile:
                     for h in (0, 1):
                         at = i * 2 + h
                         k.store(scores, at, scores[at] + splat(lane(q, i)) * keys[h])
-        if self.how.cap is not None:
+        if self.scoring.cap is not None:
             for i in range(8):
-                k.store(scores, i, soft_cap(scores[i], self.how.cap, lanes=4))
+                k.store(scores, i, soft_cap(scores[i], self.scoring.cap, lanes=4))
 
     def _stage_queries_and_keys(self, start: Expr, step: Expr) -> None:
         """``tile``: 16 dimensions of queries ``[16, ROWS]`` and of the block's keys ``[16, TOKENS]``, transposed."""
@@ -175,7 +175,7 @@ class _Tile:
             for h in (0, 1):
                 first, value = start + h * 32 + self.tx * 4, scores[i * 2 + h]
                 seen = [
-                    T.Select(self.how.sees(limit, first + t), lane(value, t), f32(_MINUS_INFINITY))
+                    T.Select(self.scoring.sees(limit, first + t), lane(value, t), f32(_MINUS_INFINITY))
                     for t in range(4)
                 ]
                 k.store(scores, i * 2 + h, T.Shuffle(seen, [0, 1, 2, 3]))

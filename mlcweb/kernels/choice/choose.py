@@ -13,7 +13,7 @@ from mlcweb.debug import CHOICE, logger
 from mlcweb.kernels import software
 from mlcweb.kernels.attention import decode as attention_decode
 from mlcweb.kernels.attention import prefill as attention_prefill
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.experts.weights import Chosen, Part
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
@@ -35,9 +35,9 @@ class Attention:
     """Attention's kernels; ``splits`` is into how many parts ``attend`` splits the context."""
 
     splits: int
-    attend: Callable[[HeadLayout, int, Scores], tirx.PrimFunc]
+    attend: Callable[[HeadLayout, int, Scoring], tirx.PrimFunc]
     merge: Callable[[HeadLayout], tirx.PrimFunc]
-    flash_attention: Callable[[HeadLayout, Scores], tirx.PrimFunc]
+    flash_attention: Callable[[HeadLayout, Scoring], tirx.PrimFunc]
 
 
 _SOFTWARE = Attention(
@@ -143,22 +143,22 @@ def _by_words(product: str, weight: WholeMatrix, tier: Tier, experts: Chosen | P
 
 
 def normalize(
-    how: Norm, tier: Tier, *, decode: bool = False, residual: bool = False, last_row: bool = False
+    norm: Norm, tier: Tier, *, decode: bool = False, residual: bool = False, last_row: bool = False
 ) -> tirx.PrimFunc:
     """``norms.norm.normalize``; decode's vectors are in block order where the tier has it."""
     if tier.software:
-        return software.norm.normalize(how, decode=decode, residual=residual, last_row=last_row)
-    return norm_.normalize(how, tier, decode=decode, residual=residual, in_blocks=decode, last_row=last_row)
+        return software.norm.normalize(norm, decode=decode, residual=residual, last_row=last_row)
+    return norm_.normalize(norm, tier, decode=decode, residual=residual, in_blocks=decode, last_row=last_row)
 
 
 def splits(tier: Tier) -> int:
-    """Into how many parts ``attend`` splits the context."""
+    """Into scoring many parts ``attend`` splits the context."""
     return _attention(tier).splits
 
 
-def attend(layout: HeadLayout, context: int, how: Scores, tier: Tier) -> tirx.PrimFunc:
+def attend(layout: HeadLayout, context: int, scoring: Scoring, tier: Tier) -> tirx.PrimFunc:
     """Decode's attention over a part of the context each."""
-    return _attention(tier).attend(layout, context, how)
+    return _attention(tier).attend(layout, context, scoring)
 
 
 def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
@@ -166,6 +166,6 @@ def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
     return _attention(tier).merge(layout)
 
 
-def flash_attention(layout: HeadLayout, how: Scores, tier: Tier) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout, scoring: Scoring, tier: Tier) -> tirx.PrimFunc:
     """Prefill's attention."""
-    return _attention(tier).flash_attention(layout, how)
+    return _attention(tier).flash_attention(layout, scoring)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.layouts.pieces import Matrix, pieces
@@ -70,12 +70,12 @@ class Decode(Ops):
         written = self.launch("norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual)
         return written["y"]
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scores: Scores) -> Tensor:
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
         """``[1, H * D]``; appends the token's key and value to ``kv``."""
-        how = scores.within(self.context)
+        scoring = scoring.within(self.context)
         partial = self.launch(
             "attend",
-            self.kernel(choose.attend, self.layout, self.context, how, self.tier),
+            self.kernel(choose.attend, self.layout, self.context, scoring, self.tier),
             qkv=qkv,
             rope_coarse=rope.coarse,
             rope_fine=rope.fine,

@@ -5,7 +5,7 @@ from typing import ClassVar
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.attention.rope_append import rope_append
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.layouts.pieces import Matrix, pieces
@@ -61,13 +61,13 @@ class Prefill(Ops):
         written = self.launch("norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual)
         return written["y"]
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scores: Scores) -> Tensor:
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
         """``[n, H * D]``, causal; appends the chunk's keys and values to ``kv``."""
-        layout, how = self.layout, scores.within(self.context)
+        layout, scoring = self.layout, scoring.within(self.context)
         state, table = self.inputs.state, self.inputs.page_table
         written = self.launch(
             "rope",
-            self.kernel(rope_append, layout, self.context, how.scale),
+            self.kernel(rope_append, layout, self.context, scoring.scale),
             qkv=qkv,
             rope_coarse=rope.coarse,
             rope_fine=rope.fine,
@@ -75,7 +75,7 @@ class Prefill(Ops):
             page_table=table,
             kv=kv,
         )
-        kernel = self.kernel(choose.flash_attention, layout, how, self.tier)
+        kernel = self.kernel(choose.flash_attention, layout, scoring, self.tier)
         return self.launch(
             "attend", kernel, queries=written["queries"], state=state, page_table=table, kv=written["kv"]
         )["attention"]

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.layouts.pieces import Apart, Matrix
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
@@ -57,7 +57,7 @@ class Operations(Protocol[Array]):
     def norm_heads(self, qkv: Array, norm: HeadNorm) -> Array:
         """``qkv`` ``[T, (H + 2 KV) * D]`` with queries and keys normalized."""
 
-    def attention(self, qkv: Array, rope: Rope, kv: Tensor, scores: Scores) -> Array:
+    def attention(self, qkv: Array, rope: Rope, kv: Tensor, scoring: Scoring) -> Array:
         """``[T, H * D]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages."""
 
     def moe(self, x: Array, norm: Norm, mixture: Mixture, *, residual: Array) -> Array:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from mlcweb.contract.constants import State
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.kv_cache import (
@@ -37,7 +37,7 @@ class _Rows:
 
     k: KernelBuilder
     layout: HeadLayout
-    how: Scores
+    scoring: Scoring
     count: int
     lane: Buffer
 
@@ -97,10 +97,10 @@ class _Rows:
     def _reduce(self, row: int, position: Expr, first: Expr) -> None:
         """Raise a row's maximum, rescale what was summed, and make weights of its scores."""
         k, mine, scores, dots = self.k, self.mine, self.scores, self.dots
-        if self.how.cap is not None:
-            k.store(scores, row, soft_cap(scores[row], self.how.cap))
+        if self.scoring.cap is not None:
+            k.store(scores, row, soft_cap(scores[row], self.scoring.cap))
         # one that sees none of its first tokens forgets what it took of them once its maximum rises
-        seen = self.how.sees(position, first + self.lane[0])
+        seen = self.scoring.sees(position, first + self.lane[0])
         k.store(scores, row, T.Select(seen, scores[row], f32(_MINUS_INFINITY)))
         k.store(dots, row, T.max(self.maximum[row], scores[row]))
         for swap in ("quadSwapX", "quadSwapY"):
@@ -131,13 +131,13 @@ class _Rows:
 
 
 @kernel
-def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
+def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token, with the arguments of ``attention.decode.attend`` and SPLITS of
     this file.
     """
     d, group = layout.head_dim, layout.group
     k = KernelBuilder("attend")
-    how.say_window(k)
+    scoring.say_window(k)
     new = NewTokens.bind(k, layout, context)
     partial = k.output("partial", (layout.heads, SPLITS, d + 2), "float32")
 
@@ -145,13 +145,13 @@ def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
     lane, position = k.local(1, "int32", name="lane"), k.local(1, "int32", name="position")
     k.store(lane, 0, tid)
     k.store(position, 0, new.state[State.POSITION])
-    origin = how.begin(k, position[0], PAGE_SIZE)
+    origin = scoring.begin(k, position[0], PAGE_SIZE)
     pages = T.shift_right(position[0] - origin, 4) + 1
     per_split = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
     begin = k.let(origin + split * per_split, "begin")
     end = k.let(T.min(begin + per_split, position[0] + 1), "end")
 
-    rows = _Rows(k, layout, how, group, lane)
+    rows = _Rows(k, layout, scoring, group, lane)
     _take_in(rows, new, head, position, begin, end)
     rows.attend(new.kv, new.table, head, begin, end, [position[0]] * group)
     for g in range(group):
@@ -180,7 +180,7 @@ def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: E
                 _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + d // 2])
                 for part in range(2):
                     at = g * rows.mine + i + e + part * half
-                    k.store(rows.queries, at, pair[part] * f32(rows.how.scale))
+                    k.store(rows.queries, at, pair[part] * f32(rows.scoring.scale))
         # a lane reads back only what it writes here itself, so nobody waits
         with k.when(owner):
             for dim, angle, pair in zip(dims, angles, pairs, strict=True):
@@ -252,13 +252,13 @@ def _tokens_for(layout: HeadLayout) -> int:
 
 
 @kernel
-def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * D]``: causal attention of a chunk, with the arguments of
     ``attention.prefill.flash_attention``.
     """
     d, group, together = layout.head_dim, layout.group, _tokens_for(layout)
     k = KernelBuilder("flash_attention")
-    how.say_window(k)
+    scoring.say_window(k)
     n = dynamic("n")
     queries = k.buffer("queries", (n, layout.heads * d), "float32")
     state = k.buffer("state", (State.WORDS,), "int32")
@@ -270,14 +270,14 @@ def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
     lane, base = k.local(1, "int32", name="lane"), k.local(1, "int32", name="base")
     k.store(lane, 0, tid)
     k.store(base, 0, state[State.POSITION])
-    rows = _Rows(k, layout, how, together * group, lane)
+    rows = _Rows(k, layout, scoring, together * group, lane)
     tokens = [block * together + t for t in range(together) for _ in range(group)]
     for row, token in enumerate(tokens):
         for i, dim in enumerate(rows.dims()):
             column = (head * group + row % group) * d + dim
             k.store(rows.queries, row * rows.mine + i, queries[T.min(token, n - 1), column])
     end = k.let(base[0] + T.min(block * together + together, n), "end")
-    begin = how.begin(k, base[0] + block * together, QUAD)
+    begin = scoring.begin(k, base[0] + block * together, QUAD)
     rows.attend(kv, table, head, begin, end, [base[0] + token for token in tokens])
     for row, token in enumerate(tokens):
         with k.when(token < n):

@@ -102,7 +102,7 @@ def _check_rows(tensor: GgufTensor, rows: int) -> None:
 
 def _in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int) -> list[LazyTensor]:
     load, load_blocks = (
-        partial(_load_in_order, how, order, near) for how in (tensor.load_rows, tensor.load_blocks)
+        partial(_load_in_order, rows, order, near) for rows in (tensor.load_rows, tensor.load_blocks)
     )
     return [LazyTensor(name, tensor.shape, tensor.dtype, load, _blocks(tensor, load_blocks))]
 

@@ -19,7 +19,7 @@ from typing import Any
 from bench.models import QUANTS, compile_real, compile_shapes
 from mlcweb.browser.adapter import Adapter, probe
 from mlcweb.browser.measure import BenchRun, measure
-from mlcweb.browser.session import Choice
+from mlcweb.browser.session import LoadOptions
 from mlcweb.cli.failures import explain, report
 from mlcweb.cli.output import Output
 from mlcweb.numbers import microseconds, seconds, size
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace, output: Output) -> None:
         path = model.pop("path")
         model |= {"name": path.name, "bytes": bundle_bytes(path)}
         with output.progress() as progress:
-            found = measure(path, runs, Choice(args.tier), args.chromium, progress)
+            found = measure(path, runs, LoadOptions(args.tier), args.chromium, progress)
         model["runs"] = [speed.facts() for speed in found]
     document = {
         "machine": machine(),

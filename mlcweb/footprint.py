@@ -8,7 +8,7 @@ from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 from mlcweb.contract.constants import DTYPE_BYTES
-from mlcweb.kernel_cache import Cache, source_digest
+from mlcweb.kernel_cache import KernelCache, source_digest
 from mlcweb.quantize import Scheme, packed_tensors
 
 
@@ -35,7 +35,7 @@ def footprints(
     schemes: Iterable[Scheme],
     context: int,
     kv_dtype: str | None = None,
-    cache: Cache | None = None,
+    cache: KernelCache | None = None,
 ) -> dict[str, Footprint]:
     """Of a config.json with each quantization, by its name, for ``context`` tokens; ``kv_dtype`` is the KV cache's, by
     default the activations'. Raises as ``architecture`` and its ``from_hf`` do.

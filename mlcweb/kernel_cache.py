@@ -38,7 +38,7 @@ def source_digest(*folders: str) -> str:
 
 
 @dataclass(frozen=True)
-class Cache:
+class KernelCache:
     """JSON values by JSON keys in ``folder``, which has about ``max_bytes`` at most once ``prune`` was called."""
 
     folder: Path
@@ -102,9 +102,9 @@ class Cache:
         return found
 
 
-def open_cache() -> Cache | None:
+def open_cache() -> KernelCache | None:
     """The cache in ``$MLCWEB_KERNEL_CACHE``, by default ``kernels`` beside downloads; None where that is empty."""
     named = os.environ.get(VARIABLE)
     if named is None:
-        return Cache(default_cache_dir() / "kernels")
-    return Cache(Path(named).expanduser()) if named.strip() else None
+        return KernelCache(default_cache_dir() / "kernels")
+    return KernelCache(Path(named).expanduser()) if named.strip() else None

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlcweb.browser.session import Choice, open_session
+from mlcweb.browser.session import LoadOptions, open_session
 from mlcweb.profile.report import FORMAT, VERSION, Profile
 from mlcweb.progress import Progress
 
@@ -68,14 +68,14 @@ class Measured:
 def measure(
     bundle: Path,
     runs: Sequence[BenchRun],
-    choice: Choice,
+    load_options: LoadOptions,
     chromium: Path | None,
     progress: Progress,
 ) -> list[Measured]:
     """Load from the server and from the cache, then time each of ``runs`` as often as it says."""
     with open_session(bundle, chromium, progress) as session:
         adapter = session.adapter()
-        loads = session.bench_load(choice, progress)
+        loads = session.bench_load(load_options, progress)
         medians = []
         for run in runs:
             progress.start(f"{run.repeats} runs of {run.prefill} + {run.decode} tokens")
@@ -114,7 +114,7 @@ def measure_profile(
     prefill: int,
     context: int | None,
     repeats: int,
-    choice: Choice,
+    load_options: LoadOptions,
     chromium: Path | None,
     progress: Progress,
 ) -> Profile:
@@ -122,7 +122,7 @@ def measure_profile(
     ``prefill`` tokens."""
     with open_session(bundle, chromium, progress, [EXACT_TIMESTAMPS]) as session:
         adapter = session.adapter()
-        session.load(choice, progress, profile=True)
+        session.load(load_options, progress, profile=True)
         progress.start("time every kernel")
         options = {"prefill": prefill, "repeats": repeats, **({"context": context} if context else {})}
         found = session.profile(options)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
-from mlcweb.bundle.manifest import Tier
+from mlcweb.bundle.manifest import TierFacts
 from mlcweb.bundle.readable_plan import kernel_bindings, readable_plan
 from mlcweb.bundle.reader import Bundle
 from mlcweb.contract.plan import Plan
@@ -132,7 +132,7 @@ def _allocated(size: int) -> int:
     return max(16, -(-size // 4) * 4)
 
 
-def _tier(bundle: Bundle, tier: Tier, contexts: Sequence[int]) -> dict[str, Any]:
+def _tier(bundle: Bundle, tier: TierFacts, contexts: Sequence[int]) -> dict[str, Any]:
     plan = bundle.plan(tier.name)
     kernels = bundle.kernels(tier.name)
     launched = {launch["kernel"] for entry in plan["entries"].values() for launch in entry["launches"]}

@@ -17,10 +17,10 @@ from mlcweb.contract.manifest import (
     ModelFacts,
     Quality,
     TensorEntry,
-    Tier,
     TokenizerFiles,
     Weights,
 )
+from mlcweb.contract.manifest import Tier as TierFacts
 
 __all__ = [
     "FileEntry",
@@ -29,7 +29,7 @@ __all__ = [
     "ModelFacts",
     "Quality",
     "TensorEntry",
-    "Tier",
+    "TierFacts",
     "TokenizerFiles",
     "Weights",
     "same_share",
@@ -57,7 +57,7 @@ class Manifest(contract.Manifest):
         assert isinstance(made, cls)
         return made
 
-    def tier(self, name: str) -> Tier | None:
+    def tier(self, name: str) -> TierFacts | None:
         """The tier of that name, if the bundle has it."""
         return next((tier for tier in self.tiers if tier.name == name), None)
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.bundle.check import decode_json
-from mlcweb.bundle.manifest import FileEntry, Manifest, Tier
+from mlcweb.bundle.manifest import FileEntry, Manifest, TierFacts
 from mlcweb.bundle.plan_check import check_plan, check_plan_fits
 from mlcweb.bundle.stored import StoredWeights
 from mlcweb.bundle.validation_check import check_validation
@@ -67,7 +67,7 @@ class Bundle:
             raise BundleError(f"{name}: its content differs from the manifest's sha256", hint=_AGAIN)
         return data
 
-    def tier(self, name: str) -> Tier:
+    def tier(self, name: str) -> TierFacts:
         """The tier of that name. Raises BundleError, naming those there are."""
         tier = self.manifest.tier(name)
         if tier is None:

@@ -18,7 +18,7 @@ from mlcweb.bundle.manifest import (
     MemoryFacts,
     ModelFacts,
     Quality,
-    Tier,
+    TierFacts,
     TokenizerFiles,
     Weights,
 )
@@ -103,7 +103,7 @@ class BundleWriter:
         model: ModelFacts,
         tokenizer: TokenizerFiles,
         wasm: str,
-        tiers: Sequence[Tier],
+        tiers: Sequence[TierFacts],
         memory: MemoryFacts,
         validation: str | None = None,
         config: str | None = None,

@@ -159,7 +159,7 @@ class _CalibrationOps(HostOps):
         outputs = []
         for span in self._spans:
             outputs.append(super().attention(qkv[span], rope, kv, scoring))
-            self._cache.clear()  # nothing follows
+            self._kv_cache.clear()  # nothing follows
         self._progress.advance(1)
         return np.concatenate(outputs)
 

@@ -10,7 +10,7 @@ from mlcweb.compile.dump import TierDump
 from mlcweb.compile.job import Job, compiler_digest
 from mlcweb.contract.plan import Launch, Plan
 from mlcweb.debug import CHOICE, logger
-from mlcweb.kernel_cache import Cache
+from mlcweb.kernel_cache import KernelCache
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
 from mlcweb.kernels.ops.entries import entry_points
@@ -102,7 +102,7 @@ def tier_key(job: Job, tier: Tier) -> Any:
     }
 
 
-def lower_tier(job: Job, tier: Tier, cache: Cache | None, dump: TierDump | None = None) -> LoweredTier:
+def lower_tier(job: Job, tier: Tier, cache: KernelCache | None, dump: TierDump | None = None) -> LoweredTier:
     """Lower one tier, with the kernels that ``cache`` has, and keep it there; ``dump`` gets what is made on the way.
 
     Raises CompileError.

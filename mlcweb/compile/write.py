@@ -15,10 +15,10 @@ from mlcweb.bundle import (
     MemoryFacts,
     ModelFacts,
     Quality,
+    TierFacts,
     TokenizerFiles,
     open_bundle,
 )
-from mlcweb.bundle import Tier as TierFacts
 from mlcweb.compile.dump import Dump
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.browser.session import Choice, Session, open_session
+from mlcweb.browser.session import LoadOptions, Session, open_session
 from mlcweb.evaluate.compare import Comparison, Prepared, Row, comparison
 from mlcweb.evaluate.metrics import Scores
 from mlcweb.evaluate.run import evaluate
@@ -68,7 +68,7 @@ def _run(
     their = prepared.against
     with open_session(bundle, chromium, progress) as session:
         adapter = session.adapter()
-        info = session.load(Choice(tier), progress)
+        info = session.load(LoadOptions(tier), progress)
         theirs, (scores,) = evaluate(
             [BrowserPredictor(session, vocab)],
             prepared.windows,

@@ -15,7 +15,7 @@ from tvm.tirx import transform as tx
 from mlcweb.contract.plan import Reads
 from mlcweb.debug import CHOICE, KERNEL, logger
 from mlcweb.errors import CompileError
-from mlcweb.kernel_cache import Cache, source_digest
+from mlcweb.kernel_cache import KernelCache, source_digest
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import READS, WEIGHTS, WGSL_CALL, WGSL_TEXT
 from mlcweb.kernels.products.matmul_matrix import NEEDS
@@ -55,7 +55,9 @@ _PASSES = [
 ]
 
 
-def lower_kernel(name: str, func: tvm.tirx.PrimFunc, tier: Tier, cache: Cache | None = None) -> LoweredKernel:
+def lower_kernel(
+    name: str, func: tvm.tirx.PrimFunc, tier: Tier, cache: KernelCache | None = None
+) -> LoweredKernel:
     """Lower ``func`` for ``tier``, or take it from ``cache``.
 
     Raises CompileError if it exceeds WebGPU's default limits.
@@ -72,7 +74,7 @@ def lower_kernel(name: str, func: tvm.tirx.PrimFunc, tier: Tier, cache: Cache | 
     return kernel
 
 
-def _kept(name: str, func: tvm.tirx.PrimFunc, cache: Cache) -> LoweredKernel:
+def _kept(name: str, func: tvm.tirx.PrimFunc, cache: KernelCache) -> LoweredKernel:
     key = _key(name, func)
     kept = cache.read(key)
     _log.log(CHOICE, "kernel %s: %s the kernel cache", name, "lowered, not in" if kept is None else "kept in")

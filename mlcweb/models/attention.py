@@ -12,7 +12,7 @@ from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.decoder import DecoderConfig, Step
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Order, Weights
+from mlcweb.models.weights import Order, WeightBuilder
 
 
 class Attention(nn.Module):
@@ -26,7 +26,7 @@ class Attention(nn.Module):
     def __init__(
         self,
         config: DecoderConfig,
-        w: Weights,
+        w: WeightBuilder,
         layout: HeadLayout,
         prefix: str,
         *,

@@ -18,7 +18,7 @@ from mlcweb.kernels.ops.emitted import in_layer
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.fields import Fields, multiple_of
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights, declared, origin
+from mlcweb.models.weights import WeightBuilder, declared, origin
 from mlcweb.quantize import Param, Scheme, get_scheme
 
 
@@ -122,7 +122,7 @@ class Step(Generic[Array]):
 
 
 class _Body(nn.Module):
-    def __init__(self, decoder: Decoder, config: Any, w: Weights, layout: HeadLayout) -> None:
+    def __init__(self, decoder: Decoder, config: Any, w: WeightBuilder, layout: HeadLayout) -> None:
         outline, hidden = decoder.outline, config.hidden_size
         self.embed_tokens = w.matrix({outline.embed: config.vocab_size}, hidden, vocab=True)
         self.positions = None
@@ -139,7 +139,7 @@ class _Body(nn.Module):
 class RopeTables(nn.Module):
     """The tables of one of a model's RoPEs."""
 
-    def __init__(self, settings: RopeSettings, context: int, w: Weights) -> None:
+    def __init__(self, settings: RopeSettings, context: int, w: WeightBuilder) -> None:
         frequencies, scale = settings.pair_frequencies(context)
         coarse, fine = rope_tables(frequencies, context, scale)
         self.coarse, self.fine = w.computed(coarse), w.computed(fine)
@@ -157,7 +157,7 @@ class Decoder(nn.Module):
     def __init__(
         self, config: Any, scheme: Scheme, tier: Tier, context: int, kv_dtype: str | None = None
     ) -> None:
-        w = Weights(scheme, tier)
+        w = WeightBuilder(scheme, tier)
         self.config, self.outline = config, self.make_outline(config)
         self.layout = config.layout(context, kv_storage(kv_dtype or tier.kv_dtype, tier))
         self.model = _Body(self, config, w, self.layout)
@@ -172,7 +172,7 @@ class Decoder(nn.Module):
         """What is around the layers."""
         return Outline()
 
-    def layer(self, config: Any, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: Any, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         """Layer ``index``, called with (step, x)."""
         raise NotImplementedError
 

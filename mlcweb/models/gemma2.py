@@ -17,7 +17,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.gemma import check_gemma
 from mlcweb.models.mlp import GatedMLP
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _cap(fields: Fields, key: str) -> float | None:
 class Gemma2Layer(nn.Module):
     """Norms of what goes into a half and of what comes out of it, before it is added."""
 
-    def __init__(self, config: Any, w: Weights, prefix: str, attention: Attention) -> None:
+    def __init__(self, config: Any, w: WeightBuilder, prefix: str, attention: Attention) -> None:
         def norm(name: str) -> Any:
             return w.vector(f"{prefix}.{name}.weight", config.hidden_size, plus=1.0)
 
@@ -90,13 +90,13 @@ class Gemma2(Decoder):
     def make_outline(self, config: Gemma2Config) -> Outline:
         return Outline(norm_plus=1.0, scale=config.hidden_size**0.5, cap=config.logit_cap)
 
-    def layer(self, config: Gemma2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: Gemma2Config, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"model.layers.{index}"
         attention = self.attention(config, w, layout, f"{prefix}.self_attn", config.scoring[index])
         return Gemma2Layer(config, w, prefix, attention)
 
     def attention(
-        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scoring: Scoring
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> Attention:
         """A layer's first half."""
         return Attention(config, w, layout, prefix, scoring=scoring)

@@ -14,7 +14,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.gemma import check_gemma
 from mlcweb.models.gemma2 import Gemma2, Gemma2Config, gemma_scoring
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Gemma3Attention(Attention):
     """With norms of each query and key head, which all heads share."""
 
     def __init__(
-        self, config: Gemma3Config, w: Weights, layout: HeadLayout, prefix: str, scoring: Scoring
+        self, config: Gemma3Config, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> None:
         super().__init__(config, w, layout, prefix, scoring=scoring, rope=0 if scoring.window is None else 1)
         self.q_norm = w.row({f"{prefix}.q_norm.weight": (config.head_dim,)}, plus=1.0)
@@ -74,6 +74,6 @@ class Gemma3(Gemma2):
         return Outline(norm_plus=1.0, scale=config.hidden_size**0.5)
 
     def attention(
-        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scoring: Scoring
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> Attention:
         return Gemma3Attention(config, w, layout, prefix, scoring)

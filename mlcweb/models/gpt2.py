@@ -16,7 +16,7 @@ from mlcweb.models.fields import Fields, multiple_of
 from mlcweb.models.layer import Layer
 from mlcweb.models.mlp import MLP, gelu_of
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class GPT2(Decoder):
             norm="transformer.ln_f",
         )
 
-    def layer(self, config: GPT2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: GPT2Config, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"transformer.h.{index}"
         attention = Attention(
             config,

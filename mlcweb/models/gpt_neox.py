@@ -17,7 +17,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.layer import Layer
 from mlcweb.models.mlp import MLP, gelu_of
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Order, Weights
+from mlcweb.models.weights import Order, WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class GPTNeoX(Decoder):
             head="embed_out.weight",
         )
 
-    def layer(self, config: GPTNeoXConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: GPTNeoXConfig, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"gpt_neox.layers.{index}"
         attention = Attention(
             config,

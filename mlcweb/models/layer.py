@@ -7,7 +7,7 @@ from tvm.relax.frontend import nn
 from mlcweb.kernels.ops import Array
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import DecoderConfig, Step
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 class Layer(nn.Module):
@@ -19,7 +19,7 @@ class Layer(nn.Module):
     def __init__(
         self,
         config: DecoderConfig,
-        w: Weights,
+        w: WeightBuilder,
         prefix: str,
         attention: Attention,
         mlp: nn.Module,
@@ -50,7 +50,7 @@ class OneNormLayer(nn.Module):
     """Attention and MLP of the same normalized input, both onto the residual."""
 
     def __init__(
-        self, config: DecoderConfig, w: Weights, prefix: str, attention: Attention, mlp: nn.Module
+        self, config: DecoderConfig, w: WeightBuilder, prefix: str, attention: Attention, mlp: nn.Module
     ) -> None:
         name = f"{prefix}.input_layernorm"
         self.input_layernorm, self.input_layernorm_bias = w.norm(

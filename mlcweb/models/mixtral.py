@@ -18,7 +18,7 @@ from mlcweb.models.decoder import Step
 from mlcweb.models.fields import Fields
 from mlcweb.models.llama import Llama, LlamaConfig
 from mlcweb.models.mistral import sliding_windows
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class MixtralConfig(LlamaConfig):
 class MixtureMLP(nn.Module):
     """The sum of a token's experts, each ``w2(silu(w1(x)) * w3(x))``, by their shares."""
 
-    def __init__(self, config: MixtralConfig, w: Weights, prefix: str) -> None:
+    def __init__(self, config: MixtralConfig, w: WeightBuilder, prefix: str) -> None:
         hidden, inner = config.hidden_size, config.intermediate_size
         experts = [f"{prefix}.experts.{e}" for e in range(config.experts)]
         self.gate = w.matrix({f"{prefix}.gate.weight": config.experts}, hidden, quantized=False)
@@ -65,7 +65,7 @@ class MixtureMLP(nn.Module):
         return step.ops.moe(x_TD, norm, mixture, residual=residual)
 
 
-def _stacked(w: Weights, experts: Sequence[Mapping[str, int]], columns: int) -> Experts:
+def _stacked(w: WeightBuilder, experts: Sequence[Mapping[str, int]], columns: int) -> Experts:
     """Experts of matrices ``[rows, columns]``, whose sources each has, with their rows."""
     held = parts_of(len(experts), sum(experts[0].values()), columns, w.scheme, next(iter(experts[0])))
     parts = [{name: rows for e in part for name, rows in experts[e].items()} for part in held]
@@ -75,5 +75,5 @@ def _stacked(w: Weights, experts: Sequence[Mapping[str, int]], columns: int) -> 
 class Mixtral(Llama):
     """The model."""
 
-    def mlp(self, config: Any, w: Weights, prefix: str) -> nn.Module:
+    def mlp(self, config: Any, w: WeightBuilder, prefix: str) -> nn.Module:
         return MixtureMLP(config, w, f"{prefix}.block_sparse_moe")

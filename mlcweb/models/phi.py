@@ -15,7 +15,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.layer import OneNormLayer
 from mlcweb.models.mlp import MLP
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Phi(Decoder):
     def make_outline(self, config: PhiConfig) -> Outline:
         return Outline(norm="model.final_layernorm", head_bias="lm_head.bias")
 
-    def layer(self, config: PhiConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: PhiConfig, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"model.layers.{index}"
         attention = Attention(
             config,

@@ -12,7 +12,7 @@ from mlcweb.models.attention import Attention
 from mlcweb.models.fields import Fields
 from mlcweb.models.llama import Llama, LlamaConfig
 from mlcweb.models.qwen2 import qwen_windows
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Qwen3Attention(Attention):
     """With the norms' weights, which all heads share."""
 
     def __init__(
-        self, config: Qwen3Config, w: Weights, layout: HeadLayout, prefix: str, scoring: Scoring
+        self, config: Qwen3Config, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> None:
         bias, size = config.attention_bias, (config.head_dim,)
         super().__init__(config, w, layout, prefix, scoring=scoring, qkv_bias=bias, out_bias=bias)
@@ -47,6 +47,6 @@ class Qwen3(Llama):
     """The model."""
 
     def attention(
-        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scoring: Scoring
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> Attention:
         return Qwen3Attention(config, w, layout, prefix, scoring)

@@ -15,7 +15,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.layer import Layer
 from mlcweb.models.mlp import MLP
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Starcoder2Config(DecoderConfig):
 class Starcoder2(Decoder):
     """The model."""
 
-    def layer(self, config: Starcoder2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: Starcoder2Config, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix, bias = f"model.layers.{index}", config.bias
         scoring = Scoring(config.head_dim**-0.5, window=config.window)
         attention = Attention(

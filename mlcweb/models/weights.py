@@ -1,6 +1,6 @@
 """Declares a model's weights, once: what a kernel reads, and what it is made of in the checkpoint.
 
-A module keeps what ``Weights`` makes as attributes, whose path is the weight's name, in the bundle too.
+A module keeps what ``WeightBuilder`` makes as attributes, whose path is the weight's name, in the bundle too.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Origin:
         )
 
 
-class Weights:
+class WeightBuilder:
     """Makes weights as a scheme stores them and a tier reads them. ``sources`` are names, with the rows of each."""
 
     def __init__(self, scheme: Scheme, tier: Tier) -> None:

@@ -51,7 +51,7 @@ class HostOps:
         self._linear = Linear(weights, threads)
         self._capacity, self.position = capacity, 0
         self.tokens: Sequence[int] = ()
-        self._cache: dict[int, tuple[F32, F32]] = {}
+        self._kv_cache: dict[int, tuple[F32, F32]] = {}
         self._pair_frequencies = {
             id(table.coarse): settings.pair_frequencies(context)
             for table, settings in zip(model.rope_tables, model.config.ropes, strict=True)
@@ -142,7 +142,7 @@ class HostOps:
         q_THD, k_TKD, v_TKD = np.split(qkv.reshape(count, -1, dim), [heads, heads + kv_heads], axis=1)
         pair_frequencies = self._pair_frequencies[id(rope.coarse)]
         shape = (kv_heads, self._capacity, dim)
-        keys, values = self._cache.setdefault(
+        keys, values = self._kv_cache.setdefault(
             id(kv), (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
         )
         keys[:, self.position : end] = _rotate(k_TKD, positions, pair_frequencies).swapaxes(0, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlcweb.browser.session import Choice, open_session
+from mlcweb.browser.session import LoadOptions, open_session
 from mlcweb.errors import ValidationError
 from mlcweb.progress import Progress
 from mlcweb.validate.report import TierReport
@@ -37,7 +37,7 @@ def validate_bundle(
     for tier in wanted:
         with open_session(bundle, chromium, progress) as session:
             adapter = session.adapter()
-            found = session.validate(Choice(tier, activations), progress)
+            found = session.validate(LoadOptions(tier, activations), progress)
             reports.append(TierReport.from_engine(found, adapter.name))
     return reports
 

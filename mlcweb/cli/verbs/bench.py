@@ -19,7 +19,7 @@ from mlcweb.numbers import microseconds, per_second, rate, seconds
 
 if TYPE_CHECKING:
     from mlcweb.browser.measure import BenchRun, Load, Measured
-    from mlcweb.browser.session import Choice
+    from mlcweb.browser.session import LoadOptions
     from mlcweb.profile import Profile
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -82,25 +82,27 @@ def command(
         _show_profile(output, _read(source), svg)
     elif profile and bundle:
         from mlcweb.browser.measure import measure_profile
-        from mlcweb.browser.session import Choice
+        from mlcweb.browser.session import LoadOptions
 
-        choice = Choice(tier, activations)
+        load_options = LoadOptions(tier, activations)
         with output.progress() as progress:
-            found = measure_profile(bundle, prefill, context, repeats or 20, choice, chromium, progress)
+            found = measure_profile(bundle, prefill, context, repeats or 20, load_options, chromium, progress)
         _show_profile(output, found, svg)
     elif bundle:
         from mlcweb.browser.measure import BenchRun
-        from mlcweb.browser.session import Choice
+        from mlcweb.browser.session import LoadOptions
 
         run = BenchRun(prefill, decode, context or prefill, repeats or 5)
-        _speeds(output, bundle, run, Choice(tier, activations), chromium)
+        _speeds(output, bundle, run, LoadOptions(tier, activations), chromium)
 
 
-def _speeds(output: Output, bundle: Path, run: BenchRun, choice: Choice, chromium: Path | None) -> None:
+def _speeds(
+    output: Output, bundle: Path, run: BenchRun, load_options: LoadOptions, chromium: Path | None
+) -> None:
     from mlcweb.browser.measure import measure
 
     with output.progress() as progress:
-        (found,) = measure(bundle, [run], choice, chromium, progress)
+        (found,) = measure(bundle, [run], load_options, chromium, progress)
 
     def text() -> None:
         kind = "software" if found.software else "GPU"

@@ -245,16 +245,16 @@ def _clamp(row: Expr, rows: int, per_group: int) -> Expr:
     return row if rows % per_group == 0 else T.min(row, rows - 1)
 
 
-def _load_block(k: KernelBuilder, w: Reader, row: Expr, block: Expr) -> "_Weights | QuantizedBlock":
+def _load_block(k: KernelBuilder, w: Reader, row: Expr, block: Expr) -> "_FloatBlock | QuantizedBlock":
     """A block of a row: its codes and scales, or its weights by fours."""
     if isinstance(w, GroupQuantizedReader) and not w.form.trits:
         return QuantizedBlock(k, w, row, block)
     count = w.step // 4 if isinstance(w, GroupQuantizedReader) else 1
-    return _Weights([k.let(w.four(k, row, block * (count * 4) + c * 4), "w4") for c in range(count)])
+    return _FloatBlock([k.let(w.four(k, row, block * (count * 4) + c * 4), "w4") for c in range(count)])
 
 
 @dataclass(frozen=True)
-class _Weights:
+class _FloatBlock:
     """A block's weights, by fours."""
 
     fours: list[Expr]

@@ -177,9 +177,9 @@ class _CalibrationOps(HostOps):
         return super()._product(x, weight)
 
     def _expert(self, x: F32, experts: Experts, expert: int) -> F32:
-        # the experts of a part share a parameter, and so their inputs' squares
-        part = next(i for i, held in enumerate(experts.held) if expert in held)
-        self._count(x, experts[part])
+        # the experts of a range share a parameter, and so their inputs' squares
+        stack = next(i for i, numbers in enumerate(experts.ranges) if expert in numbers)
+        self._count(x, experts[stack])
         return super()._expert(x, experts, expert)
 
     def _count(self, x: F32, weight: Matrix) -> None:

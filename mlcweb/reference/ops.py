@@ -115,7 +115,7 @@ class HostOps:
         total: F32 = residual.copy()
         x = self.norm(x, norm)
         logits = self._linear(x, self._names[id(mixture.router)])
-        ids = np.argsort(-logits, axis=1, kind="stable")[:, : mixture.choices]
+        ids = np.argsort(-logits, axis=1, kind="stable")[:, : mixture.experts_per_token]
         top = np.take_along_axis(logits, ids, 1)
         shares = np.exp(top - top[:, :1])
         shares /= shares.sum(axis=1, keepdims=True)
@@ -129,9 +129,9 @@ class HostOps:
 
     def _expert(self, x: F32, experts: Experts, expert: int) -> F32:
         """x times an expert's matrix."""
-        part = next(i for i, held in enumerate(experts.held) if expert in held)
-        first = (expert - experts.held[part].start) * experts.rows
-        return self._linear(x, self._names[id(experts[part])], range(first, first + experts.rows))
+        stack = next(i for i, numbers in enumerate(experts.ranges) if expert in numbers)
+        first = (expert - experts.ranges[stack].start) * experts.rows
+        return self._linear(x, self._names[id(experts[stack])], range(first, first + experts.rows))
 
     def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring) -> F32:
         """``[T, H * D]``; appends the tokens' keys and values to the cache."""

@@ -189,8 +189,8 @@ CASES: list[tuple[Make, Callable[[], dict[str, Any]], list[dict[str, Any]]]] = [
     ),
     (
         route,
-        lambda: {"router": Values((8, 96), "float32", BASE), "choices": 2, "tier": BASE},
-        [{"norm": norm()}, {"choices": 3}, {"router": Values((8, 96), "float16", BASE)}],
+        lambda: {"router": Values((8, 96), "float32", BASE), "experts_per_token": 2, "tier": BASE},
+        [{"norm": norm()}, {"experts_per_token": 3}, {"router": Values((8, 96), "float16", BASE)}],
     ),
 ]
 

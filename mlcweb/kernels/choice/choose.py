@@ -15,7 +15,7 @@ from mlcweb.kernels.attention import decode as attention_decode
 from mlcweb.kernels.attention import prefill as attention_prefill
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.experts.weights import Chosen, Part
+from mlcweb.kernels.experts.weights import ChosenExperts, ExpertRange
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
@@ -88,7 +88,7 @@ def matvec(
     norm: Norm | None = None,
     folded: Folded = NOTHING,
     vectors: Vectors = Vectors(),  # noqa: B008 (it is frozen)
-    experts: Chosen | None = None,
+    experts: ChosenExperts | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """``products.matvec``; block order only where the tier has it."""
@@ -108,7 +108,7 @@ def matmul(
     *,
     folded: Folded = NOTHING,
     tile: Tile | None = None,
-    experts: Part | None = None,
+    experts: ExpertRange | None = None,
     from_pairs: bool = False,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
@@ -120,7 +120,9 @@ def matmul(
     )
 
 
-def _by_words(product: str, weight: WholeMatrix, tier: Tier, experts: Chosen | Part | None) -> bool:
+def _by_words(
+    product: str, weight: WholeMatrix, tier: Tier, experts: ChosenExperts | ExpertRange | None
+) -> bool:
     """Whether a product is one of ``kernels.software``."""
     taken = tier.software and experts is None and by_words(weight)
     if _log.isEnabledFor(CHOICE):

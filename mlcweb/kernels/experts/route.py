@@ -1,7 +1,8 @@
-"""What a mixture of experts needs around its products: the choice, the grouping of a chunk, and the weighted sum.
+"""The kernels around a mixture's products: they route tokens to experts, group a chunk's tokens, and add the shares.
 
-A chunk's (token, choice) pairs, numbered ``token * choices + choice``, are sorted by expert into slots: an expert's
-begin at a tile of the product, and slots that are left over hold -1. No order depends on how threads are scheduled.
+A chunk's (token, expert) pairs, numbered ``token * experts_per_token + rank``, are sorted by expert into slots. An
+expert's slots begin at a tile of the product, and slots that are left over hold -1. No order depends on how threads
+are scheduled. In shapes X is ``experts_per_token``.
 """
 
 from tvm import tirx
@@ -22,12 +23,12 @@ _AT_ONCE = 8  # experts whose logits are summed together
 
 @kernel
 def route(
-    router: Values, choices: int, tier: Tier, *, norm: Norm | None = None, in_blocks: bool = False
+    router: Values, experts_per_token: int, tier: Tier, *, norm: Norm | None = None, in_blocks: bool = False
 ) -> tirx.PrimFunc:
-    """Kernel: each token's ``choices`` experts of the largest logits, the first of equals, and their shares.
+    """Kernel: each token's ``experts_per_token`` experts of the largest logits, the first of equals, and their shares.
 
-    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, ids i32 ``[n, choices]``, shares f32 ``[n, choices]``:
-    the softmax over the chosen ones' logits. ``norm`` is folded in for decode, which has one token; its x may be
+    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, ids i32 ``[n, X]``, shares f32 ``[n, X]``: the softmax
+    over the chosen ones' logits. ``norm`` is folded in for decode, which has one token; its x may be
     ``in_blocks``.
     """
     experts, columns = router.rows, router.columns
@@ -37,8 +38,8 @@ def route(
     x = k.buffer("x", (n, columns), "float32")
     norm_weight = norm.weight.bind(k, "norm") if norm else None
     w = router.bind(k, "router")
-    ids = k.output("ids", (n, choices), "int32")
-    shares = k.output("shares", (n, choices), "float32")
+    ids = k.output("ids", (n, experts_per_token), "int32")
+    shares = k.output("shares", (n, experts_per_token), "float32")
 
     (row,), tid = k.launch([n], threads)
     logits = k.shared(experts, name="logits")
@@ -64,20 +65,26 @@ def route(
             k.store(logits, first + tid, totals(tid) * scale)
         k.barrier()
     with k.when(tid == 0):
-        _choose(k, logits, experts, choices, row, ids, shares)
+        _select(k, logits, experts, experts_per_token, row, ids, shares)
     return k.finish()
 
 
-def _choose(
-    k: KernelBuilder, logits: Buffer, experts: int, choices: int, row: Expr, ids: Buffer, shares: Buffer
+def _select(
+    k: KernelBuilder,
+    logits: Buffer,
+    experts: int,
+    experts_per_token: int,
+    row: Expr,
+    ids: Buffer,
+    shares: Buffer,
 ) -> None:
     """One thread's search; a chosen expert's logit is overwritten."""
     best, top, total = (
         k.local(1, "int32", name="best"),
-        k.local(choices, name="top"),
+        k.local(experts_per_token, name="top"),
         k.local(1, name="total"),
     )
-    for j in range(choices):
+    for j in range(experts_per_token):
         k.store(best, 0, 0)
         with k.loop(experts - 1) as e, k.when(logits[e + 1] > logits[best[0]]):
             k.store(best, 0, e + 1)
@@ -85,39 +92,39 @@ def _choose(
         k.store(ids, [row, j], best[0])
         k.store(logits, best[0], f32(-3.0e38))
     k.store(total, 0, f32(0.0))
-    for j in reversed(range(choices)):  # the largest, which the others need, is first
+    for j in reversed(range(experts_per_token)):  # the largest, which the others need, is first
         k.store(top, j, T.exp(top[j] - top[0]) if j else f32(1.0))
         k.store(total, 0, total[0] + top[j])
-    for j in range(choices):
+    for j in range(experts_per_token):
         k.store(shares, [row, j], top[j] / total[0])
 
 
-def tiles_of(n: Index, experts: int, choices: int, rows: int) -> Index:
+def tiles_of(n: Index, experts: int, experts_per_token: int, rows: int) -> Index:
     """Tiles of ``rows`` slots that hold every pair of ``n`` tokens, however they fall among the experts."""
-    return (n * choices + experts * (rows - 1)) // rows
+    return (n * experts_per_token + experts * (rows - 1)) // rows
 
 
 @kernel
-def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
-    """Kernel: ids i32 ``[n, choices]`` → slots i32 ``[tiles * rows]``, of ``tiles_of`` tiles."""
+def group(experts: int, experts_per_token: int, rows: int) -> tirx.PrimFunc:
+    """Kernel: ids i32 ``[n, experts_per_token]`` → slots i32 ``[tiles * rows]``, of ``tiles_of`` tiles."""
     if experts > MAX_EXPERTS:
         raise ValueError(f"{experts} experts; there is room for {MAX_EXPERTS}")
     threads = _THREADS if experts <= MAX_EXPERTS // 2 else _THREADS // 2
     k = KernelBuilder("group")
     n = dynamic("n")
-    ids = k.buffer("ids", (n, choices), "int32")
-    size = tiles_of(n, experts, choices, rows) * rows
+    ids = k.buffer("ids", (n, experts_per_token), "int32")
+    size = tiles_of(n, experts, experts_per_token, rows) * rows
     slots = k.output("slots", (size,), "int32")
     _, tid = k.launch([1], threads)
     # counts[e * threads + t]: first how many of thread t's pairs expert e has, then the slot of its next one
     counts = k.shared(experts * threads, "int32", name="counts")
     ends = k.shared(experts, "int32", name="ends")
-    per_thread = k.let(T.ceildiv(n * choices, threads), "share")
+    per_thread = k.let(T.ceildiv(n * experts_per_token, threads), "share")
     first = k.let(tid * per_thread, "first")
-    mine = k.let(T.max(T.min(n * choices - first, per_thread), 0), "mine")
+    mine = k.let(T.max(T.min(n * experts_per_token - first, per_thread), 0), "mine")
 
     def counter(pair: Expr) -> Expr:
-        return k.let(ids[pair // choices, pair % choices] * threads + tid, "counter")
+        return k.let(ids[pair // experts_per_token, pair % experts_per_token] * threads + tid, "counter")
 
     for expert in range(experts):
         k.store(counts, expert * threads + tid, 0)
@@ -155,15 +162,15 @@ def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
 
 
 @kernel
-def combine(width: int, choices: int) -> tirx.PrimFunc:
-    """Kernel ``y[n, D] = residual + sum over choices of shares * pairs``.
+def combine(width: int, experts_per_token: int) -> tirx.PrimFunc:
+    """Kernel ``y[n, D] = residual + sum over its experts of shares * pairs``.
 
-    Arguments: pairs ``[n * choices, D]``, shares ``[n, choices]``, residual ``[n, D]``, y.
+    Arguments: pairs ``[n * X, D]``, shares ``[n, X]``, residual ``[n, D]``, y.
     """
     k = KernelBuilder("combine")
     n = dynamic("n")
-    pairs = k.buffer("pairs", (n * choices, width), "float32")
-    shares = k.buffer("shares", (n, choices), "float32")
+    pairs = k.buffer("pairs", (n * experts_per_token, width), "float32")
+    shares = k.buffer("shares", (n, experts_per_token), "float32")
     residual = k.buffer("residual", (n, width), "float32")
     y = k.output("y", (n, width), "float32")
     quads = width // 4
@@ -171,7 +178,7 @@ def combine(width: int, choices: int) -> tirx.PrimFunc:
     column = k.let((wg * _THREADS + tid) * 4, "column")
     with k.when(column < width):
         total = load4(residual, row, column)
-        for j in range(choices):
-            total = total + splat(shares[row, j]) * load4(pairs, row * choices + j, column)
+        for j in range(experts_per_token):
+            total = total + splat(shares[row, j]) * load4(pairs, row * experts_per_token + j, column)
         k.store(y, [row, ramp4(column)], total)
     return k.finish()

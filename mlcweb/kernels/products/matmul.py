@@ -15,7 +15,7 @@ from tvm import tirx
 
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.experts.tile import SlotRows
-from mlcweb.kernels.experts.weights import Part
+from mlcweb.kernels.experts.weights import ExpertRange
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
     cast,
@@ -69,7 +69,7 @@ def matmul(
     *,
     folded: Folded = NOTHING,
     tile: Tile | None = None,
-    experts: Part | None = None,
+    experts: ExpertRange | None = None,
     from_pairs: bool = False,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
@@ -78,9 +78,9 @@ def matmul(
     Arguments: x ``[n, K]``, w, what ``folded`` has of bias and residual ``[n, N]``, y. Of gate over up, half of a
     tile's columns are gates, the others their ups. ``piece``: which of y's N ``weight`` makes.
 
-    ``experts``: ``weight`` is stacked by expert; ids i32 ``[n, choices]`` and the slots that ``route.group`` makes of
-    them for ``tile`` follow w. y is ``[n * choices, N]``, a row for each pair, of which those of the part's experts
-    are written; x is ``[n, K]``, or ``[n * choices, K]`` if ``from_pairs``.
+    ``experts``: ``weight`` is stacked by expert; ids i32 ``[n, X]`` and the slots that ``route.group`` makes of them
+    for ``tile`` follow w. y is ``[n * X, N]``, a row for each pair, of which those of the range's experts are
+    written; x is ``[n, K]``, or ``[n * X, K]`` if ``from_pairs``.
     """
     each = weight.rows // experts.count if experts else weight.rows
     outputs = folded.outputs(each)
@@ -90,12 +90,12 @@ def matmul(
     k = KernelBuilder("matmul")
     n = dynamic("n")
     if experts:
-        k.reads(experts=experts.experts, choices=experts.choices)
-    choices = experts.choices if experts else 1
-    x = k.buffer("x", (n * choices if from_pairs else n, weight.columns), "float32")
+        k.reads(experts=experts.total, choices=experts.experts_per_token)
+    experts_per_token = experts.experts_per_token if experts else 1
+    x = k.buffer("x", (n * experts_per_token if from_pairs else n, weight.columns), "float32")
     w = weight.bind(k, "w")
     slots = SlotRows(k, n, experts, tile.rows) if experts else None
-    writer = TileWriter.bind(k, n, choices, outputs, folded, piece)
+    writer = TileWriter.bind(k, n, experts_per_token, outputs, folded, piece)
 
     step = tile.columns // 2 if folded.gated else tile.columns
     grid = [T.ceildiv(outputs, step), slots.tiles if slots else T.ceildiv(n, tile.rows)]
@@ -245,14 +245,20 @@ class TileWriter:
 
     @classmethod
     def bind(
-        cls, k: KernelBuilder, n: Expr, choices: int, outputs: int, folded: Folded, piece: Piece | None
+        cls,
+        k: KernelBuilder,
+        n: Expr,
+        experts_per_token: int,
+        outputs: int,
+        folded: Folded,
+        piece: Piece | None,
     ) -> TileWriter:
         """Declare the kernel's last arguments: bias and residual, if there are any, and y. Raises ValueError."""
         folded.refuse_cap()
         piece = piece or Piece(0, outputs)
         bias = folded.bias.bind(k, "bias") if folded.bias else None
         residual = folded.bind_other(k, n, piece)
-        y = k.output("y", (n * choices, piece.outputs), "float32")
+        y = k.output("y", (n * experts_per_token, piece.outputs), "float32")
         return cls(k, y, outputs, folded, piece, bias, residual)
 
     def write(self, row: Expr, column: Expr, apart: int, sums: list[Expr]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tvm import tirx
 
 from mlcweb.kernels.experts.tile import SlotRows
-from mlcweb.kernels.experts.weights import Part
+from mlcweb.kernels.experts.weights import ExpertRange
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
     call,
@@ -44,7 +44,7 @@ def matmul_int8(
     weight: GroupQuantized,
     *,
     folded: Folded = NOTHING,
-    experts: Part | None = None,
+    experts: ExpertRange | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``quantize_rows`` leaves it.
@@ -61,11 +61,11 @@ def matmul_int8(
     k = KernelBuilder("matmul_int8")
     n = dynamic("n")
     if experts:
-        k.reads(experts=experts.experts, choices=experts.choices)
+        k.reads(experts=experts.total, choices=experts.experts_per_token)
     x = Rounded(k.buffer("codes", (n, groups * WORDS), "uint32"), k.buffer("scales", (n, groups), "float32"))
     w = weight.bind(k, "w")
     slots = SlotRows(k, n, experts, ROWS) if experts else None
-    writer = TileWriter.bind(k, n, experts.choices if experts else 1, outputs, folded, piece)
+    writer = TileWriter.bind(k, n, experts.experts_per_token if experts else 1, outputs, folded, piece)
 
     tile = _WIDE if experts or weight.rows >= _WIDE_OUTPUTS else _NARROW
     quads, step = tile // 4, tile // 2 if gated else tile

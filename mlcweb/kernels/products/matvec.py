@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.relax.frontend import nn
 
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.experts.weights import Chosen
+from mlcweb.kernels.experts.weights import ChosenExperts
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
     call,
@@ -82,7 +82,7 @@ def matvec(
     norm: Norm | None = None,
     folded: Folded = NOTHING,
     vectors: Vectors = Vectors(),
-    experts: Chosen | None = None,
+    experts: ChosenExperts | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for x ``[1, K]``, or the last row of ``[n, K]``.
@@ -90,10 +90,10 @@ def matvec(
     Arguments: x, norm, if there is one, w, what ``folded`` has of bias and residual ``[1, N]``, y. ``piece``: which of
     y's N ``weight`` makes.
 
-    ``experts``: ``weight`` is stacked by expert; ids are i32 ``[1, choices]``. y is ``[choices, N]``, a row for each
-    chosen expert, of which those of the part are written. Where they are ``mixed``, x is ``[choices, K]``, shares are
-    f32 ``[1, choices]``, and y ``[1, N]`` is the sum over the part's chosen experts of share * product; ``in_place``:
-    added to what y holds, and there is no residual.
+    ``experts``: ``weight`` is stacked by expert; ids are i32 ``[1, X]`` (X: ``experts_per_token``). y is ``[X, N]``, a
+    row for each chosen expert, of which those of the range are written. Where they are ``mixed``, x is ``[X, K]``,
+    shares are f32 ``[1, X]``, and y ``[1, N]`` is the sum over the range's chosen experts of share * product;
+    ``in_place``: added to what y holds, and there is no residual.
     """
     if norm is not None and norm.centered:
         raise ValueError("matvec folds RMSNorm in, not LayerNorm")
@@ -113,17 +113,17 @@ class _Matvec:
         norm: Norm | None,
         folded: Folded,
         vectors: Vectors,
-        experts: Chosen | None,
+        experts: ChosenExperts | None,
         piece: Piece | None,
     ) -> None:
         self.norm, self.folded, self.vectors, self.experts = norm, folded, vectors, experts
         self.columns = weight.columns
-        self.each = weight.rows // experts.part.count if experts else weight.rows
+        self.each = weight.rows // experts.range.count if experts else weight.rows
         self.outputs = folded.outputs(self.each)
         self.piece = piece or Piece(0, self.outputs)
         quantized = isinstance(weight, GroupQuantized)
         self.step = weight.step if quantized else 4
-        self.parts = max(self.step // weight.group_size, 1) if quantized else 1  # groups in a step
+        self.groups = max(self.step // weight.group_size, 1) if quantized else 1  # groups in a step
         self.blocks = -(-self.columns // self.step)
         self.threads = _threads(self.blocks)
         self.per_group = _outputs(self.each, 2 if folded.gated else 1, self.threads)
@@ -132,20 +132,20 @@ class _Matvec:
 
     def _bind(self, weight: WholeMatrix) -> None:
         k, experts = self.k, self.experts
-        choices = experts.part.choices if experts else 1
+        experts_per_token = experts.range.experts_per_token if experts else 1
         mixed = experts is not None and experts.mixed
         in_place = experts is not None and experts.in_place
         if experts:
-            k.reads(experts=experts.part.experts, choices=choices)
-        self.x_rows: Index = choices if mixed else dynamic("n") if self.vectors.last_row else 1
+            k.reads(experts=experts.range.total, choices=experts_per_token)
+        self.x_rows: Index = experts_per_token if mixed else dynamic("n") if self.vectors.last_row else 1
         self.x = k.buffer("x", (self.x_rows, self.columns), "float32")
         self.norm_weight = self.norm.weight.bind(k, "norm") if self.norm else None
         self.w = weight.bind(k, "w")
         self.bias = self.folded.bias.bind(k, "bias") if self.folded.bias else None
-        self.ids = k.buffer("ids", (1, choices), "int32") if experts else None
-        self.shares = k.buffer("shares", (1, choices), "float32") if mixed else None
+        self.ids = k.buffer("ids", (1, experts_per_token), "int32") if experts else None
+        self.shares = k.buffer("shares", (1, experts_per_token), "float32") if mixed else None
         residual = self.folded.bind_other(k, 1, self.piece)
-        self.y_rows = 1 if mixed else choices
+        self.y_rows = 1 if mixed else experts_per_token
         y_shape = (self.y_rows, self.piece.outputs)
         self.y = k.in_place("y", y_shape, "float32") if in_place else k.output("y", y_shape, "float32")
         self.residual = self.y if in_place else residual
@@ -171,15 +171,15 @@ class _Matvec:
         if self.experts is None or self.ids is None:
             self._add_row(self.x_rows - 1, self.rows)
             return
-        part = self.experts.part
+        expert_range = self.experts.range
         if self.shares is None:
-            expert = k.let(self.ids[0, self.y_at] - part.first, "expert")
-            k.only(T.And(expert >= 0, expert < part.count))
+            expert = k.let(self.ids[0, self.y_at] - expert_range.first, "expert")
+            k.only(T.And(expert >= 0, expert < expert_range.count))
             self._add_row(0, [row + expert * self.each for row in self.rows])
             return
-        with k.loop(part.choices) as j:
-            expert = k.let(self.ids[0, j] - part.first, "expert")
-            with k.when(T.And(expert >= 0, expert < part.count)):
+        with k.loop(expert_range.experts_per_token) as j:
+            expert = k.let(self.ids[0, j] - expert_range.first, "expert")
+            with k.when(T.And(expert >= 0, expert < expert_range.count)):
                 self._add_row(j, [row + expert * self.each for row in self.rows], self.shares[0, j])
 
     def _add_row(self, x_row: Index, weight_rows: list[Expr], expert_share: Expr | None = None) -> None:
@@ -190,8 +190,8 @@ class _Matvec:
             loaded = [_load_block(k, self.w, row, block) for row in weight_rows]
             x4 = [self._load_x(x_row, block, c * 4, expert_share) for c in range(self.step // 4)]
             x_sums = []
-            for part in range(self.parts):
-                own = x4[part * len(x4) // self.parts : (part + 1) * len(x4) // self.parts]
+            for group in range(self.groups):
+                own = x4[group * len(x4) // self.groups : (group + 1) * len(x4) // self.groups]
                 x_sums.append(k.let(call("float32", "dot", sum(own[1:], own[0]), splat(f32(1.0))), "x_sum"))
             for j, block_of_row in enumerate(loaded):
                 k.store(self.sums, j, self.sums[j] + block_of_row.dot(x4, x_sums))

@@ -19,7 +19,7 @@ from tvm.relax.frontend.nn import Tensor
 from mlcweb.calibrate.text import spread
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.weights import Experts
-from mlcweb.kernels.layouts.pieces import Apart, Matrix, pieces
+from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
@@ -114,7 +114,7 @@ class _CalibrationOps(HostOps):
         self._sums: dict[str, npt.NDArray[np.float64]] = {}
         self._counts: dict[str, int] = {}
         self._users: dict[
-            int, list[tuple[Norm, Matrix | Apart]]
+            int, list[tuple[Norm, Matrix | SplitGateUp]]
         ] = {}  # by a norm's weight: the matrices it is for
         self._apart: set[int] = set()  # weights of norms with other uses, and embeddings
 
@@ -132,7 +132,7 @@ class _CalibrationOps(HostOps):
         return np.concatenate(found)
 
     def linear(
-        self, name: str, x: F32, weight: Matrix | Apart, *, norm: Norm | None = None, **options: Any
+        self, name: str, x: F32, weight: Matrix | SplitGateUp, *, norm: Norm | None = None, **options: Any
     ) -> F32:
         if norm is not None:
             x = super().norm(x, norm)
@@ -148,11 +148,11 @@ class _CalibrationOps(HostOps):
         lone = []
         for at, users in self._users.items():
             (norm, weight), *others = users
-            if others or at in self._apart or id(weight) in self._apart or isinstance(weight, Apart):
+            if others or at in self._apart or id(weight) in self._apart or isinstance(weight, SplitGateUp):
                 continue
             vectors = [vector for vector in (norm.weight, norm.bias) if vector is not None]
             names = tuple(self._names[id(vector)] for vector in vectors)
-            lone.append((names, tuple(self._names[id(part)] for part, _ in pieces(weight))))
+            lone.append((names, tuple(self._names[id(matrix)] for matrix, _ in pieces(weight))))
         return tuple(lone)
 
     def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring) -> F32:
@@ -171,8 +171,8 @@ class _CalibrationOps(HostOps):
         self._count(super().norm(x, norm), weight)
         return np.zeros((1, 0), np.float32)
 
-    def _product(self, x: F32, weight: Matrix | Apart) -> F32:
-        if not isinstance(weight, Apart):  # its halves are products of their own
+    def _product(self, x: F32, weight: Matrix | SplitGateUp) -> F32:
+        if not isinstance(weight, SplitGateUp):  # gate and up are products of their own
             self._count(x, weight)
         return super()._product(x, weight)
 
@@ -184,7 +184,7 @@ class _CalibrationOps(HostOps):
 
     def _count(self, x: F32, weight: Matrix) -> None:
         squares = np.einsum("tk,tk->k", x, x, dtype=np.float64)
-        for part, _ in pieces(weight):
-            name = self._names[id(part)]
+        for matrix, _ in pieces(weight):
+            name = self._names[id(matrix)]
             self._sums[name] = self._sums.get(name, 0.0) + squares
             self._counts[name] = self._counts.get(name, 0) + len(x)

@@ -17,7 +17,7 @@ from tvm.relax.frontend import nn
 from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import UnsupportedError
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.layouts.pieces import Apart, Matrix, Pieces, pieces, rows_of_pieces
+from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, SplitMatrix, pieces, rows_of_pieces
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, Vector, WholeMatrix, matrix
 from mlcweb.quantize import Param, Scheme
@@ -104,10 +104,10 @@ class WeightBuilder:
             list(sources),
             len(parts),
         )
-        return Pieces(parts, ranges, paired=False)
+        return SplitMatrix(parts, ranges, paired=False)
 
-    def gated(self, sources: Mapping[str, int], columns: int) -> Matrix | Apart:
-        """Gate over up, ``[rows, columns]`` each; ``Apart`` where they are stored in two ways."""
+    def gated(self, sources: Mapping[str, int], columns: int) -> Matrix | SplitGateUp:
+        """Gate over up, ``[rows, columns]`` each; ``SplitGateUp`` where they are stored in two ways."""
         runs = self._runs(sources)
         if len(runs) == 1:
             return self._alike(sources, columns, paired=True)
@@ -117,7 +117,7 @@ class WeightBuilder:
             self.tier.name,
             list(sources),
         )
-        return Apart(*(self._alike(run, columns) for run in runs))
+        return SplitGateUp(*(self._alike(run, columns) for run in runs))
 
     def _runs(self, sources: Mapping[str, int]) -> list[dict[str, int]]:
         """Neighbouring sources that are stored alike, together."""
@@ -163,7 +163,7 @@ class WeightBuilder:
             if paired:
                 own = np.concatenate([own, order[rows // 2 + piece.start : rows // 2 + piece.stop]])
             parts.append(self._stored(replace(whole, shape=(len(own), columns), order=own)))
-        return Pieces(parts, ranges, paired=paired)
+        return SplitMatrix(parts, ranges, paired=paired)
 
     def _stored(self, whole: Origin) -> WholeMatrix:
         rows, columns = whole.shape

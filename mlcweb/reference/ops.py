@@ -16,7 +16,7 @@ from tvm.relax.frontend.nn import Tensor
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.weights import Experts
-from mlcweb.kernels.layouts.pieces import Apart, Matrix, pieces
+from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
 from mlcweb.kernels.layouts.storage import GROUP, Values, Vector, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Rope
@@ -70,7 +70,7 @@ class HostOps:
         self,
         name: str,
         x: F32,
-        weight: Matrix | Apart,
+        weight: Matrix | SplitGateUp,
         *,
         norm: Norm | None = None,
         bias: Values | None = None,
@@ -178,22 +178,22 @@ class HostOps:
 
     def _row(self, table: Matrix, token: int) -> F32:
         """A row of an embedding, with the padding of its last group."""
-        for part, piece in pieces(table):
+        for matrix, piece in pieces(table):
             row = token - (piece.first if piece else 0)
-            if 0 <= row < part.rows:
-                found: F32 = self._weights.rows(self._names[id(part)], row, row + 1)[0]
+            if 0 <= row < matrix.rows:
+                found: F32 = self._weights.rows(self._names[id(matrix)], row, row + 1)[0]
                 return found
         raise ValueError(f"token {token} of {table.rows}")
 
-    def _product(self, x: F32, weight: Matrix | Apart) -> F32:
+    def _product(self, x: F32, weight: Matrix | SplitGateUp) -> F32:
         """x ``[T, K]`` times a matrix, ``[T, N]``; of gate over up, the gates of all pieces come first."""
-        if isinstance(weight, Apart):
+        if isinstance(weight, SplitGateUp):
             return np.concatenate([self._product(x, weight.gate), self._product(x, weight.up)], axis=1)
-        found = [self._linear(x, self._names[id(part)]) for part, _ in pieces(weight)]
-        if len(found) == 1 or not weight.paired:
-            return np.concatenate(found, axis=1)
-        halves = [np.split(part, 2, axis=1) for part in found]
-        joined: F32 = np.concatenate([half[i] for i in (0, 1) for half in halves], axis=1)
+        products = [self._linear(x, self._names[id(matrix)]) for matrix, _ in pieces(weight)]
+        if len(products) == 1 or not weight.paired:
+            return np.concatenate(products, axis=1)
+        gates_and_ups = [np.split(product, 2, axis=1) for product in products]
+        joined: F32 = np.concatenate([both[i] for i in (0, 1) for both in gates_and_ups], axis=1)
         return joined
 
     def _vector(self, weight: Values | Vector) -> F32:

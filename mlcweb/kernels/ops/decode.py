@@ -25,17 +25,17 @@ class Decode(Ops):
     def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> Tensor:
         """x ``[1, D]`` of the token in the state, scaled; plus its learned position, if there are ``positions``."""
         x: Tensor | None = None
-        for part, piece in pieces(table):
+        for w, piece in pieces(table):
             kernel = self.kernel(
                 embed,
-                part,
+                w,
                 prefill=False,
                 to_blocks=choose.in_blocks(self.tier),
                 scale=scale,
                 positions=positions,
                 piece=piece,
             )
-            written = self.launch("embed", kernel, ids=self.inputs.state, w=part, positions=positions, x=x)
+            written = self.launch("embed", kernel, ids=self.inputs.state, w=w, positions=positions, x=x)
             x = written["x"]
         return x
 
@@ -53,14 +53,12 @@ class Decode(Ops):
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
         vectors, y = Vectors(to_blocks=not rows), None
-        for part, piece in pieces(weight):
+        for w, piece in pieces(weight):
             kernel = self.kernel(
-                choose.matvec, part, self.tier, norm=norm, folded=folded, vectors=vectors, piece=piece
+                choose.matvec, w, self.tier, norm=norm, folded=folded, vectors=vectors, piece=piece
             )
             scale = norm.weight if norm else None
-            written = self.launch(
-                name, kernel, x=x, norm=scale, w=part, bias=folded.bias, residual=other, y=y
-            )
+            written = self.launch(name, kernel, x=x, norm=scale, w=w, bias=folded.bias, residual=other, y=y)
             y = written["y"]
         return y
 

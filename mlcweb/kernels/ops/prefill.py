@@ -26,11 +26,11 @@ class Prefill(Ops):
     def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> Tensor:
         """x ``[n, D]`` of the tokens, scaled; plus learned ``positions``, of which the state has the first."""
         x: Tensor | None = None
-        for part, piece in pieces(table):
-            kernel = self.kernel(embed, part, prefill=True, scale=scale, positions=positions, piece=piece)
+        for w, piece in pieces(table):
+            kernel = self.kernel(embed, w, prefill=True, scale=scale, positions=positions, piece=piece)
             state = self.inputs.state if positions else None
             x = self.launch(
-                "embed", kernel, ids=self.inputs.tokens, w=part, state=state, positions=positions, x=x
+                "embed", kernel, ids=self.inputs.tokens, w=w, state=state, positions=positions, x=x
             )["x"]
         return x
 
@@ -46,9 +46,9 @@ class Prefill(Ops):
         rows: bool = False,
     ) -> Tensor:
         x, y = self.norm(x, norm) if norm else x, None
-        for part, piece in pieces(weight):
-            kernel = self.kernel(choose.matmul, part, self.tier, folded=folded, piece=piece)
-            y = self.launch(name, kernel, x=x, w=part, bias=folded.bias, residual=other, y=y)["y"]
+        for w, piece in pieces(weight):
+            kernel = self.kernel(choose.matmul, w, self.tier, folded=folded, piece=piece)
+            y = self.launch(name, kernel, x=x, w=w, bias=folded.bias, residual=other, y=y)["y"]
         return y
 
     def norm(
@@ -93,9 +93,9 @@ class Prefill(Ops):
             x = self.norm(x, norm, last_row=True)
         folded, y = Folded(bias, cap=cap), None
         vectors = Vectors(from_blocks=False, last_row=own is not None)
-        for part, piece in pieces(weight):
+        for w, piece in pieces(weight):
             kernel = self.kernel(
-                choose.matvec, part, self.tier, norm=own, folded=folded, vectors=vectors, piece=piece
+                choose.matvec, w, self.tier, norm=own, folded=folded, vectors=vectors, piece=piece
             )
-            y = self.launch("head", kernel, x=x, norm=own and own.weight, w=part, bias=bias, y=y)["y"]
+            y = self.launch("head", kernel, x=x, norm=own and own.weight, w=w, bias=bias, y=y)["y"]
         return y

@@ -28,15 +28,15 @@ class PrefillMatrix(Prefill):
     ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
-        if not all(isinstance(part, GroupQuantized) for part, _ in pieces(weight)):
+        if not all(isinstance(w, GroupQuantized) for w, _ in pieces(weight)):
             return super()._product(name, x, weight, norm, folded, other, rows=rows)
         kernel = self.kernel(halve_rows, int(x.shape[1]), self.tier, norm)
         label = "norm" if norm else f"halve_{name}"
         halves = self.launch(label, kernel, way="matrix", x=x, norm=norm and norm.weight)["halves"]
         y: Tensor | None = None
-        for part, piece in pieces(weight):
-            kernel = self.kernel(matmul_matrix, group_quantized(part), folded=folded, piece=piece)
+        for w, piece in pieces(weight):
+            kernel = self.kernel(matmul_matrix, group_quantized(w), folded=folded, piece=piece)
             y = self.launch(
-                name, kernel, way="matrix", halves=halves, w=part, bias=folded.bias, residual=other, y=y
+                name, kernel, way="matrix", halves=halves, w=w, bias=folded.bias, residual=other, y=y
             )["y"]
         return y

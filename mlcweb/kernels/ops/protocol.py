@@ -11,7 +11,7 @@ from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.mixture import Mixture
-from mlcweb.kernels.layouts.pieces import Apart, Matrix
+from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.products.matvec import Norm
@@ -38,7 +38,7 @@ class Operations(Protocol[Array]):
         self,
         name: str,
         x: Array,
-        weight: Matrix | Apart,
+        weight: Matrix | SplitGateUp,
         *,
         norm: Norm | None = None,
         bias: Values | None = None,

@@ -126,15 +126,15 @@ def _multiply_group(k: KernelBuilder, stage: Stage, g: int, tx: Expr, ty: Expr, 
     """``sums += scales * (codes of x · codes of w)`` for group g of the tile."""
     exact = k.local(4, "int32x4", name="exact")
     rows = k.local(1, "int32x4", name="rows") if stage.b_minimums is not None else None
-    words = WORDS // stage.parts
-    for part in range(stage.parts):
+    words = WORDS // stage.weight_groups
+    for weight_group in range(stage.weight_groups):
         zero = T.Broadcast(tirx.const(0, "int32"), 4)
         for i in range(4):
             k.store(exact, i, zero)
         if rows is not None:
             k.store(rows, 0, zero)
         with k.loop(words) as word:
-            at = (g * WORDS + part * words + word) * stage.pitch
+            at = (g * WORDS + weight_group * words + word) * stage.pitch
             a = k.let(load4(stage.a, (at + ty) * 4), "a")
             b = k.let(load4(stage.b, (at + tx) * 4), "b")
             for i in range(4):
@@ -143,14 +143,14 @@ def _multiply_group(k: KernelBuilder, stage: Stage, g: int, tx: Expr, ty: Expr, 
             if rows is not None:
                 of_rows = [call("int32", "dot4I8Packed", lane(a, i), u32(0x01010101)) for i in range(4)]
                 k.store(rows, 0, rows[0] + T.Shuffle(of_rows, [0, 1, 2, 3]))
-        _scale(k, stage, g, part, (tx, ty), exact, rows, sums)
+        _scale(k, stage, g, weight_group, (tx, ty), exact, rows, sums)
 
 
 def _scale(
     k: KernelBuilder,
     stage: Stage,
     g: int,
-    part: int,
+    weight_group: int,
     place: tuple[Expr, Expr],
     exact: Buffer,
     rows: Buffer | None,
@@ -159,7 +159,7 @@ def _scale(
     """Add the exact sums of a part of a group to ``sums``, times its scales; and those of rows, times its minimum."""
     tx, ty = place
     row_scales = k.let(load4(stage.a_scales, (g * stage.quads + ty) * 4), "row_scales")
-    at = ((g * stage.parts + part) * stage.quads + tx) * 4
+    at = ((g * stage.weight_groups + weight_group) * stage.quads + tx) * 4
     column_scales = k.let(load4(stage.b_scales, at), "column_scales")
     for i in range(4):
         scale = splat(lane(row_scales, i)) * column_scales

@@ -119,9 +119,9 @@ def _load_in_order(load: Load, order: npt.NDArray[Any], near: int, start: int, s
     if not len(rows):
         return load(0, 0)
     parts = []
-    for piece in np.split(rows, np.flatnonzero(np.abs(np.diff(rows)) > near) + 1):
-        first = int(piece.min())
-        parts.append(load(first, int(piece.max()) + 1)[piece - first])
+    for run in np.split(rows, np.flatnonzero(np.abs(np.diff(rows)) > near) + 1):
+        first = int(run.min())
+        parts.append(load(first, int(run.max()) + 1)[run - first])
     found: npt.NDArray[Any] = np.concatenate(parts)
     return found
 

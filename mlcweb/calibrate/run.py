@@ -62,7 +62,7 @@ def measure(
     """The mean squares of the inputs of each matrix of ``model`` that is multiplied.
 
     ``tokens`` are a text's; of many, spans from all over it are run, fewer for large models, in sequences that
-    fit ``context`` and begin with ``start``, such as a rendered prompt. Weights are read once, a block at a time;
+    fit ``context`` and begin with ``start``, such as a rendered prompt. Weights are read once, some rows at a time;
     memory is that and a layer's activations. Raises CheckpointError when a tensor cannot be read.
     """
     progress = progress or SilentProgress()
@@ -73,7 +73,7 @@ def measure(
         model, weights, [len(sequence) for sequence in sequences], context, threads, progress
     )
     ops.tokens = [token for sequence in sequences for token in sequence]
-    # Blocks of weights have a thread each. Threads of BLAS's own wait by spinning, which took twice the time.
+    # Batches of rows have a thread each. Threads of BLAS's own wait by spinning, which took twice the time.
     with threadpool_limits(1, "blas"):
         model.forward(ops)
     return Measured(ops.mean_squares(), ops.norms())

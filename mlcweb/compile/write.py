@@ -141,10 +141,10 @@ def _quantize(
     with writer.weights() as weights:
         for name, table in model.constants().items():
             weights.add_tensor(name, table)
-        for tensor, blocks in stream:
+        for tensor, batches in stream:
             weights.begin_tensor(tensor.name, tensor.dtype, tensor.shape)
-            for block in blocks:
-                weights.write(block)
+            for rows in batches:
+                weights.write(rows)
 
 
 def _validation(writer: BundleWriter, job: Job, progress: Progress) -> dict[str, Any]:

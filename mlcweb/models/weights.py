@@ -33,7 +33,7 @@ class Origin:
     shape: tuple[int, ...]
     sources: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     quantized: bool = False
-    blocks: bool = False
+    block_order: bool = False
     order: Order | None = None
     transposed: bool = False
     plus: float = 0.0
@@ -47,7 +47,7 @@ class Origin:
             self.shape,
             tuple(self.sources),
             self.quantized,
-            self.blocks,
+            self.block_order,
             order=self.order,
             transposed=self.transposed,
             plus=self.plus,
@@ -174,7 +174,7 @@ class WeightBuilder:
     def vector(self, source: str, size: int, *, plus: float = 0.0) -> Vector:
         """A vector ``[size]`` in block order, such as a norm's weight; ``plus`` is added to it."""
         made = Vector(size, self.scheme.activation, self.tier)
-        made.origin = Origin((size,), {source: (size,)}, blocks=True, plus=plus)
+        made.origin = Origin((size,), {source: (size,)}, block_order=True, plus=plus)
         return made
 
     def norm(self, source: str, size: int, *, bias: bool, plus: float = 0.0) -> tuple[Vector, Vector | None]:

@@ -47,7 +47,7 @@ class Format:
     sub_bits: int = 0
     sub_zero: int = 0
     trits: bool = False
-    codes_from: Literal["floats", "blocks"] = "blocks"
+    codes_from: Literal["floats", "gguf"] = "gguf"
     searched: bool = False
 
     def __post_init__(self) -> None:

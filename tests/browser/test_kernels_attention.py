@@ -10,10 +10,10 @@ import pytest
 
 from mlcweb.kernels.attention.rope_append import rope_append
 from mlcweb.kernels.attention.scoring import Scoring
-from mlcweb.kernels.choice.choose import attend, flash_attention, in_blocks, merge, splits
+from mlcweb.kernels.choice.choose import attend, flash_attention, merge, splits, uses_block_order
 from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
-from mlcweb.quantize.blocks import to_blocks
+from mlcweb.quantize.block_order import to_block_order
 from tests.support.browser.kernel_page import run_kernel
 
 CONTEXT = 1024
@@ -197,7 +197,7 @@ def check_decode(page: Any, case: Case, variant: Variant) -> None:
     np.testing.assert_allclose(kv.view(case.dtype), case.after, atol=variant.tolerance)
     out = np.zeros((1, layout.heads * layout.head_dim), np.float32)
     *_, found = run_kernel(page, merge(layout, tier), tier, [partial, out])
-    expected = to_blocks(case.expected) if in_blocks(tier) else case.expected
+    expected = to_block_order(case.expected) if uses_block_order(tier) else case.expected
     assert np.abs(found - expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
 
 

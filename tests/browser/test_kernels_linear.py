@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec, normalize
+from mlcweb.kernels.choice.choose import matmul, matvec, normalize, uses_block_order
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.language.builder import KernelBuilder, ramp4
 from mlcweb.kernels.layouts.storage import Values, Vector
@@ -19,7 +19,7 @@ from mlcweb.kernels.products.matvec import Norm, Vectors
 from mlcweb.kernels.products.outputs import activate
 from mlcweb.kernels.vocabulary.embedding import embed
 from mlcweb.quantize import get_scheme
-from mlcweb.quantize.blocks import to_blocks
+from mlcweb.quantize.block_order import to_block_order
 from tests.support.browser.kernel_page import run_kernel, stored
 from tests.support.browser.kernel_values import ACTIVATIONS, NORM, close, folded, on
 
@@ -117,15 +117,17 @@ def test_matvec(
     x = rng.standard_normal((n, columns)).astype(np.float32)
     weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
     storage, tensors, dequantized = stored(weight, quant, tier)
-    laid = to_blocks if in_blocks(tier) else np.array
+    laid = to_block_order if uses_block_order(tier) else np.array
     args, options = [x if "last_row" in fused else laid(x)], dict[str, Any]()
-    vectors = Vectors(last_row="last_row" in fused, to_blocks=in_blocks(tier) and "last_row" not in fused)
-    y_laid = laid if vectors.to_blocks else np.array
+    vectors = Vectors(
+        last_row="last_row" in fused, y_block_order=uses_block_order(tier) and "last_row" not in fused
+    )
+    y_laid = laid if vectors.y_block_order else np.array
     normed = x[-1:]
     if "norm" in fused:
         scale = (1 + 0.1 * rng.standard_normal(columns)).astype(quant.activation)
         options["norm"] = Norm(Vector(columns, quant.activation, tier), 1e-5)
-        args.append(to_blocks(scale))
+        args.append(to_block_order(scale))
         normed = normed / np.sqrt((normed**2).mean() + 1e-5) * scale.astype(np.float32)
     args += tensors
     expected, more, outputs = folded(normed @ dequantized.T, fused, quant.activation, tier, rng)
@@ -193,9 +195,9 @@ def test_embedding_reads_the_right_rows(kernel_page: Any, scheme: str, tier: Tie
     np.testing.assert_array_equal(x, dequantized[ids])
     state = np.array([7, 50, 0, 0, 0, 0, 0, 0], np.int32)
     for ordered in (False, True):
-        func = embed(storage, prefill=False, to_blocks=ordered)
+        func = embed(storage, prefill=False, block_order=ordered)
         *_, x = run_kernel(kernel_page, func, tier, [state, *tensors, out[:1]])
-        np.testing.assert_array_equal(x, to_blocks(dequantized[50:]) if ordered else dequantized[50:])
+        np.testing.assert_array_equal(x, to_block_order(dequantized[50:]) if ordered else dequantized[50:])
 
 
 @pytest.mark.parametrize(("browser", "scheme", "tier"), EMBED)
@@ -212,9 +214,9 @@ def test_embedding_with_a_scale_and_learned_positions(kernel_page: Any, scheme: 
     func = embed(storage, prefill=True, **options)
     *_, x = run_kernel(kernel_page, func, tier, [ids, *tensors, state, places, out], n=9)
     close(x, expected[ids] + places[7:16], 1e-6)
-    func = embed(storage, prefill=False, to_blocks=True, **options)
+    func = embed(storage, prefill=False, block_order=True, **options)
     *_, x = run_kernel(kernel_page, func, tier, [state, *tensors, places, out[:1]])
-    close(x, to_blocks(expected[50:] + places[7:8]), 1e-6)
+    close(x, to_block_order(expected[50:] + places[7:8]), 1e-6)
 
 
 @pytest.mark.parametrize(("browser", "tier"), [*NORM, *on("stock f16", SOFTWARE)])
@@ -234,16 +236,16 @@ def test_normalize(kernel_page: Any, tier: Tier, width: int, fused: tuple[str, .
     rng = np.random.default_rng(width)
     n, centered = 1 if "decode" in fused else 5, "centered" in fused
     x = rng.standard_normal((n, width)).astype(np.float32) * 7 + 20 * centered
-    laid = to_blocks if "decode" in fused and in_blocks(tier) else np.array
+    laid = to_block_order if "decode" in fused and uses_block_order(tier) else np.array
     scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float16)
-    args = [laid(x), to_blocks(scale)]
+    args = [laid(x), to_block_order(scale)]
     expected = x - x.mean(1, keepdims=True) * centered
     expected = expected / np.sqrt((expected**2).mean(1, keepdims=True) + 1e-5) * scale.astype(np.float32)
     bias = None
     if "bias" in fused:
         bias = Vector(width, "float16", tier)
         added = rng.standard_normal(width).astype(np.float16)
-        args.append(to_blocks(added))
+        args.append(to_block_order(added))
         expected = expected + added.astype(np.float32)
     if "last_row" in fused:
         expected = expected[-1:]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec
+from mlcweb.kernels.choice.choose import matmul, matvec, uses_block_order
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.experts.route import combine, group, route
 from mlcweb.kernels.experts.weights import ChosenExperts, ExpertRange, expert_ranges
@@ -21,13 +21,13 @@ from mlcweb.kernels.products.matvec import Norm, Vectors
 from mlcweb.kernels.products.outputs import Folded
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
-from mlcweb.quantize.blocks import to_blocks
+from mlcweb.quantize.block_order import to_block_order
 from tests.support.browser.kernel_page import run_kernel, run_lowered, stored
 from tests.support.browser.kernel_values import close, int8_rows, int8_words, on
 
 HIDDEN, INNER = 96, 132
 GATED = Folded(activation="silu", gated=True)
-IN_BLOCKS = Vectors(to_blocks=True)
+IN_BLOCK_ORDER = Vectors(y_block_order=True)
 
 
 def silu_product(y: np.ndarray) -> np.ndarray:
@@ -97,8 +97,8 @@ def test_route(
     logits = normed @ weight.T.astype(np.float32)
     logits[:, 3] = logits[:, 1]
     ids, shares = chosen(logits, experts_per_token)
-    func = route(router, experts_per_token, tier, norm=norm, in_blocks=True)
-    args = [to_blocks(x[:1]), to_blocks(scale), weight, np.zeros_like(ids), np.zeros_like(shares)]
+    func = route(router, experts_per_token, tier, norm=norm, block_order=True)
+    args = [to_block_order(x[:1]), to_block_order(scale), weight, np.zeros_like(ids), np.zeros_like(shares)]
     *_, found, weights = run_kernel(kernel_page, func, tier, args)
     np.testing.assert_array_equal(found, ids)
     close(weights, shares, 1e-4)
@@ -131,14 +131,14 @@ def test_decode_of_a_range(kernel_page: Any, scheme: str, tier: Tier) -> None:
     rng, quant = np.random.default_rng(7), get_scheme(scheme)
     experts, experts_per_token = (4 if tier.subgroups else 8), 2
     span = ExpertRange(first=1, count=experts // 2, total=experts, experts_per_token=experts_per_token)
-    laid = to_blocks if in_blocks(tier) else np.array
+    laid = to_block_order if uses_block_order(tier) else np.array
     x, scale = rng.standard_normal((1, HIDDEN)).astype(np.float32), np.ones(HIDDEN, quant.activation)
     normed = x / np.sqrt((x**2).mean() + 1e-5)
     weight = rng.standard_normal((span.count * 2 * INNER, HIDDEN)) * 0.1
     storage, tensors, dequantized = stored(weight, quant, tier)
     gate_up = dequantized.reshape(span.count, 2 * INNER, HIDDEN)
     norm = Norm(Vector(HIDDEN, quant.activation, tier), 1e-5)
-    func = matvec(storage, tier, norm=norm, folded=GATED, vectors=IN_BLOCKS, experts=ChosenExperts(span))
+    func = matvec(storage, tier, norm=norm, folded=GATED, vectors=IN_BLOCK_ORDER, experts=ChosenExperts(span))
     first = lower_kernel("gate_up", func, tier)
 
     weight = rng.standard_normal((span.count * HIDDEN, INNER)) * 0.1
@@ -148,9 +148,9 @@ def test_decode_of_a_range(kernel_page: Any, scheme: str, tier: Tier) -> None:
     shares = np.array([[0.75, 0.25]], np.float32)
     mixed, more = ChosenExperts(span, mixed=True), ChosenExperts(span, mixed=True, in_place=True)
     added = Folded(joined="added")
-    func = matvec(storage, tier, folded=added, vectors=IN_BLOCKS, experts=mixed)
+    func = matvec(storage, tier, folded=added, vectors=IN_BLOCK_ORDER, experts=mixed)
     second = lower_kernel("down", func, tier)
-    third = lower_kernel("more", matvec(storage, tier, vectors=IN_BLOCKS, experts=more), tier)
+    third = lower_kernel("more", matvec(storage, tier, vectors=IN_BLOCK_ORDER, experts=more), tier)
 
     for pair in ((1, 2), (2, 0), (0, experts - 1)):  # both are in the range, one, none
         ids = np.array([pair], np.int32)

@@ -15,7 +15,7 @@ from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.rows import halve_rows, quantize_rows
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
-from mlcweb.quantize.blocks import to_blocks
+from mlcweb.quantize.block_order import to_block_order
 from tests.support.browser.kernel_page import run_kernel, run_lowered, stored
 from tests.support.browser.kernel_values import NORM, close, folded, half_words, int8_rows, int8_words, on
 from tests.support.browser.subgroup_matrices import SPELLED_OUT_NEEDS, spelled_out
@@ -60,7 +60,7 @@ def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed:
     if normed:
         norm = Norm(Vector(width, "float32", tier), 1e-5)
         scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float32)
-        args.append(to_blocks(scale))
+        args.append(to_block_order(scale))
         expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale
     args += [np.ones((n, groups * 8), np.uint32), np.zeros((n, groups), np.float32)]
     func = quantize_rows(width, tier, norm, paired=paired)
@@ -115,7 +115,7 @@ def test_halve_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bo
     if normed:
         norm = Norm(Vector(width, "float32", tier), 1e-5)
         scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float32)
-        args.append(to_blocks(scale))
+        args.append(to_block_order(scale))
         expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale
     else:
         x[0, :2] = 1e6, -1e6

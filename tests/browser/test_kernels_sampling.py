@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlcweb.kernels.choice.tier import BASE
-from mlcweb.kernels.vocabulary.sampling import blocks, pick, scan
+from mlcweb.kernels.vocabulary.sampling import pick, scan, segments
 from mlcweb.lower import LoweredKernel, lower_kernel
 from tests.support.browser.kernel_page import run_lowered
 
@@ -31,7 +31,7 @@ def sample(
     scan_, pick_ = kernels(vocab)
     sampling = np.array([bits(temperature), bits(top_p), top_k, seed, 0, 0, 0, 0], np.int32)
     state = np.array([10, 0, 5, step, 0, 0, 0, 0], np.int32)
-    ids, scores = np.zeros(blocks(vocab), np.int32), np.zeros((blocks(vocab), 2), np.float32)
+    ids, scores = np.zeros(segments(vocab), np.int32), np.zeros((segments(vocab), 2), np.float32)
     *_, ids, scores = run_lowered(page, scan_, BASE, [logits, sampling, state, ids, scores])
     return run_lowered(page, pick_, BASE, [logits, sampling, ids, scores, state])[-1]
 

@@ -167,8 +167,8 @@ def test_the_stream_gives_the_same_bits_whatever_blocks_and_workers(tmp_path, sc
         return {packed.name: np.concatenate(list(blocks)) for packed, blocks in stream}
 
     whole = collect(calibration=Calibration(found))
-    for workers, block_bytes in ((1, 1), (3, 5000)):
-        other = collect(calibration=Calibration(found), workers=workers, block_bytes=block_bytes)
+    for workers, batch_bytes in ((1, 1), (3, 5000)):
+        other = collect(calibration=Calibration(found), workers=workers, batch_bytes=batch_bytes)
         for name, array in whole.items():
             np.testing.assert_array_equal(other[name].view(np.uint8), array.view(np.uint8))
     mlc = collect()

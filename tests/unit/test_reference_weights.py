@@ -84,7 +84,7 @@ def test_parameters_by_name() -> None:
 def test_products_by_blocks(monkeypatch: pytest.MonkeyPatch, tokens: int, inputs: int, bits: int) -> None:
     """Seven rows in blocks of two; 80 inputs leave half a group of padding, which must not count."""
     width = -(-inputs // GROUP_SIZES[bits]) * GROUP_SIZES[bits]
-    monkeypatch.setattr(linear, "BLOCK_VALUES", 2 * width + 1)
+    monkeypatch.setattr(linear, "BATCH_WEIGHTS", 2 * width + 1)
     codes, scales = codes_and_scales(7, width, bits=bits)
     x = np.random.default_rng(4).standard_normal((tokens, inputs)).astype(np.float32)
     store = ArrayStore({"a.q_weight": codes, "a.q_scale": scales})

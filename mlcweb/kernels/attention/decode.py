@@ -1,7 +1,7 @@
 """Decode attention over the paged KV cache, split over the context (flash-decoding), in two launches.
 
 Launch one, a workgroup per (KV head, split): RoPE on the queries and the new key, the new key and value appended to
-the cache by the split that owns the position, then online softmax over the split's tokens in blocks of 64, a thread
+the cache by the split that owns the position, then online softmax over the split's tokens in tiles of 64, a thread
 a token for the scores and a thread a word for the values. Launch two merges the splits.
 """
 
@@ -25,7 +25,7 @@ from mlcweb.kernels.products.outputs import soft_cap
 THREADS = 64
 SPLITS = 32
 _MINUS_INFINITY = -1.0e30
-_LANES = 16  # threads that reduce one head's block of scores
+_LANES = 16  # threads that reduce one head's scores of a tile
 
 
 @kernel
@@ -40,7 +40,7 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)
     position = k.let(new.state[State.POSITION], "position")
-    # whole pages, so that a block of 64 tokens is four pages
+    # whole pages, so that a tile of 64 tokens is four pages
     origin = scoring.begin(k, position, PAGE_SIZE)
     pages = k.let(T.shift_right(position - origin, 4) + 1, "pages")
     per_split = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
@@ -55,8 +55,8 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     k.barrier()
     k.storage_barrier()  # the owning split reads back the key and value that its other threads stored
     part.begin()
-    with k.loop(T.max(T.ceildiv(end - begin, THREADS), 0)) as block:
-        start = k.let(begin + block * THREADS, "start")
+    with k.loop(T.max(T.ceildiv(end - begin, THREADS), 0)) as token_tile:
+        start = k.let(begin + token_tile * THREADS, "start")
         part.score(start, end, position)
         part.reduce()
         part.add_values(start, end)
@@ -157,9 +157,9 @@ class _Split:
                     k.store(self.own, g, self.own[g] + dot)
 
     def reduce(self) -> None:
-        """Raise the maxima, rescale what was summed, and leave the block's weights in workgroup memory."""
+        """Raise the maxima, rescale what was summed, and leave the tile's weights in workgroup memory."""
         k, group, maximum, rescale = self.k, self.layout.group, self.maximum, self.rescale
-        _block_tops(k, group, self.tid, self.scores, self.tops)
+        _tile_tops(k, group, self.tid, self.scores, self.tops)
         k.barrier()
         for g in range(group):
             top = maximum[g]
@@ -176,7 +176,7 @@ class _Split:
         k.barrier()
 
     def add_values(self, start: Expr, end: Expr) -> None:
-        """Add the block's values, a page at a time: its loads are in flight together; weights past the end are 0."""
+        """Add the tile's values, a page at a time: its loads are in flight together; weights past the end are 0."""
         k, layout, group = self.k, self.layout, self.layout.group
         with k.loop(T.min(T.ceildiv(end - start, PAGE_SIZE), THREADS // PAGE_SIZE)) as i:
             page = k.let(page_of(self.new.table, start + i * PAGE_SIZE), "page")
@@ -225,7 +225,7 @@ class _Split:
                 k.store(partial, [row, split, layout.head_dim + 1], self.total[g])
 
 
-def _block_tops(k: KernelBuilder, group: int, tid: Expr, scores: Buffer, tops: Buffer) -> None:
+def _tile_tops(k: KernelBuilder, group: int, tid: Expr, scores: Buffer, tops: Buffer) -> None:
     """``tops[g, i]``: the largest of every sixteenth of head g's scores."""
     for first in range(0, group * _LANES, THREADS):
         item = k.let(tid + first, "item")

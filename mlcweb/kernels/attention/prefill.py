@@ -1,7 +1,7 @@
 """Prefill attention: tiled flash attention over the paged KV cache, which ``rope_append`` has added the chunk to.
 
 A workgroup owns 32 rows, a row being a (query, head of the group) pair of one KV head, and walks the context in
-blocks of 64 tokens; queries, keys, weights and values pass through workgroup memory, transposed for register tiles.
+tiles of 64 tokens; queries, keys, weights and values pass through workgroup memory, transposed for register tiles.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -51,14 +51,14 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     tile = _Tile(k, layout, scoring)
     tile.begin()
     base, last = tile.base, tile.last
-    # a page's first token, as four tokens of a block are to share a page
+    # a page's first token, as four tokens of a tile are to share a page
     begin = scoring.begin(k, base + tile.flat(0) // layout.group, PAGE_SIZE)
-    with k.loop(T.ceildiv(tile.end - begin, TOKENS)) as block:
-        start = k.let(begin + block * TOKENS, "start")
+    with k.loop(T.ceildiv(tile.end - begin, TOKENS)) as token_tile:
+        start = k.let(begin + token_tile * TOKENS, "start")
         tile.score(start)
         ragged = (
             start + TOKENS > base + tile.flat(0) // layout.group + 1
-        )  # some row does not see all of the block
+        )  # some row does not see all of the tile
         if scoring.window is not None:
             ragged = T.Or(ragged, base + last - start >= scoring.window)
         with k.when(ragged):
@@ -70,7 +70,7 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
 
 
 class _Tile:
-    """32 rows of a KV head's queries over blocks of 64 tokens; the phases of ``flash_attention``, in order."""
+    """32 rows of a KV head's queries over tiles of 64 tokens; the phases of ``flash_attention``, in order."""
 
     def __init__(self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring) -> None:
         self.k, self.layout, self.scoring, self.n = k, layout, scoring, dynamic("n")
@@ -137,7 +137,7 @@ class _Tile:
                 k.store(scores, i, soft_cap(scores[i], self.scoring.cap, lanes=4))
 
     def _stage_queries_and_keys(self, start: Expr, step: Expr) -> None:
-        """``tile``: 16 dimensions of queries ``[16, ROWS]`` and of the block's keys ``[16, TOKENS]``, transposed."""
+        """``tile``: 16 dimensions of queries ``[16, ROWS]`` and of the tile's keys ``[16, TOKENS]``, transposed."""
         k, tid, tile = self.k, self.tid, self.tile
         group, quads = self.layout.group, _DEPTH // 4
         q, keys = k.local(4, "float32x4", name="q"), k.local(4, "float32x4", name="keys")
@@ -166,7 +166,7 @@ class _Tile:
         return self.k.let(page_of(self.table, T.min(first, self.end - 1)), "page")
 
     def mask(self, start: Expr) -> None:
-        """Take away what a row does not see. One that sees nothing of its first blocks forgets what it took of them
+        """Take away what a row does not see. One that sees nothing of its first tiles forgets what it took of them
         once its maximum rises.
         """
         k, scores = self.k, self.scores
@@ -205,7 +205,7 @@ class _Tile:
                 k.store(self.sums, at, self.sums[at] * splat(rescale[0]))
 
     def add_values(self, start: Expr) -> None:
-        """Add the block's values by their weights, ``value_tokens`` tokens at a time."""
+        """Add the tile's values by their weights, ``value_tokens`` tokens at a time."""
         k, value_tokens, tile, sums = self.k, self.value_tokens, self.tile, self.sums
         d, quads = self.layout.head_dim, self.layout.head_dim // 4
         with k.loop(T.min(T.ceildiv(self.end - start, value_tokens), TOKENS // value_tokens)) as part:
@@ -235,7 +235,7 @@ class _Tile:
         for i in range(0, items, THREADS):
             with _each(k, tid + i, items):
                 k.store(self.tile, ramp4(value_tokens * ROWS + (tid + i) * 4), values[i // THREADS])
-        # a thread has four tokens of either half of the block, so a part's are with a few threads, in one half
+        # a thread has four tokens of either half of the tile, so a part's are with a few threads, in one half
         lanes, parts = value_tokens // 4, TOKENS // 2 // value_tokens
         with k.when(tx // lanes == part % parts):
             for t in range(4):
@@ -250,7 +250,7 @@ class _Tile:
     def store(self) -> None:
         """Divide by the rows' sums, which eight threads have parts of, and store."""
         k, total, group = self.k, self.total, self.layout.group
-        k.barrier()  # the last block's maxima have been read
+        k.barrier()  # the last tile's maxima have been read
         for i in range(4):
             k.store(self.tops, (self.ty * 4 + i) * 8 + self.tx, total[i])
         k.barrier()

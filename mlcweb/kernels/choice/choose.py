@@ -61,7 +61,7 @@ def _attention(tier: Tier) -> Attention:
 _log = logger("kernels.choose")
 
 
-def in_blocks(tier: Tier) -> bool:
+def uses_block_order(tier: Tier) -> bool:
     """Whether decode's vectors are in block order: a CPU's lanes take a row each, and read x in its own order."""
     return not tier.software
 
@@ -95,8 +95,8 @@ def matvec(
     if _by_words("matvec", weight, tier, experts):
         last_row = vectors.last_row
         return software.matvec.matvec(weight, norm=norm, folded=folded, last_row=last_row, piece=piece)
-    if not in_blocks(tier):
-        vectors = replace(vectors, from_blocks=False, to_blocks=False)
+    if not uses_block_order(tier):
+        vectors = replace(vectors, x_block_order=False, y_block_order=False)
     return matvec_.matvec(
         weight, tier, norm=norm, folded=folded, vectors=vectors, experts=experts, piece=piece
     )
@@ -150,7 +150,9 @@ def normalize(
     """``norms.norm.normalize``; decode's vectors are in block order where the tier has it."""
     if tier.software:
         return software.norm.normalize(norm, decode=decode, residual=residual, last_row=last_row)
-    return norm_.normalize(norm, tier, decode=decode, residual=residual, in_blocks=decode, last_row=last_row)
+    return norm_.normalize(
+        norm, tier, decode=decode, residual=residual, block_order=decode, last_row=last_row
+    )
 
 
 def splits(tier: Tier) -> int:

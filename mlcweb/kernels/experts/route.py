@@ -23,13 +23,13 @@ _AT_ONCE = 8  # experts whose logits are summed together
 
 @kernel
 def route(
-    router: Values, experts_per_token: int, tier: Tier, *, norm: Norm | None = None, in_blocks: bool = False
+    router: Values, experts_per_token: int, tier: Tier, *, norm: Norm | None = None, block_order: bool = False
 ) -> tirx.PrimFunc:
     """Kernel: each token's ``experts_per_token`` experts of the largest logits, the first of equals, and their shares.
 
     Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, ids i32 ``[n, X]``, shares f32 ``[n, X]``: the softmax
-    over the chosen ones' logits. ``norm`` is folded in for decode, which has one token; its x may be
-    ``in_blocks``.
+    over the chosen ones' logits. ``norm`` is folded in for decode, which has one token; its x may
+    be in ``block_order``.
     """
     experts, columns = router.rows, router.columns
     threads, at_once = _ROUTE_THREADS, min(_AT_ONCE, experts)
@@ -45,13 +45,13 @@ def route(
     logits = k.shared(experts, name="logits")
     count = at_once + (1 if norm else 0)
     sums = k.local(count, name="sums")
-    with k.loop(-(-experts // at_once)) as block:
-        first = block * at_once
+    with k.loop(-(-experts // at_once)) as batch:
+        first = batch * at_once
         for s in range(count):
             k.store(sums, s, f32(0.0))
         with k.loop(T.ceildiv(columns // 4 - tid, threads)) as i:
             column = k.let((i * threads + tid) * 4, "column")
-            at = k.let(offset4(column, columns) if in_blocks else column, "at")
+            at = k.let(offset4(column, columns) if block_order else column, "at")
             x4 = k.let(load4(x, row, at), "x4")
             if norm_weight is not None:
                 k.store(sums, at_once, sums[at_once] + call("float32", "dot", x4, x4))

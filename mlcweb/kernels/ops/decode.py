@@ -30,7 +30,7 @@ class Decode(Ops):
                 embed,
                 w,
                 prefill=False,
-                to_blocks=choose.in_blocks(self.tier),
+                block_order=choose.uses_block_order(self.tier),
                 scale=scale,
                 positions=positions,
                 piece=piece,
@@ -52,7 +52,7 @@ class Decode(Ops):
     ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
-        vectors, y = Vectors(to_blocks=not rows), None
+        vectors, y = Vectors(y_block_order=not rows), None
         for w, piece in pieces(weight):
             kernel = self.kernel(
                 choose.matvec, w, self.tier, norm=norm, folded=folded, vectors=vectors, piece=piece

@@ -24,7 +24,7 @@ assert WIDE.rows == ROWS, "both kinds of products read the same slots"
 
 def decode_moe(ops: Ops, x: Tensor, norm: Norm, mixture: Mixture, residual: Tensor) -> Tensor:
     """``residual + mixture(norm(x))``, float32 ``[1, D]``."""
-    tier, vectors = ops.tier, Vectors(to_blocks=True)
+    tier, vectors = ops.tier, Vectors(y_block_order=True)
     routed = _route(ops, x, mixture, norm)
     gate_up = Folded(activation=mixture.activation, gated=True)
     hidden: Tensor | None = None
@@ -91,8 +91,8 @@ def prefill_moe(
 
 def _route(ops: Ops, x: Tensor, mixture: Mixture, norm: Norm | None) -> dict[str, Tensor]:
     """``ids`` and ``shares`` of each token's experts."""
-    in_blocks = norm is not None and choose.in_blocks(ops.tier)
+    block_order = norm is not None and choose.uses_block_order(ops.tier)
     kernel = ops.kernel(
-        route, mixture.router, mixture.experts_per_token, ops.tier, norm=norm, in_blocks=in_blocks
+        route, mixture.router, mixture.experts_per_token, ops.tier, norm=norm, block_order=block_order
     )
     return ops.launch("experts_route", kernel, x=x, norm=norm and norm.weight, router=mixture.router)

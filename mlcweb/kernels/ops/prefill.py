@@ -92,7 +92,7 @@ class Prefill(Ops):
         if norm.centered:
             x = self.norm(x, norm, last_row=True)
         folded, y = Folded(bias, cap=cap), None
-        vectors = Vectors(from_blocks=False, last_row=own is not None)
+        vectors = Vectors(x_block_order=False, last_row=own is not None)
         for w, piece in pieces(weight):
             kernel = self.kernel(
                 choose.matvec, w, self.tier, norm=own, folded=folded, vectors=vectors, piece=piece

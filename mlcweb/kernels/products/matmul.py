@@ -108,9 +108,9 @@ def matmul(
     def source(row: Expr) -> Expr:
         return slots.source(row) if slots else T.min(row0 + row, n - 1)
 
-    with k.loop(-(-weight.columns // tile.depth)) as block:
-        product.stage_x(x, source, block)
-        product.stage_weight(w, _TileRows(expert * each, column0, outputs, folded.gated), block)
+    with k.loop(-(-weight.columns // tile.depth)) as k_tile:
+        product.stage_x(x, source, k_tile)
+        product.stage_weight(w, _TileRows(expert * each, column0, outputs, folded.gated), k_tile)
         k.barrier()
         product.multiply()
         k.barrier()
@@ -166,7 +166,7 @@ class _Matmul:
         """The two fours of the thread's i-th row."""
         return [self.sums[i * 2], self.sums[i * 2 + 1]]
 
-    def stage_x(self, x: Buffer, source: Callable[[Expr], Expr], block: Expr) -> None:
+    def stage_x(self, x: Buffer, source: Callable[[Expr], Expr], k_tile: Expr) -> None:
         """Item (q, p) is columns 4q… of rows 4p…, stored transposed; ``source`` says which of x's a row is."""
         k, tile = self.k, self.tile
 
@@ -176,12 +176,12 @@ class _Matmul:
         quads = tile.depth // 4
         for item in self._items(tile.rows * tile.depth // 16):
             q, p = k.let(item % quads, "q"), k.let(item // quads, "p")
-            rows = [k.let(load(p * 4 + i, block * tile.depth + q * 4), "x4") for i in range(4)]
+            rows = [k.let(load(p * 4 + i, k_tile * tile.depth + q * 4), "x4") for i in range(4)]
             for c in range(4):
                 column = T.Shuffle([lane(row, c) for row in rows], [0, 1, 2, 3])
                 k.store(self.a_tile, ramp4((q * 4 + c) * tile.rows + p * 4), cast(f"{self.dtype}x4", column))
 
-    def stage_weight(self, w: Reader, rows_of: _TileRows, block: Expr) -> None:
+    def stage_weight(self, w: Reader, rows_of: _TileRows, k_tile: Expr) -> None:
         """Item (q, d) is depth 4d… of the four weight rows 4q…, dequantized; with a quarter of a word each, half of
         the threads of a shallow tile would have nothing to load.
         """
@@ -189,13 +189,13 @@ class _Matmul:
         fours = tile.columns // 4
         for item in self._items(fours * tile.depth // 4):
             q, d = k.let(item % fours, "q"), k.let(item // fours, "d")
-            depth = k.let(block * tile.depth + d * 4, "depth")
+            depth = k.let(k_tile * tile.depth + d * 4, "depth")
             rows = rows_of.four(k, tile, q)
             at = [(d * 4 + c) * tile.columns + q * 4 for c in range(4)]
             # past the end x is zero, and a weight must only be finite
             stored = w.groups * w.group_size if isinstance(w, GroupQuantizedReader) else self.columns
-            blocks = -(-self.columns // tile.depth)
-            inside = blocks * tile.depth <= stored
+            k_tiles = -(-self.columns // tile.depth)
+            inside = k_tiles * tile.depth <= stored
             within = depth if inside else k.let(T.min(depth, self.columns - 4), "within")
             if isinstance(w, GroupQuantizedReader):
                 for c, value in enumerate(w.across(k, rows, within)):

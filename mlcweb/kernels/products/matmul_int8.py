@@ -109,15 +109,15 @@ def _check(weight: GroupQuantized, outputs: int) -> None:
         )
 
 
-def _multiply(k: KernelBuilder, stage: Stage, blocks: int, tx: Expr, ty: Expr, sums: Buffer) -> None:
-    """Add the whole product to ``sums``, a block of groups at a time."""
+def _multiply(k: KernelBuilder, stage: Stage, k_tiles: int, tx: Expr, ty: Expr, sums: Buffer) -> None:
+    """Add the whole product to ``sums``, some groups at a time."""
     stage.fetch(0)
-    with k.loop(blocks) as block:
+    with k.loop(k_tiles) as k_tile:
         k.barrier()
         stage.put()
         k.barrier()
-        with k.when(block + 1 < blocks):
-            stage.fetch((block + 1) * stage.many)  # under way during the arithmetic
+        with k.when(k_tile + 1 < k_tiles):
+            stage.fetch((k_tile + 1) * stage.many)  # under way during the arithmetic
         for g in range(stage.many):
             _multiply_group(k, stage, g, tx, ty, sums)
 

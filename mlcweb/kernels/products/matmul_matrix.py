@@ -86,13 +86,13 @@ def matmul_matrix(
     subgroup = k.let(tid // _SUBGROUP, "subgroup")
     k.wgsl(wgsl.declare(tile))
     stage.fetch(x, row, column, 0)
-    blocks = width // tile.depth
-    with k.loop(blocks) as block:
+    k_tiles = width // tile.depth
+    with k.loop(k_tiles) as k_tile:
         k.barrier()
         stage.put()
         k.barrier()
-        with k.when(block + 1 < blocks):
-            stage.fetch(x, row, column, block + 1)  # under way during the arithmetic
+        with k.when(k_tile + 1 < k_tiles):
+            stage.fetch(x, row, column, k_tile + 1)  # under way during the arithmetic
         k.wgsl(wgsl.multiply(tile), subgroup)
     _write(k, tile, stage.tiles, subgroup, tid, writer, row0, column0, n)
     return k.finish(
@@ -119,17 +119,20 @@ class _Stage:
         self.w_halves = None if direct else k.local(w_items, "uint32x4", name="w_halves")
 
     def fetch(
-        self, x: Buffer, row: Callable[[Expr], Expr], column: Callable[[Expr], Expr], block: Index
+        self, x: Buffer, row: Callable[[Expr], Expr], column: Callable[[Expr], Expr], k_tile: Index
     ) -> None:
-        """Load a block of the inner axis; ``row`` and ``column`` say which rows of x and the weight."""
+        """Load a step of the inner axis; ``row`` and ``column`` say which rows of x and the weight."""
         k, tile, w = self.k, self.tile, self.w
         for i in range(self.x_items):
             item = self.tid + i * _THREADS
             own = row(item // tile.vectors)
-            k.store(self.x_words, i, load4(x, own, (block * tile.vectors + item % tile.vectors) * 4))
+            k.store(self.x_words, i, load4(x, own, (k_tile * tile.vectors + item % tile.vectors) * 4))
         for i in range(self.w_items):
             item = self.tid + i * _THREADS
-            own, word = k.let(column(item // tile.vectors), "row"), block * tile.vectors + item % tile.vectors
+            own, word = (
+                k.let(column(item // tile.vectors), "row"),
+                k_tile * tile.vectors + item % tile.vectors,
+            )
             if self.w_halves is not None:
                 k.store(self.w_halves, i, _halves(k, w, own, word * 8))
                 continue

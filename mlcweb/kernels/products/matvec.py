@@ -69,8 +69,8 @@ class Vectors:
     which the last row is read, and it is in its own order.
     """
 
-    from_blocks: bool = True
-    to_blocks: bool = False
+    x_block_order: bool = True
+    y_block_order: bool = False
     last_row: bool = False
 
 
@@ -204,7 +204,7 @@ class _Matvec:
         within = k.let(T.min(column, columns - 4), "within") if past else column
         position = k.let(offset4(within, columns), "placed")
         value = k.local(1, "float32x4", name="x4")
-        x4 = load4(self.x, x_row, position if vectors.from_blocks and not vectors.last_row else within)
+        x4 = load4(self.x, x_row, position if vectors.x_block_order and not vectors.last_row else within)
         k.store(value, 0, select(column < columns, x4, splat(f32(0.0))) if past else x4)
         if self.norm_weight is not None:
             squares = len(self.rows)
@@ -236,7 +236,7 @@ class _Matvec:
                 value = value * output(totals(tid + self.per_group), row + piece.outputs)
             if folded.cap is not None:
                 value = soft_cap(value, folded.cap)
-            at = k.let(offset(row, piece.outputs) if self.vectors.to_blocks else row, "at")
+            at = k.let(offset(row, piece.outputs) if self.vectors.y_block_order else row, "at")
             other = None if self.residual is None else self.residual[0, at]
             k.store(self.y, [self.y_at, at], folded.join(value, other))
 

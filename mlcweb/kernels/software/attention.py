@@ -65,8 +65,8 @@ class _Rows:
         self.scores, self.dots = k.local(self.count, name="scores"), k.local(self.count, name="dots")
         self.rescale, self.loaded = k.local(1, name="rescale"), k.local(self.layout.word, name="loaded")
         self.page, self.slot = k.local(1, "int32", name="page"), k.local(1, "int32", name="slot")
-        with k.loop(T.max(T.ceildiv(end - begin, QUAD), 0)) as block:
-            first = k.let(begin + block * QUAD, "first")
+        with k.loop(T.max(T.ceildiv(end - begin, QUAD), 0)) as quad:
+            first = k.let(begin + quad * QUAD, "first")
             k.store(self.page, 0, page_of(table, first))
             self._score(kv, head, first)
             for row in range(self.count):
@@ -266,18 +266,18 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     kv = KVCache(k, layout)
     out = k.output("attention", (n, layout.heads * d), "float32")
 
-    (block, head), tid = k.launch([T.ceildiv(n, together), layout.kv_heads], QUAD)
+    (batch, head), tid = k.launch([T.ceildiv(n, together), layout.kv_heads], QUAD)
     lane, base = k.local(1, "int32", name="lane"), k.local(1, "int32", name="base")
     k.store(lane, 0, tid)
     k.store(base, 0, state[State.POSITION])
     rows = _Rows(k, layout, scoring, together * group, lane)
-    tokens = [block * together + t for t in range(together) for _ in range(group)]
+    tokens = [batch * together + t for t in range(together) for _ in range(group)]
     for row, token in enumerate(tokens):
         for i, dim in enumerate(rows.dims()):
             column = (head * group + row % group) * d + dim
             k.store(rows.queries, row * rows.mine + i, queries[T.min(token, n - 1), column])
-    end = k.let(base[0] + T.min(block * together + together, n), "end")
-    begin = scoring.begin(k, base[0] + block * together, QUAD)
+    end = k.let(base[0] + T.min(batch * together + together, n), "end")
+    begin = scoring.begin(k, base[0] + batch * together, QUAD)
     rows.attend(kv, table, head, begin, end, [base[0] + token for token in tokens])
     for row, token in enumerate(tokens):
         with k.when(token < n):

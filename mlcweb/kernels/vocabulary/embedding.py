@@ -17,7 +17,7 @@ def embed(
     table: WholeMatrix,
     *,
     prefill: bool,
-    to_blocks: bool = False,
+    block_order: bool = False,
     scale: float = 1.0,
     positions: WholeMatrix | None = None,
     piece: Piece | None = None,
@@ -25,7 +25,7 @@ def embed(
     """Kernel ``x[n, D] = scale * table[tokens] [+ positions[…]]`` in float32.
 
     Arguments: the ids, table's tensors, [state i32 ``[8]`` in prefill, positions' tensors], x. Prefill reads
-    ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``to_blocks``: x is in block order.
+    ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``block_order``: x is in block order.
     ``piece``: which rows of the whole table there are; only tokens of those are written.
     """
     k = KernelBuilder("embed")
@@ -46,7 +46,7 @@ def embed(
     with k.when(quad < quads):
         if piece.outputs == table.rows:
             token = k.let(wanted, "token")
-        at = k.let(offset4(quad * 4, table.columns) if to_blocks else quad * 4, "at")
+        at = k.let(offset4(quad * 4, table.columns) if block_order else quad * 4, "at")
         value = w.four(k, token, quad * 4)
         if scale != 1.0:
             value = value * splat(f32(scale))

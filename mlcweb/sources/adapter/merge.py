@@ -18,7 +18,7 @@ from mlcweb.sources.tokenizer_files import find_eos_ids
 
 F64 = npt.NDArray[np.float64]
 
-# Factors that are kept while their weight is read in blocks, by several threads.
+# Factors that are kept while their weight is read in batches of rows, by several threads.
 _KEPT = 8
 
 
@@ -62,7 +62,9 @@ def merge_adapter(
         flipped = change.embedding or name in transposed
         _check(adapter, name, tensors, (across, out) if flipped else (out, across))
         load = partial(_load_rows, tensors[name], change, flipped, factor)
-        tensors[name] = replace(tensors[name], load_rows=load, blocks=None)  # it is not the file's any more
+        tensors[name] = replace(
+            tensors[name], load_rows=load, gguf_blocks=None
+        )  # it is not the file's any more
     files, eos = checkpoint.tokenizer_files, checkpoint.eos_token_ids
     if adapter.tokenizer_files:
         files = {**files, **adapter.tokenizer_files}

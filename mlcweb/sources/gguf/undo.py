@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError
-from mlcweb.sources.checkpoint import Blocks, LazyTensor
+from mlcweb.sources.checkpoint import GgufBlocks, LazyTensor
 from mlcweb.sources.gguf.file import GgufTensor
 
 Config = dict[str, Any]
@@ -26,7 +26,9 @@ Load = Callable[[int, int], npt.NDArray[Any]]  # rows from the one to the other
 def as_it_is(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Under another name."""
     return [
-        LazyTensor(name, tensor.shape, tensor.dtype, tensor.load_rows, _blocks(tensor, tensor.load_blocks))
+        LazyTensor(
+            name, tensor.shape, tensor.dtype, tensor.load_rows, _gguf_blocks(tensor, tensor.load_blocks)
+        )
     ]
 
 
@@ -55,7 +57,7 @@ def transposed(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor
     """``[out, in]``, where a Conv1D's weight is ``[in, out]``; biases are as they were."""
     if len(tensor.shape) != 2:
         return as_it_is(tensor, name, config)
-    blocks = _blocks(tensor, tensor.load_blocks, transposed=True)
+    blocks = _gguf_blocks(tensor, tensor.load_blocks, transposed=True)
     return [LazyTensor(name, tensor.shape[::-1], tensor.dtype, partial(_load_columns, tensor), blocks)]
 
 
@@ -87,7 +89,7 @@ def fused(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
             (rows, *tensor.shape[1:]),
             tensor.dtype,
             partial(_load_part, tensor.load_rows, first),
-            _blocks(tensor, partial(_load_part, tensor.load_blocks, first), rows=rows),
+            _gguf_blocks(tensor, partial(_load_part, tensor.load_blocks, first), rows=rows),
         )
         for part, first, rows in (("q", 0, query), ("k", query, key), ("v", query + key, key))
     ]
@@ -104,13 +106,15 @@ def _in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int)
     load, load_blocks = (
         partial(_load_in_order, rows, order, near) for rows in (tensor.load_rows, tensor.load_blocks)
     )
-    return [LazyTensor(name, tensor.shape, tensor.dtype, load, _blocks(tensor, load_blocks))]
+    return [LazyTensor(name, tensor.shape, tensor.dtype, load, _gguf_blocks(tensor, load_blocks))]
 
 
-def _blocks(tensor: GgufTensor, load: Load, *, rows: int = 0, transposed: bool = False) -> Blocks | None:
+def _gguf_blocks(
+    tensor: GgufTensor, load: Load, *, rows: int = 0, transposed: bool = False
+) -> GgufBlocks | None:
     """What a matrix, or ``rows`` of it, is stored as; vectors are small, and taken as floats."""
     nbytes = tensor.size * (rows or tensor.shape[0]) // tensor.shape[0]
-    return Blocks(tensor.kind.name, nbytes, load, transposed) if len(tensor.shape) == 2 else None
+    return GgufBlocks(tensor.kind.name, nbytes, load, transposed) if len(tensor.shape) == 2 else None
 
 
 def _load_in_order(load: Load, order: npt.NDArray[Any], near: int, start: int, stop: int) -> npt.NDArray[Any]:

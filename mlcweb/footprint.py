@@ -1,4 +1,4 @@
-"""What a model takes, from its config alone: parameters, and bytes to download and to have on the GPU."""
+"""Computes a model's size from its config alone: parameters, and bytes to download and to have on the GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lowering made, kept on disk by the content it was made of: kernels, and whole tiers.
+"""Keeps lowered kernels and whole tiers on disk, each under the hash of what it was made of.
 
 An entry is a file named by the sha256 of its key; its first line is the sha256 of the rest, so one that is damaged
 counts as absent. Nothing here fails a compile: a folder that cannot be read or written only saves nothing.

@@ -1,4 +1,4 @@
-"""Ask Chromium what its WebGPU offers here: through the engine's own ``probe()``, where the engine is built."""
+"""Asks Chromium what its WebGPU offers, through the engine's own ``probe()`` where the engine is built."""
 
 from __future__ import annotations
 

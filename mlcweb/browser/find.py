@@ -1,4 +1,4 @@
-"""Which Chrome or Chromium to run."""
+"""Finds the Chrome or Chromium to run."""
 
 from __future__ import annotations
 

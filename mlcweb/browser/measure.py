@@ -1,4 +1,4 @@
-"""A bundle's speed in the browser, and where the time goes."""
+"""Measures a bundle's speed in the browser, and profiles its kernels."""
 
 from __future__ import annotations
 

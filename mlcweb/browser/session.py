@@ -1,4 +1,4 @@
-"""The engine in a browser: a bundle served, the harness page open, and its verbs as methods.
+"""Runs the engine in a browser: it serves a bundle, opens the harness page, and has the page's verbs as methods.
 
 The page's side is runtime-js/pages/harness.ts: plain JSON in and out, and ``{error}`` for a failure.
 """

@@ -1,4 +1,4 @@
-"""The bundle on disk: manifest, atomic writer, verifying reader. Format: docs/bundle-format.md."""
+"""Writes, checks and reads a bundle on disk (docs/bundle-format.md)."""
 
 from mlcweb.bundle.manifest import (
     FileEntry,

@@ -1,4 +1,4 @@
-"""What a manifest must satisfy: the JSON Schema, then the rules that a schema cannot say."""
+"""Checks a manifest: against the JSON Schema, then by the rules that a schema cannot say."""
 
 from __future__ import annotations
 

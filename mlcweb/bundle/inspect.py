@@ -1,4 +1,4 @@
-"""What a bundle holds and needs, JSON-able: files, kernels, launches, GPU memory by context length."""
+"""Says what a bundle holds and needs, for JSON: files, kernels, launches, GPU memory by context length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest, ``mlcweb.json``, as typed values: mlcweb/contract has its fields, and this their bytes."""
+"""Reads and writes the manifest, ``mlcweb.json``; ``mlcweb.contract.manifest`` has its fields."""
 
 from __future__ import annotations
 

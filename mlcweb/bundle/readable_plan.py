@@ -1,4 +1,4 @@
-"""A plan for people: buffers with their shapes, and each launch with the buffers it binds by name.
+"""Shows a plan to people: buffers with their shapes, and each launch with the buffers it binds by name.
 
 ``mlcweb inspect --plan`` and ``--kernel`` print it from a bundle, and ``mlcweb compile --dump`` writes it to plan.txt.
 """

@@ -1,4 +1,4 @@
-"""Tensors read back from weight chunks, whole or by rows, across chunk boundaries."""
+"""Reads tensors back from weight chunks, whole or by rows, across the chunks' ends."""
 
 from __future__ import annotations
 

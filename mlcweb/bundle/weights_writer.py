@@ -1,4 +1,4 @@
-"""Tensors streamed into weight chunks: padded to 16 bytes, cut at the chunk size, hashed on the way."""
+"""Streams tensors into weight chunks: it pads them to 16 bytes, cuts at the chunk's size, and hashes on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes a bundle: built in a hidden folder beside its place, then put there in one move."""
+"""Writes a bundle: builds it in a hidden folder beside its place, and puts it there in one move."""
 
 from __future__ import annotations
 

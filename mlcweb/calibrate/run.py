@@ -1,4 +1,4 @@
-"""Runs the float model on a text, and keeps of every matrix the mean square of each of its input columns.
+"""Runs the float model on a text, and keeps the mean square of each input column of each matrix.
 
 That is all that rounding a row of weights needs to know of its inputs, as far as they are independent: the error
 that a column's rounding makes in an output has that variance. It is llama.cpp's importance matrix.

@@ -1,4 +1,4 @@
-"""From a request to a job: opens the checkpoint, takes defaults, and refuses what cannot be compiled.
+"""Makes a job of a request: opens the checkpoint, takes defaults, and refuses what cannot be compiled.
 
 All of it is quick, so a wrong option or a damaged checkpoint is reported before any work is spent on it.
 """

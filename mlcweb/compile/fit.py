@@ -1,4 +1,4 @@
-"""Whether the sizes in a config can be those of the tensors that are there, before a model is made of them."""
+"""Checks that a config's sizes can be those of the checkpoint's tensors, before a model is made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A compile with everything decided, and the hash that tells whether a bundle is what it would make again."""
+"""A job is a compile with everything decided; its hash tells whether a bundle is what it would make again."""
 
 from __future__ import annotations
 

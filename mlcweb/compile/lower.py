@@ -1,4 +1,4 @@
-"""Lowers a job's tiers: from the cache, else each in a process of its own where that is possible, else here."""
+"""Lowers a job's tiers: from the kernel cache, else each in a process of its own, else in this process."""
 
 from __future__ import annotations
 

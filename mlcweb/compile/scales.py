@@ -1,4 +1,4 @@
-"""How a bundle's scales are chosen: by MLC's rule, or calibrated, which is the default where it changes anything."""
+"""Decides how a bundle's scales are chosen: by MLC's rule, or calibrated, the default where that changes anything."""
 
 from __future__ import annotations
 

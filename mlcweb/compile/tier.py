@@ -1,4 +1,4 @@
-"""One tier of a bundle, lowered: what its files hold, as plain data that the cache and other processes can pass on."""
+"""Lowers one tier, and holds its files as plain data, which the kernel cache and other processes can pass on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a job to a bundle: lower, quantize, run the host reference, and put the bundle in its place."""
+"""Makes a job's bundle: lowers, quantizes, runs the host reference, and puts the bundle in its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's own kernels as a predictor: a bundle in headless Chromium, a token at a time."""
+"""Predicts with the engine's own kernels: a bundle in headless Chromium, a token at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle's quality as people read it."""
+"""Writes a bundle's quality as a line for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a model's predictions are from another's, and from the text."""
+"""Measures how far a model's predictions are from another's, and from the text."""
 
 from __future__ import annotations
 

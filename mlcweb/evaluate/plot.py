@@ -1,4 +1,4 @@
-"""Divergence over bits a weight as a picture: one point a bundle, one colour a model.
+"""Draws divergence over bits a weight: a point for each bundle, a colour for each model.
 
 Static SVG: no scripts, no fonts of its own, and colours that follow the viewer's light or dark scheme.
 """

@@ -1,4 +1,4 @@
-"""The short evaluation that a compile ends with, and what to do where it is bad."""
+"""Runs the short evaluation that a compile ends with, and says what to do where its result is bad."""
 
 from __future__ import annotations
 

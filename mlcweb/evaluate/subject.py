@@ -1,4 +1,4 @@
-"""What is judged, ready for the host reference: a bundle, or a source as it is."""
+"""Prepares what is judged for the host reference: a bundle, or a source as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One scheduled TIR kernel → WGSL text and its launch: which buffer at which binding, grid, scalars."""
+"""Prints one scheduled TIR kernel as WGSL, and finds its launch: which buffer at which binding, grid, scalars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file an architecture: its config, its module in ``tvm.relax.frontend.nn``, and its map from checkpoint names.
+"""Each architecture has a file: its config, its module in ``tvm.relax.frontend.nn``, and its checkpoint's names.
 
 ``architecture(config)`` finds the file for a Hugging Face config.
 """

@@ -1,4 +1,4 @@
-"""Self-attention's weights and launches, as every architecture has them."""
+"""Declares self-attention's weights and launches it, as every architecture does."""
 
 from __future__ import annotations
 

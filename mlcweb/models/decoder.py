@@ -1,4 +1,4 @@
-"""What the architectures share: a config's sizes, and the decoder's outline around its layers."""
+"""Has what the architectures share: the sizes in a config, and the decoder around its layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two layers that most architectures have; others are in their architecture's file."""
+"""Has the two layers that most architectures use; others are in their architecture's file."""
 
 from __future__ import annotations
 

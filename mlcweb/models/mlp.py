@@ -1,4 +1,4 @@
-"""The feed-forward half of a layer: gated, or with one hidden product."""
+"""Declares the feed-forward half of a layer: gated, or with one hidden product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RoPE's inverse frequencies, by Hugging Face's ``rope_scaling`` types, and the order of rows that kernels want."""
+"""Computes RoPE's inverse frequencies for Hugging Face's ``rope_scaling`` types, and the order of rows for kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Declares a model's weights, once: what a kernel reads, and what it is made of in the checkpoint.
+"""Declares each of a model's weights once: how a kernel reads it, and which checkpoint tensors it is made of.
 
 A module keeps what ``WeightBuilder`` makes as attributes, whose path is the weight's name, in the bundle too.
 """

@@ -1,4 +1,4 @@
-"""Quantized matrices times one vector or several, dequantized on the way: the host reference's products."""
+"""Multiplies quantized matrices by vectors, and dequantizes on the way: these are the host reference's products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Group quantization whose scales are searched: of many grids, the one with the least weighted squared error.
+"""Quantizes groups with searched scales: of many grids it takes the one with the least weighted squared error.
 
 A group's codes stand for -top … top + 1, one more than MLC's rule uses, and a scale may be negative, so that the long
 end is on the side that has use for it. For the codes of each of some steps, least squares gives the best scale;

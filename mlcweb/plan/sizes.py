@@ -1,4 +1,4 @@
-"""Expressions of an entry's dynamic sizes: shapes, grids and scalars of what depends on the number of tokens."""
+"""Translates expressions of an entry's dynamic sizes: shapes, grids and scalars that depend on how many tokens."""
 
 from typing import Any
 

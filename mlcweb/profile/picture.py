@@ -1,4 +1,4 @@
-"""A profile as a picture: each launch of a decode step and of a prefill chunk as a bar, in order.
+"""Draws a profile: each launch of a decode step and of a prefill chunk is a bar, in order.
 
 Static SVG: no scripts, no fonts of its own, and colours that follow the viewer's light or dark scheme.
 """

@@ -1,4 +1,4 @@
-"""A profile's JSON, which ``mlcweb bench --profile --format json`` and ``bench/remote.mjs --profile`` write."""
+"""Reads a profile's JSON, which ``mlcweb bench --profile --format json`` and ``bench/remote.mjs --profile`` write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Block order, in which the kernels read a vector (``mlcweb.kernels.layouts.block_order`` says why)."""
+"""Puts a vector in block order, in which the kernels read it (``mlcweb.kernels.layouts.block_order`` says why)."""
 
 from typing import Any
 

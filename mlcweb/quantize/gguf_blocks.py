@@ -1,4 +1,4 @@
-"""GGUF's blocks taken apart: codes in the order of the row, scales and minimums; what ``pack`` puts together again.
+"""Takes GGUF's blocks apart: codes in the order of the row, scales and minimums, which ``pack`` joins again.
 
 Where the bits lie is ggml's (ggml-common.h and ggml-quants.c); nothing is rounded.
 """

@@ -1,4 +1,4 @@
-"""Codes and scales into the arrays that a bundle stores, as their ``Format`` says; ``unpack`` is the way back."""
+"""Packs codes and scales into the arrays that a bundle stores, as their ``Format`` says; ``unpack`` undoes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the compiled model wants stored, and the tensors that each scheme stores it as; no data is read."""
+"""A parameter is a weight to store; its tensors follow from the scheme. No data is read here."""
 
 from __future__ import annotations
 

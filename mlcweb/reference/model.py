@@ -1,4 +1,4 @@
-"""A model on the host: its ``forward``, with operations in numpy, one token or many at a time."""
+"""Runs a model on the host: its ``forward`` with operations in numpy, one token or many at a time."""
 
 from __future__ import annotations
 

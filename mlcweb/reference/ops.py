@@ -1,4 +1,4 @@
-"""The operations of ``kernels.ops`` in numpy: a model's ``forward`` runs on the host as it is lowered for a GPU.
+"""Has the operations of ``kernels.ops`` in numpy: a model's ``forward`` runs on the host as it is lowered for a GPU.
 
 What is x ``[T, …]`` there is a float32 array here, of as many tokens as are fed. Weights are looked up by the name
 that the model declares them under.

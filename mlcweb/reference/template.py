@@ -1,4 +1,4 @@
-"""The chat template in Jinja's sandbox, as transformers' ``apply_chat_template`` and the engine render it."""
+"""Renders a chat template in Jinja's sandbox, as transformers' ``apply_chat_template`` and the engine do."""
 
 from __future__ import annotations
 

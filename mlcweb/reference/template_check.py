@@ -1,4 +1,4 @@
-"""What a chat template may use: what the engine (``runtime-js/src/jinja``) renders as jinja2 does."""
+"""Checks that a chat template uses only what the engine (``runtime-js/src/jinja``) renders as jinja2 does."""
 
 from __future__ import annotations
 

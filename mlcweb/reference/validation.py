@@ -1,4 +1,4 @@
-"""What a bundle's answer is checked against: the reference's greedy tokens and largest logits."""
+"""Computes what a bundle's answer is checked against: the reference's greedy tokens and largest logits."""
 
 from __future__ import annotations
 

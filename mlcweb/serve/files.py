@@ -1,4 +1,4 @@
-"""From a request's path to a file, and never to one outside the two folders served."""
+"""Maps a request's path to a file, and never to one outside the two folders served."""
 
 from __future__ import annotations
 

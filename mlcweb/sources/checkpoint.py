@@ -1,4 +1,4 @@
-"""The one shape that every model source takes: a config, tokenizer files and lazily read tensors."""
+"""Defines the checkpoint, which every source becomes: a config, tokenizer files and lazily read tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Hugging Face model folder: config.json, safetensors (one file, or indexed shards) and a tokenizer."""
+"""Opens a Hugging Face model folder: config.json, safetensors (one file, or indexed shards) and a tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensor names without what training put around the model: torch.compile, DDP, FSDP, checkpointing, PEFT."""
+"""Removes from tensor names what training put around a model: torch.compile, DDP, FSDP, checkpointing, PEFT."""
 
 from __future__ import annotations
 

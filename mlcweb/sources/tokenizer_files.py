@@ -1,4 +1,4 @@
-"""The files about text that go into a bundle, and the stop tokens they name."""
+"""Collects the files about text that go into a bundle, and the stop tokens they name."""
 
 from __future__ import annotations
 

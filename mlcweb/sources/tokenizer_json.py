@@ -1,4 +1,4 @@
-"""tokenizer.json of a large vocabulary, written as ``json.dumps(..., ensure_ascii=False, indent=1)`` would write it.
+"""Writes the tokenizer.json of a large vocabulary, as ``json.dumps(..., ensure_ascii=False, indent=1)`` would.
 
 With an indent that function builds the text from Python objects one by one: 2 s and 200 MB for Gemma's 262,144 tokens
 and 513,511 merges, which are written here from their ids, a batch at a time.

@@ -1,4 +1,4 @@
-"""What replaying a tier found."""
+"""Reports what replaying a tier found."""
 
 from __future__ import annotations
 

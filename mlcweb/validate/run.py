@@ -1,4 +1,4 @@
-"""Files first, then the browser: a flipped bit is reported as such and not as a wrong answer."""
+"""Validates a bundle: files first, then the browser, so that a flipped bit is not reported as a wrong answer."""
 
 from __future__ import annotations
 

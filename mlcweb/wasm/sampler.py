@@ -1,4 +1,4 @@
-"""The host sampler: penalties, temperature, top-k, top-p and min-p over logits in Wasm memory.
+"""Builds the host sampler: penalties, temperature, top-k, top-p and min-p over logits in Wasm memory.
 
 For requests that need the CPU to see or change the logits; others are sampled on the GPU.
 """

@@ -1,4 +1,4 @@
-"""``mlcweb bench``: load time, prefill and decode speed in Chromium; with ``--profile``, where the time goes."""
+"""``mlcweb bench`` measures load time, prefill and decode in Chromium; with ``--profile``, each kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mlcweb chat``: a bundle answers in the terminal, from headless Chromium."""
+"""``mlcweb chat`` lets a bundle answer in the terminal, from headless Chromium."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mlcweb doctor``: what is installed, and what the browser offers."""
+"""``mlcweb doctor`` says what is installed, and what the browser offers."""
 
 from __future__ import annotations
 

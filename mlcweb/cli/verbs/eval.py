@@ -1,4 +1,4 @@
-"""``mlcweb eval``: how well does the bundle predict a text, and how near is it to its source?"""
+"""``mlcweb eval`` measures how well a bundle predicts a text, and how near it is to its source."""
 
 from __future__ import annotations
 

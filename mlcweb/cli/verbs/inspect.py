@@ -1,4 +1,4 @@
-"""``mlcweb inspect``: what a bundle holds and needs."""
+"""``mlcweb inspect`` shows what a bundle holds and needs."""
 
 from __future__ import annotations
 

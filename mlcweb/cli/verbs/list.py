@@ -1,4 +1,4 @@
-"""``mlcweb list``: the models that have a name here."""
+"""``mlcweb list`` lists the models that have a name here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract's source: the table of constants, and the schemas with the table's values in them.
+"""Reads the contract's source: the table of constants, and the schemas with the table's values in them.
 
 In a schema ``"=limits.chunks"`` is the table's value, ``"=a.b+c.d"`` the sum of two, and ``${sizes.block}`` in any
 other string its text. An object ``{"is": value, "of": meaning}`` of the table counts as its value.

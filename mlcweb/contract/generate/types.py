@@ -1,4 +1,4 @@
-"""A schema's types, in the few shapes that the bundle's documents have, for the languages to print."""
+"""Lists a schema's types, in the few shapes that the bundle's documents have, for the languages to print."""
 
 from __future__ import annotations
 

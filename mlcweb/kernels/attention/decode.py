@@ -1,4 +1,4 @@
-"""Decode attention over the paged KV cache, split over the context (flash-decoding), in two launches.
+"""Decode attention reads the paged KV cache in splits (flash-decoding): one launch for the splits, one to merge them.
 
 Launch one, a workgroup per (KV head, split): RoPE on the queries and the new key, the new key and value appended to
 the cache by the split that owns the position, then online softmax over the split's tokens in tiles of 64, a thread

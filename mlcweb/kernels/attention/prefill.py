@@ -1,4 +1,4 @@
-"""Prefill attention: tiled flash attention over the paged KV cache, which ``rope_append`` has added the chunk to.
+"""Prefill attention is tiled flash attention over the paged KV cache, to which ``rope_append`` has added the chunk.
 
 A workgroup owns 32 rows, a row being a (query, head of the group) pair of one KV head, and walks the context in
 tiles of 64 tokens; queries, keys, weights and values pass through workgroup memory, transposed for register tiles.

@@ -1,4 +1,4 @@
-"""Before prefill's attention: RoPE on a chunk's queries and keys, and its keys and values into the cache."""
+"""Rotates a chunk's queries and keys before prefill's attention, and appends keys and values to the KV cache."""
 
 from tvm import tirx
 

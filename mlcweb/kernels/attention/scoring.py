@@ -1,4 +1,4 @@
-"""How an attention layer makes scores of queries and keys, and which tokens it sees."""
+"""Describes how an attention layer scores keys for a query, and which tokens a query sees."""
 
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,7 @@
-"""The kernel of each operation on a tier: a table for adapters that are a CPU, and one for all others.
+"""Chooses the kernel of each operation on a tier: general kernels for GPUs, others for adapters that are a CPU.
 
-On a software tier a product has the general kernel where there is none by words: unquantized matrices, those of 3 bits
-and experts, among others.
+On the tier ``software`` a product takes the general kernel where ``kernels.software`` has none: for unquantized
+matrices, 3-bit ones and experts, among others.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A mixture of experts, as a layer declares it."""
+"""Declares a mixture of experts, as a layer has it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The kernels around a mixture's products: they route tokens to experts, group a chunk's tokens, and add the shares.
+"""Routes tokens to experts, groups a chunk's tokens by expert, and adds the experts' outputs.
 
 A chunk's (token, expert) pairs, numbered ``token * experts_per_token + rank``, are sorted by expert into slots. An
 expert's slots begin at a tile of the product, and slots that are left over hold -1. No order depends on how threads

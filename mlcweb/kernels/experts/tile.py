@@ -1,4 +1,4 @@
-"""Which rows a tile of an experts' product reads and writes: those of its slots, all of one expert."""
+"""Finds the rows that a tile of an experts' product reads and writes: those of its slots, all of one expert."""
 
 from mlcweb.kernels.experts.route import tiles_of
 from mlcweb.kernels.experts.weights import ExpertRange

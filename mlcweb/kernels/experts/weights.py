@@ -1,4 +1,4 @@
-"""A mixture's experts as matrices: stacked by expert, as many in a tensor as a default WebGPU binding can hold."""
+"""Stacks experts' matrices, as many in a tensor as a default WebGPU binding can hold."""
 
 import itertools
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Sums over a workgroup, with shuffles where there are subgroups of any size from 4 to 128."""
+"""Sums over a workgroup, with shuffles where there are subgroups (of any size from 4 to 128)."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The paged KV cache's layout, how kernels read and write it, and RoPE's tables.
+"""Lays out the paged KV cache, which kernels read and write through ``KVCache``, and makes RoPE's tables.
 
 A page holds ``page_size`` tokens of one layer: ``kv[page, 0]`` keys and ``kv[page, 1]`` values, per KV head, in words:
 a word is an element, or two float16 in a uint32 where there is no shader-f16. Keys are ``[words of a head / 4,

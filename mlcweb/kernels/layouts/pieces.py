@@ -1,4 +1,4 @@
-"""A matrix may be split into pieces of whole rows: each is a tensor, and a launch writes its outputs.
+"""Splits a matrix into pieces of whole rows: each is a tensor, and a launch makes its outputs.
 
 Such a matrix is larger than a default WebGPU binding, or its rows are stored in several types.
 """

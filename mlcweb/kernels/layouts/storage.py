@@ -1,4 +1,4 @@
-"""How a bundle's tensors look to a kernel: parameters of the model, and loads of four values from them.
+"""Declares a bundle's tensors as parameters of the model, and loads four values at a time from them in a kernel.
 
 float16 tensors are read as such on the f16 tiers; elsewhere the same bytes are bound as uint32 and unpacked.
 """

@@ -1,4 +1,4 @@
-"""Norms of queries and keys between the QKV product and attention, for decode and prefill alike."""
+"""Normalizes queries and keys between the QKV product and attention, for decode and prefill alike."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""RMSNorm and LayerNorm over rows, alone or added to a residual; decode folds an RMSNorm into the product after it."""
+"""Normalizes rows (RMSNorm, LayerNorm), alone or added to a residual; decode folds RMSNorm into the next product."""
 
 from __future__ import annotations
 

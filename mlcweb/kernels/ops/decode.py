@@ -1,4 +1,4 @@
-"""Operations on one token."""
+"""Launches the operations on one token."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""The launch of a kernel, with tensors by the names of its arguments; the one place where a launch is emitted."""
+"""Emits the launch of a kernel, with tensors by the names of its arguments; no launch is emitted elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes each kernel of a module once: what a kernel is made of is its key, so two that differ cannot be one."""
+"""Makes each kernel of a module once. Its key is everything that it is made of, so two that differ cannot be one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mixture of experts as launches: of one token, and of a chunk whose tokens are grouped by expert.
+"""Launches a mixture of experts: for one token, and for a chunk whose tokens are grouped by expert.
 
 Each product is a launch for every range of experts (``experts.weights``), all of which write one tensor in place.
 """

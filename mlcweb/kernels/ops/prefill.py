@@ -1,4 +1,4 @@
-"""Operations on a chunk of n tokens."""
+"""Launches the operations on a chunk of n tokens."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""Operations on a chunk whose products take int8 activations."""
+"""Launches the operations on a chunk, with products that take int8 activations."""
 
 from tvm.relax.frontend.nn import Tensor
 

@@ -1,4 +1,4 @@
-"""Operations on a chunk whose products are on subgroup matrices."""
+"""Launches the operations on a chunk, with products on subgroup matrices."""
 
 from tvm.relax.frontend.nn import Tensor
 

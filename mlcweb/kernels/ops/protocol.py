@@ -1,4 +1,4 @@
-"""What a model's ``forward`` may call: ``Operations``, on a GPU's tensors or on arrays of the host.
+"""``Operations`` is what a model's ``forward`` may call, on a GPU's tensors or on arrays of the host.
 
 ``Decode``, ``Prefill`` and its variants launch kernels; ``reference.ops.HostOps`` computes. Each knows the tokens it
 is for, the position of the first of them, and the pages of the KV cache.

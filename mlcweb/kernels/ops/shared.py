@@ -1,4 +1,4 @@
-"""What decode's and prefill's operations share: each kernel made once, and launches by their operation's name."""
+"""Has what decode's and prefill's operations share: kernels that are made once, launches named by operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prefill's matrix product: register tiles over workgroup-memory tiles, dequantized as they are loaded.
+"""Prefill's matrix product: register tiles over workgroup-memory tiles, which are dequantized as they are loaded.
 
 A thread keeps 8 x 8 (or 4 x 8) sums in registers. Both tiles are stored transposed in vectors of four, so that the
 inner loop reads four vectors for 64 multiply-adds; a thread's rows and columns lie in fours, half a tile apart, so

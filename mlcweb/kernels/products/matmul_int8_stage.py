@@ -1,4 +1,4 @@
-"""The tiles of prefill's int8 product in workgroup memory: how they get there, and what codes become on the way."""
+"""Stages the tiles of prefill's int8 product in workgroup memory, and makes int8 of codes on the way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Prefill's matrix product on subgroup matrices: Chromium's experimental feature, a GPU's matrix units from WGSL.
+"""Prefill's matrix product on a GPU's matrix units, by Chromium's experimental subgroup matrices.
 
 x and the dequantized weight are float16, sums float32. TVM has no such types: what loads, multiplies and stores them
 is WGSL text, which ``KernelBuilder.wgsl`` puts where TIR has a call; TIR does the rest. The units differ by GPU, so

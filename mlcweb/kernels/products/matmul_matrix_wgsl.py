@@ -1,4 +1,4 @@
-"""What TVM has no words for in products on subgroup matrices, as WGSL: directives, functions and statements."""
+"""Writes as WGSL what TVM cannot express of products on subgroup matrices: directives, functions, statements."""
 
 from __future__ import annotations
 

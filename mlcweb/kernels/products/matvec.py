@@ -1,4 +1,4 @@
-"""Decode's matrix-vector product, with everything around it folded in: RMSNorm before, residual or SwiGLU after.
+"""Decode's matrix-vector product; RMSNorm before it and residual or SwiGLU after it are folded in.
 
 A workgroup makes a few outputs. A thread takes whole blocks of the input axis, so that neighbouring threads load
 neighbouring 16 bytes of codes; vectors are in block order, so that what neighbours read of x is side by side too.

@@ -1,4 +1,4 @@
-"""x as prefill's products read it, by groups of 32 columns: rounded to int8 with a scale, or to float16."""
+"""Rewrites x for prefill's products, in groups of 32 columns: rounded to int8 with a scale, or to float16."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention over the paged KV cache on a CPU: a lane has the dimensions of every fourth of the cache's words.
+"""Attention over the paged KV cache on a CPU: each of four lanes has every fourth word of a head.
 
 A row is a (query, head) pair; the rows of a thread share a KV head, and so the loads of keys and values. Four tokens
 are scored one after the other, each score summed over the quad; then a lane keeps one token's, so that a vector holds

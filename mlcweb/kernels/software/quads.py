@@ -1,4 +1,4 @@
-"""Four neighbouring threads as a unit: a value of one of them in all, and sums over them."""
+"""Treats four neighbouring threads as a unit: broadcasts one's value to all, and sums over them."""
 
 from typing import Any
 

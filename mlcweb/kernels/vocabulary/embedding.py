@@ -1,4 +1,4 @@
-"""Token ids → rows of the embedding, dequantized."""
+"""Looks token ids up in the embedding, and dequantizes their rows."""
 
 from tvm import tirx
 

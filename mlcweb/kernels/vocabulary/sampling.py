@@ -1,4 +1,4 @@
-"""Sampling on the GPU, in two launches: a pass over the vocabulary in parallel, then one workgroup that decides.
+"""Samples on the GPU in two launches: a pass over the vocabulary in parallel, then one workgroup that decides.
 
 Greedy takes the largest logit (the lowest id among equals). Temperature alone is the Gumbel-max trick, done in the
 first pass. top_k and top_p need no sort: the smallest kept logit is found by bisection over the float's ordered

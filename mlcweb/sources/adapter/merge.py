@@ -1,4 +1,4 @@
-"""A checkpoint with a LoRA adapter merged into it, row by row as it is read: no merged copy exists anywhere."""
+"""Merges a LoRA adapter into a checkpoint row by row as it is read: no merged copy exists anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A LoRA adapter as PEFT saves it: adapter_config.json and adapter_model.safetensors, in a folder or on the hub."""
+"""Opens a LoRA adapter: adapter_config.json and adapter_model.safetensors, in a folder or on the hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""config.json of each family, from a GGUF file's metadata and from which tensors it has.
+"""Makes a family's config.json from a GGUF file's metadata and from which tensors it has.
 
 Key names: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md . What a family's files leave out is as llama.cpp
 takes it, which is what its models were published with.

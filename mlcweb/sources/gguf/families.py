@@ -1,4 +1,4 @@
-"""Each GGUF architecture as Hugging Face has it: its class, its config, the names of its tensors, what to undo.
+"""Lists the GGUF architectures as Hugging Face has them: class, config, names of tensors, what to undo.
 
 Names of tensors are those that the gguf library's ``tensor_mapping`` maps from the checkpoint's.
 """

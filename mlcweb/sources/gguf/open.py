@@ -1,4 +1,4 @@
-"""A model in GGUF as a checkpoint: its config and tokenizer are rebuilt from the metadata."""
+"""Opens a model in GGUF as a checkpoint: its config and tokenizer are rebuilt from the metadata."""
 
 from __future__ import annotations
 

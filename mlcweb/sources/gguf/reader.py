@@ -1,4 +1,4 @@
-"""A GGUF file's header read in bulk: key-values, each array in one pass, and where the tensors are.
+"""Reads a GGUF file's header in bulk: key-values, each array in one pass, and where the tensors are.
 
 The gguf library's own ``GGUFReader`` makes several numpy views of every element of an array. For a vocabulary of
 262,144 tokens that took 6 s and 250 MB, and it follows counts and lengths that no file can hold. The enums and the

@@ -1,4 +1,4 @@
-"""RoPE's config keys from GGUF: the scaling's metadata, or the factor of each frequency that is stored instead."""
+"""Makes RoPE's config keys from GGUF: from the scaling's metadata, or from the stored factors of frequencies."""
 
 from __future__ import annotations
 

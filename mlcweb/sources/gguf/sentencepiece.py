@@ -1,4 +1,4 @@
-"""SentencePiece BPE in terms of the ``tokenizers`` library, as transformers converts LlamaTokenizer."""
+"""Builds SentencePiece BPE with the ``tokenizers`` library, as transformers converts LlamaTokenizer."""
 
 from __future__ import annotations
 

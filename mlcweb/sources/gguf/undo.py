@@ -1,4 +1,4 @@
-"""What llama.cpp's converters did to a tensor, undone as its rows are read.
+"""Undoes what llama.cpp's converters did to a tensor, as its rows are read.
 
 Each function gives the checkpoint's tensors that one of the file's is made of. ``name`` is the checkpoint's, with
 ``{}`` for a number where there are several.

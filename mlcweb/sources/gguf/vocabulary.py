@@ -1,4 +1,4 @@
-"""A GGUF file's tokens, their types, and which of them are special: ``tokenizer.ggml.*`` of its metadata."""
+"""Reads a GGUF file's tokens, their types, and which of them are special: ``tokenizer.ggml.*`` of its metadata."""
 
 from __future__ import annotations
 

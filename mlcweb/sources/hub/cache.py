@@ -1,4 +1,4 @@
-"""Folders of the Hugging Face cache as sources: ``models--org--name``, and the snapshots of commits in it."""
+"""Opens folders of the Hugging Face cache: ``models--org--name``, and the snapshots of commits in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which GGUF file of a repository is meant: the one of a quantization, the one named, or the only one."""
+"""Picks the GGUF file of a repository: the one of a quantization, the one named, or the only one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models and adapters on the Hugging Face hub, by its own library and cache (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE)."""
+"""Downloads models and adapters from the hub, by its own library and cache (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE)."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
 
 
 def _default_quantization(checkpoint: Checkpoint, model: Decoder, progress: Progress) -> str:
-    """A GGUF file is quantized already; for others it follows the model's size."""
+    """A GGUF file keeps its types; for others the model's size decides."""
     if has_types(checkpoint):
         name, reason = AS_IT_IS, "the file's own types, each tensor as it is"
     else:
@@ -108,7 +108,7 @@ def _default_quantization(checkpoint: Checkpoint, model: Decoder, progress: Prog
 
 
 def _check_options(request: CompileRequest) -> Text | None:
-    """What can be refused without looking at the model is, before anything is fetched; the text to calibrate on."""
+    """Refuse wrong options before anything is fetched; returns the text to calibrate on, if the user gave one."""
     if request.quantization is not None:
         _tiers(request, get_scheme(request.quantization))
     for option, value in (("context", request.context_length), ("prefill-chunk", request.prefill_chunk)):
@@ -131,7 +131,7 @@ def _check_options(request: CompileRequest) -> Text | None:
 
 
 def _compare(config: DecoderConfig, expected: DecoderConfig, recipe: str, progress: Progress) -> None:
-    """A revision may change a model, so a recipe that says otherwise than its checkpoint stops nothing."""
+    """Note where a recipe and its checkpoint differ. It stops nothing: a revision may change a model."""
     found = [
         f"{field.name} is {getattr(config, field.name)}, not {getattr(expected, field.name)}"
         for field in fields(config)

@@ -62,11 +62,11 @@ class Attention(nn.Module):
     def forward(self, step: Step[Array], x_TD: Array, norm: Norm | None, residual: Array | None) -> Array:
         """``residual + attention(norm(x))``."""
         ops, head_norm = step.ops, self.head_norm()
-        qkv_TE = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=self.qkv_bias, rows=True)
+        qkv_TQ = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=self.qkv_bias, rows=True)
         if head_norm is not None:
-            qkv_TE = ops.norm_heads(qkv_TE, head_norm)
-        heads_TE = ops.attention(qkv_TE, step.ropes[self.rope], self.kv, self.scoring)
-        return ops.linear("o", heads_TE, self.o_proj, bias=self.o_bias, residual=residual)
+            qkv_TQ = ops.norm_heads(qkv_TQ, head_norm)
+        heads_TA = ops.attention(qkv_TQ, step.ropes[self.rope], self.kv, self.scoring)
+        return ops.linear("o", heads_TA, self.o_proj, bias=self.o_bias, residual=residual)
 
 
 def qkv_order(config: DecoderConfig, rope: RopeSettings) -> Order | None:

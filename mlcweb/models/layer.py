@@ -11,7 +11,9 @@ from mlcweb.models.weights import WeightBuilder
 
 
 class Layer(nn.Module):
-    """Attention and MLP, each after a norm and onto the residual; ``parallel``: both of the layer's input.
+    """Attention and MLP; each takes a normalized input and is added to the residual.
+
+    The MLP's input is attention's sum, or the layer's own input if ``parallel``.
 
     ``norms`` are the checkpoint's names under ``prefix``; ``plus`` is added to their weights.
     """
@@ -47,7 +49,7 @@ class Layer(nn.Module):
 
 
 class OneNormLayer(nn.Module):
-    """Attention and MLP of the same normalized input, both onto the residual."""
+    """Attention and MLP; both take the same normalized input and are added to the residual."""
 
     def __init__(
         self, config: DecoderConfig, w: WeightBuilder, prefix: str, attention: Attention, mlp: nn.Module

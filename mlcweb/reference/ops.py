@@ -134,37 +134,37 @@ class HostOps:
         return self._linear(x, self._names[id(experts[stack])], range(first, first + experts.rows))
 
     def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring) -> F32:
-        """``[T, H * D]``; appends the tokens' keys and values to the cache."""
+        """``[T, H * P]``; appends the tokens' keys and values to the cache."""
         layout, count = self.layout, len(qkv)
         heads, kv_heads, dim = layout.heads, layout.kv_heads, layout.head_dim
         positions = np.arange(self.position, self.position + count)
         end = self.position + count
-        q_THD, k_TKD, v_TKD = np.split(qkv.reshape(count, -1, dim), [heads, heads + kv_heads], axis=1)
+        q_THP, k_TJP, v_TJP = np.split(qkv.reshape(count, -1, dim), [heads, heads + kv_heads], axis=1)
         pair_frequencies = self._pair_frequencies[id(rope.coarse)]
         shape = (kv_heads, self._capacity, dim)
         keys, values = self._kv_cache.setdefault(
             id(kv), (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
         )
-        keys[:, self.position : end] = _rotate(k_TKD, positions, pair_frequencies).swapaxes(0, 1)
-        values[:, self.position : end] = v_TKD.swapaxes(0, 1)
+        keys[:, self.position : end] = _rotate(k_TJP, positions, pair_frequencies).swapaxes(0, 1)
+        values[:, self.position : end] = v_TJP.swapaxes(0, 1)
 
-        q_KGTD = _rotate(q_THD, positions, pair_frequencies).reshape(count, kv_heads, -1, dim)
-        q_KGTD = q_KGTD.transpose(1, 2, 0, 3) * np.float32(scoring.scale)
+        q_JGTP = _rotate(q_THP, positions, pair_frequencies).reshape(count, kv_heads, -1, dim)
+        q_JGTP = q_JGTP.transpose(1, 2, 0, 3) * np.float32(scoring.scale)
         tokens = np.arange(end)
         hidden_TS = tokens > positions[:, None]
         if scoring.window is not None:
             hidden_TS |= positions[:, None] - tokens >= scoring.window
-        out_KGTD = np.empty_like(q_KGTD)
+        out_JGTP = np.empty_like(q_JGTP)
         for head in range(kv_heads):  # one KV head at a time bounds the scores' memory
-            s_GTS = q_KGTD[head] @ keys[head, :end].T
+            s_GTS = q_JGTP[head] @ keys[head, :end].T
             if scoring.cap is not None:
                 s_GTS = np.float32(scoring.cap) * np.tanh(s_GTS / np.float32(scoring.cap))
             s_GTS[:, hidden_TS] = -np.inf
             s_GTS -= s_GTS.max(axis=-1, keepdims=True)
             np.exp(s_GTS, out=s_GTS)
             s_GTS /= s_GTS.sum(axis=-1, keepdims=True)
-            out_KGTD[head] = s_GTS @ values[head, :end]
-        joined: F32 = out_KGTD.transpose(2, 0, 1, 3).reshape(count, heads * dim)
+            out_JGTP[head] = s_GTS @ values[head, :end]
+        joined: F32 = out_JGTP.transpose(2, 0, 1, 3).reshape(count, heads * dim)
         return joined
 
     def head(
@@ -238,7 +238,7 @@ def _rotate(
     positions: npt.NDArray[np.int64],
     pair_frequencies: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
 ) -> F32:
-    """Turn x ``[T, heads, D]``, dimension i with i + D/2, by its positions ``[T]``; a new array.
+    """Turn x ``[T, heads, P]``, dimension i with i + P/2, by its positions ``[T]``; a new array.
 
     Angles are float32, as transformers has them.
     """

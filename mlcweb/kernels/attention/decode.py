@@ -30,8 +30,8 @@ _LANES = 16  # threads that reduce one head's scores of a tile
 
 @kernel
 def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
-    """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 KV) * D]``, RoPE tables, state,
-    page_table, kv (read and written), partial ``[H, SPLITS, D + 2]`` (weighted values, maximum, sum).
+    """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 J) * P]``, RoPE tables, state,
+    page_table, kv (read and written), partial ``[H, SPLITS, P + 2]`` (weighted values, maximum, sum).
     """
     k = KernelBuilder("attend")
     scoring.say_window(k)
@@ -78,32 +78,32 @@ class _Split:
     def rotate_queries(self, position: Expr) -> None:
         """RoPE on the group's queries, scaled, into workgroup memory."""
         k, layout = self.k, self.layout
-        d, half = layout.head_dim, layout.head_dim // 2
+        head_dim, half = layout.head_dim, layout.head_dim // 2
         factor = splat(f32(self.scoring.scale))
         work = layout.group * half // 4
         with k.loop(T.ceildiv(work - self.tid, THREADS)) as i:
             item = k.let(i * THREADS + self.tid, "item")
             g, pair = k.let(item // (half // 4), "g"), k.let((item % (half // 4)) * 4, "pair")
-            base = k.let((self.head * layout.group + g) * d + pair, "base")
+            base = k.let((self.head * layout.group + g) * head_dim + pair, "base")
             first, second = self._rotated(base, pair, position)
-            k.store(self.queries, ramp4(g * d + pair), first * factor)
-            k.store(self.queries, ramp4(g * d + pair + half), second * factor)
+            k.store(self.queries, ramp4(g * head_dim + pair), first * factor)
+            k.store(self.queries, ramp4(g * head_dim + pair + half), second * factor)
 
     def append(self, position: Expr) -> None:
         """Write the new token's rotated key and its value to the cache."""
         k, layout, kv, head = self.k, self.layout, self.new.kv, self.head
-        d, half = layout.head_dim, layout.head_dim // 2
-        key_base, value_base = layout.heads * d, (layout.heads + layout.kv_heads) * d
+        head_dim, half = layout.head_dim, layout.head_dim // 2
+        key_base, value_base = layout.heads * head_dim, (layout.heads + layout.kv_heads) * head_dim
         page, slot = k.let(page_of(self.new.table, position), "page"), k.let(slot_of(position), "slot")
         with k.loop(T.ceildiv(half // 4 - self.tid, THREADS)) as i:
             pair = k.let((i * THREADS + self.tid) * 4, "pair")
-            base = k.let(key_base + head * d + pair, "base")
+            base = k.let(key_base + head * head_dim + pair, "base")
             first, second = self._rotated(base, pair, position)
             kv.store_key4(page, head, slot, pair // 4, first)
             kv.store_key4(page, head, slot, (pair + half) // 4, second)
-        with k.loop(T.ceildiv(d // 4 - self.tid, THREADS)) as i:
+        with k.loop(T.ceildiv(head_dim // 4 - self.tid, THREADS)) as i:
             quad = k.let(i * THREADS + self.tid, "quad")
-            value = k.let(load4(self.new.qkv, 0, value_base + head * d + quad * 4), "value")
+            value = k.let(load4(self.new.qkv, 0, value_base + head * head_dim + quad * 4), "value")
             kv.store_value4(page, head, slot, quad, value)
 
     def _rotated(self, base: Expr, pair: Expr, position: Expr) -> tuple[Expr, Expr]:
@@ -239,25 +239,25 @@ def _tile_tops(k: KernelBuilder, group: int, tid: Expr, scores: Buffer, tops: Bu
 
 @kernel
 def merge(layout: HeadLayout) -> tirx.PrimFunc:
-    """Kernel ``attention[1, H * D]``, in block order, from the splits' partial results ``[H, SPLITS, D + 2]``."""
-    d = layout.head_dim
+    """Kernel ``attention[1, H * P]``, in block order, from the splits' partial results ``[H, SPLITS, P + 2]``."""
+    head_dim = layout.head_dim
     k = KernelBuilder("merge")
-    partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
-    out = k.output("attention", (1, layout.heads * d), "float32")
+    partial = k.buffer("partial", (layout.heads, SPLITS, head_dim + 2), "float32")
+    out = k.output("attention", (1, layout.heads * head_dim), "float32")
     (head,), tid = k.launch([layout.heads], THREADS)
-    top = partial[head, 0, d]
+    top = partial[head, 0, head_dim]
     for s in range(1, SPLITS):
-        top = T.max(top, partial[head, s, d])
+        top = T.max(top, partial[head, s, head_dim])
     maximum, weights = k.local(1, name="maximum"), k.local(SPLITS, name="weights")
     k.store(maximum, 0, top)
     total = k.local(1, name="total")
     k.store(total, 0, f32(0.0))
     for s in range(SPLITS):
-        k.store(weights, s, T.exp(partial[head, s, d] - maximum[0]))
-        k.store(total, 0, total[0] + weights[s] * partial[head, s, d + 1])
-    with k.loop(T.ceildiv(d - tid, THREADS)) as i:
+        k.store(weights, s, T.exp(partial[head, s, head_dim] - maximum[0]))
+        k.store(total, 0, total[0] + weights[s] * partial[head, s, head_dim + 1])
+    with k.loop(T.ceildiv(head_dim - tid, THREADS)) as i:
         dim = k.let(i * THREADS + tid, "dim")
         parts = [weights[s] * partial[head, s, dim] for s in range(SPLITS)]
         value = sum(parts[1:], parts[0])
-        k.store(out, [0, offset(head * d + dim, layout.heads * d)], value / total[0])
+        k.store(out, [0, offset(head * head_dim + dim, layout.heads * head_dim)], value / total[0])
     return k.finish()

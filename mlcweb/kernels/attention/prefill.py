@@ -40,9 +40,9 @@ _MINUS_INFINITY = -1.0e30
 
 @kernel
 def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
-    """Kernel ``attention[n, H * D]``: causal softmax(q kᵀ) v of a chunk that begins at ``state``'s position.
+    """Kernel ``attention[n, H * P]``: causal softmax(q kᵀ) v of a chunk that begins at ``state``'s position.
 
-    Arguments: queries ``[n, H * D]``, scaled already, state, page_table, kv, attention. FlashAttention's online
+    Arguments: queries ``[n, H * P]``, scaled already, state, page_table, kv, attention. FlashAttention's online
     softmax (https://arxiv.org/abs/2205.14135) over register tiles: a thread makes 4 x 8 scores, then 4 rows of its
     share of the dimensions.
     """
@@ -94,7 +94,7 @@ class _Tile:
 
     def begin(self) -> None:
         """The workgroup's rows, its memory, and a thread's registers."""
-        k, d = self.k, self.layout.head_dim
+        k, head_dim = self.k, self.layout.head_dim
         tiles = T.ceildiv(self.n * self.layout.group, ROWS)
         (wg, self.head), self.tid = k.launch([tiles, self.layout.kv_heads], THREADS)
         self.tx, self.ty = k.let(self.tid % 8, "tx"), k.let(self.tid // 8, "ty")
@@ -103,9 +103,12 @@ class _Tile:
         self.base = k.let(self.state[State.POSITION], "base")
         self.last = k.let(self.flat(ROWS - 1) // self.layout.group, "last")
         self.end = k.let(self.base + self.last + 1, "end")
-        self.tile = k.shared(max(_DEPTH * (ROWS + TOKENS), self.value_tokens * (ROWS + d)), name="tile")
+        self.tile = k.shared(
+            max(_DEPTH * (ROWS + TOKENS), self.value_tokens * (ROWS + head_dim)), name="tile"
+        )
         self.tops = k.shared(ROWS * 8, name="tops")
-        self.vectors = -(-(d // 4) // 8)  # of four dimensions, that a thread keeps for each of its rows
+        quads = head_dim // 4
+        self.vectors = -(-quads // 8)  # of four dimensions, that a thread keeps for each of its rows
         self.maximum, self.total = k.local(4, name="maximum"), k.local(4, name="total")
         self.sums = k.local(4 * self.vectors, "float32x4", name="sums")
         self.scores = k.local(8, "float32x4", name="scores")
@@ -207,14 +210,14 @@ class _Tile:
     def add_values(self, start: Expr) -> None:
         """Add the tile's values by their weights, ``value_tokens`` tokens at a time."""
         k, value_tokens, tile, sums = self.k, self.value_tokens, self.tile, self.sums
-        d, quads = self.layout.head_dim, self.layout.head_dim // 4
+        head_dim, quads = self.layout.head_dim, self.layout.head_dim // 4
         with k.loop(T.min(T.ceildiv(self.end - start, value_tokens), TOKENS // value_tokens)) as part:
             self._stage_values(start + part * value_tokens, part)
             with k.loop(value_tokens) as token:
                 weight = k.let(load4(tile, token * ROWS + self.ty * 4), "weight")
                 for j in range(self.vectors):
                     quad = T.min(self.tx + j * 8, quads - 1)
-                    value = k.let(load4(tile, value_tokens * ROWS + token * d + quad * 4), "value")
+                    value = k.let(load4(tile, value_tokens * ROWS + token * head_dim + quad * 4), "value")
                     for i in range(4):
                         at = i * self.vectors + j
                         k.store(sums, at, sums[at] + splat(lane(weight, i)) * value)

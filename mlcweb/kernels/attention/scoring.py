@@ -28,7 +28,7 @@ class Scoring:
         return self if self.window is None or self.window < context else replace(self, window=None)
 
     def say_window(self, k: KernelBuilder) -> None:
-        """Of the KV cache a kernel reads the last ``window`` tokens of each query, or all of them."""
+        """Tell the profiler that a kernel reads the last ``window`` tokens of the KV cache, if there is a window."""
         if self.window is not None:
             k.reads(window=self.window)
 

@@ -31,8 +31,8 @@ from mlcweb.quantize import Scheme
 
 
 @dataclass(frozen=True)
-class Attention:
-    """Attention's kernels; ``splits`` is into how many parts ``attend`` splits the context."""
+class AttentionKernels:
+    """Attention's kernels; ``attend`` divides the context into ``splits``."""
 
     splits: int
     attend: Callable[[HeadLayout, int, Scoring], tirx.PrimFunc]
@@ -40,13 +40,13 @@ class Attention:
     flash_attention: Callable[[HeadLayout, Scoring], tirx.PrimFunc]
 
 
-_SOFTWARE = Attention(
+_SOFTWARE = AttentionKernels(
     software.attention.SPLITS,
     software.attention.attend,
     software.attention.merge,
     software.attention.flash_attention,
 )
-_GENERAL = Attention(
+_GENERAL = AttentionKernels(
     attention_decode.SPLITS,
     attention_decode.attend,
     attention_decode.merge,
@@ -54,7 +54,7 @@ _GENERAL = Attention(
 )
 
 
-def _attention(tier: Tier) -> Attention:
+def _attention(tier: Tier) -> AttentionKernels:
     return _SOFTWARE if tier.software else _GENERAL
 
 
@@ -62,18 +62,18 @@ _log = logger("kernels.choose")
 
 
 def uses_block_order(tier: Tier) -> bool:
-    """Whether decode's vectors are in block order: a CPU's lanes take a row each, and read x in its own order."""
+    """Whether decode's vectors are in block order. On a CPU they are not: its lanes take a row each."""
     return not tier.software
 
 
 def has_int8(scheme: Scheme, tier: Tier) -> bool:
-    """Whether prefill can have int8 activations too: they come in groups that the weights' must fit."""
+    """Whether prefill can also take int8 activations, whose groups must fit the weights' groups."""
     return scheme.fits_tiles and not tier.software
 
 
 def has_matrix(scheme: Scheme, tier: Tier) -> bool:
-    """Whether prefill can be on subgroup matrices too: for weights that fit their tiles, on the best tier with
-    subgroups that the scheme has.
+    """Whether prefill can also be on subgroup matrices: the weights must fit their tiles, and the tier must be the
+    best with subgroups that the scheme has.
 
     The products multiply in float16. A device without shader-f16 cannot run them, so lesser tiers need none.
     """
@@ -156,17 +156,17 @@ def normalize(
 
 
 def splits(tier: Tier) -> int:
-    """Into scoring many parts ``attend`` splits the context."""
+    """How many splits ``attend`` makes of the context."""
     return _attention(tier).splits
 
 
 def attend(layout: HeadLayout, context: int, scoring: Scoring, tier: Tier) -> tirx.PrimFunc:
-    """Decode's attention over a part of the context each."""
+    """Decode's attention, a split of the context a workgroup."""
     return _attention(tier).attend(layout, context, scoring)
 
 
 def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
-    """The parts' answers as one."""
+    """Merges the splits' results."""
     return _attention(tier).merge(layout)
 
 

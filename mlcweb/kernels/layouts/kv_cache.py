@@ -194,7 +194,7 @@ def rope_shapes(head_dim: int, context: int) -> tuple[tuple[int, int], tuple[int
 
 @dataclass(frozen=True)
 class NewTokens:
-    """What takes new tokens in: qkv ``[n, (H + 2 KV) * D]``, RoPE's tables, state, page table and kv."""
+    """What takes new tokens in: qkv ``[n, (H + 2 J) * P]``, RoPE's tables, state, page table and kv."""
 
     qkv: Buffer
     coarse: Buffer

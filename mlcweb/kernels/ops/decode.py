@@ -69,7 +69,7 @@ class Decode(Ops):
         return written["y"]
 
     def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
-        """``[1, H * D]``; appends the token's key and value to ``kv``."""
+        """``[1, H * P]``; appends the token's key and value to ``kv``."""
         scoring = scoring.within(self.context)
         partial = self.launch(
             "attend",

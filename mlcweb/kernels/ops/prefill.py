@@ -62,7 +62,7 @@ class Prefill(Ops):
         return written["y"]
 
     def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
-        """``[n, H * D]``, causal; appends the chunk's keys and values to ``kv``."""
+        """``[n, H * P]``, causal; appends the chunk's keys and values to ``kv``."""
         layout, scoring = self.layout, scoring.within(self.context)
         state, table = self.inputs.state, self.inputs.page_table
         written = self.launch(

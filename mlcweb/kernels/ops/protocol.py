@@ -55,10 +55,10 @@ class Operations(Protocol[Array]):
         """``norm(x)``, or ``residual + norm(x)``."""
 
     def norm_heads(self, qkv: Array, norm: HeadNorm) -> Array:
-        """``qkv`` ``[T, (H + 2 KV) * D]`` with queries and keys normalized."""
+        """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys normalized."""
 
     def attention(self, qkv: Array, rope: Rope, kv: Tensor, scoring: Scoring) -> Array:
-        """``[T, H * D]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages."""
+        """``[T, H * P]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages."""
 
     def moe(self, x: Array, norm: Norm, mixture: Mixture, *, residual: Array) -> Array:
         """``residual + mixture(norm(x))``, ``[T, D]``."""

@@ -105,7 +105,7 @@ class Ops:
         raise NotImplementedError
 
     def norm_heads(self, qkv: Tensor, norm: HeadNorm) -> Tensor:
-        """``qkv`` ``[T, (H + 2 KV) * D]`` with queries and keys normalized."""
+        """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys normalized."""
         kernel = self.kernel(norm_heads, self.layout, norm, decode=self.phase == "decode")
         written = self.launch("norm_heads", kernel, qkv=qkv, q_weight=norm.q_weight, k_weight=norm.k_weight)
         return written["y"]

@@ -135,11 +135,11 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token, with the arguments of ``attention.decode.attend`` and SPLITS of
     this file.
     """
-    d, group = layout.head_dim, layout.group
+    head_dim, group = layout.head_dim, layout.group
     k = KernelBuilder("attend")
     scoring.say_window(k)
     new = NewTokens.bind(k, layout, context)
-    partial = k.output("partial", (layout.heads, SPLITS, d + 2), "float32")
+    partial = k.output("partial", (layout.heads, SPLITS, head_dim + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], QUAD)
     lane, position = k.local(1, "int32", name="lane"), k.local(1, "int32", name="position")
@@ -158,15 +158,15 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
         for i, dim in enumerate(rows.dims()):
             k.store(partial, [head * group + g, split, dim], rows.sums[g * rows.mine + i])
         with k.when(tid == 0):
-            k.store(partial, [head * group + g, split, d], rows.maximum[g])
-            k.store(partial, [head * group + g, split, d + 1], rows.total[g])
+            k.store(partial, [head * group + g, split, head_dim], rows.maximum[g])
+            k.store(partial, [head * group + g, split, head_dim + 1], rows.total[g])
     return k.finish()
 
 
 def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: Expr, end: Expr) -> None:
     """The rotated queries into registers, and, by the split that has the position, key and value to the cache."""
     k, layout, lane = rows.k, rows.layout, rows.lane
-    d, group, half, size = layout.head_dim, layout.group, rows.mine // 2, layout.word
+    head_dim, group, half, size = layout.head_dim, layout.group, rows.mine // 2, layout.word
     angles = [k.local(4, name="turn") for _ in range(size)]
     pairs = [k.local(2, name="pair") for _ in range(size)]
     page, slot = page_of(new.table, position[0]), slot_of(position[0])
@@ -174,22 +174,22 @@ def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: E
     for i in range(0, half, size):
         dims = rows.dims()[i : i + size]
         for e, (dim, angle, pair) in enumerate(zip(dims, angles, pairs, strict=True)):
-            _rope_angle(k, angle, new.coarse, new.fine, position[0], dim, d)
+            _rope_angle(k, angle, new.coarse, new.fine, position[0], dim, head_dim)
             for g in range(group):
-                base = (head * group + g) * d + dim
-                _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + d // 2])
+                base = (head * group + g) * head_dim + dim
+                _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + head_dim // 2])
                 for part in range(2):
                     at = g * rows.mine + i + e + part * half
                     k.store(rows.queries, at, pair[part] * f32(rows.scoring.scale))
         # a lane reads back only what it writes here itself, so nobody waits
         with k.when(owner):
             for dim, angle, pair in zip(dims, angles, pairs, strict=True):
-                base = (layout.heads + head) * d + dim
-                _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + d // 2])
+                base = (layout.heads + head) * head_dim + dim
+                _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + head_dim // 2])
             for part in range(2):
                 four = (i + part * half) // size
                 new.kv.store_key_word(page, head, slot, four, lane[0], [pair[part] for pair in pairs])
-                base = (layout.heads + layout.kv_heads + head) * d + part * (d // 2)
+                base = (layout.heads + layout.kv_heads + head) * head_dim + part * (head_dim // 2)
                 values = [new.qkv[0, base + dim] for dim in dims]
                 new.kv.store_value_word(page, head, slot, four * QUAD + lane[0], values)
 
@@ -221,27 +221,27 @@ def _rotate(k: KernelBuilder, pair: Buffer, angle: Buffer, low: Expr, high: Expr
 
 @kernel
 def merge(layout: HeadLayout) -> tirx.PrimFunc:
-    """Kernel ``attention[1, H * D]`` from the splits' partial results ``[H, SPLITS, D + 2]``, a quad a head."""
-    d = layout.head_dim
+    """Kernel ``attention[1, H * P]`` from the splits' partial results ``[H, SPLITS, P + 2]``, a quad a head."""
+    head_dim = layout.head_dim
     k = KernelBuilder("merge")
-    partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
-    out = k.output("attention", (1, layout.heads * d), "float32")
+    partial = k.buffer("partial", (layout.heads, SPLITS, head_dim + 2), "float32")
+    out = k.output("attention", (1, layout.heads * head_dim), "float32")
     (head,), tid = k.launch([layout.heads], QUAD)
     tops, weights = k.local(SPLITS, name="tops"), k.local(SPLITS, name="weights")
     top, total = k.local(1, name="top"), k.local(1, name="total")
     for s in range(SPLITS):
-        k.store(tops, s, partial[head, s, d])
+        k.store(tops, s, partial[head, s, head_dim])
         k.store(top, 0, tops[s] if s == 0 else T.max(top[0], tops[s]))
     k.store(total, 0, f32(0.0))
     for s in range(SPLITS):
         k.store(weights, s, T.exp(tops[s] - top[0]))
-        k.store(total, 0, total[0] + weights[s] * partial[head, s, d + 1])
+        k.store(total, 0, total[0] + weights[s] * partial[head, s, head_dim + 1])
     for s in range(SPLITS):
         k.store(weights, s, weights[s] / total[0])
-    with k.loop(d // QUAD) as i:
+    with k.loop(head_dim // QUAD) as i:
         dim = k.let(i * QUAD + tid, "dim")
         values = [weights[s] * partial[head, s, dim] for s in range(SPLITS)]
-        k.store(out, [0, head * d + dim], sum(values[1:], values[0]))
+        k.store(out, [0, head * head_dim + dim], sum(values[1:], values[0]))
     return k.finish()
 
 
@@ -253,18 +253,18 @@ def _tokens_for(layout: HeadLayout) -> int:
 
 @kernel
 def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
-    """Kernel ``attention[n, H * D]``: causal attention of a chunk, with the arguments of
+    """Kernel ``attention[n, H * P]``: causal attention of a chunk, with the arguments of
     ``attention.prefill.flash_attention``.
     """
-    d, group, together = layout.head_dim, layout.group, _tokens_for(layout)
+    head_dim, group, together = layout.head_dim, layout.group, _tokens_for(layout)
     k = KernelBuilder("flash_attention")
     scoring.say_window(k)
     n = dynamic("n")
-    queries = k.buffer("queries", (n, layout.heads * d), "float32")
+    queries = k.buffer("queries", (n, layout.heads * head_dim), "float32")
     state = k.buffer("state", (State.WORDS,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
     kv = KVCache(k, layout)
-    out = k.output("attention", (n, layout.heads * d), "float32")
+    out = k.output("attention", (n, layout.heads * head_dim), "float32")
 
     (batch, head), tid = k.launch([T.ceildiv(n, together), layout.kv_heads], QUAD)
     lane, base = k.local(1, "int32", name="lane"), k.local(1, "int32", name="base")
@@ -274,7 +274,7 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     tokens = [batch * together + t for t in range(together) for _ in range(group)]
     for row, token in enumerate(tokens):
         for i, dim in enumerate(rows.dims()):
-            column = (head * group + row % group) * d + dim
+            column = (head * group + row % group) * head_dim + dim
             k.store(rows.queries, row * rows.mine + i, queries[T.min(token, n - 1), column])
     end = k.let(base[0] + T.min(batch * together + together, n), "end")
     begin = scoring.begin(k, base[0] + batch * together, QUAD)
@@ -282,6 +282,6 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     for row, token in enumerate(tokens):
         with k.when(token < n):
             for i, dim in enumerate(rows.dims()):
-                column = (head * group + row % group) * d + dim
+                column = (head * group + row % group) * head_dim + dim
                 k.store(out, [token, column], rows.sums[row * rows.mine + i] / rows.total[row])
     return k.finish()

@@ -74,8 +74,8 @@ class KernelCache:
 
     def size(self) -> tuple[int, int]:
         """Entries, and their bytes."""
-        found = [size for _, size, path in self._files() if not path.name.startswith(".")]
-        return len(found), sum(found)
+        sizes = [size for _, size, path in self._files() if not path.name.startswith(".")]
+        return len(sizes), sum(sizes)
 
     def prune(self) -> None:
         """Remove what was used longest ago until ``max_bytes`` suffice, and what killed processes left."""
@@ -93,13 +93,13 @@ class KernelCache:
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """Time of last use, bytes and path of each file."""
-        found = []
+        files = []
         with contextlib.suppress(OSError):
             for path in self.folder.glob("??/*"):
                 with contextlib.suppress(OSError):  # another process may have pruned it
                     facts = path.stat()
-                    found.append((facts.st_mtime, facts.st_size, path))
-        return found
+                    files.append((facts.st_mtime, facts.st_size, path))
+        return files
 
 
 def open_cache() -> KernelCache | None:

@@ -97,11 +97,11 @@ def measure(
             fetch_seconds=float(loads["fetch_s"]),
             load=_visit(loads["first"]),
             load_again=_visit(loads["again"]),
-            prefill_tokens_per_second=float(found["prefill_tokens_per_s"]),
-            time_to_first_token_seconds=float(found["time_to_first_token_s"]),
-            decode_tokens_per_second=float(found["decode_tokens_per_s"]),
+            prefill_tokens_per_second=float(speeds["prefill_tokens_per_s"]),
+            time_to_first_token_seconds=float(speeds["time_to_first_token_s"]),
+            decode_tokens_per_second=float(speeds["decode_tokens_per_s"]),
         )
-        for run, found in zip(runs, medians, strict=True)
+        for run, speeds in zip(runs, medians, strict=True)
     ]
 
 
@@ -125,6 +125,6 @@ def measure_profile(
         session.load(load_options, progress, profile=True)
         progress.start("time every kernel")
         options = {"prefill": prefill, "repeats": repeats, **({"context": context} if context else {})}
-        found = session.profile(options)
+        profile = session.profile(options)
     where = {"browser": adapter.browser, "adapter": adapter.name}
-    return Profile.from_json({"format": FORMAT, "version": VERSION, **where, **found})
+    return Profile.from_json({"format": FORMAT, "version": VERSION, **where, **profile})

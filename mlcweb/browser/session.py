@@ -81,9 +81,9 @@ class Session:
 
     def next_steps(self, count: int) -> list[str]:
         """Feed the next ``count`` of them: the logits after each, little-endian float32 in base64."""
-        found = self._call("nextSteps", count)["logits"]
-        assert isinstance(found, list)
-        return found
+        logits = self._call("nextSteps", count)["logits"]
+        assert isinstance(logits, list)
+        return logits
 
     def bench_load(self, load_options: LoadOptions = LoadOptions(), progress: Progress | None = None) -> Json:
         """Load the bundle from the server, then from the browser's cache, each up to a first token."""

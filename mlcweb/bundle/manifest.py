@@ -74,8 +74,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if is_dataclass(value):
-        found = {field.name: getattr(value, field.name) for field in fields(value)}
-        return {name: _plain(item) for name, item in found.items() if item is not None}
+        values = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: _plain(item) for name, item in values.items() if item is not None}
     return value
 
 

@@ -87,14 +87,14 @@ class Bundle:
                 hint="Compile it again with this mlcweb.",
             )
         try:
-            found = json.loads(self.file(name))
+            document = json.loads(self.file(name))
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{name}: not valid JSON: {error}", hint=_AGAIN) from error
-        if not isinstance(found, dict) or not all(
-            isinstance(found.get(key, {}), dict) for key in ("config", "types")
+        if not isinstance(document, dict) or not all(
+            isinstance(document.get(key, {}), dict) for key in ("config", "types")
         ):
             raise BundleError(f"{name}: holds no config", hint=_AGAIN)
-        return {"config": {}, "types": {}, **found}
+        return {"config": {}, "types": {}, **document}
 
     def validation(self) -> Validation | None:
         """The bundle's validation, checked, where it has one. Raises BundleError naming the field."""

@@ -84,13 +84,13 @@ class WeightsWriter:
         self._end_tensor()
         if name in self._tensors:
             raise ValueError(f"the tensor {name} was already written")
-        held = next((known for known in TENSOR_DTYPES if known == dtype), None)
-        if held is None:
+        stored_dtype = next((known for known in TENSOR_DTYPES if known == dtype), None)
+        if stored_dtype is None:
             raise ValueError(f"{name} has the dtype {dtype}; a bundle holds {', '.join(TENSOR_DTYPES)}")
-        size = math.prod(shape) * DTYPE_BYTES[held]
+        size = math.prod(shape) * DTYPE_BYTES[stored_dtype]
         if not shape or size <= 0:
             raise ValueError(f"{name} has the shape {tuple(shape)}, which holds nothing")
-        self._current = TensorEntry(name, held, tuple(int(n) for n in shape), self.offset, size)
+        self._current = TensorEntry(name, stored_dtype, tuple(int(n) for n in shape), self.offset, size)
         self._left = size
 
     def write(self, data: bytes | bytearray | memoryview | npt.NDArray[Any]) -> None:

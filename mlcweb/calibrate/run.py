@@ -124,12 +124,12 @@ class _CalibrationOps(HostOps):
 
     def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> F32:
         self._apart.add(id(table))
-        everything, found = self.tokens, []
+        everything, rows = self.tokens, []
         for span in self._spans:
             self.tokens = everything[span]
-            found.append(super().embed(table, scale=scale, positions=positions))
+            rows.append(super().embed(table, scale=scale, positions=positions))
         self.tokens = everything
-        return np.concatenate(found)
+        return np.concatenate(rows)
 
     def linear(
         self, name: str, x: F32, weight: Matrix | SplitGateUp, *, norm: Norm | None = None, **options: Any

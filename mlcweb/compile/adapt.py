@@ -14,12 +14,12 @@ def merged(checkpoint: Checkpoint, adapter: str, model: Decoder, progress: Progr
     tied = model.config.tie_word_embeddings
     transposed = {name for param in model.params() if param.transposed for name in param.sources}
     tie = Tie(model.outline.embed, model.outline.head) if tied else None
-    found = merge_adapter(checkpoint, opened, tie=tie, transposed=transposed)
-    if tied and found.config.get("tie_word_embeddings") is False:
+    adapted = merge_adapter(checkpoint, opened, tie=tie, transposed=transposed)
+    if tied and adapted.config.get("tie_word_embeddings") is False:
         progress.note(f"{opened.name} trained embedding and head apart: the head is stored too")
     if opened.tokenizer_files:
         progress.note(f"tokenizer and chat template are those saved with {opened.name}")
-    return found
+    return adapted
 
 
 def _compare(checkpoint: Checkpoint, adapter: Adapter, progress: Progress) -> None:

@@ -132,14 +132,14 @@ def _check_options(request: CompileRequest) -> Text | None:
 
 def _compare(config: DecoderConfig, expected: DecoderConfig, recipe: str, progress: Progress) -> None:
     """Note where a recipe and its checkpoint differ. It stops nothing: a revision may change a model."""
-    found = [
+    differences = [
         f"{field.name} is {getattr(config, field.name)}, not {getattr(expected, field.name)}"
         for field in fields(config)
         if getattr(config, field.name) != getattr(expected, field.name)
     ]
-    if found:
+    if differences:
         progress.note(
-            f"the checkpoint is not what the recipe {recipe} says: {'; '.join(found)}. "
+            f"the checkpoint is not what the recipe {recipe} says: {'; '.join(differences)}. "
             "The checkpoint's is compiled; sizes in `mlcweb list` are the recipe's"
         )
 

@@ -37,10 +37,10 @@ def lower_tiers(job: Job, progress: Progress, dump: Dump | None = None) -> list[
     progress.start("lower", len(job.tiers))
     done: dict[str, LoweredTier] = {}
     for tier in job.tiers:
-        kept = cache.read(tier_key(job, tier)) if cache else None
-        if kept is not None:
+        cached = cache.read(tier_key(job, tier)) if cache else None
+        if cached is not None:
             _log.log(CHOICE, "tier %s: kept in the kernel cache; %s= lowers it again", tier.name, VARIABLE)
-            done[tier.name] = LoweredTier.from_json(tier, kept)
+            done[tier.name] = LoweredTier.from_json(tier, cached)
             progress.advance(1)
     missing = [tier for tier in job.tiers if tier.name not in done]
 

@@ -67,9 +67,9 @@ class LoweredTier:
             ]
             entries[name] = {**value, "launches": launches}
         start, *sections = self.wgsl.split(KERNEL_MARK)
-        kept = {kernel["name"] for kernel in kernels}
+        names = {kernel["name"] for kernel in kernels}
         wgsl = start + "".join(
-            KERNEL_MARK + section for section in sections if section.split("\n", 1)[0] in kept
+            KERNEL_MARK + section for section in sections if section.split("\n", 1)[0] in names
         )
         return replace(self, plan={**self.plan, "kernels": kernels, "entries": entries}, wgsl=wgsl)
 

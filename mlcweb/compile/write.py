@@ -59,12 +59,12 @@ def write_bundle(
         # lowering comes first: it is quick, and what it refuses need not wait for the weights
         with timed(stages, "lower"):
             lowered = lower_tiers(job, progress, dump)
-        found = None
+        calibration = None
         if job.calibration is not None:
             with timed(stages, "calibrate"):
-                found = calibrated(job, job.calibration, progress)
+                calibration = calibrated(job, job.calibration, progress)
         with timed(stages, "quantize"):
-            _quantize(writer, job, found, progress)
+            _quantize(writer, job, calibration, progress)
         with timed(stages, "reference"):
             validation = _validation(writer, job, progress)
             lowered = _without_bad_int8(writer, job, lowered, validation, progress)
@@ -131,13 +131,13 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
 def _quantize(
     writer: BundleWriter,
     job: Job,
-    found: Calibration | None,
+    calibration: Calibration | None,
     progress: Progress,
 ) -> None:
     model = job.reference_model
     params = model.params()
     progress.start("quantize", count_bytes(job.checkpoint, params, job.scheme), "bytes")
-    stream = quantize_params(job.checkpoint, params, job.scheme, progress=progress, calibration=found)
+    stream = quantize_params(job.checkpoint, params, job.scheme, progress=progress, calibration=calibration)
     with writer.weights() as weights:
         for name, table in model.constants().items():
             weights.add_tensor(name, table)

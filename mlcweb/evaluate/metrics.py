@@ -53,12 +53,12 @@ class Tally:
     divergences: list[F64] = field(default_factory=list)
     same_tokens: int = 0
 
-    def add(self, found: Positions) -> None:
+    def add(self, positions: Positions) -> None:
         """More positions."""
-        self.losses.append(found.losses)
-        if found.divergences is not None and found.same is not None:
-            self.divergences.append(found.divergences)
-            self.same_tokens += int(found.same.sum())
+        self.losses.append(positions.losses)
+        if positions.divergences is not None and positions.same is not None:
+            self.divergences.append(positions.divergences)
+            self.same_tokens += int(positions.same.sum())
 
     def scores(self) -> Scores:
         """Of all positions so far. Raises ValueError when there are none."""
@@ -95,8 +95,8 @@ class Scorer:
             divergence = powers @ (theirs - ours) / total + log_sum - np.log(total)
             return loss, max(0.0, float(divergence)), bool(theirs.argmax() == ours.argmax())
 
-        found = list(self._pool.map(one, range(len(logits))))
-        losses, divergences, same = (np.array(column) for column in zip(*found, strict=True))
+        results = list(self._pool.map(one, range(len(logits))))
+        losses, divergences, same = (np.array(column) for column in zip(*results, strict=True))
         return Positions(losses) if other is None else Positions(losses, divergences, same)
 
 

@@ -70,14 +70,14 @@ class Scale:
         return HEIGHT - BOTTOM - fraction * (HEIGHT - TOP - BOTTOM)
 
 
-def write_plot(found: Comparison, path: Path) -> None:
+def write_plot(comparison: Comparison, path: Path) -> None:
     """The plot of an evaluation. Raises SourceError when the file cannot be written."""
     points = tuple(
         Point(row.scheme, row.bits, row.scores.kl_mean)
-        for row in found.rows
+        for row in comparison.rows
         if row.bits is not None and row.scores.kl_mean is not None
     )
-    name = found.against.name if found.against else ""
+    name = comparison.against.name if comparison.against else ""
     try:
         path.write_text(draw([Series(name, points)]), encoding="utf-8")
     except OSError as error:
@@ -119,40 +119,40 @@ def draw(series: Sequence[Series]) -> str:
 
 
 def _legend(series: Sequence[Series]) -> list[str]:
-    found, x = list[str](), float(LEFT + 6)
+    elements, x = list[str](), float(LEFT + 6)
     for i, one in enumerate(series):
-        found += [_mark(i, x, 51), _text(x + 12, 55, one.name, "quiet")]
+        elements += [_mark(i, x, 51), _text(x + 12, 55, one.name, "quiet")]
         x += 40 + 7.2 * len(one.name)
-    return found
+    return elements
 
 
 def _axes(scale: Scale) -> list[str]:
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    found = []
+    elements = []
     for power in range(scale.low, scale.high + 1):
         y = scale.y(10.0**power)
-        found.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
+        elements.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
         said = f"{10.0**power:g}" if power >= -4 else f"1e{power}"
-        found.append(_text(LEFT - 10, y + 4, said, "tick", "end"))
+        elements.append(_text(LEFT - 10, y + 4, said, "tick", "end"))
     for bits in TICKS:
         if not scale.lowest_bits <= bits <= scale.highest_bits:
             continue
         x = scale.x(bits)
-        found.append(f'<path class="rule" d="M{x:.1f} {bottom}v5"/>')
-        found.append(_text(x, bottom + 20, f"{bits:g}", "tick", "middle"))
-    found.append(f'<path class="rule" d="M{LEFT} {bottom}H{right}"/>')
-    found.append(_text((LEFT + right) / 2, HEIGHT - 18, "stored bits a weight", "quiet", "middle"))
+        elements.append(f'<path class="rule" d="M{x:.1f} {bottom}v5"/>')
+        elements.append(_text(x, bottom + 20, f"{bits:g}", "tick", "middle"))
+    elements.append(f'<path class="rule" d="M{LEFT} {bottom}H{right}"/>')
+    elements.append(_text((LEFT + right) / 2, HEIGHT - 18, "stored bits a weight", "quiet", "middle"))
     middle = (TOP + bottom) / 2
     turned = f'transform="rotate(-90 22 {middle:.1f})"'
-    found.append(_text(22, middle, "mean KL(source || bundle), nats a token", "quiet", "middle", turned))
-    return found
+    elements.append(_text(22, middle, "mean KL(source || bundle), nats a token", "quiet", "middle", turned))
+    return elements
 
 
 def _labels(series: Sequence[Series], scale: Scale) -> list[str]:
     """Names beside their marks; those that would overlap another, or a mark, go to the left, up or down."""
     # a mark takes room as a label does
     taken = [(scale.x(p.bits) - 7, scale.y(p.kl) + 4, 14.0) for one in series for p in one.points]
-    found = list[str]()
+    elements = list[str]()
     for i, one in enumerate(series):
         for point in sorted(one.points, key=lambda p: (p.bits, -p.kl)):
             x, y, width = scale.x(point.bits), scale.y(point.kl) + 4, 7.2 * len(point.label)
@@ -161,8 +161,8 @@ def _labels(series: Sequence[Series], scale: Scale) -> list[str]:
                 (x + 10, y),
             )
             taken.append((*place, width))
-            found.append(_text(*place, point.label, f"halo s{i % 4}"))
-    return found
+            elements.append(_text(*place, point.label, f"halo s{i % 4}"))
+    return elements
 
 
 def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:

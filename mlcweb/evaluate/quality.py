@@ -88,6 +88,6 @@ def quality_warning(quality: Quality, scheme: Scheme, *, gguf: bool) -> str | No
     if same_share(quality) >= ENOUGH:
         return None
     better = better_scheme(scheme, gguf=gguf)
-    kept = percent(same_share(quality))
-    said = f"warning: {scheme.name} keeps {kept} of the source's most likely tokens, less than 90 %"
+    same = percent(same_share(quality))
+    said = f"warning: {scheme.name} keeps {same} of the source's most likely tokens, less than 90 %"
     return f"{said}; --quant {better} keeps more" if better else said

@@ -76,10 +76,12 @@ def lower_kernel(
 
 def _kept(name: str, func: tvm.tirx.PrimFunc, cache: KernelCache) -> LoweredKernel:
     key = _key(name, func)
-    kept = cache.read(key)
-    _log.log(CHOICE, "kernel %s: %s the kernel cache", name, "lowered, not in" if kept is None else "kept in")
-    if kept is not None:
-        return LoweredKernel.from_json(kept)
+    cached = cache.read(key)
+    _log.log(
+        CHOICE, "kernel %s: %s the kernel cache", name, "lowered, not in" if cached is None else "kept in"
+    )
+    if cached is not None:
+        return LoweredKernel.from_json(cached)
     kernel = _lower(name, func)
     made = kernel.to_json()
     if made is not None:

@@ -49,7 +49,7 @@ class DecoderConfig:
         Raises CheckpointError for a missing or odd value, UnsupportedError for sizes that no kernel takes.
         """
         heads, hidden = fields.count("num_attention_heads"), fields.count("hidden_size")
-        found = {
+        sizes = {
             "vocab_size": fields.count("vocab_size"),
             "hidden_size": hidden,
             "intermediate_size": fields.count("intermediate_size"),
@@ -60,8 +60,8 @@ class DecoderConfig:
             "max_position_embeddings": fields.count("max_position_embeddings"),
             "tie_word_embeddings": fields.flag("tie_word_embeddings", tied),
         }
-        check_sizes(found)
-        return found
+        check_sizes(sizes)
+        return sizes
 
     @property
     def longest_context(self) -> int:
@@ -203,8 +203,8 @@ class Decoder(nn.Module):
 
     def constants(self) -> dict[str, npt.NDArray[np.float32]]:
         """Tensors of the bundle that no checkpoint has: RoPE's tables."""
-        found = ((name, origin(w).computed) for name, w in declared(self))
-        return {f"{name}.weight": array for name, array in found if array is not None}
+        arrays = ((name, origin(w).computed) for name, w in declared(self))
+        return {f"{name}.weight": array for name, array in arrays if array is not None}
 
     @property
     def weight_count(self) -> int:

@@ -80,8 +80,8 @@ class Fields:
         return value
 
 
-def _unusable(key: str, value: Any, wanted: str) -> CheckpointError:
-    return CheckpointError(f"config.json: {key} is {shown(value)}, not {wanted}")
+def _unusable(key: str, value: Any, expected: str) -> CheckpointError:
+    return CheckpointError(f"config.json: {key} is {shown(value)}, not {expected}")
 
 
 def is_positive(value: Any) -> bool:

@@ -51,13 +51,13 @@ class RopeSettings:
         transformers 5 keeps theta, fraction and scaling in ``rope_parameters``, older ones apart. ``parameters``
         replaces both. Raises CheckpointError or UnsupportedError for a scaling that is not usable.
         """
-        found = parameters if parameters is not None else config.get("rope_parameters")
-        scaling = found or config.get("rope_scaling")
+        rope = parameters if parameters is not None else config.get("rope_parameters")
+        scaling = rope or config.get("rope_scaling")
         if scaling is not None and not isinstance(scaling, Mapping):
             raise CheckpointError(f"config.json: rope_scaling is {shown(scaling)}, not an object")
         known = {"rope_theta": theta, "partial_rotary_factor": rotary_fraction}
         for key in known:
-            for place in (found or {}, config if parameters is None else {}):
+            for place in (rope or {}, config if parameters is None else {}):
                 if place.get(key) is not None:
                     known[key] = _number(place, key)
                     break
@@ -121,12 +121,12 @@ class RopeSettings:
             )
         try:
             with np.errstate(all="ignore"):
-                found, scale = getattr(self, f"_{self.kind}")(self.scaling, base, context)
+                scaled, scale = getattr(self, f"_{self.kind}")(self.scaling, base, context)
         except ArithmeticError:  # such as a division by zero
-            found, scale = base, math.nan
-        if not np.isrealobj(found) or not np.isfinite(found).all() or not math.isfinite(scale):
+            scaled, scale = base, math.nan
+        if not np.isrealobj(scaled) or not np.isfinite(scaled).all() or not math.isfinite(scale):
             raise CheckpointError("config.json: the numbers of rope_scaling make no frequencies")
-        return found, scale
+        return scaled, scale
 
     def _linear(self, scaling: Mapping[str, Any], base: F64, context: int) -> tuple[F64, float]:
         """Positions divided by ``factor``."""

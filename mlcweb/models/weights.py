@@ -217,5 +217,5 @@ def declared(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, WholeMa
 
 def origin(weight: Any) -> Origin:
     """Where a declared weight comes from."""
-    found: Origin = weight.origin
-    return found
+    declared_origin: Origin = weight.origin
+    return declared_origin

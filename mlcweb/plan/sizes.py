@@ -19,12 +19,12 @@ def substitute(expression: Any, values: dict[str, Any]) -> Any:
 
 
 def _variables(expression: Any) -> list[Any]:
-    found: list[Any] = []
+    variables: list[Any] = []
 
     def visit(node: Any) -> None:
         if isinstance(node, tirx.Var):
-            if not any(node.same_as(v) for v in found):
-                found.append(node)
+            if not any(node.same_as(v) for v in variables):
+                variables.append(node)
             return
         for part in ("a", "b", "value", "condition", "true_value", "false_value"):
             child = getattr(node, part, None)
@@ -32,4 +32,4 @@ def _variables(expression: Any) -> list[Any]:
                 visit(child)
 
     visit(expression)
-    return found
+    return variables

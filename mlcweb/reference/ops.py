@@ -181,8 +181,8 @@ class HostOps:
         for matrix, piece in pieces(table):
             row = token - (piece.first if piece else 0)
             if 0 <= row < matrix.rows:
-                found: F32 = self._weights.rows(self._names[id(matrix)], row, row + 1)[0]
-                return found
+                values: F32 = self._weights.rows(self._names[id(matrix)], row, row + 1)[0]
+                return values
         raise ValueError(f"token {token} of {table.rows}")
 
     def _product(self, x: F32, weight: Matrix | SplitGateUp) -> F32:

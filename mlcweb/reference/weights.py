@@ -106,8 +106,8 @@ class PackedWeights:
         values = self._store.rows(stored, start, stop)
         if stored.endswith(".bf16"):
             values = values.view(ml_dtypes.bfloat16)
-        found: F32 = values.astype(np.float32, copy=False)
-        return found
+        wide: F32 = values.astype(np.float32, copy=False)
+        return wide
 
     def products(self, name: str, start: int, stop: int, x: F32) -> F32:
         form = self._format(name)

@@ -57,14 +57,14 @@ def _list_tokens(names: list[bytes]) -> Iterator[bytes]:
 
 
 def _list_merges(names: list[bytes], merges: Merges) -> Iterator[bytes]:
-    """Copied by numpy from all left halves and all right halves in a row: they are far apart as Python objects."""
-    halves = [b"[\n    %s,\n    " % name for name in names] + [
+    """Copied by numpy from all left sides and all right sides in a row: they are far apart as Python objects."""
+    sides = [b"[\n    %s,\n    " % name for name in names] + [
         b"%s\n   ]%s" % (name, _BETWEEN) for name in names
     ]
-    lengths = np.fromiter(map(len, halves), np.int64, len(halves))
+    lengths = np.fromiter(map(len, sides), np.int64, len(sides))
     starts = np.cumsum(lengths) - lengths
-    letters = np.frombuffer(b"".join(halves), np.uint8)
-    del halves
+    letters = np.frombuffer(b"".join(sides), np.uint8)
+    del sides
     for start in range(0, len(merges), _BATCH):
         ids = (merges[start : start + _BATCH] + np.array([0, len(names)])).reshape(-1)
         count = lengths[ids]

@@ -33,12 +33,12 @@ def validate_bundle(
         )
     opened.verify(progress)
     reports = []
-    wanted: Sequence[str | None] = tiers or (None,)
-    for tier in wanted:
+    asked: Sequence[str | None] = tiers or (None,)
+    for tier in asked:
         with open_session(bundle, chromium, progress) as session:
             adapter = session.adapter()
-            found = session.validate(LoadOptions(tier, activations), progress)
-            reports.append(TierReport.from_engine(found, adapter.name))
+            answer = session.validate(LoadOptions(tier, activations), progress)
+            reports.append(TierReport.from_engine(answer, adapter.name))
     return reports
 
 

@@ -12,7 +12,7 @@ from mlcweb.kernels.layouts.storage import Vector
 from mlcweb.kernels.products.matmul_int8 import in_pairs, matmul_int8
 from mlcweb.kernels.products.matmul_matrix import NEEDS, WIDE, matmul_matrix
 from mlcweb.kernels.products.matvec import Norm
-from mlcweb.kernels.products.rows import halve_rows, quantize_rows
+from mlcweb.kernels.products.rows import float16_rows, quantize_rows
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.block_order import to_block_order
@@ -108,7 +108,7 @@ def check_matmul_int8(
 @pytest.mark.parametrize(
     ("n", "width", "normed"), [(3, 96, False), (1000, 36, False), (33, 2080, True), (5, 100, True)]
 )
-def test_halve_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bool) -> None:
+def test_float16_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bool) -> None:
     rng = np.random.default_rng(width)
     x = rng.standard_normal((n, width)).astype(np.float32)
     expected, args, norm = x, [x], None
@@ -121,7 +121,7 @@ def test_halve_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bo
         x[0, :2] = 1e6, -1e6
         expected = np.clip(x, -65504, 65504)
     args.append(np.ones((n, -(-width // 32) * 16), np.uint32))
-    *_, words = run_kernel(kernel_page, halve_rows(width, tier, norm), tier, args, n=n)
+    *_, words = run_kernel(kernel_page, float16_rows(width, tier, norm), tier, args, n=n)
     found, wanted = (w.view(np.float16).astype(np.float32) for w in (words, half_words(expected)))
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-6)
 

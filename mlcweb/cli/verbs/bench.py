@@ -86,8 +86,10 @@ def command(
 
         load_options = LoadOptions(tier, activations)
         with output.progress() as progress:
-            found = measure_profile(bundle, prefill, context, repeats or 20, load_options, chromium, progress)
-        _show_profile(output, found, svg)
+            measured = measure_profile(
+                bundle, prefill, context, repeats or 20, load_options, chromium, progress
+            )
+        _show_profile(output, measured, svg)
     elif bundle:
         from mlcweb.browser.measure import BenchRun
         from mlcweb.browser.session import LoadOptions
@@ -102,30 +104,30 @@ def _speeds(
     from mlcweb.browser.measure import measure
 
     with output.progress() as progress:
-        (found,) = measure(bundle, [run], load_options, chromium, progress)
+        (measured,) = measure(bundle, [run], load_options, chromium, progress)
 
     def text() -> None:
-        kind = "software" if found.software else "GPU"
+        kind = "software" if measured.software else "GPU"
         output.facts(
             {
                 "bundle": bundle.name,
-                "browser": found.browser,
-                "adapter": f"{found.adapter} ({kind}), tier {found.tier}, prefill {found.activations}",
-                "load": _load(found, found.load),
-                "load again": _load(found, found.load_again),
-                "fetch": f"the weights alone {per_second(found.weights_bytes / found.fetch_seconds, 'B')}",
-                f"prefill {run.prefill}": rate(found.prefill_tokens_per_second),
-                "first token": microseconds(found.time_to_first_token_seconds * 1e6),
-                f"decode {run.decode} at context {run.context}": rate(found.decode_tokens_per_second),
+                "browser": measured.browser,
+                "adapter": f"{measured.adapter} ({kind}), tier {measured.tier}, prefill {measured.activations}",
+                "load": _load(measured, measured.load),
+                "load again": _load(measured, measured.load_again),
+                "fetch": f"the weights alone {per_second(measured.weights_bytes / measured.fetch_seconds, 'B')}",
+                f"prefill {run.prefill}": rate(measured.prefill_tokens_per_second),
+                "first token": microseconds(measured.time_to_first_token_seconds * 1e6),
+                f"decode {run.decode} at context {run.context}": rate(measured.decode_tokens_per_second),
                 "runs": str(run.repeats),
             }
         )
 
-    output.data(found.facts(), text)
+    output.data(measured.facts(), text)
 
 
-def _load(found: Measured, load: Load) -> str:
-    weights = per_second(found.weights_bytes / load.weights_seconds, "B")
+def _load(measured: Measured, load: Load) -> str:
+    weights = per_second(measured.weights_bytes / load.weights_seconds, "B")
     return f"{seconds(load.seconds)}, weights at {weights}, first token after {seconds(load.first_token_seconds)}"
 
 

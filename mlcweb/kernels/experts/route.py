@@ -132,15 +132,15 @@ def group(experts: int, experts_per_token: int, rows: int) -> tirx.PrimFunc:
         at = counter(first + i)
         k.store(counts, at, counts[at] + 1)
     k.barrier()
-    running, kept = k.local(1, "int32", name="running"), k.local(1, "int32", name="kept")
+    running, saved = k.local(1, "int32", name="running"), k.local(1, "int32", name="kept")
     for start in range(0, experts, threads):
         with k.when(start + tid < experts):
             k.store(running, 0, 0)
             with k.loop(threads) as t:
                 at = (start + tid) * threads + t
-                k.store(kept, 0, counts[at])
+                k.store(saved, 0, counts[at])
                 k.store(counts, at, running[0])
-                k.store(running, 0, running[0] + kept[0])
+                k.store(running, 0, running[0] + saved[0])
             k.store(ends, start + tid, running[0])
     k.barrier()
     # every thread walks the experts: where each begins, and what its pairs leave of its last tile
@@ -148,10 +148,10 @@ def group(experts: int, experts_per_token: int, rows: int) -> tirx.PrimFunc:
     with k.loop(experts) as e:
         at = e * threads + tid
         k.store(counts, at, counts[at] + running[0])
-        k.store(kept, 0, running[0] + ends[e])
+        k.store(saved, 0, running[0] + ends[e])
         k.store(running, 0, running[0] + T.ceildiv(ends[e], rows) * rows)
-        with k.loop(T.max(T.ceildiv(running[0] - kept[0] - tid, threads), 0)) as i:
-            k.store(slots, kept[0] + tid + i * threads, -1)
+        with k.loop(T.max(T.ceildiv(running[0] - saved[0] - tid, threads), 0)) as i:
+            k.store(slots, saved[0] + tid + i * threads, -1)
     with k.loop(T.max(T.ceildiv(size - running[0] - tid, threads), 0)) as i:
         k.store(slots, running[0] + tid + i * threads, -1)
     with k.loop(mine) as i:

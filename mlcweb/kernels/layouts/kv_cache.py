@@ -144,8 +144,8 @@ class KVCache:
         stored = self.buffer[page, part, head, word]
         if self.layout.word == 1:
             return [cast("float32", stored)]
-        halves = self.k.let(_unpack(stored), "halves")
-        return [lane(halves, 0), lane(halves, 1)]
+        elements = self.k.let(_unpack(stored), "halves")
+        return [lane(elements, 0), lane(elements, 1)]
 
     def _store(self, page: Index, part: int, head: Index, word: Index, values: list[Expr]) -> None:
         one = cast(self.layout.storage, values[0]) if self.layout.word == 1 else _pack(*values)

@@ -48,8 +48,8 @@ def described(value: Any) -> Hashable:
     if isinstance(value, nn.Tensor):
         return tuple(str(extent) for extent in value.shape), str(value.dtype)
     if isinstance(value, nn.Module):
-        kept = {name: item for name, item in vars(value).items() if name != "origin"}
-        return type(value), tuple((name, described(item)) for name, item in kept.items())
+        attributes = {name: item for name, item in vars(value).items() if name != "origin"}
+        return type(value), tuple((name, described(item)) for name, item in attributes.items())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return type(value), tuple(described(getattr(value, f.name)) for f in dataclasses.fields(value))
     if isinstance(value, (tuple, list)):

@@ -47,7 +47,7 @@ def matmul_matrix(
     piece: Piece | None = None,
     tile: Tile | None = None,
 ) -> tirx.PrimFunc:
-    """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``halve_rows`` leaves it.
+    """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``float16_rows`` leaves it.
 
     Arguments: halves ``[n, 16 * groups]``, w, what ``folded`` has of bias and residual ``[n, N]``, y. Of gate over up,
     half of a subgroup's columns are gates. ``piece``: which of y's N ``weight`` makes.
@@ -183,9 +183,11 @@ def _write(
             strip_row, quad = k.let(item // quads, "strip_row"), k.let(item % quads, "quad")
             row = row0 + subgroup // 2 * (tile.rows // 2) + i * wgsl.UNIT + strip_row
             at = (subgroup * wgsl.UNIT + strip_row) * (own // 4) + quad
-            halves = (0, quads) if gated else (0,)
+            offsets = (0, quads) if gated else (0,)
             with k.when(row < n):
-                sums = [k.let(bits("float32x4", load4(tiles, (at + half) * 4)), "sums") for half in halves]
+                sums = [
+                    k.let(bits("float32x4", load4(tiles, (at + offset) * 4)), "sums") for offset in offsets
+                ]
                 writer.write(row, column0 + subgroup % 2 * (quads * 4) + quad * 4, 0, sums)
 
 
@@ -195,7 +197,7 @@ def takes_nibbles(form: Format) -> bool:
 
 
 def _halves(k: KernelBuilder, w: GroupQuantizedReader, row: Expr, column: Expr) -> Expr:
-    """uint32x4: eight weights as float16, in the order of ``halve_rows``."""
+    """uint32x4: eight weights as float16, in the order of ``float16_rows``."""
     low, high = (k.let(w.four(k, row, column + i), "w4") for i in (0, 4))
     words = [
         call("uint32", "pack2x16float", call("float32x2", "vec2<f32>", lane(low, i), lane(high, i)))

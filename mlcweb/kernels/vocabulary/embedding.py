@@ -39,13 +39,13 @@ def embed(
     (wg, row), tid = k.launch([T.ceildiv(quads, THREADS), n], THREADS)
     quad = k.let(wg * THREADS + tid, "quad")
     piece = piece or Piece(0, table.rows)
-    wanted = T.max(T.min(ids[row if prefill else 1], piece.outputs - 1), 0)
+    token_id = T.max(T.min(ids[row if prefill else 1], piece.outputs - 1), 0)
     if piece.outputs != table.rows:  # another piece's launch writes the others' rows
-        token = k.let(wanted - piece.first, "token")
+        token = k.let(token_id - piece.first, "token")
         k.only(T.And(token >= 0, token < table.rows))
     with k.when(quad < quads):
         if piece.outputs == table.rows:
-            token = k.let(wanted, "token")
+            token = k.let(token_id, "token")
         at = k.let(offset4(quad * 4, table.columns) if block_order else quad * 4, "at")
         value = w.four(k, token, quad * 4)
         if scale != 1.0:

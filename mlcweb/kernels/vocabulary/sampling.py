@@ -158,7 +158,7 @@ def pick(vocab: int) -> tirx.PrimFunc:
 
     top = k.local(1, name="top")
     k.store(top, 0, f32(_MINUS_INFINITY))
-    threshold, wanted = k.local(1, "uint32", name="threshold"), k.local(1, name="wanted")
+    threshold, target = k.local(1, "uint32", name="threshold"), k.local(1, name="wanted")
     with k.when(filtered):
         with k.loop(segments(vocab)) as i:
             k.store(top, 0, T.max(top[0], scores[i, 1]))
@@ -167,9 +167,9 @@ def pick(vocab: int) -> tirx.PrimFunc:
         with k.when(by_count):
             k.store(threshold, 0, search.run(lambda count, mass: count >= top_k, u32(0)))
         with k.when(by_mass):
-            _, kept = search.above(threshold[0])
-            k.store(wanted, 0, T.max(top_p, f32(0.0)) * kept)
-            k.store(threshold, 0, search.run(lambda count, mass: mass >= wanted[0], threshold[0]))
+            _, mass_above = search.above(threshold[0])
+            k.store(target, 0, T.max(top_p, f32(0.0)) * mass_above)
+            k.store(threshold, 0, search.run(lambda count, mass: mass >= target[0], threshold[0]))
         # with top_p 0 nothing is enough to ask for: the best stays all the same
         k.store(threshold, 0, T.min(threshold[0], _ordered(k, top[0])))
         with k.loop(T.ceildiv(vocab - tid, PICK_THREADS)) as i:
@@ -251,13 +251,13 @@ class _Search:
     def run(self, enough: Callable[[Expr, Expr], Expr], floor: Expr) -> Expr:
         """The largest threshold, at least ``floor``, whose count and mass are ``enough``."""
         k = self.k
-        found = k.local(1, "uint32", name="found")
-        k.store(found, 0, u32(0))
+        bits_found = k.local(1, "uint32", name="found")
+        k.store(bits_found, 0, u32(0))
         with k.loop(_BITS) as i:
             bit = T.shift_left(u32(1), T.Cast("uint32", _BITS - 1 - i))
             candidate = k.local(1, "uint32", name="candidate")
-            k.store(candidate, 0, T.bitwise_or(found[0], bit))
+            k.store(candidate, 0, T.bitwise_or(bits_found[0], bit))
             count, mass = self.above(T.max(candidate[0], floor))
             with k.when(enough(count, mass)):
-                k.store(found, 0, candidate[0])
-        return T.max(found[0], floor)
+                k.store(bits_found, 0, candidate[0])
+        return T.max(bits_found[0], floor)

@@ -47,10 +47,10 @@ def merge_adapter(
         tensors.setdefault(tie.head, replace(tensors[tie.embed], name=tie.head))
         config = {**config, "tie_word_embeddings": False}
     elif tie:
-        for found in (changes, replacements):
-            head: Any = found.pop(tie.head, None)
+        for by_name in (changes, replacements):
+            head: Any = by_name.pop(tie.head, None)
             if head is not None:
-                found.setdefault(tie.embed, head)
+                by_name.setdefault(tie.embed, head)
         # a stored copy of the tied head would be the embedding before the change
         tensors.pop(tie.head, None)
     for name, tensor in replacements.items():
@@ -106,10 +106,10 @@ def _check(adapter: Adapter, name: str, tensors: dict[str, LazyTensor], shape: t
             f"the adapter {adapter.name} changes {name}, which the checkpoint does not have",
             hint=f"Compile the model that the adapter was trained on.{made_for}",
         )
-    found = tensors[name].shape
-    if found != shape:
+    actual = tensors[name].shape
+    if actual != shape:
         raise CheckpointError(
-            f"the adapter {adapter.name} changes {name} as {list(shape)}; the checkpoint has {list(found)}",
+            f"the adapter {adapter.name} changes {name} as {list(shape)}; the checkpoint has {list(actual)}",
             hint="Compile the model that the adapter was trained on, or merge with PEFT if its vocabulary grew."
             + made_for,
         )

@@ -175,7 +175,7 @@ class _Header:
 
     def _strings(self, count: int) -> list[str]:
         """Each is a length and that many bytes, so the next one's place is known only from the one before."""
-        data, at, found = self._data, self._at, []
+        data, at, strings = self._data, self._at, []
         for _ in range(count):
             if at + 8 > len(data):
                 data = self._fill(at, at + 8)
@@ -183,9 +183,9 @@ class _Header:
             at = start + length
             if at > len(data):
                 data = self._fill(start, at)
-            found.append(data[start:at].decode())
+            strings.append(data[start:at].decode())
         self._at = at
-        return found
+        return strings
 
     def _take(self, count: int) -> int:
         """Where the next ``count`` bytes start in ``_data``, which has them."""

@@ -71,12 +71,12 @@ def stacked(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
         raise CheckpointError(
             f"{tensor.path}: {tensor.name} has the shape {list(tensor.shape)}, but is {count} tensors"
         )
-    found = []
+    tensors = []
     for i in range(tensor.shape[0]):
         size = tensor.size // tensor.shape[0]
         part = replace(tensor, shape=tensor.shape[1:], offset=tensor.offset + i * size, size=size)
-        found += as_it_is(part, name.format(i), config)
-    return found
+        tensors += as_it_is(part, name.format(i), config)
+    return tensors
 
 
 def fused(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
@@ -126,13 +126,13 @@ def _load_in_order(load: Load, order: npt.NDArray[Any], near: int, start: int, s
     for run in np.split(rows, np.flatnonzero(np.abs(np.diff(rows)) > near) + 1):
         first = int(run.min())
         parts.append(load(first, int(run.max()) + 1)[run - first])
-    found: npt.NDArray[Any] = np.concatenate(parts)
-    return found
+    result: npt.NDArray[Any] = np.concatenate(parts)
+    return result
 
 
 def _load_minus_one(tensor: GgufTensor, start: int, stop: int) -> npt.NDArray[Any]:
-    found: npt.NDArray[Any] = tensor.load_rows(start, stop).astype(np.float32) - np.float32(1.0)
-    return found
+    weights: npt.NDArray[Any] = tensor.load_rows(start, stop).astype(np.float32) - np.float32(1.0)
+    return weights
 
 
 def _load_columns(tensor: GgufTensor, start: int, stop: int) -> npt.NDArray[Any]:

@@ -55,7 +55,7 @@ class Bundle:
         return StoredWeights(self.path, weights, self.manifest.files[weights.chunks[0]].bytes)
 
     def tensor(self, name: str) -> npt.NDArray[np.generic]:
-        """A whole tensor as a new array. Raises BundleError when it is missing or its chunk is cut short."""
+        """A whole tensor as a new array. Raises BundleError when it is missing or its weight chunk is cut short."""
         return self.stored_weights().tensor(name)
 
     def file(self, name: str) -> bytes:

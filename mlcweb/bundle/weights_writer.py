@@ -27,9 +27,9 @@ _OPEN_NAME = "weights.open"
 
 
 class WeightsWriter:
-    """Writes tensors one after another; use it as a context manager, which closes the last chunk.
+    """Writes tensors one after another; use it as a context manager, which closes the last weight chunk.
 
-    Memory does not grow with the model: a chunk is a file, and bytes pass through to it.
+    Memory does not grow with the model: a weight chunk is a file, and bytes pass through to it.
     """
 
     def __init__(

@@ -84,13 +84,13 @@ def bundle_bytes(bundle: Path) -> int:
 def script_sizes() -> dict[str, dict[str, int]]:
     """The library a page imports, and the pages' own scripts, raw and gzipped."""
     built = Path(__file__).resolve().parent.parent / "runtime-js" / "dist"
-    found = sorted([*built.glob("*.js"), *engine_folder().glob("*.js")])
+    scripts = sorted([*built.glob("*.js"), *engine_folder().glob("*.js")])
     return {
         f"{file.parent.name}/{file.name}": {
             "bytes": file.stat().st_size,
             "gzip_bytes": len(gzip.compress(file.read_bytes(), 9, mtime=0)),
         }
-        for file in found
+        for file in scripts
     }
 
 
@@ -112,8 +112,8 @@ def run(args: argparse.Namespace, output: Output) -> None:
         path = model.pop("path")
         model |= {"name": path.name, "bytes": bundle_bytes(path)}
         with output.progress() as progress:
-            found = measure(path, runs, LoadOptions(args.tier), args.chromium, progress)
-        model["runs"] = [speed.facts() for speed in found]
+            measured = measure(path, runs, LoadOptions(args.tier), args.chromium, progress)
+        model["runs"] = [speed.facts() for speed in measured]
     document = {
         "machine": machine(),
         "adapter": adapter.facts(),

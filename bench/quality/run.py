@@ -101,12 +101,12 @@ def run(args: argparse.Namespace, output: Output) -> None:
         with output.progress() as progress:
             paths = bundles(model, args.scheme or SCHEMES, progress)
             prepared = prepare(paths, Against(model, "pypi"), None, args.tokens or MODELS[model], progress)
-            found = compare_on_host(prepared, progress)
+            comparison = compare_on_host(prepared, progress)
             agreed = answers(model, prepared, args.prompts, progress)
-        rows += table(model, found, agreed)
-        series.append(Series(model, points(found)))
+        rows += table(model, comparison, agreed)
+        series.append(Series(model, points(comparison)))
         document[model] = {
-            **found.facts(),
+            **comparison.facts(),
             "greedy": {scheme: {**asdict(one), "whole": one.whole} for scheme, one in agreed.items()},
         }
     output.table(COLUMNS, rows, numbers=True)
@@ -117,16 +117,16 @@ def run(args: argparse.Namespace, output: Output) -> None:
     output.note(f"written to {args.out} and {plot}")
 
 
-def table(model: str, found: Comparison, agreed: dict[str, Agreement]) -> list[list[str]]:
+def table(model: str, comparison: Comparison, agreed: dict[str, Agreement]) -> list[list[str]]:
     """The rows of a model, its source first."""
-    assert found.against is not None
-    return [row(model, one, agreed.get(one.scheme)) for one in (found.against, *found.rows)]
+    assert comparison.against is not None
+    return [row(model, one, agreed.get(one.scheme)) for one in (comparison.against, *comparison.rows)]
 
 
-def row(model: str, found: Row, agreed: Agreement | None) -> list[str]:
-    scores = found.scores
-    cells = [model, found.scheme, size(found.bytes) if found.bytes else "-"]
-    cells += [f"{found.bits:.2f}" if found.bits else "-", f"{scores.perplexity:.4g}"]
+def row(model: str, measured: Row, agreed: Agreement | None) -> list[str]:
+    scores = measured.scores
+    cells = [model, measured.scheme, size(measured.bytes) if measured.bytes else "-"]
+    cells += [f"{measured.bits:.2f}" if measured.bits else "-", f"{scores.perplexity:.4g}"]
     if scores.kl_mean is None or scores.kl_p99 is None or scores.same is None:
         cells += ["-"] * 3
     else:
@@ -140,10 +140,10 @@ def row(model: str, found: Row, agreed: Agreement | None) -> list[str]:
     ]
 
 
-def points(found: Comparison) -> tuple[Point, ...]:
+def points(comparison: Comparison) -> tuple[Point, ...]:
     return tuple(
         Point(one.scheme, one.bits, one.scores.kl_mean)
-        for one in found.rows
+        for one in comparison.rows
         if one.bits is not None and one.scores.kl_mean is not None
     )
 

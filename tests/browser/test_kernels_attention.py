@@ -168,8 +168,8 @@ def check_prefill(page: Any, case: Case, variant: Variant, n: int) -> None:
     *_, kv, queries = run_kernel(page, rope_append(layout, CONTEXT, case.scoring.scale), tier, args, n=n)
     np.testing.assert_allclose(kv.view(case.dtype), case.after, atol=variant.tolerance)
     args = [queries, case.state, case.table, kv, out]
-    *_, found = run_kernel(page, flash_attention(layout, case.scoring, tier), tier, args, n=n)
-    assert np.abs(found - case.expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
+    *_, actual = run_kernel(page, flash_attention(layout, case.scoring, tier), tier, args, n=n)
+    assert np.abs(actual - case.expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
 
 
 @pytest.mark.parametrize("variant", DEFAULT, ids=str)
@@ -196,9 +196,9 @@ def check_decode(page: Any, case: Case, variant: Variant) -> None:
     *_, kv, partial = run_kernel(page, func, tier, [*case.inputs(), partial])
     np.testing.assert_allclose(kv.view(case.dtype), case.after, atol=variant.tolerance)
     out = np.zeros((1, layout.heads * layout.head_dim), np.float32)
-    *_, found = run_kernel(page, merge(layout, tier), tier, [partial, out])
+    *_, actual = run_kernel(page, merge(layout, tier), tier, [partial, out])
     expected = to_block_order(case.expected) if uses_block_order(tier) else case.expected
-    assert np.abs(found - expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
+    assert np.abs(actual - expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
 
 
 WINDOWS = [Scoring(0.2, window=window) for window in (1, 15, 16, 17, 100)]

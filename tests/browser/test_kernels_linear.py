@@ -82,10 +82,10 @@ def test_activations_of_small_and_large_values(kernel_page: Any, kind: Any, lane
     _, tid = k.launch([1], 64 // lanes)
     at = tid if lanes == 1 else ramp4(tid * 4)
     k.store(y, at, activate(kind, k.let(values[at], "value"), lanes))
-    *_, found = run_kernel(kernel_page, k.finish(), BASE, [x, np.zeros_like(x)])
+    *_, actual = run_kernel(kernel_page, k.finish(), BASE, [x, np.zeros_like(x)])
     with np.errstate(over="ignore"):
         expected = ACTIVATIONS[kind](x.astype(np.float64))
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("browser", "scheme", "tier"), MATVEC)

@@ -85,10 +85,10 @@ def test_route(
     ids, shares = chosen(logits, experts_per_token)
     assert (ids == 1).sum() > (ids == 3).sum() or n < 10
     outs = [np.zeros_like(ids), np.zeros_like(shares)]
-    *_, found, weights = run_kernel(
+    *_, actual, weights = run_kernel(
         kernel_page, route(router, experts_per_token, tier), tier, [x, weight, *outs], n=n
     )
-    np.testing.assert_array_equal(found, ids)
+    np.testing.assert_array_equal(actual, ids)
     close(weights, shares, 1e-4)
 
     scale = (1 + 0.1 * rng.standard_normal(width)).astype(dtype)
@@ -99,8 +99,8 @@ def test_route(
     ids, shares = chosen(logits, experts_per_token)
     func = route(router, experts_per_token, tier, norm=norm, block_order=True)
     args = [to_block_order(x[:1]), to_block_order(scale), weight, np.zeros_like(ids), np.zeros_like(shares)]
-    *_, found, weights = run_kernel(kernel_page, func, tier, args)
-    np.testing.assert_array_equal(found, ids)
+    *_, actual, weights = run_kernel(kernel_page, func, tier, args)
+    np.testing.assert_array_equal(actual, ids)
     close(weights, shares, 1e-4)
 
 
@@ -112,8 +112,8 @@ def test_group(kernel_page: Any, tier: Tier, experts: int, experts_per_token: in
         for same in (False, True):
             ids = tokens_ids(n, experts, experts_per_token, same=same)
             expected = slots_of(ids, experts, rows)
-            found = run_lowered(kernel_page, kernel, tier, [ids, np.full_like(expected, 7)], n=n)[1]
-            np.testing.assert_array_equal(found, expected, str((n, same)))
+            actual = run_lowered(kernel_page, kernel, tier, [ids, np.full_like(expected, 7)], n=n)[1]
+            np.testing.assert_array_equal(actual, expected, str((n, same)))
 
 
 DECODE = [

@@ -122,8 +122,8 @@ def test_float16_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: 
         expected = np.clip(x, -65504, 65504)
     args.append(np.ones((n, -(-width // 32) * 16), np.uint32))
     *_, words = run_kernel(kernel_page, float16_rows(width, tier, norm), tier, args, n=n)
-    found, wanted = (w.view(np.float16).astype(np.float32) for w in (words, half_words(expected)))
-    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-6)
+    actual, wanted = (w.view(np.float16).astype(np.float32) for w in (words, half_words(expected)))
+    np.testing.assert_allclose(actual, wanted, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ def test_the_host_gives_transformers_logits(
     monkeypatch.setattr(pieces, "MAX_BINDING_BYTES", MAX_BYTES)
     checkpoint = open_checkpoint(str(make_checkpoint(tmp_path, BY_NAME[name])))
     expected = load(BY_NAME[name], "q4f32_1")
-    found, wanted = feed(checkpoint, "q4f32_1", expected.tokens, PROMPT), expected.logits[PROMPT - 1 :]
-    assert (np.abs(found - wanted).max(axis=1) / np.ptp(wanted, axis=1)).max() < 1e-4
+    actual, wanted = feed(checkpoint, "q4f32_1", expected.tokens, PROMPT), expected.logits[PROMPT - 1 :]
+    assert (np.abs(actual - wanted).max(axis=1) / np.ptp(wanted, axis=1)).max() < 1e-4
 
 
 @pytest.mark.parametrize(

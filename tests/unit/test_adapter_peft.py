@@ -23,19 +23,19 @@ def test_merged_weights_are_pefts(case: AdapterCase, tmp_path: Path) -> None:
     config_class, model_class = architecture(base.config)
     model = declare_model(model_class, config_class.from_hf(base.config))
     base = with_prefix(base, model.prefix)
-    found = merged(base, str(FIXTURES / case.name), model, SilentProgress())
+    actual = merged(base, str(FIXTURES / case.name), model, SilentProgress())
     copies = [model.outline.head] if model.config.tie_word_embeddings else []
-    require(found, model.shapes(), copies=copies)
+    require(actual, model.shapes(), copies=copies)
     expected = {
         name: tensor.read()
         for name, (tensor, _) in open_safetensors(FIXTURES / case.name / "merged.safetensors").items()
     }
-    changed = {name for name in found.tensors if found.tensors[name] is not base.tensors.get(name)}
+    changed = {name for name in actual.tensors if actual.tensors[name] is not base.tensors.get(name)}
     assert {
-        name for name in changed if np.any(found.tensors[name].read() != base.tensors[name].read())
+        name for name in changed if np.any(actual.tensors[name].read() != base.tensors[name].read())
     } == set(expected)
     for name, array in expected.items():
-        ours = found.tensors[name].read()
+        ours = actual.tensors[name].read()
         assert ours.dtype == array.dtype == base.tensors[name].read(slice(0, 1)).dtype, name
         ours, theirs = ours[:: case.kept].astype(np.float32), array.astype(np.float32)
         if array.dtype == np.float32:

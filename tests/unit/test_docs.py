@@ -53,15 +53,15 @@ def prose(page: Path) -> str:
 def anchors(page: Path) -> set[str]:
     """Headings' anchors, as GitHub makes them."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
-    found: set[str] = set()
+    slugs: set[str] = set()
     for heading in re.findall(r"^#+ +(.+)$", text, flags=re.M):
         base = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
         name, again = base, 0
-        while name in found:
+        while name in slugs:
             again += 1
             name = f"{base}-{again}"
-        found.add(name)
-    return found
+        slugs.add(name)
+    return slugs
 
 
 def links(page: Path) -> list[str]:
@@ -97,15 +97,15 @@ def test_every_page_is_reachable_from_the_readme() -> None:
 
 def commands(block: Block) -> list[list[str]]:
     """The words of each ``mlcweb`` or ``make`` command line."""
-    found = []
+    shell_lines = []
     for line in block.text.replace("\\\n", " ").splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
         words = list(takewhile(lambda word: word not in ("|", ">", "2>&1"), words))
         if words and Path(words[0]).name in ("mlcweb", "make"):
-            found.append([Path(words[0]).name, *words[1:]])
-    return found
+            shell_lines.append([Path(words[0]).name, *words[1:]])
+    return shell_lines
 
 
 def parse(words: list[str]) -> None:
@@ -198,10 +198,10 @@ def test_python_is_taken_from_a_file_that_the_page_links_to(block: Block) -> Non
 def test_scripts_import_what_the_engine_exports(block: Block) -> None:
     names = [
         name.strip()
-        for found in re.findall(
+        for actual in re.findall(
             r"import \{([^}]+)\} from \"(?:mlcweb|mlcweb/core|\./mlcweb\.js)\"", block.text
         )
-        for name in found.split(",")
+        for name in actual.split(",")
     ]
     assert set(names) <= exported()
 

@@ -18,10 +18,10 @@ def config(**changes: Any) -> Starcoder2Config:
 
 
 def test_missing_values_take_transformers_defaults() -> None:
-    found = config(use_bias=..., sliding_window=..., norm_epsilon=..., rope_theta=..., hidden_act=...)
-    assert (found.bias, found.window, found.norm_eps) == (True, None, 1e-5)
-    assert found.ropes[0].theta == 10000.0
-    assert found.tie_word_embeddings
+    actual = config(use_bias=..., sliding_window=..., norm_epsilon=..., rope_theta=..., hidden_act=...)
+    assert (actual.bias, actual.window, actual.norm_eps) == (True, None, 1e-5)
+    assert actual.ropes[0].theta == 10000.0
+    assert actual.tie_word_embeddings
 
 
 def test_biases_without_use_bias_are_the_norms_alone() -> None:

@@ -85,10 +85,10 @@ def test_ranges_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:
 
 def _written(plan: Plan, entry: Any, op: str) -> list[int]:
     """The buffer that each launch of an operation writes."""
-    found = []
+    written = []
     for launch in entry.launches:
         kernel = plan.kernels[launch.kernel]
         if launch.op == op:
             (buffer,) = [b for b, writes in zip(launch.args, kernel.writes, strict=True) if writes]
-            found.append(buffer)
-    return found
+            written.append(buffer)
+    return written

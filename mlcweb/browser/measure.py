@@ -72,7 +72,7 @@ def measure(
     chromium: Path | None,
     progress: Progress,
 ) -> list[Measured]:
-    """Load from the server and from the cache, then time each of ``runs`` as often as it says."""
+    """Load from the server and from the browser's cache, then time each of ``runs`` as often as it says."""
     with open_session(bundle, chromium, progress) as session:
         adapter = session.adapter()
         loads = session.bench_load(load_options, progress)

@@ -134,7 +134,7 @@ class HostOps:
         return self._linear(x, self._names[id(experts[stack])], range(first, first + experts.rows))
 
     def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring) -> F32:
-        """``[T, H * P]``; appends the tokens' keys and values to the cache."""
+        """``[T, H * P]``; appends the tokens' keys and values to the KV cache."""
         layout, count = self.layout, len(qkv)
         heads, kv_heads, dim = layout.heads, layout.kv_heads, layout.head_dim
         positions = np.arange(self.position, self.position + count)

@@ -1,8 +1,8 @@
 """Decode attention reads the paged KV cache in splits (flash-decoding): one launch for the splits, one to merge them.
 
-Launch one, a workgroup per (KV head, split): RoPE on the queries and the new key, the new key and value appended to
-the cache by the split that owns the position, then online softmax over the split's tokens in tiles of 64, a thread
-a token for the scores and a thread a word for the values. Launch two merges the splits.
+Launch one has a workgroup for each (KV head, split). It rotates the queries and the new key (RoPE); the split that
+owns the position appends the new key and value to the KV cache; online softmax runs over the split's tokens in tiles
+of 64: a thread has a token for the scores, and a word for the values. Launch two merges the splits.
 """
 
 from tvm import tirx
@@ -90,7 +90,7 @@ class _Split:
             k.store(self.queries, ramp4(g * head_dim + pair + half), second * factor)
 
     def append(self, position: Expr) -> None:
-        """Write the new token's rotated key and its value to the cache."""
+        """Write the new token's rotated key and its value to the KV cache."""
         k, layout, kv, head = self.k, self.layout, self.new.kv, self.head
         head_dim, half = layout.head_dim, layout.head_dim // 2
         key_base, value_base = layout.heads * head_dim, (layout.heads + layout.kv_heads) * head_dim

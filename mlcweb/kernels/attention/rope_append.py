@@ -12,7 +12,7 @@ THREADS = 64
 
 @kernel
 def rope_append(layout: HeadLayout, context: int, scale: float) -> tirx.PrimFunc:
-    """Kernel: queries ``[n, H * P]``, rotated and times ``scale``; rotated keys, and values, to the cache.
+    """Kernel: queries ``[n, H * P]``, rotated and times ``scale``; rotated keys, and values, to the KV cache.
 
     Arguments: qkv ``[n, (H + 2 J) * P]``, RoPE tables, state, page_table, kv (written), queries.
     """

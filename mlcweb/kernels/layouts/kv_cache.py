@@ -28,7 +28,7 @@ ROPE_FINE = 64
 class HeadLayout:
     """Attention's shape: query heads, KV heads, head size, and the KV cache's pages.
 
-    ``storage`` is the dtype of the cache's words: float32, float16, or uint32 for pairs of float16 (``kv_storage``).
+    ``storage`` is the dtype of the KV cache's words: float32, float16, or uint32 for two float16 (``kv_storage``).
     """
 
     heads: int
@@ -44,7 +44,7 @@ class HeadLayout:
 
     @property
     def word(self) -> int:
-        """Elements in a word of the cache."""
+        """Elements in a word of the KV cache."""
         return 2 if self.storage == "uint32" else 1
 
     @property

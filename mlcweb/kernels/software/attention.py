@@ -164,7 +164,7 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
 
 
 def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: Expr, end: Expr) -> None:
-    """The rotated queries into registers, and, by the split that has the position, key and value to the cache."""
+    """Rotate the queries into registers; the split that has the position appends key and value to the KV cache."""
     k, layout, lane = rows.k, rows.layout, rows.lane
     head_dim, group, half, size = layout.head_dim, layout.group, rows.mine // 2, layout.word
     angles = [k.local(4, name="turn") for _ in range(size)]

@@ -1,4 +1,4 @@
-"""The model's entry points (prefill, also in other ways, decode, sample) as a Relax module, planned."""
+"""Exports a model's entries (prefill, also in other ways, decode, sample) as a Relax module, and plans its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The choice of a token."""
+"""Samples a token."""
 
 from tvm.relax.frontend.nn import Tensor
 

@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from bench.synthetic.tokenizer import write_tokenizer
-from mlcweb.models import architecture, outline_of
+from mlcweb.models import architecture, declare_model
 
 _LLAMA3 = {
     "architectures": ["LlamaForCausalLM"],
@@ -79,7 +79,7 @@ def write_checkpoint(shape: str, folder: Path, seed: int = 0) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     write_tokenizer(folder)
     config_class, model_class = architecture(config)
-    tensors = outline_of(model_class, config_class.from_hf(config)).shapes()
+    tensors = declare_model(model_class, config_class.from_hf(config)).shapes()
     header: dict[str, Any] = {}
     offset = 0
     for name, dims in tensors.items():

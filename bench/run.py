@@ -18,15 +18,15 @@ from typing import Any
 
 from bench.models import QUANTS, compile_real, compile_shapes
 from mlcweb.browser.adapter import Adapter, probe
-from mlcweb.browser.measure import Amounts, measure
-from mlcweb.browser.session import Choice
+from mlcweb.browser.measure import BenchRun, measure
+from mlcweb.browser.session import LoadOptions
 from mlcweb.cli.failures import explain, report
 from mlcweb.cli.output import Output
 from mlcweb.numbers import microseconds, seconds, size
 from mlcweb.serve import engine_folder
 
-ON_GPU = (Amounts(512, 128, 512, 5), Amounts(2048, 64, 3900, 3))
-IN_SOFTWARE = (Amounts(64, 16, 64, 1),)
+ON_GPU = (BenchRun(512, 128, 512, 5), BenchRun(2048, 64, 3900, 3))
+IN_SOFTWARE = (BenchRun(64, 16, 64, 1),)
 
 
 def arguments() -> argparse.Namespace:
@@ -51,14 +51,14 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def amounts(args: argparse.Namespace, adapter: Adapter) -> tuple[Amounts, ...]:
+def planned_runs(args: argparse.Namespace, adapter: Adapter) -> tuple[BenchRun, ...]:
     """What each bundle is measured with: one run if the command line says anything of it."""
     defaults = IN_SOFTWARE if adapter.software else ON_GPU
     if not (args.prefill or args.decode or args.repeats):
         return defaults
     first = defaults[0]
     prefill = args.prefill or first.prefill
-    return (Amounts(prefill, args.decode or first.decode, prefill, args.repeats or first.repeats),)
+    return (BenchRun(prefill, args.decode or first.decode, prefill, args.repeats or first.repeats),)
 
 
 def machine() -> dict[str, Any]:
@@ -84,13 +84,13 @@ def bundle_bytes(bundle: Path) -> int:
 def script_sizes() -> dict[str, dict[str, int]]:
     """The library a page imports, and the pages' own scripts, raw and gzipped."""
     built = Path(__file__).resolve().parent.parent / "runtime-js" / "dist"
-    found = sorted([*built.glob("*.js"), *engine_folder().glob("*.js")])
+    scripts = sorted([*built.glob("*.js"), *engine_folder().glob("*.js")])
     return {
         f"{file.parent.name}/{file.name}": {
             "bytes": file.stat().st_size,
             "gzip_bytes": len(gzip.compress(file.read_bytes(), 9, mtime=0)),
         }
-        for file in found
+        for file in scripts
     }
 
 
@@ -106,14 +106,14 @@ def bundles(args: argparse.Namespace, adapter: Adapter) -> list[dict[str, Any]]:
 
 def run(args: argparse.Namespace, output: Output) -> None:
     adapter = probe(args.chromium)
-    runs = amounts(args, adapter)
+    runs = planned_runs(args, adapter)
     models = bundles(args, adapter)
     for model in models:
         path = model.pop("path")
         model |= {"name": path.name, "bytes": bundle_bytes(path)}
         with output.progress() as progress:
-            found = measure(path, runs, Choice(args.tier), args.chromium, progress)
-        model["runs"] = [speed.facts() for speed in found]
+            measured = measure(path, runs, LoadOptions(args.tier), args.chromium, progress)
+        model["runs"] = [speed.facts() for speed in measured]
     document = {
         "machine": machine(),
         "adapter": adapter.facts(),

@@ -1,4 +1,4 @@
-"""Where mlcweb keeps what it can fetch or make again."""
+"""Names the folder where mlcweb keeps what it can fetch or make again."""
 
 from __future__ import annotations
 

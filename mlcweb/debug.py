@@ -1,4 +1,4 @@
-"""What ``MLCWEB_DEBUG`` asks for: the compiler's choices, kernels and code, on stderr, through ``logging``.
+"""Logs what ``MLCWEB_DEBUG`` asks for, on stderr: stages, the compiler's choices, kernels and code.
 
 1 is the stages with their times; 2 also what was chosen and why; 3 also each kernel as it is lowered; 4 also each
 kernel's WGSL and each launch. All loggers are in the tree ``mlcweb``, so a program that uses mlcweb as a library

@@ -1,4 +1,4 @@
-"""Errors a user can act on; the command line prints them as one message and exits with 1."""
+"""Defines the errors that a user can act on; the command line prints one message for each and exits with 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model takes, from its config alone: parameters, and bytes to download and to have on the GPU."""
+"""Computes a model's size from its config alone: parameters, and bytes to download and to have on the GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 from mlcweb.contract.constants import DTYPE_BYTES
-from mlcweb.kernel_cache import Cache, source_digest
+from mlcweb.kernel_cache import KernelCache, source_digest
 from mlcweb.quantize import Scheme, packed_tensors
 
 
@@ -35,7 +35,7 @@ def footprints(
     schemes: Iterable[Scheme],
     context: int,
     kv_dtype: str | None = None,
-    cache: Cache | None = None,
+    cache: KernelCache | None = None,
 ) -> dict[str, Footprint]:
     """Of a config.json with each quantization, by its name, for ``context`` tokens; ``kv_dtype`` is the KV cache's, by
     default the activations'. Raises as ``architecture`` and its ``from_hf`` do.
@@ -57,15 +57,15 @@ def footprints(
 def _count(
     hf_config: dict[str, Any], schemes: list[Scheme], context: int, kv_dtype: str | None
 ) -> dict[str, Footprint]:
-    from mlcweb.models import architecture, outline_of
+    from mlcweb.models import architecture, declare_model
 
     config_class, model_class = architecture(hf_config)
     config = config_class.from_hf(hf_config)
     # Two layers are declared, and the second stands for all that follow: declaring 80 would take longer than the rest.
-    outline = outline_of(model_class, replace(config, num_hidden_layers=2), context=context)
+    model = declare_model(model_class, replace(config, num_hidden_layers=2), context=context)
     more = config.num_hidden_layers - 1
-    params = [(more if p.name.startswith("model.layers.1.") else 1, p) for p in outline.params()]
-    tables = sum(table.nbytes for table in outline.constants().values())
+    params = [(more if p.name.startswith("model.layers.1.") else 1, p) for p in model.params()]
+    tables = sum(table.nbytes for table in model.constants().values())
 
     def footprint(scheme: Scheme) -> Footprint:
         dtype = kv_dtype or scheme.activation

@@ -1,4 +1,4 @@
-"""What lowering made, kept on disk by the content it was made of: kernels, and whole tiers.
+"""Keeps lowered kernels and whole tiers on disk, each under the hash of what it was made of.
 
 An entry is a file named by the sha256 of its key; its first line is the sha256 of the rest, so one that is damaged
 counts as absent. Nothing here fails a compile: a folder that cannot be read or written only saves nothing.
@@ -38,7 +38,7 @@ def source_digest(*folders: str) -> str:
 
 
 @dataclass(frozen=True)
-class Cache:
+class KernelCache:
     """JSON values by JSON keys in ``folder``, which has about ``max_bytes`` at most once ``prune`` was called."""
 
     folder: Path
@@ -74,8 +74,8 @@ class Cache:
 
     def size(self) -> tuple[int, int]:
         """Entries, and their bytes."""
-        found = [size for _, size, path in self._files() if not path.name.startswith(".")]
-        return len(found), sum(found)
+        sizes = [size for _, size, path in self._files() if not path.name.startswith(".")]
+        return len(sizes), sum(sizes)
 
     def prune(self) -> None:
         """Remove what was used longest ago until ``max_bytes`` suffice, and what killed processes left."""
@@ -93,18 +93,18 @@ class Cache:
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """Time of last use, bytes and path of each file."""
-        found = []
+        files = []
         with contextlib.suppress(OSError):
             for path in self.folder.glob("??/*"):
                 with contextlib.suppress(OSError):  # another process may have pruned it
                     facts = path.stat()
-                    found.append((facts.st_mtime, facts.st_size, path))
-        return found
+                    files.append((facts.st_mtime, facts.st_size, path))
+        return files
 
 
-def open_cache() -> Cache | None:
+def open_cache() -> KernelCache | None:
     """The cache in ``$MLCWEB_KERNEL_CACHE``, by default ``kernels`` beside downloads; None where that is empty."""
     named = os.environ.get(VARIABLE)
     if named is None:
-        return Cache(default_cache_dir() / "kernels")
-    return Cache(Path(named).expanduser()) if named.strip() else None
+        return KernelCache(default_cache_dir() / "kernels")
+    return KernelCache(Path(named).expanduser()) if named.strip() else None

@@ -1,4 +1,4 @@
-"""How long work reports on itself: a stage has a name and a total in bytes or items."""
+"""Defines how long work reports on itself: a stage has a name and a total in bytes or items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes: models that compile with one name, each a TOML file in ``recipes/``.
+"""Recipes are models that compile by one name; each is a TOML file in ``recipes/``.
 
 ``mlcweb/recipes`` is a link to that folder, which building a wheel turns into files; where git makes no links
 (Windows) the folder at the root of the checkout is read.

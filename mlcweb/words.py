@@ -1,4 +1,4 @@
-"""Words of a command line, for the user to copy."""
+"""Quotes the words of a command line for the user to copy."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from mlcweb.cli.failures import explain, report
 from mlcweb.cli.output import Output
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.evaluate.compare import Against, Comparison, Prepared, Row, compare_on_host, prepare
-from mlcweb.evaluate.lines import nats, share
+from mlcweb.evaluate.lines import nats, percent
 from mlcweb.evaluate.plot import Point, Series, draw
 from mlcweb.numbers import size
 from mlcweb.progress import Progress
@@ -101,12 +101,12 @@ def run(args: argparse.Namespace, output: Output) -> None:
         with output.progress() as progress:
             paths = bundles(model, args.scheme or SCHEMES, progress)
             prepared = prepare(paths, Against(model, "pypi"), None, args.tokens or MODELS[model], progress)
-            found = compare_on_host(prepared, progress)
+            comparison = compare_on_host(prepared, progress)
             agreed = answers(model, prepared, args.prompts, progress)
-        rows += table(model, found, agreed)
-        series.append(Series(model, points(found)))
+        rows += table(model, comparison, agreed)
+        series.append(Series(model, points(comparison)))
         document[model] = {
-            **found.facts(),
+            **comparison.facts(),
             "greedy": {scheme: {**asdict(one), "whole": one.whole} for scheme, one in agreed.items()},
         }
     output.table(COLUMNS, rows, numbers=True)
@@ -117,33 +117,33 @@ def run(args: argparse.Namespace, output: Output) -> None:
     output.note(f"written to {args.out} and {plot}")
 
 
-def table(model: str, found: Comparison, agreed: dict[str, Agreement]) -> list[list[str]]:
+def table(model: str, comparison: Comparison, agreed: dict[str, Agreement]) -> list[list[str]]:
     """The rows of a model, its source first."""
-    assert found.against is not None
-    return [row(model, one, agreed.get(one.scheme)) for one in (found.against, *found.rows)]
+    assert comparison.against is not None
+    return [row(model, one, agreed.get(one.scheme)) for one in (comparison.against, *comparison.rows)]
 
 
-def row(model: str, found: Row, agreed: Agreement | None) -> list[str]:
-    scores = found.scores
-    cells = [model, found.scheme, size(found.bytes) if found.bytes else "-"]
-    cells += [f"{found.bits:.2f}" if found.bits else "-", f"{scores.perplexity:.4g}"]
+def row(model: str, measured: Row, agreed: Agreement | None) -> list[str]:
+    scores = measured.scores
+    cells = [model, measured.scheme, size(measured.bytes) if measured.bytes else "-"]
+    cells += [f"{measured.bits:.2f}" if measured.bits else "-", f"{scores.perplexity:.4g}"]
     if scores.kl_mean is None or scores.kl_p99 is None or scores.same is None:
         cells += ["-"] * 3
     else:
-        cells += [nats(scores.kl_mean), nats(scores.kl_p99), share(scores.same)]
+        cells += [nats(scores.kl_mean), nats(scores.kl_p99), percent(scores.same)]
     if agreed is None:
         return [*cells, "-", "-"]
     return [
         *cells,
-        f"{sum(agreed.prefixes)} of {sum(agreed.counts)}, {share(agreed.equal)} alike",
+        f"{sum(agreed.prefixes)} of {sum(agreed.counts)}, {percent(agreed.equal)} alike",
         f"{agreed.whole} of {len(agreed.counts)}",
     ]
 
 
-def points(found: Comparison) -> tuple[Point, ...]:
+def points(comparison: Comparison) -> tuple[Point, ...]:
     return tuple(
         Point(one.scheme, one.bits, one.scores.kl_mean)
-        for one in found.rows
+        for one in comparison.rows
         if one.bits is not None and one.scores.kl_mean is not None
     )
 

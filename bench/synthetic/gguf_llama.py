@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.synthetic.gguf_types import draw
 from bench.synthetic.tokenizer import CHAT_TEMPLATE, tiny_vocabulary
-from mlcweb.models import architecture, outline_of
+from mlcweb.models import architecture, declare_model
 
 _BLOCK_ROWS = 512
 _NAMES = {
@@ -51,7 +51,7 @@ def write_random_gguf(
     _write_tokenizer(writer, config["vocab_size"])
     config_class, model_class = architecture(config)
     drawn: dict[tuple[str, int], np.ndarray] = {}
-    for name, shape in outline_of(model_class, config_class.from_hf(config)).shapes().items():
+    for name, shape in declare_model(model_class, config_class.from_hf(config)).shapes().items():
         stored = gguf_name(name)
         if len(shape) == 1:
             writer.add_tensor(stored, np.ones(shape, np.float32))

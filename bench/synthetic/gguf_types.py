@@ -57,5 +57,5 @@ def draw(kind: str, rows: int, k: int, rng: np.random.Generator) -> npt.NDArray[
 
 def values(raw: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.float32]:
     """What the gguf library makes of it: float32 ``[rows, k]``."""
-    found = dequantize(raw, GGMLQuantizationType[kind]).astype(np.float32)
-    return found.reshape(len(raw), -1)
+    weights = dequantize(raw, GGMLQuantizationType[kind]).astype(np.float32)
+    return weights.reshape(len(raw), -1)

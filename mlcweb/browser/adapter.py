@@ -1,4 +1,4 @@
-"""Ask Chromium what its WebGPU offers here: through the engine's own ``probe()``, where the engine is built."""
+"""Asks Chromium what its WebGPU offers, through the engine's own ``probe()`` where the engine is built."""
 
 from __future__ import annotations
 
@@ -106,16 +106,16 @@ def open_blank(page: Page) -> None:
 
 def probe_page(page: Page) -> Adapter:
     """Ask a page that is already open on localhost, without the engine."""
-    found = page.evaluate(ASK_BROWSER, list(LIMITS))
-    if "reason" in found:
+    answer = page.evaluate(ASK_BROWSER, list(LIMITS))
+    if "reason" in answer:
         raise BrowserError(
-            f"{page.version} offers no WebGPU here: {found['reason']}",
+            f"{page.version} offers no WebGPU here: {answer['reason']}",
             hint="update the browser, or pass it flags in MLCWEB_CHROMIUM_FLAGS",
         )
-    names = [found[key] for key in ("architecture", "device", "description")]
-    software = is_software(names, found["fallback"], found["subgroup_min"])
-    tiers = tiers_for(found["features"], software)
-    return Adapter(browser=page.version, software=software, tiers=tiers, **found)
+    names = [answer[key] for key in ("architecture", "device", "description")]
+    software = is_software(names, answer["fallback"], answer["subgroup_min"])
+    tiers = tiers_for(answer["features"], software)
+    return Adapter(browser=page.version, software=software, tiers=tiers, **answer)
 
 
 def is_software(names: list[str], fallback: bool, subgroup_min: int) -> bool:

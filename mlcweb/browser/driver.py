@@ -1,4 +1,4 @@
-"""The playwright driver, one in a thread: its synchronous API refuses a second one beside the first."""
+"""Starts the playwright driver, one in a thread: its synchronous API refuses a second one beside the first."""
 
 from __future__ import annotations
 

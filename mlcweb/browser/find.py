@@ -1,4 +1,4 @@
-"""Which Chrome or Chromium to run."""
+"""Finds the Chrome or Chromium to run."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def find_chromium(explicit: Path | None = None) -> Path:
     """The browser named by ``explicit`` or ``$MLCWEB_CHROMIUM``, else the first one installed."""
     named = str(explicit) if explicit else os.environ.get(ENVIRONMENT, "")
     if named:
-        found = shutil.which(named)
-        if not found:
+        program = shutil.which(named)
+        if not program:
             said = "--chromium" if explicit else f"${ENVIRONMENT}"
             raise BrowserError(
                 f"{said} names {named}, which is not a program that can be run", hint=how_to_install()
             )
-        return Path(found)
+        return Path(program)
     # A PATH set to nothing means "search nowhere", which tests and minimal environments rely on.
     search = os.environ.get("PATH", os.defpath)
     for command in COMMANDS:
-        if search and (found := shutil.which(command, path=search)):
-            return Path(found)
+        if search and (program := shutil.which(command, path=search)):
+            return Path(program)
     if search:
         for path in KNOWN_PATHS:
             if os.access(path, os.X_OK):

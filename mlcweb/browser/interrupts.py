@@ -1,4 +1,4 @@
-"""Ctrl-C while a browser runs.
+"""Handles Ctrl-C while a browser runs.
 
 A KeyboardInterrupt raised inside playwright's event loop leaves it unusable, and the browser running. So
 while a browser is open, signals only leave a mark, which our polling loop raises between two calls.

@@ -1,4 +1,4 @@
-"""A bundle's speed in the browser, and where the time goes."""
+"""Measures a bundle's speed in the browser, and profiles its kernels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlcweb.browser.session import Choice, open_session
+from mlcweb.browser.session import LoadOptions, open_session
 from mlcweb.profile.report import FORMAT, VERSION, Profile
 from mlcweb.progress import Progress
 
@@ -16,7 +16,7 @@ EXACT_TIMESTAMPS = "--enable-webgpu-developer-features"
 
 
 @dataclass(frozen=True)
-class Amounts:
+class BenchRun:
     """Tokens of a run: ``prefill`` to the first token; ``decode`` more after ``context`` others."""
 
     prefill: int
@@ -67,15 +67,15 @@ class Measured:
 
 def measure(
     bundle: Path,
-    runs: Sequence[Amounts],
-    choice: Choice,
+    runs: Sequence[BenchRun],
+    load_options: LoadOptions,
     chromium: Path | None,
     progress: Progress,
 ) -> list[Measured]:
-    """Load from the server and from the cache, then time each of ``runs`` as often as it says."""
+    """Load from the server and from the browser's cache, then time each of ``runs`` as often as it says."""
     with open_session(bundle, chromium, progress) as session:
         adapter = session.adapter()
-        loads = session.bench_load(choice, progress)
+        loads = session.bench_load(load_options, progress)
         medians = []
         for run in runs:
             progress.start(f"{run.repeats} runs of {run.prefill} + {run.decode} tokens")
@@ -97,11 +97,11 @@ def measure(
             fetch_seconds=float(loads["fetch_s"]),
             load=_visit(loads["first"]),
             load_again=_visit(loads["again"]),
-            prefill_tokens_per_second=float(found["prefill_tokens_per_s"]),
-            time_to_first_token_seconds=float(found["time_to_first_token_s"]),
-            decode_tokens_per_second=float(found["decode_tokens_per_s"]),
+            prefill_tokens_per_second=float(speeds["prefill_tokens_per_s"]),
+            time_to_first_token_seconds=float(speeds["time_to_first_token_s"]),
+            decode_tokens_per_second=float(speeds["decode_tokens_per_s"]),
         )
-        for run, found in zip(runs, medians, strict=True)
+        for run, speeds in zip(runs, medians, strict=True)
     ]
 
 
@@ -114,7 +114,7 @@ def measure_profile(
     prefill: int,
     context: int | None,
     repeats: int,
-    choice: Choice,
+    load_options: LoadOptions,
     chromium: Path | None,
     progress: Progress,
 ) -> Profile:
@@ -122,9 +122,9 @@ def measure_profile(
     ``prefill`` tokens."""
     with open_session(bundle, chromium, progress, [EXACT_TIMESTAMPS]) as session:
         adapter = session.adapter()
-        session.load(choice, progress, profile=True)
+        session.load(load_options, progress, profile=True)
         progress.start("time every kernel")
         options = {"prefill": prefill, "repeats": repeats, **({"context": context} if context else {})}
-        found = session.profile(options)
+        profile = session.profile(options)
     where = {"browser": adapter.browser, "adapter": adapter.name}
-    return Profile.from_json({"format": FORMAT, "version": VERSION, **where, **found})
+    return Profile.from_json({"format": FORMAT, "version": VERSION, **where, **profile})

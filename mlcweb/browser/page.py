@@ -1,4 +1,4 @@
-"""One page in a headless Chromium, driven by playwright with the browser that is already installed."""
+"""Opens one page in a headless Chromium, driven by playwright with the browser that is already installed."""
 
 from __future__ import annotations
 

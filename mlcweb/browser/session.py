@@ -1,4 +1,4 @@
-"""The engine in a browser: a bundle served, the harness page open, and its verbs as methods.
+"""Runs the engine in a browser: it serves a bundle, opens the harness page, and has the page's verbs as methods.
 
 The page's side is runtime-js/pages/harness.ts: plain JSON in and out, and ``{error}`` for a failure.
 """
@@ -23,8 +23,8 @@ BUNDLE_ERRORS = ("integrity", "bundle")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which of a bundle's kernels to run; None leaves it to the engine.
+class LoadOptions:
+    """What ``Engine.load`` is asked for: which of a bundle's kernels to run; None leaves it to the engine.
 
     ``activations`` is what prefill computes with, "float", "int8" or "matrix".
     """
@@ -49,14 +49,18 @@ class Session:
         return probe_page(self.page)
 
     def load(
-        self, choice: Choice = Choice(), progress: Progress | None = None, *, profile: bool = False
+        self,
+        load_options: LoadOptions = LoadOptions(),
+        progress: Progress | None = None,
+        *,
+        profile: bool = False,
     ) -> Json:
         """Load the bundle; the engine's facts (``info``: name, tier, adapter, memory, timings).
 
         ``profile`` asks the device for what profiling uses.
         """
         self._loading = LoadProgress(progress or SilentProgress())
-        options = {**self._options(choice), "profile": profile}
+        options = {**self._options(load_options), "profile": profile}
         info = self._call("load", self.bundle_url, options)["info"]
         assert isinstance(info, dict)
         return info
@@ -66,10 +70,10 @@ class Session:
         self._on_delta = on_delta
         return self._call("chat", list(messages), options, stop=self._interrupt)
 
-    def validate(self, choice: Choice = Choice(), progress: Progress | None = None) -> Json:
+    def validate(self, load_options: LoadOptions = LoadOptions(), progress: Progress | None = None) -> Json:
         """Replay the bundle's expected answer."""
         self._loading = LoadProgress(progress or SilentProgress(), "replay the answer")
-        return self._call("validate", self.bundle_url, self._options(choice))
+        return self._call("validate", self.bundle_url, self._options(load_options))
 
     def begin_steps(self, tokens: Sequence[int]) -> None:
         """Tokens for ``next_steps`` to feed to the loaded bundle, one by one, from an empty context."""
@@ -77,14 +81,14 @@ class Session:
 
     def next_steps(self, count: int) -> list[str]:
         """Feed the next ``count`` of them: the logits after each, little-endian float32 in base64."""
-        found = self._call("nextSteps", count)["logits"]
-        assert isinstance(found, list)
-        return found
+        logits = self._call("nextSteps", count)["logits"]
+        assert isinstance(logits, list)
+        return logits
 
-    def bench_load(self, choice: Choice = Choice(), progress: Progress | None = None) -> Json:
+    def bench_load(self, load_options: LoadOptions = LoadOptions(), progress: Progress | None = None) -> Json:
         """Load the bundle from the server, then from the browser's cache, each up to a first token."""
         self._loading = LoadProgress(progress or SilentProgress(), "a first token")
-        return self._call("benchLoad", self.bundle_url, self._options(choice))
+        return self._call("benchLoad", self.bundle_url, self._options(load_options))
 
     def bench(self, options: Json) -> Json:
         """Measure prefill and decode of the loaded bundle."""
@@ -94,9 +98,9 @@ class Session:
         """Time a decode step and a prefill chunk of the loaded bundle, kernel by kernel."""
         return self._call("profile", options)
 
-    def _options(self, choice: Choice) -> Json:
+    def _options(self, load_options: LoadOptions) -> Json:
         # The profile is thrown away, so keeping a copy of the weights in its cache would be work for nothing.
-        chosen = {name: value for name, value in asdict(choice).items() if value}
+        chosen = {name: value for name, value in asdict(load_options).items() if value}
         return {"cache": False, "debug": debug_level(), **chosen}
 
     def _interrupt(self) -> None:

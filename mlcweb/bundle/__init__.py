@@ -1,4 +1,4 @@
-"""The bundle on disk: manifest, atomic writer, verifying reader. Format: docs/bundle-format.md."""
+"""Writes, checks and reads a bundle on disk (docs/bundle-format.md)."""
 
 from mlcweb.bundle.manifest import (
     FileEntry,
@@ -7,7 +7,7 @@ from mlcweb.bundle.manifest import (
     ModelFacts,
     Quality,
     TensorEntry,
-    Tier,
+    TierFacts,
     TokenizerFiles,
     Weights,
     same_share,
@@ -28,7 +28,7 @@ __all__ = [
     "Quality",
     "StoredWeights",
     "TensorEntry",
-    "Tier",
+    "TierFacts",
     "TokenizerFiles",
     "Weights",
     "open_bundle",

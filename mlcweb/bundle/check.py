@@ -1,4 +1,4 @@
-"""What a manifest must satisfy: the JSON Schema, then the rules that a schema cannot say."""
+"""Checks a manifest: against the JSON Schema, then by the rules that a schema cannot say."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def decode_json(text: bytes, file: str, *, fractions: bool = False) -> Any:
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        values = dict(pairs)
+        if len(values) != len(pairs):
             names = [name for name, _ in pairs]
             repeated = next(name for name in names if names.count(name) > 1)
             raise BundleError(f"{file}: the key {repeated!r} occurs twice in one object")
-        return found
+        return values
 
     def refuse(number: str) -> Any:
         raise BundleError(f"{file}: {number[:40]} is not {'a finite number' if fractions else 'an integer'}")
@@ -105,13 +105,13 @@ def check_manifest(data: Any, file: str) -> None:
 
 def _referenced(data: Any) -> list[tuple[str, str]]:
     """(field, file name) for every file the manifest refers to."""
-    found = [("wasm", data["wasm"])]
-    found += [(f"tokenizer.{key}", data["tokenizer"][key]) for key in ("tokenizer", "config")]
+    references = [("wasm", data["wasm"])]
+    references += [(f"tokenizer.{key}", data["tokenizer"][key]) for key in ("tokenizer", "config")]
     for i, tier in enumerate(data["tiers"]):
-        found += [(f"tiers[{i}].{key}", tier[key]) for key in ("plan", "kernels")]
-    found += [(f"weights.chunks[{i}]", name) for i, name in enumerate(data["weights"]["chunks"])]
-    found += [(key, data[key]) for key in ("validation", "config") if key in data]
-    return found
+        references += [(f"tiers[{i}].{key}", tier[key]) for key in ("plan", "kernels")]
+    references += [(f"weights.chunks[{i}]", name) for i, name in enumerate(data["weights"]["chunks"])]
+    references += [(key, data[key]) for key in ("validation", "config") if key in data]
+    return references
 
 
 def _check_names(field: str, names: list[str], fail: Any) -> None:

@@ -1,4 +1,4 @@
-"""Writing to disk as a bundle needs it: every byte or an error, one message for a full disk, fsync."""
+"""Writes a bundle's files to disk: every byte or an error, one message for a full disk, fsync."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bundle holds and needs, JSON-able: files, kernels, launches, GPU memory by context length."""
+"""Says what a bundle holds and needs, for JSON: files, kernels, launches, GPU memory by context length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
-from mlcweb.bundle.manifest import Tier
+from mlcweb.bundle.manifest import TierFacts
 from mlcweb.bundle.readable_plan import kernel_bindings, readable_plan
 from mlcweb.bundle.reader import Bundle
 from mlcweb.contract.plan import Plan
@@ -51,8 +51,8 @@ def kernel_facts(bundle: Bundle, name: str, tiers: Sequence[str]) -> dict[str, A
     Raises BundleError, with near names, where none of them has it.
     """
     sources = {tier: bundle.kernels(tier) for tier in tiers}
-    found = [_kernel(bundle, tier, name, wgsl[name]) for tier, wgsl in sources.items() if name in wgsl]
-    if not found:
+    kernels = [_kernel(bundle, tier, name, wgsl[name]) for tier, wgsl in sources.items() if name in wgsl]
+    if not kernels:
         known = sorted({known for wgsl in sources.values() for known in wgsl})
         holding = [other for other in known if name and name.lower() in other]
         near = get_close_matches(name, known, 3, 0.5) or holding[:3]
@@ -61,7 +61,7 @@ def kernel_facts(bundle: Bundle, name: str, tiers: Sequence[str]) -> dict[str, A
             f"{where} has no kernel {name!r}",
             hint=f"Did you mean {', '.join(near)}?" if near else "`mlcweb inspect BUNDLE --plan` names them.",
         )
-    return {"name": name, "tiers": found}
+    return {"name": name, "tiers": kernels}
 
 
 def _kernel(bundle: Bundle, tier: str, name: str, wgsl: str) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def _kernel(bundle: Bundle, tier: str, name: str, wgsl: str) -> dict[str, Any]:
     access = next((kernel["bindings"] for kernel in plan["kernels"] if kernel["name"] == name), [])
     names = kernel_bindings(wgsl)
     bindings = [
-        {"binding": i, "access": how, **(names[i] if i < len(names) else {"name": "", "type": ""})}
-        for i, how in enumerate(access)
+        {"binding": i, "access": mode, **(names[i] if i < len(names) else {"name": "", "type": ""})}
+        for i, mode in enumerate(access)
     ]
     launches = {
         entry: [
@@ -80,7 +80,7 @@ def _kernel(bundle: Bundle, tier: str, name: str, wgsl: str) -> dict[str, Any]:
         ]
         for entry, facts in readable_plan(bundle, tier)["entries"].items()
     }
-    used = {entry: found for entry, found in launches.items() if found}
+    used = {entry: numbers for entry, numbers in launches.items() if numbers}
     return {"tier": tier, "bindings": bindings, "launches": used, "wgsl": wgsl.partition("\n")[2]}
 
 
@@ -102,14 +102,14 @@ def gpu_memory(plan: Plan, context: int, page_size: int) -> dict[str, int]:
     prefills it is the one with the most launches; with float activations it is a few hundred bytes a layer less.
     """
     kinds = ("weight", "kv", "input", "output", "scratch", "uniform")
-    found = dict.fromkeys((*kinds, "kv_at_load"), 0)
+    sizes = dict.fromkeys((*kinds, "kv_at_load"), 0)
     for buffer in plan["buffers"]:
         if buffer["kind"] == "kv":
-            found["kv"] += _allocated(buffer["page_bytes"] * min(-(-context // page_size), buffer["pages"]))
+            sizes["kv"] += _allocated(buffer["page_bytes"] * min(-(-context // page_size), buffer["pages"]))
             first = -(-min(context, FIRST_TOKENS) // page_size)
-            found["kv_at_load"] += _allocated(buffer["page_bytes"] * min(first, buffer["pages"]))
+            sizes["kv_at_load"] += _allocated(buffer["page_bytes"] * min(first, buffer["pages"]))
         else:
-            found[buffer["kind"]] += _allocated(buffer["bytes"])
+            sizes[buffer["kind"]] += _allocated(buffer["bytes"])
     prefill = 0
     for entry in plan["entries"].values():
         words = max(
@@ -120,11 +120,11 @@ def gpu_memory(plan: Plan, context: int, page_size: int) -> dict[str, int]:
         if entry["dims"]:  # a prefill, of which the engine keeps one
             prefill = max(prefill, size)
         else:
-            found["uniform"] += size
-    found["uniform"] += prefill
-    found["total"] = sum(found[kind] for kind in kinds)
-    found["total_at_load"] = found["total"] - found["kv"] + found["kv_at_load"]
-    return found
+            sizes["uniform"] += size
+    sizes["uniform"] += prefill
+    sizes["total"] = sum(sizes[kind] for kind in kinds)
+    sizes["total_at_load"] = sizes["total"] - sizes["kv"] + sizes["kv_at_load"]
+    return sizes
 
 
 def _allocated(size: int) -> int:
@@ -132,7 +132,7 @@ def _allocated(size: int) -> int:
     return max(16, -(-size // 4) * 4)
 
 
-def _tier(bundle: Bundle, tier: Tier, contexts: Sequence[int]) -> dict[str, Any]:
+def _tier(bundle: Bundle, tier: TierFacts, contexts: Sequence[int]) -> dict[str, Any]:
     plan = bundle.plan(tier.name)
     kernels = bundle.kernels(tier.name)
     launched = {launch["kernel"] for entry in plan["entries"].values() for launch in entry["launches"]}

@@ -1,4 +1,4 @@
-"""The manifest, ``mlcweb.json``, as typed values: mlcweb/contract has its fields, and this their bytes."""
+"""Reads and writes the manifest, ``mlcweb.json``; ``mlcweb.contract.manifest`` has its fields."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mlcweb.contract.manifest import (
     ModelFacts,
     Quality,
     TensorEntry,
-    Tier,
     TokenizerFiles,
     Weights,
 )
+from mlcweb.contract.manifest import Tier as TierFacts
 
 __all__ = [
     "FileEntry",
@@ -29,7 +29,7 @@ __all__ = [
     "ModelFacts",
     "Quality",
     "TensorEntry",
-    "Tier",
+    "TierFacts",
     "TokenizerFiles",
     "Weights",
     "same_share",
@@ -57,7 +57,7 @@ class Manifest(contract.Manifest):
         assert isinstance(made, cls)
         return made
 
-    def tier(self, name: str) -> Tier | None:
+    def tier(self, name: str) -> TierFacts | None:
         """The tier of that name, if the bundle has it."""
         return next((tier for tier in self.tiers if tier.name == name), None)
 
@@ -74,8 +74,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if is_dataclass(value):
-        found = {field.name: getattr(value, field.name) for field in fields(value)}
-        return {name: _plain(item) for name, item in found.items() if item is not None}
+        values = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: _plain(item) for name, item in values.items() if item is not None}
     return value
 
 

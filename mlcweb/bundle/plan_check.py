@@ -1,4 +1,4 @@
-"""What a plan must satisfy before anything is replayed from it."""
+"""Checks a plan before anything is replayed from it."""
 
 from __future__ import annotations
 

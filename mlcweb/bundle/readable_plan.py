@@ -1,4 +1,4 @@
-"""A plan for people: buffers with their shapes, and each launch with the buffers it binds by name.
+"""Shows a plan to people: buffers with their shapes, and each launch with the buffers it binds by name.
 
 ``mlcweb inspect --plan`` and ``--kernel`` print it from a bundle, and ``mlcweb compile --dump`` writes it to plan.txt.
 """
@@ -66,8 +66,8 @@ def readable_plan(
 
 def kernel_bindings(wgsl: str) -> list[dict[str, str]]:
     """What a kernel binds, in order: its parameter's ``name`` and the WGSL ``type``; the uniform is the last."""
-    found = sorted((int(at), name, kind) for at, name, kind in _BINDING.findall(wgsl))
-    return [{"name": name.removesuffix("_ptr"), "type": kind} for _, name, kind in found]
+    bindings = sorted((int(at), name, kind) for at, name, kind in _BINDING.findall(wgsl))
+    return [{"name": name.removesuffix("_ptr"), "type": kind} for _, name, kind in bindings]
 
 
 def plan_text(plan: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.bundle.check import decode_json
-from mlcweb.bundle.manifest import FileEntry, Manifest, Tier
+from mlcweb.bundle.manifest import FileEntry, Manifest, TierFacts
 from mlcweb.bundle.plan_check import check_plan, check_plan_fits
 from mlcweb.bundle.stored import StoredWeights
 from mlcweb.bundle.validation_check import check_validation
@@ -55,7 +55,7 @@ class Bundle:
         return StoredWeights(self.path, weights, self.manifest.files[weights.chunks[0]].bytes)
 
     def tensor(self, name: str) -> npt.NDArray[np.generic]:
-        """A whole tensor as a new array. Raises BundleError when it is missing or its chunk is cut short."""
+        """A whole tensor as a new array. Raises BundleError when it is missing or its weight chunk is cut short."""
         return self.stored_weights().tensor(name)
 
     def file(self, name: str) -> bytes:
@@ -67,7 +67,7 @@ class Bundle:
             raise BundleError(f"{name}: its content differs from the manifest's sha256", hint=_AGAIN)
         return data
 
-    def tier(self, name: str) -> Tier:
+    def tier(self, name: str) -> TierFacts:
         """The tier of that name. Raises BundleError, naming those there are."""
         tier = self.manifest.tier(name)
         if tier is None:
@@ -87,14 +87,14 @@ class Bundle:
                 hint="Compile it again with this mlcweb.",
             )
         try:
-            found = json.loads(self.file(name))
+            document = json.loads(self.file(name))
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{name}: not valid JSON: {error}", hint=_AGAIN) from error
-        if not isinstance(found, dict) or not all(
-            isinstance(found.get(key, {}), dict) for key in ("config", "types")
+        if not isinstance(document, dict) or not all(
+            isinstance(document.get(key, {}), dict) for key in ("config", "types")
         ):
             raise BundleError(f"{name}: holds no config", hint=_AGAIN)
-        return {"config": {}, "types": {}, **found}
+        return {"config": {}, "types": {}, **document}
 
     def validation(self) -> Validation | None:
         """The bundle's validation, checked, where it has one. Raises BundleError naming the field."""

@@ -1,4 +1,4 @@
-"""Replacing a bundle folder by a finished one, so that at every moment one whole bundle is on disk.
+"""Replaces a bundle folder by a finished one: at every moment one whole bundle is on disk.
 
 Beside ``<name>`` live ``.<name>.partial-<pid>``, a bundle being written, and for the moment between two
 renames ``.<name>.old-<pid>``, the one being replaced (a rename over a folder with files in it fails).

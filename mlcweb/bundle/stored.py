@@ -1,4 +1,4 @@
-"""Tensors read back from weight chunks, whole or by rows, across chunk boundaries."""
+"""Reads tensors back from weight chunks, whole or by rows, across the chunks' ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMPY = {"uint32": "<u4", "float16": "<f2", "float32": "<f4"}
 
 
 class StoredWeights:
-    """The tensors of a bundle's chunks, finished or still being written. Thread-safe: it holds no file open.
+    """The tensors of a bundle's weight chunks, finished or still being written. Thread-safe: it holds no file open.
 
     A read opens the files it needs: unlike a map, a file cut short meanwhile is an error and not a SIGBUS.
     """

@@ -1,4 +1,4 @@
-"""What a validation must satisfy before an answer is compared with it."""
+"""Checks a validation before an answer is compared with it."""
 
 from __future__ import annotations
 

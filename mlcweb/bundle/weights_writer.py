@@ -1,4 +1,4 @@
-"""Tensors streamed into weight chunks: padded to 16 bytes, cut at the chunk size, hashed on the way."""
+"""Streams tensors into weight chunks: it pads them to 16 bytes, cuts at the chunk's size, and hashes on the way."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _OPEN_NAME = "weights.open"
 
 
 class WeightsWriter:
-    """Writes tensors one after another; use it as a context manager, which closes the last chunk.
+    """Writes tensors one after another; use it as a context manager, which closes the last weight chunk.
 
-    Memory does not grow with the model: a chunk is a file, and bytes pass through to it.
+    Memory does not grow with the model: a weight chunk is a file, and bytes pass through to it.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class WeightsWriter:
         self._end_tensor()
         if name in self._tensors:
             raise ValueError(f"the tensor {name} was already written")
-        held = next((known for known in TENSOR_DTYPES if known == dtype), None)
-        if held is None:
+        stored_dtype = next((known for known in TENSOR_DTYPES if known == dtype), None)
+        if stored_dtype is None:
             raise ValueError(f"{name} has the dtype {dtype}; a bundle holds {', '.join(TENSOR_DTYPES)}")
-        size = math.prod(shape) * DTYPE_BYTES[held]
+        size = math.prod(shape) * DTYPE_BYTES[stored_dtype]
         if not shape or size <= 0:
             raise ValueError(f"{name} has the shape {tuple(shape)}, which holds nothing")
-        self._current = TensorEntry(name, held, tuple(int(n) for n in shape), self.offset, size)
+        self._current = TensorEntry(name, stored_dtype, tuple(int(n) for n in shape), self.offset, size)
         self._left = size
 
     def write(self, data: bytes | bytearray | memoryview | npt.NDArray[Any]) -> None:

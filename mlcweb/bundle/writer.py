@@ -1,4 +1,4 @@
-"""Writes a bundle: built in a hidden folder beside its place, then put there in one move."""
+"""Writes a bundle: builds it in a hidden folder beside its place, and puts it there in one move."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlcweb.bundle.manifest import (
     MemoryFacts,
     ModelFacts,
     Quality,
-    Tier,
+    TierFacts,
     TokenizerFiles,
     Weights,
 )
@@ -103,7 +103,7 @@ class BundleWriter:
         model: ModelFacts,
         tokenizer: TokenizerFiles,
         wasm: str,
-        tiers: Sequence[Tier],
+        tiers: Sequence[TierFacts],
         memory: MemoryFacts,
         validation: str | None = None,
         config: str | None = None,

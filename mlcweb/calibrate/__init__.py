@@ -1,4 +1,4 @@
-"""What a model's matrices multiply, from the float model run on a text on the host, and what follows for rounding."""
+"""Runs the float model on a text on the host: what its matrices multiply there decides how they are rounded."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Columns with large inputs made larger before rounding, and the norm before them smaller, which changes no product.
+"""Moves magnitude from a norm into the columns after it before they are rounded; no product changes.
 
 A column whose weights are multiplied by s, and whose inputs are divided by it, is rounded s times finer; the others
 of its groups may pay for it. AWQ (Lin et al., 2023) takes for s a power of the inputs' magnitude and tries powers; so

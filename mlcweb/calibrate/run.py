@@ -1,4 +1,4 @@
-"""Runs the float model on a text, and keeps of every matrix the mean square of each of its input columns.
+"""Runs the float model on a text, and keeps the mean square of each input column of each matrix.
 
 That is all that rounding a row of weights needs to know of its inputs, as far as they are independent: the error
 that a column's rounding makes in an output has that variance. It is llama.cpp's importance matrix.
@@ -17,9 +17,9 @@ from threadpoolctl import threadpool_limits
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.calibrate.text import spread
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.weights import Experts
-from mlcweb.kernels.layouts.pieces import Apart, Matrix, pieces
+from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
@@ -62,7 +62,7 @@ def measure(
     """The mean squares of the inputs of each matrix of ``model`` that is multiplied.
 
     ``tokens`` are a text's; of many, spans from all over it are run, fewer for large models, in sequences that
-    fit ``context`` and begin with ``start``, such as a rendered prompt. Weights are read once, a block at a time;
+    fit ``context`` and begin with ``start``, such as a rendered prompt. Weights are read once, some rows at a time;
     memory is that and a layer's activations. Raises CheckpointError when a tensor cannot be read.
     """
     progress = progress or SilentProgress()
@@ -73,7 +73,7 @@ def measure(
         model, weights, [len(sequence) for sequence in sequences], context, threads, progress
     )
     ops.tokens = [token for sequence in sequences for token in sequence]
-    # Blocks of weights have a thread each. Threads of BLAS's own wait by spinning, which took twice the time.
+    # Batches of rows have a thread each. Threads of BLAS's own wait by spinning, which took twice the time.
     with threadpool_limits(1, "blas"):
         model.forward(ops)
     return Measured(ops.mean_squares(), ops.norms())
@@ -114,7 +114,7 @@ class _CalibrationOps(HostOps):
         self._sums: dict[str, npt.NDArray[np.float64]] = {}
         self._counts: dict[str, int] = {}
         self._users: dict[
-            int, list[tuple[Norm, Matrix | Apart]]
+            int, list[tuple[Norm, Matrix | SplitGateUp]]
         ] = {}  # by a norm's weight: the matrices it is for
         self._apart: set[int] = set()  # weights of norms with other uses, and embeddings
 
@@ -124,20 +124,20 @@ class _CalibrationOps(HostOps):
 
     def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> F32:
         self._apart.add(id(table))
-        everything, found = self.tokens, []
+        everything, rows = self.tokens, []
         for span in self._spans:
             self.tokens = everything[span]
-            found.append(super().embed(table, scale=scale, positions=positions))
+            rows.append(super().embed(table, scale=scale, positions=positions))
         self.tokens = everything
-        return np.concatenate(found)
+        return np.concatenate(rows)
 
     def linear(
-        self, name: str, x: F32, weight: Matrix | Apart, *, norm: Norm | None = None, **how: Any
+        self, name: str, x: F32, weight: Matrix | SplitGateUp, *, norm: Norm | None = None, **options: Any
     ) -> F32:
         if norm is not None:
             x = super().norm(x, norm)
             self._users.setdefault(id(norm.weight), []).append((norm, weight))
-        return super().linear(name, x, weight, **how)
+        return super().linear(name, x, weight, **options)
 
     def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None) -> F32:
         self._apart.add(id(norm.weight))
@@ -148,18 +148,18 @@ class _CalibrationOps(HostOps):
         lone = []
         for at, users in self._users.items():
             (norm, weight), *others = users
-            if others or at in self._apart or id(weight) in self._apart or isinstance(weight, Apart):
+            if others or at in self._apart or id(weight) in self._apart or isinstance(weight, SplitGateUp):
                 continue
             vectors = [vector for vector in (norm.weight, norm.bias) if vector is not None]
             names = tuple(self._names[id(vector)] for vector in vectors)
-            lone.append((names, tuple(self._names[id(part)] for part, _ in pieces(weight))))
+            lone.append((names, tuple(self._names[id(matrix)] for matrix, _ in pieces(weight))))
         return tuple(lone)
 
-    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scores: Scores) -> F32:
+    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring) -> F32:
         outputs = []
         for span in self._spans:
-            outputs.append(super().attention(qkv[span], rope, kv, scores))
-            self._cache.clear()  # nothing follows
+            outputs.append(super().attention(qkv[span], rope, kv, scoring))
+            self._kv_cache.clear()  # nothing follows
         self._progress.advance(1)
         return np.concatenate(outputs)
 
@@ -171,20 +171,20 @@ class _CalibrationOps(HostOps):
         self._count(super().norm(x, norm), weight)
         return np.zeros((1, 0), np.float32)
 
-    def _product(self, x: F32, weight: Matrix | Apart) -> F32:
-        if not isinstance(weight, Apart):  # its halves are products of their own
+    def _product(self, x: F32, weight: Matrix | SplitGateUp) -> F32:
+        if not isinstance(weight, SplitGateUp):  # gate and up are products of their own
             self._count(x, weight)
         return super()._product(x, weight)
 
     def _expert(self, x: F32, experts: Experts, expert: int) -> F32:
-        # the experts of a part share a parameter, and so their inputs' squares
-        part = next(i for i, held in enumerate(experts.held) if expert in held)
-        self._count(x, experts[part])
+        # the experts of a range share a parameter, and so their inputs' squares
+        stack = next(i for i, numbers in enumerate(experts.ranges) if expert in numbers)
+        self._count(x, experts[stack])
         return super()._expert(x, experts, expert)
 
     def _count(self, x: F32, weight: Matrix) -> None:
         squares = np.einsum("tk,tk->k", x, x, dtype=np.float64)
-        for part, _ in pieces(weight):
-            name = self._names[id(part)]
+        for matrix, _ in pieces(weight):
+            name = self._names[id(matrix)]
             self._sums[name] = self._sums.get(name, 0.0) + squares
             self._counts[name] = self._counts.get(name, 0) + len(x)

@@ -1,4 +1,4 @@
-"""The text that a model is calibrated on: mlcweb's own, several languages, code, dialogues and data, or the user's."""
+"""Has the text that a model is calibrated on: the user's, or mlcweb's own of prose, code, dialogues and data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``mlcweb`` command: a module per verb, one output sink, one table from error to message."""
+"""The ``mlcweb`` command has a module for each verb, one output sink, and one table from errors to messages."""
 
 from __future__ import annotations
 

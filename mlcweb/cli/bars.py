@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar for each stage, with amount, rate and time left."""
+"""Shows progress on a terminal: a bar for each stage, with amount, rate and time left."""
 
 from __future__ import annotations
 

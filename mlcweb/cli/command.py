@@ -1,4 +1,4 @@
-"""The command group: finds a verb's module by name, and imports it only then."""
+"""Finds a verb's module by name, and imports it only then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages back and forth: one answer, or a conversation at a prompt."""
+"""Passes messages back and forth: one answer, or a conversation at a prompt."""
 
 from __future__ import annotations
 

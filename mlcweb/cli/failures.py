@@ -1,4 +1,4 @@
-"""The table from error to message: what happened, what to do next, and the exit status."""
+"""Turns an error into a message: what happened, what to do next, and the exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the verbs share: the command decorator, and the BUNDLE argument."""
+"""Has what the verbs share: the command decorator, and the BUNDLE argument."""
 
 from __future__ import annotations
 

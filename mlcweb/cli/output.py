@@ -1,4 +1,4 @@
-"""Where everything the command line says goes: data to stdout, all else to stderr."""
+"""Prints everything that the command line says: data to stdout, all else to stderr."""
 
 from __future__ import annotations
 

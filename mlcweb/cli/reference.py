@@ -1,4 +1,4 @@
-"""docs/cli.md, from the commands' own help; ``make docs`` writes it."""
+"""Makes docs/cli.md from the commands' own help; ``make docs`` writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress where no terminal is: one plain line when a stage ends."""
+"""Shows progress where there is no terminal: one plain line when a stage ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a source to a bundle: decide everything, then make it, stage by stage, each in its own package.
+"""Compiles a source to a bundle: decides everything, then makes it stage by stage.
 
 ``decide`` refuses what can be refused before any work is done, ``write`` makes the bundle, ``run`` does the two.
 """

@@ -7,19 +7,19 @@ from mlcweb.progress import Progress
 from mlcweb.sources import Adapter, Checkpoint, Tie, merge_adapter, open_adapter
 
 
-def merged(checkpoint: Checkpoint, adapter: str, outline: Decoder, progress: Progress) -> Checkpoint:
+def merged(checkpoint: Checkpoint, adapter: str, model: Decoder, progress: Progress) -> Checkpoint:
     """The checkpoint, with its model's tensor names, and the adapter. Raises what opening or merging does."""
     opened = open_adapter(adapter, progress=progress)
     _compare(checkpoint, opened, progress)
-    tied = outline.config.tie_word_embeddings
-    transposed = {name for param in outline.params() if param.transposed for name in param.sources}
-    tie = Tie(outline.outline.embed, outline.outline.head) if tied else None
-    found = merge_adapter(checkpoint, opened, tie=tie, transposed=transposed)
-    if tied and found.config.get("tie_word_embeddings") is False:
+    tied = model.config.tie_word_embeddings
+    transposed = {name for param in model.params() if param.transposed for name in param.sources}
+    tie = Tie(model.outline.embed, model.outline.head) if tied else None
+    adapted = merge_adapter(checkpoint, opened, tie=tie, transposed=transposed)
+    if tied and adapted.config.get("tie_word_embeddings") is False:
         progress.note(f"{opened.name} trained embedding and head apart: the head is stored too")
     if opened.tokenizer_files:
         progress.note(f"tokenizer and chat template are those saved with {opened.name}")
-    return found
+    return adapted
 
 
 def _compare(checkpoint: Checkpoint, adapter: Adapter, progress: Progress) -> None:

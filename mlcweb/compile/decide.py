@@ -1,4 +1,4 @@
-"""From a request to a job: opens the checkpoint, takes defaults, and refuses what cannot be compiled.
+"""Makes a job of a request: opens the checkpoint, takes defaults, and refuses what cannot be compiled.
 
 All of it is quick, so a wrong option or a damaged checkpoint is reported before any work is spent on it.
 """
@@ -21,7 +21,7 @@ from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.choice.choose import has_matrix
 from mlcweb.kernels.choice.tier import TIERS, Tier, tiers_for
-from mlcweb.models import Decoder, DecoderConfig, architecture, outline_of
+from mlcweb.models import Decoder, DecoderConfig, architecture, declare_model
 from mlcweb.progress import Progress
 from mlcweb.quantize import AS_IT_IS, Scheme, get_scheme
 from mlcweb.quantize.suited import suited
@@ -47,19 +47,19 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         _compare(config, config_class.from_hf(recipe.config), recipe.name, progress)
         checkpoint = replace(checkpoint, licence=recipe.licence)
     check_fit(config, checkpoint.tensors)
-    outline = outline_of(model_class, config)
-    checkpoint = with_prefix(checkpoint, outline.prefix)
+    model = declare_model(model_class, config)
+    checkpoint = with_prefix(checkpoint, model.prefix)
     if request.adapter is not None:
-        checkpoint = merged(checkpoint, request.adapter, outline, progress)
+        checkpoint = merged(checkpoint, request.adapter, model, progress)
         config = config_class.from_hf(checkpoint.config)
-        outline = outline_of(model_class, config)
-    copies = [outline.outline.head] if config.tie_word_embeddings else []
-    require(checkpoint, outline.shapes(), copies=copies)
+        model = declare_model(model_class, config)
+    copies = [model.outline.head] if config.tie_word_embeddings else []
+    require(checkpoint, model.shapes(), copies=copies)
     _check_eos(checkpoint, config)
-    quantization = request.quantization or _default_quantization(checkpoint, outline, progress)
+    quantization = request.quantization or _default_quantization(checkpoint, model, progress)
     scheme = get_scheme(quantization)
     if scheme.as_it_is:
-        checkpoint, scheme = keep_file_types(checkpoint, outline, progress)
+        checkpoint, scheme = keep_file_types(checkpoint, model, progress)
     tiers = _tiers(request, scheme)
     if request.matrix:
         _check_matrix(scheme, tiers, config)
@@ -97,18 +97,18 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     )
 
 
-def _default_quantization(checkpoint: Checkpoint, outline: Decoder, progress: Progress) -> str:
-    """A GGUF file is quantized already; for others it follows the model's size."""
+def _default_quantization(checkpoint: Checkpoint, model: Decoder, progress: Progress) -> str:
+    """A GGUF file keeps its types; for others the model's size decides."""
     if has_types(checkpoint):
         name, reason = AS_IT_IS, "the file's own types, each tensor as it is"
     else:
-        name, reason = suited(outline.weight_count)
+        name, reason = suited(model.weight_count)
     progress.note(f"quantization {name}: {reason}; --quant takes another")
     return name
 
 
 def _check_options(request: CompileRequest) -> Text | None:
-    """What can be refused without looking at the model is, before anything is fetched; the text to calibrate on."""
+    """Refuse wrong options before anything is fetched; returns the text to calibrate on, if the user gave one."""
     if request.quantization is not None:
         _tiers(request, get_scheme(request.quantization))
     for option, value in (("context", request.context_length), ("prefill-chunk", request.prefill_chunk)):
@@ -131,15 +131,15 @@ def _check_options(request: CompileRequest) -> Text | None:
 
 
 def _compare(config: DecoderConfig, expected: DecoderConfig, recipe: str, progress: Progress) -> None:
-    """A revision may change a model, so a recipe that says otherwise than its checkpoint stops nothing."""
-    found = [
+    """Note where a recipe and its checkpoint differ. It stops nothing: a revision may change a model."""
+    differences = [
         f"{field.name} is {getattr(config, field.name)}, not {getattr(expected, field.name)}"
         for field in fields(config)
         if getattr(config, field.name) != getattr(expected, field.name)
     ]
-    if found:
+    if differences:
         progress.note(
-            f"the checkpoint is not what the recipe {recipe} says: {'; '.join(found)}. "
+            f"the checkpoint is not what the recipe {recipe} says: {'; '.join(differences)}. "
             "The checkpoint's is compiled; sizes in `mlcweb list` are the recipe's"
         )
 

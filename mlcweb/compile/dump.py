@@ -1,4 +1,4 @@
-"""``mlcweb compile --dump``: what lowering made on its way, in a folder that a person can read.
+"""Writes what ``mlcweb compile --dump`` shows of lowering, in a folder that a person can read.
 
 The folder has a folder a tier. Lowering fills one beside the others, from whichever process lowers the tier; all of it
 is moved to its place when the bundle is whole, and nothing is left where the compile fails.

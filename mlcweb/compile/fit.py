@@ -1,4 +1,4 @@
-"""Whether the sizes in a config can be those of the tensors that are there, before a model is made of them."""
+"""Checks that a config's sizes can be those of the checkpoint's tensors, before a model is made of them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def check_fit(config: DecoderConfig, tensors: Mapping[str, LazyTensor]) -> None:
             raise _misfit(f"{key} is {size}", f"no tensor with more than {longest} rows or columns")
     inner = 2 * (config.query_width + config.intermediate_size)
     least = config.hidden_size * (config.vocab_size + config.num_hidden_layers * inner)
-    held = sum(math.prod(shape) for shape in shapes)
-    if least > _SLACK * held:
-        raise _misfit(f"its sizes make at least {least} weights", f"{held}")
+    weights = sum(math.prod(shape) for shape in shapes)
+    if least > _SLACK * weights:
+        raise _misfit(f"its sizes make at least {least} weights", f"{weights}")
 
 
-def _misfit(said: str, held: str) -> CheckpointError:
+def _misfit(said: str, actual: str) -> CheckpointError:
     return CheckpointError(
-        f"config.json: {said}; the checkpoint has {held}",
+        f"config.json: {said}; the checkpoint has {actual}",
         hint="Use the config.json that was published with these weights.",
     )

@@ -1,4 +1,4 @@
-"""A compile with everything decided, and the hash that tells whether a bundle is what it would make again."""
+"""A job is a compile with everything decided; its hash tells whether a bundle is what it would make again."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class Job:
         return self.model_class(self.config, self.scheme, tier, self.context, self.kv_cache_dtype)
 
     @cached_property
-    def outline(self) -> Decoder:
-        """The model to ask for its weights, which the host reference runs too."""
+    def reference_model(self) -> Decoder:
+        """The model that the host reference runs, which is also asked for its weights."""
         return self.model(BASE)
 
     @property

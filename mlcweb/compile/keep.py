@@ -17,7 +17,7 @@ from mlcweb.models import Decoder
 from mlcweb.progress import Progress
 from mlcweb.quantize import AS_IT_IS, GGUF_FORMATS, Scheme, keep_types
 from mlcweb.sources import Checkpoint
-from mlcweb.sources.checkpoint import Blocks, LazyTensor
+from mlcweb.sources.checkpoint import GgufBlocks, LazyTensor
 
 _FLOATS = {"F32", "F16", "BF16"}
 _OTHERS = "Q8_0"  # loses next to nothing
@@ -26,12 +26,10 @@ _MULTIPLE = 32
 
 def has_types(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint comes from a GGUF file, whose types can be kept."""
-    return any(tensor.blocks is not None for tensor in checkpoint.tensors.values())
+    return any(tensor.gguf_blocks is not None for tensor in checkpoint.tensors.values())
 
 
-def keep_file_types(
-    checkpoint: Checkpoint, outline: Decoder, progress: Progress
-) -> tuple[Checkpoint, Scheme]:
+def keep_file_types(checkpoint: Checkpoint, model: Decoder, progress: Progress) -> tuple[Checkpoint, Scheme]:
     """The checkpoint, and the scheme that stores its matrices as the file has them.
 
     What has no such type here (codebooks, such as IQ2_XS), or is not the file's any more (an adapter changed it),
@@ -45,15 +43,15 @@ def keep_file_types(
     types: dict[str, str] = {}
     tensors: dict[str, LazyTensor] = dict(checkpoint.tensors)
     changed: dict[str, int] = {}
-    for param in outline.params():
+    for param in model.params():
         for name in param.sources if param.quantized else ():
             tensor = tensors[name]
-            blocks = tensor.blocks
+            blocks = tensor.gguf_blocks
             if blocks is not None and _keeps(blocks, param.transposed):
                 types[name] = blocks.kind
             elif not param.transposed and tensor.shape[-1] % _MULTIPLE == 0:
                 tensors[name] = replace(
-                    tensor, blocks=Blocks(_OTHERS, _requantized_bytes(tensor), _Requantized(tensor))
+                    tensor, gguf_blocks=GgufBlocks(_OTHERS, _requantized_bytes(tensor), _Requantized(tensor))
                 )
                 types[name] = _OTHERS
                 reason = "merged with the adapter" if blocks is None else blocks.kind
@@ -66,7 +64,7 @@ def keep_file_types(
     return replace(checkpoint, tensors=tensors), keep_types(types)
 
 
-def _keeps(blocks: Blocks, transposed: bool) -> bool:
+def _keeps(blocks: GgufBlocks, transposed: bool) -> bool:
     return blocks.kind in _FLOATS or (blocks.kind in GGUF_FORMATS and blocks.transposed == transposed)
 
 

@@ -1,4 +1,4 @@
-"""Lowering's log: records that a process sends to the one that started it, and what a lowered tier holds."""
+"""Logs lowering: a process sends its records to the one that started it, and a lowered tier's kernels are logged."""
 
 from __future__ import annotations
 

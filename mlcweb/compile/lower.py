@@ -1,4 +1,4 @@
-"""Lowers a job's tiers: from the cache, else each in a process of its own where that is possible, else here."""
+"""Lowers a job's tiers: from the kernel cache, else each in a process of its own, else in this process."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def lower_tiers(job: Job, progress: Progress, dump: Dump | None = None) -> list[
     progress.start("lower", len(job.tiers))
     done: dict[str, LoweredTier] = {}
     for tier in job.tiers:
-        kept = cache.read(tier_key(job, tier)) if cache else None
-        if kept is not None:
+        cached = cache.read(tier_key(job, tier)) if cache else None
+        if cached is not None:
             _log.log(CHOICE, "tier %s: kept in the kernel cache; %s= lowers it again", tier.name, VARIABLE)
-            done[tier.name] = LoweredTier.from_json(tier, kept)
+            done[tier.name] = LoweredTier.from_json(tier, cached)
             progress.advance(1)
     missing = [tier for tier in job.tiers if tier.name not in done]
 
@@ -50,8 +50,8 @@ def lower_tiers(job: Job, progress: Progress, dump: Dump | None = None) -> list[
     with closing(_in_processes(missing, lambda tier: lower(tier).to_json())) as results:
         for tier, value in results:
             # what failed in its process fails here again, and is reported from here
-            how = "was lowered in a process of its own" if value else "is lowered in this process"
-            _log.log(CHOICE, "tier %s: %s", tier.name, how)
+            where = "was lowered in a process of its own" if value else "is lowered in this process"
+            _log.log(CHOICE, "tier %s: %s", tier.name, where)
             done[tier.name] = LoweredTier.from_json(tier, value) if value else lower(tier)
             progress.advance(1)
     if cache and missing:

@@ -1,4 +1,4 @@
-"""What is asked of a compile, and what it answers."""
+"""Defines what a compile is asked for, and what it answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiles what is asked for, unless the bundle is there and current."""
+"""Compiles a request, unless its bundle is there and current."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a bundle's scales are chosen: by MLC's rule, or calibrated, which is the default where it changes anything."""
+"""Decides how a bundle's scales are chosen: by MLC's rule, or calibrated, the default where that changes anything."""
 
 from __future__ import annotations
 
@@ -64,5 +64,5 @@ def calibrated(job: Job, text: Text, progress: Progress) -> Calibration:
     tokens = text_tokens(text, job.renderer, job.config.vocab_size)
     start = job.prompt_tokens
     return calibrate(
-        job.checkpoint, job.outline, job.scheme, tokens, job.context, start=start, progress=progress
+        job.checkpoint, job.reference_model, job.scheme, tokens, job.context, start=start, progress=progress
     )

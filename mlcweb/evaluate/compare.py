@@ -134,7 +134,7 @@ def compare_on_host(prepared: Prepared, progress: Progress) -> Comparison:
         their.predictor(length) if their else None,
         progress,
     )
-    rows = tuple(host_row(subject, found) for subject, found in zip(prepared.subjects, scores, strict=True))
+    rows = tuple(host_row(subject, score) for subject, score in zip(prepared.subjects, scores, strict=True))
     return comparison(prepared, rows, theirs)
 
 

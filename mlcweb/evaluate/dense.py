@@ -1,4 +1,4 @@
-"""An unquantized bundle's weights for the host reference, whose products go through BLAS.
+"""Reads an unquantized bundle's weights for the host reference, whose products then go through BLAS.
 
 The command line keeps BLAS's threads from fighting ours (``mlcweb.cli``).
 """

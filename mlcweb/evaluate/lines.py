@@ -1,4 +1,4 @@
-"""A bundle's quality as people read it."""
+"""Writes a bundle's quality as a line for people."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ def quality_line(quality: Quality) -> str:
     kl, p99 = quality.kl_micronats / 1e6, quality.kl_p99_micronats / 1e6
     perplexity, source = quality.perplexity_thousandths / 1e3, quality.source_perplexity_thousandths / 1e3
     return (
-        f"{share(same_share(quality))} of the source's most likely tokens, "
+        f"{percent(same_share(quality))} of the source's most likely tokens, "
         f"KL {nats(kl)} nats a token (99 %: {nats(p99)}), "
         f"perplexity {perplexity:.4g} (source {source:.4g}), on {quality.tokens} tokens"
     )
 
 
-def share(value: float) -> str:
+def percent(value: float) -> str:
     """``65.4 %``."""
     return f"{100 * value:.1f} %"
 

@@ -1,4 +1,4 @@
-"""How far a model's predictions are from another's, and from the text."""
+"""Measures how far a model's predictions are from another's, and from the text."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Tally:
     divergences: list[F64] = field(default_factory=list)
     same_tokens: int = 0
 
-    def add(self, found: Positions) -> None:
+    def add(self, positions: Positions) -> None:
         """More positions."""
-        self.losses.append(found.losses)
-        if found.divergences is not None and found.same is not None:
-            self.divergences.append(found.divergences)
-            self.same_tokens += int(found.same.sum())
+        self.losses.append(positions.losses)
+        if positions.divergences is not None and positions.same is not None:
+            self.divergences.append(positions.divergences)
+            self.same_tokens += int(positions.same.sum())
 
     def scores(self) -> Scores:
         """Of all positions so far. Raises ValueError when there are none."""
@@ -95,19 +95,19 @@ class Scorer:
             divergence = powers @ (theirs - ours) / total + log_sum - np.log(total)
             return loss, max(0.0, float(divergence)), bool(theirs.argmax() == ours.argmax())
 
-        found = list(self._pool.map(one, range(len(logits))))
-        losses, divergences, same = (np.array(column) for column in zip(*found, strict=True))
+        results = list(self._pool.map(one, range(len(logits))))
+        losses, divergences, same = (np.array(column) for column in zip(*results, strict=True))
         return Positions(losses) if other is None else Positions(losses, divergences, same)
 
 
 def _shifted(logits: F32) -> tuple[F64, F64]:
     """Logits below 0, and their exponentials."""
     shifted = logits.astype(np.float64)
-    most = shifted.max()
-    if not np.isfinite(most) or not np.isfinite(shifted.min()):
+    largest = shifted.max()
+    if not np.isfinite(largest) or not np.isfinite(shifted.min()):
         raise ValidationError(
             "the model's logits are not finite",
             hint="Its weights are damaged, or overflow float16: try a float32 quantization.",
         )
-    shifted -= most
+    shifted -= largest
     return shifted, np.exp(shifted)

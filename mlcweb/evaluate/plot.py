@@ -1,4 +1,4 @@
-"""Divergence over bits a weight as a picture: one point a bundle, one colour a model.
+"""Draws divergence over bits a weight: a point for each bundle, a colour for each model.
 
 Static SVG: no scripts, no fonts of its own, and colours that follow the viewer's light or dark scheme.
 """
@@ -56,28 +56,28 @@ class Series:
 class Scale:
     """Values to places on the page; both axes are logarithmic."""
 
-    least: float
-    most: float
+    lowest_bits: float
+    highest_bits: float
     low: int
     high: int
 
     def x(self, bits: float) -> float:
-        share = log2(bits / self.least) / log2(self.most / self.least)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
+        fraction = log2(bits / self.lowest_bits) / log2(self.highest_bits / self.lowest_bits)
+        return LEFT + fraction * (WIDTH - LEFT - RIGHT)
 
     def y(self, kl: float) -> float:
-        share = (log10(max(kl, 10.0**self.low)) - self.low) / (self.high - self.low)
-        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+        fraction = (log10(max(kl, 10.0**self.low)) - self.low) / (self.high - self.low)
+        return HEIGHT - BOTTOM - fraction * (HEIGHT - TOP - BOTTOM)
 
 
-def write_plot(found: Comparison, path: Path) -> None:
+def write_plot(comparison: Comparison, path: Path) -> None:
     """The plot of an evaluation. Raises SourceError when the file cannot be written."""
     points = tuple(
         Point(row.scheme, row.bits, row.scores.kl_mean)
-        for row in found.rows
+        for row in comparison.rows
         if row.bits is not None and row.scores.kl_mean is not None
     )
-    name = found.against.name if found.against else ""
+    name = comparison.against.name if comparison.against else ""
     try:
         path.write_text(draw([Series(name, points)]), encoding="utf-8")
     except OSError as error:
@@ -93,9 +93,9 @@ def draw(series: Sequence[Series]) -> str:
     highest = max(FLOOR * 10, *(point.kl for point in points))
     low = floor(log10(lowest))
     bits = [point.bits for point in points]
-    least = max((tick for tick in TICKS if tick < 0.95 * min(bits)), default=TICKS[0])
-    most = min((tick for tick in TICKS if tick > 1.05 * max(bits)), default=TICKS[-1])
-    scale = Scale(least, most, low, max(low + 1, ceil(log10(highest))))
+    lowest_bits = max((tick for tick in TICKS if tick < 0.95 * min(bits)), default=TICKS[0])
+    highest_bits = min((tick for tick in TICKS if tick > 1.05 * max(bits)), default=TICKS[-1])
+    scale = Scale(lowest_bits, highest_bits, low, max(low + 1, ceil(log10(highest))))
     said = "How far bundles are from their source, by the bits they take"
     return "\n".join(
         (
@@ -119,40 +119,40 @@ def draw(series: Sequence[Series]) -> str:
 
 
 def _legend(series: Sequence[Series]) -> list[str]:
-    found, x = list[str](), float(LEFT + 6)
+    elements, x = list[str](), float(LEFT + 6)
     for i, one in enumerate(series):
-        found += [_mark(i, x, 51), _text(x + 12, 55, one.name, "quiet")]
+        elements += [_mark(i, x, 51), _text(x + 12, 55, one.name, "quiet")]
         x += 40 + 7.2 * len(one.name)
-    return found
+    return elements
 
 
 def _axes(scale: Scale) -> list[str]:
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    found = []
+    elements = []
     for power in range(scale.low, scale.high + 1):
         y = scale.y(10.0**power)
-        found.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
+        elements.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{right}"/>')
         said = f"{10.0**power:g}" if power >= -4 else f"1e{power}"
-        found.append(_text(LEFT - 10, y + 4, said, "tick", "end"))
+        elements.append(_text(LEFT - 10, y + 4, said, "tick", "end"))
     for bits in TICKS:
-        if not scale.least <= bits <= scale.most:
+        if not scale.lowest_bits <= bits <= scale.highest_bits:
             continue
         x = scale.x(bits)
-        found.append(f'<path class="rule" d="M{x:.1f} {bottom}v5"/>')
-        found.append(_text(x, bottom + 20, f"{bits:g}", "tick", "middle"))
-    found.append(f'<path class="rule" d="M{LEFT} {bottom}H{right}"/>')
-    found.append(_text((LEFT + right) / 2, HEIGHT - 18, "stored bits a weight", "quiet", "middle"))
+        elements.append(f'<path class="rule" d="M{x:.1f} {bottom}v5"/>')
+        elements.append(_text(x, bottom + 20, f"{bits:g}", "tick", "middle"))
+    elements.append(f'<path class="rule" d="M{LEFT} {bottom}H{right}"/>')
+    elements.append(_text((LEFT + right) / 2, HEIGHT - 18, "stored bits a weight", "quiet", "middle"))
     middle = (TOP + bottom) / 2
     turned = f'transform="rotate(-90 22 {middle:.1f})"'
-    found.append(_text(22, middle, "mean KL(source || bundle), nats a token", "quiet", "middle", turned))
-    return found
+    elements.append(_text(22, middle, "mean KL(source || bundle), nats a token", "quiet", "middle", turned))
+    return elements
 
 
 def _labels(series: Sequence[Series], scale: Scale) -> list[str]:
     """Names beside their marks; those that would overlap another, or a mark, go to the left, up or down."""
     # a mark takes room as a label does
     taken = [(scale.x(p.bits) - 7, scale.y(p.kl) + 4, 14.0) for one in series for p in one.points]
-    found = list[str]()
+    elements = list[str]()
     for i, one in enumerate(series):
         for point in sorted(one.points, key=lambda p: (p.bits, -p.kl)):
             x, y, width = scale.x(point.bits), scale.y(point.kl) + 4, 7.2 * len(point.label)
@@ -161,8 +161,8 @@ def _labels(series: Sequence[Series], scale: Scale) -> list[str]:
                 (x + 10, y),
             )
             taken.append((*place, width))
-            found.append(_text(*place, point.label, f"halo s{i % 4}"))
-    return found
+            elements.append(_text(*place, point.label, f"halo s{i % 4}"))
+    return elements
 
 
 def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
@@ -177,8 +177,8 @@ def _places(x: float, y: float, width: float) -> Iterator[tuple[float, float]]:
 
 
 def _touch(left: float, y: float, width: float, taken: tuple[float, float, float]) -> bool:
-    start, line, reach = taken
-    return abs(y - line) < LINE and left < start + reach and start < left + width
+    start, line, extent = taken
+    return abs(y - line) < LINE and left < start + extent and start < left + width
 
 
 def _mark(index: int, x: float, y: float, point: Point | None = None) -> str:

@@ -1,4 +1,4 @@
-"""What gives a model's logits after each token of a text: the host reference here, a browser in ``browser``."""
+"""Defines a predictor, which gives a model's logits after each token of a text; the host reference is one."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The short evaluation that a compile ends with, and what to do where it is bad."""
+"""Runs the short evaluation that a compile ends with, and says what to do where its result is bad."""
 
 from __future__ import annotations
 
 from math import floor, log10
 
 from mlcweb.bundle.manifest import Quality, same_share
-from mlcweb.evaluate.lines import share
+from mlcweb.evaluate.lines import percent
 from mlcweb.evaluate.metrics import Scores
 from mlcweb.evaluate.predictor import HostPredictor
 from mlcweb.evaluate.run import evaluate
@@ -25,12 +25,12 @@ _DIGITS = 3
 _LARGEST = 2**53 - 1
 # Weights times tokens: what two cores do in a few seconds, twice.
 _WORK = 1.2e11
-_FEWEST, _MOST = 32, 160
+_MIN_TOKENS, _MAX_TOKENS = 32, 160
 
 
 def token_count(weights: int) -> int:
     """Tokens for a model of so many weights."""
-    return int(max(_FEWEST, min(_MOST, _WORK / weights // 16 * 16)))
+    return int(max(_MIN_TOKENS, min(_MAX_TOKENS, _WORK / weights // 16 * 16)))
 
 
 def measure_quality(
@@ -88,6 +88,6 @@ def quality_warning(quality: Quality, scheme: Scheme, *, gguf: bool) -> str | No
     if same_share(quality) >= ENOUGH:
         return None
     better = better_scheme(scheme, gguf=gguf)
-    kept = share(same_share(quality))
-    said = f"warning: {scheme.name} keeps {kept} of the source's most likely tokens, less than 90 %"
+    same = percent(same_share(quality))
+    said = f"warning: {scheme.name} keeps {same} of the source's most likely tokens, less than 90 %"
     return f"{said}; --quant {better} keeps more" if better else said

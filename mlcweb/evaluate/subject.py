@@ -1,4 +1,4 @@
-"""What is judged, ready for the host reference: a bundle, or a source as it is."""
+"""Prepares what is judged for the host reference: a bundle, or a source as it is."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def bundle_subject(bundle: Bundle, source: Job | None = None) -> Subject:
     if manifest.config is None and source is not None:
         config, model_class = source.config, source.model_class
     else:
-        found = bundle.config()["config"]
+        config_json = bundle.config()["config"]
         try:
-            config_class, model_class = architecture(found)
-            config = config_class.from_hf(found)
+            config_class, model_class = architecture(config_json)
+            config = config_class.from_hf(config_json)
         except MlcwebError as error:
             raise BundleError(f"{manifest.config}: {error.message}", hint=error.hint) from error
     _compare(bundle, config)

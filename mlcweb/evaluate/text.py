@@ -1,4 +1,4 @@
-"""The text that models are judged on, as windows of tokens."""
+"""Cuts the text that models are judged on into windows of tokens."""
 
 from __future__ import annotations
 

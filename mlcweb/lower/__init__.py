@@ -1,4 +1,4 @@
-"""A model's nn module → Relax → memory-planned calls of kernels, and each kernel → WGSL, or from the cache."""
+"""Lowers a model's nn module to memory-planned calls of kernels, and each kernel to WGSL, unless it is cached."""
 
 from mlcweb.lower.entries import Entries, Observe, lower_entries
 from mlcweb.lower.kernel import LoweredKernel

@@ -1,4 +1,4 @@
-"""The model's entry points (prefill, also in other ways, decode, mask, sample) as a Relax module, planned."""
+"""Exports a model's entries (prefills, decode, mask, sample) as a Relax module, and plans its memory."""
 
 from __future__ import annotations
 

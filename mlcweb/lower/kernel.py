@@ -1,4 +1,4 @@
-"""A lowered kernel, and the form in which the cache keeps it."""
+"""A lowered kernel, and the form in which the kernel cache keeps it."""
 
 from __future__ import annotations
 

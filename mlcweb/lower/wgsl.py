@@ -1,4 +1,4 @@
-"""One scheduled TIR kernel → WGSL text and its launch: which buffer at which binding, grid, scalars."""
+"""Prints one scheduled TIR kernel as WGSL, and finds its launch: which buffer at which binding, grid, scalars."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tvm.tirx import transform as tx
 from mlcweb.contract.plan import Reads
 from mlcweb.debug import CHOICE, KERNEL, logger
 from mlcweb.errors import CompileError
-from mlcweb.kernel_cache import Cache, source_digest
+from mlcweb.kernel_cache import KernelCache, source_digest
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import READS, WEIGHTS, WGSL_CALL, WGSL_TEXT
 from mlcweb.kernels.products.matmul_matrix import NEEDS
@@ -55,7 +55,9 @@ _PASSES = [
 ]
 
 
-def lower_kernel(name: str, func: tvm.tirx.PrimFunc, tier: Tier, cache: Cache | None = None) -> LoweredKernel:
+def lower_kernel(
+    name: str, func: tvm.tirx.PrimFunc, tier: Tier, cache: KernelCache | None = None
+) -> LoweredKernel:
     """Lower ``func`` for ``tier``, or take it from ``cache``.
 
     Raises CompileError if it exceeds WebGPU's default limits.
@@ -72,12 +74,14 @@ def lower_kernel(name: str, func: tvm.tirx.PrimFunc, tier: Tier, cache: Cache | 
     return kernel
 
 
-def _kept(name: str, func: tvm.tirx.PrimFunc, cache: Cache) -> LoweredKernel:
+def _kept(name: str, func: tvm.tirx.PrimFunc, cache: KernelCache) -> LoweredKernel:
     key = _key(name, func)
-    kept = cache.read(key)
-    _log.log(CHOICE, "kernel %s: %s the kernel cache", name, "lowered, not in" if kept is None else "kept in")
-    if kept is not None:
-        return LoweredKernel.from_json(kept)
+    cached = cache.read(key)
+    _log.log(
+        CHOICE, "kernel %s: %s the kernel cache", name, "lowered, not in" if cached is None else "kept in"
+    )
+    if cached is not None:
+        return LoweredKernel.from_json(cached)
     kernel = _lower(name, func)
     made = kernel.to_json()
     if made is not None:
@@ -191,15 +195,17 @@ def _find_launch(statement: Any) -> Any:
     raise CompileError("TVM produced a host function without a kernel launch")
 
 
-def _check_limits(kernel: LoweredKernel, most: int) -> None:
+def _check_limits(kernel: LoweredKernel, max_memory: int) -> None:
     memory = 0
     sizes = {"f32": 4, "u32": 4, "i32": 4, "f16": 2}
     for lanes, scalar, count in re.findall(
         r"var<workgroup> \w+ : array<(vec4<)?(\w+)>?, (\d+)>", kernel.wgsl
     ):
         memory += sizes[scalar] * (4 if lanes else 1) * int(count)
-    if memory > most:
-        raise CompileError(f"kernel {kernel.name} needs {memory} bytes of workgroup memory, over {most}")
+    if memory > max_memory:
+        raise CompileError(
+            f"kernel {kernel.name} needs {memory} bytes of workgroup memory, over {max_memory}"
+        )
     if kernel.threads > MAX_INVOCATIONS:
         raise CompileError(f"kernel {kernel.name} needs {kernel.threads} invocations; WebGPU has 256")
     if len(kernel.arguments) > MAX_STORAGE_BUFFERS:

@@ -1,4 +1,4 @@
-"""One file an architecture: its config, its module in ``tvm.relax.frontend.nn``, and its map from checkpoint names.
+"""Each architecture has a file: its config, its module in ``tvm.relax.frontend.nn``, and its checkpoint's names.
 
 ``architecture(config)`` finds the file for a Hugging Face config.
 """
@@ -6,7 +6,7 @@
 from typing import Any
 
 from mlcweb.errors import UnsupportedError
-from mlcweb.models.decoder import Decoder, DecoderConfig, outline_of
+from mlcweb.models.decoder import Decoder, DecoderConfig, declare_model
 from mlcweb.models.gemma import Gemma, GemmaConfig
 from mlcweb.models.gemma2 import Gemma2, Gemma2Config
 from mlcweb.models.gemma3 import Gemma3, Gemma3Config
@@ -54,4 +54,4 @@ def architecture(config: dict[str, object]) -> tuple[Any, type[Decoder]]:
     return ARCHITECTURES[name]
 
 
-__all__ = ["ARCHITECTURES", "Decoder", "DecoderConfig", "architecture", "outline_of"]
+__all__ = ["ARCHITECTURES", "Decoder", "DecoderConfig", "architecture", "declare_model"]

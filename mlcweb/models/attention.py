@@ -1,18 +1,18 @@
-"""Self-attention's weights and launches, as every architecture has them."""
+"""Declares self-attention's weights and launches it, as every architecture does."""
 
 from __future__ import annotations
 
 import numpy as np
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.decoder import DecoderConfig, Step
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Order, Weights
+from mlcweb.models.weights import Order, WeightBuilder
 
 
 class Attention(nn.Module):
@@ -26,11 +26,11 @@ class Attention(nn.Module):
     def __init__(
         self,
         config: DecoderConfig,
-        w: Weights,
+        w: WeightBuilder,
         layout: HeadLayout,
         prefix: str,
         *,
-        scores: Scores,
+        scoring: Scoring,
         qkv: tuple[str, ...] = ("q_proj", "k_proj", "v_proj"),
         out: str = "o_proj",
         qkv_bias: bool = False,
@@ -53,7 +53,7 @@ class Attention(nn.Module):
         self.o_proj = w.matrix({f"{prefix}.{out}.weight": hidden}, width, transposed=transposed)
         self.o_bias = w.row({f"{prefix}.{out}.bias": (hidden,)}) if out_bias else None
         self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
-        self.scores, self.rope = scores, rope
+        self.scoring, self.rope = scoring, rope
 
     def head_norm(self) -> HeadNorm | None:
         """The norm of queries and keys, for architectures that have one."""
@@ -62,11 +62,11 @@ class Attention(nn.Module):
     def forward(self, step: Step[Array], x_TD: Array, norm: Norm | None, residual: Array | None) -> Array:
         """``residual + attention(norm(x))``."""
         ops, head_norm = step.ops, self.head_norm()
-        qkv_TE = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=self.qkv_bias, rows=True)
+        qkv_TQ = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=self.qkv_bias, rows=True)
         if head_norm is not None:
-            qkv_TE = ops.norm_heads(qkv_TE, head_norm)
-        heads_TE = ops.attention(qkv_TE, step.ropes[self.rope], self.kv, self.scores)
-        return ops.linear("o", heads_TE, self.o_proj, bias=self.o_bias, residual=residual)
+            qkv_TQ = ops.norm_heads(qkv_TQ, head_norm)
+        heads_TA = ops.attention(qkv_TQ, step.ropes[self.rope], self.kv, self.scoring)
+        return ops.linear("o", heads_TA, self.o_proj, bias=self.o_bias, residual=residual)
 
 
 def qkv_order(config: DecoderConfig, rope: RopeSettings) -> Order | None:

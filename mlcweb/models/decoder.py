@@ -1,4 +1,4 @@
-"""What the architectures share: a config's sizes, and the decoder's outline around its layers."""
+"""Has what the architectures share: the sizes in a config, and the decoder around its layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlcweb.kernels.ops.emitted import in_layer
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.fields import Fields, multiple_of
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights, declared, origin
+from mlcweb.models.weights import WeightBuilder, declared, origin
 from mlcweb.quantize import Param, Scheme, get_scheme
 
 
@@ -49,7 +49,7 @@ class DecoderConfig:
         Raises CheckpointError for a missing or odd value, UnsupportedError for sizes that no kernel takes.
         """
         heads, hidden = fields.count("num_attention_heads"), fields.count("hidden_size")
-        found = {
+        sizes = {
             "vocab_size": fields.count("vocab_size"),
             "hidden_size": hidden,
             "intermediate_size": fields.count("intermediate_size"),
@@ -60,13 +60,13 @@ class DecoderConfig:
             "max_position_embeddings": fields.count("max_position_embeddings"),
             "tie_word_embeddings": fields.flag("tie_word_embeddings", tied),
         }
-        check_sizes(found)
-        return found
+        check_sizes(sizes)
+        return sizes
 
     @property
     def longest_context(self) -> int:
         """Tokens that the model's positions are made for."""
-        return max(self.max_position_embeddings, min(rope.reach for rope in self.ropes))
+        return max(self.max_position_embeddings, min(rope.longest_context for rope in self.ropes))
 
     @property
     def query_width(self) -> int:
@@ -122,7 +122,7 @@ class Step(Generic[Array]):
 
 
 class _Body(nn.Module):
-    def __init__(self, decoder: Decoder, config: Any, w: Weights, layout: HeadLayout) -> None:
+    def __init__(self, decoder: Decoder, config: Any, w: WeightBuilder, layout: HeadLayout) -> None:
         outline, hidden = decoder.outline, config.hidden_size
         self.embed_tokens = w.matrix({outline.embed: config.vocab_size}, hidden, vocab=True)
         self.positions = None
@@ -139,8 +139,8 @@ class _Body(nn.Module):
 class RopeTables(nn.Module):
     """The tables of one of a model's RoPEs."""
 
-    def __init__(self, settings: RopeSettings, context: int, w: Weights) -> None:
-        frequencies, scale = settings.turns(context)
+    def __init__(self, settings: RopeSettings, context: int, w: WeightBuilder) -> None:
+        frequencies, scale = settings.pair_frequencies(context)
         coarse, fine = rope_tables(frequencies, context, scale)
         self.coarse, self.fine = w.computed(coarse), w.computed(fine)
 
@@ -157,7 +157,7 @@ class Decoder(nn.Module):
     def __init__(
         self, config: Any, scheme: Scheme, tier: Tier, context: int, kv_dtype: str | None = None
     ) -> None:
-        w = Weights(scheme, tier)
+        w = WeightBuilder(scheme, tier)
         self.config, self.outline = config, self.make_outline(config)
         self.layout = config.layout(context, kv_storage(kv_dtype or tier.kv_dtype, tier))
         self.model = _Body(self, config, w, self.layout)
@@ -172,7 +172,7 @@ class Decoder(nn.Module):
         """What is around the layers."""
         return Outline()
 
-    def layer(self, config: Any, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: Any, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         """Layer ``index``, called with (step, x)."""
         raise NotImplementedError
 
@@ -203,8 +203,8 @@ class Decoder(nn.Module):
 
     def constants(self) -> dict[str, npt.NDArray[np.float32]]:
         """Tensors of the bundle that no checkpoint has: RoPE's tables."""
-        found = ((name, origin(w).computed) for name, w in declared(self))
-        return {f"{name}.weight": array for name, array in found if array is not None}
+        arrays = ((name, origin(w).computed) for name, w in declared(self))
+        return {f"{name}.weight": array for name, array in arrays if array is not None}
 
     @property
     def weight_count(self) -> int:
@@ -212,8 +212,8 @@ class Decoder(nn.Module):
         return sum(int(np.prod(shape)) for shape in self.shapes().values())
 
 
-def outline_of(
+def declare_model(
     model: type[Decoder], config: DecoderConfig, scheme: str = "q0f32", context: int = 64
 ) -> Decoder:
-    """A model to ask for its weights, without a device."""
+    """A model without a device, to ask for its weights: ``params``, ``shapes``, ``constants``."""
     return model(config, get_scheme(scheme), BASE, context)

@@ -13,12 +13,12 @@ _REQUIRED: Any = object()
 
 # Far more than any model has. Whatever a config.json says, reading it takes little time and memory: how its sizes fit
 # the tensors is only seen afterwards.
-_MOST = {
+_MAX = {
     **dict.fromkeys(("num_hidden_layers", "n_layer"), 1024),
     **dict.fromkeys(("hidden_size", "n_embd", "intermediate_size", "n_inner", "head_dim"), 1 << 20),
     "vocab_size": 1 << 24,
 }
-_MOST_OF_ANY = (1 << 31) - 1  # what a kernel's integers hold
+_MAX_INT32 = (1 << 31) - 1  # what a kernel's integers hold
 
 
 class Fields:
@@ -34,7 +34,7 @@ class Fields:
             isinstance(value, float) and value.is_integer()
         ):
             raise _unusable(key, value, "a whole number")
-        if not 0 < value <= _MOST.get(key, _MOST_OF_ANY):
+        if not 0 < value <= _MAX.get(key, _MAX_INT32):
             raise CheckpointError(f"config.json: {key} is {shown(value)}, which no model has")
         return int(value)
 
@@ -80,8 +80,8 @@ class Fields:
         return value
 
 
-def _unusable(key: str, value: Any, wanted: str) -> CheckpointError:
-    return CheckpointError(f"config.json: {key} is {shown(value)}, not {wanted}")
+def _unusable(key: str, value: Any, expected: str) -> CheckpointError:
+    return CheckpointError(f"config.json: {key} is {shown(value)}, not {expected}")
 
 
 def is_positive(value: Any) -> bool:

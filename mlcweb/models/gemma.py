@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, DecoderConfig, Outline
@@ -15,7 +15,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.layer import Layer
 from mlcweb.models.mlp import GatedMLP
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Gemma(Decoder):
     def make_outline(self, config: GemmaConfig) -> Outline:
         return Outline(norm_plus=1.0, scale=config.hidden_size**0.5)
 
-    def layer(self, config: GemmaConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
-        prefix, scores = f"model.layers.{index}", Scores(config.head_dim**-0.5)
-        attention = Attention(config, w, layout, f"{prefix}.self_attn", scores=scores)
+    def layer(self, config: GemmaConfig, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
+        prefix, scoring = f"model.layers.{index}", Scoring(config.head_dim**-0.5)
+        attention = Attention(config, w, layout, f"{prefix}.self_attn", scoring=scoring)
         mlp = GatedMLP(config, w, f"{prefix}.mlp", activation="gelu_tanh")
         return Layer(config, w, prefix, attention, mlp, plus=1.0)

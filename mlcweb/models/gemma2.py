@@ -8,7 +8,7 @@ from typing import Any
 from tvm.relax.frontend import nn
 
 from mlcweb.errors import CheckpointError
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.ops import Array
 from mlcweb.models.attention import Attention
@@ -17,14 +17,14 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.gemma import check_gemma
 from mlcweb.models.mlp import GatedMLP
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
 class Gemma2Config(DecoderConfig):
-    """Gemma 2's numbers; ``scores`` has a layer's scale, cap and window."""
+    """Gemma 2's numbers; ``scoring`` has a layer's scale, cap and window."""
 
-    scores: tuple[Scores, ...]
+    scoring: tuple[Scoring, ...]
     logit_cap: float | None
 
     @classmethod
@@ -38,13 +38,13 @@ class Gemma2Config(DecoderConfig):
             **sizes,
             norm_eps=fields.number("rms_norm_eps", 1e-6),
             ropes=(rope,),
-            scores=gemma_scores(fields, sizes["num_hidden_layers"], pattern=2),
+            scoring=gemma_scoring(fields, sizes["num_hidden_layers"], pattern=2),
             logit_cap=_cap(fields, "final_logit_softcapping"),
         )
 
 
-def gemma_scores(fields: Fields, layers: int, pattern: int) -> tuple[Scores, ...]:
-    """Each layer's scores: the window is off in every ``pattern``-th layer, or as ``layer_types`` says."""
+def gemma_scoring(fields: Fields, layers: int, pattern: int) -> tuple[Scoring, ...]:
+    """Each layer's scoring: the window is off in every ``pattern``-th layer, or as ``layer_types`` says."""
     scale = fields.number("query_pre_attn_scalar", 256) ** -0.5
     cap, window = _cap(fields, "attn_logit_softcapping"), fields.optional("sliding_window")
     types = fields.config.get("layer_types")
@@ -54,7 +54,7 @@ def gemma_scores(fields: Fields, layers: int, pattern: int) -> tuple[Scores, ...
         raise CheckpointError(f"config.json: layer_types needs one entry for each of {layers} layers")
     else:
         sliding = [kind == "sliding_attention" for kind in types]
-    return tuple(Scores(scale, cap, window if slides else None) for slides in sliding)
+    return tuple(Scoring(scale, cap, window if slides else None) for slides in sliding)
 
 
 def _cap(fields: Fields, key: str) -> float | None:
@@ -64,7 +64,7 @@ def _cap(fields: Fields, key: str) -> float | None:
 class Gemma2Layer(nn.Module):
     """Norms of what goes into a half and of what comes out of it, before it is added."""
 
-    def __init__(self, config: Any, w: Weights, prefix: str, attention: Attention) -> None:
+    def __init__(self, config: Any, w: WeightBuilder, prefix: str, attention: Attention) -> None:
         def norm(name: str) -> Any:
             return w.vector(f"{prefix}.{name}.weight", config.hidden_size, plus=1.0)
 
@@ -90,13 +90,13 @@ class Gemma2(Decoder):
     def make_outline(self, config: Gemma2Config) -> Outline:
         return Outline(norm_plus=1.0, scale=config.hidden_size**0.5, cap=config.logit_cap)
 
-    def layer(self, config: Gemma2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: Gemma2Config, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"model.layers.{index}"
-        attention = self.attention(config, w, layout, f"{prefix}.self_attn", config.scores[index])
+        attention = self.attention(config, w, layout, f"{prefix}.self_attn", config.scoring[index])
         return Gemma2Layer(config, w, prefix, attention)
 
     def attention(
-        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> Attention:
         """A layer's first half."""
-        return Attention(config, w, layout, prefix, scores=scores)
+        return Attention(config, w, layout, prefix, scoring=scoring)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Outline
 from mlcweb.models.fields import Fields
 from mlcweb.models.gemma import check_gemma
-from mlcweb.models.gemma2 import Gemma2, Gemma2Config, gemma_scores
+from mlcweb.models.gemma2 import Gemma2, Gemma2Config, gemma_scoring
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Gemma3Config(Gemma2Config):
             **sizes,
             norm_eps=fields.number("rms_norm_eps", 1e-6),
             ropes=ropes,
-            scores=gemma_scores(fields, sizes["num_hidden_layers"], pattern),
+            scoring=gemma_scoring(fields, sizes["num_hidden_layers"], pattern),
             logit_cap=None,
         )
 
@@ -56,9 +56,9 @@ class Gemma3Attention(Attention):
     """With norms of each query and key head, which all heads share."""
 
     def __init__(
-        self, config: Gemma3Config, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+        self, config: Gemma3Config, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> None:
-        super().__init__(config, w, layout, prefix, scores=scores, rope=0 if scores.window is None else 1)
+        super().__init__(config, w, layout, prefix, scoring=scoring, rope=0 if scoring.window is None else 1)
         self.q_norm = w.row({f"{prefix}.q_norm.weight": (config.head_dim,)}, plus=1.0)
         self.k_norm = w.row({f"{prefix}.k_norm.weight": (config.head_dim,)}, plus=1.0)
         self.epsilon = config.norm_eps
@@ -74,6 +74,6 @@ class Gemma3(Gemma2):
         return Outline(norm_plus=1.0, scale=config.hidden_size**0.5)
 
     def attention(
-        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> Attention:
-        return Gemma3Attention(config, w, layout, prefix, scores)
+        return Gemma3Attention(config, w, layout, prefix, scoring)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.products.outputs import Activation
 from mlcweb.models.attention import Attention
@@ -16,7 +16,7 @@ from mlcweb.models.fields import Fields, multiple_of
 from mlcweb.models.layer import Layer
 from mlcweb.models.mlp import MLP, gelu_of
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ class GPT2(Decoder):
             norm="transformer.ln_f",
         )
 
-    def layer(self, config: GPT2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: GPT2Config, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"transformer.h.{index}"
         attention = Attention(
             config,
             w,
             layout,
             f"{prefix}.attn",
-            scores=Scores(config.head_dim**-0.5),
+            scoring=Scoring(config.head_dim**-0.5),
             qkv=("c_attn",),
             out="c_proj",
             qkv_bias=True,

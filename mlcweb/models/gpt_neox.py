@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.products.outputs import Activation
 from mlcweb.models.attention import Attention
@@ -17,7 +17,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.layer import Layer
 from mlcweb.models.mlp import MLP, gelu_of
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Order, Weights
+from mlcweb.models.weights import Order, WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class GPTNeoXConfig(DecoderConfig):
             sizes["head_dim"],
             sizes["max_position_embeddings"],
             theta=fields.number("rotary_emb_base", 10000.0),
-            share=fields.number("rotary_pct", 0.25),
+            rotary_fraction=fields.number("rotary_pct", 0.25),
         )
         return cls(
             **sizes,
@@ -70,14 +70,14 @@ class GPTNeoX(Decoder):
             head="embed_out.weight",
         )
 
-    def layer(self, config: GPTNeoXConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: GPTNeoXConfig, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"gpt_neox.layers.{index}"
         attention = Attention(
             config,
             w,
             layout,
             f"{prefix}.attention",
-            scores=Scores(config.head_dim**-0.5),
+            scoring=Scoring(config.head_dim**-0.5),
             qkv=("query_key_value",),
             out="dense",
             qkv_bias=True,

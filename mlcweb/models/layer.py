@@ -1,4 +1,4 @@
-"""The two layers that most architectures have; others are in their architecture's file."""
+"""Has the two layers that most architectures use; others are in their architecture's file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from tvm.relax.frontend import nn
 from mlcweb.kernels.ops import Array
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import DecoderConfig, Step
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 class Layer(nn.Module):
-    """Attention and MLP, each after a norm and onto the residual; ``parallel``: both of the layer's input.
+    """Attention and MLP; each takes a normalized input and is added to the residual.
+
+    The MLP's input is attention's sum, or the layer's own input if ``parallel``.
 
     ``norms`` are the checkpoint's names under ``prefix``; ``plus`` is added to their weights.
     """
@@ -19,7 +21,7 @@ class Layer(nn.Module):
     def __init__(
         self,
         config: DecoderConfig,
-        w: Weights,
+        w: WeightBuilder,
         prefix: str,
         attention: Attention,
         mlp: nn.Module,
@@ -47,10 +49,10 @@ class Layer(nn.Module):
 
 
 class OneNormLayer(nn.Module):
-    """Attention and MLP of the same normalized input, both onto the residual."""
+    """Attention and MLP; both take the same normalized input and are added to the residual."""
 
     def __init__(
-        self, config: DecoderConfig, w: Weights, prefix: str, attention: Attention, mlp: nn.Module
+        self, config: DecoderConfig, w: WeightBuilder, prefix: str, attention: Attention, mlp: nn.Module
     ) -> None:
         name = f"{prefix}.input_layernorm"
         self.input_layernorm, self.input_layernorm_bias = w.norm(

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, DecoderConfig
@@ -15,7 +15,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.layer import Layer
 from mlcweb.models.mlp import GatedMLP
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +51,19 @@ class LlamaConfig(DecoderConfig):
 class Llama(Decoder):
     """The model; its relatives replace a layer's attention or MLP."""
 
-    def layer(self, config: LlamaConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: LlamaConfig, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"model.layers.{index}"
-        scores = Scores(config.head_dim**-0.5, window=config.windows[index])
-        attention = self.attention(config, w, layout, f"{prefix}.self_attn", scores)
+        scoring = Scoring(config.head_dim**-0.5, window=config.windows[index])
+        attention = self.attention(config, w, layout, f"{prefix}.self_attn", scoring)
         return Layer(config, w, prefix, attention, self.mlp(config, w, prefix))
 
     def attention(
-        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> Attention:
         """A layer's first half."""
         bias, out_bias = config.attention_bias, config.output_bias
-        return Attention(config, w, layout, prefix, scores=scores, qkv_bias=bias, out_bias=out_bias)
+        return Attention(config, w, layout, prefix, scoring=scoring, qkv_bias=bias, out_bias=out_bias)
 
-    def mlp(self, config: Any, w: Weights, prefix: str) -> nn.Module:
+    def mlp(self, config: Any, w: WeightBuilder, prefix: str) -> nn.Module:
         """A layer's second half; ``prefix`` is the layer's."""
         return GatedMLP(config, w, f"{prefix}.mlp", bias=config.mlp_bias)

@@ -1,4 +1,4 @@
-"""The feed-forward half of a layer: gated, or with one hidden product."""
+"""Declares the feed-forward half of a layer: gated, or with one hidden product."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Activation
 from mlcweb.models.decoder import DecoderConfig, Step
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 def gelu_of(name: str) -> Activation:
@@ -22,7 +22,7 @@ class GatedMLP(nn.Module):
     def __init__(
         self,
         config: DecoderConfig,
-        w: Weights,
+        w: WeightBuilder,
         prefix: str,
         *,
         activation: Activation = "silu",
@@ -58,7 +58,7 @@ class MLP(nn.Module):
     def __init__(
         self,
         config: DecoderConfig,
-        w: Weights,
+        w: WeightBuilder,
         prefix: str,
         names: tuple[str, str],
         activation: Activation,

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Array
@@ -16,7 +16,7 @@ from mlcweb.models.decoder import Decoder, Step
 from mlcweb.models.fields import Fields
 from mlcweb.models.llama import LlamaConfig
 from mlcweb.models.mlp import GatedMLP
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Olmo2Config(LlamaConfig):
 class Olmo2Attention(Attention):
     """With norms over all query heads together, and all key heads."""
 
-    def __init__(self, config: Olmo2Config, w: Weights, layout: HeadLayout, prefix: str) -> None:
-        bias, scores = config.attention_bias, Scores(config.head_dim**-0.5)
-        super().__init__(config, w, layout, prefix, scores=scores, qkv_bias=bias, out_bias=bias)
+    def __init__(self, config: Olmo2Config, w: WeightBuilder, layout: HeadLayout, prefix: str) -> None:
+        bias, scoring = config.attention_bias, Scoring(config.head_dim**-0.5)
+        super().__init__(config, w, layout, prefix, scoring=scoring, qkv_bias=bias, out_bias=bias)
         self.q_norm = w.row({f"{prefix}.q_norm.weight": (config.query_width,)})
         self.k_norm = w.row({f"{prefix}.k_norm.weight": (config.key_width,)})
         self.epsilon = config.norm_eps
@@ -48,7 +48,7 @@ class Olmo2Attention(Attention):
 class Olmo2Layer(nn.Module):
     """Each half's outputs are normalized before they are added."""
 
-    def __init__(self, config: Olmo2Config, w: Weights, layout: HeadLayout, index: int) -> None:
+    def __init__(self, config: Olmo2Config, w: WeightBuilder, layout: HeadLayout, index: int) -> None:
         prefix, hidden = f"model.layers.{index}", config.hidden_size
         self.self_attn = Olmo2Attention(config, w, layout, f"{prefix}.self_attn")
         self.post_attention_layernorm = w.vector(f"{prefix}.post_attention_layernorm.weight", hidden)
@@ -68,5 +68,5 @@ class Olmo2Layer(nn.Module):
 class Olmo2(Decoder):
     """The model."""
 
-    def layer(self, config: Olmo2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: Olmo2Config, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         return Olmo2Layer(config, w, layout, index)

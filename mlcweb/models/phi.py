@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, DecoderConfig, Outline
@@ -15,7 +15,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.layer import OneNormLayer
 from mlcweb.models.mlp import MLP
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PhiConfig(DecoderConfig):
         fields.only("qk_layernorm", False)
         sizes = cls.sizes(fields)
         longest = sizes["max_position_embeddings"]
-        rope = RopeSettings.from_hf(config, sizes["head_dim"], longest, share=0.5)
+        rope = RopeSettings.from_hf(config, sizes["head_dim"], longest, rotary_fraction=0.5)
         return cls(**sizes, norm_eps=fields.number("layer_norm_eps", 1e-5), ropes=(rope,))
 
 
@@ -42,14 +42,14 @@ class Phi(Decoder):
     def make_outline(self, config: PhiConfig) -> Outline:
         return Outline(norm="model.final_layernorm", head_bias="lm_head.bias")
 
-    def layer(self, config: PhiConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: PhiConfig, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"model.layers.{index}"
         attention = Attention(
             config,
             w,
             layout,
             f"{prefix}.self_attn",
-            scores=Scores(config.head_dim**-0.5),
+            scoring=Scoring(config.head_dim**-0.5),
             out="dense",
             qkv_bias=True,
             out_bias=True,

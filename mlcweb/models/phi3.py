@@ -7,13 +7,13 @@ from typing import Any
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.attention import Attention
 from mlcweb.models.llama import Llama
 from mlcweb.models.mistral import MistralConfig
 from mlcweb.models.mlp import GatedMLP
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +25,9 @@ class Phi3(Llama):
     """The model."""
 
     def attention(
-        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> Attention:
-        return Attention(config, w, layout, prefix, scores=scores, qkv=("qkv_proj",))
+        return Attention(config, w, layout, prefix, scoring=scoring, qkv=("qkv_proj",))
 
-    def mlp(self, config: Any, w: Weights, prefix: str) -> nn.Module:
+    def mlp(self, config: Any, w: WeightBuilder, prefix: str) -> nn.Module:
         return GatedMLP(config, w, f"{prefix}.mlp", names=("gate_up_proj",))

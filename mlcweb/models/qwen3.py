@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.models.attention import Attention
 from mlcweb.models.fields import Fields
 from mlcweb.models.llama import Llama, LlamaConfig
 from mlcweb.models.qwen2 import qwen_windows
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Qwen3Attention(Attention):
     """With the norms' weights, which all heads share."""
 
     def __init__(
-        self, config: Qwen3Config, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+        self, config: Qwen3Config, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> None:
         bias, size = config.attention_bias, (config.head_dim,)
-        super().__init__(config, w, layout, prefix, scores=scores, qkv_bias=bias, out_bias=bias)
+        super().__init__(config, w, layout, prefix, scoring=scoring, qkv_bias=bias, out_bias=bias)
         self.q_norm = w.row({f"{prefix}.q_norm.weight": size})
         self.k_norm = w.row({f"{prefix}.k_norm.weight": size})
         self.epsilon = config.norm_eps
@@ -47,6 +47,6 @@ class Qwen3(Llama):
     """The model."""
 
     def attention(
-        self, config: Any, w: Weights, layout: HeadLayout, prefix: str, scores: Scores
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> Attention:
-        return Qwen3Attention(config, w, layout, prefix, scores)
+        return Qwen3Attention(config, w, layout, prefix, scoring)

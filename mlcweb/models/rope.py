@@ -1,4 +1,4 @@
-"""RoPE's inverse frequencies, by Hugging Face's ``rope_scaling`` types, and the order of rows that kernels want."""
+"""Computes RoPE's inverse frequencies for Hugging Face's ``rope_scaling`` types, and the order of rows for kernels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlcweb.models.fields import is_positive, shown
 
 F64 = npt.NDArray[np.float64]
 
-_MOST_POSITIONS = (1 << 31) - 1
+_MAX_POSITIONS = (1 << 31) - 1
 
 TYPES = ("default", "linear", "dynamic", "yarn", "llama3", "longrope")
 
@@ -42,21 +42,22 @@ class RopeSettings:
         longest: int,
         *,
         theta: float = 10000.0,
-        share: float = 1.0,
+        rotary_fraction: float = 1.0,
         parameters: Mapping[str, Any] | None = None,
     ) -> RopeSettings:
-        """Of a config.json; ``theta`` and ``share``, the part of a head that turns, are the architecture's defaults.
+        """Read a config.json; ``theta`` and ``rotary_fraction`` (the part of a head that turns) are the architecture's
+        defaults.
 
-        transformers 5 keeps theta, share and scaling in ``rope_parameters``, before they stood apart. ``parameters``
+        transformers 5 keeps theta, fraction and scaling in ``rope_parameters``, older ones apart. ``parameters``
         replaces both. Raises CheckpointError or UnsupportedError for a scaling that is not usable.
         """
-        found = parameters if parameters is not None else config.get("rope_parameters")
-        scaling = found or config.get("rope_scaling")
+        rope = parameters if parameters is not None else config.get("rope_parameters")
+        scaling = rope or config.get("rope_scaling")
         if scaling is not None and not isinstance(scaling, Mapping):
             raise CheckpointError(f"config.json: rope_scaling is {shown(scaling)}, not an object")
-        known = {"rope_theta": theta, "partial_rotary_factor": share}
+        known = {"rope_theta": theta, "partial_rotary_factor": rotary_fraction}
         for key in known:
-            for place in (found or {}, config if parameters is None else {}):
+            for place in (rope or {}, config if parameters is None else {}):
                 if place.get(key) is not None:
                     known[key] = _number(place, key)
                     break
@@ -94,14 +95,14 @@ class RopeSettings:
         return "longrope" if kind == "su" else str(kind)  # its name before it was renamed
 
     @property
-    def reach(self) -> int:
+    def longest_context(self) -> int:
         """The longest context that it is made for: a scaling by ``factor`` may extend what config.json says."""
         if self.scaling is None or self.kind not in ("linear", "dynamic", "yarn"):
             return self.longest
         original = self.longest
         if self.kind == "yarn":
             original = int(_number(self.scaling, "original_max_position_embeddings", self.longest))
-        return max(self.longest, int(min(original * _number(self.scaling, "factor"), _MOST_POSITIONS)))
+        return max(self.longest, int(min(original * _number(self.scaling, "factor"), _MAX_POSITIONS)))
 
     def frequencies(self, context: int) -> tuple[F64, float]:
         """Radians a position ``[dims / 2]``, and the factor of cosines and sines, for contexts of ``context``.
@@ -120,12 +121,12 @@ class RopeSettings:
             )
         try:
             with np.errstate(all="ignore"):
-                found, scale = getattr(self, f"_{self.kind}")(self.scaling, base, context)
+                scaled, scale = getattr(self, f"_{self.kind}")(self.scaling, base, context)
         except ArithmeticError:  # such as a division by zero
-            found, scale = base, math.nan
-        if not np.isrealobj(found) or not np.isfinite(found).all() or not math.isfinite(scale):
+            scaled, scale = base, math.nan
+        if not np.isrealobj(scaled) or not np.isfinite(scaled).all() or not math.isfinite(scale):
             raise CheckpointError("config.json: the numbers of rope_scaling make no frequencies")
-        return found, scale
+        return scaled, scale
 
     def _linear(self, scaling: Mapping[str, Any], base: F64, context: int) -> tuple[F64, float]:
         """Positions divided by ``factor``."""
@@ -151,8 +152,8 @@ class RopeSettings:
         factor = _number(scaling, "factor")
         original = _number(scaling, "original_max_position_embeddings", self.longest)
 
-        def dimension(turns: float) -> float:
-            return self.dims * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(self.theta))
+        def dimension(rotations: float) -> float:
+            return self.dims * math.log(original / (rotations * 2 * math.pi)) / (2 * math.log(self.theta))
 
         low = dimension(_number(scaling, "beta_fast", 32.0))
         high = dimension(_number(scaling, "beta_slow", 1.0))
@@ -186,7 +187,7 @@ class RopeSettings:
             attention = _number(scaling, "attention_factor")
         return base / np.array(factors, np.float64), attention
 
-    def turns(self, context: int) -> tuple[F64, F64]:
+    def pair_frequencies(self, context: int) -> tuple[F64, F64]:
         """Radians a position and the factor of cosine and sine, for each of a head's pairs ``[head_dim / 2]``.
 
         Pair i is dimension i and i + head_dim/2 in the order of ``head_order``; those past ``dims`` stand still.

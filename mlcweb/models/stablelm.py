@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.norms.head_norm import HeadNorm
@@ -18,7 +18,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.layer import Layer, OneNormLayer
 from mlcweb.models.mlp import GatedMLP
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class StableLmConfig(DecoderConfig):
         fields.only("hidden_act", "silu")
         sizes = cls.sizes(fields)
         longest = sizes["max_position_embeddings"]
-        rope = RopeSettings.from_hf(config, sizes["head_dim"], longest, share=0.25)
+        rope = RopeSettings.from_hf(config, sizes["head_dim"], longest, rotary_fraction=0.25)
         return cls(
             **sizes,
             norm_eps=fields.number("layer_norm_eps", 1e-5),
@@ -52,15 +52,15 @@ class StableLmConfig(DecoderConfig):
 class StableLmAttention(Attention):
     """With a LayerNorm of its own for each query and key head, where the config says so."""
 
-    def __init__(self, config: StableLmConfig, w: Weights, layout: HeadLayout, prefix: str) -> None:
-        scores = Scores(config.head_dim**-0.5)
-        super().__init__(config, w, layout, prefix, scores=scores, qkv_bias=config.qkv_bias)
+    def __init__(self, config: StableLmConfig, w: WeightBuilder, layout: HeadLayout, prefix: str) -> None:
+        scoring = Scoring(config.head_dim**-0.5)
+        super().__init__(config, w, layout, prefix, scoring=scoring, qkv_bias=config.qkv_bias)
         self.config = config
         if config.head_norms:
             self.q_norm = self._norms(w, f"{prefix}.q_layernorm", config.num_attention_heads)
             self.k_norm = self._norms(w, f"{prefix}.k_layernorm", config.num_key_value_heads)
 
-    def _norms(self, w: Weights, prefix: str, heads: int) -> Values:
+    def _norms(self, w: WeightBuilder, prefix: str, heads: int) -> Values:
         size = self.config.head_dim
         order = self.config.ropes[0].head_order() + np.arange(heads)[:, None] * size
         sources = {f"{prefix}.norms.{head}.weight": (size,) for head in range(heads)}
@@ -75,7 +75,7 @@ class StableLmAttention(Attention):
 class StableLm(Decoder):
     """The model."""
 
-    def layer(self, config: StableLmConfig, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: StableLmConfig, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"model.layers.{index}"
         attention = StableLmAttention(config, w, layout, f"{prefix}.self_attn")
         mlp = GatedMLP(config, w, f"{prefix}.mlp")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.attention import Attention
 from mlcweb.models.decoder import Decoder, DecoderConfig
@@ -15,7 +15,7 @@ from mlcweb.models.fields import Fields
 from mlcweb.models.layer import Layer
 from mlcweb.models.mlp import MLP
 from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Weights
+from mlcweb.models.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Starcoder2Config(DecoderConfig):
 class Starcoder2(Decoder):
     """The model."""
 
-    def layer(self, config: Starcoder2Config, w: Weights, layout: HeadLayout, index: int) -> nn.Module:
+    def layer(self, config: Starcoder2Config, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix, bias = f"model.layers.{index}", config.bias
-        scores = Scores(config.head_dim**-0.5, window=config.window)
+        scoring = Scoring(config.head_dim**-0.5, window=config.window)
         attention = Attention(
-            config, w, layout, f"{prefix}.self_attn", scores=scores, qkv_bias=bias, out_bias=bias
+            config, w, layout, f"{prefix}.self_attn", scoring=scoring, qkv_bias=bias, out_bias=bias
         )
         mlp = MLP(config, w, f"{prefix}.mlp", ("c_fc", "c_proj"), "gelu_tanh", bias=bias)
         return Layer(config, w, prefix, attention, mlp)

@@ -1,6 +1,6 @@
-"""Declares a model's weights, once: what a kernel reads, and what it is made of in the checkpoint.
+"""Declares each of a model's weights once: how a kernel reads it, and which checkpoint tensors it is made of.
 
-A module keeps what ``Weights`` makes as attributes, whose path is the weight's name, in the bundle too.
+A module keeps what ``WeightBuilder`` makes as attributes, whose path is the weight's name, in the bundle too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tvm.relax.frontend import nn
 from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import UnsupportedError
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.layouts.pieces import Apart, Matrix, Pieces, pieces, rows_of_pieces
+from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, SplitMatrix, pieces, rows_of_pieces
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, Vector, WholeMatrix, matrix
 from mlcweb.quantize import Param, Scheme
@@ -33,7 +33,7 @@ class Origin:
     shape: tuple[int, ...]
     sources: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     quantized: bool = False
-    blocks: bool = False
+    block_order: bool = False
     order: Order | None = None
     transposed: bool = False
     plus: float = 0.0
@@ -47,7 +47,7 @@ class Origin:
             self.shape,
             tuple(self.sources),
             self.quantized,
-            self.blocks,
+            self.block_order,
             order=self.order,
             transposed=self.transposed,
             plus=self.plus,
@@ -55,7 +55,7 @@ class Origin:
         )
 
 
-class Weights:
+class WeightBuilder:
     """Makes weights as a scheme stores them and a tier reads them. ``sources`` are names, with the rows of each."""
 
     def __init__(self, scheme: Scheme, tier: Tier) -> None:
@@ -104,10 +104,10 @@ class Weights:
             list(sources),
             len(parts),
         )
-        return Pieces(parts, ranges, paired=False)
+        return SplitMatrix(parts, ranges, paired=False)
 
-    def gated(self, sources: Mapping[str, int], columns: int) -> Matrix | Apart:
-        """Gate over up, ``[rows, columns]`` each; ``Apart`` where they are stored in two ways."""
+    def gated(self, sources: Mapping[str, int], columns: int) -> Matrix | SplitGateUp:
+        """Gate over up, ``[rows, columns]`` each; ``SplitGateUp`` where they are stored in two ways."""
         runs = self._runs(sources)
         if len(runs) == 1:
             return self._alike(sources, columns, paired=True)
@@ -117,7 +117,7 @@ class Weights:
             self.tier.name,
             list(sources),
         )
-        return Apart(*(self._alike(run, columns) for run in runs))
+        return SplitGateUp(*(self._alike(run, columns) for run in runs))
 
     def _runs(self, sources: Mapping[str, int]) -> list[dict[str, int]]:
         """Neighbouring sources that are stored alike, together."""
@@ -163,7 +163,7 @@ class Weights:
             if paired:
                 own = np.concatenate([own, order[rows // 2 + piece.start : rows // 2 + piece.stop]])
             parts.append(self._stored(replace(whole, shape=(len(own), columns), order=own)))
-        return Pieces(parts, ranges, paired=paired)
+        return SplitMatrix(parts, ranges, paired=paired)
 
     def _stored(self, whole: Origin) -> WholeMatrix:
         rows, columns = whole.shape
@@ -174,7 +174,7 @@ class Weights:
     def vector(self, source: str, size: int, *, plus: float = 0.0) -> Vector:
         """A vector ``[size]`` in block order, such as a norm's weight; ``plus`` is added to it."""
         made = Vector(size, self.scheme.activation, self.tier)
-        made.origin = Origin((size,), {source: (size,)}, blocks=True, plus=plus)
+        made.origin = Origin((size,), {source: (size,)}, block_order=True, plus=plus)
         return made
 
     def norm(self, source: str, size: int, *, bias: bool, plus: float = 0.0) -> tuple[Vector, Vector | None]:
@@ -217,5 +217,5 @@ def declared(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, WholeMa
 
 def origin(weight: Any) -> Origin:
     """Where a declared weight comes from."""
-    found: Origin = weight.origin
-    return found
+    declared_origin: Origin = weight.origin
+    return declared_origin

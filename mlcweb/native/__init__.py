@@ -1,1 +1,1 @@
-"""What numpy is too slow for, as TIR that LLVM compiles for this CPU, in the process, when it is first used."""
+"""Does in machine code what numpy is too slow for: TIR that LLVM compiles for this CPU when it is first used."""

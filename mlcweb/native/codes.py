@@ -1,4 +1,4 @@
-"""Codes of a group in their words, as MLC lays them out: the first in the lowest bits."""
+"""Packs a group's codes into words as MLC lays them out: the first in the lowest bits."""
 
 from __future__ import annotations
 

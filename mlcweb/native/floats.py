@@ -1,4 +1,4 @@
-"""float32 vectors from what a checkpoint stores, and float16's arithmetic in float32.
+"""Reads a checkpoint's floats as float32 vectors, and does float16's arithmetic in float32.
 
 float16 arithmetic is done in float32 and rounded after each operation, which gives the same bits (a single
 operation rounded twice is exact when 24 >= 2 * 11 + 2), also on CPUs that have no float16.

@@ -1,4 +1,4 @@
-"""A TIR function → machine code for this CPU, called with numpy arrays and without Python's lock."""
+"""Compiles a TIR function to machine code for this CPU; it is called with numpy arrays, without Python's lock."""
 
 from __future__ import annotations
 

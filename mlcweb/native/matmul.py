@@ -1,4 +1,4 @@
-"""Quantized matrices times one vector or several, dequantized on the way: the host reference's products."""
+"""Multiplies quantized matrices by vectors, and dequantizes on the way: these are the host reference's products."""
 
 from __future__ import annotations
 
@@ -131,13 +131,13 @@ def _matmul(kind: _Kind) -> tirx.PrimFunc:
     lanes = T.Ramp(0, 1, half_size)
     pairs = [(r, t) for r in range(_ROWS) for t in range(_TOKENS)]
     sums = {pair: k.local(half_size, name="sums") for pair in pairs}
-    with k.loop((n + _ROWS - 1) // _ROWS) as block:
+    with k.loop((n + _ROWS - 1) // _ROWS) as batch:
         # past the last row it is that row again
-        row = [T.min(block * _ROWS + r, n - 1) for r in range(_ROWS)]
-        with k.loop(kind.blocks) as part:
+        row = [T.min(batch * _ROWS + r, n - 1) for r in range(_ROWS)]
+        with k.loop(kind.blocks) as block:
             for r in range(_ROWS):
-                for first, values in weight.dequantize(row[r], part):
-                    k.store(rows, [r, T.Ramp(part * kind.step + first, 1, kind.lanes)], values)
+                for first, values in weight.dequantize(row[r], block):
+                    k.store(rows, [r, T.Ramp(block * kind.step + first, 1, kind.lanes)], values)
         with k.loop(tokens // _TOKENS) as few:
             for pair in pairs:
                 k.store(sums[pair], lanes, repeat(tirx.const(0.0, "float32"), half_size))

@@ -1,4 +1,4 @@
-"""MLC's group quantization in one pass over the checkpoint's bytes: cast, largest, scale, codes, packing."""
+"""Quantizes by MLC's rule in one pass over the checkpoint's bytes: cast, largest, scale, codes, packing."""
 
 from __future__ import annotations
 

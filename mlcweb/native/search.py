@@ -1,4 +1,4 @@
-"""Group quantization whose scales are searched: of many grids, the one with the least weighted squared error.
+"""Quantizes groups with searched scales: of many grids it takes the one with the least weighted squared error.
 
 A group's codes stand for -top … top + 1, one more than MLC's rule uses, and a scale may be negative, so that the long
 end is on the side that has use for it. For the codes of each of some steps, least squares gives the best scale;
@@ -85,7 +85,7 @@ class _Group:
 
     def __init__(self, k: KernelBuilder, kind: Kind) -> None:
         self.k, self.kind = k, kind
-        self.parts, self.shares = k.local(kind.lanes, name="parts"), k.local(kind.lanes, name="shares")
+        self.parts, self.products = k.local(kind.lanes, name="parts"), k.local(kind.lanes, name="shares")
         self.weights = k.local(kind.lanes, name="weights")
         self.largest, self.magnitude = k.local(1, name="largest"), k.local(1, "uint32", name="magnitude")
         self.gain, self.unit = k.local(1, name="gain"), k.local(1, name="unit")
@@ -102,7 +102,7 @@ class _Group:
         at = T.Ramp(0, 1, lanes)
         k.store(self.parts, at, values / repeat(self.largest[0], lanes))
         k.store(self.weights, at, importance)
-        k.store(self.shares, at, self.parts[at] * self.weights[at])
+        k.store(self.products, at, self.parts[at] * self.weights[at])
         # what a group of zeros keeps
         k.store(self.gain, 0, f32(0.0))
         k.store(self.unit, 0, f32(1 / self.kind.top))
@@ -135,7 +135,7 @@ class _Group:
         k, lanes = self.k, self.kind.lanes
         at = T.Ramp(0, 1, lanes)
         codes = keep(k, T.max(T.min(rounded, repeat(high, lanes)), repeat(low, lanes)), "float32", lanes)
-        ab = fold(k, self.shares[at] * codes, operator.add, "float32", lanes)
+        ab = fold(k, self.products[at] * codes, operator.add, "float32", lanes)
         bb = fold(k, self.weights[at] * codes * codes, operator.add, "float32", lanes)
         unit = keep(k, ab / bb, "float32", 1)
         gain = keep(k, ab * unit, "float32", 1)

@@ -1,4 +1,4 @@
-"""Vectors in TIR, by default of 32 lanes: a group of weights, which LLVM cuts to what the CPU has."""
+"""Builds vectors in TIR, of 32 lanes by default: a group of weights, which LLVM cuts to what the CPU has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planned module → plan: buffers, kernels and launches as data, with the launch tables' expressions.
+"""Makes a plan of a planned module: buffers, kernels and launches as data, with expressions for the launch table.
 
 ``docs/bundle-format.md`` is the format; ``memory`` says what a plan allocates.
 """

@@ -12,7 +12,7 @@ from tvm import relax
 from mlcweb.contract import plan as contract
 from mlcweb.contract.constants import DTYPE_BYTES, GRID_WORDS, BufferKind
 from mlcweb.errors import CompileError
-from mlcweb.kernel_cache import Cache
+from mlcweb.kernel_cache import KernelCache
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.ops.entries import EntryPoint
 from mlcweb.lower import Entries, LoweredKernel, lower_kernel
@@ -109,7 +109,7 @@ class Plan:
         return sum(b.bytes for b in self.buffers if b.kind == kind)
 
 
-def build_plan(entries: Entries, tier: Tier, cache: Cache | None = None) -> Plan:
+def build_plan(entries: Entries, tier: Tier, cache: KernelCache | None = None) -> Plan:
     """The plan of a lowered module, whose kernels ``cache`` may have.
 
     Raises CompileError if a kernel or a grid exceeds WebGPU's limits.
@@ -126,7 +126,7 @@ def _nbytes(ty: Any, dims: dict[str, int]) -> int:
 
 
 class _PlanBuilder:
-    def __init__(self, entries: Entries, tier: Tier, cache: Cache | None) -> None:
+    def __init__(self, entries: Entries, tier: Tier, cache: KernelCache | None) -> None:
         self.entries, self.tier, self.cache = entries, tier, cache
         self.buffers: list[Buffer] = []
         self.index: dict[str, int] = {}

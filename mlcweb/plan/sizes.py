@@ -1,4 +1,4 @@
-"""Expressions of an entry's dynamic sizes: shapes, grids and scalars of what depends on the number of tokens."""
+"""Translates expressions of an entry's dynamic sizes: shapes, grids and scalars that depend on how many tokens."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ def substitute(expression: Any, values: dict[str, Any]) -> Any:
 
 
 def _variables(expression: Any) -> list[Any]:
-    found: list[Any] = []
+    variables: list[Any] = []
 
     def visit(node: Any) -> None:
         if isinstance(node, tirx.Var):
-            if not any(node.same_as(v) for v in found):
-                found.append(node)
+            if not any(node.same_as(v) for v in variables):
+                variables.append(node)
             return
         for part in ("a", "b", "value", "condition", "true_value", "false_value"):
             child = getattr(node, part, None)
@@ -32,4 +32,4 @@ def _variables(expression: Any) -> list[Any]:
                 visit(child)
 
     visit(expression)
-    return found
+    return variables

@@ -1,4 +1,4 @@
-"""Where a step's time goes, as the engine's profiler measured it: read, told as a table, drawn as a timeline."""
+"""Reads the engine's profile, which says where a step's time goes, and shows it as a table or a timeline."""
 
 from mlcweb.profile.picture import draw
 from mlcweb.profile.report import Profile, read_profile

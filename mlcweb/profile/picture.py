@@ -1,4 +1,4 @@
-"""A profile as a picture: each launch of a decode step and of a prefill chunk as a bar, in order.
+"""Draws a profile: each launch of a decode step and of a prefill chunk is a bar, in order.
 
 Static SVG: no scripts, no fonts of its own, and colours that follow the viewer's light or dark scheme.
 """
@@ -200,6 +200,6 @@ def _legend(canvas: Canvas, profile: Profile, entry: Entry, colours: dict[str, s
 def _reaches(profile: Profile, kernel: Kernel) -> str:
     """Its rate of what binds it: bytes, unless it computes much with each."""
     if kernel.flops > FLOPS_A_BYTE * kernel.bytes_read:
-        share = kernel.flops_per_s / profile.f32_flops_per_s
-        return f"{per_second(kernel.flops_per_s, 'FLOP')}, {share:.0%} of f32"
+        fraction = kernel.flops_per_s / profile.f32_flops_per_s
+        return f"{per_second(kernel.flops_per_s, 'FLOP')}, {fraction:.0%} of f32"
     return f"{per_second(kernel.bytes_per_s, 'B')}, {kernel.of_copy:.0%} of a copy" if kernel.of_copy else ""

@@ -1,4 +1,4 @@
-"""A profile's JSON, which ``mlcweb bench --profile --format json`` and ``bench/remote.mjs --profile`` write."""
+"""Reads a profile's JSON, which ``mlcweb bench --profile --format json`` and ``bench/remote.mjs --profile`` write."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def read_profile(path: Path) -> Profile:
     return Profile.from_json(document, str(path))
 
 
-def _entry(found: Any) -> Entry:
+def _entry(document: Any) -> Entry:
     kernels = tuple(
         Kernel(
             name=str(k["name"]),
@@ -160,22 +160,22 @@ def _entry(found: Any) -> Entry:
             flops=_number(k["flops"], zero=True),
             copy_bytes_per_s=_optional(k["copy_bytes_per_s"]),
         )
-        for k in found["kernels"]
+        for k in document["kernels"]
     )
     bars = tuple(
         Bar(str(b["kernel"]), str(b["op"]), _number(b["microseconds"], zero=True))
-        for b in found["timeline"]["launches"]
+        for b in document["timeline"]["launches"]
     )
     if not bars or {bar.kernel for bar in bars} != {kernel.name for kernel in kernels}:
         raise ValueError("its timeline names other kernels than its table")
     return Entry(
-        tokens=int(_number(found["tokens"])),
-        position=int(_number(found["position"], zero=True)),
-        dispatches=int(_number(found["dispatches"])),
-        microseconds=_number(found["microseconds"]),
-        encode_microseconds=_number(found["encode_microseconds"], zero=True),
+        tokens=int(_number(document["tokens"])),
+        position=int(_number(document["position"], zero=True)),
+        dispatches=int(_number(document["dispatches"])),
+        microseconds=_number(document["microseconds"]),
+        encode_microseconds=_number(document["encode_microseconds"], zero=True),
         kernels=kernels,
-        source=str(found["timeline"]["source"]),
+        source=str(document["timeline"]["source"]),
         bars=bars,
     )
 

@@ -1,4 +1,4 @@
-"""A profile as text: facts, a headline for each entry, and a row for each kernel."""
+"""Writes a profile as text: facts, a headline for each entry, and a row for each kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From checkpoint tensors to the tensors a bundle stores, streamed and in parallel.
+"""Makes the tensors that a bundle stores of a checkpoint's, streamed and in parallel.
 
 What is here says how weights are stored, and loads neither numpy nor TVM. The work is in ``stream``, with ``group``,
 ``searched`` and ``pack``; ``unpack`` is the way back.

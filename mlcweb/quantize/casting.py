@@ -1,4 +1,4 @@
-"""Float conversions, faster than astype where numpy has no vector loop, and exact: round to nearest even."""
+"""Casts floats, rounding to nearest even, faster than astype where numpy has no vector loop."""
 
 from __future__ import annotations
 

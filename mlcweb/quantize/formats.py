@@ -1,4 +1,4 @@
-"""How a quantized matrix is stored, as data: planes of codes, and scales of one level or two.
+"""A format says how a quantized matrix is stored: planes of codes, and scales of one level or two.
 
 A weight is ``level * scale [+ minimum]``. The level is its code less ``zero``, or what a table says of the code. One
 reader on each side understands every format: ``kernels.layouts.quantized`` in WGSL, ``quantize.unpack`` in numpy and
@@ -47,7 +47,7 @@ class Format:
     sub_bits: int = 0
     sub_zero: int = 0
     trits: bool = False
-    codes_from: Literal["floats", "blocks"] = "blocks"
+    codes_from: Literal["floats", "gguf"] = "gguf"
     searched: bool = False
 
     def __post_init__(self) -> None:

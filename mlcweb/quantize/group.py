@@ -1,4 +1,4 @@
-"""MLC's group quantization, bit for bit.
+"""Quantizes groups by MLC's rule, bit for bit.
 
 Rule: scale = max|w| / 7 per group, in the activation type; code = clamp(round(w / scale + 7), 0, 14),
 rounding to even, every operation in the type that the weight and the scale promote to. That is for 4 bits;

@@ -1,4 +1,4 @@
-"""Codes and scales into the arrays that a bundle stores, as their ``Format`` says; ``unpack`` is the way back."""
+"""Packs codes and scales into the arrays that a bundle stores, as their ``Format`` says; ``unpack`` undoes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from mlcweb.quantize.formats import TRITS, Format
-from mlcweb.quantize.gguf_blocks import SPLIT, U8, Parts
+from mlcweb.quantize.gguf_blocks import SPLIT, U8, BlockFields
 
 U32 = npt.NDArray[np.uint32]
 
@@ -64,7 +64,7 @@ def _pack_trits(codes: U8) -> U32:
     return words
 
 
-def _scales(parts: Parts, form: Format, rows: int) -> npt.NDArray[Any]:
+def _scales(parts: BlockFields, form: Format, rows: int) -> npt.NDArray[Any]:
     if form.lone:
         return np.ascontiguousarray(parts.d.reshape(rows, -1))
     numbers = {"d": parts.d, "m": parts.m, "sub": parts.sub, "min": parts.sub_min}

@@ -1,4 +1,4 @@
-"""What the compiled model wants stored, and the tensors that each scheme stores it as; no data is read."""
+"""A parameter is a weight to store; its tensors follow from the scheme. No data is read here."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Param:
     """One tensor of the compiled model: ``shape`` (N, K) or (D,), made of checkpoint tensors ``sources``
     stacked along axis 0. ``quantized`` ones are stored as the scheme says (2-D only; sources that are in one
-    parameter are stored alike); ``vocab`` ones are an embedding or a head. ``blocks`` ones, vectors, are stored in
-    block order (``kernels.layouts.block_order``).
+    parameter are stored alike); ``vocab`` ones are an embedding or a head. ``block_order`` ones, vectors, are
+    stored so (``kernels.layouts.block_order``).
 
     ``order`` [N] names the stacked row that is stored in each place; without it they are stored as they are stacked.
     ``transposed``: the checkpoint has each source as [K, rows]. ``plus`` is added to every value.
@@ -29,7 +29,7 @@ class Param:
     shape: tuple[int, ...]
     sources: tuple[str, ...]
     quantized: bool
-    blocks: bool = False
+    block_order: bool = False
     vocab: bool = False
     order: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
     transposed: bool = False
@@ -77,7 +77,7 @@ def packed_tensors(param: Param, scheme: Scheme) -> list[PackedTensor]:
         if stored.scale == "e8m0" or not stored.lone:
             return [*codes, PackedTensor(scales, "uint32", (n, stored.scale_words(k)))]
         return [*codes, PackedTensor(scales, stored.scale, (n, stored.groups(k)))]
-    if param.blocks:
+    if param.block_order:
         return [PackedTensor(f"{param.name}.blocks", scheme.activation, param.shape)]
     if stored == "bfloat16":
         return [PackedTensor(f"{param.name}.bf16", "uint32", (*param.shape[:-1], param.shape[-1] // 2))]

@@ -1,4 +1,4 @@
-"""Quantization schemes by name: each is a row of data, which all of the compiler goes by (docs/add-a-quantization.md).
+"""Lists the quantization schemes: each is a row of data, and the compiler asks the row (docs/add-a-quantization.md).
 
 Names and bits are MLC's, so that its users and files find what they know. Its ``_0`` are ``_1`` transposed: the same
 codes and scales of the same groups. A bundle stores both in the rows that the kernels read. q8 is not among MLC's

@@ -1,4 +1,4 @@
-"""MLC's layout with scales of the least squared error, each column's weighted by how large its inputs are."""
+"""Quantizes to MLC's layout with the scales of the least squared error, weighted by each column's inputs."""
 
 from __future__ import annotations
 

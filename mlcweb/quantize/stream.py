@@ -1,4 +1,4 @@
-"""Packs a model's parameters in order, in row blocks made ahead by a thread pool, in bounded memory."""
+"""Packs a model's parameters in order, in batches of rows that a thread pool makes ahead, in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError
 from mlcweb.progress import Progress, SilentProgress
-from mlcweb.quantize.blocks import to_blocks
+from mlcweb.quantize.block_order import to_block_order
 from mlcweb.quantize.casting import cast
 from mlcweb.quantize.formats import Format
 from mlcweb.quantize.group import quantize_group
@@ -35,7 +35,7 @@ class _Task:
 
     param: Param
     slices: tuple[tuple[LazyTensor, int, int], ...]
-    as_blocks: bool
+    as_gguf_blocks: bool
 
     @property
     def rows(self) -> int:
@@ -45,7 +45,7 @@ class _Task:
     def nbytes(self) -> int:
         """What it reads of the checkpoint."""
         return sum(
-            _read_bytes(tensor, self.as_blocks) * (stop - start) // self.param.rows_of(tensor.shape)
+            _read_bytes(tensor, self.as_gguf_blocks) * (stop - start) // self.param.rows_of(tensor.shape)
             for tensor, start, stop in self.slices
         )
 
@@ -57,15 +57,15 @@ def quantize_params(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
-    block_bytes: int = 4 << 20,
+    batch_bytes: int = 4 << 20,
     calibration: Calibration | None = None,
 ) -> Iterator[tuple[PackedTensor, Iterable[npt.NDArray[Any]]]]:
-    """Yield every stored tensor of ``params``, in order, with an iterator over its consecutive row blocks.
+    """Yield every stored tensor of ``params``, in order, with an iterator over consecutive batches of its rows.
 
-    Each block is a C-contiguous array whose bytes are to be written one after the other. Like
-    itertools.groupby, a tensor's blocks must be taken before the next tensor is; what is left of them is
-    otherwise skipped. About ``2 * workers`` blocks of ``block_bytes`` (of float32 source rows) are in
-    memory, and one tensor's scales. Output does not depend on ``workers`` or ``block_bytes``. ``progress``
+    Each batch is a C-contiguous array whose bytes are to be written one after the other. Like
+    itertools.groupby, a tensor's batches must be taken before the next tensor is; what is left of them is
+    otherwise skipped. About ``2 * workers`` batches of ``batch_bytes`` (of float32 source rows) are in
+    memory, and one tensor's scales. Output does not depend on ``workers`` or ``batch_bytes``. ``progress``
     advances by bytes read from the checkpoint. With a ``calibration`` scales are
     searched (``quantize_searched``) where the format has that; without it they are MLC's. Raises
     CheckpointError if a source is missing, has another shape than its parameter, or is not finite.
@@ -73,14 +73,14 @@ def quantize_params(
     for param in params:
         _check(checkpoint, param)
     pack = partial(_pack, scheme=scheme, calibration=calibration)
-    return _stream(checkpoint, params, scheme, workers, progress or SilentProgress(), block_bytes, pack)
+    return _stream(checkpoint, params, scheme, workers, progress or SilentProgress(), batch_bytes, pack)
 
 
 def count_bytes(checkpoint: Checkpoint, params: Sequence[Param], scheme: Scheme) -> int:
     """By how many bytes ``quantize_params`` advances in all: a total for the progress stage."""
     return round(
         sum(
-            _read_bytes(checkpoint.tensors[name], _as_blocks(param, scheme))
+            _read_bytes(checkpoint.tensors[name], _as_gguf_blocks(param, scheme))
             * (1 if param.order is None else param.shape[0] / _stacked(checkpoint, param))
             for param in params
             for name in param.sources
@@ -88,10 +88,10 @@ def count_bytes(checkpoint: Checkpoint, params: Sequence[Param], scheme: Scheme)
     )
 
 
-def _as_blocks(param: Param, scheme: Scheme) -> bool:
+def _as_gguf_blocks(param: Param, scheme: Scheme) -> bool:
     """Whether a parameter is taken as a GGUF file has it."""
     stored = param.stored(scheme)
-    return isinstance(stored, Format) and stored.codes_from == "blocks"
+    return isinstance(stored, Format) and stored.codes_from == "gguf"
 
 
 def _stacked(checkpoint: Checkpoint, param: Param) -> int:
@@ -99,9 +99,9 @@ def _stacked(checkpoint: Checkpoint, param: Param) -> int:
     return sum(param.rows_of(checkpoint.tensors[name].shape) for name in param.sources)
 
 
-def _read_bytes(tensor: LazyTensor, as_blocks: bool) -> int:
-    if as_blocks and tensor.blocks is not None:
-        return tensor.blocks.nbytes
+def _read_bytes(tensor: LazyTensor, as_gguf_blocks: bool) -> int:
+    if as_gguf_blocks and tensor.gguf_blocks is not None:
+        return tensor.gguf_blocks.nbytes
     return math.prod(tensor.shape) * (4 if tensor.dtype == "float32" else 2)
 
 
@@ -111,10 +111,10 @@ def _stream(
     scheme: Scheme,
     workers: int | None,
     progress: Progress,
-    block_bytes: int,
+    batch_bytes: int,
     pack: Callable[[_Task], _Packed],
 ) -> Iterator[tuple[PackedTensor, Iterable[npt.NDArray[Any]]]]:
-    tasks = (task for param in params for task in _cut(checkpoint, param, scheme, block_bytes))
+    tasks = (task for param in params for task in _cut(checkpoint, param, scheme, batch_bytes))
     count = workers or os.cpu_count() or 1
     pool = ThreadPoolExecutor(count, thread_name_prefix="quantize")
     ahead: deque[tuple[_Task, Future[_Packed]]] = deque()
@@ -123,11 +123,11 @@ def _stream(
         while len(ahead) < 2 * count and (task := next(tasks, None)) is not None:
             ahead.append((task, pool.submit(pack, task)))
         task, future = ahead.popleft()
-        block = future.result()
+        packed = future.result()
         progress.advance(task.nbytes)
-        return task, block
+        return task, packed
 
-    def blocks(param: Param, later: list[_Packed]) -> Iterator[npt.NDArray[Any]]:
+    def batches(param: Param, later: list[_Packed]) -> Iterator[npt.NDArray[Any]]:
         rows = 0
         while rows < param.shape[0]:
             task, (first, *rest) = take()
@@ -139,11 +139,11 @@ def _stream(
         for param in params:
             first, *others = packed_tensors(param, scheme)
             later: list[_Packed] = []
-            stream = blocks(param, later)
+            stream = batches(param, later)
             yield first, stream
             deque(stream, maxlen=0)
             for i, packed in enumerate(others):
-                yield packed, [block[i] for block in later]
+                yield packed, [rest[i] for rest in later]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -166,18 +166,18 @@ def _check(checkpoint: Checkpoint, param: Param) -> None:
         raise ValueError(f"{param.name}: no order of {param.shape[0]} of {rows} rows")
 
 
-def _cut(checkpoint: Checkpoint, param: Param, scheme: Scheme, block_bytes: int) -> Iterator[_Task]:
-    as_blocks = _as_blocks(param, scheme)
+def _cut(checkpoint: Checkpoint, param: Param, scheme: Scheme, batch_bytes: int) -> Iterator[_Task]:
+    as_gguf_blocks = _as_gguf_blocks(param, scheme)
     row_bytes = 4 * math.prod(param.shape[1:])
     # a transposed source is read whole, so it is cut once
-    whole = param.blocks or (param.transposed and not as_blocks)
-    step = param.shape[0] if whole else max(1, block_bytes // max(row_bytes, 1))
+    whole = param.block_order or (param.transposed and not as_gguf_blocks)
+    step = param.shape[0] if whole else max(1, batch_bytes // max(row_bytes, 1))
     tensors = [checkpoint.tensors[name] for name in param.sources]
     if param.order is None:
         for tensor in tensors:
             rows = param.rows_of(tensor.shape)
             for start in range(0, rows, step):
-                yield _Task(param, ((tensor, start, min(start + step, rows)),), as_blocks)
+                yield _Task(param, ((tensor, start, min(start + step, rows)),), as_gguf_blocks)
         return
     firsts = np.cumsum([0, *(param.rows_of(tensor.shape) for tensor in tensors)])
     for start in range(0, len(param.order), step):
@@ -189,7 +189,7 @@ def _cut(checkpoint: Checkpoint, param: Param, scheme: Scheme, block_bytes: int)
             source = int(owner[run[0]])
             first = int(order[run[0]] - firsts[source])
             slices.append((tensors[source], first, first + len(run)))
-        yield _Task(param, tuple(slices), as_blocks)
+        yield _Task(param, tuple(slices), as_gguf_blocks)
 
 
 def _read(task: _Task) -> npt.NDArray[Any]:
@@ -206,20 +206,20 @@ def _read(task: _Task) -> npt.NDArray[Any]:
     return np.ascontiguousarray(values)
 
 
-def _read_blocks(task: _Task) -> npt.NDArray[np.uint8]:
+def _read_gguf_blocks(task: _Task) -> npt.NDArray[np.uint8]:
     """The task's rows as their GGUF file has them."""
     parts = [
-        tensor.blocks.load_rows(start, stop)
+        tensor.gguf_blocks.load_rows(start, stop)
         for tensor, start, stop in task.slices
-        if tensor.blocks is not None
+        if tensor.gguf_blocks is not None
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _pack(task: _Task, scheme: Scheme, calibration: Calibration | None) -> _Packed:
     stored = task.param.stored(scheme)
-    if isinstance(stored, Format) and task.as_blocks:
-        return pack_gguf(_read_blocks(task), stored)
+    if isinstance(stored, Format) and task.as_gguf_blocks:
+        return pack_gguf(_read_gguf_blocks(task), stored)
     values = _read(task)
     factors = calibration.factors.get(task.param.name) if calibration else None
     if factors is not None:
@@ -233,7 +233,7 @@ def _pack(task: _Task, scheme: Scheme, calibration: Calibration | None) -> _Pack
         if stored == "bfloat16":
             return (_require_finite(values, stored).view(np.uint32),)
         finite = _require_finite(cast(values, stored), stored)
-        return (to_blocks(finite) if task.param.blocks else finite,)
+        return (to_block_order(finite) if task.param.block_order else finite,)
     except CheckpointError as error:
         names = ", ".join(dict.fromkeys(tensor.name for tensor, _, _ in task.slices))
         raise CheckpointError(f"{names}: {error.message}", hint=error.hint) from error

@@ -1,4 +1,4 @@
-"""Which scheme suits a model, and which keeps more of it, by what docs/quality.md measured."""
+"""Suggests a scheme for a model, and a finer one, by what docs/quality.md measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored codes and scales → float32, for any ``Format``, in numpy: what the kernels' readers must agree with.
+"""Unpacks stored codes and scales to float32, for any ``Format``, in numpy; the kernels' readers must agree with it.
 
 GGUF's types come out as the gguf library dequantizes them, bit for bit: a product of a code and a scale is exact in
 float32, so that adding the minimum is all that rounds.

@@ -1,4 +1,4 @@
-"""The host reference: the model in float32, numpy and native products, independent of every WebGPU kernel.
+"""The host reference runs a model in float32, in numpy and native code, and shares no kernel with WebGPU.
 
 It shares a model's definition with them, which tests/browser/test_families.py proves against transformers.
 """

@@ -1,4 +1,4 @@
-"""Conversations that a bundle is checked with: their text and token ids, as this compiler makes them."""
+"""Makes the conversations that a bundle is checked with: their text and token ids, as this compiler renders them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint's own values for the host reference, without quantizing; products go through BLAS."""
+"""Reads a checkpoint's own values for the host reference, unquantized; products go through BLAS."""
 
 from __future__ import annotations
 

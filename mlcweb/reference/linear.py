@@ -1,4 +1,4 @@
-"""x @ W.T with W dequantized one row block at a time, so that no matrix is ever whole in float32."""
+"""Computes x @ W.T, and dequantizes a batch of W's rows at a time: no matrix is ever whole in float32."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mlcweb.reference.weights import ReferenceWeights
 F32 = npt.NDArray[np.float32]
 
 # Weights that a thread takes at a time: 2 MB of codes, so that calls are few.
-BLOCK_VALUES = 1 << 22
+BATCH_WEIGHTS = 1 << 22
 
 
 class Linear:
     """Matrix products with named weights. Memory beside the result: a few times 2 MB a thread, 16 MB for q0.
 
-    Blocks of rows go to threads, each dequantized and multiplied in native code, which waits for no lock.
+    Batches of rows go to threads, each dequantized and multiplied in native code, which waits for no lock.
     """
 
     def __init__(self, weights: ReferenceWeights, threads: int | None = None) -> None:
@@ -39,14 +39,14 @@ class Linear:
             raise ValueError(f"{name} has {width} columns for {inputs} inputs")
         part = part or range(rows)
         out = np.empty((x.shape[0], len(part)), np.float32)
-        step = max(1, BLOCK_VALUES // width)
+        step = max(1, BATCH_WEIGHTS // width)
         padded = np.pad(x, ((0, 0), (0, width - inputs)))
 
-        def block(start: int) -> None:
+        def multiply(start: int) -> None:
             stop = min(start + step, part.stop)
             products = self._weights.products(name, start, stop, padded)
             out[:, start - part.start : stop - part.start] = products.T
 
-        for _ in self._pool.map(block, range(part.start, part.stop, step)):
+        for _ in self._pool.map(multiply, range(part.start, part.stop, step)):
             pass
         return out

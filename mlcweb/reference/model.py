@@ -1,4 +1,4 @@
-"""A model on the host: its ``forward``, with operations in numpy, one token or many at a time."""
+"""Runs a model on the host: its ``forward`` with operations in numpy, one token or many at a time."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ class HostModel:
         if not all(0 <= token < self._vocab for token in tokens):
             raise ValueError(f"a token id outside the vocabulary of {self._vocab}")
         self._ops.int8, self._ops.every = int8, every
-        found = []
+        logits = []
         for start in range(0, len(tokens), CHUNK):
             self._ops.tokens = tokens[start : start + CHUNK]
-            found.append(self._model.forward(self._ops))
+            logits.append(self._model.forward(self._ops))
             self._ops.position += len(self._ops.tokens)
-        return np.concatenate(found)
+        return np.concatenate(logits)

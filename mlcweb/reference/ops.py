@@ -1,4 +1,4 @@
-"""The operations of ``kernels.ops`` in numpy: a model's ``forward`` runs on the host as it is lowered for a GPU.
+"""Has the operations of ``kernels.ops`` in numpy: a model's ``forward`` runs on the host as it is lowered for a GPU.
 
 What is x ``[T, …]`` there is a float32 array here, of as many tokens as are fed. Weights are looked up by the name
 that the model declares them under.
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.weights import Experts
-from mlcweb.kernels.layouts.pieces import Apart, Matrix, pieces
+from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
 from mlcweb.kernels.layouts.storage import GROUP, Values, Vector, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Rope
@@ -51,9 +51,9 @@ class HostOps:
         self._linear = Linear(weights, threads)
         self._capacity, self.position = capacity, 0
         self.tokens: Sequence[int] = ()
-        self._cache: dict[int, tuple[F32, F32]] = {}
-        self._turns = {
-            id(table.coarse): settings.turns(context)
+        self._kv_cache: dict[int, tuple[F32, F32]] = {}
+        self._pair_frequencies = {
+            id(table.coarse): settings.pair_frequencies(context)
             for table, settings in zip(model.rope_tables, model.config.ropes, strict=True)
         }
 
@@ -70,7 +70,7 @@ class HostOps:
         self,
         name: str,
         x: F32,
-        weight: Matrix | Apart,
+        weight: Matrix | SplitGateUp,
         *,
         norm: Norm | None = None,
         bias: Values | None = None,
@@ -115,7 +115,7 @@ class HostOps:
         total: F32 = residual.copy()
         x = self.norm(x, norm)
         logits = self._linear(x, self._names[id(mixture.router)])
-        ids = np.argsort(-logits, axis=1, kind="stable")[:, : mixture.choices]
+        ids = np.argsort(-logits, axis=1, kind="stable")[:, : mixture.experts_per_token]
         top = np.take_along_axis(logits, ids, 1)
         shares = np.exp(top - top[:, :1])
         shares /= shares.sum(axis=1, keepdims=True)
@@ -129,42 +129,42 @@ class HostOps:
 
     def _expert(self, x: F32, experts: Experts, expert: int) -> F32:
         """x times an expert's matrix."""
-        part = next(i for i, held in enumerate(experts.held) if expert in held)
-        first = (expert - experts.held[part].start) * experts.rows
-        return self._linear(x, self._names[id(experts[part])], range(first, first + experts.rows))
+        stack = next(i for i, numbers in enumerate(experts.ranges) if expert in numbers)
+        first = (expert - experts.ranges[stack].start) * experts.rows
+        return self._linear(x, self._names[id(experts[stack])], range(first, first + experts.rows))
 
-    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scores: Scores) -> F32:
-        """``[T, H * D]``; appends the tokens' keys and values to the cache."""
+    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring) -> F32:
+        """``[T, H * P]``; appends the tokens' keys and values to the KV cache."""
         layout, count = self.layout, len(qkv)
         heads, kv_heads, dim = layout.heads, layout.kv_heads, layout.head_dim
         positions = np.arange(self.position, self.position + count)
         end = self.position + count
-        q_THD, k_TKD, v_TKD = np.split(qkv.reshape(count, -1, dim), [heads, heads + kv_heads], axis=1)
-        turns = self._turns[id(rope.coarse)]
+        q_THP, k_TJP, v_TJP = np.split(qkv.reshape(count, -1, dim), [heads, heads + kv_heads], axis=1)
+        pair_frequencies = self._pair_frequencies[id(rope.coarse)]
         shape = (kv_heads, self._capacity, dim)
-        keys, values = self._cache.setdefault(
+        keys, values = self._kv_cache.setdefault(
             id(kv), (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
         )
-        keys[:, self.position : end] = _rotate(k_TKD, positions, turns).swapaxes(0, 1)
-        values[:, self.position : end] = v_TKD.swapaxes(0, 1)
+        keys[:, self.position : end] = _rotate(k_TJP, positions, pair_frequencies).swapaxes(0, 1)
+        values[:, self.position : end] = v_TJP.swapaxes(0, 1)
 
-        q_KGTD = _rotate(q_THD, positions, turns).reshape(count, kv_heads, -1, dim)
-        q_KGTD = q_KGTD.transpose(1, 2, 0, 3) * np.float32(scores.scale)
+        q_JGTP = _rotate(q_THP, positions, pair_frequencies).reshape(count, kv_heads, -1, dim)
+        q_JGTP = q_JGTP.transpose(1, 2, 0, 3) * np.float32(scoring.scale)
         tokens = np.arange(end)
         hidden_TS = tokens > positions[:, None]
-        if scores.window is not None:
-            hidden_TS |= positions[:, None] - tokens >= scores.window
-        out_KGTD = np.empty_like(q_KGTD)
+        if scoring.window is not None:
+            hidden_TS |= positions[:, None] - tokens >= scoring.window
+        out_JGTP = np.empty_like(q_JGTP)
         for head in range(kv_heads):  # one KV head at a time bounds the scores' memory
-            s_GTS = q_KGTD[head] @ keys[head, :end].T
-            if scores.cap is not None:
-                s_GTS = np.float32(scores.cap) * np.tanh(s_GTS / np.float32(scores.cap))
+            s_GTS = q_JGTP[head] @ keys[head, :end].T
+            if scoring.cap is not None:
+                s_GTS = np.float32(scoring.cap) * np.tanh(s_GTS / np.float32(scoring.cap))
             s_GTS[:, hidden_TS] = -np.inf
             s_GTS -= s_GTS.max(axis=-1, keepdims=True)
             np.exp(s_GTS, out=s_GTS)
             s_GTS /= s_GTS.sum(axis=-1, keepdims=True)
-            out_KGTD[head] = s_GTS @ values[head, :end]
-        joined: F32 = out_KGTD.transpose(2, 0, 1, 3).reshape(count, heads * dim)
+            out_JGTP[head] = s_GTS @ values[head, :end]
+        joined: F32 = out_JGTP.transpose(2, 0, 1, 3).reshape(count, heads * dim)
         return joined
 
     def head(
@@ -178,22 +178,22 @@ class HostOps:
 
     def _row(self, table: Matrix, token: int) -> F32:
         """A row of an embedding, with the padding of its last group."""
-        for part, piece in pieces(table):
+        for matrix, piece in pieces(table):
             row = token - (piece.first if piece else 0)
-            if 0 <= row < part.rows:
-                found: F32 = self._weights.rows(self._names[id(part)], row, row + 1)[0]
-                return found
+            if 0 <= row < matrix.rows:
+                values: F32 = self._weights.rows(self._names[id(matrix)], row, row + 1)[0]
+                return values
         raise ValueError(f"token {token} of {table.rows}")
 
-    def _product(self, x: F32, weight: Matrix | Apart) -> F32:
+    def _product(self, x: F32, weight: Matrix | SplitGateUp) -> F32:
         """x ``[T, K]`` times a matrix, ``[T, N]``; of gate over up, the gates of all pieces come first."""
-        if isinstance(weight, Apart):
+        if isinstance(weight, SplitGateUp):
             return np.concatenate([self._product(x, weight.gate), self._product(x, weight.up)], axis=1)
-        found = [self._linear(x, self._names[id(part)]) for part, _ in pieces(weight)]
-        if len(found) == 1 or not weight.paired:
-            return np.concatenate(found, axis=1)
-        halves = [np.split(part, 2, axis=1) for part in found]
-        joined: F32 = np.concatenate([half[i] for i in (0, 1) for half in halves], axis=1)
+        products = [self._linear(x, self._names[id(matrix)]) for matrix, _ in pieces(weight)]
+        if len(products) == 1 or not weight.paired:
+            return np.concatenate(products, axis=1)
+        gates_and_ups = [np.split(product, 2, axis=1) for product in products]
+        joined: F32 = np.concatenate([both[i] for i in (0, 1) for both in gates_and_ups], axis=1)
         return joined
 
     def _vector(self, weight: Values | Vector) -> F32:
@@ -236,13 +236,13 @@ def _normalize(x: F32, epsilon: float, centered: bool) -> F32:
 def _rotate(
     x: F32,
     positions: npt.NDArray[np.int64],
-    turns: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    pair_frequencies: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
 ) -> F32:
-    """Turn x ``[T, heads, D]``, dimension i with i + D/2, by its positions ``[T]``; a new array.
+    """Turn x ``[T, heads, P]``, dimension i with i + P/2, by its positions ``[T]``; a new array.
 
     Angles are float32, as transformers has them.
     """
-    frequencies, scale = (array.astype(np.float32) for array in turns)
+    frequencies, scale = (array.astype(np.float32) for array in pair_frequencies)
     angles = positions.astype(np.float32)[:, None] * frequencies
     cos, sin = (np.cos(angles) * scale)[:, None, :], (np.sin(angles) * scale)[:, None, :]
     first, second = np.split(x, 2, axis=-1)

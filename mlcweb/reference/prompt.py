@@ -1,4 +1,4 @@
-"""A prompt as the engine makes it: the chat template, then the tokenizer."""
+"""Makes a prompt as the engine does: the chat template, then the tokenizer."""
 
 from __future__ import annotations
 

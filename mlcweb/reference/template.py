@@ -1,4 +1,4 @@
-"""The chat template in Jinja's sandbox, as transformers' ``apply_chat_template`` and the engine render it."""
+"""Renders a chat template in Jinja's sandbox, as transformers' ``apply_chat_template`` and the engine do."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ def _failing(why: str) -> CheckpointError:
 def _named_templates(value: Any) -> dict[str, str]:
     if isinstance(value, str):
         return {"default": value}
-    found = {}
+    templates = {}
     for entry in value if isinstance(value, list) else []:
         name, template = (entry.get(key) if isinstance(entry, dict) else None for key in ("name", "template"))
         if isinstance(name, str) and isinstance(template, str):
-            found[name] = template
-    return found
+            templates[name] = template
+    return templates
 
 
 class _GenerationTag(Extension):

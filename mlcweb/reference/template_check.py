@@ -1,4 +1,4 @@
-"""What a chat template may use: what the engine (``runtime-js/src/jinja``) renders as jinja2 does."""
+"""Checks that a chat template uses only what the engine (``runtime-js/src/jinja``) renders as jinja2 does."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _called(node: nodes.Call) -> str:
         return f"the method {target.attr!r}"
     if isinstance(target, nodes.Name) and target.name == "strftime_now" and node.args:
         form = node.args[0].value if isinstance(node.args[0], nodes.Const) else ""
-        for found in _DATE_CODE.finditer(str(form)):
-            if found[1]:
-                return f"the date format {found[0] + '…'!r}"
+        for match in _DATE_CODE.finditer(str(form)):
+            if match[1]:
+                return f"the date format {match[0] + '…'!r}"
     return ""

@@ -1,4 +1,4 @@
-"""What a bundle's answer is checked against: the reference's greedy tokens and largest logits."""
+"""Computes what a bundle's answer is checked against: the reference's greedy tokens and largest logits."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def make_validation(
     progress.start("reference", len(tokens) + steps - 1, "items")
     host = HostModel(model, weights, len(tokens) + steps, context, threads)
     greedy: list[int] = []
-    found: list[dict[str, Any]] = []
+    recorded: list[dict[str, Any]] = []
     logits = host.feed(tokens)
     progress.advance(len(tokens))
     while True:
-        found.append(_step(logits, len(greedy)))
+        recorded.append(_step(logits, len(greedy)))
         greedy.append(int(np.argmax(logits)))
         if len(greedy) == steps or greedy[-1] in eos_token_ids:
             break
@@ -66,7 +66,7 @@ def make_validation(
         result["answer"] = decode([token for token in greedy if token not in eos_token_ids])
     if chats:
         result["chats"] = list(chats)
-    return {**result, "steps": found, "tolerance": dict(tolerance)}
+    return {**result, "steps": recorded, "tolerance": dict(tolerance)}
 
 
 def int8_difference(
@@ -85,8 +85,8 @@ def int8_difference(
     if len(greedy) > 1:  # the steps after it read the keys and values that it left
         logits += list(host.feed_each(greedy[:-1]))
     differences: list[float] = [
-        abs(float(found[token]) - logit) / step["range"]
-        for found, step in zip(logits, validation["steps"], strict=True)
+        abs(float(row[token]) - logit) / step["range"]
+        for row, step in zip(logits, validation["steps"], strict=True)
         for token, logit in step["top"]
     ]
     return max(differences)

@@ -1,4 +1,4 @@
-"""Packed weights as float32 rows: any block of a matrix is dequantized when asked for, none is kept."""
+"""Reads packed weights as float32 rows: any rows are dequantized when they are asked for, and none are kept."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class ArrayStore:
         return self._arrays[name][start:stop]
 
 
-def _from_blocks(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """[D] from the order in which the first fours of all blocks of 32 come first, then the second fours, …"""
+def _from_block_order(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """[D] in its own order, from block order: the first fours of all blocks of 32, then the second fours, …"""
     if len(vector) % BLOCK:
         return vector
     rows: npt.NDArray[Any] = vector.reshape(BLOCK // 4, -1, 4).swapaxes(0, 1).reshape(-1)
@@ -101,13 +101,13 @@ class PackedWeights:
             return unpack(self._arrays(name, form, start, stop), form)
         stored = self._unquantized(name)
         if stored.endswith(".blocks"):
-            whole = _from_blocks(self._store.rows(stored, 0, self._store.shape(stored)[0]))
+            whole = _from_block_order(self._store.rows(stored, 0, self._store.shape(stored)[0]))
             return whole[start:stop].astype(np.float32, copy=False)
         values = self._store.rows(stored, start, stop)
         if stored.endswith(".bf16"):
             values = values.view(ml_dtypes.bfloat16)
-        found: F32 = values.astype(np.float32, copy=False)
-        return found
+        wide: F32 = values.astype(np.float32, copy=False)
+        return wide
 
     def products(self, name: str, start: int, stop: int, x: F32) -> F32:
         form = self._format(name)
@@ -133,7 +133,7 @@ class PackedWeights:
         names, and in a scheme the words of a group tell them apart.
         """
         codes, *_, scales = (f"{name}.{tensor}" for tensor in form.tensors)
-        if codes not in self._store or form.codes_from == "blocks":
+        if codes not in self._store or form.codes_from == "gguf":
             return codes in self._store
         words, groups = self._store.shape(codes)[1], self._store.shape(scales)[1]
         return words == groups * form.words(form.group)

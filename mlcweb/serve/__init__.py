@@ -1,4 +1,4 @@
-"""The local server: the engine's pages at ``/``, a bundle's files at ``/bundle/``."""
+"""Serves the engine's pages at ``/`` and a bundle's files at ``/bundle/``, on this machine."""
 
 from mlcweb.serve.server import Server, engine_folder, serving
 

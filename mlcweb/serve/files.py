@@ -1,4 +1,4 @@
-"""From a request's path to a file, and never to one outside the two folders served."""
+"""Maps a request's path to a file, and never to one outside the two folders served."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def find_file(target: str, engine: Path, bundle: Path | None) -> Served | None:
         parts = [INDEX]
     if any(not acceptable(part) for part in parts):
         return None
-    found = root.joinpath(*parts)
+    file_path = root.joinpath(*parts)
     try:
-        if not found.resolve().is_relative_to(root.resolve()) or not found.is_file():
+        if not file_path.resolve().is_relative_to(root.resolve()) or not file_path.is_file():
             return None
     except (OSError, RuntimeError):  # a name too long, links in a circle
         return None
-    kind = MIME_TYPES.get(found.suffix.lower(), "application/octet-stream")
-    return Served(found, kind, immutable=root is bundle and bool(HASHED.search(found.name)))
+    kind = MIME_TYPES.get(file_path.suffix.lower(), "application/octet-stream")
+    return Served(file_path, kind, immutable=root is bundle and bool(HASHED.search(file_path.name)))
 
 
 def acceptable(part: str) -> bool:
@@ -75,8 +75,8 @@ def parse_range(header: str | None, length: int) -> tuple[int, int] | None:
         return None
     first, last = match.groups()
     if first == "":
-        wanted = min(int(last), length)
-        start, end = length - wanted, length - 1
+        count = min(int(last), length)
+        start, end = length - count, length - 1
     else:
         start, end = int(first), min(int(last), length - 1) if last else length - 1
         if last and int(last) < start:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlcweb.serve.files import Served, find_file, parse_range
 
-PIECE = 1 << 20
+SEND_BYTES = 1 << 20  # at a time
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -96,12 +96,12 @@ class Handler(BaseHTTPRequestHandler):
     def _copy(self, source: int, length: int) -> None:
         with os.fdopen(os.dup(source), "rb", buffering=0) as file:
             while length:
-                piece = file.read(min(PIECE, length))
-                if not piece:
+                data = file.read(min(SEND_BYTES, length))
+                if not data:
                     self.close_connection = True  # the file shrank: fewer bytes than promised
                     return
-                self.wfile.write(piece)
-                length -= len(piece)
+                self.wfile.write(data)
+                length -= len(data)
 
     def _refuse(self, status: HTTPStatus, text: str, with_body: bool, content_range: str = "") -> None:
         body = text.encode()

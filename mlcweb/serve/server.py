@@ -1,4 +1,4 @@
-"""The server's life: bound to a port, run in a thread, stopped with the block that opened it."""
+"""Runs the server: binds it to a port, runs it in a thread, and stops it with the block that opened it."""
 
 from __future__ import annotations
 

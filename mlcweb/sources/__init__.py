@@ -1,6 +1,4 @@
-"""Where models come from: a Hugging Face repository, a folder, or a GGUF file. All become a Checkpoint,
-into which a LoRA adapter can be merged.
-"""
+"""Opens models: a Hugging Face repository, folder or GGUF file becomes a Checkpoint; a LoRA can be merged in."""
 
 from mlcweb.sources.adapter.merge import Tie, merge_adapter
 from mlcweb.sources.adapter.open import Adapter, open_adapter

@@ -40,10 +40,10 @@ def complete_tokenizer(
     """
     definition = parse_tokenizer(data, where)
     stored = {token["content"]: _entry(token) for token in definition["added_tokens"]}
-    wanted = list(_missing(stored, config, added))
+    missing = list(_missing(stored, config, added))
     trimmed = {**definition, "padding": None, "truncation": None}
-    if wanted or not _numbered(definition):
-        trimmed["added_tokens"] = _numbered_by_library(data, definition, wanted, vocab_size)
+    if missing or not _numbered(definition):
+        trimmed["added_tokens"] = _numbered_by_library(data, definition, missing, vocab_size)
     if trimmed == {"padding": None, "truncation": None, **definition}:
         return data
     # half a surrogate pair is refused with the rest that is no UTF-8
@@ -135,13 +135,13 @@ def _numbered(definition: Mapping[str, Any]) -> bool:
 
 
 def _numbered_by_library(
-    data: bytes, definition: Mapping[str, Any], wanted: list[dict[str, Any]], vocab_size: int | None
+    data: bytes, definition: Mapping[str, Any], missing: list[dict[str, Any]], vocab_size: int | None
 ) -> list[dict[str, Any]]:
     from tokenizers import AddedToken
 
     tokenizer = load_tokenizer(data)
     before = {token["content"] for token in definition["added_tokens"]}
-    guarded(lambda: tokenizer.add_tokens([AddedToken(**token) for token in wanted]))
+    guarded(lambda: tokenizer.add_tokens([AddedToken(**token) for token in missing]))
     entries = []
     for number, token in sorted(tokenizer.get_added_tokens_decoder().items()):
         if token.content in before or vocab_size is None or number < vocab_size:

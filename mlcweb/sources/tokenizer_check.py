@@ -1,4 +1,4 @@
-"""tokenizer.json: the parts that the compiler reads, checked, and the whole as the ``tokenizers`` library reads it."""
+"""Checks the parts of tokenizer.json that the compiler reads, and lets the ``tokenizers`` library read the whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files about text that go into a bundle, and the stop tokens they name."""
+"""Collects the files about text that go into a bundle, and the stop tokens they name."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ def read_tokenizer_files(folder: Path, vocab_size: int | None = None) -> dict[st
             f"{folder}: has no tokenizer.json",
             hint="Save one with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(folder).",
         )
-    files, found = {}, {}
+    files, contents = {}, {}
     for name in (*OPTIONAL_FILES, ADDED_TOKENS_FILE):
         if (folder / name).is_file():
-            found[name] = read_json(folder / name)
+            contents[name] = read_json(folder / name)
             files[name] = (folder / name).read_bytes()
     files.pop(ADDED_TOKENS_FILE, None)
-    read = found.get(CONFIG_FILE, {})
-    config = merge_special_map(read, found.get("special_tokens_map.json", {}))
+    read = contents.get(CONFIG_FILE, {})
+    config = merge_special_map(read, contents.get("special_tokens_map.json", {}))
     try:
         files["tokenizer.json"] = complete_tokenizer(
             path.read_bytes(),
             config,
-            found.get(ADDED_TOKENS_FILE, {}),
+            contents.get(ADDED_TOKENS_FILE, {}),
             where=str(path),
             vocab_size=vocab_size,
         )
@@ -102,8 +102,8 @@ def find_eos_ids(config: Mapping[str, Any], files: Mapping[str, bytes]) -> tuple
     tokenizer_config = json.loads(files[CONFIG_FILE])
     written = json.dumps(tokenizer_config.get("chat_template"), ensure_ascii=False)
     ends = [_eos_text(tokenizer_config), *(end for end in _TURN_ENDS if end in written)]
-    found = (find_token_id(tokenizer, text) for text in ends if text)
-    return tuple(sorted(ids | {token_id for token_id in found if token_id is not None}))
+    end_ids = (find_token_id(tokenizer, text) for text in ends if text)
+    return tuple(sorted(ids | {token_id for token_id in end_ids if token_id is not None}))
 
 
 def _stop_ids(file: str, content: Mapping[str, Any]) -> list[int]:

@@ -1,7 +1,7 @@
-"""tokenizer.json of a large vocabulary, written as ``json.dumps(..., ensure_ascii=False, indent=1)`` would write it.
+"""Writes the tokenizer.json of a large vocabulary, as ``json.dumps(..., ensure_ascii=False, indent=1)`` would.
 
 With an indent that function builds the text from Python objects one by one: 2 s and 200 MB for Gemma's 262,144 tokens
-and 513,511 merges, which are written here from their ids, a block at a time.
+and 513,511 merges, which are written here from their ids, a batch at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Merges = npt.NDArray[np.int32]  # [merges, 2]: the ids of the left and of the right token, best first
-_BLOCK = 1 << 14
+_BATCH = 1 << 14
 _BETWEEN = b",\n   "  # entries of the third level
 
 
@@ -36,12 +36,12 @@ def write_tokenizer_json(document: dict[str, Any], tokens: list[str], merges: Me
     return out.getvalue()
 
 
-def _write_entries(out: io.BytesIO, start: bytes, end: bytes, blocks: Iterator[bytes]) -> None:
-    """``blocks`` are entries with ``_BETWEEN`` after each, also after the last."""
+def _write_entries(out: io.BytesIO, start: bytes, end: bytes, batches: Iterator[bytes]) -> None:
+    """``batches`` are entries with ``_BETWEEN`` after each, also after the last."""
     out.write(start)
     empty = True
-    for block in blocks:
-        out.write(_BETWEEN[1:] + block if empty else block)
+    for batch in batches:
+        out.write(_BETWEEN[1:] + batch if empty else batch)
         empty = False
     if not empty:
         out.seek(-len(_BETWEEN), io.SEEK_CUR)
@@ -51,22 +51,22 @@ def _write_entries(out: io.BytesIO, start: bytes, end: bytes, blocks: Iterator[b
 
 
 def _list_tokens(names: list[bytes]) -> Iterator[bytes]:
-    for start in range(0, len(names), _BLOCK):
-        block = names[start : start + _BLOCK]
-        yield b"".join([b"%s: %d%s" % (name, i, _BETWEEN) for i, name in enumerate(block, start)])
+    for start in range(0, len(names), _BATCH):
+        batch = names[start : start + _BATCH]
+        yield b"".join([b"%s: %d%s" % (name, i, _BETWEEN) for i, name in enumerate(batch, start)])
 
 
 def _list_merges(names: list[bytes], merges: Merges) -> Iterator[bytes]:
-    """Copied by numpy from all left halves and all right halves in a row: they are far apart as Python objects."""
-    halves = [b"[\n    %s,\n    " % name for name in names] + [
+    """Copied by numpy from all left sides and all right sides in a row: they are far apart as Python objects."""
+    sides = [b"[\n    %s,\n    " % name for name in names] + [
         b"%s\n   ]%s" % (name, _BETWEEN) for name in names
     ]
-    lengths = np.fromiter(map(len, halves), np.int64, len(halves))
+    lengths = np.fromiter(map(len, sides), np.int64, len(sides))
     starts = np.cumsum(lengths) - lengths
-    letters = np.frombuffer(b"".join(halves), np.uint8)
-    del halves
-    for start in range(0, len(merges), _BLOCK):
-        ids = (merges[start : start + _BLOCK] + np.array([0, len(names)])).reshape(-1)
+    letters = np.frombuffer(b"".join(sides), np.uint8)
+    del sides
+    for start in range(0, len(merges), _BATCH):
+        ids = (merges[start : start + _BATCH] + np.array([0, len(names)])).reshape(-1)
         count = lengths[ids]
         shift = starts[ids] - (np.cumsum(count) - count)
         yield letters[np.repeat(shift, count) + np.arange(count.sum())].tobytes()

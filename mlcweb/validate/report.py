@@ -1,4 +1,4 @@
-"""What replaying a tier found."""
+"""Reports what replaying a tier found."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class TierReport:
     @property
     def chat_difference(self) -> str:
         """The first chat that the engine renders otherwise than the compiler did, or nothing."""
-        found = ((i, what) for i, what in enumerate(self.chats) if what)
-        return next((f"chat {i + 1} of {len(self.chats)}: {what}" for i, what in found), "")
+        differences = ((i, what) for i, what in enumerate(self.chats) if what)
+        return next((f"chat {i + 1} of {len(self.chats)}: {what}" for i, what in differences), "")
 
     @property
     def chats_alike(self) -> str:
@@ -74,20 +74,20 @@ class TierReport:
         return {**asdict(self), "largest_difference": difference, **verdict}
 
     @classmethod
-    def from_engine(cls, found: Mapping[str, Any], adapter: str) -> TierReport:
+    def from_engine(cls, answer: Mapping[str, Any], adapter: str) -> TierReport:
         """The harness's ValidationReport. Where it fails a step, a NaN may have become null on the way."""
-        difference = found["max_relative_difference"]
+        difference = answer["max_relative_difference"]
         return cls(
-            tier=str(found["tier"]),
-            activations=str(found["activations"]),
+            tier=str(answer["tier"]),
+            activations=str(answer["activations"]),
             adapter=adapter,
-            answer=str(found["answer"]),
-            expected=[int(token) for token in found["expected"]],
-            tokens=[int(token) for token in found["greedy"]],
-            mismatch_at=int(found["greedy_mismatch_at"]),
+            answer=str(answer["answer"]),
+            expected=[int(token) for token in answer["expected"]],
+            tokens=[int(token) for token in answer["greedy"]],
+            mismatch_at=int(answer["greedy_mismatch_at"]),
             largest_difference=math.nan if difference is None else float(difference),
-            wrong_step=next((i for i, step in enumerate(found["steps"]) if not step["ok"]), -1),
-            tolerance=float(found["tolerance"]),
-            seconds=float(found["seconds"]),
-            chats=[chat["difference"] for chat in found["chats"]],
+            wrong_step=next((i for i, step in enumerate(answer["steps"]) if not step["ok"]), -1),
+            tolerance=float(answer["tolerance"]),
+            seconds=float(answer["seconds"]),
+            chats=[chat["difference"] for chat in answer["chats"]],
         )

@@ -1,11 +1,11 @@
-"""Files first, then the browser: a flipped bit is reported as such and not as a wrong answer."""
+"""Validates a bundle: files first, then the browser, so that a flipped bit is not reported as a wrong answer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlcweb.browser.session import Choice, open_session
+from mlcweb.browser.session import LoadOptions, open_session
 from mlcweb.errors import ValidationError
 from mlcweb.progress import Progress
 from mlcweb.validate.report import TierReport
@@ -33,12 +33,12 @@ def validate_bundle(
         )
     opened.verify(progress)
     reports = []
-    wanted: Sequence[str | None] = tiers or (None,)
-    for tier in wanted:
+    asked: Sequence[str | None] = tiers or (None,)
+    for tier in asked:
         with open_session(bundle, chromium, progress) as session:
             adapter = session.adapter()
-            found = session.validate(Choice(tier, activations), progress)
-            reports.append(TierReport.from_engine(found, adapter.name))
+            answer = session.validate(LoadOptions(tier, activations), progress)
+            reports.append(TierReport.from_engine(answer, adapter.name))
     return reports
 
 

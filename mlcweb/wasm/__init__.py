@@ -1,4 +1,4 @@
-"""The part of a model that runs on the CPU: launch tables and the host sampler, as one WebAssembly module.
+"""Compiles a model's CPU part, launch tables and the host sampler, to one WebAssembly module.
 
 TIR → LLVM's wasm32 backend (in TVM's wheel) → ziglang's wasm-ld. No imports, no emscripten.
 """

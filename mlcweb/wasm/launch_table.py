@@ -1,4 +1,4 @@
-"""An entry's launch table as a host function of its dynamic sizes."""
+"""Builds an entry's launch table as a host function of its dynamic sizes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Host functions → an object from LLVM's wasm32 backend → ``model.wasm``."""
+"""Compiles host functions with LLVM's wasm32 backend, and links them to ``model.wasm``."""
 
 from __future__ import annotations
 

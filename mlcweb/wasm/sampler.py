@@ -1,4 +1,4 @@
-"""The host sampler: penalties, temperature, top-k, top-p and min-p over logits in Wasm memory.
+"""Builds the host sampler: penalties, temperature, top-k, top-p and min-p over logits in Wasm memory.
 
 For requests that need the CPU to see or change the logits; others are sampled on the GPU.
 """
@@ -77,7 +77,7 @@ def _draw(k: KernelBuilder, probs: Any, params: Any, token: Any, vocab: Any) -> 
     """Filter, normalize and draw from the unnormalized ``probs``, whose largest is 1."""
     threshold, count = k.local(1, "uint32", name="threshold"), k.local(1, "int32", name="count")
     # sums are float64: in float32, 128,000 probabilities one after the other are off by 2e-4
-    mass, wanted = k.local(1, "float64", name="mass"), k.local(1, "float64", name="wanted")
+    mass, target = k.local(1, "float64", name="mass"), k.local(1, "float64", name="wanted")
 
     def above(floor: Any) -> None:
         k.store(count, 0, 0)
@@ -87,15 +87,15 @@ def _draw(k: KernelBuilder, probs: Any, params: Any, token: Any, vocab: Any) -> 
             k.store(mass, 0, mass[0] + _f64(probs[i]))
 
     def search(enough: Any) -> None:
-        found, candidate = k.local(1, "uint32", name="found"), k.local(1, "uint32", name="candidate")
-        k.store(found, 0, u32(0))
+        bits_found, candidate = k.local(1, "uint32", name="found"), k.local(1, "uint32", name="candidate")
+        k.store(bits_found, 0, u32(0))
         with k.loop(_BITS) as i:
             bit = T.shift_left(u32(1), T.Cast("uint32", _BITS - 1 - i))
-            k.store(candidate, 0, T.bitwise_or(found[0], bit))
+            k.store(candidate, 0, T.bitwise_or(bits_found[0], bit))
             above(T.max(candidate[0], threshold[0]))
             with k.when(enough()):
-                k.store(found, 0, candidate[0])
-        k.store(threshold, 0, T.max(found[0], threshold[0]))
+                k.store(bits_found, 0, candidate[0])
+        k.store(threshold, 0, T.max(bits_found[0], threshold[0]))
 
     k.store(threshold, 0, u32(0))
     top_k = T.Cast("int32", params[HostSample.TOP_K])
@@ -103,8 +103,8 @@ def _draw(k: KernelBuilder, probs: Any, params: Any, token: Any, vocab: Any) -> 
         search(lambda: count[0] >= top_k)
     with k.when(params[HostSample.TOP_P] < 1.0):
         above(threshold[0])
-        k.store(wanted, 0, mass[0] * _f64(T.max(params[HostSample.TOP_P], f32(0.0))))
-        search(lambda: mass[0] >= wanted[0])
+        k.store(target, 0, mass[0] * _f64(T.max(params[HostSample.TOP_P], f32(0.0))))
+        search(lambda: mass[0] >= target[0])
     with k.when(params[HostSample.MIN_P] > 0.0):
         k.store(threshold, 0, T.max(threshold[0], bits("uint32", params[HostSample.MIN_P])))
     # the largest is exactly 1: at least it stays, also with top_p 0
@@ -113,14 +113,14 @@ def _draw(k: KernelBuilder, probs: Any, params: Any, token: Any, vocab: Any) -> 
     # the token is drawn where the sum, added up in mass's order, first exceeds u * mass: since u < 1 there is such a
     # token, however the sum was rounded
     drawn, total = k.local(1, "int32", name="drawn"), k.local(1, "float64", name="total")
-    k.store(wanted, 0, _f64(params[HostSample.RANDOM]) * mass[0])
+    k.store(target, 0, _f64(params[HostSample.RANDOM]) * mass[0])
     k.store(drawn, 0, 0)
     k.store(total, 0, _f64(0.0))
     with k.loop(vocab) as i:
         with k.when(bits("uint32", probs[i]) < threshold[0]):
             k.store(probs, i, f32(0.0))
         k.store(total, 0, total[0] + _f64(probs[i]))
-        with k.when(T.And(drawn[0] == 0, total[0] > wanted[0])):
+        with k.when(T.And(drawn[0] == 0, total[0] > target[0])):
             k.store(token, 0, i)
             k.store(drawn, 0, 1)
         k.store(probs, i, T.Cast("float32", _f64(probs[i]) / mass[0]))

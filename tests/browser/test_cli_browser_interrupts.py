@@ -34,7 +34,7 @@ def own_temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def processes_naming(text: str) -> list[str]:
     """Command lines that contain ``text``; the browser's name its profile."""
-    found = []
+    processes = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -42,8 +42,8 @@ def processes_naming(text: str) -> list[str]:
             except OSError:
                 continue
             if text in line:
-                found.append(line)
-    return found
+                processes.append(line)
+    return processes
 
 
 def wait_until_gone(profile: str) -> None:

@@ -29,11 +29,11 @@ def test_both_tiers_agree_with_the_host(tmp_path: Path, capsys: pytest.CaptureFi
     assert run(["eval", *arguments]) == 0
     (host,) = json.loads(capsys.readouterr().out)["bundles"]
     assert run(["eval", *arguments, "--browser", "--tier", "base", "--tier", "subgroups"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["windows"] == 2 and found["against"]["runs_on"] == "host"
-    assert [row["runs_on"].split()[0] for row in found["bundles"]] == ["base", "subgroups"]
+    actual = json.loads(capsys.readouterr().out)
+    assert actual["windows"] == 2 and actual["against"]["runs_on"] == "host"
+    assert [row["runs_on"].split()[0] for row in actual["bundles"]] == ["base", "subgroups"]
     assert host["kl_mean"] > 1e-4
-    for row in found["bundles"]:
+    for row in actual["bundles"]:
         assert row["tokens"] == host["tokens"] == 78
         assert row["perplexity"] == pytest.approx(host["perplexity"], rel=1e-4)
         assert row["kl_mean"] == pytest.approx(host["kl_mean"], rel=1e-2)

@@ -86,10 +86,10 @@ def test_without_timestamps_chains_are_timed_by_the_clock(
         page.load("b", profile=True, tier="base")
         greedy = page.right("greedy", [1, 2, 3], 4)["tokens"]
         size = {"context": CONTEXT, "prefill": CHUNK, "repeats": 1}
-        found = page.right("profile", {**size, "timing": "wall"})
-        assert (found["timing"], found["rounded_timestamps"]) == ("wall", False)
-        assert found["decode"]["timeline"]["source"] == "chains"
-        check_accounts(found, bundle)
+        actual = page.right("profile", {**size, "timing": "wall"})
+        assert (actual["timing"], actual["rounded_timestamps"]) == ("wall", False)
+        assert actual["decode"]["timeline"]["source"] == "chains"
+        check_accounts(actual, bundle)
         for wrong in ({"context": 500}, {"prefill": 0}, {"repeats": 1.5}):
             error = page.call("profile", {**size, **wrong})["error"]
             assert error["code"] == "invalid-request" and next(iter(wrong)) in error["message"]
@@ -103,5 +103,5 @@ def test_float16_is_measured_where_the_device_has_it(
     with serve_site(tmp_path) as site, open_model_page(f16_chromium, site) as page:
         (tmp_path / "b").symlink_to(bundle)
         page.load("b", profile=True, tier="subgroups")
-        found = page.right("profile", {"context": CONTEXT, "prefill": CHUNK, "repeats": 1})
-        assert found["device"]["f16_flops_per_s"] > 1e6
+        actual = page.right("profile", {"context": CONTEXT, "prefill": CHUNK, "repeats": 1})
+        assert actual["device"]["f16_flops_per_s"] > 1e6

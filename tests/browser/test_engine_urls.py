@@ -61,8 +61,8 @@ def test_a_blob_worker_needs_an_absolute_url(page: Page, server: EngineServer) -
     error = page.evaluate(WORKER, [engine, "./bundle/"])["error"]
     assert error["code"] == "bundle" and "blob:" in error["message"] and "absolute" in error["hint"]
     assert server.asked == []
-    found = page.evaluate(WORKER, [engine, f"{server.url}bundle/{QUERY}"])
-    assert found == {"url": f"{server.url}bundle/", "tokens": Mini().greedy([5, 6, 7], 4)}
+    actual = page.evaluate(WORKER, [engine, f"{server.url}bundle/{QUERY}"])
+    assert actual == {"url": f"{server.url}bundle/", "tokens": Mini().greedy([5, 6, 7], 4)}
 
 
 def test_a_query_goes_with_every_file_and_names_nothing(page: Page, server: EngineServer) -> None:

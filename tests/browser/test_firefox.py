@@ -48,10 +48,10 @@ def small(site: Site) -> str:
 def test_logits_are_those_of_transformers(
     page: ModelPage, site: Site, tmp_path: Path, name: str, activations: str, tolerance: float
 ) -> None:
-    found = Measuring(site, page, tmp_path, "base").measure(name, "q4f32_1", activations)
-    assert found.error < tolerance, f"at position {found.position}"
+    actual = Measuring(site, page, tmp_path, "base").measure(name, "q4f32_1", activations)
+    assert actual.error < tolerance, f"at position {actual.position}"
     if activations == "float":
-        assert found.greedy == load(BY_NAME[name], "q4f32_1").greedy
+        assert actual.greedy == load(BY_NAME[name], "q4f32_1").greedy
 
 
 def test_it_takes_the_best_tier_it_can(page: ModelPage, small: str) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from mlcweb.kernels.attention.rope_append import rope_append
-from mlcweb.kernels.attention.scores import Scores
-from mlcweb.kernels.choice.choose import attend, flash_attention, in_blocks, merge, splits
+from mlcweb.kernels.attention.scoring import Scoring
+from mlcweb.kernels.choice.choose import attend, flash_attention, merge, splits, uses_block_order
 from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
-from mlcweb.quantize.blocks import to_blocks
+from mlcweb.quantize.block_order import to_block_order
 from tests.support.browser.kernel_page import run_kernel
 
 CONTEXT = 1024
@@ -66,16 +66,16 @@ def rotate(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray) -> np.
     return np.concatenate([low * cosine - high * sine, high * cosine + low * sine], -1)
 
 
-def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, start: int, how: Scores) -> np.ndarray:
+def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, start: int, scoring: Scoring) -> np.ndarray:
     n, heads, d = q.shape
     position, token = start + np.arange(n)[:, None], np.arange(len(k))[None]
-    unseen = (token > position) | (position - token >= (how.window or len(k)))
+    unseen = (token > position) | (position - token >= (scoring.window or len(k)))
     out = np.zeros((n, heads, d))
     for h in range(heads):
         kv_head = h // (heads // k.shape[1])
-        scores = q[:, h] @ k[:, kv_head].T * how.scale
-        if how.cap is not None:
-            scores = how.cap * np.tanh(scores / how.cap)
+        scores = q[:, h] @ k[:, kv_head].T * scoring.scale
+        if scoring.cap is not None:
+            scores = scoring.cap * np.tanh(scores / scoring.cap)
         scores[unseen] = -np.inf
         weights = np.exp(scores - scores.max(1, keepdims=True))
         out[:, h] = weights / weights.sum(1, keepdims=True) @ v[:, kv_head]
@@ -83,7 +83,7 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, start: int, how: Scor
 
 
 class Case:
-    """A context of ``start`` cached tokens and ``n`` new ones, on shuffled pages; ``how`` is usual without one."""
+    """A context of ``start`` cached tokens and ``n`` new ones, on shuffled pages; ``scoring`` is usual by default."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Case:
         start: int,
         n: int,
         variant: Variant,
-        how: Scores | None = None,
+        scoring: Scoring | None = None,
     ) -> None:
         rng = np.random.default_rng(start * 1000 + n + d)
         storage = kv_storage(variant.dtype, variant.tier)
@@ -108,10 +108,12 @@ class Case:
         queries = rng.standard_normal((n, heads, d)) * 3
         rotated = rotate(queries, start + np.arange(n), frequencies)
         cached = [x.astype(variant.dtype).astype(np.float64) for x in (self.keys, self.values)]
-        self.how = how or Scores(d**-0.5)
-        self.expected = attention(rotated, *cached, start, self.how)
+        self.scoring = scoring or Scoring(d**-0.5)
+        self.expected = attention(rotated, *cached, start, self.scoring)
         # whole pages that no new token sees: who reads them has NaN
-        self.unseen = 0 if self.how.window is None else max(0, start - self.how.window + 1) // PAGE_SIZE
+        self.unseen = (
+            0 if self.scoring.window is None else max(0, start - self.scoring.window + 1) // PAGE_SIZE
+        )
         new = (queries, keys[start:], self.values[start:])
         self.qkv = np.concatenate([part.reshape(n, -1) for part in new], 1).astype(np.float32)
         self.dtype = variant.dtype
@@ -163,11 +165,11 @@ def check_prefill(page: Any, case: Case, variant: Variant, n: int) -> None:
     layout, tier = case.layout, variant.tier
     out = np.zeros((n, layout.heads * layout.head_dim), np.float32)
     args = [*case.inputs(), out]
-    *_, kv, queries = run_kernel(page, rope_append(layout, CONTEXT, case.how.scale), tier, args, n=n)
+    *_, kv, queries = run_kernel(page, rope_append(layout, CONTEXT, case.scoring.scale), tier, args, n=n)
     np.testing.assert_allclose(kv.view(case.dtype), case.after, atol=variant.tolerance)
     args = [queries, case.state, case.table, kv, out]
-    *_, found = run_kernel(page, flash_attention(layout, case.how, tier), tier, args, n=n)
-    assert np.abs(found - case.expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
+    *_, actual = run_kernel(page, flash_attention(layout, case.scoring, tier), tier, args, n=n)
+    assert np.abs(actual - case.expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
 
 
 @pytest.mark.parametrize("variant", DEFAULT, ids=str)
@@ -190,35 +192,35 @@ def test_decode_with_another_element(page: Any, variant: Variant, case: tuple[in
 def check_decode(page: Any, case: Case, variant: Variant) -> None:
     layout, tier = case.layout, variant.tier
     partial = np.zeros((layout.heads, splits(tier), layout.head_dim + 2), np.float32)
-    func = attend(layout, CONTEXT, case.how, tier)
+    func = attend(layout, CONTEXT, case.scoring, tier)
     *_, kv, partial = run_kernel(page, func, tier, [*case.inputs(), partial])
     np.testing.assert_allclose(kv.view(case.dtype), case.after, atol=variant.tolerance)
     out = np.zeros((1, layout.heads * layout.head_dim), np.float32)
-    *_, found = run_kernel(page, merge(layout, tier), tier, [partial, out])
-    expected = to_blocks(case.expected) if in_blocks(tier) else case.expected
-    assert np.abs(found - expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
+    *_, actual = run_kernel(page, merge(layout, tier), tier, [partial, out])
+    expected = to_block_order(case.expected) if uses_block_order(tier) else case.expected
+    assert np.abs(actual - expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
 
 
-WINDOWS = [Scores(0.2, window=window) for window in (1, 15, 16, 17, 100)]
-CAP = Scores(1.0, cap=0.5)  # tanh of up to 100, whose exponentials no float32 holds
-BOTH = Scores(0.2, cap=3.0, window=33)
+WINDOWS = [Scoring(0.2, window=window) for window in (1, 15, 16, 17, 100)]
+CAP = Scoring(1.0, cap=0.5)  # tanh of up to 100, whose exponentials no float32 holds
+BOTH = Scoring(0.2, cap=3.0, window=33)
 # Most with float32, where a wrong token shows; where only elements differ, one.
-SCORED = [(DEFAULT[1], how) for how in (*WINDOWS, CAP, BOTH)]
-SCORED += [(DEFAULT[2], how) for how in (*WINDOWS[::2], CAP, BOTH)]
+SCORED = [(DEFAULT[1], scoring) for scoring in (*WINDOWS, CAP, BOTH)]
+SCORED += [(DEFAULT[2], scoring) for scoring in (*WINDOWS[::2], CAP, BOTH)]
 SCORED += [(variant, BOTH) for variant in (DEFAULT[0], *ASKED_FOR[:2])]
 scored = pytest.mark.parametrize(
-    ("variant", "how"), SCORED, ids=[f"{v}-cap{s.cap}-window{s.window}" for v, s in SCORED]
+    ("variant", "scoring"), SCORED, ids=[f"{v}-cap{s.cap}-window{s.window}" for v, s in SCORED]
 )
 
 
 @scored
-def test_prefill_of_other_scores(page: Any, variant: Variant, how: Scores) -> None:
+def test_prefill_of_other_scores(page: Any, variant: Variant, scoring: Scoring) -> None:
     # within the window and past it; chunks of several tiles and blocks, that begin within a page
     for start, n in [(21, 130), (950, 41)]:
-        check_prefill(page, Case(4, 2, 32, start, n, variant, how), variant, n)
+        check_prefill(page, Case(4, 2, 32, start, n, variant, scoring), variant, n)
 
 
 @scored
-def test_decode_of_other_scores(page: Any, variant: Variant, how: Scores) -> None:
+def test_decode_of_other_scores(page: Any, variant: Variant, scoring: Scoring) -> None:
     for start in (0, 15, 100, 986):
-        check_decode(page, Case(4, 2, 32, start, 1, variant, how), variant)
+        check_decode(page, Case(4, 2, 32, start, 1, variant, scoring), variant)

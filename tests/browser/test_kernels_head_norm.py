@@ -71,9 +71,9 @@ def test_norm_heads(
     ]
     norm = HeadNorm(*(Values(w.shape, dtype, tier) for w in weights), EPSILON, kind)
     func = norm_heads(HeadLayout(heads, kv_heads, d, 4), norm, decode=n == 1)
-    *_, found = run_kernel(kernel_page, func, tier, [qkv, *weights, np.zeros_like(qkv)], n=n)
+    *_, actual = run_kernel(kernel_page, func, tier, [qkv, *weights, np.zeros_like(qkv)], n=n)
     wanted = np.concatenate(parts, 1)
-    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(actual, wanted, rtol=2e-5, atol=2e-5)
 
 
 def test_a_weight_of_another_size_is_refused() -> None:

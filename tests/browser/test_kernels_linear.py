@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec, normalize
+from mlcweb.kernels.choice.choose import matmul, matvec, normalize, uses_block_order
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.language.builder import KernelBuilder, ramp4
 from mlcweb.kernels.layouts.storage import Values, Vector
@@ -19,7 +19,7 @@ from mlcweb.kernels.products.matvec import Norm, Vectors
 from mlcweb.kernels.products.outputs import activate
 from mlcweb.kernels.vocabulary.embedding import embed
 from mlcweb.quantize import get_scheme
-from mlcweb.quantize.blocks import to_blocks
+from mlcweb.quantize.block_order import to_block_order
 from tests.support.browser.kernel_page import run_kernel, stored
 from tests.support.browser.kernel_values import ACTIVATIONS, NORM, close, folded, on
 
@@ -82,10 +82,10 @@ def test_activations_of_small_and_large_values(kernel_page: Any, kind: Any, lane
     _, tid = k.launch([1], 64 // lanes)
     at = tid if lanes == 1 else ramp4(tid * 4)
     k.store(y, at, activate(kind, k.let(values[at], "value"), lanes))
-    *_, found = run_kernel(kernel_page, k.finish(), BASE, [x, np.zeros_like(x)])
+    *_, actual = run_kernel(kernel_page, k.finish(), BASE, [x, np.zeros_like(x)])
     with np.errstate(over="ignore"):
         expected = ACTIVATIONS[kind](x.astype(np.float64))
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("browser", "scheme", "tier"), MATVEC)
@@ -112,23 +112,25 @@ def test_activations_of_small_and_large_values(kernel_page: Any, kind: Any, lane
 def test_matvec(
     kernel_page: Any, scheme: str, tier: Tier, rows: int, columns: int, fused: tuple[str, ...]
 ) -> None:
-    how, rng = get_scheme(scheme), np.random.default_rng(rows)
+    quant, rng = get_scheme(scheme), np.random.default_rng(rows)
     n = 3 if "last_row" in fused else 1
     x = rng.standard_normal((n, columns)).astype(np.float32)
     weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
-    storage, tensors, dequantized = stored(weight, how, tier)
-    laid = to_blocks if in_blocks(tier) else np.array
+    storage, tensors, dequantized = stored(weight, quant, tier)
+    laid = to_block_order if uses_block_order(tier) else np.array
     args, options = [x if "last_row" in fused else laid(x)], dict[str, Any]()
-    vectors = Vectors(last_row="last_row" in fused, to_blocks=in_blocks(tier) and "last_row" not in fused)
-    y_laid = laid if vectors.to_blocks else np.array
+    vectors = Vectors(
+        last_row="last_row" in fused, y_block_order=uses_block_order(tier) and "last_row" not in fused
+    )
+    y_laid = laid if vectors.y_block_order else np.array
     normed = x[-1:]
     if "norm" in fused:
-        scale = (1 + 0.1 * rng.standard_normal(columns)).astype(how.activation)
-        options["norm"] = Norm(Vector(columns, how.activation, tier), 1e-5)
-        args.append(to_blocks(scale))
+        scale = (1 + 0.1 * rng.standard_normal(columns)).astype(quant.activation)
+        options["norm"] = Norm(Vector(columns, quant.activation, tier), 1e-5)
+        args.append(to_block_order(scale))
         normed = normed / np.sqrt((normed**2).mean() + 1e-5) * scale.astype(np.float32)
     args += tensors
-    expected, more, outputs = folded(normed @ dequantized.T, fused, how.activation, tier, rng)
+    expected, more, outputs = folded(normed @ dequantized.T, fused, quant.activation, tier, rng)
     if "residual" in fused:
         more[-1] = y_laid(more[-1])
     args += [*more, np.zeros((1, rows), np.float32)]
@@ -171,11 +173,11 @@ def test_matmul_of_many_rows(kernel_page: Any, scheme: str, tier: Tier) -> None:
 def check_matmul(
     kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
 ) -> None:
-    how, rng = get_scheme(scheme), np.random.default_rng(n)
+    quant, rng = get_scheme(scheme), np.random.default_rng(n)
     x = rng.standard_normal((n, columns)).astype(np.float32)
     weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
-    storage, tensors, dequantized = stored(weight, how, tier)
-    expected, more, outputs = folded(x @ dequantized.T, fused, how.activation, tier, rng)
+    storage, tensors, dequantized = stored(weight, quant, tier)
+    expected, more, outputs = folded(x @ dequantized.T, fused, quant.activation, tier, rng)
     args = [x, *tensors, *more, np.zeros((n, rows), np.float32)]
     func = matmul(storage, tier, folded=outputs)
     *_, y = run_kernel(kernel_page, func, tier, args, n=n)
@@ -185,25 +187,25 @@ def check_matmul(
 @pytest.mark.parametrize(("browser", "scheme", "tier"), EMBED)
 @pytest.mark.parametrize("width", [96, 100])
 def test_embedding_reads_the_right_rows(kernel_page: Any, scheme: str, tier: Tier, width: int) -> None:
-    how, rng = get_scheme(scheme), np.random.default_rng(5)
-    storage, tensors, dequantized = stored(rng.standard_normal((51, width)), how, tier)
+    quant, rng = get_scheme(scheme), np.random.default_rng(5)
+    storage, tensors, dequantized = stored(rng.standard_normal((51, width)), quant, tier)
     ids = rng.integers(0, 51, 9).astype(np.int32)
     out = np.zeros((9, width), np.float32)
     *_, x = run_kernel(kernel_page, embed(storage, prefill=True), tier, [ids, *tensors, out], n=9)
     np.testing.assert_array_equal(x, dequantized[ids])
     state = np.array([7, 50, 0, 0, 0, 0, 0, 0], np.int32)
     for ordered in (False, True):
-        func = embed(storage, prefill=False, to_blocks=ordered)
+        func = embed(storage, prefill=False, block_order=ordered)
         *_, x = run_kernel(kernel_page, func, tier, [state, *tensors, out[:1]])
-        np.testing.assert_array_equal(x, to_blocks(dequantized[50:]) if ordered else dequantized[50:])
+        np.testing.assert_array_equal(x, to_block_order(dequantized[50:]) if ordered else dequantized[50:])
 
 
 @pytest.mark.parametrize(("browser", "scheme", "tier"), EMBED)
 def test_embedding_with_a_scale_and_learned_positions(kernel_page: Any, scheme: str, tier: Tier) -> None:
-    how, rng = get_scheme(scheme), np.random.default_rng(6)
-    storage, tensors, dequantized = stored(rng.standard_normal((51, 96)), how, tier)
-    places = rng.standard_normal((40, 96)).astype(how.activation)
-    positions = Values((40, 96), how.activation, tier)
+    quant, rng = get_scheme(scheme), np.random.default_rng(6)
+    storage, tensors, dequantized = stored(rng.standard_normal((51, 96)), quant, tier)
+    places = rng.standard_normal((40, 96)).astype(quant.activation)
+    positions = Values((40, 96), quant.activation, tier)
     options: dict[str, Any] = {"scale": 96**0.5, "positions": positions}
     expected = dequantized * np.float32(96**0.5)
     ids = rng.integers(0, 51, 9).astype(np.int32)
@@ -212,14 +214,14 @@ def test_embedding_with_a_scale_and_learned_positions(kernel_page: Any, scheme: 
     func = embed(storage, prefill=True, **options)
     *_, x = run_kernel(kernel_page, func, tier, [ids, *tensors, state, places, out], n=9)
     close(x, expected[ids] + places[7:16], 1e-6)
-    func = embed(storage, prefill=False, to_blocks=True, **options)
+    func = embed(storage, prefill=False, block_order=True, **options)
     *_, x = run_kernel(kernel_page, func, tier, [state, *tensors, places, out[:1]])
-    close(x, to_blocks(expected[50:] + places[7:8]), 1e-6)
+    close(x, to_block_order(expected[50:] + places[7:8]), 1e-6)
 
 
 @pytest.mark.parametrize(("browser", "tier"), [*NORM, *on("stock f16", SOFTWARE)])
 @pytest.mark.parametrize(
-    ("width", "how"),
+    ("width", "fused"),
     [
         (36, ()),
         (96, ("residual",)),
@@ -230,29 +232,29 @@ def test_embedding_with_a_scale_and_learned_positions(kernel_page: Any, scheme: 
         (2080, ("centered", "last_row")),
     ],
 )
-def test_normalize(kernel_page: Any, tier: Tier, width: int, how: tuple[str, ...]) -> None:
+def test_normalize(kernel_page: Any, tier: Tier, width: int, fused: tuple[str, ...]) -> None:
     rng = np.random.default_rng(width)
-    n, centered = 1 if "decode" in how else 5, "centered" in how
+    n, centered = 1 if "decode" in fused else 5, "centered" in fused
     x = rng.standard_normal((n, width)).astype(np.float32) * 7 + 20 * centered
-    laid = to_blocks if "decode" in how and in_blocks(tier) else np.array
+    laid = to_block_order if "decode" in fused and uses_block_order(tier) else np.array
     scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float16)
-    args = [laid(x), to_blocks(scale)]
+    args = [laid(x), to_block_order(scale)]
     expected = x - x.mean(1, keepdims=True) * centered
     expected = expected / np.sqrt((expected**2).mean(1, keepdims=True) + 1e-5) * scale.astype(np.float32)
     bias = None
-    if "bias" in how:
+    if "bias" in fused:
         bias = Vector(width, "float16", tier)
         added = rng.standard_normal(width).astype(np.float16)
-        args.append(to_blocks(added))
+        args.append(to_block_order(added))
         expected = expected + added.astype(np.float32)
-    if "last_row" in how:
+    if "last_row" in fused:
         expected = expected[-1:]
-    if "residual" in how:
+    if "residual" in fused:
         residual = rng.standard_normal(expected.shape).astype(np.float32)
         args.append(laid(residual))
         expected = expected + residual
     norm = Norm(Vector(width, "float16", tier), 1e-5, centered, bias)
-    flags = {flag: flag in how for flag in ("decode", "residual", "last_row")}
+    flags = {flag: flag in fused for flag in ("decode", "residual", "last_row")}
     args.append(np.zeros_like(expected))
     *_, y = run_kernel(kernel_page, normalize(norm, tier, **flags), tier, args, n=n)
     close(y, laid(expected), 1e-5)

@@ -1,6 +1,6 @@
-"""A mixture of experts against numpy, kernel by kernel: the choice, the grouping, the products of a part, the sum.
+"""A mixture of experts against numpy, kernel by kernel: the choice, the grouping, the products of a range, the sum.
 
-Expected values are computed token by token. A part has some of the experts, so chosen ones are in it or not.
+Expected values are computed token by token. A range has some of the experts, so chosen ones are in it or not.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec
+from mlcweb.kernels.choice.choose import matmul, matvec, uses_block_order
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.experts.route import combine, group, route
-from mlcweb.kernels.experts.weights import Chosen, Part, parts_of
+from mlcweb.kernels.experts.weights import ChosenExperts, ExpertRange, expert_ranges
 from mlcweb.kernels.layouts.storage import Values, Vector
 from mlcweb.kernels.products.matmul import NARROW, WIDE, Tile
 from mlcweb.kernels.products.matmul_int8 import ROWS, in_pairs, matmul_int8
@@ -21,13 +21,13 @@ from mlcweb.kernels.products.matvec import Norm, Vectors
 from mlcweb.kernels.products.outputs import Folded
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
-from mlcweb.quantize.blocks import to_blocks
+from mlcweb.quantize.block_order import to_block_order
 from tests.support.browser.kernel_page import run_kernel, run_lowered, stored
 from tests.support.browser.kernel_values import close, int8_rows, int8_words, on
 
 HIDDEN, INNER = 96, 132
 GATED = Folded(activation="silu", gated=True)
-IN_BLOCKS = Vectors(to_blocks=True)
+IN_BLOCK_ORDER = Vectors(y_block_order=True)
 
 
 def silu_product(y: np.ndarray) -> np.ndarray:
@@ -35,9 +35,9 @@ def silu_product(y: np.ndarray) -> np.ndarray:
     return gate / (1 + np.exp(-gate)) * up
 
 
-def chosen(logits: np.ndarray, choices: int) -> tuple[np.ndarray, np.ndarray]:
+def chosen(logits: np.ndarray, experts_per_token: int) -> tuple[np.ndarray, np.ndarray]:
     """Experts of the largest logits, the first of equals, and the softmax over theirs."""
-    ids = np.argsort(-logits, axis=1, kind="stable")[:, :choices].astype(np.int32)
+    ids = np.argsort(-logits, axis=1, kind="stable")[:, :experts_per_token].astype(np.int32)
     top = np.take_along_axis(logits, ids, 1)
     shares = np.exp(top - top.max(1, keepdims=True))
     return ids, (shares / shares.sum(1, keepdims=True)).astype(np.float32)
@@ -55,11 +55,11 @@ def slots_of(ids: np.ndarray, experts: int, rows: int) -> np.ndarray:
     return slots
 
 
-def tokens_ids(n: int, experts: int, choices: int, *, same: bool = False) -> np.ndarray:
+def tokens_ids(n: int, experts: int, experts_per_token: int, *, same: bool = False) -> np.ndarray:
     """Distinct experts for each token, or the same ones for all."""
     rng = np.random.default_rng(n)
-    rows = [rng.permutation(experts)[:choices] for _ in range(1 if same else n)]
-    return np.broadcast_to(np.array(rows, np.int32), (n, choices)).copy()
+    rows = [rng.permutation(experts)[:experts_per_token] for _ in range(1 if same else n)]
+    return np.broadcast_to(np.array(rows, np.int32), (n, experts_per_token)).copy()
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def tokens_ids(n: int, experts: int, choices: int, *, same: bool = False) -> np.
     ],
 )
 @pytest.mark.parametrize(
-    ("experts", "choices", "width", "n"), [(8, 2, 576, 33), (4, 2, 100, 5), (64, 6, 96, 3)]
+    ("experts", "experts_per_token", "width", "n"), [(8, 2, 576, 33), (4, 2, 100, 5), (64, 6, 96, 3)]
 )
 def test_route(
-    kernel_page: Any, scheme: str, tier: Tier, experts: int, choices: int, width: int, n: int
+    kernel_page: Any, scheme: str, tier: Tier, experts: int, experts_per_token: int, width: int, n: int
 ) -> None:
     dtype, rng = get_scheme(scheme).activation, np.random.default_rng(experts)
     x = rng.standard_normal((n, width)).astype(np.float32)
@@ -82,11 +82,13 @@ def test_route(
     weight[3] = weight[1] = weight[1] + weight[0]  # a tie, of experts that are often chosen
     router, logits = Values((experts, width), dtype, tier), x @ weight.T.astype(np.float32)
     logits[:, 3] = logits[:, 1]
-    ids, shares = chosen(logits, choices)
+    ids, shares = chosen(logits, experts_per_token)
     assert (ids == 1).sum() > (ids == 3).sum() or n < 10
     outs = [np.zeros_like(ids), np.zeros_like(shares)]
-    *_, found, weights = run_kernel(kernel_page, route(router, choices, tier), tier, [x, weight, *outs], n=n)
-    np.testing.assert_array_equal(found, ids)
+    *_, actual, weights = run_kernel(
+        kernel_page, route(router, experts_per_token, tier), tier, [x, weight, *outs], n=n
+    )
+    np.testing.assert_array_equal(actual, ids)
     close(weights, shares, 1e-4)
 
     scale = (1 + 0.1 * rng.standard_normal(width)).astype(dtype)
@@ -94,24 +96,24 @@ def test_route(
     normed = x[:1] / np.sqrt((x[:1] ** 2).mean() + 1e-5) * scale.astype(np.float32)
     logits = normed @ weight.T.astype(np.float32)
     logits[:, 3] = logits[:, 1]
-    ids, shares = chosen(logits, choices)
-    func = route(router, choices, tier, norm=norm, in_blocks=True)
-    args = [to_blocks(x[:1]), to_blocks(scale), weight, np.zeros_like(ids), np.zeros_like(shares)]
-    *_, found, weights = run_kernel(kernel_page, func, tier, args)
-    np.testing.assert_array_equal(found, ids)
+    ids, shares = chosen(logits, experts_per_token)
+    func = route(router, experts_per_token, tier, norm=norm, block_order=True)
+    args = [to_block_order(x[:1]), to_block_order(scale), weight, np.zeros_like(ids), np.zeros_like(shares)]
+    *_, actual, weights = run_kernel(kernel_page, func, tier, args)
+    np.testing.assert_array_equal(actual, ids)
     close(weights, shares, 1e-4)
 
 
 @pytest.mark.parametrize(("browser", "tier"), on("stock f16", BASE))
-@pytest.mark.parametrize(("experts", "choices", "rows"), [(8, 2, 32), (4, 2, 64), (64, 6, 64)])
-def test_group(kernel_page: Any, tier: Tier, experts: int, choices: int, rows: int) -> None:
-    kernel = lower_kernel("grouped", group(experts, choices, rows), tier)
+@pytest.mark.parametrize(("experts", "experts_per_token", "rows"), [(8, 2, 32), (4, 2, 64), (64, 6, 64)])
+def test_group(kernel_page: Any, tier: Tier, experts: int, experts_per_token: int, rows: int) -> None:
+    kernel = lower_kernel("grouped", group(experts, experts_per_token, rows), tier)
     for n in (1, 5, 33, 100, 1000):
         for same in (False, True):
-            ids = tokens_ids(n, experts, choices, same=same)
+            ids = tokens_ids(n, experts, experts_per_token, same=same)
             expected = slots_of(ids, experts, rows)
-            found = run_lowered(kernel_page, kernel, tier, [ids, np.full_like(expected, 7)], n=n)[1]
-            np.testing.assert_array_equal(found, expected, str((n, same)))
+            actual = run_lowered(kernel_page, kernel, tier, [ids, np.full_like(expected, 7)], n=n)[1]
+            np.testing.assert_array_equal(actual, expected, str((n, same)))
 
 
 DECODE = [
@@ -125,40 +127,40 @@ DECODE = [
 
 
 @pytest.mark.parametrize(("browser", "scheme", "tier"), DECODE)
-def test_decode_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
-    rng, how = np.random.default_rng(7), get_scheme(scheme)
-    experts, choices = (4 if tier.subgroups else 8), 2
-    part = Part(first=1, count=experts // 2, experts=experts, choices=choices)
-    laid = to_blocks if in_blocks(tier) else np.array
-    x, scale = rng.standard_normal((1, HIDDEN)).astype(np.float32), np.ones(HIDDEN, how.activation)
+def test_decode_of_a_range(kernel_page: Any, scheme: str, tier: Tier) -> None:
+    rng, quant = np.random.default_rng(7), get_scheme(scheme)
+    experts, experts_per_token = (4 if tier.subgroups else 8), 2
+    span = ExpertRange(first=1, count=experts // 2, total=experts, experts_per_token=experts_per_token)
+    laid = to_block_order if uses_block_order(tier) else np.array
+    x, scale = rng.standard_normal((1, HIDDEN)).astype(np.float32), np.ones(HIDDEN, quant.activation)
     normed = x / np.sqrt((x**2).mean() + 1e-5)
-    weight = rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1
-    storage, tensors, dequantized = stored(weight, how, tier)
-    gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
-    norm = Norm(Vector(HIDDEN, how.activation, tier), 1e-5)
-    func = matvec(storage, tier, norm=norm, folded=GATED, vectors=IN_BLOCKS, experts=Chosen(part))
+    weight = rng.standard_normal((span.count * 2 * INNER, HIDDEN)) * 0.1
+    storage, tensors, dequantized = stored(weight, quant, tier)
+    gate_up = dequantized.reshape(span.count, 2 * INNER, HIDDEN)
+    norm = Norm(Vector(HIDDEN, quant.activation, tier), 1e-5)
+    func = matvec(storage, tier, norm=norm, folded=GATED, vectors=IN_BLOCK_ORDER, experts=ChosenExperts(span))
     first = lower_kernel("gate_up", func, tier)
 
-    weight = rng.standard_normal((part.count * HIDDEN, INNER)) * 0.1
-    storage, down_tensors, dequantized = stored(weight, how, tier)
-    down = dequantized.reshape(part.count, HIDDEN, INNER)
-    hidden = rng.standard_normal((choices, INNER)).astype(np.float32)
+    weight = rng.standard_normal((span.count * HIDDEN, INNER)) * 0.1
+    storage, down_tensors, dequantized = stored(weight, quant, tier)
+    down = dequantized.reshape(span.count, HIDDEN, INNER)
+    hidden = rng.standard_normal((experts_per_token, INNER)).astype(np.float32)
     shares = np.array([[0.75, 0.25]], np.float32)
-    mixed, more = Chosen(part, mixed=True), Chosen(part, mixed=True, in_place=True)
+    mixed, more = ChosenExperts(span, mixed=True), ChosenExperts(span, mixed=True, in_place=True)
     added = Folded(joined="added")
-    func = matvec(storage, tier, folded=added, vectors=IN_BLOCKS, experts=mixed)
+    func = matvec(storage, tier, folded=added, vectors=IN_BLOCK_ORDER, experts=mixed)
     second = lower_kernel("down", func, tier)
-    third = lower_kernel("more", matvec(storage, tier, vectors=IN_BLOCKS, experts=more), tier)
+    third = lower_kernel("more", matvec(storage, tier, vectors=IN_BLOCK_ORDER, experts=more), tier)
 
-    for pair in ((1, 2), (2, 0), (0, experts - 1)):  # both are in the part, one, none
+    for pair in ((1, 2), (2, 0), (0, experts - 1)):  # both are in the range, one, none
         ids = np.array([pair], np.int32)
-        inside = [part.first <= e < part.first + part.count for e in pair]
-        expected = np.full((choices, INNER), 7, np.float32)
+        inside = [span.first <= e < span.first + span.count for e in pair]
+        expected = np.full((experts_per_token, INNER), 7, np.float32)
         total = x.copy()
         for j, e in enumerate(pair):
             if inside[j]:
-                expected[j] = laid(silu_product(normed @ gate_up[e - part.first].T))[0]
-                total += shares[0, j] * (hidden[j] @ down[e - part.first].T)
+                expected[j] = laid(silu_product(normed @ gate_up[e - span.first].T))[0]
+                total += shares[0, j] * (hidden[j] @ down[e - span.first].T)
         args = [laid(x), laid(scale), *tensors, ids, np.full_like(expected, 7)]
         *_, y = run_lowered(kernel_page, first, tier, args)
         close(y, expected, 2e-5)
@@ -185,29 +187,29 @@ def test_decode_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
         for case in cases
     ],
 )
-def test_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier, experts: int, tile: Tile) -> None:
-    rng, how, choices = np.random.default_rng(9), get_scheme(scheme), 2
-    part = Part(first=1, count=experts // 2, experts=experts, choices=choices)
-    weight = rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1
-    storage, tensors, dequantized = stored(weight, how, tier)
-    gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
-    func = matmul(storage, tier, folded=GATED, tile=tile, experts=part)
+def test_prefill_of_a_range(kernel_page: Any, scheme: str, tier: Tier, experts: int, tile: Tile) -> None:
+    rng, quant, experts_per_token = np.random.default_rng(9), get_scheme(scheme), 2
+    span = ExpertRange(first=1, count=experts // 2, total=experts, experts_per_token=experts_per_token)
+    weight = rng.standard_normal((span.count * 2 * INNER, HIDDEN)) * 0.1
+    storage, tensors, dequantized = stored(weight, quant, tier)
+    gate_up = dequantized.reshape(span.count, 2 * INNER, HIDDEN)
+    func = matmul(storage, tier, folded=GATED, tile=tile, experts=span)
     first = lower_kernel("gate_up", func, tier)
-    weight = rng.standard_normal((part.count * HIDDEN, INNER)) * 0.1
-    storage, down_tensors, dequantized = stored(weight, how, tier)
-    down = dequantized.reshape(part.count, HIDDEN, INNER)
-    second = lower_kernel("down", matmul(storage, tier, tile=tile, experts=part, from_pairs=True), tier)
+    weight = rng.standard_normal((span.count * HIDDEN, INNER)) * 0.1
+    storage, down_tensors, dequantized = stored(weight, quant, tier)
+    down = dequantized.reshape(span.count, HIDDEN, INNER)
+    second = lower_kernel("down", matmul(storage, tier, tile=tile, experts=span, from_pairs=True), tier)
     tolerance = 3e-3 if tier.f16 else 2e-5
     for n, same in ((1, False), (5, False), (33, True), (100, False)):
-        ids = tokens_ids(n, experts, choices, same=same)
+        ids = tokens_ids(n, experts, experts_per_token, same=same)
         slots = slots_of(ids, experts, tile.rows)
         x = rng.standard_normal((n, HIDDEN)).astype(np.float32)
-        hidden = rng.standard_normal((n * choices, INNER)).astype(np.float32)
-        expected = np.full((n * choices, INNER), 7, np.float32)
-        pairs = np.full((n * choices, HIDDEN), 7, np.float32)
-        for pair, e in enumerate(ids.ravel() - part.first):
-            if 0 <= e < part.count:
-                expected[pair] = silu_product(x[None, pair // choices] @ gate_up[e].T)
+        hidden = rng.standard_normal((n * experts_per_token, INNER)).astype(np.float32)
+        expected = np.full((n * experts_per_token, INNER), 7, np.float32)
+        pairs = np.full((n * experts_per_token, HIDDEN), 7, np.float32)
+        for pair, e in enumerate(ids.ravel() - span.first):
+            if 0 <= e < span.count:
+                expected[pair] = silu_product(x[None, pair // experts_per_token] @ gate_up[e].T)
                 pairs[pair] = hidden[pair] @ down[e].T
         args = [x, *tensors, ids, slots, np.full_like(expected, 7)]
         *_, y = run_lowered(kernel_page, first, tier, args, n=n)
@@ -220,23 +222,23 @@ def test_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier, experts: i
 @pytest.mark.parametrize(
     ("browser", "scheme", "tier"), [*on("stock", BASE, "q4f16_1"), *on("f16", BASE, "q8f32_1")]
 )
-def test_int8_prefill_of_a_part(kernel_page: Any, scheme: str, tier: Tier) -> None:
-    rng, experts, choices = np.random.default_rng(9), 8, 2
-    part = Part(first=1, count=4, experts=experts, choices=choices)
+def test_int8_prefill_of_a_range(kernel_page: Any, scheme: str, tier: Tier) -> None:
+    rng, experts, experts_per_token = np.random.default_rng(9), 8, 2
+    span = ExpertRange(first=1, count=4, total=experts, experts_per_token=experts_per_token)
     storage, tensors, dequantized = stored(
-        rng.standard_normal((part.count * 2 * INNER, HIDDEN)) * 0.1, get_scheme(scheme), tier
+        rng.standard_normal((span.count * 2 * INNER, HIDDEN)) * 0.1, get_scheme(scheme), tier
     )
-    gate_up = dequantized.reshape(part.count, 2 * INNER, HIDDEN)
-    func = matmul_int8(storage, folded=GATED, experts=part)
+    gate_up = dequantized.reshape(span.count, 2 * INNER, HIDDEN)
+    func = matmul_int8(storage, folded=GATED, experts=span)
     kernel = lower_kernel("gate_up", func, tier)
     for n, same in ((1, False), (33, True), (100, False)):
-        ids = tokens_ids(n, experts, choices, same=same)
+        ids = tokens_ids(n, experts, experts_per_token, same=same)
         codes, scales = int8_rows(rng.standard_normal((n, HIDDEN)).astype(np.float32))
         x = (codes * scales[..., None]).reshape(n, HIDDEN)
-        expected = np.full((n * choices, INNER), 7, np.float32)
-        for pair, e in enumerate(ids.ravel() - part.first):
-            if 0 <= e < part.count:
-                expected[pair] = silu_product(x[None, pair // choices] @ gate_up[e].T)
+        expected = np.full((n * experts_per_token, INNER), 7, np.float32)
+        for pair, e in enumerate(ids.ravel() - span.first):
+            if 0 <= e < span.count:
+                expected[pair] = silu_product(x[None, pair // experts_per_token] @ gate_up[e].T)
         args = [
             int8_words(codes, paired=in_pairs(storage)),
             scales,
@@ -274,6 +276,6 @@ def test_combine(kernel_page: Any, tier: Tier) -> None:
 def test_parts_are_whole_experts_within_a_binding(
     experts: int, rows: int, columns: int, scheme: str, counts: list[int]
 ) -> None:
-    parts = parts_of(experts, rows, columns, get_scheme(scheme))
-    assert [len(part) for part in parts] == counts
-    assert [expert for part in parts for expert in part] == list(range(experts))
+    spans = expert_ranges(experts, rows, columns, get_scheme(scheme))
+    assert [len(span) for span in spans] == counts
+    assert [expert for span in spans for expert in span] == list(range(experts))

@@ -12,10 +12,10 @@ from mlcweb.kernels.layouts.storage import Vector
 from mlcweb.kernels.products.matmul_int8 import in_pairs, matmul_int8
 from mlcweb.kernels.products.matmul_matrix import NEEDS, WIDE, matmul_matrix
 from mlcweb.kernels.products.matvec import Norm
-from mlcweb.kernels.products.rows import halve_rows, quantize_rows
+from mlcweb.kernels.products.rows import float16_rows, quantize_rows
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
-from mlcweb.quantize.blocks import to_blocks
+from mlcweb.quantize.block_order import to_block_order
 from tests.support.browser.kernel_page import run_kernel, run_lowered, stored
 from tests.support.browser.kernel_values import NORM, close, folded, half_words, int8_rows, int8_words, on
 from tests.support.browser.subgroup_matrices import SPELLED_OUT_NEEDS, spelled_out
@@ -60,7 +60,7 @@ def test_quantize_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed:
     if normed:
         norm = Norm(Vector(width, "float32", tier), 1e-5)
         scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float32)
-        args.append(to_blocks(scale))
+        args.append(to_block_order(scale))
         expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale
     args += [np.ones((n, groups * 8), np.uint32), np.zeros((n, groups), np.float32)]
     func = quantize_rows(width, tier, norm, paired=paired)
@@ -87,12 +87,12 @@ def test_matmul_int8_of_many_rows(kernel_page: Any, scheme: str, tier: Tier) -> 
 def check_matmul_int8(
     kernel_page: Any, scheme: str, tier: Tier, n: int, rows: int, columns: int, fused: tuple[str, ...]
 ) -> None:
-    how, rng = get_scheme(scheme), np.random.default_rng(rows)
+    quant, rng = get_scheme(scheme), np.random.default_rng(rows)
     codes, scales = int8_rows(rng.standard_normal((n, columns)).astype(np.float32))
     weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
-    storage, tensors, dequantized = stored(weight, how, tier)
+    storage, tensors, dequantized = stored(weight, quant, tier)
     product = (codes * scales[..., None]).reshape(n, -1)[:, :columns] @ dequantized.T
-    expected, more, outputs = folded(product, fused, how.activation, tier, rng)
+    expected, more, outputs = folded(product, fused, quant.activation, tier, rng)
     args = [
         int8_words(codes, paired=in_pairs(storage)),
         scales,
@@ -108,22 +108,22 @@ def check_matmul_int8(
 @pytest.mark.parametrize(
     ("n", "width", "normed"), [(3, 96, False), (1000, 36, False), (33, 2080, True), (5, 100, True)]
 )
-def test_halve_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bool) -> None:
+def test_float16_rows(kernel_page: Any, tier: Tier, n: int, width: int, normed: bool) -> None:
     rng = np.random.default_rng(width)
     x = rng.standard_normal((n, width)).astype(np.float32)
     expected, args, norm = x, [x], None
     if normed:
         norm = Norm(Vector(width, "float32", tier), 1e-5)
         scale = (1 + 0.1 * rng.standard_normal(width)).astype(np.float32)
-        args.append(to_blocks(scale))
+        args.append(to_block_order(scale))
         expected = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * scale
     else:
         x[0, :2] = 1e6, -1e6
         expected = np.clip(x, -65504, 65504)
     args.append(np.ones((n, -(-width // 32) * 16), np.uint32))
-    *_, words = run_kernel(kernel_page, halve_rows(width, tier, norm), tier, args, n=n)
-    found, wanted = (w.view(np.float16).astype(np.float32) for w in (words, half_words(expected)))
-    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-6)
+    *_, words = run_kernel(kernel_page, float16_rows(width, tier, norm), tier, args, n=n)
+    actual, wanted = (w.view(np.float16).astype(np.float32) for w in (words, half_words(expected)))
+    np.testing.assert_allclose(actual, wanted, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,11 @@ def test_matmul_matrix(
     offered = "async (name) => (await navigator.gpu.requestAdapter()).features.has(name)"
     if not spelled and not kernel_page.evaluate(offered, NEEDS["features"][0]):
         pytest.skip("this browser offers no subgroup matrices")
-    how, rng = get_scheme(scheme), np.random.default_rng(rows)
+    quant, rng = get_scheme(scheme), np.random.default_rng(rows)
     x = rng.standard_normal((n, columns)).astype(np.float32)
     weight = rng.standard_normal((rows * 2 if "gated" in fused else rows, columns)) * 0.1
-    storage, tensors, dequantized = stored(weight, how, tier)
-    expected, more, outputs = folded(x @ dequantized.T, fused, how.activation, tier, rng)
+    storage, tensors, dequantized = stored(weight, quant, tier)
+    expected, more, outputs = folded(x @ dequantized.T, fused, quant.activation, tier, rng)
     args = [half_words(x), *tensors, *more, np.zeros((n, rows), np.float32)]
     func = lower_kernel("test_kernel", matmul_matrix(storage, tile=tile, folded=outputs), tier)
     func, needs = (spelled_out(func), SPELLED_OUT_NEEDS) if spelled else (func, NEEDS)

@@ -10,7 +10,7 @@ import pytest
 
 from mlcweb.kernels.choice.tier import BASE
 from mlcweb.kernels.vocabulary.mask import FORBIDDEN, mask_logits, mask_words
-from mlcweb.kernels.vocabulary.sampling import blocks, pick, scan
+from mlcweb.kernels.vocabulary.sampling import pick, scan, segments
 from mlcweb.lower import LoweredKernel, lower_kernel
 from tests.support.browser.kernel_page import run_lowered
 
@@ -32,7 +32,7 @@ def sample(
     scan_, pick_ = kernels(vocab)
     sampling = np.array([bits(temperature), bits(top_p), top_k, seed, 0, 0, 0, 0], np.int32)
     state = np.array([10, 0, 5, step, 0, 0, 0, 0], np.int32)
-    ids, scores = np.zeros(blocks(vocab), np.int32), np.zeros((blocks(vocab), 2), np.float32)
+    ids, scores = np.zeros(segments(vocab), np.int32), np.zeros((segments(vocab), 2), np.float32)
     *_, ids, scores = run_lowered(page, scan_, BASE, [logits, sampling, state, ids, scores])
     return run_lowered(page, pick_, BASE, [logits, sampling, ids, scores, state])[-1]
 
@@ -42,8 +42,8 @@ def distribution(logits: np.ndarray, temperature: float, top_p: float, top_k: in
     if top_k:
         p[p < np.sort(p)[-top_k]] = 0
     order = np.argsort(-p, kind="stable")
-    kept = np.cumsum(p[order]) - p[order] < top_p * p.sum()
-    p[order[~kept]] = 0
+    nucleus = np.cumsum(p[order]) - p[order] < top_p * p.sum()
+    p[order[~nucleus]] = 0
     return p / p.sum()
 
 
@@ -84,8 +84,8 @@ def test_draws_follow_the_filtered_distribution(
     draws = [int(sample(gpu_page, logits, temperature, top_p, top_k, 42, step)[1]) for step in range(150)]
     assert all(expected[token] > 0 for token in draws)
     # the largest gap of the two cumulative distributions (Kolmogorov-Smirnov): 1.63/sqrt(n) at 1%
-    found = np.bincount(draws, minlength=201) / len(draws)
-    assert np.abs(np.cumsum(found - expected)).max() < 1.63 / np.sqrt(len(draws))
+    actual = np.bincount(draws, minlength=201) / len(draws)
+    assert np.abs(np.cumsum(actual - expected)).max() < 1.63 / np.sqrt(len(draws))
 
 
 def test_a_seed_repeats_and_another_differs(gpu_page: Any) -> None:
@@ -100,8 +100,8 @@ def test_a_seed_repeats_and_another_differs(gpu_page: Any) -> None:
 @pytest.mark.parametrize(("top_p", "top_k"), [(0.0, 0), (1e-30, 0), (1.0, 1), (0.0, 7)])
 def test_the_narrowest_filters_leave_the_best(gpu_page: Any, top_p: float, top_k: int) -> None:
     logits = (np.random.default_rng(0).standard_normal((1, 1000)) * 3).astype(np.float32)
-    found = {int(sample(gpu_page, logits, 1.0, top_p, top_k, 1, step)[1]) for step in range(3)}
-    assert found == {int(logits.argmax())}
+    actual = {int(sample(gpu_page, logits, 1.0, top_p, top_k, 1, step)[1]) for step in range(3)}
+    assert actual == {int(logits.argmax())}
 
 
 @pytest.mark.parametrize("top_p", [1.0, 0.9])

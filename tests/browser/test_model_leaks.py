@@ -23,7 +23,7 @@ COUNT = """(() => {
   const live = new Map();
   const counts = window.gpuCounts = {
     get bytes() { return [...live.values()].reduce((sum, { size }) => sum + size, 0); },
-    get devices() { return [...devices].length; }, most: 0, made: 0,
+    get devices() { return [...devices].length; }, peak: 0, made: 0,
   };
   const devices = new Set();
   const wrap = (prototype, name, around) => {
@@ -39,7 +39,7 @@ COUNT = """(() => {
     const buffer = call(descriptor);
     live.set(buffer, { size: buffer.size, device: this });
     counts.made++;
-    counts.most = Math.max(counts.most, counts.bytes);
+    counts.peak = Math.max(counts.peak, counts.bytes);
     return buffer;
   });
   wrap(GPUBuffer.prototype, 'destroy', function (call) { live.delete(this); return call(); });
@@ -76,7 +76,7 @@ def page(browser: ModelPage, server: EngineServer) -> Iterator[ModelPage]:
     server.damage.clear()
     server.delay = 0.0
     browser.call("unload")
-    browser.raw.evaluate("Object.assign(window.gpuCounts, { most: 0, made: 0 })")
+    browser.raw.evaluate("Object.assign(window.gpuCounts, { peak: 0, made: 0 })")
     assert live(browser) == (0, 0)
     yield browser
 
@@ -87,8 +87,8 @@ def live(page: ModelPage) -> tuple[int, int]:
     return int(bytes_), int(devices)
 
 
-def most(page: ModelPage) -> int:
-    return int(page.raw.evaluate("window.gpuCounts.most"))
+def peak_bytes(page: ModelPage) -> int:
+    return int(page.raw.evaluate("window.gpuCounts.peak"))
 
 
 @pytest.mark.parametrize("kind", ["weights-003", "kernels.base", "model."])
@@ -96,7 +96,7 @@ def test_a_damaged_file(kind: str, page: ModelPage, server: EngineServer, bundle
     server.damage = {file.name for file in bundle.iterdir() if file.name.startswith(kind)}
     assert page.call("load", "./bundle/", {"cache": False})["error"]["code"] == "integrity"
     if kind == "weights-003":
-        assert most(page) > WEIGHTS, "it failed before it had allocated anything"
+        assert peak_bytes(page) > WEIGHTS, "it failed before it had allocated anything"
     assert live(page) == (0, 0)
 
 
@@ -108,7 +108,7 @@ def test_a_cancelled_load(page: ModelPage, server: EngineServer) -> None:
         assert time.monotonic() < deadline, "it never allocated"
     page.raw.evaluate("window.mlcweb.cancelLoad()")
     assert page.raw.evaluate("window.cancelled")["error"]["code"] == "cancelled"
-    assert most(page) > WEIGHTS
+    assert peak_bytes(page) > WEIGHTS
     assert live(page) == (0, 0)
 
 

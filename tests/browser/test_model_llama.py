@@ -36,9 +36,9 @@ def f16_page(f16_chromium: Path, site: Site) -> Iterator[ModelPage]:
         yield opened
 
 
-def worst(found: Any, expected: np.ndarray) -> float:
+def worst(actual: Any, expected: np.ndarray) -> float:
     """The largest difference, relative to the range of the expected logits; NaN is infinitely far."""
-    difference = np.abs(np.array(found, np.float64) - expected).max() / np.ptp(expected)
+    difference = np.abs(np.array(actual, np.float64) - expected).max() / np.ptp(expected)
     return float(np.nan_to_num(difference, nan=np.inf))
 
 
@@ -60,8 +60,8 @@ def test_every_logit_is_transformers(name: str, chunk: int, tier: str, page: Mod
     assert len(greedy) == STEPS + 1
     steps = page.right("replay", prompt(CASES[name]), greedy[:STEPS])["steps"]
     assert len(steps) == STEPS + 1
-    for found, wanted in zip(steps, expected, strict=True):
-        assert worst(found, wanted) < 1e-3
+    for actual, wanted in zip(steps, expected, strict=True):
+        assert worst(actual, wanted) < 1e-3
     assert page.right("greedy", prompt(CASES[name]), STEPS + 1)["tokens"] == greedy
 
 
@@ -91,9 +91,9 @@ def test_a_second_turn_reuses_the_cache_and_changes_nothing(page: ModelPage, sit
     assert cached[0] == cached[2] == 0
     assert cached[1] >= first["usage"]["prompt_tokens"]
     assert second["text"] == fresh["text"] and len(second["logprobs"]) == 6
-    for found, wanted in zip(second["logprobs"], fresh["logprobs"], strict=True):
-        assert found["token"] == wanted["token"]
-        assert found["logprob"] == pytest.approx(wanted["logprob"], abs=1e-4)
+    for actual, expected in zip(second["logprobs"], fresh["logprobs"], strict=True):
+        assert actual["token"] == expected["token"]
+        assert actual["logprob"] == pytest.approx(expected["logprob"], abs=1e-4)
 
 
 def test_answers_after_a_roll_back_are_those_of_a_fresh_prompt(page: ModelPage, site: Site) -> None:
@@ -114,8 +114,8 @@ def test_the_engine_renders_the_prompt_as_the_compiler_did(page: ModelPage, site
         for key in ("tokenizer.json", "tokenizer_config.json")
     }
     for text in ("What is the capital of France?", " in the  théâtre\n", "<|im_end|>"):
-        found = page.right("encodeChat", [{"role": "user", "content": text}])["tokens"]
-        assert found == PromptRenderer(files).tokens(text)
+        actual = page.right("encodeChat", [{"role": "user", "content": text}])["tokens"]
+        assert actual == PromptRenderer(files).tokens(text)
 
 
 def test_a_context_that_is_no_multiple_of_a_page(page: ModelPage, site: Site) -> None:

@@ -25,14 +25,14 @@ pytestmark = needs_engine
 
 # a gated MLP, and LayerNorm with biases of everything, the head's too
 SPLIT = {"llama-3.1": "model.layers.0.mlp.gate_up_proj", "phi-2": "lm_head"}
-MOST_BYTES = 9000  # of a piece, which is never less than 64 outputs
+MAX_BYTES = 9000  # of a piece, which is never less than 64 outputs
 
 
 @pytest.fixture(scope="module")
 def bundles(site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """By case, the name under which its bundle is served."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "MAX_BINDING_BYTES", MOST_BYTES)
+        patch.setattr(pieces, "MAX_BINDING_BYTES", MAX_BYTES)
         patch.setenv("MLCWEB_KERNEL_CACHE", "")  # whose keys do not know of it
         for name, weight in SPLIT.items():
             out = site.folder / f"pieces-{name}"
@@ -61,11 +61,11 @@ def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
 def test_the_host_gives_transformers_logits(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "MAX_BINDING_BYTES", MOST_BYTES)
+    monkeypatch.setattr(pieces, "MAX_BINDING_BYTES", MAX_BYTES)
     checkpoint = open_checkpoint(str(make_checkpoint(tmp_path, BY_NAME[name])))
     expected = load(BY_NAME[name], "q4f32_1")
-    found, wanted = feed(checkpoint, "q4f32_1", expected.tokens, PROMPT), expected.logits[PROMPT - 1 :]
-    assert (np.abs(found - wanted).max(axis=1) / np.ptp(wanted, axis=1)).max() < 1e-4
+    actual, wanted = feed(checkpoint, "q4f32_1", expected.tokens, PROMPT), expected.logits[PROMPT - 1 :]
+    assert (np.abs(actual - wanted).max(axis=1) / np.ptp(wanted, axis=1)).max() < 1e-4
 
 
 @pytest.mark.parametrize(

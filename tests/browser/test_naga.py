@@ -37,8 +37,8 @@ def refused(vulkan: Vulkan, folder: Path, wgsl: dict[str, str], tier: Tier) -> d
         command, input=json.dumps(wgsl), capture_output=True, text=True, env=environment, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    messages: dict[str, str] = json.loads(done.stdout)
+    return messages
 
 
 @pytest.mark.parametrize("name", FIRST.values(), ids=FIRST)

@@ -56,15 +56,15 @@ def test_tables_hold_grids_and_uniforms(n: int, wasm: Wasm, plans: list[Plan]) -
             words, dims = plan.record_words(entry), {"n": n}
             table = np.full((len(entry.launches) + 1, words), 0xDEADBEEF, np.uint32)
             sizes = [n] if entry.dims else []
-            ((found,),) = wasm.run([(plan.launch_export(entry), [*sizes, table])])
-            for record, launch in zip(found, entry.launches, strict=False):
+            ((actual,),) = wasm.run([(plan.launch_export(entry), [*sizes, table])])
+            for record, launch in zip(actual, entry.launches, strict=False):
                 kernel = plan.kernels[launch.kernel]
                 grid = [substitute(extent, dims) for extent in kernel.grid]
                 uniform = [substitute(scalar, dims) for scalar in kernel.scalars]
-                wanted = [*grid, *[1] * (3 - len(grid)), *uniform, grid[0]]
-                assert record[: len(wanted)].tolist() == wanted
+                expected = [*grid, *[1] * (3 - len(grid)), *uniform, grid[0]]
+                assert record[: len(expected)].tolist() == expected
                 assert all(extent > 0 for extent in grid), kernel.name
-            assert (found[-1] == 0xDEADBEEF).all(), "it wrote past its table"
+            assert (actual[-1] == 0xDEADBEEF).all(), "it wrote past its table"
 
 
 def test_the_table_follows_n(wasm: Wasm, plans: list[Plan]) -> None:

@@ -76,10 +76,10 @@ def filtered(
 @pytest.mark.parametrize("vocab", VOCABS)
 def test_greedy(vocab: int, wasm: Wasm) -> None:
     logits = random(vocab)
-    found = sample(wasm, logits, temperature=0.0, uniform=0.99)
-    assert found.token == logits.argmax()
-    assert found.probs[found.token] == 1 and found.probs.sum() == 1
-    np.testing.assert_array_equal(found.logits, logits)
+    actual = sample(wasm, logits, temperature=0.0, uniform=0.99)
+    assert actual.token == logits.argmax()
+    assert actual.probs[actual.token] == 1 and actual.probs.sum() == 1
+    np.testing.assert_array_equal(actual.logits, logits)
 
 
 def test_greedy_takes_the_first_of_equals(wasm: Wasm) -> None:
@@ -123,10 +123,10 @@ def test_filters_keep_what_numpy_keeps(vocab: int, options: dict[str, Any], wasm
     assert ((first > 0) == (expected > 0)).all()
     np.testing.assert_allclose(first, expected, rtol=2e-5, atol=1e-9)
     order = np.cumsum(first.astype(np.float64))
-    for u, found in zip(uniforms, results, strict=True):
-        np.testing.assert_array_equal(found.probs, first)
-        assert first[found.token] > 0
-        assert order[found.token] - first[found.token] - 1e-6 <= u <= order[found.token] + 1e-6
+    for u, actual in zip(uniforms, results, strict=True):
+        np.testing.assert_array_equal(actual.probs, first)
+        assert first[actual.token] > 0
+        assert order[actual.token] - first[actual.token] - 1e-6 <= u <= order[actual.token] + 1e-6
 
 
 def test_draws_are_the_inverse_of_the_cumulative_distribution(wasm: Wasm) -> None:
@@ -143,18 +143,18 @@ def test_the_largest_uniform_never_draws_a_forbidden_token(vocab: int, wasm: Was
         logits = random(vocab, seed) / 8
         logits[-(vocab // 3) :] = -np.inf
         logits[-1] = logits.max() - 86
-        found = sample(wasm, logits, uniform=UNIFORMS[-1])
-        assert found.token < vocab - vocab // 3
-        assert (found.probs[-(vocab // 3) : -1] == 0).all()
+        actual = sample(wasm, logits, uniform=UNIFORMS[-1])
+        assert actual.token < vocab - vocab // 3
+        assert (actual.probs[-(vocab // 3) : -1] == 0).all()
 
 
 @pytest.mark.parametrize("options", [{"top_p": 0.0}, {"top_p": 1e-30}, {"min_p": 1.0}, {"top_k": 1}], ids=str)
 def test_the_narrowest_filters_leave_the_best(options: dict[str, Any], wasm: Wasm) -> None:
     logits = random(300, 8)
     for uniform in UNIFORMS:
-        found = sample(wasm, logits, **options, uniform=uniform)
-        assert found.token == logits.argmax()
-        assert found.probs[found.token] == 1 and found.probs.sum() == 1
+        actual = sample(wasm, logits, **options, uniform=uniform)
+        assert actual.token == logits.argmax()
+        assert actual.probs[actual.token] == 1 and actual.probs.sum() == 1
 
 
 def test_equals_at_the_edge_stay_together(wasm: Wasm) -> None:
@@ -170,10 +170,10 @@ def test_penalties(penalties: tuple[float, float, float], wasm: Wasm) -> None:
     seen = counts > 0
     expected = np.where(logits > 0, logits / repetition, logits * repetition) - frequency * counts - presence
     expected = np.where(seen, expected, logits)
-    found = sample(wasm, logits, counts=counts, penalties=penalties, temperature=0.9, uniform=0.3)
-    np.testing.assert_allclose(found.logits, expected, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(found.logits[~seen], logits[~seen])
-    np.testing.assert_allclose(found.probs, filtered(expected, temperature=0.9), rtol=1e-4, atol=1e-9)
+    actual = sample(wasm, logits, counts=counts, penalties=penalties, temperature=0.9, uniform=0.3)
+    np.testing.assert_allclose(actual.logits, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(actual.logits[~seen], logits[~seen])
+    np.testing.assert_allclose(actual.probs, filtered(expected, temperature=0.9), rtol=1e-4, atol=1e-9)
     greedy = sample(wasm, logits, counts=counts, penalties=penalties, temperature=0.0)
     assert greedy.token == expected.argmax()
 

@@ -12,8 +12,8 @@ from mlcweb.errors import MlcwebError
 from tests.fuzz.mutate import MUTATIONS
 
 # Ordinary files of these sizes take a few milliseconds and megabytes; on a busy machine many times that.
-MOST_SECONDS = 20.0
-MOST_BYTES = 512 << 20
+MAX_SECONDS = 20.0
+MAX_BYTES = 512 << 20
 
 
 def hold(attempts: Callable[[int], tuple[Any, Callable[[], object]]], count: int = MUTATIONS) -> None:
@@ -39,7 +39,7 @@ def hold(attempts: Callable[[int], tuple[Any, Callable[[], object]]], count: int
             ) from None
         seconds = time.monotonic() - start
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-        assert seconds < MOST_SECONDS, f"mutation {i} took {seconds:.1f} s: {said}"
-        assert grown < MOST_BYTES, f"mutation {i} took {grown >> 20} MiB: {said}"
+        assert seconds < MAX_SECONDS, f"mutation {i} took {seconds:.1f} s: {said}"
+        assert grown < MAX_BYTES, f"mutation {i} took {grown >> 20} MiB: {said}"
     assert refused or count < 100, "nothing was refused"
     assert read or count < 100, "nothing was read"

@@ -31,8 +31,8 @@ def deciding(folder: Path) -> Callable[[], object]:
 @pytest.fixture(autouse=True)
 def recipes_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading the recipes' 63 files takes ten times as long as all that is tested here."""
-    found = recipes.all_recipes()
-    monkeypatch.setattr(recipes, "all_recipes", lambda folder=None: found)
+    read = recipes.all_recipes()
+    monkeypatch.setattr(recipes, "all_recipes", lambda folder=None: read)
 
 
 def fuzz_json(folder: Path, name: str, wanted: dict[str, Any] | None = None) -> None:

@@ -85,8 +85,8 @@ def open_all(path: Path) -> None:
     checkpoint = open_checkpoint(str(path))
     for tensor in checkpoint.tensors.values():
         tensor.read(slice(0, 1))
-        if tensor.blocks is not None:
-            tensor.blocks.load_rows(0, 1)
+        if tensor.gguf_blocks is not None:
+            tensor.gguf_blocks.load_rows(0, 1)
 
 
 @contextmanager

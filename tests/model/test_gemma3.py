@@ -21,13 +21,13 @@ TOKENS = 15
 def test_the_host_goes_on_as_llama_cpp_does(gemma_bundle: Path) -> None:
     subject = bundle_subject(open_bundle(gemma_bundle))
     prompt, before = subject.renderer.text(PROMPT)
-    tokens, found = [*before, *prompt], list[int]()
+    tokens, actual = [*before, *prompt], list[int]()
     host = subject.predictor(len(tokens) + TOKENS)
     host.begin(tokens)
-    while len(found) < TOKENS:
-        found.append(int(host.feed(tokens)[-1].argmax()))
-        tokens = found[-1:]
-    assert subject.renderer.decode(found) == ANSWER
+    while len(actual) < TOKENS:
+        actual.append(int(host.feed(tokens)[-1].argmax()))
+        tokens = actual[-1:]
+    assert subject.renderer.decode(actual) == ANSWER
 
 
 def test_every_tensor_has_the_files_type_and_size(gemma_bundle: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mlcweb.browser.session import Choice, open_session
+from mlcweb.browser.session import LoadOptions, open_session
 from mlcweb.bundle import open_bundle
 from mlcweb.cli.command import run
 from mlcweb.progress import SilentProgress
@@ -48,7 +48,7 @@ def test_stock_chromium_agrees(q4f32_bundle: Path, chromium: Path) -> None:
     """Prefill and two steps of decoding with a GPU's kernels."""
     expected = validation(q4f32_bundle)
     with open_session(q4f32_bundle, chromium) as session:
-        session.load(Choice("subgroups"))
+        session.load(LoadOptions("subgroups"))
         steps = session.page.call("replay", expected["tokens"], expected["greedy"][:2])["steps"]
     assert len(steps) == 3
     for logits, step, token in zip(steps, expected["steps"], expected["greedy"], strict=False):

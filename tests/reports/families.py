@@ -52,15 +52,15 @@ def main() -> int:
             row = []
             for scheme in SCHEMES:
                 try:
-                    found = results[name, scheme].result()
+                    result = results[name, scheme].result()
                 except Exception as error:  # whatever it is, the other models' numbers are worth having
                     print(f"{name} {scheme}: {error}", file=sys.stderr)
                     row.append("failed")
                     failed = True
                     continue
-                right = found.greedy == load(BY_NAME[name], scheme).greedy
+                right = result.greedy == load(BY_NAME[name], scheme).greedy
                 failed |= not right
-                row.append(f"{found.error:.1e}{'' if right else ' !'}")
+                row.append(f"{result.error:.1e}{'' if right else ' !'}")
             print(f"| {name} | {BY_NAME[name].architecture} | {' | '.join(row)} |", flush=True)
     return int(failed)
 

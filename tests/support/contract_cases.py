@@ -13,8 +13,8 @@ GOOD: dict[str, Any] = json.loads((FOLDER / "good.json").read_text(encoding="utf
 
 def cases(document: str) -> list[dict[str, Any]]:
     """The cases of ``manifest``, ``plan`` or ``validation``."""
-    found: list[dict[str, Any]] = json.loads((FOLDER / f"{document}.json").read_text(encoding="utf-8"))
-    return found
+    documents: list[dict[str, Any]] = json.loads((FOLDER / f"{document}.json").read_text(encoding="utf-8"))
+    return documents
 
 
 def made(document: str, case: dict[str, Any]) -> Any:

@@ -67,9 +67,9 @@ def make_clone(folder: Path) -> dict[str, str]:
         program = programs / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
         program.chmod(0o755)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLCWEB_DEBUG")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLCWEB_DEBUG")}
     return {
-        **kept,
+        **environment,
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -24,9 +24,9 @@ def metadata_of(name: str, **keys: Any) -> Metadata:
     }
     keys = {key.replace("__", "."): value for key, value in keys.items()}
     embedding = GgufTensor(Path("x.gguf"), "token_embd.weight", (320, 256), Kind.F32, 0, 0)
-    found = {f"{name}.{key}": value for key, value in {**sizes, **keys}.items() if value is not None}
-    found["general.architecture"] = name
-    return Metadata(GgufFile(Path("x.gguf"), found, {"token_embd.weight": embedding}))
+    metadata = {f"{name}.{key}": value for key, value in {**sizes, **keys}.items() if value is not None}
+    metadata["general.architecture"] = name
+    return Metadata(GgufFile(Path("x.gguf"), metadata, {"token_embd.weight": embedding}))
 
 
 def sentencepiece_file(**changes):

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class Block:
+class CodeBlock:
     """A fenced code block; ``line`` is its first line in the page."""
 
     page: Path
@@ -21,8 +21,8 @@ class Block:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def blocks_of(page: Path) -> list[Block]:
-    blocks: list[Block] = []
+def blocks_of(page: Path) -> list[CodeBlock]:
+    blocks: list[CodeBlock] = []
     opened: tuple[int, str] | None = None
     lines: list[str] = []
     for number, line in enumerate(page.read_text().splitlines(), 1):
@@ -31,7 +31,7 @@ def blocks_of(page: Path) -> list[Block]:
         elif opened is None:
             opened, lines = (number + 1, line[3:].strip()), []
         else:
-            blocks.append(Block(page, *opened, "\n".join(lines)))
+            blocks.append(CodeBlock(page, *opened, "\n".join(lines)))
             opened = None
     assert opened is None, f"{page} has an open code block"
     return blocks

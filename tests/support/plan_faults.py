@@ -47,7 +47,7 @@ def nbytes(variable: Any) -> int:
 
 def faults(entries: Entries, plan: Plan) -> list[str]:
     """What is wrong with the plan's use of its buffers, a line each."""
-    found = []
+    messages = []
     for entry in plan.entries:
         calls = values_of_calls(entries.module[entry.name])
         if [name for name, _ in calls] != [plan.kernels[launch.kernel].name for launch in entry.launches]:
@@ -61,14 +61,14 @@ def faults(entries: Entries, plan: Plan) -> list[str]:
             for argument, buffer, writes in zip(kernel.arguments, launch.args, kernel.writes, strict=True):
                 value, facts = arguments[argument], plan.buffers[buffer]
                 if nbytes(value) > facts.bytes and facts.kind != "kv":
-                    found.append(f"{place}: {facts.name} has {facts.bytes} of {nbytes(value)} bytes")
+                    messages.append(f"{place}: {facts.name} has {facts.bytes} of {nbytes(value)} bytes")
                 if (facts.kind == "scratch") == (value in parameters or facts.kind == "output"):
-                    found.append(f"{place}: {facts.name} is {facts.kind} and the value is another kind")
+                    messages.append(f"{place}: {facts.name} is {facts.kind} and the value is another kind")
                 elif facts.kind == "scratch" and not writes and not value.same_as(holds.get(buffer)):
-                    found.append(f"{place}: {facts.name} no longer holds what is read")
+                    messages.append(f"{place}: {facts.name} no longer holds what is read")
                 if writes:
                     written.add(buffer)
                     holds[buffer] = value
             if written and any(launch.args.count(buffer) > 1 for buffer in written):
-                found.append(f"{place}: a buffer that it writes is bound twice, which WebGPU refuses")
-    return found
+                messages.append(f"{place}: a buffer that it writes is bound twice, which WebGPU refuses")
+    return messages

@@ -92,8 +92,8 @@ def test_any_rows_from_any_threads_are_those_of_the_whole(tmp_path: Path) -> Non
     model = TinyLlama(layers=1, hidden=200, heads=4, head_dim=48, intermediate=1000)
     module = "model.layers.0.mlp.gate_proj"
     tensors = lora(module, 1000, 200, r=9)
-    base, found = merged(tmp_path, tensors, model, r=9, lora_alpha=9)
-    tensor = found.tensors[f"{module}.weight"]
+    base, actual = merged(tmp_path, tensors, model, r=9, lora_alpha=9)
+    tensor = actual.tensors[f"{module}.weight"]
     whole = tensor.read()
     np.testing.assert_array_equal(whole, dense(base.tensors[f"{module}.weight"].read(), tensors, module, 1.0))
     cuts = [(start, start + size) for size in (1, 7, 64, 333) for start in range(0, 1000, size)]
@@ -106,10 +106,10 @@ def test_any_rows_from_any_threads_are_those_of_the_whole(tmp_path: Path) -> Non
 def test_a_transposed_weight(tmp_path: Path) -> None:
     """As GPT-2's: here down_proj [64, 96] stands for one that is stored [in, out]."""
     tensors = lora(DOWN, MODEL.intermediate, WIDTH)
-    base, found = merged(tmp_path, tensors, transposed=(f"{DOWN}.weight",))
+    base, actual = merged(tmp_path, tensors, transposed=(f"{DOWN}.weight",))
     expected = dense(base.tensors[f"{DOWN}.weight"].read().T, tensors, DOWN, 2.0).T
-    np.testing.assert_array_equal(found.tensors[f"{DOWN}.weight"].read(), expected)
-    np.testing.assert_array_equal(found.tensors[f"{DOWN}.weight"].read(slice(5, 9)), expected[5:9])
+    np.testing.assert_array_equal(actual.tensors[f"{DOWN}.weight"].read(), expected)
+    np.testing.assert_array_equal(actual.tensors[f"{DOWN}.weight"].read(slice(5, 9)), expected[5:9])
 
 
 @pytest.mark.parametrize("name", ["", ".default"])
@@ -120,16 +120,16 @@ def test_an_embedding(name: str, tmp_path: Path) -> None:
         f"{EMBED}.lora_embedding_A{name}": np.ascontiguousarray(b.T),
         f"{EMBED}.lora_embedding_B{name}": np.ascontiguousarray(a.T),
     }
-    base, found = merged(tmp_path, stored)
+    base, actual = merged(tmp_path, stored)
     expected = dense(base.tensors[f"{EMBED}.weight"].read(), factors, EMBED, 2.0)
-    np.testing.assert_array_equal(found.tensors[f"{EMBED}.weight"].read(), expected)
+    np.testing.assert_array_equal(actual.tensors[f"{EMBED}.weight"].read(), expected)
 
 
 def test_names_with_the_adapters_own(tmp_path: Path) -> None:
     plain = lora(Q, 64, WIDTH)
-    base, found = merged(tmp_path, lora(Q, 64, WIDTH, name="default"))
+    base, actual = merged(tmp_path, lora(Q, 64, WIDTH, name="default"))
     expected = dense(base.tensors[f"{Q}.weight"].read(), plain, Q, 2.0)
-    np.testing.assert_array_equal(found.tensors[f"{Q}.weight"].read(), expected)
+    np.testing.assert_array_equal(actual.tensors[f"{Q}.weight"].read(), expected)
 
 
 @pytest.mark.parametrize("middle", ["", ".modules_to_save", ".modules_to_save.default", ".base_layer"])
@@ -137,37 +137,37 @@ def test_what_is_saved_whole_replaces_the_bases(middle: str, tmp_path: Path) -> 
     head = np.random.default_rng(3).standard_normal((VOCAB, WIDTH), np.float32)
     norm = np.full(WIDTH, 3, np.float32)
     tensors = {f"{HEAD}{middle}.weight": head, f"model.norm{middle}.weight": norm}
-    _, found = merged(tmp_path, tensors, modules_to_save=["lm_head", "norm"])
-    np.testing.assert_array_equal(found.tensors[f"{HEAD}.weight"].read(), head)
-    np.testing.assert_array_equal(found.tensors["model.norm.weight"].read(), norm)
+    _, actual = merged(tmp_path, tensors, modules_to_save=["lm_head", "norm"])
+    np.testing.assert_array_equal(actual.tensors[f"{HEAD}.weight"].read(), head)
+    np.testing.assert_array_equal(actual.tensors["model.norm.weight"].read(), norm)
 
 
 def test_what_is_trained_on_top_of_a_saved_base(tmp_path: Path) -> None:
     saved = np.random.default_rng(3).standard_normal((64, WIDTH), np.float32)
     tensors = lora(Q, 64, WIDTH)
-    _, found = merged(tmp_path, {**tensors, f"{Q}.base_layer.weight": saved})
-    np.testing.assert_array_equal(found.tensors[f"{Q}.weight"].read(), dense(saved, tensors, Q, 2.0))
+    _, actual = merged(tmp_path, {**tensors, f"{Q}.base_layer.weight": saved})
+    np.testing.assert_array_equal(actual.tensors[f"{Q}.weight"].read(), dense(saved, tensors, Q, 2.0))
 
 
 def test_untouched_tensors_are_the_bases(tmp_path: Path) -> None:
-    base, found = merged(tmp_path, lora(Q, 64, WIDTH))
-    assert [name for name in found.tensors if found.tensors[name] is not base.tensors[name]] == [
+    base, actual = merged(tmp_path, lora(Q, 64, WIDTH))
+    assert [name for name in actual.tensors if actual.tensors[name] is not base.tensors[name]] == [
         f"{Q}.weight"
     ]
-    assert found.config == base.config and found.eos_token_ids == base.eos_token_ids
+    assert actual.config == base.config and actual.eos_token_ids == base.eos_token_ids
 
 
 def test_source_fingerprint_and_licence(tmp_path: Path) -> None:
     (tmp_path / "sql").mkdir()
     (tmp_path / "sql" / "README.md").write_text("---\nlicense: mit\n---\n")
-    base, found = merged(tmp_path, lora(Q, 64, WIDTH))
-    assert found.source == {"kind": "directory", "name": "base", "adapter": "sql"}
-    assert found.licence == "mit"
+    base, actual = merged(tmp_path, lora(Q, 64, WIDTH))
+    assert actual.source == {"kind": "directory", "name": "base", "adapter": "sql"}
+    assert actual.licence == "mit"
     _, again = merged(tmp_path, lora(Q, 64, WIDTH))
     _, other = merged(tmp_path, lora(Q, 64, WIDTH, seed=2))
     _, stronger = merged(tmp_path, lora(Q, 64, WIDTH), lora_alpha=9)
-    assert again.fingerprint == found.fingerprint
-    assert len({base.fingerprint, found.fingerprint, other.fingerprint, stronger.fingerprint}) == 4
+    assert again.fingerprint == actual.fingerprint
+    assert len({base.fingerprint, actual.fingerprint, other.fingerprint, stronger.fingerprint}) == 4
 
 
 TIED = TinyLlama(layers=1)
@@ -179,19 +179,21 @@ def test_a_tied_embedding_that_was_trained_alone_leaves_the_head_as_it_was(tmp_p
         f"{EMBED}.lora_embedding_A": np.ascontiguousarray(factors[f"{EMBED}.lora_B.weight"].T),
         f"{EMBED}.lora_embedding_B": np.ascontiguousarray(factors[f"{EMBED}.lora_A.weight"].T),
     }
-    base, found = merged(tmp_path, stored, TIED, tie=TIE)
+    base, actual = merged(tmp_path, stored, TIED, tie=TIE)
     before = base.tensors[f"{EMBED}.weight"].read()
-    np.testing.assert_array_equal(found.tensors[f"{EMBED}.weight"].read(), dense(before, factors, EMBED, 2.0))
-    np.testing.assert_array_equal(found.tensors[f"{HEAD}.weight"].read(), before)
-    assert found.config["tie_word_embeddings"] is False and base.config["tie_word_embeddings"] is True
+    np.testing.assert_array_equal(
+        actual.tensors[f"{EMBED}.weight"].read(), dense(before, factors, EMBED, 2.0)
+    )
+    np.testing.assert_array_equal(actual.tensors[f"{HEAD}.weight"].read(), before)
+    assert actual.config["tie_word_embeddings"] is False and base.config["tie_word_embeddings"] is True
 
 
 def test_a_tied_head_that_was_saved_whole(tmp_path: Path) -> None:
     head = np.random.default_rng(3).standard_normal((VOCAB, WIDTH), np.float32)
-    base, found = merged(tmp_path, {f"{HEAD}.weight": head}, TIED, tie=TIE, modules_to_save=["lm_head"])
-    np.testing.assert_array_equal(found.tensors[f"{HEAD}.weight"].read(), head)
-    assert found.tensors[f"{EMBED}.weight"] is base.tensors[f"{EMBED}.weight"]
-    assert found.config["tie_word_embeddings"] is False
+    base, actual = merged(tmp_path, {f"{HEAD}.weight": head}, TIED, tie=TIE, modules_to_save=["lm_head"])
+    np.testing.assert_array_equal(actual.tensors[f"{HEAD}.weight"].read(), head)
+    assert actual.tensors[f"{EMBED}.weight"] is base.tensors[f"{EMBED}.weight"]
+    assert actual.config["tie_word_embeddings"] is False
 
 
 @pytest.mark.parametrize(
@@ -204,10 +206,10 @@ def test_a_tied_head_that_was_saved_whole(tmp_path: Path) -> None:
 )
 def test_what_stays_tied(module: str, config: dict[str, Any], tmp_path: Path) -> None:
     saved = np.random.default_rng(3).standard_normal((VOCAB, WIDTH), np.float32)
-    _, found = merged(tmp_path, {f"{module}.weight": saved}, TIED, tie=TIE, **config)
-    np.testing.assert_array_equal(found.tensors[f"{EMBED}.weight"].read(), saved)
-    assert f"{HEAD}.weight" not in found.tensors
-    assert found.config["tie_word_embeddings"] is True
+    _, actual = merged(tmp_path, {f"{module}.weight": saved}, TIED, tie=TIE, **config)
+    np.testing.assert_array_equal(actual.tensors[f"{EMBED}.weight"].read(), saved)
+    assert f"{HEAD}.weight" not in actual.tensors
+    assert actual.config["tie_word_embeddings"] is True
 
 
 def test_a_tokenizer_beside_the_adapter_is_taken(tmp_path: Path) -> None:
@@ -216,18 +218,18 @@ def test_a_tokenizer_beside_the_adapter_is_taken(tmp_path: Path) -> None:
     (tmp_path / "sql" / "chat_template.jinja").write_text("{{ messages[0].content }}<|endoftext|>")
     config = tmp_path / "sql" / "tokenizer_config.json"
     config.write_text(config.read_text().replace('"eos_token": "<|im_end|>"', '"eos_token": "<|endoftext|>"'))
-    base, found = merged(tmp_path, lora(Q, 64, WIDTH))
-    assert b"<|endoftext|>" in found.tokenizer_files["tokenizer_config.json"]
-    assert found.tokenizer_files["generation_config.json"] == base.tokenizer_files["generation_config.json"]
-    assert found.eos_token_ids == (0, 2) and base.eos_token_ids == (2,)
+    base, actual = merged(tmp_path, lora(Q, 64, WIDTH))
+    assert b"<|endoftext|>" in actual.tokenizer_files["tokenizer_config.json"]
+    assert actual.tokenizer_files["generation_config.json"] == base.tokenizer_files["generation_config.json"]
+    assert actual.eos_token_ids == (0, 2) and base.eos_token_ids == (2,)
 
 
 def test_a_tokenizer_without_its_config_leaves_the_bases_template(tmp_path: Path) -> None:
     (tmp_path / "sql").mkdir()
     write_tokenizer(tmp_path / "sql")
     (tmp_path / "sql" / "tokenizer_config.json").unlink()
-    base, found = merged(tmp_path, lora(Q, 64, WIDTH))
-    assert found.tokenizer_files == base.tokenizer_files
+    base, actual = merged(tmp_path, lora(Q, 64, WIDTH))
+    assert actual.tokenizer_files == base.tokenizer_files
 
 
 def test_a_gguf_base(tmp_path: Path) -> None:
@@ -236,7 +238,7 @@ def test_a_gguf_base(tmp_path: Path) -> None:
     base = open_checkpoint(str(write_gguf(tmp_path / "tiny.gguf", model)))
     tensors = lora(Q, 64, WIDTH)
     adapter = open_adapter(str(make_adapter(tmp_path / "sql", tensors)), progress=SilentProgress())
-    found = merge_adapter(base, adapter, tie=TIE, transposed=())
+    actual = merge_adapter(base, adapter, tie=TIE, transposed=())
     expected = dense(model.weights()[f"{Q}.weight"], tensors, Q, 2.0)
-    np.testing.assert_array_equal(found.tensors[f"{Q}.weight"].read(), expected)
-    np.testing.assert_array_equal(found.tensors[f"{Q}.weight"].read(slice(3, 21)), expected[3:21])
+    np.testing.assert_array_equal(actual.tensors[f"{Q}.weight"].read(), expected)
+    np.testing.assert_array_equal(actual.tensors[f"{Q}.weight"].read(slice(3, 21)), expected[3:21])

@@ -112,11 +112,11 @@ def test_a_file_cut_short_after_it_was_opened(tmp_path: Path) -> None:
     folder = make_adapter(tmp_path / "a", GOOD)
     adapter = open_adapter(str(folder), progress=SilentProgress())
     base = open_checkpoint(str(make_llama(tmp_path / "model", MODEL)))
-    found = merge_adapter(base, adapter, tie=None, transposed=())
+    actual = merge_adapter(base, adapter, tie=None, transposed=())
     weights = folder / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-64])
     with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors: ends at"):
-        found.tensors[f"{Q}.weight"].read()
+        actual.tensors[f"{Q}.weight"].read()
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ def test_values_that_are_not_finite(value: float, factor: str, tmp_path: Path) -
     tensors[f"{Q}.lora_{factor}.weight"][1, 2] = value
     adapter = open_adapter(str(make_adapter(tmp_path / "sql", tensors)), progress=SilentProgress())
     base = open_checkpoint(str(make_llama(tmp_path / "model", MODEL)))
-    found = merge_adapter(base, adapter, tie=None, transposed=())
+    actual = merge_adapter(base, adapter, tie=None, transposed=())
     with pytest.raises(CheckpointError, match=rf"the adapter sql: .*lora_{factor}.* infinite or NaN"):
-        found.tensors[f"{Q}.weight"].read(slice(0, 4))
+        actual.tensors[f"{Q}.weight"].read(slice(0, 4))
 
 
 def test_no_path_of_the_trainers_machine_is_recorded(tmp_path: Path) -> None:

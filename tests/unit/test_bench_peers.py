@@ -66,13 +66,13 @@ def test_first_token_and_what_follows_are_told_apart(tmp_path: Path) -> None:
       } };
       return { ...(await measure(contender, "text", 30, 8, 3)), asked };
     """
-    found = evaluate(tmp_path, script)
-    assert isinstance(found, dict)
-    assert found["asked"] == [5, 9, 9, 9], "a short warm-up, and one token more than is decoded"
-    assert found["prompt_tokens"] == 31, "as the contender counts"
-    assert found["first_token_s"] >= 0.055
-    assert found["prefill_tokens_per_s"] == pytest.approx(30 / found["first_token_s"])
-    assert 0 < found["decode_tokens_per_s"] <= 105
+    actual = evaluate(tmp_path, script)
+    assert isinstance(actual, dict)
+    assert actual["asked"] == [5, 9, 9, 9], "a short warm-up, and one token more than is decoded"
+    assert actual["prompt_tokens"] == 31, "as the contender counts"
+    assert actual["first_token_s"] >= 0.055
+    assert actual["prefill_tokens_per_s"] == pytest.approx(30 / actual["first_token_s"])
+    assert 0 < actual["decode_tokens_per_s"] <= 105
 
 
 def test_an_answer_that_ends_early_is_no_measurement(tmp_path: Path) -> None:

@@ -200,26 +200,26 @@ def test_memory_counts_whole_pages_and_uniform_slots() -> None:
     long["buffers"][1]["pages"] = 256
     long["buffers"][4]["bytes"] = 9  # whole words, 16 bytes at least
     long["kernels"][0]["uniform_words"] = 65
-    found = gpu_memory(long, 4096, 16)
-    assert (found["kv"], found["kv_at_load"], found["scratch"]) == (256000, 64000, 16)
-    assert found["uniform"] == 512 + 2 * 512 + 256
-    assert found["total"] - found["total_at_load"] == 256000 - 64000
+    actual = gpu_memory(long, 4096, 16)
+    assert (actual["kv"], actual["kv_at_load"], actual["scratch"]) == (256000, 64000, 16)
+    assert actual["uniform"] == 512 + 2 * 512 + 256
+    assert actual["total"] - actual["total_at_load"] == 256000 - 64000
     assert context_lengths(8192) == [1024, 2048, 4096, 8192]
     assert context_lengths(64) == [64]
     assert context_lengths(3000) == [1024, 2048, 3000]
 
 
 def test_inspect_is_json_and_complete(bundle: Bundle) -> None:
-    found = json.loads(json.dumps(facts(bundle)))
-    assert [tier["name"] for tier in found["tiers"]] == ["subgroups", "base"]
-    tier = found["tiers"][0]
+    actual = json.loads(json.dumps(facts(bundle)))
+    assert [tier["name"] for tier in actual["tiers"]] == ["subgroups", "base"]
+    tier = actual["tiers"][0]
     assert tier["launches"] == {"prefill": 1, "decode": 2, "sample": 1}
     assert tier["pipelines"] == 2
     assert [kernel["name"] for kernel in tier["kernels"]] == ["embed", "pick"]
     assert [memory["context"] for memory in tier["memory"]] == [64]
-    assert found["bytes"] == sum(
+    assert actual["bytes"] == sum(
         (bundle.path / name).stat().st_size for name in bundle.manifest.files
-    ) and len(found["files"]) == len(bundle.manifest.files)
+    ) and len(actual["files"]) == len(bundle.manifest.files)
     assert [m["context"] for m in facts(bundle, [3, 40])["tiers"][0]["memory"]] == [3, 40]
 
 

@@ -9,7 +9,7 @@ from mlcweb.calibrate import calibrate, own_text, read_text
 from mlcweb.calibrate.run import cut, measure
 from mlcweb.calibrate.text import SPAN, spread
 from mlcweb.errors import SourceError
-from mlcweb.models import architecture, outline_of
+from mlcweb.models import architecture, declare_model
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.searched import Calibration
 from mlcweb.quantize.stream import quantize_params
@@ -29,7 +29,7 @@ def opened(request, tmp_path_factory):
     tiny = TinyLlama(tied=request.param, dtype="float32")
     checkpoint = open_checkpoint(str(make_llama(tmp_path_factory.mktemp("m"), tiny)))
     config_class, model_class = architecture(checkpoint.config)
-    return checkpoint, outline_of(model_class, config_class.from_hf(checkpoint.config), "q4f32_1")
+    return checkpoint, declare_model(model_class, config_class.from_hf(checkpoint.config), "q4f32_1")
 
 
 def by_token(checkpoint, model, sequences, context):
@@ -56,13 +56,13 @@ def test_mean_squares_are_those_of_every_product(opened):
     sequences = cut(TOKENS, start, model, context)
     assert len(sequences) == 3 and all(sequence[:3] == start for sequence in sequences)
     assert [token for sequence in sequences for token in sequence[3:]] == TOKENS
-    found = measure(checkpoint, model, TOKENS, context, start=start).mean_squares
+    actual = measure(checkpoint, model, TOKENS, context, start=start).mean_squares
     expected = by_token(checkpoint, model, sequences, context)
     head = "model.embed_tokens" if model.config.tie_word_embeddings else "lm_head"
-    assert set(found) == set(expected) and head in found
+    assert set(actual) == set(expected) and head in actual
     for name, squares in expected.items():
-        assert found[name].dtype == np.float32
-        np.testing.assert_allclose(found[name], squares, rtol=1e-4, err_msg=name)
+        assert actual[name].dtype == np.float32
+        np.testing.assert_allclose(actual[name], squares, rtol=1e-4, err_msg=name)
 
 
 def test_norms_of_one_matrix_are_known(opened):
@@ -89,14 +89,14 @@ def test_norms_of_every_architecture(tmp_path, name):
     checkpoint = open_checkpoint(str(make_checkpoint(tmp_path / name, case)))
     config_class, model_class = architecture(checkpoint.config)
     config = config_class.from_hf(checkpoint.config)
-    model = outline_of(model_class, config, "q4f32_1")
+    model = declare_model(model_class, config, "q4f32_1")
     checkpoint = with_prefix(checkpoint, model.prefix)
     tokens = [token % config.vocab_size for token in TOKENS[:40]]
-    found = measure(checkpoint, model, tokens, 64)
+    actual = measure(checkpoint, model, tokens, 64)
     rng = np.random.default_rng(5)
     factors = {}
-    for norms, matrices in found.norms:
-        each = np.exp(rng.standard_normal(found.mean_squares[matrices[0]].shape) / 4).astype(np.float32)
+    for norms, matrices in actual.norms:
+        each = np.exp(rng.standard_normal(actual.mean_squares[matrices[0]].shape) / 4).astype(np.float32)
         factors |= dict.fromkeys(matrices, each) | dict.fromkeys(norms, 1 / each)
     weights = CheckpointWeights(checkpoint, model.params())
     logits = [
@@ -129,13 +129,13 @@ def test_factors_are_kept_where_they_help(opened):
     loud = LazyTensor(name, (64,), "float32", lambda first, last: large[first:last])
     checkpoint = replace(checkpoint, tensors={**checkpoint.tensors, name: loud})
     scheme = get_scheme("q4f32_1")
-    found = calibrate(checkpoint, model, scheme, TOKENS, 64)
+    actual = calibrate(checkpoint, model, scheme, TOKENS, 64)
     matrix, norm = "model.layers.1.self_attn.qkv_proj", "model.layers.1.input_layernorm"
-    assert np.all(found.factors[matrix][::9] > 1)
-    np.testing.assert_allclose(found.factors[norm] * found.factors[matrix], 1, rtol=1e-6)
+    assert np.all(actual.factors[matrix][::9] > 1)
+    np.testing.assert_allclose(actual.factors[norm] * actual.factors[matrix], 1, rtol=1e-6)
     plain = measure(checkpoint, model, TOKENS, 64).mean_squares[matrix]
     np.testing.assert_allclose(
-        found.mean_squares[matrix] * np.square(found.factors[matrix]), plain, rtol=1e-5
+        actual.mean_squares[matrix] * np.square(actual.factors[matrix]), plain, rtol=1e-5
     )
 
     def stored(calibration):
@@ -151,7 +151,7 @@ def test_factors_are_kept_where_they_help(opened):
     exact = CheckpointWeights(checkpoint, model.params()).rows(matrix, 0, 128) * large
     errors = [
         float(np.square(stored(calibration) - exact).sum(0) @ (plain / np.square(large)))
-        for calibration in (found, Calibration({matrix: plain}), None)
+        for calibration in (actual, Calibration({matrix: plain}), None)
     ]
     assert errors[0] < 0.95 * errors[1] < 0.8 * errors[2]
 

@@ -11,7 +11,7 @@ import pytest
 from mlcweb.cli.command import VERBS, run
 from mlcweb.cli.reference import render
 from mlcweb.footprint import footprints
-from mlcweb.kernel_cache import Cache
+from mlcweb.kernel_cache import KernelCache
 from mlcweb.quantize import get_scheme
 from mlcweb.recipes import find_recipe
 from tests.support.bundle_sample import make_bundle
@@ -70,9 +70,11 @@ def test_list_loads_tvm_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "tvm" in imported_by("list", "smollm2", "--quant", "q0f16")
     first, second = (
         footprints(find_recipe("SmolLM2-135M").config, [get_scheme("q4f16_1")], 64, cache=cache)
-        for cache in (None, Cache(tmp_path))
+        for cache in (None, KernelCache(tmp_path))
     )
-    again = footprints(find_recipe("SmolLM2-135M").config, [get_scheme("q4f16_1")], 64, cache=Cache(tmp_path))
+    again = footprints(
+        find_recipe("SmolLM2-135M").config, [get_scheme("q4f16_1")], 64, cache=KernelCache(tmp_path)
+    )
     assert first == second == again
 
 

@@ -27,8 +27,8 @@ def test_families_are_together_and_the_smallest_first(capsys: pytest.CaptureFixt
 
 
 def test_words_narrow_it_down(capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(listed(capsys, "LLAMA-3", "3b", "--format", "json"))["recipes"]
-    assert [r["name"] for r in found] == ["Hermes-3-Llama-3.2-3B", "Llama-3.2-3B"]
+    actual = json.loads(listed(capsys, "LLAMA-3", "3b", "--format", "json"))["recipes"]
+    assert [r["name"] for r in actual] == ["Hermes-3-Llama-3.2-3B", "Llama-3.2-3B"]
     assert json.loads(listed(capsys, "Qwen/", "--format", "json"))["recipes"]
 
 

@@ -46,10 +46,10 @@ def base(tmp_path: Path) -> Path:
 
 
 def tensors(seed: int = 1) -> Tensors:
-    found: Tensors = {}
+    by_name: Tensors = {}
     for i, (module, (out, across)) in enumerate(MODULES.items()):
-        found |= lora(module, out, across, seed=10 * seed + i)
-    return found
+        by_name |= lora(module, out, across, seed=10 * seed + i)
+    return by_name
 
 
 def compiled(
@@ -138,15 +138,15 @@ def test_every_linear_of_a_layer_by_its_checkpoint_name(name: str, tmp_path: Pat
         if ".0." in key and len(tensor.shape) == 2 and not key.endswith(".bias")
     }
     flip = {key: is_transposed(case, key) for key in shapes}
-    found: Tensors = {}
+    actual: Tensors = {}
     for seed, (key, (rows, columns)) in enumerate(shapes.items()):
         out, across = (columns, rows) if flip[key] else (rows, columns)
-        found |= lora(key.removesuffix(".weight"), out, across, seed=seed)
-    adapter = make_adapter(tmp_path / "sql", found)
+        actual |= lora(key.removesuffix(".weight"), out, across, seed=seed)
+    adapter = make_adapter(tmp_path / "sql", actual)
     plain, job = decided(folder), decided(folder, adapter)
     assert len(shapes) >= 4
     for key in shapes:
-        a, b = (found[f"{key.removesuffix('.weight')}.lora_{factor}.weight"] for factor in "AB")
+        a, b = (actual[f"{key.removesuffix('.weight')}.lora_{factor}.weight"] for factor in "AB")
         before = plain.checkpoint.tensors[key].read().astype(np.float32)
         change = 2 * (b @ a)
         merged = job.checkpoint.tensors[key].read().astype(np.float32)

@@ -42,8 +42,8 @@ def compiled(source: Path, out: Path, quantization: str | None = None, **options
     compile_bundle(request, progress)
     bundle = open_bundle(out)
     assert bundle.manifest.validation is not None
-    found: dict[str, Any] = json.loads(bundle.file(bundle.manifest.validation))
-    return found
+    validation: dict[str, Any] = json.loads(bundle.file(bundle.manifest.validation))
+    return validation
 
 
 def tensors(bundle: Path) -> dict[str, tuple[int, ...]]:
@@ -56,8 +56,8 @@ def test_the_host_answers_as_with_the_dequantized_file(tmp_path: Path, model: Ti
     kept, whole = (compiled(source, tmp_path / name, quant) for name, quant in (("a", None), ("b", "q0f32")))
     assert open_bundle(tmp_path / "a").manifest.model.quantization == "gguf"
     assert kept["greedy"] == whole["greedy"]
-    for found, wanted in zip(kept["steps"], whole["steps"], strict=True):
-        logits, expected = (dict(map(tuple, step["top"])) for step in (found, wanted))
+    for actual, wanted in zip(kept["steps"], whole["steps"], strict=True):
+        logits, expected = (dict(map(tuple, step["top"])) for step in (actual, wanted))
         assert logits.keys() == expected.keys()
         assert all(abs(logits[token] - expected[token]) <= 2e-4 * wanted["range"] for token in logits)
 
@@ -65,15 +65,15 @@ def test_the_host_answers_as_with_the_dequantized_file(tmp_path: Path, model: Ti
 def test_each_tensor_keeps_its_type_and_what_agrees_stays_together(tmp_path: Path) -> None:
     source = write_random_gguf(tmp_path / "mixed.gguf", UNTIED.hf_config(), mixed)
     compiled(source, tmp_path / "a")
-    found = {name.removeprefix("model."): shape for name, shape in tensors(tmp_path / "a").items()}
+    actual = {name.removeprefix("model."): shape for name, shape in tensors(tmp_path / "a").items()}
     layer = "layers.0"
-    assert found["embed_tokens.q6_k_high"] == (320, 16)
-    assert found["lm_head.bf16"] == (320, 128)
-    assert found[f"{layer}.self_attn.qkv_proj.parts.0.q4_k"] == (256 + 128, 32)
-    assert found[f"{layer}.self_attn.qkv_proj.parts.1.q6_k"] == (128, 32)
-    assert found[f"{layer}.mlp.gate_up_proj.gate.iq4_xs"] == (512, 32)
-    assert found[f"{layer}.mlp.gate_up_proj.up.q8_0"] == (512, 64)
-    assert found[f"{layer}.mlp.down_proj.q3_k_scale"] == (256, 7)
+    assert actual["embed_tokens.q6_k_high"] == (320, 16)
+    assert actual["lm_head.bf16"] == (320, 128)
+    assert actual[f"{layer}.self_attn.qkv_proj.parts.0.q4_k"] == (256 + 128, 32)
+    assert actual[f"{layer}.self_attn.qkv_proj.parts.1.q6_k"] == (128, 32)
+    assert actual[f"{layer}.mlp.gate_up_proj.gate.iq4_xs"] == (512, 32)
+    assert actual[f"{layer}.mlp.gate_up_proj.up.q8_0"] == (512, 64)
+    assert actual[f"{layer}.mlp.down_proj.q3_k_scale"] == (256, 7)
     source = write_random_gguf(tmp_path / "one.gguf", MODEL.hf_config(), lambda _: "Q4_K")
     compiled(source, tmp_path / "b")
     assert "model.layers.1.self_attn.qkv_proj.q4_k" in tensors(tmp_path / "b")
@@ -104,8 +104,8 @@ def test_what_an_adapter_changes_becomes_eight_bits_and_is_named(tmp_path: Path)
     changed = lora("model.layers.0.mlp.down_proj", 256, 512)
     adapter = make_adapter(tmp_path / "adapter", changed)
     merged = compiled(source, tmp_path / "a", progress=notes, adapter=str(adapter))
-    found = tensors(tmp_path / "a")
-    assert "model.layers.0.mlp.down_proj.q8_0" in found and "model.layers.1.mlp.down_proj.q3_k" in found
+    actual = tensors(tmp_path / "a")
+    assert "model.layers.0.mlp.down_proj.q8_0" in actual and "model.layers.1.mlp.down_proj.q3_k" in actual
     assert "1 matrix is stored as Q8_0, quantized again: merged with the adapter" in notes.notes
     assert merged["steps"] != compiled(source, tmp_path / "b")["steps"]
 
@@ -116,10 +116,10 @@ def test_matrices_in_pieces_answer_alike(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(pieces, "MAX_BINDING_BYTES", 9000)
     monkeypatch.setenv("MLCWEB_KERNEL_CACHE", "")  # whose keys do not know of it
     assert compiled(source, tmp_path / "b") == whole
-    found = tensors(tmp_path / "b")
-    assert {f"model.layers.0.self_attn.qkv_proj.parts.{i}.q4_k" for i in (0, 1)} <= found.keys()
-    assert "model.layers.0.mlp.gate_up_proj.up.parts.1.q8_0_scale" in found
-    assert "lm_head.parts.1.bf16" in found
+    actual = tensors(tmp_path / "b")
+    assert {f"model.layers.0.self_attn.qkv_proj.parts.{i}.q4_k" for i in (0, 1)} <= actual.keys()
+    assert "model.layers.0.mlp.gate_up_proj.up.parts.1.q8_0_scale" in actual
+    assert "lm_head.parts.1.bf16" in actual
 
 
 def test_quantizations_are_still_made_when_asked_for(tmp_path: Path) -> None:

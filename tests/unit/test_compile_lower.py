@@ -15,7 +15,7 @@ from mlcweb.compile import CompileRequest, compile_bundle, lower
 from mlcweb.compile.job import Job
 from mlcweb.compile.tier import LoweredTier
 from mlcweb.errors import CompileError
-from mlcweb.kernel_cache import Cache
+from mlcweb.kernel_cache import KernelCache
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.lower import wgsl
 from mlcweb.progress import SilentProgress
@@ -34,10 +34,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KernelCache:
     monkeypatch.setenv("MLCWEB_KERNEL_CACHE", str(tmp_path / "kernels"))
     monkeypatch.setattr(lower, "_cpus", lambda: 2)
-    return Cache(tmp_path / "kernels")
+    return KernelCache(tmp_path / "kernels")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def alive(pid: int) -> bool:
 
 
 def test_the_bundle_is_the_same_bytes_however_it_was_lowered(
-    model: Path, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, cache: KernelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cold = compiled(model, tmp_path / "cold")
     assert cache.size()[0] > len(TIERS)
@@ -121,7 +121,7 @@ def test_another_quantization_lowers_no_kernel_twice(
 def test_what_a_process_refuses_reads_as_it_does_here(
     model: Path, tmp_path: Path, started: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(job: Job, tier: Tier, cache: Cache | None, *dump: object) -> LoweredTier:
+    def refuse(job: Job, tier: Tier, cache: KernelCache | None, *dump: object) -> LoweredTier:
         if tier.name == "base":
             raise CompileError("kernel k needs 512 invocations; WebGPU has 256", hint="Fewer.")
         time.sleep(60)
@@ -141,7 +141,7 @@ def test_a_process_that_is_killed_costs_only_time(
 ) -> None:
     here, really = os.getpid(), lower.lower_tier
 
-    def killed(job: Job, tier: Tier, cache: Cache | None, *dump: object) -> LoweredTier:
+    def killed(job: Job, tier: Tier, cache: KernelCache | None, *dump: object) -> LoweredTier:
         if os.getpid() != here and tier.name == "base":
             os.kill(os.getpid(), signal.SIGKILL)
         return really(job, tier, cache)
@@ -159,7 +159,7 @@ def test_progress_that_ends_the_compile_ends_the_processes(
 ) -> None:
     really = lower.lower_tier
 
-    def slow(job: Job, tier: Tier, cache: Cache | None, *dump: object) -> LoweredTier:
+    def slow(job: Job, tier: Tier, cache: KernelCache | None, *dump: object) -> LoweredTier:
         if tier.name != "subgroups":
             time.sleep(60)
         return really(job, tier, cache)

@@ -57,8 +57,8 @@ def compiled(model: Path, out: Path, level: int | None, *, cache: str = "") -> t
 
 def logged(lines: list[str]) -> list[tuple[str, str]]:
     """Each log line's logger and message."""
-    found = [re.fullmatch(r" *\d+\.\d{3} (mlcweb[\w.]*): (.*)", line) for line in lines]
-    return [(match[1], match[2]) for match in found if match]
+    matches = [re.fullmatch(r" *\d+\.\d{3} (mlcweb[\w.]*): (.*)", line) for line in lines]
+    return [(match[1], match[2]) for match in matches if match]
 
 
 def test_each_level_adds_to_the_one_before(model: Path, tmp_path: Path) -> None:

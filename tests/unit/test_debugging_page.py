@@ -13,8 +13,8 @@ STEPS = steps(PAGE.read_text(encoding="utf-8"))
 
 def without_browser(step: Step) -> Step:
     """The step without its lines that validate."""
-    kept = [line for line in step.commands.splitlines() if not line.startswith("mlcweb validate")]
-    return Step("\n".join(kept), step.printed)
+    commands = [line for line in step.commands.splitlines() if not line.startswith("mlcweb validate")]
+    return Step("\n".join(commands), step.printed)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import click
 import pytest
 
 from mlcweb.cli.command import cli
-from tests.support.pages import ROOT, Block, blocks_of
+from tests.support.pages import ROOT, CodeBlock, blocks_of
 from tests.support.program import program
 
 try:
@@ -53,15 +53,15 @@ def prose(page: Path) -> str:
 def anchors(page: Path) -> set[str]:
     """Headings' anchors, as GitHub makes them."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
-    found: set[str] = set()
+    slugs: set[str] = set()
     for heading in re.findall(r"^#+ +(.+)$", text, flags=re.M):
         base = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
         name, again = base, 0
-        while name in found:
+        while name in slugs:
             again += 1
             name = f"{base}-{again}"
-        found.add(name)
-    return found
+        slugs.add(name)
+    return slugs
 
 
 def links(page: Path) -> list[str]:
@@ -95,17 +95,17 @@ def test_every_page_is_reachable_from_the_readme() -> None:
     assert set(PAGES) <= reached
 
 
-def commands(block: Block) -> list[list[str]]:
+def commands(block: CodeBlock) -> list[list[str]]:
     """The words of each ``mlcweb`` or ``make`` command line."""
-    found = []
+    shell_lines = []
     for line in block.text.replace("\\\n", " ").splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
         words = list(takewhile(lambda word: word not in ("|", ">", "2>&1"), words))
         if words and Path(words[0]).name in ("mlcweb", "make"):
-            found.append([Path(words[0]).name, *words[1:]])
-    return found
+            shell_lines.append([Path(words[0]).name, *words[1:]])
+    return shell_lines
 
 
 def parse(words: list[str]) -> None:
@@ -187,7 +187,7 @@ ADD_A_MODEL = ROOT / "docs" / "add-a-model.md"
 @pytest.mark.parametrize(
     "block", [b for b in BLOCKS if b.page == ADD_A_MODEL and b.language == "python"], ids=str
 )
-def test_python_is_taken_from_a_file_that_the_page_links_to(block: Block) -> None:
+def test_python_is_taken_from_a_file_that_the_page_links_to(block: CodeBlock) -> None:
     paths = [(block.page.parent / link).resolve() for link in links(block.page) if link.endswith(".py")]
     sources = [path.read_text() for path in paths]
     shapes = [f"\n{textwrap.indent(block.text, ' ' * columns)}" for columns in (0, 4)]
@@ -195,13 +195,13 @@ def test_python_is_taken_from_a_file_that_the_page_links_to(block: Block) -> Non
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language in SCRIPT], ids=str)
-def test_scripts_import_what_the_engine_exports(block: Block) -> None:
+def test_scripts_import_what_the_engine_exports(block: CodeBlock) -> None:
     names = [
         name.strip()
-        for found in re.findall(
+        for actual in re.findall(
             r"import \{([^}]+)\} from \"(?:mlcweb|mlcweb/core|\./mlcweb\.js)\"", block.text
         )
-        for name in found.split(",")
+        for name in actual.split(",")
     ]
     assert set(names) <= exported()
 
@@ -216,7 +216,7 @@ def exported() -> set[str]:
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language in ("js", "javascript")], ids=str)
-def test_scripts_parse(block: Block, tmp_path: Path) -> None:
+def test_scripts_parse(block: CodeBlock, tmp_path: Path) -> None:
     node = shutil.which("node", path=f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', '')}")
     if node is None:
         pytest.skip("no Node here")

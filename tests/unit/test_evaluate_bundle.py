@@ -44,15 +44,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluated(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, Any]:
     assert run(["eval", *map(str, arguments), "--format", "json"]) == 0, capsys.readouterr().err
-    found = json.loads(capsys.readouterr().out)
-    assert isinstance(found, dict)
-    return found
+    document = json.loads(capsys.readouterr().out)
+    assert isinstance(document, dict)
+    return document
 
 
 @pytest.mark.slow
 def test_against_the_source(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """More bits are nearer, and none lost is the same; the numbers are those of a plain loop over the model."""
-    found = evaluated(
+    actual = evaluated(
         capsys,
         *(models / scheme for scheme in ("q4f32_1", "q8f32_1", "q0f32")),
         "--against",
@@ -60,11 +60,11 @@ def test_against_the_source(models: Path, capsys: pytest.CaptureFixture[str]) ->
         "--text",
         models / "text.txt",
     )
-    q4, q8, q0 = found["bundles"]
+    q4, q8, q0 = actual["bundles"]
     assert q4["kl_mean"] > 20 * q8["kl_mean"] > 0
     assert q0["kl_mean"] < 1e-9 and q0["same"] == 1
-    assert q0["perplexity"] == pytest.approx(found["against"]["perplexity"], rel=1e-6)
-    assert (q4["quantization"], q4["runs_on"], found["against"]["quantization"]) == (
+    assert q0["perplexity"] == pytest.approx(actual["against"]["perplexity"], rel=1e-6)
+    assert (q4["quantization"], q4["runs_on"], actual["against"]["quantization"]) == (
         "q4f32_1",
         "host",
         "source",
@@ -76,13 +76,13 @@ def test_against_the_source(models: Path, capsys: pytest.CaptureFixture[str]) ->
             for name in ("tokenizer.json", "tokenizer_config.json")
         }
     ).text(TEXT)
-    assert prefix == [] and found["tokens"] == len(tokens) and q4["tokens"] == len(tokens) - 1
+    assert prefix == [] and actual["tokens"] == len(tokens) and q4["tokens"] == len(tokens) - 1
     logits = host(MODEL, capacity=128).feed_each(tokens).astype(np.float64)
     losses = [
         np.log(np.exp(row - row.max()).sum()) + row.max() - row[token]
         for row, token in zip(logits[:-1], tokens[1:], strict=True)
     ]
-    assert found["against"]["perplexity"] == pytest.approx(float(np.exp(np.mean(losses))), rel=1e-5)
+    assert actual["against"]["perplexity"] == pytest.approx(float(np.exp(np.mean(losses))), rel=1e-5)
 
 
 def test_against_a_bundle_and_alone(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,8 +193,8 @@ def test_a_bundle_without_a_config_takes_its_sources(
     assert run(["eval", str(old), *text]) == 1
     assert "does not hold its model's config.json" in capsys.readouterr().err
     expected = evaluated(capsys, models / "q4f32_1", "--against", models / "source", *text)["bundles"][0]
-    found = evaluated(capsys, old, "--against", models / "source", *text)["bundles"][0]
-    assert found == {**expected, "bytes": found["bytes"]}
+    actual = evaluated(capsys, old, "--against", models / "source", *text)["bundles"][0]
+    assert actual == {**expected, "bytes": actual["bytes"]}
     assert run(["inspect", str(old)]) == 0
     assert "not measured" in capsys.readouterr().out
 

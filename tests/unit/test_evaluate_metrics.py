@@ -103,8 +103,8 @@ def test_far_and_near_logits_keep_their_precision() -> None:
     close = np.array([[1.0, 2.0, 3.0]], np.float32)
     moved = close + np.array([[1e-4, 0, 0]], np.float32)
     p, q = softmax(close[0]), softmax(moved[0])
-    (found,) = Scorer().score(moved, np.array([0]), close).divergences
-    assert found == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-4) and 0 < found < 1e-8
+    (actual,) = Scorer().score(moved, np.array([0]), close).divergences
+    assert actual == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-4) and 0 < actual < 1e-8
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

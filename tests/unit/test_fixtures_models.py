@@ -41,8 +41,8 @@ def test_every_case_has_its_logits_and_no_other_is_kept() -> None:
 @pytest.mark.parametrize("scheme", ["q0f32", "q4f32_1", "q4f16_1"])
 def test_answers_are_greedy(scheme: str) -> None:
     for case in CASES:
-        found = load(case, scheme)
-        assert found.greedy[:STEPS] == found.tokens[PROMPT:]
+        actual = load(case, scheme)
+        assert actual.greedy[:STEPS] == actual.tokens[PROMPT:]
 
 
 @pytest.mark.parametrize("scheme", ["q4f32_1", "q4f16_1"])
@@ -51,11 +51,11 @@ def test_two_quantizers_agree(name: str, scheme: str) -> None:
     """That of the expected logits shares no code with the compiler's. Rows of gpt2's layers are columns on disk."""
     case = BY_NAME[name]
     drawn_weights = weights(case)
-    found = dequantized(case, drawn_weights, scheme)
+    actual = dequantized(case, drawn_weights, scheme)
     for key in [key for key, array in drawn_weights.items() if array.ndim == 2 and "wpe" not in key]:
         turned = key.startswith("h.")
         matrix = drawn_weights[key].T if turned else drawn_weights[key]
         form = get_scheme(scheme).format
         arrays = quantize_group(np.ascontiguousarray(matrix), form, cast=True)
         ours = unpack(arrays, form)[:, : matrix.shape[1]]
-        np.testing.assert_array_equal(found[key].T if turned else found[key], ours)
+        np.testing.assert_array_equal(actual[key].T if turned else actual[key], ours)

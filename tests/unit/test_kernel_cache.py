@@ -11,7 +11,7 @@ import pytest
 from tvm import tirx
 
 from mlcweb.errors import CompileError
-from mlcweb.kernel_cache import Cache, open_cache
+from mlcweb.kernel_cache import KernelCache, open_cache
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SUBGROUPS
 from mlcweb.kernels.language.builder import KernelBuilder, dynamic
 from mlcweb.lower import LoweredKernel, lower_kernel, wgsl
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 KEY = {"kernel": "k", "of": [1, 2]}
 
 
-def entries(cache: Cache) -> list[Path]:
+def entries(cache: KernelCache) -> list[Path]:
     return [path for path in cache.folder.rglob("*") if path.is_file()]
 
 
@@ -38,7 +38,7 @@ def scale(factor: float = 2.0, name: str = "x", dtype: str = "float32", rows: in
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    cache = Cache(tmp_path / "a" / "b")
+    cache = KernelCache(tmp_path / "a" / "b")
     assert cache.read(KEY) is None
     cache.write(KEY, {"wgsl": "fn ä() {}"})
     assert cache.read({"of": [1, 2], "kernel": "k"}) == {"wgsl": "fn ä() {}"}
@@ -59,7 +59,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     ids=["short", "flipped", "empty", "binary", "foreign"],
 )
 def test_a_damaged_entry_is_none_and_is_written_again(damage: Any, tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = KernelCache(tmp_path)
     cache.write(KEY, {"wgsl": "fn f() {}"})
     (path,) = entries(cache)
     path.write_bytes(damage(path.read_bytes()))
@@ -71,7 +71,7 @@ def test_a_damaged_entry_is_none_and_is_written_again(damage: Any, tmp_path: Pat
 
 def test_a_folder_that_cannot_be_used_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    cache = Cache(tmp_path / "file" / "kernels")
+    cache = KernelCache(tmp_path / "file" / "kernels")
     cache.write(KEY, 1)
     assert cache.read(KEY) is None
     assert cache.size() == (0, 0)
@@ -79,7 +79,7 @@ def test_a_folder_that_cannot_be_used_is_no_error(tmp_path: Path) -> None:
 
 
 def test_what_was_used_longest_ago_is_pruned(tmp_path: Path) -> None:
-    cache = Cache(tmp_path, max_bytes=3000)
+    cache = KernelCache(tmp_path, max_bytes=3000)
     for key in range(5):
         cache.write(key, "x" * 900)
         os.utime(cache._path(key), (1000 + key, 1000 + key))
@@ -95,12 +95,12 @@ def test_what_was_used_longest_ago_is_pruned(tmp_path: Path) -> None:
 
 def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLCWEB_KERNEL_CACHE", str(tmp_path / "k"))
-    assert open_cache() == Cache(tmp_path / "k")
+    assert open_cache() == KernelCache(tmp_path / "k")
     monkeypatch.setenv("MLCWEB_KERNEL_CACHE", "")
     assert open_cache() is None
     monkeypatch.delenv("MLCWEB_KERNEL_CACHE")
     monkeypatch.setenv("MLCWEB_CACHE", str(tmp_path / "c"))
-    assert open_cache() == Cache(tmp_path / "c" / "kernels")
+    assert open_cache() == KernelCache(tmp_path / "c" / "kernels")
 
 
 def test_every_kernel_survives_being_kept() -> None:
@@ -125,7 +125,7 @@ def test_a_kernel_with_another_kind_of_expression_is_not_kept() -> None:
 def test_a_kept_kernel_is_not_lowered_again(
     tier: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, dtype = Cache(tmp_path), "float16" if tier.f16 else "float32"
+    cache, dtype = KernelCache(tmp_path), "float16" if tier.f16 else "float32"
     fresh = lower_kernel("scale", scale(dtype=dtype), tier)
     assert lower_kernel("scale", scale(dtype=dtype), tier, cache).to_json() == fresh.to_json()
     monkeypatch.setattr(wgsl, "_lower", lambda name, func: pytest.fail(f"{name} is lowered again"))
@@ -136,7 +136,7 @@ def test_a_kept_kernel_is_not_lowered_again(
 
 @pytest.mark.parametrize("change", [{"factor": 2.0000002}, {"name": "z"}, {"dtype": "float16"}, {"rows": 5}])
 def test_another_kernel_is_another_entry(change: dict[str, Any], tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = KernelCache(tmp_path)
     lower_kernel("scale", scale(), BASE, cache)
     made = lower_kernel("scale", scale(**change), F16, cache)
     assert made.to_json() == lower_kernel("scale", scale(**change), F16).to_json()
@@ -152,5 +152,5 @@ def test_a_kernel_that_is_refused_is_not_kept(tmp_path: Path) -> None:
     wide = k.finish()
     for _ in range(2):
         with pytest.raises(CompileError, match="512 invocations"):
-            lower_kernel("wide", wide, BASE, Cache(tmp_path))
-    assert entries(Cache(tmp_path)) == []
+            lower_kernel("wide", wide, BASE, KernelCache(tmp_path))
+    assert entries(KernelCache(tmp_path)) == []

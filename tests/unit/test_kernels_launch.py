@@ -10,7 +10,7 @@ import pytest
 from tvm.relax import BlockBuilder
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.choice.tier import BASE, F16, Tier
 from mlcweb.kernels.experts.route import route
@@ -112,7 +112,7 @@ def test_a_kernel_must_say_what_it_writes(function: None) -> None:
 
 def test_what_is_updated_in_place_must_be_given(function: None) -> None:
     layout = HeadLayout(2, 1, 32, 4)
-    kernel = choose.attend(layout, 64, Scores(1.0), BASE)
+    kernel = choose.attend(layout, 64, Scoring(1.0), BASE)
     tensors = {
         "qkv": _tensor(1, 128),
         "rope_coarse": _tensor(1, 32),
@@ -143,7 +143,7 @@ CASES: list[tuple[Make, Callable[[], dict[str, Any]], list[dict[str, Any]]]] = [
             {"scale": 2.0},
             {"positions": Values((32, 96), "float32", BASE)},
             {"piece": Piece(0, 128)},
-            {"to_blocks": True},
+            {"block_order": True},
             {"prefill": True},
             {"table": weight(32)},
             {"table": weight(scheme="q8f16_1")},
@@ -161,17 +161,17 @@ CASES: list[tuple[Make, Callable[[], dict[str, Any]], list[dict[str, Any]]]] = [
             {"norm": norm(epsilon=1e-6)},
             {"norm": None},
             {"norm": norm(weight=Vector(96, "float16", BASE))},
-            {"vectors": Vectors(to_blocks=True)},
+            {"vectors": Vectors(y_block_order=True)},
             {"piece": Piece(0, 128)},
         ],
     ),
     (
         choose.normalize,
-        lambda: {"how": norm(), "tier": BASE},
+        lambda: {"norm": norm(), "tier": BASE},
         [
-            {"how": norm(epsilon=1e-6)},
-            {"how": norm(centered=True)},
-            {"how": norm(centered=True, bias=Vector(96, "float32", BASE))},
+            {"norm": norm(epsilon=1e-6)},
+            {"norm": norm(centered=True)},
+            {"norm": norm(centered=True, bias=Vector(96, "float32", BASE))},
             {"residual": True},
             {"decode": True},
             {"last_row": True},
@@ -189,8 +189,8 @@ CASES: list[tuple[Make, Callable[[], dict[str, Any]], list[dict[str, Any]]]] = [
     ),
     (
         route,
-        lambda: {"router": Values((8, 96), "float32", BASE), "choices": 2, "tier": BASE},
-        [{"norm": norm()}, {"choices": 3}, {"router": Values((8, 96), "float16", BASE)}],
+        lambda: {"router": Values((8, 96), "float32", BASE), "experts_per_token": 2, "tier": BASE},
+        [{"norm": norm()}, {"experts_per_token": 3}, {"router": Values((8, 96), "float16", BASE)}],
     ),
 ]
 

@@ -10,17 +10,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def imported(folder: str) -> dict[str, set[str]]:
     """Each file's modules, by its path: ``from a import b`` is both a and a.b."""
-    found: dict[str, set[str]] = {}
+    packages: dict[str, set[str]] = {}
     for path in (ROOT / folder).rglob("*.py"):
         if "node_modules" in path.parts:
             continue
-        modules = found.setdefault(str(path.relative_to(ROOT)), set())
+        modules = packages.setdefault(str(path.relative_to(ROOT)), set())
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 modules |= {name.name for name in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 modules |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
-    return found
+    return packages
 
 
 def test_benches_and_the_package_import_no_tests() -> None:

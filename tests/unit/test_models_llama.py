@@ -36,12 +36,12 @@ def test_params_stack_to_what_the_kernels_read(name: str) -> None:
 
 
 def test_missing_values_take_transformers_defaults() -> None:
-    found = config(
+    actual = config(
         num_key_value_heads=..., head_dim=..., rope_theta=..., tie_word_embeddings=..., hidden_act=...
     )
-    assert (found.num_key_value_heads, found.head_dim) == (4, 16)
-    assert found.ropes[0].theta == 10000.0 and found.ropes[0].kind == "default"
-    assert found.tie_word_embeddings is False
+    assert (actual.num_key_value_heads, actual.head_dim) == (4, 16)
+    assert actual.ropes[0].theta == 10000.0 and actual.ropes[0].kind == "default"
+    assert actual.tie_word_embeddings is False
 
 
 def test_rope_as_transformers_5_writes_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlcweb.errors import CheckpointError, MlcwebError, UnsupportedError
-from mlcweb.models import architecture, outline_of
+from mlcweb.models import architecture, declare_model
 from mlcweb.models.mixtral import Mixtral, MixtralConfig
 from mlcweb.quantize import get_scheme, packed_tensors
 from tests.fixtures.models.cases import CASES
@@ -46,7 +46,7 @@ def test_odd_configs(changes: dict[str, Any], kind: type[MlcwebError]) -> None:
 
 def test_experts_lie_in_parts_that_a_default_binding_holds() -> None:
     assert architecture(REAL) == (MixtralConfig, Mixtral)
-    model = outline_of(Mixtral, MixtralConfig.from_hf(REAL), "q4f16_1")
+    model = declare_model(Mixtral, MixtralConfig.from_hf(REAL), "q4f16_1")
     assert model.weight_count == 46_702_792_704
     params = {param.name: param for param in model.params()}
     largest = max(t.nbytes for param in params.values() for t in packed_tensors(param, get_scheme("q4f16_1")))

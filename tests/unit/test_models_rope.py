@@ -24,7 +24,7 @@ def test_frequencies_are_those_of_transformers(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scaling", "reach"),
+    ("scaling", "longest_context"),
     [
         (None, 1000),
         ({"type": "linear", "factor": 4.0}, 4000),
@@ -35,8 +35,8 @@ def test_frequencies_are_those_of_transformers(name: str) -> None:
     ],
     ids=str,
 )
-def test_how_far_a_scaling_reaches(scaling: dict[str, object] | None, reach: int) -> None:
-    assert RopeSettings(64, 64, 1e4, scaling, 1000).reach == reach
+def test_how_far_a_scaling_reaches(scaling: dict[str, object] | None, longest_context: int) -> None:
+    assert RopeSettings(64, 64, 1e4, scaling, 1000).longest_context == longest_context
 
 
 @pytest.mark.parametrize(("head_dim", "dims"), [(64, 64), (64, 16), (80, 20), (64, 0)])
@@ -46,7 +46,7 @@ def test_turning_whole_heads_in_another_order_is_turning_a_part(head_dim: int, d
         settings = RopeSettings.none(head_dim)
     rng = np.random.default_rng(dims)
     query, key = rng.standard_normal((2, head_dim))
-    frequencies, factors = settings.turns(64)
+    frequencies, factors = settings.pair_frequencies(64)
     assert len(frequencies) == len(factors) == head_dim // 2
 
     def whole(vector: np.ndarray, position: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.models import outline_of
+from mlcweb.models import declare_model
 from mlcweb.models.starcoder2 import Starcoder2, Starcoder2Config
 from tests.fixtures.models.cases import BY_NAME
 
@@ -18,14 +18,14 @@ def config(**changes: Any) -> Starcoder2Config:
 
 
 def test_missing_values_take_transformers_defaults() -> None:
-    found = config(use_bias=..., sliding_window=..., norm_epsilon=..., rope_theta=..., hidden_act=...)
-    assert (found.bias, found.window, found.norm_eps) == (True, None, 1e-5)
-    assert found.ropes[0].theta == 10000.0
-    assert found.tie_word_embeddings
+    actual = config(use_bias=..., sliding_window=..., norm_epsilon=..., rope_theta=..., hidden_act=...)
+    assert (actual.bias, actual.window, actual.norm_eps) == (True, None, 1e-5)
+    assert actual.ropes[0].theta == 10000.0
+    assert actual.tie_word_embeddings
 
 
 def test_biases_without_use_bias_are_the_norms_alone() -> None:
-    names = {bias: outline_of(Starcoder2, config(use_bias=bias)).shapes() for bias in (True, False)}
+    names = {bias: declare_model(Starcoder2, config(use_bias=bias)).shapes() for bias in (True, False)}
     biases = {name for name in names[False] if name.endswith(".bias")}
     assert all("norm" in name for name in biases) and len(biases) == 2 * 2 + 1
     assert set(names[False]) < set(names[True])

@@ -1,4 +1,4 @@
-"""A mixture's launches, planned: experts in several parts write one tensor in place, within default limits."""
+"""A mixture's launches, planned: experts in several ranges write one tensor in place, within default limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.plan_faults import faults
 pytestmark = pytest.mark.slow
 
 VOCAB, HIDDEN, INNER = 64, 96, 132
-PARTS = [range(0, 3), range(3, 5), range(5, 8)]
+RANGES = [range(0, 3), range(3, 5), range(5, 8)]
 
 
 class OneMixture(nn.Module):
@@ -35,7 +35,7 @@ class OneMixture(nn.Module):
     def __init__(self, scheme: Scheme, tier: Tier) -> None:
         def experts(rows: int, columns: int) -> Experts:
             return Experts(
-                [matrix(len(part) * rows, columns, scheme.stored(""), tier) for part in PARTS], PARTS
+                [matrix(len(span) * rows, columns, scheme.stored(""), tier) for span in RANGES], RANGES
             )
 
         self.layout = HeadLayout(1, 1, 16, 4)
@@ -51,9 +51,9 @@ class OneMixture(nn.Module):
 
 
 def planned(scheme: str, tier: Tier) -> tuple[Entries, Plan]:
-    how = get_scheme(scheme)
-    model = OneMixture(how, tier)
-    points = entry_points(how, tier)
+    quant = get_scheme(scheme)
+    model = OneMixture(quant, tier)
+    points = entry_points(quant, tier)
     entries = lower_entries(model, tier, points, vocab=VOCAB, context=64, chunk=CHUNK)
     return entries, build_plan(entries, tier)
 
@@ -64,7 +64,7 @@ def planned(scheme: str, tier: Tier) -> tuple[Entries, Plan]:
     + [("q0f32", TIERS[2]), ("q8f32_1", TIERS[3]), ("q3f16_1", TIERS[4])],
     ids=lambda v: v.name if isinstance(v, Tier) else v,
 )
-def test_parts_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:
+def test_ranges_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:
     entries, plan = planned(scheme, tier)
     assert faults(entries, plan) == []
     for kernel in plan.kernels:
@@ -72,7 +72,7 @@ def test_parts_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:
     for entry in plan.entries:
         for product in ("gate_up", "down"):
             written = _written(plan, entry, f"experts_{product}")
-            assert len(written) == (0 if entry.name == "sample" else len(PARTS))
+            assert len(written) == (0 if entry.name == "sample" else len(RANGES))
             assert len(set(written)) <= 1
         for kernel in plan.to_json()["kernels"]:
             chosen = (
@@ -85,10 +85,10 @@ def test_parts_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:
 
 def _written(plan: Plan, entry: Any, op: str) -> list[int]:
     """The buffer that each launch of an operation writes."""
-    found = []
+    written = []
     for launch in entry.launches:
         kernel = plan.kernels[launch.kernel]
         if launch.op == op:
             (buffer,) = [b for b, writes in zip(launch.args, kernel.writes, strict=True) if writes]
-            found.append(buffer)
-    return found
+            written.append(buffer)
+    return written

@@ -52,12 +52,12 @@ def test_it_is_what_the_format_says(shape: str, scheme: str, tier: Tier) -> None
 def test_bindings_are_what_the_wgsl_declares(shape: str, scheme: str, tier: Tier) -> None:
     _, plan = lowered(shape, scheme, tier)
     for kernel, facts in zip(plan.kernels, plan.to_json()["kernels"], strict=True):
-        found = re.findall(
+        actual = re.findall(
             r"@group\(0\) @binding\((\d+)\)\s*var<(storage, read|storage, read_write|uniform)>", kernel.wgsl
         )
-        assert [int(binding) for binding, _ in found] == list(range(len(found)))
+        assert [int(binding) for binding, _ in actual] == list(range(len(actual)))
         kinds = {"storage, read": "read-only-storage", "storage, read_write": "storage", "uniform": "uniform"}
-        assert [kinds[kind] for _, kind in found] == facts["bindings"]
+        assert [kinds[kind] for _, kind in actual] == facts["bindings"]
         struct = re.search(r"struct \w+ \{([^}]*)\}", kernel.wgsl)
         assert struct and struct[1].count(":") == facts["uniform_words"], kernel.name
 
@@ -149,11 +149,11 @@ def test_a_prefill_on_matrices_is_where_its_kernels_are(scheme: str, tier: Tier)
 
 def test_every_tier_binds_the_same_weights() -> None:
     """They are in the bundle once; a tier reads a float16 tensor as such or as packed uint32, of the same bytes."""
-    found = [
+    actual = [
         {b.name: b.bytes for b in lowered("tiny", "q4f16_1", tier)[1].buffers if b.kind == "weight"}
         for tier in TIERS
     ]
-    assert all(weights == found[0] for weights in found)
+    assert all(weights == actual[0] for weights in actual)
 
 
 def test_layers_share_kernels() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from mlcweb.kernels.choice.tier import BASE, SUBGROUPS, Tier
-from mlcweb.plan import Launch
 from tests.support.lowered import CHUNK, SHAPES, VARIANTS, lowered
 from tests.support.plan_faults import faults
 
@@ -41,7 +40,8 @@ def test_the_check_finds_what_is_wrong() -> None:
     def changed(change: Any) -> list[str]:
         made = [
             replace(
-                entry, launches=[Launch(x.kernel, tuple(change(a) for a in x.args)) for x in entry.launches]
+                entry,
+                launches=[replace(x, args=tuple(change(a) for a in x.args)) for x in entry.launches],
             )
             for entry in plan.entries
         ]

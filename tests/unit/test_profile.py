@@ -59,14 +59,14 @@ def test_the_table_is_sorted_by_time_and_complete() -> None:
 def test_every_launch_is_a_bar_as_wide_as_its_time() -> None:
     document = sample_profile()
     svg = draw(Profile.from_json(document))
-    found = bars(svg)
+    actual = bars(svg)
     launches = document["decode"]["timeline"]["launches"] + document["prefill"]["timeline"]["launches"]
     # what does not fit its row goes on in the next: four rows and three
-    assert len(launches) <= len(found) <= len(launches) + 5
+    assert len(launches) <= len(actual) <= len(launches) + 5
     for name in ("decode", "prefill"):
         launches = document[name]["timeline"]["launches"]
         total = sum(launch["microseconds"] for launch in launches)
-        mine = [bar for bar in found if bar.findtext(f"{SVG}title", "").startswith((name, "sample"))]
+        mine = [bar for bar in actual if bar.findtext(f"{SVG}title", "").startswith((name, "sample"))]
         mine = [
             bar for bar in mine if name == "decode" or not bar.findtext(f"{SVG}title", "").startswith("s")
         ]
@@ -85,8 +85,8 @@ def test_an_operation_has_one_colour_and_a_place_in_the_legend() -> None:
     for bar in bars(svg):
         name = op(bar.findtext(f"{SVG}title", "").split(":")[0])
         colours.setdefault(name, set()).add(bar.get("fill", ""))
-    assert all(len(found) == 1 for found in colours.values())
-    assert len({min(found) for found in colours.values()}) == len(colours)
+    assert all(len(actual) == 1 for actual in colours.values())
+    assert len({min(actual) for actual in colours.values()}) == len(colours)
     shown = texts(svg).splitlines()
     assert set(colours) <= set(shown)
     assert {"24.9%", "45.7%", "885 GB/s, 59% of a copy", "11.3 TFLOP/s, 23% of f32"} <= set(shown)

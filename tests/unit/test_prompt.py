@@ -50,8 +50,8 @@ def test_without_a_template_the_prompt_is_a_dialogue(files: dict[str, bytes]) ->
         "pair": [bos, text],
         "special_tokens": {"<|im_start|>": {"id": "<|im_start|>", "ids": [1], "tokens": ["<|im_start|>"]}},
     }
-    found = PromptRenderer({"tokenizer.json": json.dumps(tokenizer).encode()}).tokens("hi")
-    assert found[0] == 1, "the tokenizer's bos token, which no template writes"
+    actual = PromptRenderer({"tokenizer.json": json.dumps(tokenizer).encode()}).tokens("hi")
+    assert actual[0] == 1, "the tokenizer's bos token, which no template writes"
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ def test_every_value_is_the_librarys(kind: str) -> None:
         assert np.array_equal(bits(unpack(arrays, form)), bits(values(raw, kind)))
         *planes, scales = arrays
         assert [plane.shape for plane in planes] == [(7, form.words(k, i)) for i in range(len(form.planes))]
-        wanted = (7, form.groups(k)) if form.lone else (7, form.scale_words(k))
-        assert scales.shape == wanted
+        expected = (7, form.groups(k)) if form.lone else (7, form.scale_words(k))
+        assert scales.shape == expected
 
 
 @pytest.mark.parametrize("kind", QUANTIZED)
@@ -54,9 +54,9 @@ def test_the_host_multiplies_with_them(kind: str, tokens: int) -> None:
     exact = values(raw, kind)
     assert np.array_equal(bits(weights.rows("a", 2, 7)), bits(exact[2:7]))
     x = rng.standard_normal((tokens, k)).astype(np.float32)
-    found = weights.products("a", 1, 8, x)
+    actual = weights.products("a", 1, 8, x)
     wide = exact[1:8].astype(np.float64)
-    assert np.all(np.abs(found - wide @ x.T) <= 2e-6 * (np.abs(wide) @ np.abs(x.T)))
+    assert np.all(np.abs(actual - wide @ x.T) <= 2e-6 * (np.abs(wide) @ np.abs(x.T)))
 
 
 def test_bfloat16_is_held_in_pairs() -> None:

@@ -173,14 +173,14 @@ def test_schemes_that_leave_the_vocabulary_or_everything_as_it_is():
         name: get_scheme(name).stored("any", vocab=True)
         for name in ("q4f16_1", "q4f16_2", "q4f32_e8", "q0f16")
     }
-    assert {name: how if isinstance(how, str) else how.bits for name, how in stored.items()} == {
+    assert {name: form if isinstance(form, str) else form.bits for name, form in stored.items()} == {
         "q4f16_1": 4,
         "q4f16_2": "float16",
         "q4f32_e8": 8,
         "q0f16": "float16",
     }
     others = [get_scheme(name).stored("any") for name in ("q4f16_1", "q4f16_2", "q4f32_e8")]
-    assert [how.bits for how in others if not isinstance(how, str)] == [4, 4, 4]
+    assert [form.bits for form in others if not isinstance(form, str)] == [4, 4, 4]
     assert get_scheme("q0f16").stored("any") == "float16"
     with pytest.raises(ValueError, match="q0f16 does not quantize"):
         quantize_group(np.ones((1, 32), np.float32), get_scheme("q0f16").format)

@@ -160,15 +160,15 @@ def test_eight_bits_have_nothing_to_search():
 @pytest.mark.parametrize("scheme", ["q4f16_1", "q3f32_1", "q4f16_e8", "q8f16_1"])
 def test_the_stream_gives_the_same_bits_whatever_blocks_and_workers(tmp_path, scheme):
     checkpoint = open_checkpoint(str(make_llama(tmp_path, TinyLlama())))
-    found = {param.name: squares(64) for param in PARAMS[:3]}
+    actual = {param.name: squares(64) for param in PARAMS[:3]}
 
     def collect(**options):
         stream = quantize_params(checkpoint, PARAMS, get_scheme(scheme), **options)
         return {packed.name: np.concatenate(list(blocks)) for packed, blocks in stream}
 
-    whole = collect(calibration=Calibration(found))
-    for workers, block_bytes in ((1, 1), (3, 5000)):
-        other = collect(calibration=Calibration(found), workers=workers, block_bytes=block_bytes)
+    whole = collect(calibration=Calibration(actual))
+    for workers, batch_bytes in ((1, 1), (3, 5000)):
+        other = collect(calibration=Calibration(actual), workers=workers, batch_bytes=batch_bytes)
         for name, array in whole.items():
             np.testing.assert_array_equal(other[name].view(np.uint8), array.view(np.uint8))
     mlc = collect()

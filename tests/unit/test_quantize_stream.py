@@ -1,4 +1,4 @@
-"""Streaming a checkpoint's parameters: order, blocks, totals, and what is refused."""
+"""Streaming a checkpoint's parameters: order, batches, totals, and what is refused."""
 
 import threading
 
@@ -23,7 +23,7 @@ def checkpoint(request, tmp_path_factory):
 def collect(checkpoint, scheme, **options):
     """Everything the stream yields, concatenated: [(packed tensor, array)]."""
     stream = quantize_params(checkpoint, PARAMS, get_scheme(scheme), **options)
-    return [(packed, np.concatenate(list(blocks))) for packed, blocks in stream]
+    return [(packed, np.concatenate(list(batches))) for packed, batches in stream]
 
 
 @pytest.mark.slow
@@ -47,9 +47,9 @@ def test_stream_equals_whole_tensors_cast_then_quantized(checkpoint, scheme):
 
 
 @pytest.mark.parametrize(
-    "options", [{"workers": 1}, {"workers": 5}, {"block_bytes": 1}, {"block_bytes": 999}]
+    "options", [{"workers": 1}, {"workers": 5}, {"batch_bytes": 1}, {"batch_bytes": 999}]
 )
-def test_output_does_not_depend_on_workers_or_blocks(checkpoint, options):
+def test_output_does_not_depend_on_workers_or_batches(checkpoint, options):
     for (packed, array), (_, other) in zip(
         collect(checkpoint, "q4f16_1"), collect(checkpoint, "q4f16_1", **options), strict=True
     ):
@@ -76,12 +76,12 @@ def test_names_shapes_and_sizes_are_static():
     ]
 
 
-def test_a_tensor_whose_blocks_are_left_is_skipped_and_the_next_is_right(checkpoint):
+def test_a_tensor_whose_batches_are_left_is_skipped_and_the_next_is_right(checkpoint):
     scheme = get_scheme("q4f16_1")
     full = dict(collect(checkpoint, "q4f16_1"))
-    for packed, blocks in quantize_params(checkpoint, PARAMS, scheme, block_bytes=4096):
+    for packed, batches in quantize_params(checkpoint, PARAMS, scheme, batch_bytes=4096):
         if packed.name.endswith("q_scale"):
-            np.testing.assert_array_equal(np.concatenate(list(blocks)), full[packed])
+            np.testing.assert_array_equal(np.concatenate(list(batches)), full[packed])
 
 
 def test_progress_adds_up_to_the_bytes_on_disk(checkpoint):
@@ -92,7 +92,7 @@ def test_progress_adds_up_to_the_bytes_on_disk(checkpoint):
             self.total += amount
 
     progress = Counting()
-    collect(checkpoint, "q4f16_1", progress=progress, block_bytes=1000)
+    collect(checkpoint, "q4f16_1", progress=progress, batch_bytes=1000)
     item = 4 if checkpoint.tensors["model.norm.weight"].dtype == "float32" else 2
     assert (
         progress.total
@@ -102,7 +102,7 @@ def test_progress_adds_up_to_the_bytes_on_disk(checkpoint):
 
 
 def test_look_ahead_is_bounded(checkpoint):
-    """With the consumer holding the first block, no more than twice the workers' blocks are read."""
+    """With the consumer holding the first batch, no more than twice the workers' batches are read."""
     read = []
     tensors = dict(checkpoint.tensors)
     name = "model.embed_tokens.weight"
@@ -116,9 +116,9 @@ def test_look_ahead_is_bounded(checkpoint):
 
     tensors[name] = dataclasses.replace(original, load_rows=load)
     watched = dataclasses.replace(checkpoint, tensors=tensors)
-    stream = quantize_params(watched, PARAMS[:1], get_scheme("q0f32"), workers=2, block_bytes=64 * 4)
-    _, blocks = next(stream)
-    next(iter(blocks))
+    stream = quantize_params(watched, PARAMS[:1], get_scheme("q0f32"), workers=2, batch_bytes=64 * 4)
+    _, batches = next(stream)
+    next(iter(batches))
     assert len(read) <= 5
     stream.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("quantize")]
@@ -148,5 +148,5 @@ def test_an_infinite_weight_names_its_tensor(tmp_path):
     plain = Param("norm", (64,), ("model.norm.weight",), False)
     for param in (quantized, plain):
         with pytest.raises(CheckpointError, match=param.sources[0]):
-            for _, blocks in quantize_params(checkpoint, [param], get_scheme("q4f16_1")):
-                list(blocks)
+            for _, batches in quantize_params(checkpoint, [param], get_scheme("q4f16_1")):
+                list(batches)

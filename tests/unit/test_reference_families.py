@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 def test_logits_at_every_position(case: Case, scheme: str, tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(make_checkpoint(tmp_path, case)))
     expected = load(case, scheme)
-    found = feed(checkpoint, scheme, expected.tokens, PROMPT - 8)
+    actual = feed(checkpoint, scheme, expected.tokens, PROMPT - 8)
     wanted = expected.logits[PROMPT - 9 :]
-    worst = np.abs(found - wanted).max(axis=1) / np.ptp(wanted, axis=1)
+    worst = np.abs(actual - wanted).max(axis=1) / np.ptp(wanted, axis=1)
     assert worst.max() < 1e-4
-    assert [int(row.argmax()) for row in found[8:]] == expected.greedy
+    assert [int(row.argmax()) for row in actual[8:]] == expected.greedy

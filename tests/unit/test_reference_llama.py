@@ -18,9 +18,9 @@ from tests.support.llama_cases import CASES, LLAMA3_ROPE, ODD, STEPS, host, pack
 EXPECTED = np.load(Path(__file__).parents[1] / "fixtures" / "llama_logits.npz")
 
 
-def worst(found: np.ndarray, expected: np.ndarray) -> float:
+def worst(actual: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference, relative to the range of the expected logits."""
-    return float(np.abs(found - expected).max() / np.ptp(expected))
+    return float(np.abs(actual - expected).max() / np.ptp(expected))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -59,8 +59,8 @@ def test_a_padded_last_group_does_not_count() -> None:
         parts = quantize_group(weight, q4.format)
         codes |= zip((name.replace("weight", kind) for kind in ("q_weight", "q_scale")), parts, strict=True)
         whole[name] = unpack(parts, q4.format)[:, : weight.shape[1]]
-    found, expected = (host(ODD, arrays=arrays).feed(prompt(ODD)) for arrays in (codes, whole))
-    assert found.shape == (321,) and worst(found, expected) < 1e-5
+    actual, expected = (host(ODD, arrays=arrays).feed(prompt(ODD)) for arrays in (codes, whole))
+    assert actual.shape == (321,) and worst(actual, expected) < 1e-5
 
 
 def test_the_fixture_tells_rope_scaling_and_eps_apart() -> None:

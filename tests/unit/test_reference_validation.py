@@ -23,15 +23,15 @@ def make(steps: int, **options: Any) -> dict[str, Any]:
 
 
 def test_greedy_tokens_and_logits_are_those_of_transformers() -> None:
-    found = make(6, prompt="hello")
-    assert json.loads(json.dumps(found)) == found
-    assert list(found) == ["prompt", "tokens", "greedy", "steps", "tolerance"]
-    assert found["prompt"] == "hello"
-    assert found["tokens"] == prompt(CASE)
-    assert found["greedy"] == EXPECTED[:6].argmax(axis=1).tolist()
-    assert found["tolerance"].keys() == {"float32", "float16", "int8", "matrix"}
-    assert len(found["steps"]) == 6
-    for step, logits in zip(found["steps"], EXPECTED, strict=False):
+    actual = make(6, prompt="hello")
+    assert json.loads(json.dumps(actual)) == actual
+    assert list(actual) == ["prompt", "tokens", "greedy", "steps", "tolerance"]
+    assert actual["prompt"] == "hello"
+    assert actual["tokens"] == prompt(CASE)
+    assert actual["greedy"] == EXPECTED[:6].argmax(axis=1).tolist()
+    assert actual["tolerance"].keys() == {"float32", "float16", "int8", "matrix"}
+    assert len(actual["steps"]) == 6
+    for step, logits in zip(actual["steps"], EXPECTED, strict=False):
         assert step["range"] == pytest.approx(float(np.ptp(logits)), abs=1e-3)
         assert [token for token, _ in step["top"]] == np.argsort(-logits)[:8].tolist()
         assert [logit for _, logit in step["top"]] == pytest.approx(
@@ -43,10 +43,10 @@ def test_an_eos_ends_it_and_is_the_last_token() -> None:
     eos = int(EXPECTED[5].argmax())
     expected = EXPECTED[:6].argmax(axis=1).tolist()
     assert expected.index(eos) == 5
-    found = make(12, eos_token_ids=[eos, 9999], decode=lambda ids: " ".join(map(str, ids)))
-    assert found["greedy"] == expected
-    assert len(found["steps"]) == 6
-    assert found["answer"] == " ".join(map(str, expected[:5]))
+    actual = make(12, eos_token_ids=[eos, 9999], decode=lambda ids: " ".join(map(str, ids)))
+    assert actual["greedy"] == expected
+    assert len(actual["steps"]) == 6
+    assert actual["answer"] == " ".join(map(str, expected[:5]))
 
 
 def test_two_runs_are_the_same() -> None:

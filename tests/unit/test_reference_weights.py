@@ -45,10 +45,10 @@ def slowly(codes: np.ndarray, scales: np.ndarray, bits: int = 4) -> np.ndarray:
 
 def test_the_lowest_nibble_comes_first() -> None:
     codes = np.array([[0xFEDCBA98, 0x76543210, 0, 0]], np.uint32)
-    found = dequantized(codes, np.array([[2.0]], np.float32))
-    assert found.dtype == np.float32
-    assert found[0, :16].tolist() == [2, 4, 6, 8, 10, 12, 14, 16, -14, -12, -10, -8, -6, -4, -2, 0]
-    assert found[0, 16:].tolist() == [-14] * 16
+    actual = dequantized(codes, np.array([[2.0]], np.float32))
+    assert actual.dtype == np.float32
+    assert actual[0, :16].tolist() == [2, 4, 6, 8, 10, 12, 14, 16, -14, -12, -10, -8, -6, -4, -2, 0]
+    assert actual[0, 16:].tolist() == [-14] * 16
 
 
 @pytest.mark.parametrize("bits", [3, 4, 8])
@@ -84,14 +84,14 @@ def test_parameters_by_name() -> None:
 def test_products_by_blocks(monkeypatch: pytest.MonkeyPatch, tokens: int, inputs: int, bits: int) -> None:
     """Seven rows in blocks of two; 80 inputs leave half a group of padding, which must not count."""
     width = -(-inputs // GROUP_SIZES[bits]) * GROUP_SIZES[bits]
-    monkeypatch.setattr(linear, "BLOCK_VALUES", 2 * width + 1)
+    monkeypatch.setattr(linear, "BATCH_WEIGHTS", 2 * width + 1)
     codes, scales = codes_and_scales(7, width, bits=bits)
     x = np.random.default_rng(4).standard_normal((tokens, inputs)).astype(np.float32)
     store = ArrayStore({"a.q_weight": codes, "a.q_scale": scales})
-    found = Linear(PackedWeights(store, [form_of(bits)]), 2)(x, "a")
+    actual = Linear(PackedWeights(store, [form_of(bits)]), 2)(x, "a")
     expected = x.astype(np.float64) @ slowly(codes, scales, bits).astype(np.float64)[:, :inputs].T
-    assert found.shape == (tokens, 7)
-    assert np.allclose(found, expected, atol=1e-5)
+    assert actual.shape == (tokens, 7)
+    assert np.allclose(actual, expected, atol=1e-5)
 
 
 def test_weights_of_a_bundle_being_written_can_be_read(tmp_path: Path) -> None:
@@ -117,13 +117,13 @@ def test_products_are_dequantized_on_the_way(bits: int, tokens: int, groups: int
     weights = PackedWeights(ArrayStore({"a.q_weight": codes, "a.q_scale": scales}), [form_of(bits)])
     assert weights.shape("a") == (9, width)
     exact = slowly(codes, scales, bits)[1:8].astype(np.float64)
-    found = weights.products("a", 1, 8, x)
-    assert found.shape == (7, tokens)
-    assert np.all(np.abs(found - exact @ x.T) <= 1e-6 * (np.abs(exact) @ np.abs(x.T)))
+    actual = weights.products("a", 1, 8, x)
+    assert actual.shape == (7, tokens)
+    assert np.all(np.abs(actual - exact @ x.T) <= 1e-6 * (np.abs(exact) @ np.abs(x.T)))
 
 
 def test_products_with_unquantized_weights() -> None:
     rows = np.random.default_rng(6).standard_normal((5, 48)).astype(np.float16)
     x = np.random.default_rng(7).standard_normal((3, 48)).astype(np.float32)
-    found = PackedWeights(ArrayStore({"a.weight": rows}), []).products("a", 0, 5, x)
-    assert np.allclose(found, rows.astype(np.float64) @ x.T, atol=1e-4)
+    actual = PackedWeights(ArrayStore({"a.weight": rows}), []).products("a", 0, 5, x)
+    assert np.allclose(actual, rows.astype(np.float64) @ x.T, atol=1e-4)

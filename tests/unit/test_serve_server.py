@@ -177,5 +177,5 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch, host: str, local: str | None
 
 
 def test_this_machines_own_address_or_none() -> None:
-    found = server_module._outward_address("0.0.0.0")
-    assert found is None or not server_module._is_loopback(found)
+    actual = server_module._outward_address("0.0.0.0")
+    assert actual is None or not server_module._is_loopback(actual)

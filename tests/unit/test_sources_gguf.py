@@ -72,8 +72,8 @@ def test_every_type_that_the_library_dequantizes_is_read(tmp_path, kind):
     with np.errstate(all="ignore"):
         expected = gguf.dequantize(blocks, kind)
         for start, stop in ((0, rows), (1, 4), (5, 6), (2, 2)):
-            found = tensor.load_rows(start, stop).astype(np.float32)
-            np.testing.assert_array_equal(found, expected[start:stop])
+            actual = tensor.load_rows(start, stop).astype(np.float32)
+            np.testing.assert_array_equal(actual, expected[start:stop])
 
 
 def test_fingerprint_follows_weights(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from gguf import GGMLQuantizationType as Kind
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.models import architecture, outline_of
+from mlcweb.models import architecture, declare_model
 from mlcweb.sources import Checkpoint, open_checkpoint, require
 from mlcweb.sources.gguf.families import FAMILIES, build_config, build_tensors, find_family
 from mlcweb.sources.gguf.file import GgufFile, GgufTensor
@@ -50,14 +50,16 @@ def original(case: Case) -> dict[str, np.ndarray]:
 @each_case
 def test_the_config_describes_the_same_model(case: Case, tmp_path: Path) -> None:
     config = opened(tmp_path, case).config
-    found, wanted = (architecture(c)[0].from_hf(c) for c in (config, case.config))
-    assert _numbers(found) == _numbers(wanted)
-    assert len(found.ropes) == len(wanted.ropes)
-    for one, other in zip(found.ropes, wanted.ropes, strict=True):
+    actual, expected = (architecture(c)[0].from_hf(c) for c in (config, case.config))
+    assert _numbers(actual) == _numbers(expected)
+    assert len(actual.ropes) == len(expected.ropes)
+    for one, other in zip(actual.ropes, expected.ropes, strict=True):
         assert (one.dims, one.head_dim) == (other.dims, other.head_dim)
         assert one.theta == pytest.approx(other.theta, rel=1e-7)  # a float32
-        for context in (16, 64, wanted.max_position_embeddings):
-            np.testing.assert_allclose(one.turns(context), other.turns(context), rtol=1e-5)
+        for context in (16, 64, expected.max_position_embeddings):
+            np.testing.assert_allclose(
+                one.pair_frequencies(context), other.pair_frequencies(context), rtol=1e-5
+            )
 
 
 def _numbers(config: Any) -> dict[str, Any]:
@@ -69,17 +71,17 @@ def _numbers(config: Any) -> dict[str, Any]:
 def test_every_tensor_is_the_checkpoints(case: Case, tmp_path: Path) -> None:
     checkpoint = opened(tmp_path, case)
     config_class, model_class = architecture(checkpoint.config)
-    model = outline_of(model_class, config_class.from_hf(checkpoint.config))
+    model = declare_model(model_class, config_class.from_hf(checkpoint.config))
     require(checkpoint, model.shapes())
     expected = original(case)
     assert set(checkpoint.tensors) == set(expected)
     for name, tensor in expected.items():
-        found = checkpoint.tensors[name]
-        np.testing.assert_array_equal(found.read(), tensor.astype(np.float32), err_msg=name, strict=True)
+        actual = checkpoint.tensors[name]
+        np.testing.assert_array_equal(actual.read(), tensor.astype(np.float32), err_msg=name, strict=True)
         rows = tensor.shape[0]
         for part in (slice(0, 1), slice(rows // 3, rows // 2 + 1), slice(rows - 2, rows), slice(3, 3)):
             np.testing.assert_array_equal(
-                found.read(part), tensor[part].astype(np.float32), err_msg=f"{name} {part}", strict=True
+                actual.read(part), tensor[part].astype(np.float32), err_msg=f"{name} {part}", strict=True
             )
 
 
@@ -89,13 +91,13 @@ def test_every_tensor_is_the_checkpoints(case: Case, tmp_path: Path) -> None:
 def test_quantized_tensors_are_near(case: Case, kind: Kind, error: float, tmp_path: Path) -> None:
     checkpoint = opened(tmp_path, case, kind)
     for name, tensor in original(case).items():
-        found = checkpoint.tensors[name]
-        values = found.read()
-        assert values.dtype.name == found.dtype and values.shape == found.shape == tensor.shape
-        wanted = tensor.astype(np.float32)
-        assert np.abs(values.astype(np.float32) - wanted).max() <= error * np.abs(wanted).max(), name
+        actual = checkpoint.tensors[name]
+        values = actual.read()
+        assert values.dtype.name == actual.dtype and values.shape == actual.shape == tensor.shape
+        expected = tensor.astype(np.float32)
+        assert np.abs(values.astype(np.float32) - expected).max() <= error * np.abs(expected).max(), name
         middle = slice(tensor.shape[0] // 3, tensor.shape[0] // 2)
-        np.testing.assert_array_equal(found.read(middle), values[middle], err_msg=name, strict=True)
+        np.testing.assert_array_equal(actual.read(middle), values[middle], err_msg=name, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +118,9 @@ def test_quantized_tensors_are_near(case: Case, kind: Kind, error: float, tmp_pa
 def test_the_host_answers_as_transformers_did(name: str, tmp_path: Path) -> None:
     case = BY_NAME[name]
     expected = load(case, "q0f32")
-    found = feed(opened(tmp_path, case), "q0f32", expected.tokens[: PROMPT + 4], PROMPT)
+    actual = feed(opened(tmp_path, case), "q0f32", expected.tokens[: PROMPT + 4], PROMPT)
     wanted = expected.logits[PROMPT - 1 : PROMPT + 4]
-    worst = np.abs(found - wanted).max(axis=1) / np.ptp(wanted, axis=1)
+    worst = np.abs(actual - wanted).max(axis=1) / np.ptp(wanted, axis=1)
     assert worst.max() < 1e-4
 
 
@@ -166,8 +168,8 @@ def test_llamas_relatives_are_told_by_their_keys() -> None:
 def test_the_part_that_turns_is_exact(head_dim: int) -> None:
     for dims in range(16, head_dim, 2):
         config = config_of("stablelm", attention__key_length=head_dim, rope__dimension_count=dims)
-        found = architecture(config)[0].from_hf(config)
-        assert found.ropes[0].dims == dims
+        actual = architecture(config)[0].from_hf(config)
+        assert actual.ropes[0].dims == dims
 
 
 def test_rope_scalings() -> None:
@@ -227,8 +229,8 @@ def test_rows_that_were_moved_are_read_in_few_pieces(name: str, monkeypatch: pyt
     tensor = GgufTensor(Path("x.gguf"), f"blk.0.{stem}.weight", (rows,), Kind.F32, 0, 0)
     family = find_family(m)
     file = dataclasses.replace(m.file, tensors={tensor.name: tensor})
-    (found,) = build_tensors(file, family, build_config(m, family)).values()
-    assert sorted(found.read().tolist()) == list(range(rows))
+    (actual,) = build_tensors(file, family, build_config(m, family)).values()
+    assert sorted(actual.read().tolist()) == list(range(rows))
     assert len(reads) <= 12 and sum(reads) == rows  # queries, keys and values of four heads
 
 
@@ -266,9 +268,9 @@ def test_every_family_has_a_model() -> None:
 )
 def test_heads_that_do_not_fit_a_tensor_are_an_error(name: str, tensor: str) -> None:
     m = metadata_of(name)
-    found = GgufTensor(Path("x.gguf"), f"blk.0.{tensor}.weight", (250, 256), Kind.F32, 0, 0)
+    actual = GgufTensor(Path("x.gguf"), f"blk.0.{tensor}.weight", (250, 256), Kind.F32, 0, 0)
     family = find_family(m)
-    file = dataclasses.replace(m.file, tensors={found.name: found})
+    file = dataclasses.replace(m.file, tensors={actual.name: actual})
     with pytest.raises(CheckpointError, match=rf"blk\.0\.{tensor}\.weight has 250 rows, but its heads have"):
         build_tensors(file, family, build_config(m, family))
 
@@ -279,6 +281,6 @@ def test_tensors_that_a_family_has_no_name_for_are_reported(tmp_path: Path) -> N
     file = GgufFile(Path("x.gguf"), {}, {unknown.name: unknown})
     tensors = {**checkpoint.tensors, **build_tensors(file, FAMILIES["olmo2"], checkpoint.config)}
     config_class, model_class = architecture(checkpoint.config)
-    model = outline_of(model_class, config_class.from_hf(checkpoint.config))
+    model = declare_model(model_class, config_class.from_hf(checkpoint.config))
     with pytest.raises(CheckpointError, match=r"blk\.0\.ssm_a\.weight"):
         require(dataclasses.replace(checkpoint, tensors=tensors), model.shapes())

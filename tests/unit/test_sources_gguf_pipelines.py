@@ -21,8 +21,8 @@ _ARTIFICIAL = {"gemma": re.compile("   |▁|  $"), "phi3": re.compile(r"<\|(befo
 
 
 def definition_of(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((TOKENIZERS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
+    definition: dict[str, Any] = json.loads((TOKENIZERS / f"{name}.json").read_text(encoding="utf-8"))
+    return definition
 
 
 def converted(name: str, **keys: Any) -> GgufFile:
@@ -52,8 +52,8 @@ def converted(name: str, **keys: Any) -> GgufFile:
     if bos:
         metadata["bos_token_id"] = ids[bos]
     metadata |= {"tokens": tokens, "token_type": types, **keys}
-    found = {f"tokenizer.ggml.{key}": value for key, value in metadata.items()}
-    return GgufFile(Path("x.gguf"), {**found, "general.architecture": name}, {})
+    prefixed = {f"tokenizer.ggml.{key}": value for key, value in metadata.items()}
+    return GgufFile(Path("x.gguf"), {**prefixed, "general.architecture": name}, {})
 
 
 def tokenizer_of(file: GgufFile) -> Tokenizer:

@@ -36,9 +36,9 @@ def test_absurd_sizes_are_refused(
     name: str, tensor: str, shape: tuple[int, ...], keys: dict[str, Any]
 ) -> None:
     m = metadata_of(name, **keys)
-    found = GgufTensor(Path("x.gguf"), f"blk.0.{tensor}", shape, Kind.F32, 0, 0)
+    actual = GgufTensor(Path("x.gguf"), f"blk.0.{tensor}", shape, Kind.F32, 0, 0)
     family = find_family(m)
-    file = dataclasses.replace(m.file, tensors={**m.file.tensors, found.name: found})
+    file = dataclasses.replace(m.file, tensors={**m.file.tensors, actual.name: actual})
     with pytest.raises(CheckpointError, match=rf"x\.gguf: blk\.0\.{tensor} has"):
         build_tensors(file, family, build_config(m, family))
 

@@ -54,11 +54,11 @@ def test_wrappers_are_not_part_of_a_name(change: dict[str, str] | str, tmp_path:
     name = "model.layers.0.mlp.up_proj.weight"
     values = plain.tensors[name].read()
     rename(folder, change)
-    found = open_checkpoint(str(folder))
-    assert set(found.tensors) == set(plain.tensors)
-    assert all(name == tensor.name for name, tensor in found.tensors.items())
-    np.testing.assert_array_equal(found.tensors[name].read(), values)
-    assert found.fingerprint == plain.fingerprint
+    actual = open_checkpoint(str(folder))
+    assert set(actual.tensors) == set(plain.tensors)
+    assert all(name == tensor.name for name, tensor in actual.tensors.items())
+    np.testing.assert_array_equal(actual.tensors[name].read(), values)
+    assert actual.fingerprint == plain.fingerprint
 
 
 def test_wrappers_in_shards(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.fixtures.text.make_constructs import FIXTURE, outcome
 
 @pytest.mark.parametrize("case", FIXTURE["cases"], ids=lambda case: str(case["template"])[:60])
 def test_the_text_is_that_of_jinja2(case: dict[str, Any]) -> None:
-    found = outcome(case["template"])
-    assert found.get("text") == case.get("text")
+    actual = outcome(case["template"])
+    assert actual.get("text") == case.get("text")
     # Messages of Python's own errors differ between its versions.
-    assert ("error" in found) == ("error" in case) == (case["kind"] == "refusals")
+    assert ("error" in actual) == ("error" in case) == (case["kind"] == "refusals")

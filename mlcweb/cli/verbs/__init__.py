@@ -1,1 +1,1 @@
-"""One module per verb; each imports what it needs inside its function, so that help stays instant."""
+"""Each verb is a module, which imports what it needs inside its function, so that help is instant."""

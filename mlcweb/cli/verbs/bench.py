@@ -1,4 +1,4 @@
-"""``mlcweb bench``: load time, prefill and decode speed in Chromium; with ``--profile``, where the time goes."""
+"""``mlcweb bench`` measures load time, prefill and decode in Chromium; with ``--profile``, each kernel."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mlcweb.cli.output import Output
 from mlcweb.numbers import microseconds, per_second, rate, seconds
 
 if TYPE_CHECKING:
-    from mlcweb.browser.measure import Amounts, Load, Measured
-    from mlcweb.browser.session import Choice
+    from mlcweb.browser.measure import BenchRun, Load, Measured
+    from mlcweb.browser.session import LoadOptions
     from mlcweb.profile import Profile
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -82,48 +82,52 @@ def command(
         _show_profile(output, _read(source), svg)
     elif profile and bundle:
         from mlcweb.browser.measure import measure_profile
-        from mlcweb.browser.session import Choice
+        from mlcweb.browser.session import LoadOptions
 
-        choice = Choice(tier, activations)
+        load_options = LoadOptions(tier, activations)
         with output.progress() as progress:
-            found = measure_profile(bundle, prefill, context, repeats or 20, choice, chromium, progress)
-        _show_profile(output, found, svg)
+            measured = measure_profile(
+                bundle, prefill, context, repeats or 20, load_options, chromium, progress
+            )
+        _show_profile(output, measured, svg)
     elif bundle:
-        from mlcweb.browser.measure import Amounts
-        from mlcweb.browser.session import Choice
+        from mlcweb.browser.measure import BenchRun
+        from mlcweb.browser.session import LoadOptions
 
-        amounts = Amounts(prefill, decode, context or prefill, repeats or 5)
-        _speeds(output, bundle, amounts, Choice(tier, activations), chromium)
+        run = BenchRun(prefill, decode, context or prefill, repeats or 5)
+        _speeds(output, bundle, run, LoadOptions(tier, activations), chromium)
 
 
-def _speeds(output: Output, bundle: Path, amounts: Amounts, choice: Choice, chromium: Path | None) -> None:
+def _speeds(
+    output: Output, bundle: Path, run: BenchRun, load_options: LoadOptions, chromium: Path | None
+) -> None:
     from mlcweb.browser.measure import measure
 
     with output.progress() as progress:
-        (found,) = measure(bundle, [amounts], choice, chromium, progress)
+        (measured,) = measure(bundle, [run], load_options, chromium, progress)
 
     def text() -> None:
-        kind = "software" if found.software else "GPU"
+        kind = "software" if measured.software else "GPU"
         output.facts(
             {
                 "bundle": bundle.name,
-                "browser": found.browser,
-                "adapter": f"{found.adapter} ({kind}), tier {found.tier}, prefill {found.activations}",
-                "load": _load(found, found.load),
-                "load again": _load(found, found.load_again),
-                "fetch": f"the weights alone {per_second(found.weights_bytes / found.fetch_seconds, 'B')}",
-                f"prefill {amounts.prefill}": rate(found.prefill_tokens_per_second),
-                "first token": microseconds(found.time_to_first_token_seconds * 1e6),
-                f"decode {amounts.decode} at context {amounts.context}": rate(found.decode_tokens_per_second),
-                "runs": str(amounts.repeats),
+                "browser": measured.browser,
+                "adapter": f"{measured.adapter} ({kind}), tier {measured.tier}, prefill {measured.activations}",
+                "load": _load(measured, measured.load),
+                "load again": _load(measured, measured.load_again),
+                "fetch": f"the weights alone {per_second(measured.weights_bytes / measured.fetch_seconds, 'B')}",
+                f"prefill {run.prefill}": rate(measured.prefill_tokens_per_second),
+                "first token": microseconds(measured.time_to_first_token_seconds * 1e6),
+                f"decode {run.decode} at context {run.context}": rate(measured.decode_tokens_per_second),
+                "runs": str(run.repeats),
             }
         )
 
-    output.data(found.facts(), text)
+    output.data(measured.facts(), text)
 
 
-def _load(found: Measured, load: Load) -> str:
-    weights = per_second(found.weights_bytes / load.weights_seconds, "B")
+def _load(measured: Measured, load: Load) -> str:
+    weights = per_second(measured.weights_bytes / load.weights_seconds, "B")
     return f"{seconds(load.seconds)}, weights at {weights}, first token after {seconds(load.first_token_seconds)}"
 
 

@@ -1,4 +1,4 @@
-"""``mlcweb chat``: a bundle answers in the terminal, from headless Chromium."""
+"""``mlcweb chat`` lets a bundle answer in the terminal, from headless Chromium."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def command(
       mlcweb chat SmolLM2-135M-Instruct-q4f32_1 "What is the capital of France?"
       mlcweb chat dist/SmolLM2-135M-Instruct-q4f32_1 --temperature 0.7 --seed 1
     """
-    from mlcweb.browser.session import Choice, open_session
+    from mlcweb.browser.session import LoadOptions, open_session
     from mlcweb.cli.conversation import Conversation, one_answer
 
     if prompt is None and output.as_json:
@@ -73,7 +73,7 @@ def command(
     with ExitStack() as stack:
         with output.progress() as progress:
             session = stack.enter_context(open_session(bundle, chromium, progress))
-            loaded = session.load(Choice(tier), progress)
+            loaded = session.load(LoadOptions(tier), progress)
         conversation = Conversation(session, output, options, system)
         if prompt is None:
             conversation.talk(loaded)

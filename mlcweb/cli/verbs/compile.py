@@ -1,4 +1,4 @@
-"""``mlcweb compile``: from a model to a bundle."""
+"""``mlcweb compile`` makes a bundle of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mlcweb completion``: the script that makes a shell complete verbs, options, bundles and recipes."""
+"""``mlcweb completion`` prints the script that makes a shell complete verbs, options, bundles and recipes."""
 
 from __future__ import annotations
 

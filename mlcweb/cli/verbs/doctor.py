@@ -1,4 +1,4 @@
-"""``mlcweb doctor``: what is installed, and what the browser offers."""
+"""``mlcweb doctor`` says what is installed, and what the browser offers."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def command(output: Output, chromium: Path | None) -> None:
 
     def text() -> None:
         rows = {"Python": f"{document['python']} on {document['platform']}"}
-        rows["Packages"] = ", ".join(f"{name} {found}" for name, found in packages.items())
+        rows["Packages"] = ", ".join(f"{name} {version}" for name, version in packages.items())
         rows["Engine"] = "built" if document["engine"] else "not built: run `make engine`"
         rows["Kernel cache"] = (
             f"{cache.folder}, {entries} entries, {size(in_cache)}" if cache else f"off: {VARIABLE} is empty"
         )
         if document["chromium"]:
-            found = document["chromium"]
-            rows["Chromium"] = " ".join(filter(None, (found["path"], found["version"])))
+            chromium = document["chromium"]
+            rows["Chromium"] = " ".join(filter(None, (chromium["path"], chromium["version"])))
         if adapter:
             rows["Adapter"] = f"{adapter.name} ({'software, on the CPU' if adapter.software else 'GPU'})"
             rows["Subgroups"] = (

@@ -1,4 +1,4 @@
-"""``mlcweb eval``: how well does the bundle predict a text, and how near is it to its source?"""
+"""``mlcweb eval`` measures how well a bundle predicts a text, and how near it is to its source."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ def command(
         if browser:
             from mlcweb.evaluate.browser import compare_in_browser
 
-            found = compare_in_browser(prepared, tiers, chromium, progress)
+            comparison = compare_in_browser(prepared, tiers, chromium, progress)
         else:
-            found = compare_on_host(prepared, progress)
-    output.data(found.facts(), lambda: _text(output, found))
+            comparison = compare_on_host(prepared, progress)
+    output.data(comparison.facts(), lambda: _text(output, comparison))
     if svg:
         from mlcweb.evaluate.plot import write_plot
 
-        write_plot(found, svg)
+        write_plot(comparison, svg)
         output.note(f"plot: {svg}")
 
 
@@ -124,19 +124,19 @@ def _check(
             raise click.UsageError(f"{option} needs {other}")
 
 
-def _text(output: Output, found: Comparison) -> None:
+def _text(output: Output, comparison: Comparison) -> None:
     columns = ["MODEL", "SIZE", "BITS A WEIGHT", "RUNS ON", "PERPLEXITY"]
-    if found.against:
+    if comparison.against:
         columns += ["MEAN KL", "99 % KL", "SAME TOKEN"]
-    every = [*([found.against] if found.against else []), *found.rows]
-    output.table(columns, [_row(row, compared=found.against is not None) for row in every], numbers=True)
+    every = [*([comparison.against] if comparison.against else []), *comparison.rows]
+    output.table(columns, [_row(row, compared=comparison.against is not None) for row in every], numbers=True)
     output.note(
-        f"{found.tokens} tokens of text ({found.text}) in {found.windows} windows; KL in nats a token"
+        f"{comparison.tokens} tokens of text ({comparison.text}) in {comparison.windows} windows; KL in nats a token"
     )
 
 
 def _row(row: Row, *, compared: bool) -> list[str]:
-    from mlcweb.evaluate.lines import nats, share
+    from mlcweb.evaluate.lines import nats, percent
 
     scores = row.scores
     cells = [
@@ -150,4 +150,4 @@ def _row(row: Row, *, compared: bool) -> list[str]:
         return cells
     if scores.kl_mean is None or scores.kl_p99 is None or scores.same is None:
         return [*cells, "-", "-", "-"]
-    return [*cells, nats(scores.kl_mean), nats(scores.kl_p99), share(scores.same)]
+    return [*cells, nats(scores.kl_mean), nats(scores.kl_p99), percent(scores.same)]

@@ -1,4 +1,4 @@
-"""``mlcweb inspect``: what a bundle holds and needs."""
+"""``mlcweb inspect`` shows what a bundle holds and needs."""
 
 from __future__ import annotations
 
@@ -112,20 +112,20 @@ def _show_kernel(output: Output, bundle: Bundle, name: str, tiers: Sequence[str]
 
     def text() -> None:
         shown: dict[str, str] = {}
-        for i, found in enumerate(facts["tiers"]):
+        for i, tier in enumerate(facts["tiers"]):
             if i:
                 output.line()
-            output.line(f"tier {found['tier']}: {name}")
-            rows = [(str(b["binding"]), b["name"], b["access"], b["type"]) for b in found["bindings"]]
+            output.line(f"tier {tier['tier']}: {name}")
+            rows = [(str(b["binding"]), b["name"], b["access"], b["type"]) for b in tier["bindings"]]
             output.table(("BINDING", "NAME", "ACCESS", "TYPE"), rows)
-            for entry, launches in found["launches"].items():
+            for entry, launches in tier["launches"].items():
                 output.line()
                 output.line(f"{entry}: {len(launches)} of its launches")
                 for line in launch_lines([(launch["number"], launch) for launch in launches]):
                     output.line(line)
             output.line()
-            same = shown.setdefault(found["wgsl"], found["tier"])
-            output.line(found["wgsl"].rstrip() if same == found["tier"] else f"WGSL as on tier {same}")
+            same = shown.setdefault(tier["wgsl"], tier["tier"])
+            output.line(tier["wgsl"].rstrip() if same == tier["tier"] else f"WGSL as on tier {same}")
 
     output.data(facts, text)
 

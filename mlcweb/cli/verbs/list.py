@@ -1,4 +1,4 @@
-"""``mlcweb list``: the models that have a name here."""
+"""``mlcweb list`` lists the models that have a name here."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def command(output: Output, words: tuple[str, ...], quants: tuple[str, ...]) -> 
     from mlcweb.recipes import all_recipes
 
     schemes = [get_scheme(quant) for quant in dict.fromkeys(quants or SHOWN)]
-    found = [recipe for recipe in all_recipes() if _matches(recipe, words)]
-    if not found:
+    matching = [recipe for recipe in all_recipes() if _matches(recipe, words)]
+    if not matching:
         raise _no_match(words)
     built = built_bundles()
-    recipes = [_facts(recipe, schemes, built) for recipe in found]
+    recipes = [_facts(recipe, schemes, built) for recipe in matching]
     # the smallest of a family first, and families in the order of their names
     recipes.sort(key=lambda r: (r["family"], r["parameters"], r["name"].lower()))
     output.data({"recipes": recipes}, lambda: _text(output, recipes, [scheme.name for scheme in schemes]))

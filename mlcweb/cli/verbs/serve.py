@@ -1,4 +1,4 @@
-"""``mlcweb serve``: the chat page, on this machine."""
+"""``mlcweb serve`` serves the chat page on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mlcweb validate``: does the bundle compute what its compiler promised?"""
+"""``mlcweb validate`` checks that a bundle computes what its compiler promised."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Writes what both readers of a bundle share from ``mlcweb/contract/source``: see ``__main__``."""
+"""Writes what both readers of a bundle share, from ``mlcweb/contract/source`` (see ``__main__``)."""

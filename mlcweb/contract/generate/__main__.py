@@ -1,4 +1,4 @@
-"""Writes everything that is made of the contract's source, or with ``--check`` says what is not as it would be.
+"""Writes everything that is made of the contract's source, or with ``--check`` says which files are out of date.
 
 python -m mlcweb.contract.generate            (``make contract``)
 python -m mlcweb.contract.generate --check    exit 1 on a difference (``make lint``)

@@ -1,4 +1,4 @@
-"""The tables of the docs that the contract has, between ``<!-- contract:NAME -->`` and ``<!-- contract:end -->``."""
+"""Writes the contract's tables into the docs, between ``<!-- contract:NAME -->`` and ``<!-- contract:end -->``."""
 
 from __future__ import annotations
 

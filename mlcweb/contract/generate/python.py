@@ -26,7 +26,7 @@ def constants(table: dict[str, Any]) -> str:
         text += "\n"
     text += f"DTYPE_BYTES: Final = {_literal(table['dtypes'])}\n"
     text += f"SHARED_BUFFERS: Final = {_literal(tuple(table['shared_buffers']))}\n\n"
-    for name, key in CHOICES.items():
+    for name, key in ENUMS.items():
         text += f"{name} = Literal[{', '.join(map(_literal, table[key]))}]\n"
         text += f"{key.upper()}: Final[tuple[{name}, ...]] = {_literal(tuple(table[key]))}\n\n"
     text += _rows("TierRow", _TIER_DOC, TIER, "tiers", table) + _rows(
@@ -40,7 +40,7 @@ def constants(table: dict[str, Any]) -> str:
     return text.rstrip() + "\n"
 
 
-CHOICES = {
+ENUMS = {
     "TensorDtype": "tensor_dtypes",
     "KvCacheDtype": "kv_cache_dtypes",
     "Scales": "scales",
@@ -57,8 +57,10 @@ ENTRY = {"name": "str", "dims": "tuple[str, ...]", "required": "bool", "needs": 
 
 def rows(key: str, columns: dict[str, str], table: dict[str, Any]) -> list[dict[str, Any]]:
     """The table's tiers or entries with all columns."""
-    found = table[key]
-    listed = [{"name": name, **row} for name, row in found.items()] if isinstance(found, dict) else found
+    entries = table[key]
+    listed = (
+        [{"name": name, **row} for name, row in entries.items()] if isinstance(entries, dict) else entries
+    )
     return [{column: row.get(column, False) for column in columns} for row in listed]
 
 
@@ -69,9 +71,9 @@ def class_name(name: str) -> str:
 
 def dataclasses(schema: dict[str, Any], table: dict[str, Any], title: str) -> str:
     """A document's objects as frozen dataclasses, with fields in the order in which they are written."""
-    found = list(types(schema))
+    kinds = list(types(schema))
     body = ""
-    for kind in found:
+    for kind in kinds:
         fields = [field for field in kind.fields if "const" not in field.schema]
         body += f"\n\n@dataclass(frozen=True)\nclass {kind.name}:\n{_docstring(kind)}\n"
         for field in fields:
@@ -86,8 +88,8 @@ def typed_dicts(schema: dict[str, Any], table: dict[str, Any], title: str) -> st
     """A document's objects as typed dictionaries, which are the JSON's own."""
     body = ""
     for kind in types(schema):
-        if kind.choices:
-            body += f"\n\n{kind.name} = {' | '.join(kind.choices)}\n"
+        if kind.alternatives:
+            body += f"\n\n{kind.name} = {' | '.join(kind.alternatives)}\n"
             continue
         if kind.values:  # a dict, so that the values of all keys are of the type
             body += f"\n\n{kind.name} = dict[str, {kind.values}]\n"
@@ -111,7 +113,7 @@ def _members(fields: Sequence[Field], table: dict[str, Any]) -> str:
 
 
 def _choices_used(body: str) -> str:
-    used = sorted(name for name in CHOICES if f" {name}" in body or f"[{name}" in body)
+    used = sorted(name for name in ENUMS if f" {name}" in body or f"[{name}" in body)
     return f"from mlcweb.contract.constants import {', '.join(used)}\n" if used else ""
 
 
@@ -121,7 +123,7 @@ def _hint(rule: dict[str, Any], table: dict[str, Any], *, readonly: bool = False
     if "const" in rule:
         return f"Literal[{_literal(rule['const'])}]"
     if "enum" in rule:
-        return next(name for name, key in CHOICES.items() if table[key] == rule["enum"])
+        return next(name for name, key in ENUMS.items() if table[key] == rule["enum"])
     kind = rule["type"]
     if "prefixItems" in rule:
         return f"tuple[{', '.join(_hint(item, table) for item in rule['prefixItems'])}]"

@@ -1,4 +1,4 @@
-"""The contract's source: the table of constants, and the schemas with the table's values in them.
+"""Reads the contract's source: the table of constants, and the schemas with the table's values in them.
 
 In a schema ``"=limits.chunks"`` is the table's value, ``"=a.b+c.d"`` the sum of two, and ``${sizes.block}`` in any
 other string its text. An object ``{"is": value, "of": meaning}`` of the table counts as its value.
@@ -18,8 +18,8 @@ SCHEMAS = ("manifest", "plan", "validation")
 def constants() -> dict[str, Any]:
     """The table of constants, with the texts in it filled in."""
     table = json.loads((FOLDER / "source" / "constants.json").read_text(encoding="utf-8"))
-    found: dict[str, Any] = _filled(table, table)
-    return found
+    filled: dict[str, Any] = _filled(table, table)
+    return filled
 
 
 def schemas(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -50,8 +50,8 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FOLDER / "source" / f"{name}.json").read_text(encoding="utf-8"))
-    return found
+    document: dict[str, Any] = json.loads((FOLDER / "source" / f"{name}.json").read_text(encoding="utf-8"))
+    return document
 
 
 def _filled(value: Any, table: dict[str, Any]) -> Any:
@@ -75,7 +75,7 @@ def _pattern(pattern: str, table: dict[str, Any]) -> str:
 
 
 def _lookup(path: str, table: dict[str, Any]) -> Any:
-    found: Any = table
+    value: Any = table
     for part in path.split("."):
-        found = found[part]
-    return found["is"] if isinstance(found, dict) and "is" in found else found
+        value = value[part]
+    return value["is"] if isinstance(value, dict) and "is" in value else value

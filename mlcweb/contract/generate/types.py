@@ -1,4 +1,4 @@
-"""A schema's types, in the few shapes that the bundle's documents have, for the languages to print."""
+"""Lists a schema's types, in the few shapes that the bundle's documents have, for the languages to print."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Type:
-    """A type with a name: an object with ``fields``, or one of ``choices``, which are names."""
+    """A type with a name: an object with ``fields``, or one of ``alternatives``, which are names."""
 
     name: str
     description: str
     fields: tuple[Field, ...] = ()
-    choices: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
 
     @property
     def values(self) -> str | None:
@@ -44,7 +44,7 @@ def types(schema: dict[str, Any]) -> Iterator[Type]:
         for other in _names(rule):
             yield from visit(other, named[other])
         if "then" in rule:
-            yield Type(name, "", choices=tuple(ref(rule[part]) for part in ("then", "else")))
+            yield Type(name, "", alternatives=tuple(ref(rule[part]) for part in ("then", "else")))
             return
         required = rule["required"]
         fields = [Field(key, value, key in required) for key, value in rule["properties"].items()]

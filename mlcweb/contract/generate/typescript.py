@@ -6,7 +6,7 @@ import json
 import textwrap
 from typing import Any
 
-from mlcweb.contract.generate.python import CHOICES, ENTRY, NOTE, TIER, class_name, rows
+from mlcweb.contract.generate.python import ENTRY, ENUMS, NOTE, TIER, class_name, rows
 from mlcweb.contract.generate.types import Type, ref, types
 
 
@@ -22,7 +22,7 @@ def constants(table: dict[str, Any]) -> str:
     text += f"\nexport const DTYPE_BYTES = {_object(table['dtypes'])} as const;\n"
     text += f"export const SHARED_BUFFERS = {_list(list(table['shared_buffers']))} as const;\n"
     text += "export type SharedBuffer = (typeof SHARED_BUFFERS)[number];\n"
-    for name, key in CHOICES.items():
+    for name, key in ENUMS.items():
         text += f"export type {name} = {' | '.join(json.dumps(value) for value in table[key])};\n"
     text += "\n/** Best first; that for adapters that are a CPU is before all others there. */\n"
     text += "export const TIERS = [\n"
@@ -48,7 +48,7 @@ def documents(schemas: dict[str, dict[str, Any]], table: dict[str, Any]) -> str:
     for schema in schemas.values():
         for kind in types(schema):
             body += f"\n{_declared(kind, table, document=kind.name == schema['title'])}"
-    used = sorted(name for name in CHOICES if f": {name}" in body or f" {name}[]" in body)
+    used = sorted(name for name in ENUMS if f": {name}" in body or f" {name}[]" in body)
     head = f"// The bundle's documents, as the schemas accept them.\n// {NOTE}\n"
     names = "".join(f"  {name},\n" for name in used)
     return f'{head}import type {{\n{names}}} from "./constants.js";\n{body}'
@@ -61,8 +61,8 @@ def checked(schema: dict[str, Any]) -> str:
 
 def _declared(kind: Type, table: dict[str, Any], *, document: bool) -> str:
     name = f"{kind.name}Document" if document else kind.name
-    if kind.choices:
-        return f"export type {name} = {' | '.join(kind.choices)};\n"
+    if kind.alternatives:
+        return f"export type {name} = {' | '.join(kind.alternatives)};\n"
     text = f"{_comment(kind.description)}export interface {name} {{\n"
     for field in kind.fields:
         text += f"  readonly {field.name}{'' if field.required else '?'}: {_hint(field.schema, table)};\n"
@@ -79,7 +79,7 @@ def _hint(rule: dict[str, Any], table: dict[str, Any]) -> str:
     if "const" in rule:
         return json.dumps(rule["const"])
     if "enum" in rule:
-        return next(name for name, key in CHOICES.items() if table[key] == rule["enum"])
+        return next(name for name, key in ENUMS.items() if table[key] == rule["enum"])
     if "prefixItems" in rule:
         return f"readonly [{', '.join(_hint(item, table) for item in rule['prefixItems'])}]"
     if rule["type"] == "array":

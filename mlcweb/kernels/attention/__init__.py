@@ -1,1 +1,1 @@
-"""Attention over the KV pages, for decode and for prefill."""
+"""Kernels of attention over the KV pages, for decode and for prefill."""

@@ -1,14 +1,14 @@
-"""Decode attention over the paged KV cache, split over the context (flash-decoding), in two launches.
+"""Decode attention reads the paged KV cache in splits (flash-decoding): one launch for the splits, one to merge them.
 
-Launch one, a workgroup per (KV head, split): RoPE on the queries and the new key, the new key and value appended to
-the cache by the split that owns the position, then online softmax over the split's tokens in blocks of 64, a thread
-a token for the scores and a thread a word for the values. Launch two merges the splits.
+Launch one has a workgroup for each (KV head, split). It rotates the queries and the new key (RoPE); the split that
+owns the position appends the new key and value to the KV cache; online softmax runs over the split's tokens in tiles
+of 64: a thread has a token for the scores, and a word for the values. Launch two merges the splits.
 """
 
 from tvm import tirx
 
 from mlcweb.contract.constants import State
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.language.builder import KernelBuilder, call, f32, kernel, lane, load4, ramp4, splat
 from mlcweb.kernels.language.expr import Buffer, Expr, T
 from mlcweb.kernels.layouts.block_order import offset
@@ -25,38 +25,38 @@ from mlcweb.kernels.products.outputs import soft_cap
 THREADS = 64
 SPLITS = 32
 _MINUS_INFINITY = -1.0e30
-_LANES = 16  # threads that reduce one head's block of scores
+_LANES = 16  # threads that reduce one head's scores of a tile
 
 
 @kernel
-def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
-    """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 KV) * D]``, RoPE tables, state,
-    page_table, kv (read and written), partial ``[H, SPLITS, D + 2]`` (weighted values, maximum, sum).
+def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
+    """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 J) * P]``, RoPE tables, state,
+    page_table, kv (read and written), partial ``[H, SPLITS, P + 2]`` (weighted values, maximum, sum).
     """
     k = KernelBuilder("attend")
-    how.say_window(k)
+    scoring.say_window(k)
     new = NewTokens.bind(k, layout, context)
     partial = k.output("partial", (layout.heads, SPLITS, layout.head_dim + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)
     position = k.let(new.state[State.POSITION], "position")
-    # whole pages, so that a block of 64 tokens is four pages
-    origin = how.begin(k, position, PAGE_SIZE)
+    # whole pages, so that a tile of 64 tokens is four pages
+    origin = scoring.begin(k, position, PAGE_SIZE)
     pages = k.let(T.shift_right(position - origin, 4) + 1, "pages")
-    share = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
-    begin = k.let(origin + split * share, "begin")
-    end = k.let(T.min(begin + share, position + 1), "end")
-    owner = k.let((position - origin) // share, "owner")
+    per_split = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
+    begin = k.let(origin + split * per_split, "begin")
+    end = k.let(T.min(begin + per_split, position + 1), "end")
+    owner = k.let((position - origin) // per_split, "owner")
 
-    part = _Split(k, layout, how, new, head, tid)
+    part = _Split(k, layout, scoring, new, head, tid)
     part.rotate_queries(position)
     with k.when(split == owner):
         part.append(position)
     k.barrier()
     k.storage_barrier()  # the owning split reads back the key and value that its other threads stored
     part.begin()
-    with k.loop(T.max(T.ceildiv(end - begin, THREADS), 0)) as block:
-        start = k.let(begin + block * THREADS, "start")
+    with k.loop(T.max(T.ceildiv(end - begin, THREADS), 0)) as token_tile:
+        start = k.let(begin + token_tile * THREADS, "start")
         part.score(start, end, position)
         part.reduce()
         part.add_values(start, end)
@@ -68,9 +68,9 @@ class _Split:
     """A workgroup's part of the context, for the query heads of one KV head; the phases of ``attend``, in order."""
 
     def __init__(
-        self, k: KernelBuilder, layout: HeadLayout, how: Scores, new: NewTokens, head: Expr, tid: Expr
+        self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring, new: NewTokens, head: Expr, tid: Expr
     ) -> None:
-        self.k, self.layout, self.how, self.new, self.head, self.tid = k, layout, how, new, head, tid
+        self.k, self.layout, self.scoring, self.new, self.head, self.tid = k, layout, scoring, new, head, tid
         self.queries = k.shared(layout.group * layout.head_dim, name="queries")
         self.scores = k.shared(layout.group * THREADS, name="scores")
         self.tops = k.shared(layout.group * _LANES, name="tops")
@@ -78,32 +78,32 @@ class _Split:
     def rotate_queries(self, position: Expr) -> None:
         """RoPE on the group's queries, scaled, into workgroup memory."""
         k, layout = self.k, self.layout
-        d, half = layout.head_dim, layout.head_dim // 2
-        factor = splat(f32(self.how.scale))
+        head_dim, half = layout.head_dim, layout.head_dim // 2
+        factor = splat(f32(self.scoring.scale))
         work = layout.group * half // 4
         with k.loop(T.ceildiv(work - self.tid, THREADS)) as i:
             item = k.let(i * THREADS + self.tid, "item")
             g, pair = k.let(item // (half // 4), "g"), k.let((item % (half // 4)) * 4, "pair")
-            base = k.let((self.head * layout.group + g) * d + pair, "base")
+            base = k.let((self.head * layout.group + g) * head_dim + pair, "base")
             first, second = self._rotated(base, pair, position)
-            k.store(self.queries, ramp4(g * d + pair), first * factor)
-            k.store(self.queries, ramp4(g * d + pair + half), second * factor)
+            k.store(self.queries, ramp4(g * head_dim + pair), first * factor)
+            k.store(self.queries, ramp4(g * head_dim + pair + half), second * factor)
 
     def append(self, position: Expr) -> None:
-        """Write the new token's rotated key and its value to the cache."""
+        """Write the new token's rotated key and its value to the KV cache."""
         k, layout, kv, head = self.k, self.layout, self.new.kv, self.head
-        d, half = layout.head_dim, layout.head_dim // 2
-        key_base, value_base = layout.heads * d, (layout.heads + layout.kv_heads) * d
+        head_dim, half = layout.head_dim, layout.head_dim // 2
+        key_base, value_base = layout.heads * head_dim, (layout.heads + layout.kv_heads) * head_dim
         page, slot = k.let(page_of(self.new.table, position), "page"), k.let(slot_of(position), "slot")
         with k.loop(T.ceildiv(half // 4 - self.tid, THREADS)) as i:
             pair = k.let((i * THREADS + self.tid) * 4, "pair")
-            base = k.let(key_base + head * d + pair, "base")
+            base = k.let(key_base + head * head_dim + pair, "base")
             first, second = self._rotated(base, pair, position)
             kv.store_key4(page, head, slot, pair // 4, first)
             kv.store_key4(page, head, slot, (pair + half) // 4, second)
-        with k.loop(T.ceildiv(d // 4 - self.tid, THREADS)) as i:
+        with k.loop(T.ceildiv(head_dim // 4 - self.tid, THREADS)) as i:
             quad = k.let(i * THREADS + self.tid, "quad")
-            value = k.let(load4(self.new.qkv, 0, value_base + head * d + quad * 4), "value")
+            value = k.let(load4(self.new.qkv, 0, value_base + head * head_dim + quad * 4), "value")
             kv.store_value4(page, head, slot, quad, value)
 
     def _rotated(self, base: Expr, pair: Expr, position: Expr) -> tuple[Expr, Expr]:
@@ -128,15 +128,15 @@ class _Split:
 
     def score(self, start: Expr, end: Expr, position: Expr) -> None:
         """A token a thread: its scores, in registers and in workgroup memory."""
-        k, how, group = self.k, self.how, self.layout.group
+        k, scoring, group = self.k, self.scoring, self.layout.group
         token = k.let(start + self.tid, "token")
         for g in range(group):
             k.store(self.own, g, f32(_MINUS_INFINITY))
-        with k.when(T.And(token < end, how.sees(position, token)) if how.window else token < end):
+        with k.when(T.And(token < end, scoring.sees(position, token)) if scoring.window else token < end):
             self._dot(token)
-            if how.cap is not None:
+            if scoring.cap is not None:
                 for g in range(group):
-                    k.store(self.own, g, soft_cap(self.own[g], how.cap))
+                    k.store(self.own, g, soft_cap(self.own[g], scoring.cap))
         for g in range(group):
             k.store(self.scores, g * THREADS + self.tid, self.own[g])
         k.barrier()
@@ -157,9 +157,9 @@ class _Split:
                     k.store(self.own, g, self.own[g] + dot)
 
     def reduce(self) -> None:
-        """Raise the maxima, rescale what was summed, and leave the block's weights in workgroup memory."""
+        """Raise the maxima, rescale what was summed, and leave the tile's weights in workgroup memory."""
         k, group, maximum, rescale = self.k, self.layout.group, self.maximum, self.rescale
-        _block_tops(k, group, self.tid, self.scores, self.tops)
+        _tile_tops(k, group, self.tid, self.scores, self.tops)
         k.barrier()
         for g in range(group):
             top = maximum[g]
@@ -176,7 +176,7 @@ class _Split:
         k.barrier()
 
     def add_values(self, start: Expr, end: Expr) -> None:
-        """Add the block's values, a page at a time: its loads are in flight together; weights past the end are 0."""
+        """Add the tile's values, a page at a time: its loads are in flight together; weights past the end are 0."""
         k, layout, group = self.k, self.layout, self.layout.group
         with k.loop(T.min(T.ceildiv(end - start, PAGE_SIZE), THREADS // PAGE_SIZE)) as i:
             page = k.let(page_of(self.new.table, start + i * PAGE_SIZE), "page")
@@ -225,7 +225,7 @@ class _Split:
                 k.store(partial, [row, split, layout.head_dim + 1], self.total[g])
 
 
-def _block_tops(k: KernelBuilder, group: int, tid: Expr, scores: Buffer, tops: Buffer) -> None:
+def _tile_tops(k: KernelBuilder, group: int, tid: Expr, scores: Buffer, tops: Buffer) -> None:
     """``tops[g, i]``: the largest of every sixteenth of head g's scores."""
     for first in range(0, group * _LANES, THREADS):
         item = k.let(tid + first, "item")
@@ -239,25 +239,25 @@ def _block_tops(k: KernelBuilder, group: int, tid: Expr, scores: Buffer, tops: B
 
 @kernel
 def merge(layout: HeadLayout) -> tirx.PrimFunc:
-    """Kernel ``attention[1, H * D]``, in block order, from the splits' partial results ``[H, SPLITS, D + 2]``."""
-    d = layout.head_dim
+    """Kernel ``attention[1, H * P]``, in block order, from the splits' partial results ``[H, SPLITS, P + 2]``."""
+    head_dim = layout.head_dim
     k = KernelBuilder("merge")
-    partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
-    out = k.output("attention", (1, layout.heads * d), "float32")
+    partial = k.buffer("partial", (layout.heads, SPLITS, head_dim + 2), "float32")
+    out = k.output("attention", (1, layout.heads * head_dim), "float32")
     (head,), tid = k.launch([layout.heads], THREADS)
-    top = partial[head, 0, d]
+    top = partial[head, 0, head_dim]
     for s in range(1, SPLITS):
-        top = T.max(top, partial[head, s, d])
+        top = T.max(top, partial[head, s, head_dim])
     maximum, weights = k.local(1, name="maximum"), k.local(SPLITS, name="weights")
     k.store(maximum, 0, top)
     total = k.local(1, name="total")
     k.store(total, 0, f32(0.0))
     for s in range(SPLITS):
-        k.store(weights, s, T.exp(partial[head, s, d] - maximum[0]))
-        k.store(total, 0, total[0] + weights[s] * partial[head, s, d + 1])
-    with k.loop(T.ceildiv(d - tid, THREADS)) as i:
+        k.store(weights, s, T.exp(partial[head, s, head_dim] - maximum[0]))
+        k.store(total, 0, total[0] + weights[s] * partial[head, s, head_dim + 1])
+    with k.loop(T.ceildiv(head_dim - tid, THREADS)) as i:
         dim = k.let(i * THREADS + tid, "dim")
         parts = [weights[s] * partial[head, s, dim] for s in range(SPLITS)]
         value = sum(parts[1:], parts[0])
-        k.store(out, [0, offset(head * d + dim, layout.heads * d)], value / total[0])
+        k.store(out, [0, offset(head * head_dim + dim, layout.heads * head_dim)], value / total[0])
     return k.finish()

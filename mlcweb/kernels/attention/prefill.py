@@ -1,7 +1,7 @@
-"""Prefill attention: tiled flash attention over the paged KV cache, which ``rope_append`` has added the chunk to.
+"""Prefill attention is tiled flash attention over the paged KV cache, to which ``rope_append`` has added the chunk.
 
 A workgroup owns 32 rows, a row being a (query, head of the group) pair of one KV head, and walks the context in
-blocks of 64 tokens; queries, keys, weights and values pass through workgroup memory, transposed for register tiles.
+tiles of 64 tokens; queries, keys, weights and values pass through workgroup memory, transposed for register tiles.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from tvm import tirx
 
 from mlcweb.contract.constants import State
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
     call,
@@ -39,28 +39,28 @@ _MINUS_INFINITY = -1.0e30
 
 
 @kernel
-def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
-    """Kernel ``attention[n, H * D]``: causal softmax(q kᵀ) v of a chunk that begins at ``state``'s position.
+def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
+    """Kernel ``attention[n, H * P]``: causal softmax(q kᵀ) v of a chunk that begins at ``state``'s position.
 
-    Arguments: queries ``[n, H * D]``, scaled already, state, page_table, kv, attention. FlashAttention's online
+    Arguments: queries ``[n, H * P]``, scaled already, state, page_table, kv, attention. FlashAttention's online
     softmax (https://arxiv.org/abs/2205.14135) over register tiles: a thread makes 4 x 8 scores, then 4 rows of its
     share of the dimensions.
     """
     k = KernelBuilder("flash_attention")
-    how.say_window(k)
-    tile = _Tile(k, layout, how)
+    scoring.say_window(k)
+    tile = _Tile(k, layout, scoring)
     tile.begin()
     base, last = tile.base, tile.last
-    # a page's first token, as four tokens of a block are to share a page
-    begin = how.begin(k, base + tile.flat(0) // layout.group, PAGE_SIZE)
-    with k.loop(T.ceildiv(tile.end - begin, TOKENS)) as block:
-        start = k.let(begin + block * TOKENS, "start")
+    # a page's first token, as four tokens of a tile are to share a page
+    begin = scoring.begin(k, base + tile.flat(0) // layout.group, PAGE_SIZE)
+    with k.loop(T.ceildiv(tile.end - begin, TOKENS)) as token_tile:
+        start = k.let(begin + token_tile * TOKENS, "start")
         tile.score(start)
         ragged = (
             start + TOKENS > base + tile.flat(0) // layout.group + 1
-        )  # some row does not see all of the block
-        if how.window is not None:
-            ragged = T.Or(ragged, base + last - start >= how.window)
+        )  # some row does not see all of the tile
+        if scoring.window is not None:
+            ragged = T.Or(ragged, base + last - start >= scoring.window)
         with k.when(ragged):
             tile.mask(start)
         tile.reduce()
@@ -70,10 +70,10 @@ def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
 
 
 class _Tile:
-    """32 rows of a KV head's queries over blocks of 64 tokens; the phases of ``flash_attention``, in order."""
+    """32 rows of a KV head's queries over tiles of 64 tokens; the phases of ``flash_attention``, in order."""
 
-    def __init__(self, k: KernelBuilder, layout: HeadLayout, how: Scores) -> None:
-        self.k, self.layout, self.how, self.n = k, layout, how, dynamic("n")
+    def __init__(self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring) -> None:
+        self.k, self.layout, self.scoring, self.n = k, layout, scoring, dynamic("n")
         width = layout.heads * layout.head_dim
         self.queries = k.buffer("queries", (self.n, width), "float32")
         self.state = k.buffer("state", (State.WORDS,), "int32")
@@ -81,7 +81,7 @@ class _Tile:
         self.kv = KVCache(k, layout, fours=True)
         self.out = k.output("attention", (self.n, width), "float32")
         # tokens whose values are staged at a time, in 16 KiB
-        self.most = PAGE_SIZE if layout.head_dim <= 128 else PAGE_SIZE // 2
+        self.value_tokens = PAGE_SIZE if layout.head_dim <= 128 else PAGE_SIZE // 2
 
     def flat(self, row: Index) -> Expr:
         """Which (query, head) of the chunk a row is."""
@@ -94,7 +94,7 @@ class _Tile:
 
     def begin(self) -> None:
         """The workgroup's rows, its memory, and a thread's registers."""
-        k, d = self.k, self.layout.head_dim
+        k, head_dim = self.k, self.layout.head_dim
         tiles = T.ceildiv(self.n * self.layout.group, ROWS)
         (wg, self.head), self.tid = k.launch([tiles, self.layout.kv_heads], THREADS)
         self.tx, self.ty = k.let(self.tid % 8, "tx"), k.let(self.tid // 8, "ty")
@@ -103,17 +103,20 @@ class _Tile:
         self.base = k.let(self.state[State.POSITION], "base")
         self.last = k.let(self.flat(ROWS - 1) // self.layout.group, "last")
         self.end = k.let(self.base + self.last + 1, "end")
-        self.tile = k.shared(max(_DEPTH * (ROWS + TOKENS), self.most * (ROWS + d)), name="tile")
+        self.tile = k.shared(
+            max(_DEPTH * (ROWS + TOKENS), self.value_tokens * (ROWS + head_dim)), name="tile"
+        )
         self.tops = k.shared(ROWS * 8, name="tops")
-        self.shares = -(-(d // 4) // 8)  # vectors of four dimensions that a thread keeps for each of its rows
+        quads = head_dim // 4
+        self.vectors = -(-quads // 8)  # of four dimensions, that a thread keeps for each of its rows
         self.maximum, self.total = k.local(4, name="maximum"), k.local(4, name="total")
-        self.sums = k.local(4 * self.shares, "float32x4", name="sums")
+        self.sums = k.local(4 * self.vectors, "float32x4", name="sums")
         self.scores = k.local(8, "float32x4", name="scores")
         for i in range(4):
             k.store(self.maximum, i, f32(_MINUS_INFINITY))
             k.store(self.total, i, f32(0.0))
-            for j in range(self.shares):
-                k.store(self.sums, i * self.shares + j, splat(f32(0.0)))
+            for j in range(self.vectors):
+                k.store(self.sums, i * self.vectors + j, splat(f32(0.0)))
 
     def score(self, start: Expr) -> None:
         """``scores``: of the thread's 4 rows with 8 tokens, 16 dimensions at a time."""
@@ -132,12 +135,12 @@ class _Tile:
                     for h in (0, 1):
                         at = i * 2 + h
                         k.store(scores, at, scores[at] + splat(lane(q, i)) * keys[h])
-        if self.how.cap is not None:
+        if self.scoring.cap is not None:
             for i in range(8):
-                k.store(scores, i, soft_cap(scores[i], self.how.cap, lanes=4))
+                k.store(scores, i, soft_cap(scores[i], self.scoring.cap, lanes=4))
 
     def _stage_queries_and_keys(self, start: Expr, step: Expr) -> None:
-        """``tile``: 16 dimensions of queries ``[16, ROWS]`` and of the block's keys ``[16, TOKENS]``, transposed."""
+        """``tile``: 16 dimensions of queries ``[16, ROWS]`` and of the tile's keys ``[16, TOKENS]``, transposed."""
         k, tid, tile = self.k, self.tid, self.tile
         group, quads = self.layout.group, _DEPTH // 4
         q, keys = k.local(4, "float32x4", name="q"), k.local(4, "float32x4", name="keys")
@@ -166,7 +169,7 @@ class _Tile:
         return self.k.let(page_of(self.table, T.min(first, self.end - 1)), "page")
 
     def mask(self, start: Expr) -> None:
-        """Take away what a row does not see. One that sees nothing of its first blocks forgets what it took of them
+        """Take away what a row does not see. One that sees nothing of its first tiles forgets what it took of them
         once its maximum rises.
         """
         k, scores = self.k, self.scores
@@ -175,7 +178,7 @@ class _Tile:
             for h in (0, 1):
                 first, value = start + h * 32 + self.tx * 4, scores[i * 2 + h]
                 seen = [
-                    T.Select(self.how.sees(limit, first + t), lane(value, t), f32(_MINUS_INFINITY))
+                    T.Select(self.scoring.sees(limit, first + t), lane(value, t), f32(_MINUS_INFINITY))
                     for t in range(4)
                 ]
                 k.store(scores, i * 2 + h, T.Shuffle(seen, [0, 1, 2, 3]))
@@ -200,31 +203,31 @@ class _Tile:
                 k.store(scores, i * 2 + h, T.exp(scores[i * 2 + h] - splat(raised[0])))
             mine = call("float32", "dot", scores[i * 2] + scores[i * 2 + 1], splat(f32(1.0)))
             k.store(total, i, total[i] * rescale[0] + mine)
-            for j in range(self.shares):
-                at = i * self.shares + j
+            for j in range(self.vectors):
+                at = i * self.vectors + j
                 k.store(self.sums, at, self.sums[at] * splat(rescale[0]))
 
     def add_values(self, start: Expr) -> None:
-        """Add the block's values by their weights, ``most`` tokens at a time."""
-        k, most, tile, sums = self.k, self.most, self.tile, self.sums
-        d, quads = self.layout.head_dim, self.layout.head_dim // 4
-        with k.loop(T.min(T.ceildiv(self.end - start, most), TOKENS // most)) as part:
-            self._stage_values(start + part * most, part)
-            with k.loop(most) as token:
+        """Add the tile's values by their weights, ``value_tokens`` tokens at a time."""
+        k, value_tokens, tile, sums = self.k, self.value_tokens, self.tile, self.sums
+        head_dim, quads = self.layout.head_dim, self.layout.head_dim // 4
+        with k.loop(T.min(T.ceildiv(self.end - start, value_tokens), TOKENS // value_tokens)) as part:
+            self._stage_values(start + part * value_tokens, part)
+            with k.loop(value_tokens) as token:
                 weight = k.let(load4(tile, token * ROWS + self.ty * 4), "weight")
-                for j in range(self.shares):
+                for j in range(self.vectors):
                     quad = T.min(self.tx + j * 8, quads - 1)
-                    value = k.let(load4(tile, most * ROWS + token * d + quad * 4), "value")
+                    value = k.let(load4(tile, value_tokens * ROWS + token * head_dim + quad * 4), "value")
                     for i in range(4):
-                        at = i * self.shares + j
+                        at = i * self.vectors + j
                         k.store(sums, at, sums[at] + splat(lane(weight, i)) * value)
 
     def _stage_values(self, first: Expr, part: Expr) -> None:
-        """``tile``: the weights of ``most`` tokens, transposed ``[most, ROWS]``, and their values ``[most, D]``."""
-        k, most, tid, scores = self.k, self.most, self.tid, self.scores
+        """``tile``: weights of ``value_tokens`` tokens, transposed ``[tokens, ROWS]``, and values ``[tokens, P]``."""
+        k, value_tokens, tid, scores = self.k, self.value_tokens, self.tid, self.scores
         quads = self.layout.head_dim // 4
         tx, ty = tid % 8, tid // 8
-        items = most * quads
+        items = value_tokens * quads
         values = k.local(-(-items // THREADS), "float32x4", name="values")
         page, slot = self._page(first), k.let(slot_of(first), "slot")
         for i in range(0, items, THREADS):
@@ -234,9 +237,9 @@ class _Tile:
         k.barrier()
         for i in range(0, items, THREADS):
             with _each(k, tid + i, items):
-                k.store(self.tile, ramp4(most * ROWS + (tid + i) * 4), values[i // THREADS])
-        # a thread has four tokens of either half of the block, so a part's are with a few threads, in one half
-        lanes, parts = most // 4, TOKENS // 2 // most
+                k.store(self.tile, ramp4(value_tokens * ROWS + (tid + i) * 4), values[i // THREADS])
+        # a thread has four tokens of either half of the tile, so a part's are with a few threads, in one half
+        lanes, parts = value_tokens // 4, TOKENS // 2 // value_tokens
         with k.when(tx // lanes == part % parts):
             for t in range(4):
                 mine = [
@@ -250,7 +253,7 @@ class _Tile:
     def store(self) -> None:
         """Divide by the rows' sums, which eight threads have parts of, and store."""
         k, total, group = self.k, self.total, self.layout.group
-        k.barrier()  # the last block's maxima have been read
+        k.barrier()  # the last tile's maxima have been read
         for i in range(4):
             k.store(self.tops, (self.ty * 4 + i) * 8 + self.tx, total[i])
         k.barrier()
@@ -260,11 +263,11 @@ class _Tile:
                 k.store(total, i, total[i] + self.tops[(self.ty * 4 + i) * 8 + j])
             with k.when(self.row0 + self.ty * 4 + i < self.n * group):
                 row = k.let(self.flat(self.ty * 4 + i), "row")
-                for j in range(self.shares):
+                for j in range(self.vectors):
                     quad = self.tx + j * 8
                     with k.when(quad < self.layout.head_dim // 4):
                         index = ramp4(self._offset(row) + quad * 4)
-                        value = self.sums[i * self.shares + j] / splat(total[i])
+                        value = self.sums[i * self.vectors + j] / splat(total[i])
                         k.store(self.out, [row // group, index], value)
 
 

@@ -1,1 +1,1 @@
-"""Tiers, and the kernel that a tier takes for each operation."""
+"""Defines the tiers, and chooses a kernel for each operation on a tier."""

@@ -1,7 +1,7 @@
-"""The kernel of each operation on a tier: a table for adapters that are a CPU, and one for all others.
+"""Chooses the kernel of each operation on a tier: general kernels for GPUs, others for adapters that are a CPU.
 
-On a software tier a product has the general kernel where there is none by words: unquantized matrices, those of 3 bits
-and experts, among others.
+On the tier ``software`` a product takes the general kernel where ``kernels.software`` has none: for unquantized
+matrices, 3-bit ones and experts, among others.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from mlcweb.debug import CHOICE, logger
 from mlcweb.kernels import software
 from mlcweb.kernels.attention import decode as attention_decode
 from mlcweb.kernels.attention import prefill as attention_prefill
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.experts.weights import Chosen, Part
+from mlcweb.kernels.experts.weights import ChosenExperts, ExpertRange
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
@@ -31,22 +31,22 @@ from mlcweb.quantize import Scheme
 
 
 @dataclass(frozen=True)
-class Attention:
-    """Attention's kernels; ``splits`` is into how many parts ``attend`` splits the context."""
+class AttentionKernels:
+    """Attention's kernels; ``attend`` divides the context into ``splits``."""
 
     splits: int
-    attend: Callable[[HeadLayout, int, Scores], tirx.PrimFunc]
+    attend: Callable[[HeadLayout, int, Scoring], tirx.PrimFunc]
     merge: Callable[[HeadLayout], tirx.PrimFunc]
-    flash_attention: Callable[[HeadLayout, Scores], tirx.PrimFunc]
+    flash_attention: Callable[[HeadLayout, Scoring], tirx.PrimFunc]
 
 
-_SOFTWARE = Attention(
+_SOFTWARE = AttentionKernels(
     software.attention.SPLITS,
     software.attention.attend,
     software.attention.merge,
     software.attention.flash_attention,
 )
-_GENERAL = Attention(
+_GENERAL = AttentionKernels(
     attention_decode.SPLITS,
     attention_decode.attend,
     attention_decode.merge,
@@ -54,26 +54,26 @@ _GENERAL = Attention(
 )
 
 
-def _attention(tier: Tier) -> Attention:
+def _attention(tier: Tier) -> AttentionKernels:
     return _SOFTWARE if tier.software else _GENERAL
 
 
 _log = logger("kernels.choose")
 
 
-def in_blocks(tier: Tier) -> bool:
-    """Whether decode's vectors are in block order: a CPU's lanes take a row each, and read x in its own order."""
+def uses_block_order(tier: Tier) -> bool:
+    """Whether decode's vectors are in block order. On a CPU they are not: its lanes take a row each."""
     return not tier.software
 
 
 def has_int8(scheme: Scheme, tier: Tier) -> bool:
-    """Whether prefill can have int8 activations too: they come in groups that the weights' must fit."""
+    """Whether prefill can also take int8 activations, whose groups must fit the weights' groups."""
     return scheme.fits_tiles and not tier.software
 
 
 def has_matrix(scheme: Scheme, tier: Tier) -> bool:
-    """Whether prefill can be on subgroup matrices too: for weights that fit their tiles, on the best tier with
-    subgroups that the scheme has.
+    """Whether prefill can also be on subgroup matrices: the weights must fit their tiles, and the tier must be the
+    best with subgroups that the scheme has.
 
     The products multiply in float16. A device without shader-f16 cannot run them, so lesser tiers need none.
     """
@@ -88,15 +88,15 @@ def matvec(
     norm: Norm | None = None,
     folded: Folded = NOTHING,
     vectors: Vectors = Vectors(),  # noqa: B008 (it is frozen)
-    experts: Chosen | None = None,
+    experts: ChosenExperts | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """``products.matvec``; block order only where the tier has it."""
     if _by_words("matvec", weight, tier, experts):
         last_row = vectors.last_row
         return software.matvec.matvec(weight, norm=norm, folded=folded, last_row=last_row, piece=piece)
-    if not in_blocks(tier):
-        vectors = replace(vectors, from_blocks=False, to_blocks=False)
+    if not uses_block_order(tier):
+        vectors = replace(vectors, x_block_order=False, y_block_order=False)
     return matvec_.matvec(
         weight, tier, norm=norm, folded=folded, vectors=vectors, experts=experts, piece=piece
     )
@@ -108,7 +108,7 @@ def matmul(
     *,
     folded: Folded = NOTHING,
     tile: Tile | None = None,
-    experts: Part | None = None,
+    experts: ExpertRange | None = None,
     from_pairs: bool = False,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
@@ -120,7 +120,9 @@ def matmul(
     )
 
 
-def _by_words(product: str, weight: WholeMatrix, tier: Tier, experts: Chosen | Part | None) -> bool:
+def _by_words(
+    product: str, weight: WholeMatrix, tier: Tier, experts: ChosenExperts | ExpertRange | None
+) -> bool:
     """Whether a product is one of ``kernels.software``."""
     taken = tier.software and experts is None and by_words(weight)
     if _log.isEnabledFor(CHOICE):
@@ -143,29 +145,31 @@ def _by_words(product: str, weight: WholeMatrix, tier: Tier, experts: Chosen | P
 
 
 def normalize(
-    how: Norm, tier: Tier, *, decode: bool = False, residual: bool = False, last_row: bool = False
+    norm: Norm, tier: Tier, *, decode: bool = False, residual: bool = False, last_row: bool = False
 ) -> tirx.PrimFunc:
     """``norms.norm.normalize``; decode's vectors are in block order where the tier has it."""
     if tier.software:
-        return software.norm.normalize(how, decode=decode, residual=residual, last_row=last_row)
-    return norm_.normalize(how, tier, decode=decode, residual=residual, in_blocks=decode, last_row=last_row)
+        return software.norm.normalize(norm, decode=decode, residual=residual, last_row=last_row)
+    return norm_.normalize(
+        norm, tier, decode=decode, residual=residual, block_order=decode, last_row=last_row
+    )
 
 
 def splits(tier: Tier) -> int:
-    """Into how many parts ``attend`` splits the context."""
+    """How many splits ``attend`` makes of the context."""
     return _attention(tier).splits
 
 
-def attend(layout: HeadLayout, context: int, how: Scores, tier: Tier) -> tirx.PrimFunc:
-    """Decode's attention over a part of the context each."""
-    return _attention(tier).attend(layout, context, how)
+def attend(layout: HeadLayout, context: int, scoring: Scoring, tier: Tier) -> tirx.PrimFunc:
+    """Decode's attention, a split of the context a workgroup."""
+    return _attention(tier).attend(layout, context, scoring)
 
 
 def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
-    """The parts' answers as one."""
+    """Merges the splits' results."""
     return _attention(tier).merge(layout)
 
 
-def flash_attention(layout: HeadLayout, how: Scores, tier: Tier) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout, scoring: Scoring, tier: Tier) -> tirx.PrimFunc:
     """Prefill's attention."""
-    return _attention(tier).flash_attention(layout, how)
+    return _attention(tier).flash_attention(layout, scoring)

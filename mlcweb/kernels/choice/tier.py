@@ -1,4 +1,4 @@
-"""Tiers: what a device can do, chosen at load; each tier has its own kernels over the same weights."""
+"""A tier is a class of devices by their WebGPU features; each tier has its own kernels over the same weights."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""A mixture of experts: routing, grouping of tokens, and its products' launches."""
+"""A mixture of experts: kernels that route tokens and group them, and the layout of the experts' weights."""

@@ -1,4 +1,4 @@
-"""A mixture of experts, as a layer declares it."""
+"""Declares a mixture of experts, as a layer has it."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,12 @@ from mlcweb.kernels.products.outputs import Activation
 class Mixture:
     """``router`` ``[E, D]``, and of each expert ``gate_up``, gate over up, ``[2I, D]`` and ``down`` ``[D, I]``.
 
-    A token's output is the sum of its ``choices`` experts of the largest logits, weighted by the softmax over those.
+    A token's output is the sum of its ``experts_per_token`` experts of the largest logits, weighted by the softmax
+    over those.
     """
 
     router: Values
     gate_up: Experts
     down: Experts
-    choices: int
+    experts_per_token: int
     activation: Activation = "silu"

@@ -1,7 +1,8 @@
-"""What a mixture of experts needs around its products: the choice, the grouping of a chunk, and the weighted sum.
+"""Routes tokens to experts, groups a chunk's tokens by expert, and adds the experts' outputs.
 
-A chunk's (token, choice) pairs, numbered ``token * choices + choice``, are sorted by expert into slots: an expert's
-begin at a tile of the product, and slots that are left over hold -1. No order depends on how threads are scheduled.
+A chunk's (token, expert) pairs, numbered ``token * experts_per_token + rank``, are sorted by expert into slots. An
+expert's slots begin at a tile of the product, and slots that are left over hold -1. No order depends on how threads
+are scheduled. In shapes X is ``experts_per_token``.
 """
 
 from tvm import tirx
@@ -14,7 +15,7 @@ from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.matvec import Norm
 
-MOST_EXPERTS = 64  # whose counts fit in workgroup memory
+MAX_EXPERTS = 64  # whose counts fit in workgroup memory
 _THREADS = 64
 _ROUTE_THREADS = 128
 _AT_ONCE = 8  # experts whose logits are summed together
@@ -22,13 +23,13 @@ _AT_ONCE = 8  # experts whose logits are summed together
 
 @kernel
 def route(
-    router: Values, choices: int, tier: Tier, *, norm: Norm | None = None, in_blocks: bool = False
+    router: Values, experts_per_token: int, tier: Tier, *, norm: Norm | None = None, block_order: bool = False
 ) -> tirx.PrimFunc:
-    """Kernel: each token's ``choices`` experts of the largest logits, the first of equals, and their shares.
+    """Kernel: each token's ``experts_per_token`` experts of the largest logits, the first of equals, and their shares.
 
-    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, ids i32 ``[n, choices]``, shares f32 ``[n, choices]``:
-    the softmax over the chosen ones' logits. ``norm`` is folded in for decode, which has one token; its x may be
-    ``in_blocks``.
+    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, ids i32 ``[n, X]``, shares f32 ``[n, X]``: the softmax
+    over the chosen ones' logits. ``norm`` is folded in for decode, which has one token; its x may
+    be in ``block_order``.
     """
     experts, columns = router.rows, router.columns
     threads, at_once = _ROUTE_THREADS, min(_AT_ONCE, experts)
@@ -37,20 +38,20 @@ def route(
     x = k.buffer("x", (n, columns), "float32")
     norm_weight = norm.weight.bind(k, "norm") if norm else None
     w = router.bind(k, "router")
-    ids = k.output("ids", (n, choices), "int32")
-    shares = k.output("shares", (n, choices), "float32")
+    ids = k.output("ids", (n, experts_per_token), "int32")
+    shares = k.output("shares", (n, experts_per_token), "float32")
 
     (row,), tid = k.launch([n], threads)
     logits = k.shared(experts, name="logits")
     count = at_once + (1 if norm else 0)
     sums = k.local(count, name="sums")
-    with k.loop(-(-experts // at_once)) as block:
-        first = block * at_once
+    with k.loop(-(-experts // at_once)) as batch:
+        first = batch * at_once
         for s in range(count):
             k.store(sums, s, f32(0.0))
         with k.loop(T.ceildiv(columns // 4 - tid, threads)) as i:
             column = k.let((i * threads + tid) * 4, "column")
-            at = k.let(offset4(column, columns) if in_blocks else column, "at")
+            at = k.let(offset4(column, columns) if block_order else column, "at")
             x4 = k.let(load4(x, row, at), "x4")
             if norm_weight is not None:
                 k.store(sums, at_once, sums[at_once] + call("float32", "dot", x4, x4))
@@ -64,20 +65,26 @@ def route(
             k.store(logits, first + tid, totals(tid) * scale)
         k.barrier()
     with k.when(tid == 0):
-        _choose(k, logits, experts, choices, row, ids, shares)
+        _select(k, logits, experts, experts_per_token, row, ids, shares)
     return k.finish()
 
 
-def _choose(
-    k: KernelBuilder, logits: Buffer, experts: int, choices: int, row: Expr, ids: Buffer, shares: Buffer
+def _select(
+    k: KernelBuilder,
+    logits: Buffer,
+    experts: int,
+    experts_per_token: int,
+    row: Expr,
+    ids: Buffer,
+    shares: Buffer,
 ) -> None:
     """One thread's search; a chosen expert's logit is overwritten."""
     best, top, total = (
         k.local(1, "int32", name="best"),
-        k.local(choices, name="top"),
+        k.local(experts_per_token, name="top"),
         k.local(1, name="total"),
     )
-    for j in range(choices):
+    for j in range(experts_per_token):
         k.store(best, 0, 0)
         with k.loop(experts - 1) as e, k.when(logits[e + 1] > logits[best[0]]):
             k.store(best, 0, e + 1)
@@ -85,39 +92,39 @@ def _choose(
         k.store(ids, [row, j], best[0])
         k.store(logits, best[0], f32(-3.0e38))
     k.store(total, 0, f32(0.0))
-    for j in reversed(range(choices)):  # the largest, which the others need, is first
+    for j in reversed(range(experts_per_token)):  # the largest, which the others need, is first
         k.store(top, j, T.exp(top[j] - top[0]) if j else f32(1.0))
         k.store(total, 0, total[0] + top[j])
-    for j in range(choices):
+    for j in range(experts_per_token):
         k.store(shares, [row, j], top[j] / total[0])
 
 
-def tiles_of(n: Index, experts: int, choices: int, rows: int) -> Index:
+def tiles_of(n: Index, experts: int, experts_per_token: int, rows: int) -> Index:
     """Tiles of ``rows`` slots that hold every pair of ``n`` tokens, however they fall among the experts."""
-    return (n * choices + experts * (rows - 1)) // rows
+    return (n * experts_per_token + experts * (rows - 1)) // rows
 
 
 @kernel
-def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
-    """Kernel: ids i32 ``[n, choices]`` → slots i32 ``[tiles * rows]``, of ``tiles_of`` tiles."""
-    if experts > MOST_EXPERTS:
-        raise ValueError(f"{experts} experts; there is room for {MOST_EXPERTS}")
-    threads = _THREADS if experts <= MOST_EXPERTS // 2 else _THREADS // 2
+def group(experts: int, experts_per_token: int, rows: int) -> tirx.PrimFunc:
+    """Kernel: ids i32 ``[n, experts_per_token]`` → slots i32 ``[tiles * rows]``, of ``tiles_of`` tiles."""
+    if experts > MAX_EXPERTS:
+        raise ValueError(f"{experts} experts; there is room for {MAX_EXPERTS}")
+    threads = _THREADS if experts <= MAX_EXPERTS // 2 else _THREADS // 2
     k = KernelBuilder("group")
     n = dynamic("n")
-    ids = k.buffer("ids", (n, choices), "int32")
-    size = tiles_of(n, experts, choices, rows) * rows
+    ids = k.buffer("ids", (n, experts_per_token), "int32")
+    size = tiles_of(n, experts, experts_per_token, rows) * rows
     slots = k.output("slots", (size,), "int32")
     _, tid = k.launch([1], threads)
     # counts[e * threads + t]: first how many of thread t's pairs expert e has, then the slot of its next one
     counts = k.shared(experts * threads, "int32", name="counts")
     ends = k.shared(experts, "int32", name="ends")
-    share = k.let(T.ceildiv(n * choices, threads), "share")
-    first = k.let(tid * share, "first")
-    mine = k.let(T.max(T.min(n * choices - first, share), 0), "mine")
+    per_thread = k.let(T.ceildiv(n * experts_per_token, threads), "share")
+    first = k.let(tid * per_thread, "first")
+    mine = k.let(T.max(T.min(n * experts_per_token - first, per_thread), 0), "mine")
 
     def counter(pair: Expr) -> Expr:
-        return k.let(ids[pair // choices, pair % choices] * threads + tid, "counter")
+        return k.let(ids[pair // experts_per_token, pair % experts_per_token] * threads + tid, "counter")
 
     for expert in range(experts):
         k.store(counts, expert * threads + tid, 0)
@@ -125,15 +132,15 @@ def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
         at = counter(first + i)
         k.store(counts, at, counts[at] + 1)
     k.barrier()
-    running, kept = k.local(1, "int32", name="running"), k.local(1, "int32", name="kept")
+    running, saved = k.local(1, "int32", name="running"), k.local(1, "int32", name="kept")
     for start in range(0, experts, threads):
         with k.when(start + tid < experts):
             k.store(running, 0, 0)
             with k.loop(threads) as t:
                 at = (start + tid) * threads + t
-                k.store(kept, 0, counts[at])
+                k.store(saved, 0, counts[at])
                 k.store(counts, at, running[0])
-                k.store(running, 0, running[0] + kept[0])
+                k.store(running, 0, running[0] + saved[0])
             k.store(ends, start + tid, running[0])
     k.barrier()
     # every thread walks the experts: where each begins, and what its pairs leave of its last tile
@@ -141,10 +148,10 @@ def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
     with k.loop(experts) as e:
         at = e * threads + tid
         k.store(counts, at, counts[at] + running[0])
-        k.store(kept, 0, running[0] + ends[e])
+        k.store(saved, 0, running[0] + ends[e])
         k.store(running, 0, running[0] + T.ceildiv(ends[e], rows) * rows)
-        with k.loop(T.max(T.ceildiv(running[0] - kept[0] - tid, threads), 0)) as i:
-            k.store(slots, kept[0] + tid + i * threads, -1)
+        with k.loop(T.max(T.ceildiv(running[0] - saved[0] - tid, threads), 0)) as i:
+            k.store(slots, saved[0] + tid + i * threads, -1)
     with k.loop(T.max(T.ceildiv(size - running[0] - tid, threads), 0)) as i:
         k.store(slots, running[0] + tid + i * threads, -1)
     with k.loop(mine) as i:
@@ -155,15 +162,15 @@ def group(experts: int, choices: int, rows: int) -> tirx.PrimFunc:
 
 
 @kernel
-def combine(width: int, choices: int) -> tirx.PrimFunc:
-    """Kernel ``y[n, D] = residual + sum over choices of shares * pairs``.
+def combine(width: int, experts_per_token: int) -> tirx.PrimFunc:
+    """Kernel ``y[n, D] = residual + sum over its experts of shares * pairs``.
 
-    Arguments: pairs ``[n * choices, D]``, shares ``[n, choices]``, residual ``[n, D]``, y.
+    Arguments: pairs ``[n * X, D]``, shares ``[n, X]``, residual ``[n, D]``, y.
     """
     k = KernelBuilder("combine")
     n = dynamic("n")
-    pairs = k.buffer("pairs", (n * choices, width), "float32")
-    shares = k.buffer("shares", (n, choices), "float32")
+    pairs = k.buffer("pairs", (n * experts_per_token, width), "float32")
+    shares = k.buffer("shares", (n, experts_per_token), "float32")
     residual = k.buffer("residual", (n, width), "float32")
     y = k.output("y", (n, width), "float32")
     quads = width // 4
@@ -171,7 +178,7 @@ def combine(width: int, choices: int) -> tirx.PrimFunc:
     column = k.let((wg * _THREADS + tid) * 4, "column")
     with k.when(column < width):
         total = load4(residual, row, column)
-        for j in range(choices):
-            total = total + splat(shares[row, j]) * load4(pairs, row * choices + j, column)
+        for j in range(experts_per_token):
+            total = total + splat(shares[row, j]) * load4(pairs, row * experts_per_token + j, column)
         k.store(y, [row, ramp4(column)], total)
     return k.finish()

@@ -1,1 +1,1 @@
-"""The kernel language: a builder over TVM's IRBuilder, and sums over a workgroup."""
+"""The kernel language builds TIR with TVM's IRBuilder, and sums over a workgroup."""

@@ -238,8 +238,8 @@ def u32(value: Value) -> Expr:
 def cast(dtype: str, value: Expr) -> Expr:
     """``value`` as ``dtype``, unless it is that already."""
     known: Any = value
-    found = known.ty.dtype if hasattr(known, "ty") else known.dtype
-    return value if str(found) == dtype else T.Cast(dtype, value)
+    current = known.ty.dtype if hasattr(known, "ty") else known.dtype
+    return value if str(current) == dtype else T.Cast(dtype, value)
 
 
 def bits(dtype: str, value: Value) -> Expr:

@@ -1,4 +1,4 @@
-"""The types of the kernel language, for mypy: TVM's own classes have no types.
+"""Types the kernel language for mypy, since TVM's own classes have no types.
 
 An ``Expr`` is a TIR expression. What a kernel computes with is a ``Value``, which may be a Python number; an ``Index``
 may be an int. ``T`` has the functions that make expressions.

@@ -1,4 +1,4 @@
-"""Sums over a workgroup, with shuffles where there are subgroups of any size from 4 to 128."""
+"""Sums over a workgroup, with shuffles where there are subgroups (of any size from 4 to 128)."""
 
 from collections.abc import Callable
 
@@ -19,8 +19,8 @@ def reduce_rows(
     """
     if tier.subgroups:
         # in registers, not `let`: TVM would inline the calls into the elected lane's branch, where they differ
-        most = max(1, threads // _SMALLEST_SUBGROUP)
-        partial = k.shared(count * most, name="partial")
+        max_subgroups = max(1, threads // _SMALLEST_SUBGROUP)
+        partial = k.shared(count * max_subgroups, name="partial")
         size = k.local(1, "uint32", name="subgroup")
         k.store(size, 0, call("uint32", "subgroupAdd", u32(1)))
         for j in range(count):
@@ -28,15 +28,15 @@ def reduce_rows(
         with k.when(call("bool", "subgroupElect")):
             mine = T.Cast("int32", T.Cast("uint32", tid) // size[0])
             for j in range(count):
-                k.store(partial, j * most + mine, sums[j])
+                k.store(partial, j * max_subgroups + mine, sums[j])
         k.barrier()
-        many = T.max(T.Cast("int32", u32(threads) // size[0]), 1)
+        subgroups = T.max(T.Cast("int32", u32(threads) // size[0]), 1)
 
         def total(j: Index) -> Expr:
             running = k.local(1, name="running")
-            k.store(running, 0, partial[j * most])
-            with k.loop(many - 1) as s:
-                k.store(running, 0, running[0] + partial[j * most + s + 1])
+            k.store(running, 0, partial[j * max_subgroups])
+            with k.loop(subgroups - 1) as s:
+                k.store(running, 0, running[0] + partial[j * max_subgroups + s + 1])
             return running[0]
 
         return total
@@ -44,7 +44,7 @@ def reduce_rows(
     width = 8
     while width * count > threads and width > 1:
         width //= 2
-    share = threads // width
+    per_sum = threads // width
     partial = k.shared(count * threads, name="partial")
     for j in range(count):
         k.store(partial, j * threads + tid, sums[j])
@@ -54,16 +54,16 @@ def reduce_rows(
         with k.when(item < count * width):
             running = k.local(1, name="running")
             k.store(running, 0, f32(0.0))
-            for i in range(share):
-                k.store(running, 0, running[0] + partial[item * share + i])
-            k.store(partial, item * share, running[0])
+            for i in range(per_sum):
+                k.store(running, 0, running[0] + partial[item * per_sum + i])
+            k.store(partial, item * per_sum, running[0])
     k.barrier()
 
-    def total_of_shares(j: Index) -> Expr:
+    def total_of_sums(j: Index) -> Expr:
         running = k.local(1, name="running")
         k.store(running, 0, partial[j * threads])
         for i in range(1, width):
-            k.store(running, 0, running[0] + partial[j * threads + i * share])
+            k.store(running, 0, running[0] + partial[j * threads + i * per_sum])
         return running[0]
 
-    return total_of_shares
+    return total_of_sums

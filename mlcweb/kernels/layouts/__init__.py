@@ -1,1 +1,1 @@
-"""How tensors lie in memory and how kernels read them: floats, quantized rows, block order, KV pages, pieces."""
+"""Says how tensors lie in memory, and reads them in kernels: floats, quantized rows, block order, KV pages, pieces."""

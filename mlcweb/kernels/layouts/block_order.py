@@ -1,4 +1,4 @@
-"""Block order: how decode's vectors lie in memory, so that threads that take a block each read side by side.
+"""Block order lays decode's vectors out so that threads that take a block each read side by side.
 
 Element ``32 b + 4 c + i`` of a vector of ``32 B`` elements is at ``(c B + b) 4 + i``: the first fours of all blocks,
 then the second fours, and so on. Vectors of other lengths lie as they are.

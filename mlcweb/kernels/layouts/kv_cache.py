@@ -1,4 +1,4 @@
-"""The paged KV cache's layout, how kernels read and write it, and RoPE's tables.
+"""Lays out the paged KV cache, which kernels read and write through ``KVCache``, and makes RoPE's tables.
 
 A page holds ``page_size`` tokens of one layer: ``kv[page, 0]`` keys and ``kv[page, 1]`` values, per KV head, in words:
 a word is an element, or two float16 in a uint32 where there is no shader-f16. Keys are ``[words of a head / 4,
@@ -28,7 +28,7 @@ ROPE_FINE = 64
 class HeadLayout:
     """Attention's shape: query heads, KV heads, head size, and the KV cache's pages.
 
-    ``storage`` is the dtype of the cache's words: float32, float16, or uint32 for pairs of float16 (``kv_storage``).
+    ``storage`` is the dtype of the KV cache's words: float32, float16, or uint32 for two float16 (``kv_storage``).
     """
 
     heads: int
@@ -44,7 +44,7 @@ class HeadLayout:
 
     @property
     def word(self) -> int:
-        """Elements in a word of the cache."""
+        """Elements in a word of the KV cache."""
         return 2 if self.storage == "uint32" else 1
 
     @property
@@ -144,8 +144,8 @@ class KVCache:
         stored = self.buffer[page, part, head, word]
         if self.layout.word == 1:
             return [cast("float32", stored)]
-        halves = self.k.let(_unpack(stored), "halves")
-        return [lane(halves, 0), lane(halves, 1)]
+        elements = self.k.let(_unpack(stored), "halves")
+        return [lane(elements, 0), lane(elements, 1)]
 
     def _store(self, page: Index, part: int, head: Index, word: Index, values: list[Expr]) -> None:
         one = cast(self.layout.storage, values[0]) if self.layout.word == 1 else _pack(*values)
@@ -194,7 +194,7 @@ def rope_shapes(head_dim: int, context: int) -> tuple[tuple[int, int], tuple[int
 
 @dataclass(frozen=True)
 class NewTokens:
-    """What takes new tokens in: qkv ``[n, (H + 2 KV) * D]``, RoPE's tables, state, page table and kv."""
+    """What takes new tokens in: qkv ``[n, (H + 2 J) * P]``, RoPE's tables, state, page table and kv."""
 
     qkv: Buffer
     coarse: Buffer

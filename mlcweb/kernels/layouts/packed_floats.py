@@ -1,4 +1,4 @@
-"""float16 and bfloat16 that lie in pairs in uint32 words, as float32."""
+"""Unpacks float16 and bfloat16, which lie in pairs in uint32 words, to float32."""
 
 from mlcweb.kernels.language.builder import bits, call, lane, u32
 from mlcweb.kernels.language.expr import Expr, Index, T

@@ -1,6 +1,6 @@
-"""Matrices in pieces of whole rows. A launch for each piece writes the piece's outputs.
+"""Splits a matrix into pieces of whole rows: each is a tensor, and a launch makes its outputs.
 
-Such a matrix is larger than a default WebGPU binding, or its rows are stored in several ways.
+Such a matrix is larger than a default WebGPU binding, or its rows are stored in several types.
 """
 
 from dataclasses import dataclass
@@ -16,40 +16,42 @@ _MULTIPLE = 64  # of a piece's outputs: tiles' columns, and vectors' blocks
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece makes the outputs from ``first`` on, of a matrix that makes ``outputs``."""
+    """Which outputs a piece makes: those from ``first`` on, of the whole matrix's ``outputs``."""
 
     first: int
     outputs: int
 
 
-class Pieces(nn.Module):
+class SplitMatrix(nn.Module):
     """A matrix ``[rows, columns]`` in pieces, each of which makes a range of its outputs.
 
-    ``paired``: it is gate over up, and so is each piece.
+    ``paired``: it is gate over up, and so is each piece. A stored tensor's name has ``parts`` in it.
     """
 
     def __init__(self, parts: list[WholeMatrix], ranges: list[range], *, paired: bool) -> None:
         self.parts, self.ranges, self.paired = nn.ModuleList(parts), ranges, paired
-        self.rows, self.columns = sum(part.rows for part in parts), parts[0].columns
+        self.rows, self.columns = sum(matrix.rows for matrix in parts), parts[0].columns
 
 
-class Apart(nn.Module):
-    """Gate and up of which each is stored in its own way, and so has a product of its own."""
+class SplitGateUp(nn.Module):
+    """Gate and up, stored in two types: each has a product of its own."""
 
-    def __init__(self, gate: WholeMatrix | Pieces, up: WholeMatrix | Pieces) -> None:
+    def __init__(self, gate: WholeMatrix | SplitMatrix, up: WholeMatrix | SplitMatrix) -> None:
         self.gate, self.up = gate, up
         self.rows, self.columns = gate.rows + up.rows, gate.columns
 
 
-Matrix = WholeMatrix | Pieces
+Matrix = WholeMatrix | SplitMatrix
 
 
 def pieces(weight: Matrix) -> list[tuple[WholeMatrix, Piece | None]]:
     """A matrix's pieces; None for one that is whole."""
-    if not isinstance(weight, Pieces):
+    if not isinstance(weight, SplitMatrix):
         return [(weight, None)]
     ranges = weight.ranges
-    return [(part, Piece(own.start, ranges[-1].stop)) for part, own in zip(weight.parts, ranges, strict=True)]
+    return [
+        (matrix, Piece(own.start, ranges[-1].stop)) for matrix, own in zip(weight.parts, ranges, strict=True)
+    ]
 
 
 def rows_of_pieces(param: Param, scheme: Scheme, *, paired: bool) -> list[range]:

@@ -1,4 +1,4 @@
-"""A quantized matrix as a kernel sees it: one reader for every ``Format``."""
+"""Reads a quantized matrix in a kernel: one reader serves every ``Format``."""
 
 import functools
 from collections.abc import Sequence

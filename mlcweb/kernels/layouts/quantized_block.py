@@ -1,4 +1,4 @@
-"""A block of a quantized row in registers, and its product with x: decode's inner loop."""
+"""Loads a block of a quantized row into registers, and multiplies it with x: decode's inner loop."""
 
 from mlcweb.kernels.language.builder import KernelBuilder, bits, call, lane, load4, u32
 from mlcweb.kernels.language.expr import Expr, Index, T

@@ -1,4 +1,4 @@
-"""How a bundle's tensors look to a kernel: parameters of the model, and loads of four values from them.
+"""Declares a bundle's tensors as parameters of the model, and loads four values at a time from them in a kernel.
 
 float16 tensors are read as such on the f16 tiers; elsewhere the same bytes are bound as uint32 and unpacked.
 """
@@ -16,7 +16,7 @@ from mlcweb.kernels.layouts.packed_floats import half_at, unpack_bfloat4, unpack
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.quantize.formats import Format
 
-GROUP = 32  # int8 activations that share a scale; a weight's group is its format's
+GROUP = 32  # int8 activations share a scale in groups of 32; the group of weights is their format's
 
 
 class Reader(Protocol):

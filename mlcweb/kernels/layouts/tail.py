@@ -1,4 +1,4 @@
-"""Rows that the steps they are read in do not divide: what is past the end counts as zeros.
+"""Reads rows whose length a step does not divide: what is past the end counts as zeros.
 
 A row of codes is padded to whole groups with codes 0, which stand for -7 times the scale, so it is x that must be
 zero there. All is decided when the kernel is written: a row of whole steps costs nothing.

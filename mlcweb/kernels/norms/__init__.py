@@ -1,1 +1,1 @@
-"""RMSNorm and LayerNorm: of rows, and of each head's queries and keys."""
+"""RMSNorm and LayerNorm, of rows and of each head's queries and keys."""

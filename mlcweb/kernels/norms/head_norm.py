@@ -1,4 +1,4 @@
-"""Norms of queries and keys between the QKV product and attention, for decode and prefill alike."""
+"""Normalizes queries and keys between the QKV product and attention, for decode and prefill alike."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +18,7 @@ class HeadNorm:
     """How queries and keys are normalized: ``rms`` and ``layer`` (LayerNorm without bias) each head by itself,
     ``full_rms`` all heads' queries as one vector, and all keys as another.
 
-    Weights are in natural order: ``[1, D]`` where heads share them, else ``[1, H * D]`` and ``[1, KV * D]``.
+    Weights are in natural order: ``[1, P]`` where heads share them, else ``[1, H * P]`` and ``[1, J * P]``.
     """
 
     q_weight: Values
@@ -29,15 +29,15 @@ class HeadNorm:
 
 @kernel
 def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> tirx.PrimFunc:
-    """Kernel ``y[n, (H + 2 KV) * D]``: qkv with queries and keys normalized and values as they are, in float32.
+    """Kernel ``y[n, (H + 2 J) * P]``: qkv with queries and keys normalized and values as they are, in float32.
 
     Arguments: qkv, q_weight, k_weight, y; n is 1 in ``decode``. Raises ValueError for weights of other sizes.
     """
-    d, heads, kv_heads = layout.head_dim, layout.heads, layout.kv_heads
+    head_dim, heads, kv_heads = layout.head_dim, layout.heads, layout.kv_heads
     full = norm.kind == "full_rms"
     _check(layout, norm, full)
     k, rows = KernelBuilder("norm_heads"), 1 if decode else dynamic("n")
-    width = (heads + 2 * kv_heads) * d
+    width = (heads + 2 * kv_heads) * head_dim
     qkv = k.buffer("qkv", (rows, width), "float32")
     q_weight, k_weight = norm.q_weight.bind(k, "q_weight"), norm.k_weight.bind(k, "k_weight")
     y = k.output("y", (rows, width), "float32")
@@ -45,13 +45,15 @@ def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> t
     # a span is what has a norm of its own, or is copied; neighbouring threads take it together
     queries, spans = (1, 3) if full else (heads, heads + 2 * kv_heads)
     keys = (spans - queries) // 2
-    lanes = THREADS if full else min(d // 4, THREADS)
+    lanes = THREADS if full else min(head_dim // 4, THREADS)
     together = THREADS // lanes
     (wg, row), tid = k.launch([T.ceildiv(spans, together), rows], THREADS)
     mine = k.let(T.min(tid // lanes, together - 1), "mine")
     span = k.let(wg * together + mine, "span")
     thread = k.let(tid - mine * lanes, "thread")
-    first, size = (span * d, d) if not full else _thirds(k, span, heads * d, kv_heads * d)
+    first, size = (
+        (span * head_dim, head_dim) if not full else _thirds(k, span, heads * head_dim, kv_heads * head_dim)
+    )
     # none for threads that are left over
     present = T.And(thread < lanes, span < spans)
     steps = k.let(T.Select(present, T.ceildiv(size // 4 - thread, lanes), 0), "steps")
@@ -80,10 +82,10 @@ def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> t
         x = k.let(load4(qkv, row, column), "x")
         scaled = k.let((x - splat(mean[0])) * splat(factor[0]), "scaled")
         with k.when(span < queries):
-            at = inside if norm.q_weight.columns == d else column
+            at = inside if norm.q_weight.columns == head_dim else column
             k.store(y, [row, ramp4(column)], scaled * q_weight.four(k, 0, at))
         with k.when(T.And(span >= queries, span < queries + keys)):
-            at = inside if norm.k_weight.columns == d else column - heads * d
+            at = inside if norm.k_weight.columns == head_dim else column - heads * head_dim
             k.store(y, [row, ramp4(column)], scaled * k_weight.four(k, 0, at))
         with k.when(span >= queries + keys):
             k.store(y, [row, ramp4(column)], x)
@@ -91,10 +93,12 @@ def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> t
 
 
 def _check(layout: HeadLayout, norm: HeadNorm, full: bool) -> None:
-    d = layout.head_dim
+    head_dim = layout.head_dim
     for weight, count in ((norm.q_weight, layout.heads), (norm.k_weight, layout.kv_heads)):
-        if weight.columns != count * d and (full or weight.columns != d):
-            raise ValueError(f"{norm.kind} of {count} heads of {d}: a weight of {weight.columns} values")
+        if weight.columns != count * head_dim and (full or weight.columns != head_dim):
+            raise ValueError(
+                f"{norm.kind} of {count} heads of {head_dim}: a weight of {weight.columns} values"
+            )
 
 
 def _thirds(k: KernelBuilder, span: Expr, q: int, kv: int) -> tuple[Expr, Expr]:

@@ -1,4 +1,4 @@
-"""RMSNorm and LayerNorm over rows, alone or added to a residual; decode folds an RMSNorm into the product after it."""
+"""Normalizes rows (RMSNorm, LayerNorm), alone or added to a residual; decode folds RMSNorm into the next product."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def normalize(
     *,
     decode: bool = False,
     residual: bool = False,
-    in_blocks: bool = False,
+    block_order: bool = False,
     last_row: bool = False,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, D] = [residual +] norm(x)`` in float32. Arguments: x ``[n, D]``, weight, [bias], [residual], y.
 
-    ``decode``: n is 1; ``in_blocks``: all vectors are in block order. ``last_row``: y ``[1, D]`` is of x's last.
+    ``decode``: n is 1; ``block_order``: all vectors are in block order. ``last_row``: y ``[1, D]`` is of x's last.
     """
     k = KernelBuilder("norm")
     rows = NormRows.bind(k, norm, THREADS, decode=decode, residual=residual, last_row=last_row)
@@ -92,7 +92,7 @@ def normalize(
         column = k.let((i * THREADS + tid) * 4, "column")
 
         def read(vector: VectorReader) -> Expr:
-            return vector.four_at(k, column) if in_blocks else vector.four(k, column)
+            return vector.four_at(k, column) if block_order else vector.four(k, column)
 
         value = centred(load4(x, row, column)) * splat(factor) * read(weight)
         if bias is not None:

@@ -1,4 +1,4 @@
-"""The kernels as operations of an nn model: ``Decode`` works on one token, ``Prefill`` on a chunk of n.
+"""Launches kernels as a model's operations: ``Decode`` works on one token, ``Prefill`` on a chunk of n.
 
 Both are ``Operations``, so a model is written once; each method is one or two launches. ``reference.ops`` is the
 same in numpy.

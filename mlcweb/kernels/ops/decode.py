@@ -1,10 +1,10 @@
-"""Operations on one token."""
+"""Launches the operations on one token."""
 
 from typing import ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.layouts.pieces import Matrix, pieces
@@ -25,17 +25,17 @@ class Decode(Ops):
     def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> Tensor:
         """x ``[1, D]`` of the token in the state, scaled; plus its learned position, if there are ``positions``."""
         x: Tensor | None = None
-        for part, piece in pieces(table):
+        for w, piece in pieces(table):
             kernel = self.kernel(
                 embed,
-                part,
+                w,
                 prefill=False,
-                to_blocks=choose.in_blocks(self.tier),
+                block_order=choose.uses_block_order(self.tier),
                 scale=scale,
                 positions=positions,
                 piece=piece,
             )
-            written = self.launch("embed", kernel, ids=self.inputs.state, w=part, positions=positions, x=x)
+            written = self.launch("embed", kernel, ids=self.inputs.state, w=w, positions=positions, x=x)
             x = written["x"]
         return x
 
@@ -52,15 +52,13 @@ class Decode(Ops):
     ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
-        vectors, y = Vectors(to_blocks=not rows), None
-        for part, piece in pieces(weight):
+        vectors, y = Vectors(y_block_order=not rows), None
+        for w, piece in pieces(weight):
             kernel = self.kernel(
-                choose.matvec, part, self.tier, norm=norm, folded=folded, vectors=vectors, piece=piece
+                choose.matvec, w, self.tier, norm=norm, folded=folded, vectors=vectors, piece=piece
             )
             scale = norm.weight if norm else None
-            written = self.launch(
-                name, kernel, x=x, norm=scale, w=part, bias=folded.bias, residual=other, y=y
-            )
+            written = self.launch(name, kernel, x=x, norm=scale, w=w, bias=folded.bias, residual=other, y=y)
             y = written["y"]
         return y
 
@@ -70,12 +68,12 @@ class Decode(Ops):
         written = self.launch("norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual)
         return written["y"]
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scores: Scores) -> Tensor:
-        """``[1, H * D]``; appends the token's key and value to ``kv``."""
-        how = scores.within(self.context)
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
+        """``[1, H * P]``; appends the token's key and value to ``kv``."""
+        scoring = scoring.within(self.context)
         partial = self.launch(
             "attend",
-            self.kernel(choose.attend, self.layout, self.context, how, self.tier),
+            self.kernel(choose.attend, self.layout, self.context, scoring, self.tier),
             qkv=qkv,
             rope_coarse=rope.coarse,
             rope_fine=rope.fine,

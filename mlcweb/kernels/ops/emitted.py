@@ -1,4 +1,4 @@
-"""What a launch is for, noted while a model's forward emits it: kernels are shared, so their names do not tell."""
+"""Notes which operation a launch is for while a model's forward emits it: kernels are shared, so names do not tell."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The entries of a plan, as data: another prefill is a file of its operations and a row here.
+"""Lists the entries of a plan. Another prefill is a file with its operations and a row here.
 
 Their order is that of the plan. ``mlcweb.lower`` exports each, and the plan says what the engine needs to know of it.
 """

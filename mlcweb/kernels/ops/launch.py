@@ -1,4 +1,4 @@
-"""The launch of a kernel, with tensors by the names of its arguments; the one place where a launch is emitted."""
+"""Emits the launch of a kernel, with tensors by the names of its arguments; no launch is emitted elsewhere."""
 
 from __future__ import annotations
 
@@ -90,15 +90,15 @@ def _by_argument(
     where: str, declared: Sequence[Argument], given: Mapping[str, Tensor | Stored]
 ) -> dict[str, Tensor]:
     """The tensor of each argument; a weight has several."""
-    found: dict[str, Tensor] = {}
+    by_name: dict[str, Tensor] = {}
     for name, value in given.items():
         tensors = [value] if isinstance(value, Tensor) else value.tensors
         names = [a.name for a in declared if a.name == name or a.name.startswith(f"{name}_")]
         names = [name] if name in names else names
         if len(names) != len(tensors):
             raise ArgumentError(f"{where}: {len(tensors)} tensors are given for {name!r}, which has {names}")
-        found.update(zip(names, tensors, strict=True))
-    return found
+        by_name.update(zip(names, tensors, strict=True))
+    return by_name
 
 
 def _sizes(where: str, declared: Sequence[Argument], tensors: Mapping[str, Tensor]) -> dict[Any, Any]:
@@ -115,8 +115,8 @@ def _sizes(where: str, declared: Sequence[Argument], tensors: Mapping[str, Tenso
 def _check(where: str, argument: Argument, tensor: Tensor, sizes: Mapping[Any, Any]) -> None:
     declared = _shape(argument, sizes)
     if argument.dtype != str(tensor.dtype) or len(declared) != len(tensor.shape):
-        found = f"{tensor.dtype} of {len(tensor.shape)} axes"
-        raise ArgumentError(f"{where}: {argument.name!r} is {argument.dtype} {list(declared)}, not {found}")
+        actual = f"{tensor.dtype} of {len(tensor.shape)} axes"
+        raise ArgumentError(f"{where}: {argument.name!r} is {argument.dtype} {list(declared)}, not {actual}")
     for extent, value in zip(declared, tensor.shape, strict=True):
         if not _equal(extent, value):
             raise ArgumentError(
@@ -141,5 +141,5 @@ def _extent(extent: Any, sizes: Mapping[Any, Any]) -> Any:
     analyzer = tvm.sym.Analyzer()
     for size, value in sizes.items():
         analyzer.bind(size, tirx.const(value, "int32") if isinstance(value, int) else value)
-    found = analyzer.simplify(extent)
-    return int(found) if isinstance(found, tirx.IntImm) else found
+    simplified = analyzer.simplify(extent)
+    return int(simplified) if isinstance(simplified, tirx.IntImm) else simplified

@@ -1,4 +1,4 @@
-"""Makes each kernel of a module once: what a kernel is made of is its key, so two that differ cannot be one."""
+"""Makes each kernel of a module once. Its key is everything that it is made of, so two that differ cannot be one."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def described(value: Any) -> Hashable:
     if isinstance(value, nn.Tensor):
         return tuple(str(extent) for extent in value.shape), str(value.dtype)
     if isinstance(value, nn.Module):
-        kept = {name: item for name, item in vars(value).items() if name != "origin"}
-        return type(value), tuple((name, described(item)) for name, item in kept.items())
+        attributes = {name: item for name, item in vars(value).items() if name != "origin"}
+        return type(value), tuple((name, described(item)) for name, item in attributes.items())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return type(value), tuple(described(getattr(value, f.name)) for f in dataclasses.fields(value))
     if isinstance(value, (tuple, list)):

@@ -1,6 +1,6 @@
-"""A mixture of experts as launches: of one token, and of a chunk whose tokens are grouped by expert.
+"""Launches a mixture of experts: for one token, and for a chunk whose tokens are grouped by expert.
 
-Each product is a launch for every part of its weights (``experts.weights``), all of which write one tensor in place.
+Each product is a launch for every range of experts (``experts.weights``), all of which write one tensor in place.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tvm.relax.frontend.nn import Tensor
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.route import combine, group, route
-from mlcweb.kernels.experts.weights import Chosen
+from mlcweb.kernels.experts.weights import ChosenExperts
 from mlcweb.kernels.ops.shared import Ops, group_quantized
 from mlcweb.kernels.products.matmul import WIDE, tile_for
 from mlcweb.kernels.products.matmul_int8 import ROWS, matmul_int8
@@ -24,21 +24,27 @@ assert WIDE.rows == ROWS, "both kinds of products read the same slots"
 
 def decode_moe(ops: Ops, x: Tensor, norm: Norm, mixture: Mixture, residual: Tensor) -> Tensor:
     """``residual + mixture(norm(x))``, float32 ``[1, D]``."""
-    tier, vectors = ops.tier, Vectors(to_blocks=True)
+    tier, vectors = ops.tier, Vectors(y_block_order=True)
     routed = _route(ops, x, mixture, norm)
     gate_up = Folded(activation=mixture.activation, gated=True)
     hidden: Tensor | None = None
-    for part, weight in mixture.gate_up.parts(mixture.choices):
+    for experts, weight in mixture.gate_up.by_range(mixture.experts_per_token):
         kernel = ops.kernel(
-            choose.matvec, weight, tier, norm=norm, folded=gate_up, vectors=vectors, experts=Chosen(part)
+            choose.matvec,
+            weight,
+            tier,
+            norm=norm,
+            folded=gate_up,
+            vectors=vectors,
+            experts=ChosenExperts(experts),
         )
         given = {"x": x, "norm": norm.weight, "w": weight, "ids": routed["ids"], "y": hidden}
         hidden = ops.launch("experts_gate_up", kernel, **given)["y"]
     out: Tensor | None = None
-    for part, weight in mixture.down.parts(mixture.choices):
+    for experts, weight in mixture.down.by_range(mixture.experts_per_token):
         first = out is None
         chosen, folded = (
-            Chosen(part, mixed=True, in_place=not first),
+            ChosenExperts(experts, mixed=True, in_place=not first),
             Folded(joined="added" if first else None),
         )
         kernel = ops.kernel(choose.matvec, weight, tier, folded=folded, vectors=vectors, experts=chosen)
@@ -58,33 +64,35 @@ def prefill_moe(
 
     ``rounded``: x in int8 codes and their scales, for the products with ``gate_up``.
     """
-    choices, experts = mixture.choices, mixture.router.rows
+    experts_per_token = mixture.experts_per_token
     routed = _route(ops, x, mixture, None)
     tile = WIDE if rounded else tile_for(mixture.gate_up.rows)
-    kernel = ops.kernel(group, experts, choices, tile.rows)
+    kernel = ops.kernel(group, mixture.router.rows, experts_per_token, tile.rows)
     slots = ops.launch("experts_group", kernel, ids=routed["ids"])["slots"]
     sorted_ = {"ids": routed["ids"], "slots": slots}
     gate_up = Folded(activation=mixture.activation, gated=True)
     hidden: Tensor | None = None
-    for part, weight in mixture.gate_up.parts(choices):
+    for experts, weight in mixture.gate_up.by_range(experts_per_token):
         if rounded:
-            kernel = ops.kernel(matmul_int8, group_quantized(weight), folded=gate_up, experts=part)
+            kernel = ops.kernel(matmul_int8, group_quantized(weight), folded=gate_up, experts=experts)
             given = {**rounded, **sorted_, "w": weight, "y": hidden}
             hidden = ops.launch("experts_gate_up", kernel, way="int8", **given)["y"]
         else:
-            kernel = ops.kernel(choose.matmul, weight, ops.tier, folded=gate_up, tile=tile, experts=part)
+            kernel = ops.kernel(choose.matmul, weight, ops.tier, folded=gate_up, tile=tile, experts=experts)
             hidden = ops.launch("experts_gate_up", kernel, x=x, w=weight, y=hidden, **sorted_)["y"]
     pairs: Tensor | None = None
-    for part, weight in mixture.down.parts(choices):
-        kernel = ops.kernel(choose.matmul, weight, ops.tier, tile=tile, experts=part, from_pairs=True)
+    for experts, weight in mixture.down.by_range(experts_per_token):
+        kernel = ops.kernel(choose.matmul, weight, ops.tier, tile=tile, experts=experts, from_pairs=True)
         pairs = ops.launch("experts_down", kernel, x=hidden, w=weight, y=pairs, **sorted_)["y"]
-    kernel = ops.kernel(combine, int(x.shape[1]), choices)
+    kernel = ops.kernel(combine, int(x.shape[1]), experts_per_token)
     written = ops.launch("experts_combine", kernel, pairs=pairs, shares=routed["shares"], residual=residual)
     return written["y"]
 
 
 def _route(ops: Ops, x: Tensor, mixture: Mixture, norm: Norm | None) -> dict[str, Tensor]:
     """``ids`` and ``shares`` of each token's experts."""
-    in_blocks = norm is not None and choose.in_blocks(ops.tier)
-    kernel = ops.kernel(route, mixture.router, mixture.choices, ops.tier, norm=norm, in_blocks=in_blocks)
+    block_order = norm is not None and choose.uses_block_order(ops.tier)
+    kernel = ops.kernel(
+        route, mixture.router, mixture.experts_per_token, ops.tier, norm=norm, block_order=block_order
+    )
     return ops.launch("experts_route", kernel, x=x, norm=norm and norm.weight, router=mixture.router)

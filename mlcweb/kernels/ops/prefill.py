@@ -1,11 +1,11 @@
-"""Operations on a chunk of n tokens."""
+"""Launches the operations on a chunk of n tokens."""
 
 from typing import ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.attention.rope_append import rope_append
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.layouts.pieces import Matrix, pieces
@@ -26,11 +26,11 @@ class Prefill(Ops):
     def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> Tensor:
         """x ``[n, D]`` of the tokens, scaled; plus learned ``positions``, of which the state has the first."""
         x: Tensor | None = None
-        for part, piece in pieces(table):
-            kernel = self.kernel(embed, part, prefill=True, scale=scale, positions=positions, piece=piece)
+        for w, piece in pieces(table):
+            kernel = self.kernel(embed, w, prefill=True, scale=scale, positions=positions, piece=piece)
             state = self.inputs.state if positions else None
             x = self.launch(
-                "embed", kernel, ids=self.inputs.tokens, w=part, state=state, positions=positions, x=x
+                "embed", kernel, ids=self.inputs.tokens, w=w, state=state, positions=positions, x=x
             )["x"]
         return x
 
@@ -46,9 +46,9 @@ class Prefill(Ops):
         rows: bool = False,
     ) -> Tensor:
         x, y = self.norm(x, norm) if norm else x, None
-        for part, piece in pieces(weight):
-            kernel = self.kernel(choose.matmul, part, self.tier, folded=folded, piece=piece)
-            y = self.launch(name, kernel, x=x, w=part, bias=folded.bias, residual=other, y=y)["y"]
+        for w, piece in pieces(weight):
+            kernel = self.kernel(choose.matmul, w, self.tier, folded=folded, piece=piece)
+            y = self.launch(name, kernel, x=x, w=w, bias=folded.bias, residual=other, y=y)["y"]
         return y
 
     def norm(
@@ -61,13 +61,13 @@ class Prefill(Ops):
         written = self.launch("norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual)
         return written["y"]
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scores: Scores) -> Tensor:
-        """``[n, H * D]``, causal; appends the chunk's keys and values to ``kv``."""
-        layout, how = self.layout, scores.within(self.context)
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
+        """``[n, H * P]``, causal; appends the chunk's keys and values to ``kv``."""
+        layout, scoring = self.layout, scoring.within(self.context)
         state, table = self.inputs.state, self.inputs.page_table
         written = self.launch(
             "rope",
-            self.kernel(rope_append, layout, self.context, how.scale),
+            self.kernel(rope_append, layout, self.context, scoring.scale),
             qkv=qkv,
             rope_coarse=rope.coarse,
             rope_fine=rope.fine,
@@ -75,7 +75,7 @@ class Prefill(Ops):
             page_table=table,
             kv=kv,
         )
-        kernel = self.kernel(choose.flash_attention, layout, how, self.tier)
+        kernel = self.kernel(choose.flash_attention, layout, scoring, self.tier)
         return self.launch(
             "attend", kernel, queries=written["queries"], state=state, page_table=table, kv=written["kv"]
         )["attention"]
@@ -92,10 +92,10 @@ class Prefill(Ops):
         if norm.centered:
             x = self.norm(x, norm, last_row=True)
         folded, y = Folded(bias, cap=cap), None
-        vectors = Vectors(from_blocks=False, last_row=own is not None)
-        for part, piece in pieces(weight):
+        vectors = Vectors(x_block_order=False, last_row=own is not None)
+        for w, piece in pieces(weight):
             kernel = self.kernel(
-                choose.matvec, part, self.tier, norm=own, folded=folded, vectors=vectors, piece=piece
+                choose.matvec, w, self.tier, norm=own, folded=folded, vectors=vectors, piece=piece
             )
-            y = self.launch("head", kernel, x=x, norm=own and own.weight, w=part, bias=bias, y=y)["y"]
+            y = self.launch("head", kernel, x=x, norm=own and own.weight, w=w, bias=bias, y=y)["y"]
         return y

@@ -1,4 +1,4 @@
-"""Operations on a chunk whose products take int8 activations."""
+"""Launches the operations on a chunk, with products that take int8 activations."""
 
 from tvm.relax.frontend.nn import Tensor
 
@@ -30,22 +30,22 @@ class PrefillInt8(Prefill):
     ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
-        if not all(isinstance(part, GroupQuantized) for part, _ in pieces(weight)):
+        if not all(isinstance(w, GroupQuantized) for w, _ in pieces(weight)):
             return super()._product(name, x, weight, norm, folded, other, rows=rows)
-        parts = [(group_quantized(part), piece) for part, piece in pieces(weight)]
+        quantized = [(group_quantized(w), piece) for w, piece in pieces(weight)]
         label = "norm" if norm else f"round_{name}"
-        orders = sorted({in_pairs(part) for part, _ in parts})
+        orders = sorted({in_pairs(w) for w, _ in quantized})
         rounded, y = {paired: self._rounded(label, x, norm, paired) for paired in orders}, None
-        for part, piece in parts:
+        for w, piece in quantized:
             y = self.launch(
                 name,
-                self.kernel(matmul_int8, part, folded=folded, piece=piece),
+                self.kernel(matmul_int8, w, folded=folded, piece=piece),
                 way="int8",
-                w=part,
+                w=w,
                 bias=folded.bias,
                 residual=other,
                 y=y,
-                **rounded[in_pairs(part)],
+                **rounded[in_pairs(w)],
             )["y"]
         return y
 

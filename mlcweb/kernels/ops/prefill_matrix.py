@@ -1,4 +1,4 @@
-"""Operations on a chunk whose products are on subgroup matrices."""
+"""Launches the operations on a chunk, with products on subgroup matrices."""
 
 from tvm.relax.frontend.nn import Tensor
 
@@ -9,7 +9,7 @@ from mlcweb.kernels.ops.shared import group_quantized
 from mlcweb.kernels.products.matmul_matrix import matmul_matrix
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Folded
-from mlcweb.kernels.products.rows import halve_rows
+from mlcweb.kernels.products.rows import float16_rows
 
 
 class PrefillMatrix(Prefill):
@@ -28,15 +28,15 @@ class PrefillMatrix(Prefill):
     ) -> Tensor:
         if norm is not None and norm.centered:
             x, norm = self.norm(x, norm), None
-        if not all(isinstance(part, GroupQuantized) for part, _ in pieces(weight)):
+        if not all(isinstance(w, GroupQuantized) for w, _ in pieces(weight)):
             return super()._product(name, x, weight, norm, folded, other, rows=rows)
-        kernel = self.kernel(halve_rows, int(x.shape[1]), self.tier, norm)
+        kernel = self.kernel(float16_rows, int(x.shape[1]), self.tier, norm)
         label = "norm" if norm else f"halve_{name}"
-        halves = self.launch(label, kernel, way="matrix", x=x, norm=norm and norm.weight)["halves"]
+        x_float16 = self.launch(label, kernel, way="matrix", x=x, norm=norm and norm.weight)["halves"]
         y: Tensor | None = None
-        for part, piece in pieces(weight):
-            kernel = self.kernel(matmul_matrix, group_quantized(part), folded=folded, piece=piece)
+        for w, piece in pieces(weight):
+            kernel = self.kernel(matmul_matrix, group_quantized(w), folded=folded, piece=piece)
             y = self.launch(
-                name, kernel, way="matrix", halves=halves, w=part, bias=folded.bias, residual=other, y=y
+                name, kernel, way="matrix", halves=x_float16, w=w, bias=folded.bias, residual=other, y=y
             )["y"]
         return y

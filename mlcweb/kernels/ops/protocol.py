@@ -1,4 +1,4 @@
-"""What a model's ``forward`` may call: ``Operations``, on a GPU's tensors or on arrays of the host.
+"""``Operations`` is what a model's ``forward`` may call, on a GPU's tensors or on arrays of the host.
 
 ``Decode``, ``Prefill`` and its variants launch kernels; ``reference.ops.HostOps`` computes. Each knows the tokens it
 is for, the position of the first of them, and the pages of the KV cache.
@@ -9,9 +9,9 @@ from typing import Protocol, TypeVar
 
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.mixture import Mixture
-from mlcweb.kernels.layouts.pieces import Apart, Matrix
+from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.products.matvec import Norm
@@ -38,7 +38,7 @@ class Operations(Protocol[Array]):
         self,
         name: str,
         x: Array,
-        weight: Matrix | Apart,
+        weight: Matrix | SplitGateUp,
         *,
         norm: Norm | None = None,
         bias: Values | None = None,
@@ -55,10 +55,10 @@ class Operations(Protocol[Array]):
         """``norm(x)``, or ``residual + norm(x)``."""
 
     def norm_heads(self, qkv: Array, norm: HeadNorm) -> Array:
-        """``qkv`` ``[T, (H + 2 KV) * D]`` with queries and keys normalized."""
+        """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys normalized."""
 
-    def attention(self, qkv: Array, rope: Rope, kv: Tensor, scores: Scores) -> Array:
-        """``[T, H * D]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages."""
+    def attention(self, qkv: Array, rope: Rope, kv: Tensor, scoring: Scoring) -> Array:
+        """``[T, H * P]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages."""
 
     def moe(self, x: Array, norm: Norm, mixture: Mixture, *, residual: Array) -> Array:
         """``residual + mixture(norm(x))``, ``[T, D]``."""

@@ -1,4 +1,4 @@
-"""What is done with logits: tokens are forbidden, and one is chosen."""
+"""Forbids tokens by a mask, and samples one."""
 
 from tvm.relax.frontend.nn import Tensor
 

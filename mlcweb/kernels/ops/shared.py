@@ -1,4 +1,4 @@
-"""What decode's and prefill's operations share: each kernel made once, and launches by their operation's name."""
+"""Has what decode's and prefill's operations share: kernels that are made once, launches named by operation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.kernels.layouts.pieces import Apart, Matrix
+from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
@@ -70,7 +70,7 @@ class Ops:
         self,
         name: str,
         x: Tensor,
-        weight: Matrix | Apart,
+        weight: Matrix | SplitGateUp,
         *,
         norm: Norm | None = None,
         bias: Values | None = None,
@@ -80,7 +80,7 @@ class Ops:
         rows: bool = False,
     ) -> Tensor:
         """As ``Operations.linear``: a launch for each piece of the weight."""
-        if not isinstance(weight, Apart):
+        if not isinstance(weight, SplitGateUp):
             folded = Folded(bias, activation=activation, gated=gated)
             if residual is not None:
                 folded = replace(folded, joined="added")
@@ -105,7 +105,7 @@ class Ops:
         raise NotImplementedError
 
     def norm_heads(self, qkv: Tensor, norm: HeadNorm) -> Tensor:
-        """``qkv`` ``[T, (H + 2 KV) * D]`` with queries and keys normalized."""
+        """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys normalized."""
         kernel = self.kernel(norm_heads, self.layout, norm, decode=self.phase == "decode")
         written = self.launch("norm_heads", kernel, qkv=qkv, q_weight=norm.q_weight, k_weight=norm.k_weight)
         return written["y"]

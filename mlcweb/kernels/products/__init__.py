@@ -1,1 +1,1 @@
-"""Matrix products: decode's matrix-vector product, and prefill's three."""
+"""Multiplies matrices: decode's matrix-vector product, and prefill's three products."""

@@ -1,4 +1,4 @@
-"""Prefill's matrix product: register tiles over workgroup-memory tiles, dequantized as they are loaded.
+"""Prefill's matrix product: register tiles over workgroup-memory tiles, which are dequantized as they are loaded.
 
 A thread keeps 8 x 8 (or 4 x 8) sums in registers. Both tiles are stored transposed in vectors of four, so that the
 inner loop reads four vectors for 64 multiply-adds; a thread's rows and columns lie in fours, half a tile apart, so
@@ -15,7 +15,7 @@ from tvm import tirx
 
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.experts.tile import SlotRows
-from mlcweb.kernels.experts.weights import Part
+from mlcweb.kernels.experts.weights import ExpertRange
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
     cast,
@@ -69,7 +69,7 @@ def matmul(
     *,
     folded: Folded = NOTHING,
     tile: Tile | None = None,
-    experts: Part | None = None,
+    experts: ExpertRange | None = None,
     from_pairs: bool = False,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
@@ -78,9 +78,9 @@ def matmul(
     Arguments: x ``[n, K]``, w, what ``folded`` has of bias and residual ``[n, N]``, y. Of gate over up, half of a
     tile's columns are gates, the others their ups. ``piece``: which of y's N ``weight`` makes.
 
-    ``experts``: ``weight`` is stacked by expert; ids i32 ``[n, choices]`` and the slots that ``route.group`` makes of
-    them for ``tile`` follow w. y is ``[n * choices, N]``, a row for each pair, of which those of the part's experts
-    are written; x is ``[n, K]``, or ``[n * choices, K]`` if ``from_pairs``.
+    ``experts``: ``weight`` is stacked by expert; ids i32 ``[n, X]`` and the slots that ``route.group`` makes of them
+    for ``tile`` follow w. y is ``[n * X, N]``, a row for each pair, of which those of the range's experts are
+    written; x is ``[n, K]``, or ``[n * X, K]`` if ``from_pairs``.
     """
     each = weight.rows // experts.count if experts else weight.rows
     outputs = folded.outputs(each)
@@ -90,12 +90,12 @@ def matmul(
     k = KernelBuilder("matmul")
     n = dynamic("n")
     if experts:
-        k.reads(experts=experts.experts, choices=experts.choices)
-    choices = experts.choices if experts else 1
-    x = k.buffer("x", (n * choices if from_pairs else n, weight.columns), "float32")
+        k.reads(experts=experts.total, choices=experts.experts_per_token)
+    experts_per_token = experts.experts_per_token if experts else 1
+    x = k.buffer("x", (n * experts_per_token if from_pairs else n, weight.columns), "float32")
     w = weight.bind(k, "w")
     slots = SlotRows(k, n, experts, tile.rows) if experts else None
-    writer = TileWriter.bind(k, n, choices, outputs, folded, piece)
+    writer = TileWriter.bind(k, n, experts_per_token, outputs, folded, piece)
 
     step = tile.columns // 2 if folded.gated else tile.columns
     grid = [T.ceildiv(outputs, step), slots.tiles if slots else T.ceildiv(n, tile.rows)]
@@ -108,9 +108,9 @@ def matmul(
     def source(row: Expr) -> Expr:
         return slots.source(row) if slots else T.min(row0 + row, n - 1)
 
-    with k.loop(-(-weight.columns // tile.depth)) as block:
-        product.stage_x(x, source, block)
-        product.stage_weight(w, _TileRows(expert * each, column0, outputs, folded.gated), block)
+    with k.loop(-(-weight.columns // tile.depth)) as k_tile:
+        product.stage_x(x, source, k_tile)
+        product.stage_weight(w, _TileRows(expert * each, column0, outputs, folded.gated), k_tile)
         k.barrier()
         product.multiply()
         k.barrier()
@@ -166,7 +166,7 @@ class _Matmul:
         """The two fours of the thread's i-th row."""
         return [self.sums[i * 2], self.sums[i * 2 + 1]]
 
-    def stage_x(self, x: Buffer, source: Callable[[Expr], Expr], block: Expr) -> None:
+    def stage_x(self, x: Buffer, source: Callable[[Expr], Expr], k_tile: Expr) -> None:
         """Item (q, p) is columns 4q… of rows 4p…, stored transposed; ``source`` says which of x's a row is."""
         k, tile = self.k, self.tile
 
@@ -176,12 +176,12 @@ class _Matmul:
         quads = tile.depth // 4
         for item in self._items(tile.rows * tile.depth // 16):
             q, p = k.let(item % quads, "q"), k.let(item // quads, "p")
-            rows = [k.let(load(p * 4 + i, block * tile.depth + q * 4), "x4") for i in range(4)]
+            rows = [k.let(load(p * 4 + i, k_tile * tile.depth + q * 4), "x4") for i in range(4)]
             for c in range(4):
                 column = T.Shuffle([lane(row, c) for row in rows], [0, 1, 2, 3])
                 k.store(self.a_tile, ramp4((q * 4 + c) * tile.rows + p * 4), cast(f"{self.dtype}x4", column))
 
-    def stage_weight(self, w: Reader, rows_of: _TileRows, block: Expr) -> None:
+    def stage_weight(self, w: Reader, rows_of: _TileRows, k_tile: Expr) -> None:
         """Item (q, d) is depth 4d… of the four weight rows 4q…, dequantized; with a quarter of a word each, half of
         the threads of a shallow tile would have nothing to load.
         """
@@ -189,13 +189,13 @@ class _Matmul:
         fours = tile.columns // 4
         for item in self._items(fours * tile.depth // 4):
             q, d = k.let(item % fours, "q"), k.let(item // fours, "d")
-            depth = k.let(block * tile.depth + d * 4, "depth")
+            depth = k.let(k_tile * tile.depth + d * 4, "depth")
             rows = rows_of.four(k, tile, q)
             at = [(d * 4 + c) * tile.columns + q * 4 for c in range(4)]
             # past the end x is zero, and a weight must only be finite
             stored = w.groups * w.group_size if isinstance(w, GroupQuantizedReader) else self.columns
-            blocks = -(-self.columns // tile.depth)
-            inside = blocks * tile.depth <= stored
+            k_tiles = -(-self.columns // tile.depth)
+            inside = k_tiles * tile.depth <= stored
             within = depth if inside else k.let(T.min(depth, self.columns - 4), "within")
             if isinstance(w, GroupQuantizedReader):
                 for c, value in enumerate(w.across(k, rows, within)):
@@ -245,14 +245,20 @@ class TileWriter:
 
     @classmethod
     def bind(
-        cls, k: KernelBuilder, n: Expr, choices: int, outputs: int, folded: Folded, piece: Piece | None
+        cls,
+        k: KernelBuilder,
+        n: Expr,
+        experts_per_token: int,
+        outputs: int,
+        folded: Folded,
+        piece: Piece | None,
     ) -> TileWriter:
         """Declare the kernel's last arguments: bias and residual, if there are any, and y. Raises ValueError."""
         folded.refuse_cap()
         piece = piece or Piece(0, outputs)
         bias = folded.bias.bind(k, "bias") if folded.bias else None
         residual = folded.bind_other(k, n, piece)
-        y = k.output("y", (n * choices, piece.outputs), "float32")
+        y = k.output("y", (n * experts_per_token, piece.outputs), "float32")
         return cls(k, y, outputs, folded, piece, bias, residual)
 
     def write(self, row: Expr, column: Expr, apart: int, sums: list[Expr]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tvm import tirx
 
 from mlcweb.kernels.experts.tile import SlotRows
-from mlcweb.kernels.experts.weights import Part
+from mlcweb.kernels.experts.weights import ExpertRange
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
     call,
@@ -44,7 +44,7 @@ def matmul_int8(
     weight: GroupQuantized,
     *,
     folded: Folded = NOTHING,
-    experts: Part | None = None,
+    experts: ExpertRange | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``quantize_rows`` leaves it.
@@ -61,11 +61,11 @@ def matmul_int8(
     k = KernelBuilder("matmul_int8")
     n = dynamic("n")
     if experts:
-        k.reads(experts=experts.experts, choices=experts.choices)
+        k.reads(experts=experts.total, choices=experts.experts_per_token)
     x = Rounded(k.buffer("codes", (n, groups * WORDS), "uint32"), k.buffer("scales", (n, groups), "float32"))
     w = weight.bind(k, "w")
     slots = SlotRows(k, n, experts, ROWS) if experts else None
-    writer = TileWriter.bind(k, n, experts.choices if experts else 1, outputs, folded, piece)
+    writer = TileWriter.bind(k, n, experts.experts_per_token if experts else 1, outputs, folded, piece)
 
     tile = _WIDE if experts or weight.rows >= _WIDE_OUTPUTS else _NARROW
     quads, step = tile // 4, tile // 2 if gated else tile
@@ -109,15 +109,15 @@ def _check(weight: GroupQuantized, outputs: int) -> None:
         )
 
 
-def _multiply(k: KernelBuilder, stage: Stage, blocks: int, tx: Expr, ty: Expr, sums: Buffer) -> None:
-    """Add the whole product to ``sums``, a block of groups at a time."""
+def _multiply(k: KernelBuilder, stage: Stage, k_tiles: int, tx: Expr, ty: Expr, sums: Buffer) -> None:
+    """Add the whole product to ``sums``, some groups at a time."""
     stage.fetch(0)
-    with k.loop(blocks) as block:
+    with k.loop(k_tiles) as k_tile:
         k.barrier()
         stage.put()
         k.barrier()
-        with k.when(block + 1 < blocks):
-            stage.fetch((block + 1) * stage.many)  # under way during the arithmetic
+        with k.when(k_tile + 1 < k_tiles):
+            stage.fetch((k_tile + 1) * stage.many)  # under way during the arithmetic
         for g in range(stage.many):
             _multiply_group(k, stage, g, tx, ty, sums)
 
@@ -126,15 +126,15 @@ def _multiply_group(k: KernelBuilder, stage: Stage, g: int, tx: Expr, ty: Expr, 
     """``sums += scales * (codes of x · codes of w)`` for group g of the tile."""
     exact = k.local(4, "int32x4", name="exact")
     rows = k.local(1, "int32x4", name="rows") if stage.b_minimums is not None else None
-    words = WORDS // stage.parts
-    for part in range(stage.parts):
+    words = WORDS // stage.weight_groups
+    for weight_group in range(stage.weight_groups):
         zero = T.Broadcast(tirx.const(0, "int32"), 4)
         for i in range(4):
             k.store(exact, i, zero)
         if rows is not None:
             k.store(rows, 0, zero)
         with k.loop(words) as word:
-            at = (g * WORDS + part * words + word) * stage.pitch
+            at = (g * WORDS + weight_group * words + word) * stage.pitch
             a = k.let(load4(stage.a, (at + ty) * 4), "a")
             b = k.let(load4(stage.b, (at + tx) * 4), "b")
             for i in range(4):
@@ -143,14 +143,14 @@ def _multiply_group(k: KernelBuilder, stage: Stage, g: int, tx: Expr, ty: Expr, 
             if rows is not None:
                 of_rows = [call("int32", "dot4I8Packed", lane(a, i), u32(0x01010101)) for i in range(4)]
                 k.store(rows, 0, rows[0] + T.Shuffle(of_rows, [0, 1, 2, 3]))
-        _scale(k, stage, g, part, (tx, ty), exact, rows, sums)
+        _scale(k, stage, g, weight_group, (tx, ty), exact, rows, sums)
 
 
 def _scale(
     k: KernelBuilder,
     stage: Stage,
     g: int,
-    part: int,
+    weight_group: int,
     place: tuple[Expr, Expr],
     exact: Buffer,
     rows: Buffer | None,
@@ -159,7 +159,7 @@ def _scale(
     """Add the exact sums of a part of a group to ``sums``, times its scales; and those of rows, times its minimum."""
     tx, ty = place
     row_scales = k.let(load4(stage.a_scales, (g * stage.quads + ty) * 4), "row_scales")
-    at = ((g * stage.parts + part) * stage.quads + tx) * 4
+    at = ((g * stage.weight_groups + weight_group) * stage.quads + tx) * 4
     column_scales = k.let(load4(stage.b_scales, at), "column_scales")
     for i in range(4):
         scale = splat(lane(row_scales, i)) * column_scales

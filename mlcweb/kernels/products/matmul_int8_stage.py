@@ -1,4 +1,4 @@
-"""The tiles of prefill's int8 product in workgroup memory: how they get there, and what codes become on the way."""
+"""Stages the tiles of prefill's int8 product in workgroup memory, and makes int8 of codes on the way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Stage:
         self.direct = takes_codes(form)
         self.words = form.planes[0] if self.direct else WORDS  # of a group, as they are fetched
         self.codes = many * self.words  # words of each column
-        self.parts = max(GROUP // form.group, 1)  # groups of weights in one of activations
+        self.weight_groups = max(GROUP // form.group, 1)  # groups of weights in one of activations
         self.quads = quads = tile // 4
         # vectors of four rows, and one more: stores of one column spread over the banks
         self.pitch = quads + 1
@@ -69,15 +69,19 @@ class Stage:
         size = many * WORDS * self.pitch * 4
         self.a, self.b = k.shared(size, "uint32", name="a_tile"), k.shared(size, "uint32", name="b_tile")
         self.a_scales = k.shared(many * tile, name="a_scales")
-        self.b_scales = k.shared(many * tile * self.parts, name="b_scales")
-        self.b_minimums = k.shared(many * tile * self.parts, name="b_minimums") if form.minimum else None
+        self.b_scales = k.shared(many * tile * self.weight_groups, name="b_scales")
+        self.b_minimums = (
+            k.shared(many * tile * self.weight_groups, name="b_minimums") if form.minimum else None
+        )
         # x: a vector of four words of each of four rows; w: a word of codes of each of four columns
         self.x_parts = many * WORDS // 4
         self.x_items, self.w_items = quads * self.x_parts, quads * self.codes
         self.x_words = k.local(-(-self.x_items // self.threads) * 4, "uint32x4", name="x_words")
         self.w_words = k.local(-(-self.w_items // self.threads) * 4, "uint32", name="w_words")
-        self.fetched_scales = k.local(4 * self.parts, name="fetched_scales")
-        self.fetched_minimums = k.local(4 * self.parts, name="fetched_minimums") if form.minimum else None
+        self.fetched_scales = k.local(4 * self.weight_groups, name="fetched_scales")
+        self.fetched_minimums = (
+            k.local(4 * self.weight_groups, name="fetched_minimums") if form.minimum else None
+        )
 
         # the last threads, which bring the fewest codes
         last = self.threads - quads * many
@@ -123,8 +127,8 @@ class Stage:
                 value = self.x.scales[self.rows.source(quad * 4 + i), group + g]
                 k.store(self.fetched_scales, i, value)
         with k.when(self.fetches_w_scales):
-            for part in range(self.parts):
-                own: Index = group + g if self.parts == 1 else (group + g) * self.parts + part
+            for part in range(self.weight_groups):
+                own: Index = group + g if self.weight_groups == 1 else (group + g) * self.weight_groups + part
                 own = self.w.group(own * GROUP) if self.w.group_size > GROUP else own
                 for i in range(4):
                     scale, minimum = self.w.scales(k, self._column(quad, i), own)
@@ -165,9 +169,9 @@ class Stage:
         with k.when(self.fetches_x_scales):
             k.store(self.a_scales, ramp4(at), _four(self.fetched_scales, 0))
         with k.when(self.fetches_w_scales):
-            for part in range(self.parts):
-                if self.parts > 1:
-                    at = (tid % quads + (tid // quads % self.many * self.parts + part) * quads) * 4
+            for part in range(self.weight_groups):
+                if self.weight_groups > 1:
+                    at = (tid % quads + (tid // quads % self.many * self.weight_groups + part) * quads) * 4
                 k.store(self.b_scales, ramp4(at), _four(self.fetched_scales, part))
                 if self.fetched_minimums is not None and self.b_minimums is not None:
                     k.store(self.b_minimums, ramp4(at), _four(self.fetched_minimums, part))

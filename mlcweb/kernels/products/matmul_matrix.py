@@ -1,4 +1,4 @@
-"""Prefill's matrix product on subgroup matrices: Chromium's experimental feature, a GPU's matrix units from WGSL.
+"""Prefill's matrix product on a GPU's matrix units, by Chromium's experimental subgroup matrices.
 
 x and the dequantized weight are float16, sums float32. TVM has no such types: what loads, multiplies and stores them
 is WGSL text, which ``KernelBuilder.wgsl`` puts where TIR has a call; TIR does the rest. The units differ by GPU, so
@@ -47,7 +47,7 @@ def matmul_matrix(
     piece: Piece | None = None,
     tile: Tile | None = None,
 ) -> tirx.PrimFunc:
-    """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``halve_rows`` leaves it.
+    """Kernel ``y[n, N] = x @ weight.T`` in float32, x as ``float16_rows`` leaves it.
 
     Arguments: halves ``[n, 16 * groups]``, w, what ``folded`` has of bias and residual ``[n, N]``, y. Of gate over up,
     half of a subgroup's columns are gates. ``piece``: which of y's N ``weight`` makes.
@@ -86,13 +86,13 @@ def matmul_matrix(
     subgroup = k.let(tid // _SUBGROUP, "subgroup")
     k.wgsl(wgsl.declare(tile))
     stage.fetch(x, row, column, 0)
-    blocks = width // tile.depth
-    with k.loop(blocks) as block:
+    k_tiles = width // tile.depth
+    with k.loop(k_tiles) as k_tile:
         k.barrier()
         stage.put()
         k.barrier()
-        with k.when(block + 1 < blocks):
-            stage.fetch(x, row, column, block + 1)  # under way during the arithmetic
+        with k.when(k_tile + 1 < k_tiles):
+            stage.fetch(x, row, column, k_tile + 1)  # under way during the arithmetic
         k.wgsl(wgsl.multiply(tile), subgroup)
     _write(k, tile, stage.tiles, subgroup, tid, writer, row0, column0, n)
     return k.finish(
@@ -119,17 +119,20 @@ class _Stage:
         self.w_halves = None if direct else k.local(w_items, "uint32x4", name="w_halves")
 
     def fetch(
-        self, x: Buffer, row: Callable[[Expr], Expr], column: Callable[[Expr], Expr], block: Index
+        self, x: Buffer, row: Callable[[Expr], Expr], column: Callable[[Expr], Expr], k_tile: Index
     ) -> None:
-        """Load a block of the inner axis; ``row`` and ``column`` say which rows of x and the weight."""
+        """Load a step of the inner axis; ``row`` and ``column`` say which rows of x and the weight."""
         k, tile, w = self.k, self.tile, self.w
         for i in range(self.x_items):
             item = self.tid + i * _THREADS
             own = row(item // tile.vectors)
-            k.store(self.x_words, i, load4(x, own, (block * tile.vectors + item % tile.vectors) * 4))
+            k.store(self.x_words, i, load4(x, own, (k_tile * tile.vectors + item % tile.vectors) * 4))
         for i in range(self.w_items):
             item = self.tid + i * _THREADS
-            own, word = k.let(column(item // tile.vectors), "row"), block * tile.vectors + item % tile.vectors
+            own, word = (
+                k.let(column(item // tile.vectors), "row"),
+                k_tile * tile.vectors + item % tile.vectors,
+            )
             if self.w_halves is not None:
                 k.store(self.w_halves, i, _halves(k, w, own, word * 8))
                 continue
@@ -180,9 +183,11 @@ def _write(
             strip_row, quad = k.let(item // quads, "strip_row"), k.let(item % quads, "quad")
             row = row0 + subgroup // 2 * (tile.rows // 2) + i * wgsl.UNIT + strip_row
             at = (subgroup * wgsl.UNIT + strip_row) * (own // 4) + quad
-            halves = (0, quads) if gated else (0,)
+            offsets = (0, quads) if gated else (0,)
             with k.when(row < n):
-                sums = [k.let(bits("float32x4", load4(tiles, (at + half) * 4)), "sums") for half in halves]
+                sums = [
+                    k.let(bits("float32x4", load4(tiles, (at + offset) * 4)), "sums") for offset in offsets
+                ]
                 writer.write(row, column0 + subgroup % 2 * (quads * 4) + quad * 4, 0, sums)
 
 
@@ -192,7 +197,7 @@ def takes_nibbles(form: Format) -> bool:
 
 
 def _halves(k: KernelBuilder, w: GroupQuantizedReader, row: Expr, column: Expr) -> Expr:
-    """uint32x4: eight weights as float16, in the order of ``halve_rows``."""
+    """uint32x4: eight weights as float16, in the order of ``float16_rows``."""
     low, high = (k.let(w.four(k, row, column + i), "w4") for i in (0, 4))
     words = [
         call("uint32", "pack2x16float", call("float32x2", "vec2<f32>", lane(low, i), lane(high, i)))

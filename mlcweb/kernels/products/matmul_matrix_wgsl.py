@@ -1,4 +1,4 @@
-"""What TVM has no words for in products on subgroup matrices, as WGSL: directives, functions and statements."""
+"""Writes as WGSL what TVM cannot express of products on subgroup matrices: directives, functions, statements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ fn dequantize(word : u32, scale : f32%(argument)s) -> vec4<u32> {
 
 
 def dequantize(form: Format) -> str:
-    """A nibble in a float16's mantissa is 1024 + code; eight weights, in the order of ``halve_rows``."""
+    """A nibble in a float16's mantissa is 1024 + code; eight weights, in the order of ``float16_rows``."""
     minimum = {
         "argument": ", minimum : f32",
         "minimums": "  let minimums = vec2<f16>(f16(minimum));\n",

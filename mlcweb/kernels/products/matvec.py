@@ -1,4 +1,4 @@
-"""Decode's matrix-vector product, with everything around it folded in: RMSNorm before, residual or SwiGLU after.
+"""Decode's matrix-vector product; RMSNorm before it and residual or SwiGLU after it are folded in.
 
 A workgroup makes a few outputs. A thread takes whole blocks of the input axis, so that neighbouring threads load
 neighbouring 16 bytes of codes; vectors are in block order, so that what neighbours read of x is side by side too.
@@ -10,7 +10,7 @@ from tvm import tirx
 from tvm.relax.frontend import nn
 
 from mlcweb.kernels.choice.tier import Tier
-from mlcweb.kernels.experts.weights import Chosen
+from mlcweb.kernels.experts.weights import ChosenExperts
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
     call,
@@ -59,8 +59,8 @@ def _threads(blocks: int) -> int:
 
 def _outputs(rows: int, each: int, threads: int) -> int:
     """Outputs of a workgroup, of ``each`` rows: more share the loads of x, fewer leave a GPU more threads."""
-    most = next((count for count in (8, 4) if rows // count * threads >= _FILLED), 2)
-    return max(2, most // each)
+    max_rows = next((count for count in (8, 4) if rows // count * threads >= _FILLED), 2)
+    return max(2, max_rows // each)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Vectors:
     which the last row is read, and it is in its own order.
     """
 
-    from_blocks: bool = True
-    to_blocks: bool = False
+    x_block_order: bool = True
+    y_block_order: bool = False
     last_row: bool = False
 
 
@@ -82,7 +82,7 @@ def matvec(
     norm: Norm | None = None,
     folded: Folded = NOTHING,
     vectors: Vectors = Vectors(),
-    experts: Chosen | None = None,
+    experts: ChosenExperts | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for x ``[1, K]``, or the last row of ``[n, K]``.
@@ -90,10 +90,10 @@ def matvec(
     Arguments: x, norm, if there is one, w, what ``folded`` has of bias and residual ``[1, N]``, y. ``piece``: which of
     y's N ``weight`` makes.
 
-    ``experts``: ``weight`` is stacked by expert; ids are i32 ``[1, choices]``. y is ``[choices, N]``, a row for each
-    chosen expert, of which those of the part are written. Where they are ``mixed``, x is ``[choices, K]``, shares are
-    f32 ``[1, choices]``, and y ``[1, N]`` is the sum over the part's chosen experts of share * product; ``in_place``:
-    added to what y holds, and there is no residual.
+    ``experts``: ``weight`` is stacked by expert; ids are i32 ``[1, X]`` (X: ``experts_per_token``). y is ``[X, N]``, a
+    row for each chosen expert, of which those of the range are written. Where they are ``mixed``, x is ``[X, K]``,
+    shares are f32 ``[1, X]``, and y ``[1, N]`` is the sum over the range's chosen experts of share * product;
+    ``in_place``: added to what y holds, and there is no residual.
     """
     if norm is not None and norm.centered:
         raise ValueError("matvec folds RMSNorm in, not LayerNorm")
@@ -113,17 +113,17 @@ class _Matvec:
         norm: Norm | None,
         folded: Folded,
         vectors: Vectors,
-        experts: Chosen | None,
+        experts: ChosenExperts | None,
         piece: Piece | None,
     ) -> None:
         self.norm, self.folded, self.vectors, self.experts = norm, folded, vectors, experts
         self.columns = weight.columns
-        self.each = weight.rows // experts.part.count if experts else weight.rows
+        self.each = weight.rows // experts.range.count if experts else weight.rows
         self.outputs = folded.outputs(self.each)
         self.piece = piece or Piece(0, self.outputs)
         quantized = isinstance(weight, GroupQuantized)
         self.step = weight.step if quantized else 4
-        self.parts = max(self.step // weight.group_size, 1) if quantized else 1  # groups in a step
+        self.groups = max(self.step // weight.group_size, 1) if quantized else 1  # groups in a step
         self.blocks = -(-self.columns // self.step)
         self.threads = _threads(self.blocks)
         self.per_group = _outputs(self.each, 2 if folded.gated else 1, self.threads)
@@ -132,20 +132,20 @@ class _Matvec:
 
     def _bind(self, weight: WholeMatrix) -> None:
         k, experts = self.k, self.experts
-        choices = experts.part.choices if experts else 1
+        experts_per_token = experts.range.experts_per_token if experts else 1
         mixed = experts is not None and experts.mixed
         in_place = experts is not None and experts.in_place
         if experts:
-            k.reads(experts=experts.part.experts, choices=choices)
-        self.x_rows: Index = choices if mixed else dynamic("n") if self.vectors.last_row else 1
+            k.reads(experts=experts.range.total, choices=experts_per_token)
+        self.x_rows: Index = experts_per_token if mixed else dynamic("n") if self.vectors.last_row else 1
         self.x = k.buffer("x", (self.x_rows, self.columns), "float32")
         self.norm_weight = self.norm.weight.bind(k, "norm") if self.norm else None
         self.w = weight.bind(k, "w")
         self.bias = self.folded.bias.bind(k, "bias") if self.folded.bias else None
-        self.ids = k.buffer("ids", (1, choices), "int32") if experts else None
-        self.shares = k.buffer("shares", (1, choices), "float32") if mixed else None
+        self.ids = k.buffer("ids", (1, experts_per_token), "int32") if experts else None
+        self.shares = k.buffer("shares", (1, experts_per_token), "float32") if mixed else None
         residual = self.folded.bind_other(k, 1, self.piece)
-        self.y_rows = 1 if mixed else choices
+        self.y_rows = 1 if mixed else experts_per_token
         y_shape = (self.y_rows, self.piece.outputs)
         self.y = k.in_place("y", y_shape, "float32") if in_place else k.output("y", y_shape, "float32")
         self.residual = self.y if in_place else residual
@@ -171,47 +171,47 @@ class _Matvec:
         if self.experts is None or self.ids is None:
             self._add_row(self.x_rows - 1, self.rows)
             return
-        part = self.experts.part
+        expert_range = self.experts.range
         if self.shares is None:
-            expert = k.let(self.ids[0, self.y_at] - part.first, "expert")
-            k.only(T.And(expert >= 0, expert < part.count))
+            expert = k.let(self.ids[0, self.y_at] - expert_range.first, "expert")
+            k.only(T.And(expert >= 0, expert < expert_range.count))
             self._add_row(0, [row + expert * self.each for row in self.rows])
             return
-        with k.loop(part.choices) as j:
-            expert = k.let(self.ids[0, j] - part.first, "expert")
-            with k.when(T.And(expert >= 0, expert < part.count)):
+        with k.loop(expert_range.experts_per_token) as j:
+            expert = k.let(self.ids[0, j] - expert_range.first, "expert")
+            with k.when(T.And(expert >= 0, expert < expert_range.count)):
                 self._add_row(j, [row + expert * self.each for row in self.rows], self.shares[0, j])
 
-    def _add_row(self, x_row: Index, weight_rows: list[Expr], share: Expr | None = None) -> None:
+    def _add_row(self, x_row: Index, weight_rows: list[Expr], expert_share: Expr | None = None) -> None:
         """Add a row of x times rows of the weight to ``sums``."""
         k = self.k
         with k.loop(T.ceildiv(self.blocks - self.tid, self.threads)) as i:
             block = k.let(i * self.threads + self.tid, "block")
             loaded = [_load_block(k, self.w, row, block) for row in weight_rows]
-            x4 = [self._load_x(x_row, block, c * 4, share) for c in range(self.step // 4)]
+            x4 = [self._load_x(x_row, block, c * 4, expert_share) for c in range(self.step // 4)]
             x_sums = []
-            for part in range(self.parts):
-                own = x4[part * len(x4) // self.parts : (part + 1) * len(x4) // self.parts]
+            for group in range(self.groups):
+                own = x4[group * len(x4) // self.groups : (group + 1) * len(x4) // self.groups]
                 x_sums.append(k.let(call("float32", "dot", sum(own[1:], own[0]), splat(f32(1.0))), "x_sum"))
             for j, block_of_row in enumerate(loaded):
                 k.store(self.sums, j, self.sums[j] + block_of_row.dot(x4, x_sums))
 
-    def _load_x(self, x_row: Index, block: Expr, offset: int, share: Expr | None) -> Expr:
+    def _load_x(self, x_row: Index, block: Expr, offset: int, expert_share: Expr | None) -> Expr:
         """Four of a block's x, normalized but for the row's scale; its squares are summed on the way."""
         k, columns, vectors = self.k, self.columns, self.vectors
         column = block * self.step + offset
         past = is_padded(columns, self.step, offset)
         within = k.let(T.min(column, columns - 4), "within") if past else column
-        placed = k.let(offset4(within, columns), "placed")
+        position = k.let(offset4(within, columns), "placed")
         value = k.local(1, "float32x4", name="x4")
-        x4 = load4(self.x, x_row, placed if vectors.from_blocks and not vectors.last_row else within)
+        x4 = load4(self.x, x_row, position if vectors.x_block_order and not vectors.last_row else within)
         k.store(value, 0, select(column < columns, x4, splat(f32(0.0))) if past else x4)
         if self.norm_weight is not None:
             squares = len(self.rows)
             k.store(self.sums, squares, self.sums[squares] + call("float32", "dot", value[0], value[0]))
-            k.store(value, 0, value[0] * self.norm_weight.four_at(k, placed))
-        if share is not None:
-            k.store(value, 0, value[0] * splat(share))
+            k.store(value, 0, value[0] * self.norm_weight.four_at(k, position))
+        if expert_share is not None:
+            k.store(value, 0, value[0] * splat(expert_share))
         return value[0]
 
     def store(self, tier: Tier) -> None:
@@ -236,7 +236,7 @@ class _Matvec:
                 value = value * output(totals(tid + self.per_group), row + piece.outputs)
             if folded.cap is not None:
                 value = soft_cap(value, folded.cap)
-            at = k.let(offset(row, piece.outputs) if self.vectors.to_blocks else row, "at")
+            at = k.let(offset(row, piece.outputs) if self.vectors.y_block_order else row, "at")
             other = None if self.residual is None else self.residual[0, at]
             k.store(self.y, [self.y_at, at], folded.join(value, other))
 
@@ -245,16 +245,16 @@ def _clamp(row: Expr, rows: int, per_group: int) -> Expr:
     return row if rows % per_group == 0 else T.min(row, rows - 1)
 
 
-def _load_block(k: KernelBuilder, w: Reader, row: Expr, block: Expr) -> "_Weights | QuantizedBlock":
+def _load_block(k: KernelBuilder, w: Reader, row: Expr, block: Expr) -> "_FloatBlock | QuantizedBlock":
     """A block of a row: its codes and scales, or its weights by fours."""
     if isinstance(w, GroupQuantizedReader) and not w.form.trits:
         return QuantizedBlock(k, w, row, block)
     count = w.step // 4 if isinstance(w, GroupQuantizedReader) else 1
-    return _Weights([k.let(w.four(k, row, block * (count * 4) + c * 4), "w4") for c in range(count)])
+    return _FloatBlock([k.let(w.four(k, row, block * (count * 4) + c * 4), "w4") for c in range(count)])
 
 
 @dataclass(frozen=True)
-class _Weights:
+class _FloatBlock:
     """A block's weights, by fours."""
 
     fours: list[Expr]

@@ -1,4 +1,4 @@
-"""What becomes of a product's sums before they are stored: bias, activation, gate, soft cap.
+"""Finishes a product's sums before they are stored: bias, activation, gate, soft cap.
 
 ``lanes`` is 1 for float32 and 4 for float32x4; a value is a name, since it is used more than once.
 """

@@ -1,4 +1,4 @@
-"""x as prefill's products read it, by groups of 32 columns: rounded to int8 with a scale, or to float16."""
+"""Rewrites x for prefill's products, in groups of 32 columns: rounded to int8 with a scale, or to float16."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def quantize_rows(width: int, tier: Tier, norm: Norm | None = None, *, paired: b
 
 
 @kernel
-def halve_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.PrimFunc:
+def float16_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.PrimFunc:
     """Kernel: x, RMS-normalized if ``norm``, as pairs of float16 ``[n, 16 * groups]`` uint32.
 
     Arguments: x ``[n, K]``, [norm weight], halves. The last group is padded with zeros. Of eight values a word has the
@@ -58,7 +58,7 @@ def halve_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.PrimFun
     """
     k, n = KernelBuilder("halve_rows"), dynamic("n")
     read = _X.bind(k, n, width, norm)
-    halves = k.output("halves", (n, -(-width // GROUP) * GROUP // 2), "uint32")
+    out = k.output("halves", (n, -(-width // GROUP) * GROUP // 2), "uint32")
 
     def store(values: list[Expr], row: Expr, group: Expr) -> None:
         largest = f32(_LARGEST_HALF)
@@ -72,7 +72,7 @@ def halve_rows(width: int, tier: Tier, norm: Norm | None = None) -> tirx.PrimFun
                 for i in range(4)
             ]
             at = group * (GROUP // 2) + eight * 4
-            k.store(halves, [row, ramp4(at)], T.Shuffle(words, [0, 1, 2, 3]))
+            k.store(out, [row, ramp4(at)], T.Shuffle(words, [0, 1, 2, 3]))
 
     return read.by_group(tier, store)
 
@@ -142,12 +142,12 @@ class _X:
 def _quantize_group(
     k: KernelBuilder, values: list[Expr], row: Expr, group: Expr, codes: Buffer, scales: Buffer, paired: bool
 ) -> None:
-    kept = k.local(8, "float32x4", name="values")
+    registers = k.local(8, "float32x4", name="values")
     top = k.local(1, "float32x4", name="top")
     k.store(top, 0, splat(f32(0.0)))
     for i, value in enumerate(values):
-        k.store(kept, i, value)
-        k.store(top, 0, call("float32x4", "max", top[0], call("float32x4", "abs", kept[i])))
+        k.store(registers, i, value)
+        k.store(top, 0, call("float32x4", "max", top[0], call("float32x4", "abs", registers[i])))
     largest, factor = k.local(1, name="largest"), k.local(1, name="factor")
     k.store(
         largest, 0, T.max(T.max(lane(top[0], 0), lane(top[0], 1)), T.max(lane(top[0], 2), lane(top[0], 3)))
@@ -157,7 +157,9 @@ def _quantize_group(
     rounded = k.local(8, "int32x4", name="rounded")
     for i in range(8):
         k.store(
-            rounded, i, call("int32x4", "vec4<i32>", call("float32x4", "round", kept[i] * splat(factor[0])))
+            rounded,
+            i,
+            call("int32x4", "vec4<i32>", call("float32x4", "round", registers[i] * splat(factor[0]))),
         )
     for half in range(2):  # a vector of four words
         words = []

@@ -1,8 +1,8 @@
-"""Attention over the paged KV cache on a CPU: a lane has the dimensions of every fourth of the cache's words.
+"""Attention over the paged KV cache on a CPU: each of four lanes has every fourth word of a head.
 
 A row is a (query, head) pair; the rows of a thread share a KV head, and so the loads of keys and values. Four tokens
 are scored one after the other, each score summed over the quad; then a lane keeps one token's, so that a vector holds
-four tokens for the exponential, which is dear.
+four tokens for the exponential, which is expensive.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from mlcweb.contract.constants import State
-from mlcweb.kernels.attention.scores import Scores
+from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.kv_cache import (
@@ -37,7 +37,7 @@ class _Rows:
 
     k: KernelBuilder
     layout: HeadLayout
-    how: Scores
+    scoring: Scoring
     count: int
     lane: Buffer
 
@@ -65,8 +65,8 @@ class _Rows:
         self.scores, self.dots = k.local(self.count, name="scores"), k.local(self.count, name="dots")
         self.rescale, self.loaded = k.local(1, name="rescale"), k.local(self.layout.word, name="loaded")
         self.page, self.slot = k.local(1, "int32", name="page"), k.local(1, "int32", name="slot")
-        with k.loop(T.max(T.ceildiv(end - begin, QUAD), 0)) as block:
-            first = k.let(begin + block * QUAD, "first")
+        with k.loop(T.max(T.ceildiv(end - begin, QUAD), 0)) as quad:
+            first = k.let(begin + quad * QUAD, "first")
             k.store(self.page, 0, page_of(table, first))
             self._score(kv, head, first)
             for row in range(self.count):
@@ -97,10 +97,10 @@ class _Rows:
     def _reduce(self, row: int, position: Expr, first: Expr) -> None:
         """Raise a row's maximum, rescale what was summed, and make weights of its scores."""
         k, mine, scores, dots = self.k, self.mine, self.scores, self.dots
-        if self.how.cap is not None:
-            k.store(scores, row, soft_cap(scores[row], self.how.cap))
+        if self.scoring.cap is not None:
+            k.store(scores, row, soft_cap(scores[row], self.scoring.cap))
         # one that sees none of its first tokens forgets what it took of them once its maximum rises
-        seen = self.how.sees(position, first + self.lane[0])
+        seen = self.scoring.sees(position, first + self.lane[0])
         k.store(scores, row, T.Select(seen, scores[row], f32(_MINUS_INFINITY)))
         k.store(dots, row, T.max(self.maximum[row], scores[row]))
         for swap in ("quadSwapX", "quadSwapY"):
@@ -131,73 +131,73 @@ class _Rows:
 
 
 @kernel
-def attend(layout: HeadLayout, context: int, how: Scores) -> tirx.PrimFunc:
+def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token, with the arguments of ``attention.decode.attend`` and SPLITS of
     this file.
     """
-    d, group = layout.head_dim, layout.group
+    head_dim, group = layout.head_dim, layout.group
     k = KernelBuilder("attend")
-    how.say_window(k)
+    scoring.say_window(k)
     new = NewTokens.bind(k, layout, context)
-    partial = k.output("partial", (layout.heads, SPLITS, d + 2), "float32")
+    partial = k.output("partial", (layout.heads, SPLITS, head_dim + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], QUAD)
     lane, position = k.local(1, "int32", name="lane"), k.local(1, "int32", name="position")
     k.store(lane, 0, tid)
     k.store(position, 0, new.state[State.POSITION])
-    origin = how.begin(k, position[0], PAGE_SIZE)
+    origin = scoring.begin(k, position[0], PAGE_SIZE)
     pages = T.shift_right(position[0] - origin, 4) + 1
-    share = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
-    begin = k.let(origin + split * share, "begin")
-    end = k.let(T.min(begin + share, position[0] + 1), "end")
+    per_split = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
+    begin = k.let(origin + split * per_split, "begin")
+    end = k.let(T.min(begin + per_split, position[0] + 1), "end")
 
-    rows = _Rows(k, layout, how, group, lane)
+    rows = _Rows(k, layout, scoring, group, lane)
     _take_in(rows, new, head, position, begin, end)
     rows.attend(new.kv, new.table, head, begin, end, [position[0]] * group)
     for g in range(group):
         for i, dim in enumerate(rows.dims()):
             k.store(partial, [head * group + g, split, dim], rows.sums[g * rows.mine + i])
         with k.when(tid == 0):
-            k.store(partial, [head * group + g, split, d], rows.maximum[g])
-            k.store(partial, [head * group + g, split, d + 1], rows.total[g])
+            k.store(partial, [head * group + g, split, head_dim], rows.maximum[g])
+            k.store(partial, [head * group + g, split, head_dim + 1], rows.total[g])
     return k.finish()
 
 
 def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: Expr, end: Expr) -> None:
-    """The rotated queries into registers, and, by the split that has the position, key and value to the cache."""
+    """Rotate the queries into registers; the split that has the position appends key and value to the KV cache."""
     k, layout, lane = rows.k, rows.layout, rows.lane
-    d, group, half, size = layout.head_dim, layout.group, rows.mine // 2, layout.word
-    turns = [k.local(4, name="turn") for _ in range(size)]
+    head_dim, group, half, size = layout.head_dim, layout.group, rows.mine // 2, layout.word
+    angles = [k.local(4, name="turn") for _ in range(size)]
     pairs = [k.local(2, name="pair") for _ in range(size)]
     page, slot = page_of(new.table, position[0]), slot_of(position[0])
     owner = k.let(T.And(begin <= position[0], position[0] < end), "owner")
     for i in range(0, half, size):
         dims = rows.dims()[i : i + size]
-        for e, (dim, turn, pair) in enumerate(zip(dims, turns, pairs, strict=True)):
-            _rope_angle(k, turn, new.coarse, new.fine, position[0], dim, d)
+        for e, (dim, angle, pair) in enumerate(zip(dims, angles, pairs, strict=True)):
+            _rope_angle(k, angle, new.coarse, new.fine, position[0], dim, head_dim)
             for g in range(group):
-                base = (head * group + g) * d + dim
-                _rotate(k, pair, turn, new.qkv[0, base], new.qkv[0, base + d // 2])
+                base = (head * group + g) * head_dim + dim
+                _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + head_dim // 2])
                 for part in range(2):
                     at = g * rows.mine + i + e + part * half
-                    k.store(rows.queries, at, pair[part] * f32(rows.how.scale))
+                    k.store(rows.queries, at, pair[part] * f32(rows.scoring.scale))
         # a lane reads back only what it writes here itself, so nobody waits
         with k.when(owner):
-            for dim, turn, pair in zip(dims, turns, pairs, strict=True):
-                base = (layout.heads + head) * d + dim
-                _rotate(k, pair, turn, new.qkv[0, base], new.qkv[0, base + d // 2])
+            for dim, angle, pair in zip(dims, angles, pairs, strict=True):
+                base = (layout.heads + head) * head_dim + dim
+                _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + head_dim // 2])
             for part in range(2):
                 four = (i + part * half) // size
                 new.kv.store_key_word(page, head, slot, four, lane[0], [pair[part] for pair in pairs])
-                base = (layout.heads + layout.kv_heads + head) * d + part * (d // 2)
+                base = (layout.heads + layout.kv_heads + head) * head_dim + part * (head_dim // 2)
                 values = [new.qkv[0, base + dim] for dim in dims]
                 new.kv.store_value_word(page, head, slot, four * QUAD + lane[0], values)
 
 
 def _rope_angle(
-    k: KernelBuilder, turn: Buffer, coarse: Buffer, fine: Buffer, position: Expr, dim: Expr, head_dim: int
+    k: KernelBuilder, angle: Buffer, coarse: Buffer, fine: Buffer, position: Expr, dim: Expr, head_dim: int
 ) -> None:
-    """``turn[0]``, ``turn[1]``: cosine and sine of the position's angle for the pair of dimension ``dim``."""
+    """``angle[0]``, ``angle[1]``: cosine and sine of the position's angle for the pair of dimension ``dim``."""
     row, rest = T.shift_right(position, 6), T.bitwise_and(position, ROPE_FINE - 1)
     c1, s1, c2, s2 = (k.local(1, name=name) for name in ("c1", "s1", "c2", "s2"))
     for cell, value in (
@@ -207,41 +207,41 @@ def _rope_angle(
         (s2, fine[rest, dim + head_dim // 2]),
     ):
         k.store(cell, 0, value)
-    k.store(turn, 0, c1[0] * c2[0] - s1[0] * s2[0])
-    k.store(turn, 1, s1[0] * c2[0] + c1[0] * s2[0])
+    k.store(angle, 0, c1[0] * c2[0] - s1[0] * s2[0])
+    k.store(angle, 1, s1[0] * c2[0] + c1[0] * s2[0])
 
 
-def _rotate(k: KernelBuilder, pair: Buffer, turn: Buffer, low: Expr, high: Expr) -> None:
-    """``pair``: (low, high), rotated by the angle in ``turn``."""
-    k.store(turn, 2, low)
-    k.store(turn, 3, high)
-    k.store(pair, 0, turn[2] * turn[0] - turn[3] * turn[1])
-    k.store(pair, 1, turn[3] * turn[0] + turn[2] * turn[1])
+def _rotate(k: KernelBuilder, pair: Buffer, angle: Buffer, low: Expr, high: Expr) -> None:
+    """``pair``: (low, high), rotated by ``angle``."""
+    k.store(angle, 2, low)
+    k.store(angle, 3, high)
+    k.store(pair, 0, angle[2] * angle[0] - angle[3] * angle[1])
+    k.store(pair, 1, angle[3] * angle[0] + angle[2] * angle[1])
 
 
 @kernel
 def merge(layout: HeadLayout) -> tirx.PrimFunc:
-    """Kernel ``attention[1, H * D]`` from the splits' partial results ``[H, SPLITS, D + 2]``, a quad a head."""
-    d = layout.head_dim
+    """Kernel ``attention[1, H * P]`` from the splits' partial results ``[H, SPLITS, P + 2]``, a quad a head."""
+    head_dim = layout.head_dim
     k = KernelBuilder("merge")
-    partial = k.buffer("partial", (layout.heads, SPLITS, d + 2), "float32")
-    out = k.output("attention", (1, layout.heads * d), "float32")
+    partial = k.buffer("partial", (layout.heads, SPLITS, head_dim + 2), "float32")
+    out = k.output("attention", (1, layout.heads * head_dim), "float32")
     (head,), tid = k.launch([layout.heads], QUAD)
     tops, weights = k.local(SPLITS, name="tops"), k.local(SPLITS, name="weights")
     top, total = k.local(1, name="top"), k.local(1, name="total")
     for s in range(SPLITS):
-        k.store(tops, s, partial[head, s, d])
+        k.store(tops, s, partial[head, s, head_dim])
         k.store(top, 0, tops[s] if s == 0 else T.max(top[0], tops[s]))
     k.store(total, 0, f32(0.0))
     for s in range(SPLITS):
         k.store(weights, s, T.exp(tops[s] - top[0]))
-        k.store(total, 0, total[0] + weights[s] * partial[head, s, d + 1])
+        k.store(total, 0, total[0] + weights[s] * partial[head, s, head_dim + 1])
     for s in range(SPLITS):
         k.store(weights, s, weights[s] / total[0])
-    with k.loop(d // QUAD) as i:
+    with k.loop(head_dim // QUAD) as i:
         dim = k.let(i * QUAD + tid, "dim")
         values = [weights[s] * partial[head, s, dim] for s in range(SPLITS)]
-        k.store(out, [0, head * d + dim], sum(values[1:], values[0]))
+        k.store(out, [0, head * head_dim + dim], sum(values[1:], values[0]))
     return k.finish()
 
 
@@ -252,36 +252,36 @@ def _tokens_for(layout: HeadLayout) -> int:
 
 
 @kernel
-def flash_attention(layout: HeadLayout, how: Scores) -> tirx.PrimFunc:
-    """Kernel ``attention[n, H * D]``: causal attention of a chunk, with the arguments of
+def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
+    """Kernel ``attention[n, H * P]``: causal attention of a chunk, with the arguments of
     ``attention.prefill.flash_attention``.
     """
-    d, group, together = layout.head_dim, layout.group, _tokens_for(layout)
+    head_dim, group, together = layout.head_dim, layout.group, _tokens_for(layout)
     k = KernelBuilder("flash_attention")
-    how.say_window(k)
+    scoring.say_window(k)
     n = dynamic("n")
-    queries = k.buffer("queries", (n, layout.heads * d), "float32")
+    queries = k.buffer("queries", (n, layout.heads * head_dim), "float32")
     state = k.buffer("state", (State.WORDS,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
     kv = KVCache(k, layout)
-    out = k.output("attention", (n, layout.heads * d), "float32")
+    out = k.output("attention", (n, layout.heads * head_dim), "float32")
 
-    (block, head), tid = k.launch([T.ceildiv(n, together), layout.kv_heads], QUAD)
+    (batch, head), tid = k.launch([T.ceildiv(n, together), layout.kv_heads], QUAD)
     lane, base = k.local(1, "int32", name="lane"), k.local(1, "int32", name="base")
     k.store(lane, 0, tid)
     k.store(base, 0, state[State.POSITION])
-    rows = _Rows(k, layout, how, together * group, lane)
-    tokens = [block * together + t for t in range(together) for _ in range(group)]
+    rows = _Rows(k, layout, scoring, together * group, lane)
+    tokens = [batch * together + t for t in range(together) for _ in range(group)]
     for row, token in enumerate(tokens):
         for i, dim in enumerate(rows.dims()):
-            column = (head * group + row % group) * d + dim
+            column = (head * group + row % group) * head_dim + dim
             k.store(rows.queries, row * rows.mine + i, queries[T.min(token, n - 1), column])
-    end = k.let(base[0] + T.min(block * together + together, n), "end")
-    begin = how.begin(k, base[0] + block * together, QUAD)
+    end = k.let(base[0] + T.min(batch * together + together, n), "end")
+    begin = scoring.begin(k, base[0] + batch * together, QUAD)
     rows.attend(kv, table, head, begin, end, [base[0] + token for token in tokens])
     for row, token in enumerate(tokens):
         with k.when(token < n):
             for i, dim in enumerate(rows.dims()):
-                column = (head * group + row % group) * d + dim
+                column = (head * group + row % group) * head_dim + dim
                 k.store(out, [token, column], rows.sums[row * rows.mine + i] / rows.total[row])
     return k.finish()

@@ -51,12 +51,12 @@ class _Matmul:
         k = self.k
         quads = -(-self.outputs // (self.per_thread * QUAD))
         threads = threads_for(quads)
-        (wg, block), tid = k.launch([-(-quads * QUAD // threads), T.ceildiv(self.n, TOKENS)], threads)
+        (wg, batch), tid = k.launch([-(-quads * QUAD // threads), T.ceildiv(self.n, TOKENS)], threads)
         self.lane, self.rows = rows_of_thread(k, wg, tid, threads, self.per_thread)
         # tokens past the last are read all the same too
         if self.folded.gated:
             self.rows += [row + self.outputs for row in self.rows]
-        self.tokens = [block * TOKENS + m for m in range(TOKENS)]
+        self.tokens = [batch * TOKENS + m for m in range(TOKENS)]
         self.sums = k.local(VECTORS * TOKENS, name="sums")
         self.scales, self.zeros = k.local(VECTORS, name="scales"), k.local(VECTORS, name="zeros")
         self.words, self.mine = k.local(VECTORS, "uint32", name="words"), k.local(TOKENS, name="mine")

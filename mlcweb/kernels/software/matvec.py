@@ -37,8 +37,8 @@ def matvec(
     """Kernel ``y[1, N] = f(x) @ weight.T`` in float32: the arguments of ``products.matvec``, in no block order."""
     product = _Matvec(weight, norm, folded, last_row, piece)
     product.begin()
-    with product.k.loop(-(-weight.columns // product.span)) as block:
-        product.add_span(block)
+    with product.k.loop(-(-weight.columns // product.span)) as number:
+        product.add_span(number)
     product.store()
     return product.k.finish()
 
@@ -84,15 +84,15 @@ class _Matvec:
             k.store(self.sums, v, f32(0.0))
         k.store(self.squares, 0, f32(0.0))
 
-    def add_span(self, block: Expr) -> None:
+    def add_span(self, number: Expr) -> None:
         """Multiply a span of x with the rows' codes, word by word, then scale."""
         k, w, span = self.k, self.w, self.span
-        group = block if span == w.group_size else w.group(block * span)
+        group = number if span == w.group_size else w.group(number * span)
         k.store(self.x_sum, 0, f32(0.0))
         for v in range(self.vectors):
             k.store(self.parts, v, f32(0.0))
         with k.loop(span // self.each) as step:
-            index = block * (span // self.each) + step
+            index = number * (span // self.each) + step
             self._load_x(index)
             self._multiply(index)
         for v, row in enumerate(self.rows):

@@ -1,4 +1,4 @@
-"""Four neighbouring threads as a unit: a value of one of them in all, and sums over them."""
+"""Treats four neighbouring threads as a unit: broadcasts one's value to all, and sums over them."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from mlcweb.kernels.language.builder import KernelBuilder, call, u32
 from mlcweb.kernels.language.expr import Buffer, Expr, T
 
 QUAD = 4
-_MOST_THREADS = 64
+_MAX_THREADS = 64
 _WORKGROUPS = 24  # at least, where there are rows enough
 
 
 def threads_for(quads: int) -> int:
-    """A workgroup's threads where ``quads`` are needed in all: workgroups are dear to start, but feed several CPUs."""
+    """A workgroup's threads, for ``quads`` in all: a workgroup is slow to start, but only several feed all CPUs."""
     threads = QUAD
-    while threads < _MOST_THREADS and quads * QUAD // (threads * 2) >= _WORKGROUPS:
+    while threads < _MAX_THREADS and quads * QUAD // (threads * 2) >= _WORKGROUPS:
         threads *= 2
     return threads
 

@@ -1,4 +1,4 @@
-"""A quantized row by the words of its first plane, as the kernels for CPUs read it."""
+"""Reads a quantized row by the words of its first plane, as the kernels for CPUs do."""
 
 from mlcweb.kernels.language.builder import u32
 from mlcweb.kernels.language.expr import Expr, T

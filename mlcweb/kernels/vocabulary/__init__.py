@@ -1,1 +1,1 @@
-"""What has a vocabulary's width: the embedding's rows, the mask of a constraint, and sampling from logits."""
+"""Kernels as wide as the vocabulary: the embedding's rows, the mask of a constraint, and sampling from logits."""

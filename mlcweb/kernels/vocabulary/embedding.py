@@ -1,4 +1,4 @@
-"""Token ids → rows of the embedding, dequantized."""
+"""Looks token ids up in the embedding, and dequantizes their rows."""
 
 from tvm import tirx
 
@@ -17,7 +17,7 @@ def embed(
     table: WholeMatrix,
     *,
     prefill: bool,
-    to_blocks: bool = False,
+    block_order: bool = False,
     scale: float = 1.0,
     positions: WholeMatrix | None = None,
     piece: Piece | None = None,
@@ -25,7 +25,7 @@ def embed(
     """Kernel ``x[n, D] = scale * table[tokens] [+ positions[…]]`` in float32.
 
     Arguments: the ids, table's tensors, [state i32 ``[8]`` in prefill, positions' tensors], x. Prefill reads
-    ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``to_blocks``: x is in block order.
+    ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``block_order``: x is in block order.
     ``piece``: which rows of the whole table there are; only tokens of those are written.
     """
     k = KernelBuilder("embed")
@@ -39,14 +39,14 @@ def embed(
     (wg, row), tid = k.launch([T.ceildiv(quads, THREADS), n], THREADS)
     quad = k.let(wg * THREADS + tid, "quad")
     piece = piece or Piece(0, table.rows)
-    wanted = T.max(T.min(ids[row if prefill else 1], piece.outputs - 1), 0)
+    token_id = T.max(T.min(ids[row if prefill else 1], piece.outputs - 1), 0)
     if piece.outputs != table.rows:  # another piece's launch writes the others' rows
-        token = k.let(wanted - piece.first, "token")
+        token = k.let(token_id - piece.first, "token")
         k.only(T.And(token >= 0, token < table.rows))
     with k.when(quad < quads):
         if piece.outputs == table.rows:
-            token = k.let(wanted, "token")
-        at = k.let(offset4(quad * 4, table.columns) if to_blocks else quad * 4, "at")
+            token = k.let(token_id, "token")
+        at = k.let(offset4(quad * 4, table.columns) if block_order else quad * 4, "at")
         value = w.four(k, token, quad * 4)
         if scale != 1.0:
             value = value * splat(f32(scale))

@@ -1,4 +1,4 @@
-"""The mask of a constrained answer: it takes the tokens away that the constraint forbids, before one is sampled."""
+"""Forbids the tokens that a constrained answer must not go on with, before one is sampled."""
 
 from tvm import tirx
 

@@ -1,4 +1,4 @@
-"""Sampling on the GPU, in two launches: a pass over the vocabulary in parallel, then one workgroup that decides.
+"""Samples on the GPU in two launches: a pass over the vocabulary in parallel, then one workgroup that decides.
 
 Greedy takes the largest logit (the lowest id among equals). Temperature alone is the Gumbel-max trick, done in the
 first pass. top_k and top_p need no sort: the smallest kept logit is found by bisection over the float's ordered
@@ -16,14 +16,14 @@ from mlcweb.kernels.language.expr import Buffer, Expr, T
 THREADS = 64
 PICK_THREADS = 256
 PER_THREAD = 16
-BLOCK = THREADS * PER_THREAD
+SEGMENT = THREADS * PER_THREAD
 _MINUS_INFINITY = -1.0e38
 _BITS = 32
 
 
-def blocks(vocab: int) -> int:
+def segments(vocab: int) -> int:
     """Workgroups of the first launch."""
-    return -(-vocab // BLOCK)
+    return -(-vocab // SEGMENT)
 
 
 def _gumbel(k: KernelBuilder, seed: Expr, step: Expr, index: Expr) -> Expr:
@@ -75,18 +75,18 @@ def _reduce_best(k: KernelBuilder, tid: Expr, threads: int, best: _Best, scores:
 
 @kernel
 def scan(vocab: int) -> tirx.PrimFunc:
-    """Kernel: the best candidate and the largest logit of each block of 1024 logits.
+    """Kernel: the best candidate and the largest logit of each segment of 1024 logits.
 
-    Arguments: logits ``[1, V]``, sampling i32 ``[8]``, state i32 ``[8]``, best ``[blocks]`` i32 (ids), scores
-    ``[blocks, 2]`` (the best's score; the largest logit).
+    Arguments: logits ``[1, V]``, sampling i32 ``[8]``, state i32 ``[8]``, best ``[segments]`` i32 (ids), scores
+    ``[segments, 2]`` (the best's score; the largest logit).
     """
     k = KernelBuilder("scan")
     logits = k.buffer("logits", (1, vocab), "float32")
     sampling = k.buffer("sampling", (Sampling.WORDS,), "int32")
     state = k.buffer("state", (State.WORDS,), "int32")
-    ids = k.output("ids", (blocks(vocab),), "int32")
-    scores = k.output("scores", (blocks(vocab), 2), "float32")
-    (block,), tid = k.launch([blocks(vocab)], THREADS)
+    ids = k.output("ids", (segments(vocab),), "int32")
+    scores = k.output("scores", (segments(vocab), 2), "float32")
+    (segment,), tid = k.launch([segments(vocab)], THREADS)
     shared_scores, shared_ids = (
         k.shared(THREADS, name="block_scores"),
         k.shared(THREADS, "int32", name="block_ids"),
@@ -106,7 +106,7 @@ def scan(vocab: int) -> tirx.PrimFunc:
         best.offer(score[0], index)
 
     with k.loop(PER_THREAD // 4) as i:
-        first = k.let(block * BLOCK + (i * THREADS + tid) * 4, "first")
+        first = k.let(segment * SEGMENT + (i * THREADS + tid) * 4, "first")
         if vocab % 4:  # no vectors, since the last would be past the end
             for c in range(4):
                 with k.when(first + c < vocab):
@@ -123,9 +123,9 @@ def scan(vocab: int) -> tirx.PrimFunc:
     with k.when(tid == 0):
         with k.loop(THREADS - 1) as i:
             k.store(top, 0, T.max(top[0], shared_scores[i + 1]))
-        k.store(ids, block, best.index[0])
-        k.store(scores, [block, 0], best.score[0])
-        k.store(scores, [block, 1], top[0])
+        k.store(ids, segment, best.index[0])
+        k.store(scores, [segment, 0], best.score[0])
+        k.store(scores, [segment, 1], top[0])
     return k.finish()
 
 
@@ -139,8 +139,8 @@ def pick(vocab: int) -> tirx.PrimFunc:
     k = KernelBuilder("pick")
     logits = k.buffer("logits", (1, vocab), "float32")
     sampling = k.buffer("sampling", (Sampling.WORDS,), "int32")
-    ids = k.buffer("ids", (blocks(vocab),), "int32")
-    scores = k.buffer("scores", (blocks(vocab), 2), "float32")
+    ids = k.buffer("ids", (segments(vocab),), "int32")
+    scores = k.buffer("scores", (segments(vocab), 2), "float32")
     state = k.in_place("state", (State.WORDS,), "int32")
     _, tid = k.launch([1], PICK_THREADS)
     sums, weights = k.shared(PICK_THREADS, "int32", name="counts"), k.shared(PICK_THREADS, name="masses")
@@ -152,24 +152,24 @@ def pick(vocab: int) -> tirx.PrimFunc:
     by_mass = k.let(top_p < 1.0, "by_mass")
     filtered = k.let(T.And(temperature > 0.0, T.Or(by_count, by_mass)), "filtered")
 
-    with k.when(T.Not(filtered)), k.loop(T.ceildiv(blocks(vocab) - tid, PICK_THREADS)) as i:
-        block = k.let(i * PICK_THREADS + tid, "block")
-        best.offer(scores[block, 0], ids[block])
+    with k.when(T.Not(filtered)), k.loop(T.ceildiv(segments(vocab) - tid, PICK_THREADS)) as i:
+        segment = k.let(i * PICK_THREADS + tid, "block")
+        best.offer(scores[segment, 0], ids[segment])
 
     top = k.local(1, name="top")
     k.store(top, 0, f32(_MINUS_INFINITY))
-    threshold, wanted = k.local(1, "uint32", name="threshold"), k.local(1, name="wanted")
+    threshold, target = k.local(1, "uint32", name="threshold"), k.local(1, name="wanted")
     with k.when(filtered):
-        with k.loop(blocks(vocab)) as i:
+        with k.loop(segments(vocab)) as i:
             k.store(top, 0, T.max(top[0], scores[i, 1]))
         search = _Search(k, logits, vocab, tid, top, temperature, sums, weights)
         k.store(threshold, 0, u32(0))
         with k.when(by_count):
             k.store(threshold, 0, search.run(lambda count, mass: count >= top_k, u32(0)))
         with k.when(by_mass):
-            _, kept = search.above(threshold[0])
-            k.store(wanted, 0, T.max(top_p, f32(0.0)) * kept)
-            k.store(threshold, 0, search.run(lambda count, mass: mass >= wanted[0], threshold[0]))
+            _, mass_above = search.above(threshold[0])
+            k.store(target, 0, T.max(top_p, f32(0.0)) * mass_above)
+            k.store(threshold, 0, search.run(lambda count, mass: mass >= target[0], threshold[0]))
         # with top_p 0 nothing is enough to ask for: the best stays all the same
         k.store(threshold, 0, T.min(threshold[0], _ordered(k, top[0])))
         with k.loop(T.ceildiv(vocab - tid, PICK_THREADS)) as i:
@@ -251,13 +251,13 @@ class _Search:
     def run(self, enough: Callable[[Expr, Expr], Expr], floor: Expr) -> Expr:
         """The largest threshold, at least ``floor``, whose count and mass are ``enough``."""
         k = self.k
-        found = k.local(1, "uint32", name="found")
-        k.store(found, 0, u32(0))
+        bits_found = k.local(1, "uint32", name="found")
+        k.store(bits_found, 0, u32(0))
         with k.loop(_BITS) as i:
             bit = T.shift_left(u32(1), T.Cast("uint32", _BITS - 1 - i))
             candidate = k.local(1, "uint32", name="candidate")
-            k.store(candidate, 0, T.bitwise_or(found[0], bit))
+            k.store(candidate, 0, T.bitwise_or(bits_found[0], bit))
             count, mass = self.above(T.max(candidate[0], floor))
             with k.when(enough(count, mass)):
-                k.store(found, 0, candidate[0])
-        return T.max(found[0], floor)
+                k.store(bits_found, 0, candidate[0])
+        return T.max(bits_found[0], floor)

@@ -1,1 +1,1 @@
-"""A LoRA adapter as PEFT saves it: read, checked, and merged into a checkpoint's tensors as they are read."""
+"""Reads a LoRA adapter as PEFT saves it, checks it, and merges it into a checkpoint's tensors as they are read."""

@@ -1,4 +1,4 @@
-"""adapter_config.json: how strongly each of a LoRA adapter's products counts, and which adapters are not merged."""
+"""Reads adapter_config.json: how strongly each of a LoRA adapter's products counts, and which adapters are refused."""
 
 from __future__ import annotations
 

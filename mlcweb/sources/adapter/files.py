@@ -1,4 +1,4 @@
-"""The files of an adapter that PEFT saved, wherever they are."""
+"""Finds the files of an adapter that PEFT saved."""
 
 from __future__ import annotations
 

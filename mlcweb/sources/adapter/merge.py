@@ -1,4 +1,4 @@
-"""A checkpoint with a LoRA adapter merged into it, row by row as it is read: no merged copy exists anywhere."""
+"""Merges a LoRA adapter into a checkpoint row by row as it is read: no merged copy exists anywhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlcweb.sources.tokenizer_files import find_eos_ids
 
 F64 = npt.NDArray[np.float64]
 
-# Factors that are kept while their weight is read in blocks, by several threads.
+# Factors that are kept while their weight is read in batches of rows, by several threads.
 _KEPT = 8
 
 
@@ -47,10 +47,10 @@ def merge_adapter(
         tensors.setdefault(tie.head, replace(tensors[tie.embed], name=tie.head))
         config = {**config, "tie_word_embeddings": False}
     elif tie:
-        for found in (changes, replacements):
-            head: Any = found.pop(tie.head, None)
+        for by_name in (changes, replacements):
+            head: Any = by_name.pop(tie.head, None)
             if head is not None:
-                found.setdefault(tie.embed, head)
+                by_name.setdefault(tie.embed, head)
         # a stored copy of the tied head would be the embedding before the change
         tensors.pop(tie.head, None)
     for name, tensor in replacements.items():
@@ -62,7 +62,9 @@ def merge_adapter(
         flipped = change.embedding or name in transposed
         _check(adapter, name, tensors, (across, out) if flipped else (out, across))
         load = partial(_load_rows, tensors[name], change, flipped, factor)
-        tensors[name] = replace(tensors[name], load_rows=load, blocks=None)  # it is not the file's any more
+        tensors[name] = replace(
+            tensors[name], load_rows=load, gguf_blocks=None
+        )  # it is not the file's any more
     files, eos = checkpoint.tokenizer_files, checkpoint.eos_token_ids
     if adapter.tokenizer_files:
         files = {**files, **adapter.tokenizer_files}
@@ -104,10 +106,10 @@ def _check(adapter: Adapter, name: str, tensors: dict[str, LazyTensor], shape: t
             f"the adapter {adapter.name} changes {name}, which the checkpoint does not have",
             hint=f"Compile the model that the adapter was trained on.{made_for}",
         )
-    found = tensors[name].shape
-    if found != shape:
+    actual = tensors[name].shape
+    if actual != shape:
         raise CheckpointError(
-            f"the adapter {adapter.name} changes {name} as {list(shape)}; the checkpoint has {list(found)}",
+            f"the adapter {adapter.name} changes {name} as {list(shape)}; the checkpoint has {list(actual)}",
             hint="Compile the model that the adapter was trained on, or merge with PEFT if its vocabulary grew."
             + made_for,
         )

@@ -1,4 +1,4 @@
-"""A LoRA adapter as PEFT saves it: adapter_config.json and adapter_model.safetensors, in a folder or on the hub."""
+"""Opens a LoRA adapter: adapter_config.json and adapter_model.safetensors, in a folder or on the hub."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ def read_adapter(folder: Path, source: dict[str, str]) -> Adapter:
     config = AdapterConfig.read(folder / CONFIG_FILE, content)
     if not (folder / WEIGHTS_FILE).is_file():
         refuse_pickled(str(folder), [path.name for path in folder.iterdir()])
-    found = open_safetensors(folder / WEIGHTS_FILE)
+    tensors = open_safetensors(folder / WEIGHTS_FILE)
     files = _read_tokenizer(folder)
     changes, replacements = _sort(
-        folder / WEIGHTS_FILE, config, {name: tensor for name, (tensor, _) in found.items()}
+        folder / WEIGHTS_FILE, config, {name: tensor for name, (tensor, _) in tensors.items()}
     )
-    samples = ((name, tensor.shape, tensor.dtype, sample) for name, (tensor, sample) in found.items())
+    samples = ((name, tensor.shape, tensor.dtype, sample) for name, (tensor, sample) in tensors.items())
     return Adapter(
         config=config,
         changes=changes,

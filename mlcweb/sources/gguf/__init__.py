@@ -1,1 +1,1 @@
-"""A GGUF file, or the parts of one, as a checkpoint: its header, its families, and what converters did, undone."""
+"""Reads a GGUF file, or the parts of one, as a checkpoint, and undoes what converters did."""

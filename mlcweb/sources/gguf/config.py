@@ -1,4 +1,4 @@
-"""config.json of each family, from a GGUF file's metadata and from which tensors it has.
+"""Makes a family's config.json from a GGUF file's metadata and from which tensors it has.
 
 Key names: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md . What a family's files leave out is as llama.cpp
 takes it, which is what its models were published with.
@@ -168,10 +168,10 @@ def _sizes(m: Metadata) -> Config:
     }
     dims = m.count("rope.dimension_count", head_dim)
     if dims != head_dim:
-        share = dims / head_dim
+        fraction = dims / head_dim
         # the product is cut to an integer, which must not be the one below
         config["partial_rotary_factor"] = (
-            share if int(head_dim * share) == dims else math.nextafter(share, 1.0)
+            fraction if int(head_dim * fraction) == dims else math.nextafter(fraction, 1.0)
         )
     return config | read_rope(m, dims)
 

@@ -1,4 +1,4 @@
-"""Each GGUF architecture as Hugging Face has it: its class, its config, the names of its tensors, what to undo.
+"""Lists the GGUF architectures as Hugging Face has them: class, config, names of tensors, what to undo.
 
 Names of tensors are those that the gguf library's ``tensor_mapping`` maps from the checkpoint's.
 """
@@ -221,14 +221,14 @@ def build_tensors(file: GgufFile, family: Family, config: dict[str, Any]) -> dic
     A tensor that the family has no name for keeps GGUF's, so that ``require`` reports it. Raises CheckpointError for
     one that its heads do not divide.
     """
-    found = {}
+    tensors = {}
     for gguf_name, tensor in file.tensors.items():
         if gguf_name in FACTORS:
             continue
         stem, name = _names(family, gguf_name)
         for lazy in family.undo.get(stem, as_it_is)(tensor, name, config):
-            found[lazy.name] = lazy
-    return found
+            tensors[lazy.name] = lazy
+    return tensors
 
 
 def _names(family: Family, gguf_name: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Metadata and tensor table of a GGUF file, checked against the file's size."""
+"""Reads the metadata and tensor table of a GGUF file, and checks them against the file's size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GGUF file's metadata by the keys of its architecture, with errors that name them."""
+"""Reads a GGUF file's metadata by the keys of its architecture, with errors that name them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model in GGUF as a checkpoint: its config and tokenizer are rebuilt from the metadata."""
+"""Opens a model in GGUF as a checkpoint: its config and tokenizer are rebuilt from the metadata."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def _eos_ids(
     stops = {text: vocabulary.ids[text] for text in STOP_TEXTS if text in vocabulary.ids}
     added = [{"id": i, "content": text} for text, i in stops.items()]
     small = json.dumps({"added_tokens": added, "model": {"type": "BPE", "vocab": {}, "merges": []}})
-    found = find_eos_ids(config, files | {"tokenizer.json": small.encode()})
+    ids = find_eos_ids(config, files | {"tokenizer.json": small.encode()})
     wrong = [vocabulary.ignored[name] for name in STOP_NAMES if name in vocabulary.ignored]
-    if wrong and not found:
+    if wrong and not ids:
         raise CheckpointError(
             f"{path}: {wrong[0]}, and no other token ends an answer",
             hint="Take a GGUF file made with a newer converter, or compile the safetensors checkpoint.",
         )
-    return found
+    return ids

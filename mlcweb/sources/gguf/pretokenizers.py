@@ -1,4 +1,4 @@
-"""How text is cut before byte-level BPE, by GGUF's ``tokenizer.ggml.pre``, as ``tokenizers`` serializes it.
+"""Says how text is cut before byte-level BPE, for each ``tokenizer.ggml.pre``, as ``tokenizers`` serializes it.
 
 Each entry is what the models of that name publish in their own tokenizer.json, except ``default``, which is
 llama.cpp's (src/llama-vocab.cpp) since such files do not say what their model used. A name is that of the first model

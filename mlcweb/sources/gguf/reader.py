@@ -1,4 +1,4 @@
-"""A GGUF file's header read in bulk: key-values, each array in one pass, and where the tensors are.
+"""Reads a GGUF file's header in bulk: key-values, each array in one pass, and where the tensors are.
 
 The gguf library's own ``GGUFReader`` makes several numpy views of every element of an array. For a vocabulary of
 262,144 tokens that took 6 s and 250 MB, and it follows counts and lengths that no file can hold. The enums and the
@@ -34,9 +34,9 @@ _SCALARS: dict[GGUFValueType, str] = {
 }
 # A header of the largest vocabularies has 16 MiB and two million elements; these bound what a damaged one costs.
 _LARGEST_HEADER = 1 << 26
-_MOST_ELEMENTS = 1 << 23
-_MOST_ENTRIES = 1 << 16  # key-values, and tensors
-_MOST_DIMS = 4  # ggml's
+_MAX_ELEMENTS = 1 << 23
+_MAX_ENTRIES = 1 << 16  # key-values, and tensors
+_MAX_DIMS = 4  # ggml's
 _LONGEST_NAME = 127  # ggml's is 63
 _DEEPEST = 4  # arrays in arrays, which the format admits and no known key has
 _FIRST_READ = 1 << 20
@@ -80,7 +80,7 @@ class _Header:
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size = file, size
         self._data, self._at = b"", 0
-        self._elements_left = _MOST_ELEMENTS
+        self._elements_left = _MAX_ELEMENTS
 
     def parse(self) -> tuple[dict[str, Any], list[TensorInfo]]:
         if self._number("<u4") != GGUF_MAGIC:
@@ -130,7 +130,7 @@ class _Header:
                 f"ends inside the header, at offset {self._at}: an array claims {count} elements"
             )
         if count > self._elements_left:
-            raise ValueError(f"its arrays have more than {_MOST_ELEMENTS} elements")
+            raise ValueError(f"its arrays have more than {_MAX_ELEMENTS} elements")
         self._elements_left -= count
         if kind == GGUFValueType.STRING:
             return self._strings(count)
@@ -146,7 +146,7 @@ class _Header:
         if len(name) > _LONGEST_NAME:
             raise ValueError(f"a tensor's name has {len(name)} characters")
         dims = self._number("<u4")
-        if not 0 < dims <= _MOST_DIMS:
+        if not 0 < dims <= _MAX_DIMS:
             raise ValueError(f"the tensor {name} has {dims} dimensions")
         shape = struct.unpack_from(f"<{dims}Q", self._data, self._take(8 * dims))
         if 0 in shape:
@@ -164,7 +164,7 @@ class _Header:
     def _count(self, what: str, smallest: int) -> int:
         """A number of entries, which must fit in the rest of the file."""
         count: int = self._number("<u8")
-        if count > min(_MOST_ENTRIES, (self._size - self._at) // smallest):
+        if count > min(_MAX_ENTRIES, (self._size - self._at) // smallest):
             raise ValueError(f"ends inside the header, which claims {count} {what}")
         return count
 
@@ -175,7 +175,7 @@ class _Header:
 
     def _strings(self, count: int) -> list[str]:
         """Each is a length and that many bytes, so the next one's place is known only from the one before."""
-        data, at, found = self._data, self._at, []
+        data, at, strings = self._data, self._at, []
         for _ in range(count):
             if at + 8 > len(data):
                 data = self._fill(at, at + 8)
@@ -183,9 +183,9 @@ class _Header:
             at = start + length
             if at > len(data):
                 data = self._fill(start, at)
-            found.append(data[start:at].decode())
+            strings.append(data[start:at].decode())
         self._at = at
-        return found
+        return strings
 
     def _take(self, count: int) -> int:
         """Where the next ``count`` bytes start in ``_data``, which has them."""

@@ -1,4 +1,4 @@
-"""RoPE's config keys from GGUF: the scaling's metadata, or the factor of each frequency that is stored instead."""
+"""Makes RoPE's config keys from GGUF: from the scaling's metadata, or from the stored factors of frequencies."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def llama3_factors(
 ) -> npt.NDArray[np.float64]:
     """What each rope frequency is divided by, ``[head_dim / 2]``: 1 below wavelength ``context / high``,
     ``factor`` above ``context / low``, smooth between (transformers' ``_compute_llama3_parameters``)."""
-    turns = context / (2 * math.pi) * theta ** (-np.arange(0, head_dim, 2) / head_dim)
-    smooth = np.clip((turns - low) / (high - low), 0.0, 1.0)
+    rotations = context / (2 * math.pi) * theta ** (-np.arange(0, head_dim, 2) / head_dim)
+    smooth = np.clip((rotations - low) / (high - low), 0.0, 1.0)
     return np.asarray(1.0 / ((1.0 - smooth) / factor + smooth))
 
 

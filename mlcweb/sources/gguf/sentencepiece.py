@@ -1,4 +1,4 @@
-"""SentencePiece BPE in terms of the ``tokenizers`` library, as transformers converts LlamaTokenizer."""
+"""Builds SentencePiece BPE with the ``tokenizers`` library, as transformers converts LlamaTokenizer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _find_parts(
     A token's letters go from ``first`` by ``step``. All tokens are walked at once, a letter at a time, through the
     tree of their beginnings: no beginning is cut out and hashed, which took three times as long.
     """
-    found = np.full(len(letters), -1, np.int32)
+    parts = np.full(len(letters), -1, np.int32)
     ids = np.flatnonzero(lengths > 0)
     node = np.zeros(len(ids), np.int64)
     depth = 0
@@ -54,9 +54,9 @@ def _find_parts(
         ends = np.full(len(nodes), -1, np.int32)
         last = lengths[ids] == depth
         ends[node[last]] = ids[last]
-        found[at] = ends[node]
+        parts[at] = ends[node]
         ids, node = ids[~last], node[~last]
-    return found
+    return parts
 
 
 def sentencepiece_pipeline(add_prefix: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A model in several GGUF files, as ``llama-gguf-split`` makes them: ``NAME-00001-of-00003.gguf`` and so on.
+"""Finds the files of a model that ``llama-gguf-split`` has split: ``NAME-00001-of-00003.gguf`` and so on.
 
 The first part has the metadata, each has some of the tensors, and ``split.no``, ``split.count`` and
 ``split.tensors.count`` say which part it is, of how many, and how many tensors all have:

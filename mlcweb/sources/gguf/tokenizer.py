@@ -1,4 +1,4 @@
-"""tokenizer.json and tokenizer_config.json from a GGUF file's ``tokenizer.ggml.*`` metadata.
+"""Makes tokenizer.json and tokenizer_config.json from a GGUF file's ``tokenizer.ggml.*`` metadata.
 
 Two kinds exist among the supported families: ``gpt2`` (byte-level BPE with merges) and ``llama`` (SentencePiece BPE
 with scores). Schema: the ``tokenizers`` library's serialization.

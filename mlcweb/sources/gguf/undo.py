@@ -1,4 +1,4 @@
-"""What llama.cpp's converters did to a tensor, undone as its rows are read.
+"""Undoes what llama.cpp's converters did to a tensor, as its rows are read.
 
 Each function gives the checkpoint's tensors that one of the file's is made of. ``name`` is the checkpoint's, with
 ``{}`` for a number where there are several.
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError
-from mlcweb.sources.checkpoint import Blocks, LazyTensor
+from mlcweb.sources.checkpoint import GgufBlocks, LazyTensor
 from mlcweb.sources.gguf.file import GgufTensor
 
 Config = dict[str, Any]
@@ -26,7 +26,9 @@ Load = Callable[[int, int], npt.NDArray[Any]]  # rows from the one to the other
 def as_it_is(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Under another name."""
     return [
-        LazyTensor(name, tensor.shape, tensor.dtype, tensor.load_rows, _blocks(tensor, tensor.load_blocks))
+        LazyTensor(
+            name, tensor.shape, tensor.dtype, tensor.load_rows, _gguf_blocks(tensor, tensor.load_blocks)
+        )
     ]
 
 
@@ -55,7 +57,7 @@ def transposed(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor
     """``[out, in]``, where a Conv1D's weight is ``[in, out]``; biases are as they were."""
     if len(tensor.shape) != 2:
         return as_it_is(tensor, name, config)
-    blocks = _blocks(tensor, tensor.load_blocks, transposed=True)
+    blocks = _gguf_blocks(tensor, tensor.load_blocks, transposed=True)
     return [LazyTensor(name, tensor.shape[::-1], tensor.dtype, partial(_load_columns, tensor), blocks)]
 
 
@@ -69,12 +71,12 @@ def stacked(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
         raise CheckpointError(
             f"{tensor.path}: {tensor.name} has the shape {list(tensor.shape)}, but is {count} tensors"
         )
-    found = []
+    tensors = []
     for i in range(tensor.shape[0]):
         size = tensor.size // tensor.shape[0]
         part = replace(tensor, shape=tensor.shape[1:], offset=tensor.offset + i * size, size=size)
-        found += as_it_is(part, name.format(i), config)
-    return found
+        tensors += as_it_is(part, name.format(i), config)
+    return tensors
 
 
 def fused(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
@@ -87,7 +89,7 @@ def fused(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
             (rows, *tensor.shape[1:]),
             tensor.dtype,
             partial(_load_part, tensor.load_rows, first),
-            _blocks(tensor, partial(_load_part, tensor.load_blocks, first), rows=rows),
+            _gguf_blocks(tensor, partial(_load_part, tensor.load_blocks, first), rows=rows),
         )
         for part, first, rows in (("q", 0, query), ("k", query, key), ("v", query + key, key))
     ]
@@ -102,15 +104,17 @@ def _check_rows(tensor: GgufTensor, rows: int) -> None:
 
 def _in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int) -> list[LazyTensor]:
     load, load_blocks = (
-        partial(_load_in_order, how, order, near) for how in (tensor.load_rows, tensor.load_blocks)
+        partial(_load_in_order, rows, order, near) for rows in (tensor.load_rows, tensor.load_blocks)
     )
-    return [LazyTensor(name, tensor.shape, tensor.dtype, load, _blocks(tensor, load_blocks))]
+    return [LazyTensor(name, tensor.shape, tensor.dtype, load, _gguf_blocks(tensor, load_blocks))]
 
 
-def _blocks(tensor: GgufTensor, load: Load, *, rows: int = 0, transposed: bool = False) -> Blocks | None:
+def _gguf_blocks(
+    tensor: GgufTensor, load: Load, *, rows: int = 0, transposed: bool = False
+) -> GgufBlocks | None:
     """What a matrix, or ``rows`` of it, is stored as; vectors are small, and taken as floats."""
     nbytes = tensor.size * (rows or tensor.shape[0]) // tensor.shape[0]
-    return Blocks(tensor.kind.name, nbytes, load, transposed) if len(tensor.shape) == 2 else None
+    return GgufBlocks(tensor.kind.name, nbytes, load, transposed) if len(tensor.shape) == 2 else None
 
 
 def _load_in_order(load: Load, order: npt.NDArray[Any], near: int, start: int, stop: int) -> npt.NDArray[Any]:
@@ -119,16 +123,16 @@ def _load_in_order(load: Load, order: npt.NDArray[Any], near: int, start: int, s
     if not len(rows):
         return load(0, 0)
     parts = []
-    for piece in np.split(rows, np.flatnonzero(np.abs(np.diff(rows)) > near) + 1):
-        first = int(piece.min())
-        parts.append(load(first, int(piece.max()) + 1)[piece - first])
-    found: npt.NDArray[Any] = np.concatenate(parts)
-    return found
+    for run in np.split(rows, np.flatnonzero(np.abs(np.diff(rows)) > near) + 1):
+        first = int(run.min())
+        parts.append(load(first, int(run.max()) + 1)[run - first])
+    result: npt.NDArray[Any] = np.concatenate(parts)
+    return result
 
 
 def _load_minus_one(tensor: GgufTensor, start: int, stop: int) -> npt.NDArray[Any]:
-    found: npt.NDArray[Any] = tensor.load_rows(start, stop).astype(np.float32) - np.float32(1.0)
-    return found
+    weights: npt.NDArray[Any] = tensor.load_rows(start, stop).astype(np.float32) - np.float32(1.0)
+    return weights
 
 
 def _load_columns(tensor: GgufTensor, start: int, stop: int) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""A GGUF file's tokens, their types, and which of them are special: ``tokenizer.ggml.*`` of its metadata."""
+"""Reads a GGUF file's tokens, their types, and which of them are special: ``tokenizer.ggml.*`` of its metadata."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def read_vocabulary(file: GgufFile, note: Callable[[str], None] | None = None) -
 def read_list(file: GgufFile, name: str, kind: type | tuple[type, ...]) -> list[Any]:
     """``tokenizer.ggml.NAME``, whose elements are all of one type in GGUF. Raises CheckpointError."""
     key = f"tokenizer.ggml.{name}"
-    found: list[Any] = file.require(key, list)
-    if found and (not isinstance(found[0], kind) or isinstance(found[0], bool)):
-        raise CheckpointError(f"{file.path}: {key} has {describe(found[0])} in it, of the wrong type")
-    return found
+    values: list[Any] = file.require(key, list)
+    if values and (not isinstance(values[0], kind) or isinstance(values[0], bool)):
+        raise CheckpointError(f"{file.path}: {key} has {describe(values[0])} in it, of the wrong type")
+    return values

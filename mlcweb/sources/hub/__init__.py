@@ -1,1 +1,1 @@
-"""A model on the Hugging Face hub: its name, its files in the cache, and what to say when the hub does not answer."""
+"""Opens a model on the Hugging Face hub: reads its name, fetches its files, says why the hub does not answer."""

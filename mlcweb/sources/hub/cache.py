@@ -1,4 +1,4 @@
-"""Folders of the Hugging Face cache as sources: ``models--org--name``, and the snapshots of commits in it."""
+"""Opens folders of the Hugging Face cache: ``models--org--name``, and the snapshots of commits in it."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def _repo_of(folder: Path) -> str:
 
 
 def _commit(folder: Path, revision: str | None) -> str:
-    held = sorted(path.name for path in (folder / "snapshots").iterdir() if path.is_dir())
+    commits = sorted(path.name for path in (folder / "snapshots").iterdir() if path.is_dir())
     for name in (revision,) if revision else ("main", "master"):
         reference = folder / "refs" / name
         if ".." not in Path(name).parts and reference.is_file():
             commit = reference.read_text(encoding="utf-8", errors="replace").strip()
-            if commit in held:
+            if commit in commits:
                 return commit
-        if name in held:
+        if name in commits:
             return name
-    if revision is None and len(held) == 1:
-        return held[0]
-    said = ", ".join(held) or "none"
+    if revision is None and len(commits) == 1:
+        return commits[0]
+    said = ", ".join(commits) or "none"
     raise SourceError(
         f"{folder}: {f'has no revision {revision}' if revision else 'does not say which commit is meant'}; "
         f"it holds {said}",
-        hint="Give one with --revision." if held else f"Give {_repo_of(folder)} to download it.",
+        hint="Give one with --revision." if commits else f"Give {_repo_of(folder)} to download it.",
     )

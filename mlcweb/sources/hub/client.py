@@ -1,4 +1,4 @@
-"""Calls to the hub through its own library, that wait when it asks for patience and know when it is not the hub."""
+"""Calls the hub through its own library; waits when the hub asks for it, and notices what is not the hub."""
 
 from __future__ import annotations
 

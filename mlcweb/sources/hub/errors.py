@@ -1,4 +1,4 @@
-"""What went wrong on the hub, as one SourceError each that says what to do."""
+"""Turns each failure of the hub into a SourceError that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which GGUF file of a repository is meant: the one of a quantization, the one named, or the only one."""
+"""Picks the GGUF file of a repository: the one of a quantization, the one named, or the only one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _LISTED = 12
 
 def models_in(names: Iterable[str]) -> dict[str, list[str]]:
     """The models in GGUF among a repository's files: the files of each, by its name without part numbers."""
-    found: dict[str, list[str]] = {}
+    models: dict[str, list[str]] = {}
     for name in sorted(names):
         if name.lower().endswith(".gguf") and not _NO_MODELS.search(name):
             match = _SPLIT.fullmatch(name)
-            found.setdefault(f"{match['stem']}.gguf" if match else name, []).append(name)
-    return found
+            models.setdefault(f"{match['stem']}.gguf" if match else name, []).append(name)
+    return models
 
 
 def is_complete(files: list[str]) -> bool:
@@ -38,36 +38,36 @@ def choose(named: HubName, names: Iterable[str]) -> list[str]:
 
     Raises SourceError with what there is to give instead.
     """
-    repo, found = named.repo, models_in(names)
+    repo, models = named.repo, models_in(names)
     if named.file:
-        for files in found.values():
+        for files in models.values():
             if named.file in files:
                 return files
-        raise SourceError(f"{repo}: has no file {named.file}", hint=_instead(repo, found))
-    if named.quant and not found:
+        raise SourceError(f"{repo}: has no file {named.file}", hint=_instead(repo, models))
+    if named.quant and not models:
         raise SourceError(
             f"{repo}: has no GGUF files, so :{named.quant} names none",
             hint=f"Give {repo}, and the quantization with --quant.",
         )
-    chosen = _of_quant(found, named.quant) if named.quant else list(found)
+    chosen = _of_quant(models, named.quant) if named.quant else list(models)
     if len(chosen) == 1:
-        return found[chosen[0]]
+        return models[chosen[0]]
     if named.quant and chosen:
         raise SourceError(
             f"{repo}: has several GGUF files of {named.quant}: {', '.join(chosen[:_LISTED])}",
             hint=f"Give one by its name: {repo}:{chosen[0]}",
         )
     if named.quant:
-        raise SourceError(f"{repo}: has no GGUF file of {named.quant}", hint=_instead(repo, found))
-    raise SourceError(f"{repo}: has {len(found)} GGUF files and no safetensors", hint=_instead(repo, found))
+        raise SourceError(f"{repo}: has no GGUF file of {named.quant}", hint=_instead(repo, models))
+    raise SourceError(f"{repo}: has {len(models)} GGUF files and no safetensors", hint=_instead(repo, models))
 
 
-def _of_quant(found: dict[str, list[str]], quant: str) -> list[str]:
+def _of_quant(models: dict[str, list[str]], quant: str) -> list[str]:
     """The names whose quantization it is; else those that have it as a word in them."""
-    wanted = quant.upper()
-    exact = [name for name in found if _quant_of(name) == wanted]
-    word = re.compile(rf"(?:^|[-._/]){re.escape(wanted)}(?=[-._/]|$)")
-    return exact or [name for name in found if word.search(name.upper())]
+    upper = quant.upper()
+    exact = [name for name in models if _quant_of(name) == upper]
+    word = re.compile(rf"(?:^|[-._/]){re.escape(upper)}(?=[-._/]|$)")
+    return exact or [name for name in models if word.search(name.upper())]
 
 
 def _quant_of(name: str) -> str:
@@ -75,8 +75,8 @@ def _quant_of(name: str) -> str:
     return str(matches[-1]).upper() if matches else ""
 
 
-def _instead(repo: str, found: dict[str, list[str]]) -> str:
-    quants = {name: _quant_of(name) for name in found}
+def _instead(repo: str, models: dict[str, list[str]]) -> str:
+    quants = {name: _quant_of(name) for name in models}
     # a quantization that two files have picks neither
     said = [q if q and list(quants.values()).count(q) == 1 else name for name, q in quants.items()]
     if not said:

@@ -1,4 +1,4 @@
-"""What on the hub a SOURCE names: ``org/name``, ``org/name:Q4_K_M``, or the address of a page or file there."""
+"""Reads what on the hub a SOURCE names: ``org/name``, ``org/name:Q4_K_M``, or the address of a page or file there."""
 
 from __future__ import annotations
 

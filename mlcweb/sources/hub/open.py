@@ -1,4 +1,4 @@
-"""Models and adapters on the Hugging Face hub, by its own library and cache (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE)."""
+"""Downloads models and adapters from the hub, by its own library and cache (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE)."""
 
 from __future__ import annotations
 
@@ -65,13 +65,15 @@ def open_hub(named: HubName, *, progress: Progress) -> Checkpoint:
     The revision is resolved to a commit, which is recorded. When the hub cannot be reached, what an earlier
     run cached is used, and noted. Raises SourceError with what to do about it.
     """
-    found = _fetch(named, _MODEL, progress)
-    source = {"kind": "hub", "id": named.repo, "revision": found.folder.name}
-    if found.gguf is None:
-        return open_directory(found.folder, source=source, progress=progress)
+    snapshot = _fetch(named, _MODEL, progress)
+    source = {"kind": "hub", "id": named.repo, "revision": snapshot.folder.name}
+    if snapshot.gguf is None:
+        return open_directory(snapshot.folder, source=source, progress=progress)
     from mlcweb.sources.gguf.open import open_gguf
 
-    return open_gguf(found.folder / found.gguf, source={**source, "file": found.gguf}, progress=progress)
+    return open_gguf(
+        snapshot.folder / snapshot.gguf, source={**source, "file": snapshot.gguf}, progress=progress
+    )
 
 
 def fetch_adapter(named: HubName, *, progress: Progress) -> Path:

@@ -69,9 +69,9 @@ class Measuring:
         errors = np.zeros(len(expected.tokens))
         for prompt, end in REPLAYS:
             steps = self.page.right("replay", expected.tokens[:prompt], expected.tokens[prompt:end])["steps"]
-            wanted = expected.logits[prompt - 1 : end]
-            found = np.array(steps, np.float64).reshape(wanted.shape)
-            parts = np.abs(found - wanted).max(axis=1) / np.ptp(wanted, axis=1)
+            expected_logits = expected.logits[prompt - 1 : end]
+            actual = np.array(steps, np.float64).reshape(expected_logits.shape)
+            parts = np.abs(actual - expected_logits).max(axis=1) / np.ptp(expected_logits, axis=1)
             errors[prompt - 1 : end] = np.maximum(errors[prompt - 1 : end], np.nan_to_num(parts, nan=np.inf))
         greedy = self.page.right("greedy", expected.tokens[:PROMPT], STEPS + 1)["tokens"]
         return Found(float(errors.max()), int(errors.argmax()), greedy)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bench.synthetic.gguf_types import draw, values
-from mlcweb.kernels.choice.choose import in_blocks, matmul, matvec
+from mlcweb.kernels.choice.choose import matmul, matvec, uses_block_order
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Vector, WholeMatrix, matrix
@@ -16,7 +16,7 @@ from mlcweb.kernels.products.matmul_matrix import matmul_matrix
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.vocabulary.embedding import embed
 from mlcweb.lower import lower_kernel
-from mlcweb.quantize.blocks import to_blocks
+from mlcweb.quantize.block_order import to_block_order
 from mlcweb.quantize.pack import pack_gguf
 from mlcweb.quantize.schemes import stored_type
 from tests.support.browser.kernel_page import run_kernel, run_lowered
@@ -56,10 +56,10 @@ def decode(page: Any, kind: str, tier: Tier) -> Pair:
     x = rng.standard_normal((1, k)).astype(np.float32)
     scale = (1 + 0.1 * rng.standard_normal(k)).astype(np.float32)
     normed = x / np.sqrt((x**2).mean() + 1e-5) * scale
-    laid = to_blocks if in_blocks(tier) else np.array
+    laid = to_block_order if uses_block_order(tier) else np.array
     expected, _, fold = folded(normed @ weight.T, ("silu", "gated"), "float32", tier, rng)
     norm = Norm(Vector(k, "float32", tier), 1e-5)
-    args = [laid(x), to_blocks(scale), *tensors, np.zeros((1, outputs), np.float32)]
+    args = [laid(x), to_block_order(scale), *tensors, np.zeros((1, outputs), np.float32)]
     *_, y = run_kernel(page, matvec(storage, tier, norm=norm, folded=fold), tier, args)
     return y, expected
 

@@ -29,9 +29,9 @@ def on(browsers: str, tier: Tier, scheme: str = "") -> list[Any]:
 NORM = [*on("stock f16", SUBGROUPS), *on("stock f16", BASE), *on("f16", F16_SUBGROUPS)]
 
 
-def close(found: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= tolerance * max(1.0, float(np.abs(expected).max()))
+def close(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> None:
+    assert actual.shape == expected.shape
+    assert np.abs(actual - expected).max() <= tolerance * max(1.0, float(np.abs(expected).max()))
 
 
 ACTIVATIONS = {

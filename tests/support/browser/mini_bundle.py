@@ -231,11 +231,11 @@ class Mini:
             out.append(int(np.argmax(self.logits([*tokens, *out]))))
         return out
 
-    def answer(self, tokens: list[int], most: int = 10_000) -> list[int]:
+    def answer(self, tokens: list[int], max_tokens: int = 10_000) -> list[int]:
         """Greedy tokens until the end token, which is not among them, or the context's end."""
-        room = min(most, PAGE * PAGES - len(tokens))
-        found = self.greedy(tokens, room)
-        return found[: found.index(END)] if END in found else found
+        room = min(max_tokens, PAGE * PAGES - len(tokens))
+        greedy = self.greedy(tokens, room)
+        return greedy[: greedy.index(END)] if END in greedy else greedy
 
     def write(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def spelled_out_wgsl(wgsl: str) -> str:
             r") {\n  spelled_lane = threadIdx.x % 32u;\n  spelled_unit = 16u + u32(podArgs.n < 0i);\n  if (blockIdx",
         ),
     ]:
-        wgsl, found = re.subn(pattern, text, wgsl)
-        assert found, pattern
+        wgsl, count = re.subn(pattern, text, wgsl)
+        assert count, pattern
     assert "ubgroupMatrix" not in wgsl
     return wgsl + _FUNCTIONS

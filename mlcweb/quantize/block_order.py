@@ -1,4 +1,4 @@
-"""Block order, in which the kernels read a vector (``mlcweb.kernels.layouts.block_order`` says why)."""
+"""Puts a vector in block order, in which the kernels read it (``mlcweb.kernels.layouts.block_order`` says why)."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from mlcweb.contract.constants import BLOCK
 
 
-def to_blocks(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def to_block_order(vector: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """``[…, D]``: the first fours of all blocks of 32, then the second fours, …; as it is if 32 does not divide D."""
     width = vector.shape[-1]
     if width % BLOCK:

@@ -1,4 +1,4 @@
-"""How an attention layer makes scores of queries and keys, and which tokens it sees."""
+"""Describes how an attention layer scores keys for a query, and which tokens a query sees."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,7 @@ from mlcweb.kernels.language.expr import Expr, Index, T
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scoring:
     """``score = scale * q · k``, then ``cap * tanh(score / cap)`` if there is a cap.
 
     With a ``window`` a token sees itself and the ``window - 1`` tokens before it, else all tokens before it.
@@ -23,12 +23,12 @@ class Scores:
         if self.window is not None and self.window < 1:
             raise ValueError(f"attention's window is {self.window} tokens, which must be at least 1")
 
-    def within(self, context: int) -> "Scores":
+    def within(self, context: int) -> "Scoring":
         """The same for a context of so many tokens: a window that holds all of it is none."""
         return self if self.window is None or self.window < context else replace(self, window=None)
 
     def say_window(self, k: KernelBuilder) -> None:
-        """Of the KV cache a kernel reads the last ``window`` tokens of each query, or all of them."""
+        """Tell the profiler that a kernel reads the last ``window`` tokens of the KV cache, if there is a window."""
         if self.window is not None:
             k.reads(window=self.window)
 

@@ -35,6 +35,13 @@ describe("the automaton of a grammar", () => {
     check(automaton, ["abcé", "abé", "aé"], ["", "a", "abc", "abcéx", "é"]);
   });
 
+  it("counts a repeat's items rightly where two readings meet", () => {
+    const twos = automatonOf(repeat(choice(text("a"), text("aa")), 3, 3));
+    check(twos, ["aaa", "aaaa", "aaaaaa"], ["a", "aa", "aaaaaaa"]);
+    const any = repeat(chars([97, 122]), 0);
+    check(automatonOf(sequence(any, chars([97, 122]), repeat(text("c"), 3, 4))), ["accc", "xaccccc"], ["acc", "ccc"]);
+  });
+
   it("takes code points of ranges, and nothing near them", () => {
     const ranges = [
       [0x41, 0x43],

@@ -17,6 +17,8 @@ interface Frame {
 interface Place {
   readonly state: number;
   readonly frame: Frame | undefined;
+  /** While places are looked for: how many of the top frames no byte has come since. */
+  readonly fresh: number;
 }
 
 /** Places that a text may have come to, at most, and states that are kept. */
@@ -48,7 +50,7 @@ export class Automaton {
     private readonly program: Program,
     private readonly horizon = 256,
   ) {
-    this.start = this.closure([{ state: program.start, frame: undefined }]);
+    this.start = this.closure([{ state: program.start, frame: undefined, fresh: 0 }]);
   }
 
   /** The state after a byte, or null. Throws TooAmbiguousError. */
@@ -59,7 +61,7 @@ export class Automaton {
       reached: Place[] = [];
     for (const { state: q, frame } of state.places)
       for (const [from, to, target] of edges[q]!)
-        if (byte >= from && byte <= to) reached.push({ state: target, frame });
+        if (byte >= from && byte <= to) reached.push({ state: target, frame, fresh: 0 });
     const next = reached.length ? this.closure(reached) : null;
     state.next[byte] = next;
     return next;
@@ -77,8 +79,9 @@ export class Automaton {
   split({ places }: State): { readonly within: State; readonly after: State } | undefined {
     const call = places.length ? callOf(places[0]!.frame) : undefined;
     if (!call || places.some(({ frame }) => callOf(frame) !== call)) return undefined;
-    const within = places.map(({ state, frame }) => ({ state, frame: this.above(frame, call) }));
-    return { within: this.intern(within, false), after: this.closure([{ state: call.state, frame: call.below }]) };
+    const within = places.map(({ state, frame }) => ({ state, frame: this.above(frame, call), fresh: 0 }));
+    const after = this.closure([{ state: call.state, frame: call.below, fresh: 0 }]);
+    return { within: this.intern(within, false), after };
   }
 
   /** The frames above a call, on the stack's bottom. */
@@ -110,46 +113,44 @@ export class Automaton {
   private closure(from: readonly Place[]): State {
     const { program } = this;
     const seen = new Set<string>(),
-      places: Place[] = [],
-      born = new Set<Frame>(),
+      places = new Map<string, Place>(),
       todo: Place[] = [];
     let complete = false;
-    const visit = (state: number, frame: Frame | undefined): void => {
-      const key = `${state} ${frame ? frame.id : ""}`;
+    const visit = (state: number, frame: Frame | undefined, fresh: number): void => {
+      const key = `${state} ${frame ? frame.id : ""} ${fresh}`;
       if (seen.has(key)) return;
       seen.add(key);
       if (seen.size > MAX_PLACES) throw new TooAmbiguousError("the text can be read in too many ways");
-      todo.push({ state, frame });
+      todo.push({ state, frame, fresh });
     };
-    const enter = (q: number, count: number, below: Frame | undefined): void => {
-      const frame = this.frame(q, count, below);
-      born.add(frame);
-      visit(program.counted[q]!.body, frame);
-    };
-    for (const { state, frame } of from) visit(state, frame);
+    const enter = (q: number, count: number, below: Frame | undefined, fresh: number): void =>
+      visit(program.counted[q]!.body, this.frame(q, count, below), fresh + 1);
+    for (const { state, frame } of from) visit(state, frame, 0);
     for (let place = todo.pop(); place; place = todo.pop()) {
-      const { state, frame } = place;
-      if (program.edges[state]!.length) places.push(place);
-      for (const target of program.free[state]!) visit(target, frame);
+      const { state, frame, fresh } = place;
+      if (program.edges[state]!.length) places.set(`${state} ${frame ? frame.id : ""}`, place);
+      for (const target of program.free[state]!) visit(target, frame, fresh);
       for (const [rule, back] of program.calls[state]!)
-        visit(rule, program.ends[back] ? frame : this.frame(back, -1, frame));
+        if (program.ends[back]) visit(rule, frame, fresh);
+        else visit(rule, this.frame(back, -1, frame), fresh + 1);
       const counted = program.counted[state];
       if (counted) {
-        if (counted.min === 0) visit(counted.exit, frame);
-        enter(state, 0, frame);
+        if (counted.min === 0) visit(counted.exit, frame, fresh);
+        enter(state, 0, frame, fresh);
       }
       if (!program.final[state]) continue;
+      const below = Math.max(0, fresh - 1);
       if (!frame) complete = true;
-      else if (frame.count < 0) visit(frame.state, frame.below);
+      else if (frame.count < 0) visit(frame.state, frame.below, below);
       else {
         const { min, max, exit } = program.counted[frame.state]!;
         const count = frame.count + 1;
         // a body that was empty may be so as often as is needed
-        if (count >= min || born.has(frame)) visit(exit, frame.below);
-        if (count < max && !born.has(frame)) enter(frame.state, count, frame.below);
+        if (count >= min || fresh > 0) visit(exit, frame.below, below);
+        if (count < max && fresh === 0) enter(frame.state, count, frame.below, below);
       }
     }
-    return this.intern(places, complete);
+    return this.intern([...places.values()], complete);
   }
 
   private intern(places: Place[], complete: boolean): State {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Automaton, accepts } from "../src/constrain/automaton.js";
-import type { Node } from "../src/constrain/grammar.js";
+import { chars, type Node, type Range, sequence, text } from "../src/constrain/grammar.js";
 import { compileGrammar } from "../src/constrain/program.js";
 import { type RegexOptions, regexNode } from "../src/constrain/regex.js";
 import { InvalidRequestError } from "../src/errors.js";
@@ -76,5 +76,100 @@ describe("regexNode", () => {
     expect(counts.compared).toBeGreaterThan(12_000);
     expect(counts.matched).toBeGreaterThan(500);
     expect(counts.refused).toBeLessThan(400);
+  });
+
+  it.each([
+    ["\\x41\\u0042\\u{43}\\cA\\0\\t\\v\\f\\r\\-\\/\\.", "ABC\u0001\0\t\v\f\r-/."],
+    ["\\uD83D\\uDE00+", "😀😀"],
+    ["[\\b\\]^-]{4}", "\b]^-"],
+    ["[^]]*x{,5}{a}]", "\n]]x{,5}{a}]"],
+    ["(?<year>\\d{4})-(?:0[1-9]|1[0-2])", "2026-11"],
+    ["[\\w-.]+@[a-z\\d-]+", "a-b.c@d-e"],
+    ["^\\s+$", " \u00a0\u2028\ufeff\t"],
+    ["[\\p{Lu}\\p{Script=Greek}]+\\P{L}", "ÄΩω1"],
+    ["[^\\D5]+", "1234"],
+    ["(((a*)*)*b?)*", "aabab"],
+    ["((a?){3}){0,2}c", "aaaaac"],
+    ["^a|^b$", "b"],
+    ["\\$\\{[^}]*\\}", "$\u007bx}"],
+  ])("takes %s", (pattern, value) => {
+    const matches = compiled(pattern);
+    expect(matches(value)).toBe(true);
+    expect(matches(`${value}!`)).toBe(false);
+    expect(matches("")).toBe(new RegExp(`^(?:${pattern})$`).test(""));
+  });
+
+  it("agrees with RegExp on every character of classes", () => {
+    for (const pattern of ["\\d", "\\W", "\\s", ".", "[^\\S\\d]", "\\p{Sc}", "[^\\p{L}\\p{M}]", "\\p{scx=Thai}"]) {
+      const matches = compiled(pattern),
+        wanted = new RegExp(`^${pattern}$`, "u");
+      for (let code = 0; code < 0x11000; code += code < 0x3100 ? 1 : 97) {
+        if (code >= 0xd800 && code < 0xe000) continue;
+        const value = String.fromCodePoint(code);
+        expect(matches(value), `${pattern} ${code.toString(16)}`).toBe(wanted.test(value));
+      }
+    }
+  });
+
+  it("writes characters as it is told to", () => {
+    const character = (ranges: readonly Range[]): Node => sequence(text("<"), chars(...ranges), text(">"));
+    const matches = compiled("a.$", { anchored: false, character });
+    expect(matches("<a><b>")).toBe(true);
+    expect(matches("<x><\n><a><b>")).toBe(true);
+    expect(matches("<a><b><c>")).toBe(false);
+    expect(matches("ab")).toBe(false);
+  });
+
+  it.each([
+    ["a(?=b)", "character 2 of the regular expression, look-ahead is not supported"],
+    ["(?!b)", "look-ahead"],
+    ["(?<=b)a", "look-behind"],
+    ["(?<!b)a", "look-behind"],
+    ["(?i)a", "(?i is not supported"],
+    ["(a)\\1", "back references"],
+    ["(?<n>a)\\k<n>", "back references"],
+    ["\\bfoo\\b", "the word boundary \\b"],
+    ["\\Bfoo", "the word boundary \\B"],
+    ["foo\\Z", "\\Z is not supported"],
+    ["a**", "* has nothing before it"],
+    ["+", "+ has nothing before it"],
+    ["a|{2}", "a count has nothing before it"],
+    ["(a", "this ( is not closed"],
+    ["a)", "this ) closes nothing"],
+    ["[a", "this [ is not closed"],
+    ["[a-", "this [ is not closed"],
+    ["[z-a]", "larger end first"],
+    ["a{3,2}", "{3,2} has the larger count first"],
+    ["a{99999999999}", "no answer can"],
+    ["\\", "something is missing"],
+    ["\\x4", "\\x needs"],
+    ["\\u{110000}", "\\u needs"],
+    ["\\c1", "\\c needs"],
+    ["\\uD83D", "surrogate"],
+    ["\\p{Nonsense}", "Nonsense"],
+    ["\\pL", "{…} is missing"],
+    ["(^a)*", "a ^ or $ is repeated"],
+    ["a*^b", "may be empty"],
+    ["a^b", "no text matches"],
+    ["[]", "no text matches"],
+    ["(".repeat(100_000), "groups are nested more than 200 deep"],
+    ["a".repeat(1_000_000), "longer than 100000"],
+  ])("refuses %.40s", (pattern, message) => {
+    expect(() => regexNode(pattern, FIELD)).toThrow(InvalidRequestError);
+    expect(() => regexNode(pattern, FIELD)).toThrow(message);
+  });
+
+  it.each([
+    ["(a+)+b", "a".repeat(5000), "b"],
+    ["(a{1,500}){1,500}", "a".repeat(5000), ""],
+    ["a{1,1000000000}", "a".repeat(5000), ""],
+    [`${"(".repeat(200)}a*${")*".repeat(200)}`, "a".repeat(5000), "a"],
+    ["(a|a|aa)*(a|aa)*c", "a".repeat(5000), "c"],
+    ["a".repeat(99_999), "a".repeat(99_998), "a"],
+    [`${"a*".repeat(1000)}b`, "a".repeat(5000), "b"],
+  ])("is not slow at %.30s", (pattern, start, end) => {
+    const matches = compiled(pattern);
+    expect(matches(start + end)).toBe(true);
+    expect(matches(`${start}!`)).toBe(false);
   });
 });

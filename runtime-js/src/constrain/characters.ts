@@ -77,33 +77,46 @@ export function complement(ranges: readonly Range[]): readonly Range[] {
 export const NOT_LINE_END: readonly Range[] = complement(LINE_END);
 
 const properties = new Map<string, readonly Range[]>();
+/** Where characters are. In the planes from 4 on but for this part of 14, all are alike except the last two. */
+const SCANNED: readonly Range[] = [
+  [0, 0xd7ff],
+  [0xe000, 0xffff],
+  [0x10000, 0x3ffff],
+  [0xe0000, 0xe0fff],
+];
 
 /** The code points of `\p{name}`, as this JavaScript engine's Unicode has them; undefined for a name that it lacks. */
 export function property(name: string): readonly Range[] | undefined {
   let ranges = properties.get(name);
   if (ranges) return ranges;
-  let run: RegExp;
-  try {
-    run = new RegExp(`\\p{${name}}+`, "gu");
-  } catch {
-    return undefined;
-  }
   const found: Range[] = [];
-  for (const [first, last] of ANY) {
-    // 65536 at a time: one string of all code points takes 4 MB.
-    for (let from = first; from <= last; from += 0x10000) {
-      const to = Math.min(last, from + 0xffff);
-      const points = Array.from({ length: to - from + 1 }, (_, i) => from + i);
-      let all = "";
-      for (let i = 0; i < points.length; i += 4096) all += String.fromCodePoint(...points.slice(i, i + 4096));
-      const units = from > 0xffff ? 2 : 1;
-      for (const match of all.matchAll(run)) {
-        const start = from + match.index / units;
-        found.push([start, start + match[0].length / units - 1]);
+  try {
+    const run = new RegExp(`\\p{${name}}+`, "gu"),
+      one = new RegExp(`\\p{${name}}`, "u");
+    for (const [first, last] of SCANNED) {
+      const units = first > 0xffff ? 2 : 1;
+      for (const match of everyCharacter(first, last).matchAll(run)) {
+        const from = first + match.index / units;
+        found.push([from, from + match[0].length / units - 1]);
       }
     }
+    for (let plane = 4; plane <= 16; plane++) {
+      const first = (plane << 16) + (plane === 14 ? 0x1000 : 0),
+        last = (plane << 16) + 0xffff;
+      if (one.test(String.fromCodePoint(first))) found.push([first, last - 2]);
+      if (one.test(String.fromCodePoint(last))) found.push([last - 1, last]);
+    }
+  } catch {
+    return undefined;
   }
   ranges = union(found);
   properties.set(name, ranges);
   return ranges;
+}
+
+function everyCharacter(first: number, last: number): string {
+  const points = new Uint32Array(last - first + 1).map((_, i) => first + i);
+  let all = "";
+  for (let i = 0; i < points.length; i += 4096) all += String.fromCodePoint(...points.subarray(i, i + 4096));
+  return all;
 }

@@ -2,7 +2,7 @@
 import { InvalidRequestError } from "../errors.js";
 import { anywhere, HEAD, inOrder, oneOf, type Piece, plain, TAIL, times, whole } from "./anchors.js";
 import { ANY, complement, DIGIT, NOT_LINE_END, property, SPACE, union, WORD } from "./characters.js";
-import { chars, NOTHING, type Node, type Range, text } from "./grammar.js";
+import { NOTHING, type Node, type Range, text } from "./grammar.js";
 import { isNothing, MOST, repeated } from "./simplify.js";
 
 export interface RegexOptions {
@@ -27,10 +27,13 @@ export function regexNode(pattern: string, field: string, options: RegexOptions 
 
 function write(ranges: readonly Range[]): Node {
   const [only, more] = ranges;
-  return only && !more && only[0] === only[1] ? text(String.fromCodePoint(only[0])) : chars(...ranges);
+  return only && !more && only[0] === only[1] ? text(String.fromCodePoint(only[0])) : { op: "chars", ranges };
 }
 
+const MAX_LENGTH = 100_000;
 const MAX_NESTING = 200;
+/** To find a property's characters takes tens of milliseconds. */
+const MAX_PROPERTIES = 16;
 const COUNT = /\{(\d+)(?:(,)(\d*))?\}/y;
 const CONTROL: Record<string, number> = { t: 9, n: 10, v: 11, f: 12, r: 13 };
 const SETS: Record<string, readonly Range[]> = { d: DIGIT, w: WORD, s: SPACE };
@@ -46,6 +49,7 @@ class Parser {
   private depth = 0;
   /** By source: what is written twice is one node. */
   private readonly nodes = new Map<string, Node>();
+  private readonly properties = new Set<string | undefined>();
 
   constructor(
     private readonly pattern: string,
@@ -54,6 +58,7 @@ class Parser {
   ) {}
 
   parse(): Piece {
+    if (this.pattern.length > MAX_LENGTH) this.fail(`it is longer than ${MAX_LENGTH} characters`, MAX_LENGTH);
     const piece = this.alternatives();
     if (this.i < this.pattern.length) this.fail("this ) closes nothing");
     return piece;
@@ -221,6 +226,7 @@ class Parser {
 
   private property(negated: boolean, start: number): readonly Range[] {
     const name = this.match(/\{(\w+(?:=\w+)?)\}/y)?.[1];
+    if (this.properties.add(name).size > MAX_PROPERTIES) this.fail(`more than ${MAX_PROPERTIES} \\p are used`, start);
     const ranges = name === undefined ? undefined : property(name);
     if (!ranges) this.fail(`\\p names no property of characters: ${name ?? "{…} is missing"}`, start);
     return negated ? complement(ranges) : ranges;

@@ -1,6 +1,6 @@
 // Builds nodes in a form that the automaton runs fast: no empty parts, texts joined, repeats of repeats made one, and
 // nothing that may be empty repeated without end.
-import { choice, EMPTY, NOTHING, type Node, repeat, sequence, text } from "./grammar.js";
+import { EMPTY, NOTHING, type Node, repeat, text } from "./grammar.js";
 
 /** A larger count is no limit: no answer is so long. */
 export const MOST = 2 ** 31 - 1;
@@ -39,12 +39,12 @@ export function joined(items: readonly Node[]): Node {
     }
   }
   flush();
-  return kept.length === 0 ? EMPTY : kept.length === 1 ? kept[0]! : sequence(...kept);
+  return kept.length === 0 ? EMPTY : kept.length === 1 ? kept[0]! : { op: "sequence", items: kept };
 }
 
 export function either(items: readonly Node[]): Node {
   const kept = [...new Set(items)].filter((item) => !isNothing(item));
-  return kept.length === 1 ? kept[0]! : kept.length === 0 ? NOTHING : choice(...kept);
+  return kept.length === 0 ? NOTHING : kept.length === 1 ? kept[0]! : { op: "choice", items: kept };
 }
 
 export function repeated(item: Node, min: number, max: number): Node {

@@ -35,6 +35,23 @@ describe("the automaton of a grammar", () => {
     check(automaton, ["abcé", "abé", "aé"], ["", "a", "abc", "abcéx", "é"]);
   });
 
+  it("takes repeats in repeats without end, sixty deep", () => {
+    const nested = (depth: number, min: number): Node =>
+      depth === 0 ? text("a") : sequence(repeat(nested(depth - 1, min), min), text("b"));
+    const least = (depth: number): string => (depth === 0 ? "a" : `${least(depth - 1).repeat(3)}b`);
+    check(automatonOf(nested(60, 1)), [`aa${"b".repeat(60)}`], ["a", `a${"b".repeat(59)}`]);
+    check(automatonOf(nested(4, 3)), [least(4)], [least(4).slice(1), least(4).slice(0, -1), least(3)]);
+    expect(accepts(automatonOf(nested(60, 3)), bytes(least(3)))).toBe(false);
+    const three = automatonOf(repeat(sequence(repeat(text("a"), 2), text("b")), 3));
+    check(three, ["aabaabaab", "aaabaabaaaabaab"], ["aabaab", "aabaabab", "aabaabaa"]);
+  });
+
+  it("takes one of thousands of texts that begin alike", () => {
+    const names = Array.from({ length: 20_000 }, (_, i) => text(`"name ${i}é"`));
+    const automaton = automatonOf(sequence(choice(...names, EMPTY, text('"name 7')), text("!")));
+    check(automaton, ['"name 19999é"!', '"name 7!', "!"], ['"name 20000é"!', '"name 7', '"name 8!']);
+  });
+
   it("counts a repeat's items rightly where two readings meet", () => {
     const twos = automatonOf(repeat(choice(text("a"), text("aa")), 3, 3));
     check(twos, ["aaa", "aaaa", "aaaaaa"], ["a", "aa", "aaaaaaa"]);

@@ -147,7 +147,8 @@ export class Automaton {
         const count = frame.count + 1;
         // a body that was empty may be so as often as is needed
         if (count >= min || fresh > 0) visit(exit, frame.below, below);
-        if (count < max && fresh === 0) enter(frame.state, count, frame.below, below);
+        if (count < max && fresh === 0)
+          enter(frame.state, max === Infinity ? Math.min(count, min) : count, frame.below, below);
       }
     }
     return this.intern([...places.values()], complete);

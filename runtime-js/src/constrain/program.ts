@@ -5,7 +5,7 @@ import { textsWithout } from "./without.js";
 /** Bytes, both ends included, and where they lead. */
 export type Edge = readonly [from: number, to: number, target: number];
 
-/** A counted repeat: `body` runs min to max times, then `exit` goes on. */
+/** A counted repeat: `body` runs min to max times, which may be Infinity, then `exit` goes on. */
 export interface Counted {
   readonly body: number;
   readonly min: number;
@@ -99,7 +99,7 @@ class Compiler {
         this.sequence(node.items, from, to);
         return;
       case "choice":
-        for (const item of node.items) this.later.push(() => this.add(item, from, to));
+        this.choice(node.items, from, to);
         return;
       case "repeat":
         this.repeat(node, from, to);
@@ -123,6 +123,30 @@ class Compiler {
     });
   }
 
+  /** Texts share the states of what they have in common: the places in thousands of them are one. */
+  private choice(items: readonly Node[], from: number, to: number): void {
+    const after = new Map<number, Map<number, number>>();
+    for (const item of items) {
+      if (item.op !== "text") {
+        this.later.push(() => this.add(item, from, to));
+        continue;
+      }
+      let at = from;
+      for (const byte of new TextEncoder().encode(item.text)) {
+        const known = after.get(at) ?? new Map<number, number>();
+        after.set(at, known);
+        let next = known.get(byte);
+        if (next === undefined) {
+          next = this.state();
+          known.set(byte, next);
+          this.edges[at]!.push([byte, byte, next]);
+        }
+        at = next;
+      }
+      this.free[at]!.push(to);
+    }
+  }
+
   private sequence(items: readonly Node[], from: number, to: number): void {
     if (items.length === 0) this.free[from]!.push(to);
     let at = from;
@@ -134,17 +158,18 @@ class Compiler {
     });
   }
 
-  /** A body that loops is entered by a state of its own: what comes in from elsewhere must not be looped to. */
+  /** A body that loops is entered by a state of its own: what comes in from elsewhere must not be looped to. It is made
+   * once, since in it others may loop. */
   private repeat({ item, min, max }: Node & { op: "repeat" }, from: number, to: number): void {
     if (max < min) return;
     if (max === 0) this.add(EMPTY, from, to);
-    else if (max === Infinity) {
-      const loop = this.state();
-      this.later.push(() => this.add(item, loop, loop));
-      this.free[loop]!.push(to);
-      if (min === 0) this.free[from]!.push(loop);
-      else if (min === 1) this.later.push(() => this.add(item, from, loop));
-      else this.count(item, min, min, from, loop);
+    else if (max === Infinity && min < 2) {
+      const loop = this.state(),
+        end = min === 0 ? loop : this.state();
+      this.later.push(() => this.add(item, loop, end));
+      this.free[from]!.push(loop);
+      if (min === 1) this.free[end]!.push(loop);
+      this.free[end]!.push(to);
     } else if (max === 1) {
       if (min === 0) this.free[from]!.push(to);
       this.later.push(() => this.add(item, from, to));

@@ -154,7 +154,7 @@ describe("regexNode", () => {
     ["[]", "no text matches"],
     ["(".repeat(100_000), "groups are nested more than 200 deep"],
     ["a".repeat(1_000_000), "longer than 100000"],
-  ])("refuses %.40s", (pattern, message) => {
+  ])("refuses case %#", (pattern, message) => {
     expect(() => regexNode(pattern, FIELD)).toThrow(InvalidRequestError);
     expect(() => regexNode(pattern, FIELD)).toThrow(message);
   });
@@ -167,7 +167,7 @@ describe("regexNode", () => {
     ["(a|a|aa)*(a|aa)*c", "a".repeat(5000), "c"],
     ["a".repeat(99_999), "a".repeat(99_998), "a"],
     [`${"a*".repeat(1000)}b`, "a".repeat(5000), "b"],
-  ])("is not slow at %.30s", (pattern, start, end) => {
+  ])("is not slow at case %#", (pattern, start, end) => {
     const matches = compiled(pattern);
     expect(matches(start + end)).toBe(true);
     expect(matches(`${start}!`)).toBe(false);

@@ -10,6 +10,8 @@ export interface RegexOptions {
   readonly anchored?: boolean;
   /** How one character of a set is written; without, as itself. */
   readonly character?: (ranges: readonly Range[]) => Node;
+  /** What errors call the pattern. */
+  readonly place?: string;
 }
 
 /**
@@ -18,10 +20,10 @@ export interface RegexOptions {
  * and for a pattern that no text matches.
  */
 export function regexNode(pattern: string, field: string, options: RegexOptions = {}): Node {
-  const { anchored = true, character = write } = options;
-  const piece = new Parser(pattern, field, character).parse();
+  const { anchored = true, character = write, place = "the regular expression" } = options;
+  const piece = new Parser(pattern, field, character, place).parse();
   const node = anchored ? whole(piece) : anywhere(piece, repeated(character(ANY), 0, Infinity));
-  if (isNothing(node)) throw new InvalidRequestError(field, "no text matches this regular expression.");
+  if (isNothing(node)) throw new InvalidRequestError(field, `no text matches ${place}.`);
   return node;
 }
 
@@ -55,6 +57,7 @@ class Parser {
     private readonly pattern: string,
     private readonly field: string,
     private readonly character: (ranges: readonly Range[]) => Node,
+    private readonly place: string,
   ) {}
 
   parse(): Piece {
@@ -65,7 +68,7 @@ class Parser {
   }
 
   private fail(what: string, at = this.i): never {
-    throw new InvalidRequestError(this.field, `at character ${at + 1} of the regular expression, ${what}.`);
+    throw new InvalidRequestError(this.field, `at character ${at + 1} of ${this.place}, ${what}.`);
   }
 
   private eat(token: string): boolean {

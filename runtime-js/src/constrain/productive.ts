@@ -1,0 +1,97 @@
+// Finds the rules of a grammar that texts can come to the end of, and leaves out what cannot: the automaton would lead
+// a text into it and never out.
+import { InvalidRequestError } from "../errors.js";
+import { EMPTY, type Grammar, NOTHING, type Node } from "./grammar.js";
+import { either, isNothing, joined } from "./simplify.js";
+
+type Rules = ReadonlyMap<string, Node>;
+
+/** The rules that the node names, in order. */
+function named(node: Node, found: string[] = []): string[] {
+  if (node.op === "rule") found.push(node.name);
+  else if (node.op === "repeat") named(node.item, found);
+  else if (node.op === "sequence" || node.op === "choice") for (const item of node.items) named(item, found);
+  return found;
+}
+
+/** The rules that the node reaches, those that a rule names before it, but where they call each other. */
+function inOrder(start: Node, rules: Rules): string[] {
+  const seen = new Set<string>(),
+    order: string[] = [];
+  const todo = [{ name: "", next: named(start)[Symbol.iterator]() }];
+  for (let top = todo.at(-1); top; top = todo.at(-1)) {
+    const { value: name, done } = top.next.next();
+    if (done) {
+      order.push(top.name);
+      todo.pop();
+    } else if (!seen.has(name)) {
+      seen.add(name);
+      todo.push({ name, next: named(rules.get(name) ?? NOTHING)[Symbol.iterator]() });
+    }
+  }
+  return order.slice(0, -1);
+}
+
+/** The rules of which it holds, where of a rule's node it holds only because of rules of which it is known. */
+export function rulesThat(
+  { start, rules }: Grammar,
+  holds: (node: Node, known: ReadonlySet<string>) => boolean,
+): ReadonlySet<string> {
+  const known = new Set<string>();
+  let open = inOrder(start, rules),
+    before = Infinity;
+  while (open.length < before) {
+    before = open.length;
+    open = open.filter((name) => {
+      const is = holds(rules.get(name) ?? NOTHING, known);
+      if (is) known.add(name);
+      return !is;
+    });
+  }
+  return known;
+}
+
+function canEnd(node: Node, known: ReadonlySet<string>): boolean {
+  switch (node.op) {
+    case "rule":
+      return known.has(node.name);
+    case "chars":
+      return node.ranges.length > 0;
+    case "sequence":
+      return node.items.every((item) => canEnd(item, known));
+    case "choice":
+      return node.items.some((item) => canEnd(item, known));
+    case "repeat":
+      return node.min <= node.max && (node.min === 0 || canEnd(node.item, known));
+    default:
+      return true;
+  }
+}
+
+/** The grammar without what no text comes to the end of, and without rules that nothing names. If the start is so,
+ * throws InvalidRequestError with the message. */
+export function productive(grammar: Grammar, field: string, message: string): Grammar {
+  const known = rulesThat(grammar, canEnd);
+  if (!canEnd(grammar.start, known)) throw new InvalidRequestError(field, message);
+  const done = new Map<Node, Node>();
+  const pruned = (node: Node): Node => {
+    let found = done.get(node);
+    if (!found) {
+      found = without(node);
+      done.set(node, found);
+    }
+    return found;
+  };
+  const without = (node: Node): Node => {
+    if (node.op === "sequence") return joined(node.items.map(pruned));
+    if (node.op === "choice") return either(node.items.map(pruned));
+    if (node.op !== "repeat") return canEnd(node, known) ? node : NOTHING;
+    const item = pruned(node.item);
+    if (node.min > node.max || (node.min > 0 && isNothing(item))) return NOTHING;
+    return isNothing(item) ? EMPTY : { ...node, item };
+  };
+  return {
+    start: pruned(grammar.start),
+    rules: new Map([...grammar.rules].flatMap(([name, node]) => (known.has(name) ? [[name, pruned(node)]] : []))),
+  };
+}

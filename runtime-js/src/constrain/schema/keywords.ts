@@ -1,0 +1,196 @@
+// Reads the keywords that say something of one type alone into a form of each type that the schema leaves.
+
+import { regexNode } from "../regex.js";
+import { FORMATS } from "./formats.js";
+import {
+  ANY_ARRAY,
+  ANY_NUMBER,
+  ANY_OBJECT,
+  ANY_STRING,
+  type ArrayForm,
+  type Form,
+  type NumberForm,
+  type ObjectForm,
+  type StringForm,
+  valueForm,
+} from "./forms.js";
+import { isObject, isSchema, type Json, type JsonObject, type Schema } from "./read.js";
+import type { Scope } from "./scope.js";
+
+const TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"];
+/** What says, beside a keyword of unevaluated parts, that other parts count as evaluated too. */
+const APPLICATORS = ["$ref", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "dependencies"];
+const REFUSED = ["$dynamicRef", "$recursiveRef", "maxContains"];
+
+export class Keywords {
+  constructor(
+    private readonly scope: Scope,
+    private readonly schema: JsonObject,
+  ) {}
+
+  forms(): Form[] {
+    for (const keyword of REFUSED) if (this.schema.has(keyword)) throw this.fail(keyword, "is not supported.");
+    const types = this.types();
+    const has = (type: string) => types.includes(type);
+    const forms: Form[] = [];
+    if (has("null")) forms.push(valueForm(null));
+    if (has("boolean")) forms.push(valueForm(false), valueForm(true));
+    if (has("number") || has("integer")) forms.push(...this.numbers(!has("number")));
+    if (has("string")) forms.push(this.strings());
+    if (has("array")) forms.push(this.arrays());
+    if (has("object")) forms.push(this.objects());
+    return forms.filter((form) => !("min" in form) || form.min <= form.max);
+  }
+
+  fail(keyword: string, why: string): Error {
+    return this.scope.refusal(this.schema, keyword, why);
+  }
+
+  /** The values of `enum` and `const`, where the schema has one. */
+  values(): Json[] | undefined {
+    const values = this.schema.get("enum");
+    if (values !== undefined && !Array.isArray(values)) throw this.fail("enum", "must be a list.");
+    const only = this.schema.get("const");
+    if (only === undefined) return values as Json[] | undefined;
+    return values ? [only, ...values].filter((value) => this.isIn(value, [only]) && this.isIn(value, values)) : [only];
+  }
+
+  private isIn(value: Json, list: readonly Json[]): boolean {
+    return list.some((item) => valueForm(item).id === valueForm(value).id);
+  }
+
+  list(keyword: string): Schema[] {
+    const value = this.schema.get(keyword);
+    if (value === undefined) return [];
+    if (!Array.isArray(value) || !value.every(isSchema)) throw this.fail(keyword, "must be a list of schemas.");
+    return value;
+  }
+
+  map(keyword: string): Map<string, Schema> {
+    const value = this.schema.get(keyword) ?? new Map<string, Json>();
+    if (!isObject(value)) throw this.fail(keyword, "must be an object.");
+    return value as Map<string, Schema>; // the scope has looked at its schemas
+  }
+
+  names(keyword: string, value = this.schema.get(keyword) ?? []): string[] {
+    if (!Array.isArray(value) || !value.every((name) => typeof name === "string"))
+      throw this.fail(keyword, "must be a list of strings.");
+    return [...new Set(value as string[])];
+  }
+
+  private types(): string[] {
+    const value = this.schema.get("type");
+    if (value === undefined) return TYPES;
+    const list = Array.isArray(value) ? value : [value];
+    for (const type of list)
+      if (typeof type !== "string" || !TYPES.includes(type))
+        throw this.fail("type", `must be one of ${TYPES.join(", ")}, or a list of them.`);
+    return list as string[];
+  }
+
+  private number(keyword: string): number | undefined {
+    const value = this.schema.get(keyword);
+    if (value !== undefined && typeof value !== "number") throw this.fail(keyword, "must be a number.");
+    return value;
+  }
+
+  private count(keyword: string, otherwise: number): number {
+    const value = this.number(keyword) ?? otherwise;
+    if (value !== Infinity && !(Number.isInteger(value) && value >= 0))
+      throw this.fail(keyword, "must be an integer of at least 0.");
+    return value;
+  }
+
+  private numbers(integer: boolean): NumberForm[] {
+    const minimum = this.number("minimum") ?? -Infinity;
+    const above = this.number("exclusiveMinimum") ?? -Infinity;
+    const maximum = this.number("maximum") ?? Infinity;
+    const below = this.number("exclusiveMaximum") ?? Infinity;
+    const divisor = this.number("multipleOf");
+    if (divisor !== undefined && divisor <= 0) throw this.fail("multipleOf", "must be more than 0.");
+    const form = {
+      ...ANY_NUMBER,
+      integer,
+      low: Math.max(minimum, above),
+      lowOpen: above >= minimum && above > -Infinity,
+      high: Math.min(maximum, below),
+      highOpen: below <= maximum && below < Infinity,
+      divisors: divisor === undefined ? [] : [divisor],
+    };
+    return form.low > form.high || (form.low === form.high && (form.lowOpen || form.highOpen)) ? [] : [form];
+  }
+
+  private strings(): StringForm {
+    const one = (keyword: string): string[] => {
+      const value = this.schema.get(keyword);
+      if (value !== undefined && typeof value !== "string") throw this.fail(keyword, "must be a string.");
+      return value === undefined ? [] : [value];
+    };
+    const formats = one("format");
+    for (const format of formats)
+      if (!FORMATS.has(format))
+        throw this.fail(
+          "format",
+          `${JSON.stringify(format.slice(0, 80))} is not supported: ${[...FORMATS.keys()]} are.`,
+        );
+    return {
+      ...ANY_STRING,
+      min: this.count("minLength", 0),
+      max: this.count("maxLength", Infinity),
+      patterns: one("pattern").map((pattern) => this.expression("pattern", pattern)),
+      formats,
+    };
+  }
+
+  private expression(keyword: string, pattern: string): string {
+    regexNode(pattern, `${this.scope.path(this.schema)}.${keyword}`, { anchored: false }); // it throws by name
+    return pattern;
+  }
+
+  private arrays(): ArrayForm {
+    const { schema } = this;
+    const items = schema.get("items");
+    const asList = Array.isArray(items);
+    const prefix = asList ? this.list("items") : this.list("prefixItems");
+    const rest = asList ? schema.get("additionalItems") : items;
+    const restSchema = rest ?? this.unevaluated("unevaluatedItems", ["contains"]);
+    const unique = schema.get("uniqueItems") ?? false;
+    if (typeof unique !== "boolean") throw this.fail("uniqueItems", "must be true or false.");
+    const contained = schema.get("contains");
+    const least = this.count("minContains", 1);
+    return {
+      ...ANY_ARRAY,
+      parts: prefix.length || restSchema !== true ? [{ prefix, rest: restSchema as Schema }] : [],
+      min: this.count("minItems", 0),
+      max: this.count("maxItems", Infinity),
+      unique,
+      contains: contained !== undefined && least ? [{ schema: contained as Schema, min: least }] : [],
+    };
+  }
+
+  private objects(): ObjectForm {
+    const { schema } = this;
+    const properties = this.map("properties");
+    const patterns = this.map("patternProperties");
+    for (const pattern of patterns.keys()) this.expression("patternProperties", pattern);
+    const rest = (schema.get("additionalProperties") ?? this.unevaluated("unevaluatedProperties", [])) as Schema;
+    const names = schema.get("propertyNames");
+    const says = properties.size || patterns.size || rest !== true;
+    return {
+      ...ANY_OBJECT,
+      parts: says ? [{ properties, patterns, rest }] : [],
+      required: this.names("required"),
+      min: this.count("minProperties", 0),
+      max: this.count("maxProperties", Infinity),
+      names: names === undefined ? [] : [names as Schema],
+    };
+  }
+
+  /** Where nothing but this schema's own keywords evaluates anything, what is unevaluated is what is additional. */
+  private unevaluated(keyword: string, others: readonly string[]): Schema {
+    const value = this.schema.get(keyword) ?? true;
+    if (value !== true && [...APPLICATORS, ...others].some((name) => this.schema.has(name)))
+      throw this.fail(keyword, "is supported only where no other keyword brings in schemas (allOf, $ref and so on).");
+    return value as Schema;
+  }
+}

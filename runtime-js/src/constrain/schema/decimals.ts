@@ -9,12 +9,13 @@ export interface Decimal {
 export function decimal(value: number): Decimal {
   const [mantissa, power] = value.toExponential().split("e") as [string, string];
   const [whole, fraction = ""] = mantissa.split(".") as [string, string?];
-  let digits = whole + fraction;
-  let exponent = Number(power) - fraction.length;
-  const trimmed = digits.replace(/0+$/, "");
-  exponent += digits.length - trimmed.length;
-  digits = /\d/.test(trimmed) ? trimmed : "0";
-  return { digits: BigInt(digits), exponent: digits === "0" ? 0 : exponent };
+  return trimmed(BigInt(whole + fraction), Number(power) - fraction.length);
+}
+
+export function trimmed(digits: bigint, exponent: number): Decimal {
+  if (digits === 0n) return { digits, exponent: 0 };
+  const zeros = /0*$/.exec(digits.toString())![0].length;
+  return { digits: digits / 10n ** BigInt(zeros), exponent: exponent + zeros };
 }
 
 export function isMultiple(value: number, divisor: number): boolean {

@@ -40,7 +40,8 @@ const UNRESERVED = "\\w.~\\-!$&'()*+,;=";
 const PCHAR = `(?:[${UNRESERVED}:@]|${ESCAPED})`;
 const HOST = `(?:\\[(?:${IPV6})\\]|(?:[${UNRESERVED}]|${ESCAPED})*)`;
 const AUTHORITY = `(?:(?:[${UNRESERVED}:]|${ESCAPED})*@)?${HOST}(?::\\d*)?`;
-const PATH = `(?://${AUTHORITY}(?:/${PCHAR}*)*|/(?:${PCHAR}+(?:/${PCHAR}*)*)?|${PCHAR}+(?:/${PCHAR}*)*)?`;
+/** Never empty: some validators refuse a scheme alone. */
+const PATH = `(?://${AUTHORITY}(?:/${PCHAR}*)*|/(?:${PCHAR}+(?:/${PCHAR}*)*)?|${PCHAR}+(?:/${PCHAR}*)*)`;
 const TIME_SPAN = "T(?:\\d+H(?:\\d+M(?:\\d+S)?)?|\\d+M(?:\\d+S)?|\\d+S)";
 const DATE_SPAN = "(?:\\d+D|\\d+M(?:\\d+D)?|\\d+Y(?:\\d+M(?:\\d+D)?)?)";
 

@@ -20,7 +20,7 @@ import type { Scope } from "./scope.js";
 const TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"];
 /** What says, beside a keyword of unevaluated parts, that other parts count as evaluated too. */
 const APPLICATORS = ["$ref", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "dependencies"];
-const REFUSED = ["$dynamicRef", "$recursiveRef", "maxContains"];
+const REFUSED = ["$dynamicRef", "$recursiveRef"];
 
 export class Keywords {
   constructor(
@@ -157,6 +157,7 @@ export class Keywords {
     const unique = schema.get("uniqueItems") ?? false;
     if (typeof unique !== "boolean") throw this.fail("uniqueItems", "must be true or false.");
     const contained = schema.get("contains");
+    if (contained !== undefined && schema.has("maxContains")) throw this.fail("maxContains", "is not supported.");
     const least = this.count("minContains", 1);
     return {
       ...ANY_ARRAY,

@@ -23,29 +23,25 @@ const SHORT: ReadonlyMap<number, string> = new Map([
   [13, "\\r"],
 ]);
 const CODES = [0x22, 0x5c, ...Array(32).keys()];
-/** Any character as a JSON string has it. */
-const ANY = choice(
-  chars(...RAW),
-  sequence(
-    text("\\"),
-    choice(
-      chars(...[...'"\\bfnrt'].map((c) => [c.charCodeAt(0), c.charCodeAt(0)] as const)),
-      sequence(text("u00"), chars([48, 49]), chars([48, 57], [65, 70], [97, 102])),
-    ),
+/** What JSON must escape: all that a string can hold otherwise is written as itself. */
+const ESCAPED = sequence(
+  text("\\"),
+  choice(
+    chars(...[...'"\\bfnrt'].map((c) => [c.charCodeAt(0), c.charCodeAt(0)] as const)),
+    sequence(text("u00"), chars([48, 49]), chars([48, 57], [65, 70], [97, 102])),
   ),
 );
-const ANY_RANGES = 0x10ffff;
+const ANY = choice(chars(...RAW), ESCAPED);
 
 /** One character of the ranges, as a JSON string has it. */
 export function character(ranges: readonly Range[]): Node {
-  if (ranges.length === 1 && ranges[0]![0] === 0 && ranges[0]![1] === ANY_RANGES) return ANY;
   const raw = ranges.flatMap(([from, to]) =>
     RAW.map(([a, b]) => [Math.max(a, from), Math.min(b, to)] as const).filter(([a, b]) => a <= b),
   );
-  const escapes = CODES.filter((code) => ranges.some(([from, to]) => code >= from && code <= to)).map((code) =>
-    text(SHORT.get(code) ?? `\\u${code.toString(16).padStart(4, "0")}`),
-  );
-  const parts = raw.length ? [chars(...raw), ...escapes] : escapes;
+  const codes = CODES.filter((code) => ranges.some(([from, to]) => code >= from && code <= to));
+  const escapes = codes.map((code) => text(SHORT.get(code) ?? `\\u${code.toString(16).padStart(4, "0")}`));
+  const parts = codes.length === CODES.length ? [ESCAPED] : escapes;
+  if (raw.length) parts.unshift(chars(...raw));
   return parts.length === 1 ? parts[0]! : choice(...parts);
 }
 

@@ -107,18 +107,20 @@ export class Logic {
     }
   }
 
-  /** What is of exactly one of the lists. */
-  exactlyOne(lists: readonly (readonly Form[])[], refuse: Refuse): Form[] {
+  /** What is of `from` and of exactly one of the branches. */
+  exactlyOne(from: readonly Form[], branches: readonly (readonly Form[])[], refuse: Refuse): Form[] {
     const holders = new Map<string, number>();
-    for (const list of lists)
-      for (const form of list) if (form.type === "value") holders.set(form.id, (holders.get(form.id) ?? 0) + 1);
-    const wide = lists.map((list) => list.filter((form) => form.type !== "value"));
-    return lists.flatMap((list, i) => {
-      const others = wide.flatMap((forms, j) => (j === i ? [] : forms));
-      const single = list.filter((form) => form.type !== "value" || holders.get(form.id) === 1);
-      const left = this.minus(single, others, refuse);
-      const foreign = lists.flatMap((other, j) => (j === i ? [] : other.filter((form) => form.type === "value")));
-      return left.flatMap((form) => (form.type === "value" ? [form] : this.minus([form], foreign, refuse)));
+    for (const branch of branches)
+      for (const form of branch) if (form.type === "value") holders.set(form.id, (holders.get(form.id) ?? 0) + 1);
+    const wide = branches.map((branch) => branch.filter((form) => form.type !== "value"));
+    return branches.flatMap((branch, i) => {
+      const own = new Set(branch.map((form) => (form.type === "value" ? form.id : "")));
+      const foreign = (id: string) => (holders.get(id) ?? 0) > (own.has(id) ? 1 : 0);
+      const single = this.normalizer.meet(from, branch).filter((form) => form.type !== "value" || !foreign(form.id));
+      const others: Form[] = wide.flatMap((forms, j) => (j === i ? [] : forms));
+      if (single.some(({ type }) => type !== "value"))
+        others.push(...branches.flatMap((forms, j) => (j === i ? [] : forms.filter(({ type }) => type === "value"))));
+      return this.minus(single, others, refuse);
     });
   }
 

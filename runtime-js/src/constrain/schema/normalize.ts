@@ -104,8 +104,8 @@ export class Normalizer {
     for (const either of this.dependencies(keywords)) forms = this.meet(forms, either);
     if (schema.has("anyOf")) forms = this.union(keywords.list("anyOf").map((s) => this.meet(forms, this.forms([s]))));
     if (schema.has("oneOf")) {
-      const lists = keywords.list("oneOf").map((branch) => this.meet(forms, this.forms([branch])));
-      forms = logic.exactlyOne(lists, (why) => keywords.fail("oneOf", why));
+      const branches = keywords.list("oneOf").map((branch) => this.forms([branch]));
+      forms = logic.exactlyOne(forms, branches, (why) => keywords.fail("oneOf", why));
     }
     if (schema.has("if") && (schema.has("then") || schema.has("else"))) {
       const branch = (name: string) => this.forms([(schema.get(name) as Schema | undefined) ?? true]);

@@ -1,6 +1,6 @@
 // Writes numbers: ranges digit by digit, and multiples by a remainder that is carried along.
 import { chars, choice, EMPTY, NOTHING, type Node, optional, repeat, rule, sequence, text } from "../grammar.js";
-import { decimal, isMultiple, plainDigits } from "./decimals.js";
+import { type Decimal, decimal, isMultiple, plainDigits, trimmed } from "./decimals.js";
 import type { NumberForm } from "./forms.js";
 
 /** Beyond these a text can be Infinity to JSON.parse. */
@@ -158,6 +158,7 @@ function magnitudes(low: Bound, high: Bound | undefined): Node {
 
 /** What follows the integer part, from the i-th place on; `i` is 0 before the point. */
 function fractions(low: Bound | undefined, high: Bound | undefined, i: number, places: number): Node {
+  if (!low && !high && places === 0) return EMPTY;
   if (!low && !high) return i === 0 ? optional(sequence(text("."), some(1, places))) : some(0, places - i);
   const ends = (!low || (i >= low.fraction.length && !low.open)) && (!high || i < high.fraction.length || !high.open);
   const end = ends ? EMPTY : NOTHING;
@@ -183,31 +184,42 @@ function fractions(low: Bound | undefined, high: Bound | undefined, i: number, p
 function multiples(form: NumberForm, name: string, define: Define, refuse: Refuse): Node {
   const { low, lowOpen, high, highOpen, integer } = form;
   const divisors = [...form.divisors, ...(integer ? [1] : [])];
-  const largest = Math.max(...divisors);
-  if (low > -Infinity && high < Infinity && (high - low) / largest <= LISTED) {
+  const divisor = divisors.map(decimal).reduce(leastCommon);
+  const size = Number(`${divisor.digits}e${divisor.exponent}`);
+  if (low > -Infinity && high < Infinity && (high - low) / size <= LISTED) {
     const values: Node[] = [];
-    const first = Math.ceil(low / largest) - 1;
-    const { digits, exponent } = decimal(largest);
-    for (let i = 0; i <= (high - low) / largest + 2; i++) {
-      const value = Number(`${BigInt(first + i) * digits}e${exponent}`);
+    const first = BigInt(Math.ceil(low / size) - 1);
+    for (let i = 0n; i <= (high - low) / size + 2; i++) {
+      const value = Number(`${(first + i) * divisor.digits}e${divisor.exponent}`);
       if (value < low || value > high || (lowOpen && value === low) || (highOpen && value === high)) continue;
-      if (divisors.every((divisor) => isMultiple(value, divisor)))
-        values.push(text(JSON.stringify(value === 0 ? 0 : value)));
+      if (divisors.every((one) => isMultiple(value, one))) values.push(text(JSON.stringify(value === 0 ? 0 : value)));
     }
     return choice(...values);
   }
   if (high < Infinity || (low !== 0 && low > -Infinity))
     throw refuse("multipleOf", "is not supported together with a wide range.");
-  if (divisors.some((divisor) => !isMultiple(largest, divisor)))
-    throw refuse("multipleOf", "is not supported with a second divisor that does not divide it.");
   const zero = low === 0 && lowOpen ? NOTHING : text("0");
-  const step = multiplesOf(largest, zero === NOTHING, name, define, refuse);
+  const step = multiplesOf(divisor, zero === NOTHING, name, define, refuse);
   return low === 0 ? choice(zero, step) : choice(zero, sequence(optional(minus), step));
 }
 
+function leastCommon(a: Decimal, b: Decimal): Decimal {
+  const exponent = Math.min(a.exponent, b.exponent);
+  const scaled = ({ digits, exponent: own }: Decimal) => digits * 10n ** BigInt(own - exponent);
+  let [x, y] = [scaled(a), scaled(b)];
+  const product = x * y;
+  while (y) [x, y] = [y, x % y];
+  return trimmed(product / x, exponent);
+}
+
 /** The multiples above 0. */
-function multiplesOf(divisor: number, aboveZero: boolean, name: string, define: Define, refuse: Refuse): Node {
-  const { digits, exponent } = decimal(divisor);
+function multiplesOf(
+  { digits, exponent }: Decimal,
+  aboveZero: boolean,
+  name: string,
+  define: Define,
+  refuse: Refuse,
+): Node {
   const modulus = Number(digits);
   if (modulus > REMAINDERS || exponent > EXACT || exponent < -EXACT)
     throw refuse("multipleOf", `is supported up to ${REMAINDERS}, powers of ten apart.`);

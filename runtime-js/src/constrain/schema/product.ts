@@ -6,6 +6,7 @@ import type { Define } from "./numbers.js";
 const STATES = 20_000;
 const WORK = 2_000_000;
 const LAST = 0x10ffff;
+const SURROGATES: Range = [0xd800, 0xdfff];
 
 export interface Wanted {
   readonly like: readonly Node[];
@@ -106,7 +107,7 @@ class Product {
 
   /** Characters that no expression tells apart. */
   private intervals(all: readonly Positions[]): Range[] {
-    const starts = new Set([0]);
+    const starts = new Set([0, SURROGATES[0], SURROGATES[1] + 1]);
     for (const { rests } of all)
       for (const { node } of rests)
         for (const [from, to] of rangesOf(node)) {
@@ -114,7 +115,8 @@ class Product {
           if (to < LAST) starts.add(to + 1);
         }
     const sorted = [...starts].sort((a, b) => a - b);
-    return sorted.map((from, i) => [from, (sorted[i + 1] ?? LAST + 1) - 1] as const);
+    const intervals = sorted.map((from, i) => [from, (sorted[i + 1] ?? LAST + 1) - 1] as const);
+    return intervals.filter(([from]) => from < SURROGATES[0] || from > SURROGATES[1]);
   }
 
   private step({ rests }: Positions, code: number): Positions {

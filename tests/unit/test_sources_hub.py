@@ -29,6 +29,8 @@ import json, sys
 from mlcweb.errors import MlcwebError
 from mlcweb.progress import SilentProgress
 from mlcweb.sources import open_checkpoint
+
+pytestmark = pytest.mark.slow  # a hub is served, and asked again after waits
 class Record(SilentProgress):
     total, done, notes = 0, 0, []
     def start(self, stage, total=0, unit="items"): self.total = total

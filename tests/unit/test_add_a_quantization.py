@@ -136,6 +136,7 @@ def test_kernels_read_it(name: str, tier: Tier) -> None:
         assert "w_codes" in wgsl and "w_high" in wgsl and "w_scales" in wgsl
 
 
+@pytest.mark.slow
 def test_a_model_compiles(tmp_path: Path) -> None:
     source = make_checkpoint(tmp_path / "model", BY_NAME["llama-3.1"])
     out = tmp_path / "out"

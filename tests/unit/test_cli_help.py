@@ -62,6 +62,7 @@ def test_inspect_loads_no_tvm(tmp_path: Path) -> None:
     assert "tvm" not in imported_by("inspect", str(tmp_path / "b"))
 
 
+@pytest.mark.slow
 def test_list_loads_tvm_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To declare models, whose sizes it keeps; they are as right the second time."""
     monkeypatch.setenv("MLCWEB_KERNEL_CACHE", str(tmp_path))

@@ -12,6 +12,8 @@ from mlcweb.compile import CompileRequest, CompileResult, compile_bundle
 from mlcweb.progress import SilentProgress
 from tests.support.tiny import TinyLlama, make_llama
 
+pytestmark = pytest.mark.slow  # it compiles whole bundles
+
 SMALL = TinyLlama(layers=1)
 
 

@@ -14,7 +14,17 @@ from mlcweb.bundle.validation_check import check_validation
 from mlcweb.errors import BundleError
 from tests.support.contract_cases import GOOD, cases, made
 
-CASES = [(document, case) for document in GOOD for case in cases(document)]
+
+def _slow(case: dict[str, Any]) -> bool:
+    """Whether its document is large: jsonschema takes seconds for it."""
+    return any(step[0].startswith("fill") and step[2] > 1000 for step in case["do"])
+
+
+CASES = [
+    pytest.param(document, case, marks=[pytest.mark.slow] if _slow(case) else [])
+    for document in GOOD
+    for case in cases(document)
+]
 
 
 def manifest() -> Manifest:

@@ -31,6 +31,9 @@ def compiled(source: Path, out: Path, quantization: str = "q4f32_1", **options: 
     return compile_bundle(request)
 
 
+pytestmark = pytest.mark.slow  # it compiles models
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source, and a bundle of it in each of three schemes."""

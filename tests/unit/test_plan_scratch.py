@@ -15,6 +15,8 @@ from mlcweb.kernels.choice.tier import BASE, SUBGROUPS, Tier
 from tests.support.lowered import CHUNK, SHAPES, VARIANTS, lowered
 from tests.support.plan_faults import faults
 
+pytestmark = pytest.mark.slow  # it walks every plan
+
 
 @pytest.mark.parametrize(("scheme", "tier"), VARIANTS, ids=lambda v: v.name if isinstance(v, Tier) else v)
 @pytest.mark.parametrize("shape", ["tiny", "tiny-untied", "SmolLM2-135M"])

@@ -14,6 +14,8 @@ from mlcweb.recipes import Recipe, all_recipes, find_recipe
 from tests.support.limits import MAX_BINDING, check
 from tests.support.recipe_plans import lower_recipe, model_of, quantization_of, shape_of
 
+pytestmark = pytest.mark.slow  # it declares every recipe's model
+
 # Parameters as the models' pages and papers count them, a tied head once.
 PUBLISHED = {
     "DeepSeek-R1-Distill-Llama-8B": 8_030_261_248,

@@ -19,6 +19,8 @@ from tests.support.adapters import lora, make_adapter
 from tests.support.llama_gguf import write_gguf
 from tests.support.tiny import TinyLlama, make_llama
 
+pytestmark = pytest.mark.slow  # a hub is served, and asked again after waits
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "org/tiny"
 ROOT = Path(__file__).parent.parent.parent
@@ -29,6 +31,7 @@ import json, sys
 from mlcweb.errors import MlcwebError
 from mlcweb.progress import SilentProgress
 from mlcweb.sources import open_checkpoint
+
 class Record(SilentProgress):
     total, done, notes = 0, 0, []
     def start(self, stage, total=0, unit="items"): self.total = total

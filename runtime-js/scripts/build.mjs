@@ -30,7 +30,17 @@ for (const folder of [`${root}dist`, engine]) {
   await mkdir(folder, { recursive: true });
   if (!watching) for (const name of await readdir(folder)) await rm(`${folder}/${name}`, { recursive: true });
 }
-for (const outdir of ["dist", engine]) await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir });
+// Few pages constrain answers: that is a file beside mlcweb.js. It has errors from there, so that there is one class of each.
+const beside = (filter, path) => ({
+  name: path,
+  setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
+});
+for (const outdir of ["dist", engine]) {
+  const plugins = [beside(/constrain\/index\.js$/, "./constrain.js")];
+  await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
+  const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
+  await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
+}
 // The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
 await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
 const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.test(name));

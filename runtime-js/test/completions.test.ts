@@ -15,6 +15,9 @@ function fake(chatStops: string[] = []): {
     vocabSize: 16,
     contextLength: 8,
     chatStops,
+    constrain: async () => {
+      throw new Error("nothing is constrained here");
+    },
     async *generate(_turn, _prompt, request) {
       asked.requests.push(request);
       yield* [];

@@ -22,7 +22,6 @@ const HOST_OFF = {
 class Places implements Constraint {
   at = 0;
   masks = 0;
-  freed = false;
   constructor(private readonly places: readonly (readonly number[])[]) {}
   mask(): Int32Array<ArrayBuffer> {
     this.masks++;
@@ -42,9 +41,6 @@ class Places implements Constraint {
       this.at++;
     }
     return forced;
-  }
-  free(): void {
-    this.freed = true;
   }
 }
 const ANY = Array.from({ length: 89 }, (_, i) => i);

@@ -82,7 +82,24 @@ const BAD: [param: string, request: Record<string, unknown>][] = [
     "messages[0].tool_calls[0].function.arguments",
     { messages: [{ role: "assistant", tool_calls: [{ function: { name: "a", arguments: "[]" } }] }] },
   ],
-  ["response_format", { messages, response_format: { type: "json_object" } }],
+  ["response_format", { messages, response_format: "json" }],
+  ["response_format.type", { messages, response_format: { type: "yaml" } }],
+  ["response_format.type", { messages, response_format: { type: "__proto__" } }],
+  ["response_format.schema", { messages, response_format: { type: "json_object", schema: "{" } }],
+  ["response_format.shema", { messages, response_format: { type: "json_object", shema: {} } }],
+  ["response_format.json_schema", { messages, response_format: { type: "json_schema" } }],
+  [
+    "response_format.json_schema.nam",
+    { messages, response_format: { type: "json_schema", json_schema: { nam: "x" } } },
+  ],
+  [
+    "response_format.json_schema.strict",
+    { messages, response_format: { type: "json_schema", json_schema: { strict: 1 } } },
+  ],
+  ["response_format.grammar", { messages, response_format: { type: "grammar" } }],
+  ["response_format.regex", { messages, response_format: { type: "regex", regex: "" } }],
+  ["response_format.schema", { messages, response_format: { type: "regex", regex: "a", schema: {} } }],
+  ["response_format.structural_tag", { messages, response_format: { type: "structural_tag", structural_tag: "{" } }],
   ["max_token", { messages, max_token: 5 }],
 ];
 
@@ -222,6 +239,37 @@ describe("chat request", () => {
     const { sampling: other, ...parsed } = parseChatRequest({ messages, seed: 1, [key]: null }, 16);
     expect(parsed).toEqual(without);
     expect({ ...other, seed: key === "seed" ? 1 : other.seed }).toEqual(sampling);
+  });
+  it.each([
+    [{}, undefined],
+    [{ type: "text" }, undefined],
+    [{ type: "json_object" }, { kind: "schema", schema: { type: "object" }, field: "response_format.schema" }],
+    [
+      { type: "json_object", schema: '{"type": "array"}' },
+      { kind: "schema", schema: { type: "array" }, field: "response_format.schema" },
+    ],
+    [
+      { type: "json_schema", json_schema: { name: "x", strict: true, schema: true } },
+      { kind: "schema", schema: true, field: "response_format.json_schema.schema" },
+    ],
+    [
+      { type: "grammar", grammar: "root ::= " },
+      { kind: "grammar", grammar: "root ::= ", field: "response_format.grammar" },
+    ],
+    [
+      { type: "regex", regex: "a+" },
+      { kind: "regex", regex: "a+", field: "response_format.regex" },
+    ],
+    [
+      { type: "structural_tag", structural_tag: '{"format": {}}' },
+      { kind: "tags", tags: { format: {} }, field: "response_format.structural_tag" },
+    ],
+    [
+      { type: "structural_tag", structures: [], triggers: [] },
+      { kind: "tags", tags: { type: "structural_tag", structures: [], triggers: [] }, field: "response_format" },
+    ],
+  ])("says what answers a format %j has", (response_format, format) => {
+    expect(parseChatRequest({ messages, response_format }, 16).format).toEqual(format);
   });
   it("takes null as not given inside of fields too, but not in a schema", () => {
     const request = {

@@ -1,5 +1,5 @@
 // Generates one answer: it turns tokens into text, ends at stop strings, and counts time and log-probabilities.
-import { type CachedTokens, generateTokens, type Model, type TokenLogprobs } from "../decode/index.js";
+import { type CachedTokens, type Constraint, generateTokens, type Model, type TokenLogprobs } from "../decode/index.js";
 import type { Host } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
 import { StopStrings } from "../text/stop.js";
@@ -72,6 +72,7 @@ export async function* generateAnswer(
   prompt: readonly number[],
   request: ParsedRequest,
   index: number,
+  constraint?: Constraint,
 ): AsyncGenerator<Delta, Answer, void> {
   const { model, kv, host, codec, stopTokens, depth, interrupted } = source;
   const decoder = new StreamDecoder((tokens) => codec.decode(tokens), request.continues ? prompt : []);
@@ -84,6 +85,7 @@ export async function* generateAnswer(
     host: request.host,
     maxTokens: request.maxTokens ?? Infinity,
     stopTokens,
+    constraint,
     depth,
     interrupted,
     signal: request.signal,

@@ -16,6 +16,7 @@ import {
   type ValuesOf,
 } from "./fields.js";
 import { parseExtraBody, parseMessages, parseToolChoice, parseTools, parseVariables } from "./messages.js";
+import { type AnswerFormat, parseResponseFormat, type ResponseFormat } from "./response_format.js";
 import type { ChatMessage, ChatTool } from "./types.js";
 
 const MAX_INT = 2 ** 31 - 1;
@@ -46,6 +47,10 @@ const SAMPLING = {
     { include_usage?: boolean | null },
     { includeUsage: boolean } | undefined
   >,
+  response_format: { parse: parseResponseFormat, fallback: undefined } as Field<
+    ResponseFormat,
+    AnswerFormat | undefined
+  >,
   signal: { parse: parseSignal, fallback: undefined } as Field<AbortSignal, AbortSignal | undefined>,
   user: ignored<string>(),
   metadata: ignored<Record<string, unknown>>(),
@@ -58,7 +63,6 @@ const CHAT = {
   tools: { parse: parseTools, fallback: [] } as Field<ChatTool[], readonly object[]>,
   tool_choice: { parse: parseToolChoice, fallback: "auto" } as Field<"auto" | "none", "auto" | "none">,
   parallel_tool_calls: flag(true),
-  response_format: { parse: parseFormat, fallback: undefined } as Field<{ type?: "text" | null }, undefined>,
   /** Variables that the model's chat template knows, such as Qwen3's `enable_thinking`. */
   chat_template_kwargs: { parse: parseVariables, fallback: {} } as Field<Record<string, unknown>, object>,
   /** WebLLM's place for the same. */
@@ -80,6 +84,8 @@ export interface ParsedRequest {
   /** undefined: as many as the context has room for. */
   readonly maxTokens: number | undefined;
   readonly stop: readonly string[];
+  /** What the answer must be; undefined where it may be anything. */
+  readonly format: AnswerFormat | undefined;
   readonly n: number;
   readonly stream: boolean;
   readonly includeUsage: boolean;
@@ -138,6 +144,7 @@ function sampled(fields: ValuesOf<typeof SAMPLING>): ParsedRequest {
     },
     maxTokens: fields.max_completion_tokens ?? fields.max_tokens,
     stop: fields.stop,
+    format: fields.response_format,
     n: fields.n,
     stream,
     includeUsage: stream_options?.includeUsage ?? false,
@@ -154,10 +161,6 @@ function parsePrompt(value: unknown, name: string): string {
 
 function parseEcho(value: unknown, name: string): undefined {
   if (value) throw new InvalidRequestError(name, "is not supported.");
-}
-
-function parseFormat(value: unknown, name: string): undefined {
-  if ((asRecord(value, name).type ?? "text") !== "text") throw new InvalidRequestError(name, "only text is supported.");
 }
 
 function parseSignal(value: unknown, name: string): AbortSignal {

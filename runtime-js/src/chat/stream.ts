@@ -1,9 +1,11 @@
 // Runs a request's choices in its turn of the queue, and hands the answer out: whole, or as a stream of chunks.
+import type { Constraint } from "../decode/index.js";
 import { ContextLengthError } from "../errors.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import { type Answer, type Delta, type Timing, usageOf } from "./answer.js";
 import { inTurn, type Queue, type Turn } from "./queue.js";
 import type { ParsedRequest } from "./request.js";
+import type { AnswerFormat } from "./response_format.js";
 import type { ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
 
 /** What the engine gives the API; each call throws the typed error when it is unloaded or its device is lost. */
@@ -12,8 +14,17 @@ export interface Backend {
   readonly queue: Queue;
   readonly vocabSize: number;
   readonly contextLength: number;
+  /** What answers of a format are held with, one for each. Throws InvalidRequestError for a format that no answer has,
+   * or that is not supported. */
+  constrain(format: AnswerFormat): Promise<() => Constraint>;
   /** Generates a choice of the request. */
-  generate(turn: Turn, prompt: readonly number[], request: ParsedRequest, index: number): AsyncGenerator<Delta, Answer>;
+  generate(
+    turn: Turn,
+    prompt: readonly number[],
+    request: ParsedRequest,
+    index: number,
+    constraint: Constraint | undefined,
+  ): AsyncGenerator<Delta, Answer>;
   encodeChat(messages: readonly ChatTurn[], options: RenderOptions): number[];
   /** Stop strings of the model's chats, beside the request's. */
   readonly chatStops: readonly string[];
@@ -69,7 +80,8 @@ export async function respond<Whole, Chunk>(
     created: Math.floor(Date.now() / 1000),
     model: backend.name,
   };
-  const events = generateChoices(backend, prompt, request, observer);
+  const constrain = request.format && (await backend.constrain(request.format));
+  const events = generateChoices(backend, prompt, request, constrain, observer);
   return request.stream ? stream(format, head, events, request) : collect(format, head, events, request);
 }
 
@@ -80,6 +92,7 @@ function generateChoices(
   backend: Backend,
   prompt: readonly number[],
   request: ParsedRequest,
+  constrain: (() => Constraint) | undefined,
   observer: Observer | undefined,
 ): Events {
   const tell = (event: ChoiceEvent): ChoiceEvent => {
@@ -89,7 +102,7 @@ function generateChoices(
   return inTurn(backend.queue, request.signal, async function* (turn) {
     const timings: Timing[] = [];
     for (let index = 0; index < request.n; index++) {
-      const run = backend.generate(turn, prompt, request, index);
+      const run = backend.generate(turn, prompt, request, index, constrain?.());
       try {
         let next = await run.next();
         for (; !next.done; next = await run.next()) yield tell({ index, ...next.value, reason: null });

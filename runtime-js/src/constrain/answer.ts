@@ -85,8 +85,6 @@ class ConstrainedAnswer implements Constraint {
     });
   }
 
-  free(): void {}
-
   private take(token: number): void {
     const { automaton, vocabulary, specials } = this.grammar;
     if (vocabulary.stopTokens.has(token)) {

@@ -8,8 +8,6 @@ export interface Constraint {
   /** Takes the tokens that alone can come next, and returns them: none where there is a choice. They end with a stop
    * token where the answer is complete and nothing may follow. */
   force(): readonly number[];
-  /** Frees its memory. */
-  free(): void;
 }
 
 /** Takes all chance from the tokens that a mask forbids. */

@@ -1,6 +1,7 @@
 // Defines the engine that a page holds: one model on one device.
 import { deleteCached, type Manifest, resolveBundleUrl } from "../bundle/index.js";
 import {
+  type AnswerFormat,
   type Backend,
   ChatCompletions,
   Completions,
@@ -10,8 +11,10 @@ import {
   Queue,
   type SamplingRequest,
 } from "../chat/index.js";
+import type { Constrainer } from "../constrain/index.js";
 import {
   CachedTokens,
+  type Constraint,
   type GeneratedToken,
   type GenerateEnd,
   type GenerateParams,
@@ -19,7 +22,7 @@ import {
 } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
-import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";
+import { CancelledError, InvalidRequestError, MlcwebError, NetworkError, UnloadedError } from "../errors.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
@@ -63,6 +66,7 @@ export class Engine {
   private readonly queue = new Queue();
   private readonly kv = new CachedTokens();
   private loaded: Loaded | undefined;
+  private constrainer: Promise<Constrainer> | undefined;
 
   private constructor(
     loaded: Loaded,
@@ -110,14 +114,18 @@ export class Engine {
     const { stop_tokens: stopTokens, ...rest } = request;
     const { model, host, manifest } = this.alive();
     const parsed = parseSampling(rest, model.vocabSize);
+    if (parsed.format && stopTokens != null)
+      throw new InvalidRequestError("stop_tokens", "cannot go with response_format, which ends with the model's.");
     if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
     checkPrompt(tokens, model);
+    const constraint = parsed.format && (await this.constrain(parsed.format))();
     return yield* inTurn(this.queue, parsed.signal, (turn) =>
       generateTokens(model, this.kv, host, tokens, {
         sampling: parsed.sampling,
         host: parsed.host,
         maxTokens: parsed.maxTokens ?? Infinity,
         signal: parsed.signal,
+        constraint,
         depth: this.depth,
         stopTokens: new Set(stopTokens ?? manifest.tokenizer.eosTokenIds),
         interrupted: () => turn.interrupted,
@@ -230,6 +238,7 @@ export class Engine {
     const { loaded } = this;
     if (!loaded) return;
     this.loaded = undefined;
+    this.constrainer = undefined;
     loaded.guard.close();
     loaded.memory.destroy();
     this.kv.clear();
@@ -239,6 +248,25 @@ export class Engine {
     if (!this.loaded) throw new UnloadedError();
     this.loaded.guard.check();
     return this.loaded;
+  }
+
+  /** Fetches what holds answers to a format when the first request asks for one. */
+  private async constrain(format: AnswerFormat): Promise<() => Constraint> {
+    this.constrainer ??= import("../constrain/index.js").then(({ Constrainer }) => {
+      const { codec, model, manifest } = this.alive();
+      return new Constrainer(codec, model.vocabSize, manifest.tokenizer.eosTokenIds);
+    });
+    const constrainer = await this.constrainer.catch((cause) => {
+      this.constrainer = undefined; // the next request fetches it again
+      if (cause instanceof MlcwebError) throw cause;
+      throw new NetworkError(
+        `What constrains answers cannot be fetched: ${(cause as Error).message}`,
+        "Serve constrain.js beside mlcweb.js.",
+        { cause },
+      );
+    });
+    this.alive();
+    return constrainer.prepare(format);
   }
 
   private backend(): Backend {
@@ -251,11 +279,12 @@ export class Engine {
       encodeChat: (messages, options) => codec.encodeChat(messages, options),
       chatStops: codec.template.stops,
       encode: (text) => codec.encode(text, true),
-      generate: (turn, prompt, request, index) => {
+      constrain: (format) => this.constrain(format),
+      generate: (turn, prompt, request, index, constraint) => {
         const interrupted = (): boolean => turn.interrupted;
         const stopTokens = new Set(manifest.tokenizer.eosTokenIds);
         const source = { model, host, codec, kv: this.kv, depth: this.depth, interrupted, stopTokens };
-        return generateAnswer(source, prompt, request, index);
+        return generateAnswer(source, prompt, request, index, constraint);
       },
     };
   }

@@ -14,6 +14,8 @@ import { oneOfTexts } from "./texts.js";
 export interface SchemaOptions {
   /** What messages call the schema. */
   readonly path?: string;
+  /** Objects that have properties, and say nothing of others, have no others. */
+  readonly closed?: boolean;
   /** Between items, and between a key and its value. */
   readonly separators?: readonly [item: string, key: string];
 }

@@ -6,7 +6,7 @@ import { Combined } from "./combine.js";
 import { ebnfGrammar } from "./ebnf.js";
 import { type Grammar, type Node, optional, text, without } from "./grammar.js";
 import { regexNode } from "./regex.js";
-import { either, joined, MOST, repeated } from "./simplify.js";
+import { either, joined, repeated } from "./simplify.js";
 
 type ToGrammar = (schema: unknown, field: string) => Grammar;
 type Fields = Record<string, unknown>;
@@ -70,7 +70,7 @@ const strings = (value: unknown, field: string): string[] =>
 /** What a format may have beside its type. */
 const KEYS: Record<string, string> = {
   const_string: "value",
-  json_schema: "json_schema style any_order",
+  json_schema: "json_schema",
   any_text: "excludes",
   grammar: "grammar",
   regex: "pattern",
@@ -79,7 +79,6 @@ const KEYS: Record<string, string> = {
   optional: "content",
   plus: "content",
   star: "content",
-  repeat: "content min max",
   tag: "begin content end",
   triggered_tags: "triggers tags at_least_one stop_after_first excludes",
   tags_with_separator: "tags separator at_least_one stop_after_first",
@@ -119,9 +118,9 @@ class Builder {
       case "const_string":
         return text(string(given.value, `${field}.value`));
       case "json_schema":
-        return this.json(given, field);
+        return this.combined.add(this.schema(given.json_schema, `${field}.json_schema`));
       case "any_text":
-        return this.free([...ends, ...this.excludes(given, field)]);
+        return without(...ends, ...this.excludes(given, field));
       case "grammar":
         return this.combined.add(ebnfGrammar(string(given.grammar, `${field}.grammar`), `${field}.grammar`));
       case "regex":
@@ -136,8 +135,6 @@ class Builder {
         return content(1, Infinity);
       case "star":
         return content(0, Infinity);
-      case "repeat":
-        return content(...this.counts(given, field));
       case "tag":
         return this.tag(given, field);
       case "triggered_tags":
@@ -151,10 +148,6 @@ class Builder {
     return list(given[key], `${field}.${key}`).map((one, i) => this.format(one, `${field}.${key}[${i}]`, ends));
   }
 
-  private free(texts: readonly string[]): Node {
-    return without(...new Set(texts));
-  }
-
   private excludes({ excludes }: Fields, field: string): string[] {
     if (excludes == null || (Array.isArray(excludes) && excludes.length === 0)) return [];
     return strings(excludes, `${field}.excludes`);
@@ -162,23 +155,6 @@ class Builder {
 
   private flag(given: Fields, key: string, field: string): boolean {
     return checkFlag(given[key] ?? false, `${field}.${key}`);
-  }
-
-  private json(given: Fields, field: string): Node {
-    if ((given.style ?? "json") !== "json")
-      throw new InvalidRequestError(`${field}.style`, "is supported as json alone.");
-    if (this.flag(given, "any_order", field)) throw new InvalidRequestError(`${field}.any_order`, "is not supported.");
-    return this.combined.add(this.schema(given.json_schema, `${field}.json_schema`));
-  }
-
-  private counts({ min, max }: Fields, field: string): [min: number, max: number] {
-    const check = (value: unknown, name: string, least: number): number => {
-      if (!Number.isInteger(value) || (value as number) < least || (value as number) > MOST)
-        throw new InvalidRequestError(`${field}.${name}`, `must be an integer from ${least} to ${MOST}.`);
-      return value as number;
-    };
-    const least = check(min, "min", 0);
-    return [least, max === -1 ? Infinity : check(max, "max", least)];
   }
 
   private tag(given: Fields, field: string): Node {
@@ -213,7 +189,7 @@ class Builder {
       if (!triggers.some((trigger) => begin.startsWith(trigger)))
         throw new InvalidRequestError(name, "must begin with one of the triggers.");
     });
-    const free = this.free([...triggers, ...ends, ...this.excludes(given, field)]);
+    const free = without(...triggers, ...ends, ...this.excludes(given, field));
     const first = this.flag(given, "at_least_one", field);
     if (this.flag(given, "stop_after_first", field)) return first ? tag : joined([free, optional(tag)]);
     return joined([first ? tag : joined([]), repeated(joined([free, tag]), 0, Infinity), free]);

@@ -33,7 +33,7 @@ function places(pieces: readonly Piece[]): (boolean | undefined)[] {
   let place: boolean | undefined = true;
   return pieces.map((piece) => {
     const here = place;
-    if (!piece.nodes.some(nullable)) place = false;
+    if (!piece.nodes.some((node) => nullable(node))) place = false;
     else if (place && !piece.nodes.every((node) => isEmpty(node) || isNothing(node))) place = undefined;
     return here;
   });

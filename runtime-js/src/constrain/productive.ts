@@ -1,10 +1,7 @@
 // Finds the rules of a grammar that texts can come to the end of, and leaves out what cannot: the automaton would lead
 // a text into it and never out.
-import { InvalidRequestError } from "../errors.js";
 import { EMPTY, type Grammar, NOTHING, type Node } from "./grammar.js";
 import { either, isNothing, joined } from "./simplify.js";
-
-type Rules = ReadonlyMap<string, Node>;
 
 /** The rules that the node names, in order. */
 function named(node: Node, found: string[] = []): string[] {
@@ -14,19 +11,19 @@ function named(node: Node, found: string[] = []): string[] {
   return found;
 }
 
-/** The rules that the node reaches, those that a rule names before it, but where they call each other. */
-function inOrder(start: Node, rules: Rules): string[] {
+/** The names and what they lead to, each after those that it leads to, but in circles. */
+export function inOrder(names: Iterable<string>, next: (name: string) => Iterable<string>): string[] {
   const seen = new Set<string>(),
     order: string[] = [];
-  const todo = [{ name: "", next: named(start)[Symbol.iterator]() }];
-  for (let top = todo.at(-1); top; top = todo.at(-1)) {
-    const { value: name, done } = top.next.next();
+  const path = [{ name: "", names: names[Symbol.iterator]() }];
+  for (let top = path.at(-1); top; top = path.at(-1)) {
+    const { value: name, done } = top.names.next();
     if (done) {
       order.push(top.name);
-      todo.pop();
+      path.pop();
     } else if (!seen.has(name)) {
       seen.add(name);
-      todo.push({ name, next: named(rules.get(name) ?? NOTHING)[Symbol.iterator]() });
+      path.push({ name, names: next(name)[Symbol.iterator]() });
     }
   }
   return order.slice(0, -1);
@@ -38,7 +35,7 @@ export function rulesThat(
   holds: (node: Node, known: ReadonlySet<string>) => boolean,
 ): ReadonlySet<string> {
   const known = new Set<string>();
-  let open = inOrder(start, rules),
+  let open = inOrder(named(start), (name) => named(rules.get(name) ?? NOTHING)),
     before = Infinity;
   while (open.length < before) {
     before = open.length;
@@ -68,11 +65,10 @@ function canEnd(node: Node, known: ReadonlySet<string>): boolean {
   }
 }
 
-/** The grammar without what no text comes to the end of, and without rules that nothing names. If the start is so,
- * throws InvalidRequestError with the message. */
-export function productive(grammar: Grammar, field: string, message: string): Grammar {
-  const known = rulesThat(grammar, canEnd);
-  if (!canEnd(grammar.start, known)) throw new InvalidRequestError(field, message);
+/** The grammar without what no text comes to the end of, and without rules that nothing names; undefined if that is all. */
+export function productive({ start, rules }: Grammar): Grammar | undefined {
+  const known = rulesThat({ start, rules }, canEnd);
+  if (!canEnd(start, known)) return undefined;
   const done = new Map<Node, Node>();
   const pruned = (node: Node): Node => {
     let found = done.get(node);
@@ -90,8 +86,6 @@ export function productive(grammar: Grammar, field: string, message: string): Gr
     if (node.min > node.max || (node.min > 0 && isNothing(item))) return NOTHING;
     return isNothing(item) ? EMPTY : { ...node, item };
   };
-  return {
-    start: pruned(grammar.start),
-    rules: new Map([...grammar.rules].flatMap(([name, node]) => (known.has(name) ? [[name, pruned(node)]] : []))),
-  };
+  const kept = [...rules].filter(([name]) => known.has(name));
+  return { start: pruned(start), rules: new Map(kept.map(([name, node]) => [name, pruned(node)])) };
 }

@@ -123,16 +123,17 @@ class Compiler {
     });
   }
 
-  /** Texts share the states of what they have in common: the places in thousands of them are one. */
+  /** What begins with texts shares the states that these have in common: the places in thousands of them are one. */
   private choice(items: readonly Node[], from: number, to: number): void {
     const after = new Map<number, Map<number, number>>();
     for (const item of items) {
-      if (item.op !== "text") {
+      const [first, ...rest] = item.op === "sequence" ? item.items : [item];
+      if (first?.op !== "text") {
         this.later.push(() => this.add(item, from, to));
         continue;
       }
       let at = from;
-      for (const byte of new TextEncoder().encode(item.text)) {
+      for (const byte of new TextEncoder().encode(first.text)) {
         const known = after.get(at) ?? new Map<number, number>();
         after.set(at, known);
         let next = known.get(byte);
@@ -143,7 +144,7 @@ class Compiler {
         }
         at = next;
       }
-      this.free[at]!.push(to);
+      this.sequence(rest, at, to);
     }
   }
 

@@ -3,7 +3,8 @@ import { InvalidRequestError } from "../errors.js";
 import { anywhere, HEAD, inOrder, oneOf, type Piece, plain, TAIL, times, whole } from "./anchors.js";
 import { ANY, complement, DIGIT, NOT_LINE_END, property, SPACE, union, WORD } from "./characters.js";
 import { NOTHING, type Node, type Range, text } from "./grammar.js";
-import { isNothing, MOST, repeated } from "./simplify.js";
+import { Scanner } from "./scanner.js";
+import { isNothing, repeated } from "./simplify.js";
 
 export interface RegexOptions {
   /** Without, or true: the whole text must match. false: a match may stand anywhere, as of JSON Schema's `pattern`. */
@@ -33,10 +34,9 @@ function write(ranges: readonly Range[]): Node {
 }
 
 const MAX_LENGTH = 100_000;
-const MAX_NESTING = 200;
 /** To find a property's characters takes tens of milliseconds. */
 const MAX_PROPERTIES = 16;
-const COUNT = /\{(\d+)(?:(,)(\d*))?\}/y;
+const COUNTS = /\{(\d+)(?:(,)(\d*))?\}|[*+?]/y;
 const CONTROL: Record<string, number> = { t: 9, n: 10, v: 11, f: 12, r: 13 };
 const SETS: Record<string, readonly Range[]> = { d: DIGIT, w: WORD, s: SPACE };
 const AROUND: Record<string, string> = {
@@ -46,46 +46,30 @@ const AROUND: Record<string, string> = {
   "<!": "look-behind",
 };
 
-class Parser {
-  private i = 0;
-  private depth = 0;
-  /** By source: what is written twice is one node. */
-  private readonly nodes = new Map<string, Node>();
+class Parser extends Scanner {
   private readonly properties = new Set<string | undefined>();
 
   constructor(
-    private readonly pattern: string,
-    private readonly field: string,
+    pattern: string,
+    field: string,
     private readonly character: (ranges: readonly Range[]) => Node,
-    private readonly place: string,
-  ) {}
+    private readonly name: string,
+  ) {
+    super(pattern, field, MAX_LENGTH);
+  }
 
   parse(): Piece {
-    if (this.pattern.length > MAX_LENGTH) this.fail(`it is longer than ${MAX_LENGTH} characters`, MAX_LENGTH);
     const piece = this.alternatives();
-    if (this.i < this.pattern.length) this.fail("this ) closes nothing");
+    if (this.i < this.source.length) this.fail("this ) closes nothing");
     return piece;
   }
 
-  private fail(what: string, at = this.i): never {
-    throw new InvalidRequestError(this.field, `at character ${at + 1} of ${this.place}, ${what}.`);
-  }
-
-  private eat(token: string): boolean {
-    const is = this.pattern.startsWith(token, this.i);
-    if (is) this.i += token.length;
-    return is;
-  }
-
-  private match(regex: RegExp): RegExpExecArray | null {
-    regex.lastIndex = this.i;
-    const found = regex.exec(this.pattern);
-    if (found) this.i = regex.lastIndex;
-    return found;
+  protected override place(at: number): string {
+    return `at character ${at + 1} of ${this.name}`;
   }
 
   private point(): number {
-    const code = this.pattern.codePointAt(this.i);
+    const code = this.source.codePointAt(this.i);
     if (code === undefined) this.fail("something is missing");
     this.i += code > 0xffff ? 2 : 1;
     return code;
@@ -100,67 +84,51 @@ class Parser {
   private terms(): Piece {
     const start = this.i,
       found: Piece[] = [];
-    while (this.i < this.pattern.length && !"|)".includes(this.pattern[this.i]!)) found.push(this.term());
+    while (this.i < this.source.length && !"|)".includes(this.source[this.i]!)) found.push(this.term());
     return inOrder(found) ?? this.fail("a ^ or $ here has something beside it that may be empty", start);
   }
 
   private term(): Piece {
-    const start = this.i;
-    const piece = this.atom();
-    let counts: readonly [min: number, max: number];
-    const braces = this.match(COUNT);
-    if (braces) {
-      const min = +braces[1]!;
-      counts = [min, braces[2] ? +(braces[3] || Infinity) : min];
-    } else if (this.eat("*")) counts = [0, Infinity];
-    else if (this.eat("+")) counts = [1, Infinity];
-    else if (this.eat("?")) counts = [0, 1];
-    else return piece;
+    const start = this.i,
+      piece = this.atom(),
+      counts = this.counts(COUNTS);
+    if (!counts) return piece;
     this.eat("?");
-    const [min, max] = counts;
-    if (min > max) this.fail(`{${min},${max}} has the larger count first`, start);
-    if (min > MOST) this.fail(`it repeats ${min} times, which no answer can`, start);
-    return times(piece, min, max > MOST ? Infinity : max) ?? this.fail("a ^ or $ is repeated", start);
+    return times(piece, ...counts) ?? this.fail("a ^ or $ is repeated", start);
   }
 
   private atom(): Piece {
     const start = this.i,
-      char = this.pattern[start]!;
-    if (this.match(COUNT)) this.fail("a count has nothing before it", start);
-    const code = this.point();
+      sign = this.match(COUNTS);
+    if (sign) this.fail(`${sign[0]} has nothing before it`, start);
+    const code = this.point(),
+      char = this.source[start]!;
     if (char === "^") return HEAD;
     if (char === "$") return TAIL;
     if (char === "(") return this.group(start);
     if (char === ".") return this.set(start, () => NOT_LINE_END);
     if (char === "[") return this.set(start, this.charClass(start));
-    if ("*+?".includes(char)) this.fail(`${char} has nothing before it`, start);
     const found = char === "\\" ? this.escape(false) : code;
     return this.set(start, () => (typeof found === "number" ? [[found, found]] : found));
   }
 
   /** One character of a set, which was written from `start` on. */
   private set(start: number, ranges: () => readonly Range[]): Piece {
-    const source = this.pattern.slice(start, this.i);
-    let node = this.nodes.get(source);
-    if (!node) {
-      const all = ranges(),
-        characters = union(all);
-      if (all.length > 0 && characters.length === 0) this.fail("half of a surrogate pair stands alone", start);
-      node = characters.length ? this.character(characters) : NOTHING;
-      this.nodes.set(source, node);
-    }
-    return plain(node);
+    return plain(
+      this.once(start, () => {
+        const all = ranges(),
+          characters = union(all);
+        if (all.length > 0 && characters.length === 0) this.fail("half of a surrogate pair stands alone", start);
+        return characters.length ? this.character(characters) : NOTHING;
+      }),
+    );
   }
 
   private group(start: number): Piece {
     const kind = this.match(/\?(<?[=!]|<[\p{ID_Continue}$]+>|:|.|$)/uy)?.[1];
     if (kind !== undefined && kind !== ":" && !kind.endsWith(">"))
       this.fail(AROUND[kind] ? `${AROUND[kind]} is not supported` : `(?${kind} is not supported`, start);
-    if (++this.depth > MAX_NESTING) this.fail(`groups are nested more than ${MAX_NESTING} deep`, start);
-    const piece = this.alternatives();
-    if (!this.eat(")")) this.fail("this ( is not closed", start);
-    this.depth--;
-    return piece;
+    return this.nested(start, () => this.alternatives());
   }
 
   private charClass(start: number): () => readonly Range[] {
@@ -170,10 +138,10 @@ class Parser {
       found.push(typeof one === "number" ? [[one, one]] : one);
     };
     while (!this.eat("]")) {
-      if (this.i >= this.pattern.length) this.fail("this [ is not closed", start);
+      if (this.i >= this.source.length) this.fail("this [ is not closed", start);
       const from = this.member(),
         dash = this.i;
-      const isRange = this.eat("-") && this.pattern[this.i] !== "]" && this.i < this.pattern.length;
+      const isRange = this.eat("-") && this.source[this.i] !== "]" && this.i < this.source.length;
       const to = isRange ? this.member() : undefined;
       if (typeof from === "number" && typeof to === "number") {
         if (from > to) this.fail("a range of characters has its larger end first", dash);
@@ -204,7 +172,7 @@ class Parser {
     if (char === "b" && inClass) return 8;
     if (char === "b" || char === "B") this.fail(`the word boundary \\${char} is not supported`, start);
     if (char === "p" || char === "P") return this.property(char === "P", start);
-    if (char === "0" && !/\d/.test(this.pattern[this.i] ?? "")) return 0;
+    if (char === "0" && !/\d/.test(this.source[this.i] ?? "")) return 0;
     if (/[\dk]/.test(char)) this.fail("back references are not supported", start);
     if (char === "c") {
       const letter = this.match(/[A-Za-z]/y) ?? this.fail("\\c needs a letter", start);

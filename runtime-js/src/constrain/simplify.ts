@@ -5,19 +5,22 @@ import { EMPTY, NOTHING, type Node, repeat, text } from "./grammar.js";
 /** A larger count is no limit: no answer is so long. */
 export const MOST = 2 ** 31 - 1;
 
+const NONE: ReadonlySet<string> = new Set();
 const known = new WeakMap<Node, boolean>();
 
-/** Whether the node matches the empty text; of rules, which may be any, it says no. */
-export function nullable(node: Node): boolean {
-  let is = known.get(node);
-  if (is !== undefined) return is;
-  if (node.op === "text") is = node.text === "";
-  else if (node.op === "sequence") is = node.items.every(nullable);
-  else if (node.op === "choice") is = node.items.some(nullable);
-  else if (node.op === "repeat") is = node.min === 0 || nullable(node.item);
-  else is = node.op === "without";
-  known.set(node, is);
-  return is;
+/** Whether the node matches the empty text; of rules it is said by `rules`. */
+export function nullable(node: Node, rules = NONE): boolean {
+  const before = rules === NONE ? known.get(node) : undefined;
+  if (before !== undefined) return before;
+  const is = (one: Node): boolean => nullable(one, rules);
+  let found = node.op === "without";
+  if (node.op === "text") found = node.text === "";
+  else if (node.op === "rule") found = rules.has(node.name);
+  else if (node.op === "sequence") found = node.items.every(is);
+  else if (node.op === "choice") found = node.items.some(is);
+  else if (node.op === "repeat") found = node.min === 0 || is(node.item);
+  if (rules === NONE) known.set(node, found);
+  return found;
 }
 
 export const isNothing = (node: Node): boolean => node.op === "choice" && node.items.length === 0;

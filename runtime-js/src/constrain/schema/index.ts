@@ -15,5 +15,10 @@ export function schemaGrammar(schema: unknown, options: SchemaOptions = {}): Gra
   const { path = "schema" } = options;
   const root = readJson(schema, path);
   if (!isSchema(root)) throw new InvalidRequestError(path, "must be a schema: an object, true or false.");
-  return new Emitter(root, options).grammar();
+  try {
+    return new Emitter(root, options).grammar();
+  } catch (error) {
+    if (error instanceof RangeError) throw new InvalidRequestError(path, "is nested too deep."); // the stack is full
+    throw error;
+  }
 }

@@ -46,7 +46,7 @@ export class Emitter {
 
   grammar(): Grammar {
     const start = this.value([this.root]);
-    for (let schemas = this.queue.shift(); schemas; schemas = this.queue.shift()) {
+    for (const schemas of this.queue) {
       const name = this.names.get(this.normalizer.key(schemas))!;
       this.define(name, this.union(schemas, name));
     }
@@ -68,12 +68,16 @@ export class Emitter {
   }
 
   define = (name: string, node: Node): void => {
-    this.left -= size(node);
-    if (this.left < 0) throw new InvalidRequestError(this.scope.path(this.root), "is too large to be compiled.");
+    this.spend(size(node));
     this.rules.set(name, node);
   };
 
-  /** A string with its quotes; undefined where there is none. */
+  spend(nodes: number): void {
+    this.left -= nodes;
+    if (this.left < 0) throw new InvalidRequestError(this.scope.path(this.root), "is too large to be compiled.");
+  }
+
+  /** A string with its quotes. */
   quoted(form: StringForm, name: string, refuse: Refuse): Node {
     return sequence(text('"'), this.normalizer.logic.languages.contents(form, name, this.define, refuse), text('"'));
   }

@@ -17,5 +17,10 @@ export function schemaGrammar(schema: unknown, options: SchemaOptions = {}): Gra
   const given = readJson(schema, path);
   const root = options.closed ? closed(given) : given;
   if (!isSchema(root)) throw new InvalidRequestError(path, "must be a schema: an object, true or false.");
-  return new Emitter(root, options).grammar();
+  try {
+    return new Emitter(root, options).grammar();
+  } catch (error) {
+    if (error instanceof RangeError) throw new InvalidRequestError(path, "is nested too deep."); // the stack is full
+    throw error;
+  }
 }

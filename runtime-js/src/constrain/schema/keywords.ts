@@ -7,6 +7,7 @@ import {
   ANY_NUMBER,
   ANY_OBJECT,
   ANY_STRING,
+  ANYTHING,
   type ArrayForm,
   type Form,
   type NumberForm,
@@ -15,11 +16,16 @@ import {
   valueForm,
 } from "./forms.js";
 import { isObject, isSchema, type Json, type JsonObject, type Schema } from "./read.js";
-import type { Scope } from "./scope.js";
+import { type Scope, words } from "./scope.js";
 
 const TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"];
 /** What says, beside a keyword of unevaluated parts, that other parts count as evaluated too. */
 const APPLICATORS = ["$ref", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "dependencies"];
+const TYPED = words(
+  "type minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern format items prefixItems " +
+    "unevaluatedItems contains minItems maxItems uniqueItems properties patternProperties additionalProperties " +
+    "unevaluatedProperties propertyNames required minProperties maxProperties",
+);
 const REFUSED = ["$dynamicRef", "$recursiveRef"];
 
 export class Keywords {
@@ -28,8 +34,9 @@ export class Keywords {
     private readonly schema: JsonObject,
   ) {}
 
-  forms(): Form[] {
+  forms(): readonly Form[] {
     for (const keyword of REFUSED) if (this.schema.has(keyword)) throw this.fail(keyword, "is not supported.");
+    if (![...this.schema.keys()].some((keyword) => TYPED.has(keyword))) return ANYTHING;
     const types = this.types();
     const has = (type: string) => types.includes(type);
     const forms: Form[] = [];

@@ -81,6 +81,7 @@ export class Languages {
     const node = ({ source, anchored }: (typeof expressions)[number], write: (ranges: readonly Range[]) => Node) =>
       regexNode(source, "pattern", { anchored, character: write });
     const more = unlike.length + except.length;
+    const keyword = patterns.length + unlike.length ? "pattern" : formats.length ? "format" : "not";
     if (expressions.length + more === 0) return repeat(ANY, min, max);
     if (expressions.length === 1 && more === 0 && min === 0 && max === Infinity)
       return node(expressions[0]!, character);
@@ -97,8 +98,7 @@ export class Languages {
       character,
       name,
       define,
-      () =>
-        refuse("pattern", "is not supported together with what else the schema says of this string: too many states."),
+      () => refuse(keyword, "is not supported together with what else the schema says of the string: too many states."),
     );
   }
 

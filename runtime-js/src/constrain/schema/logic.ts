@@ -38,7 +38,11 @@ export class Logic {
   }
 
   valid(schemas: readonly Schema[], value: Json): boolean {
-    return this.normalizer.forms(schemas).some((form) => this.admits(form, value));
+    const id = identity(value);
+    this.normalizer.spend();
+    return this.normalizer
+      .forms(schemas)
+      .some((form) => (form.type === "value" ? form.id === id : this.admits(form, value)));
   }
 
   /** Whether the value is of the form. */
@@ -72,7 +76,7 @@ export class Logic {
 
   /** Whether it is certain that no value is of both. */
   disjoint(a: Form, b: Form): boolean {
-    this.normalizer.spend();
+    this.normalizer.spend(10);
     if (a.type === "value") return !inexact(b) && !this.admits(b, a.value);
     if (b.type === "value") return !inexact(a) && !this.admits(a, b.value);
     const [shared] = meet(a, b);
@@ -100,7 +104,7 @@ export class Logic {
       const others = this.normalizer.forms(b);
       return this.normalizer.forms(a).every((form) => others.every((other) => this.disjoint(form, other)));
     } catch (error) {
-      if (error instanceof InvalidRequestError) return false; // it's refused where it stands, or leads back to here
+      if (error instanceof InvalidRequestError && !this.normalizer.exhausted) return false; // it's refused where it stands, or leads back to here
       throw error;
     } finally {
       this.comparing.delete(key);
@@ -112,15 +116,19 @@ export class Logic {
     const holders = new Map<string, number>();
     for (const branch of branches)
       for (const form of branch) if (form.type === "value") holders.set(form.id, (holders.get(form.id) ?? 0) + 1);
-    const wide = branches.map((branch) => branch.filter((form) => form.type !== "value"));
+    const all = branches.flatMap((branch, i) => branch.map((form) => ({ form, i })));
+    const wide = all.filter(({ form }) => form.type !== "value");
     return branches.flatMap((branch, i) => {
       const own = new Set(branch.map((form) => (form.type === "value" ? form.id : "")));
       const foreign = (id: string) => (holders.get(id) ?? 0) > (own.has(id) ? 1 : 0);
       const single = this.normalizer.meet(from, branch).filter((form) => form.type !== "value" || !foreign(form.id));
-      const others: Form[] = wide.flatMap((forms, j) => (j === i ? [] : forms));
-      if (single.some(({ type }) => type !== "value"))
-        others.push(...branches.flatMap((forms, j) => (j === i ? [] : forms.filter(({ type }) => type === "value"))));
-      return this.minus(single, others, refuse);
+      const others = single.some(({ type }) => type !== "value") ? all : wide;
+      this.normalizer.spend(others.length);
+      return this.minus(
+        single,
+        others.filter((other) => other.i !== i).map(({ form }) => form),
+        refuse,
+      );
     });
   }
 
@@ -152,6 +160,7 @@ export class Logic {
       ];
     }
     const rest = this.complement(gone, form.type === "number" && form.integer, refuse);
+    this.normalizer.spend(10 * rest.length);
     return rest.flatMap((other) => meet(form, other));
   }
 

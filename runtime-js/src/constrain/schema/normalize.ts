@@ -7,7 +7,9 @@ import { isObject, isSchema, type JsonObject, type Schema } from "./read.js";
 import type { Scope } from "./scope.js";
 
 /** Steps that the combination of schemas may take. */
-const STEPS = 3_000_000;
+const STEPS = 500_000;
+/** References that lead to one another before any part of a value. */
+const CHAIN = 500;
 
 export class Normalizer {
   readonly logic = new Logic(this);
@@ -17,6 +19,10 @@ export class Normalizer {
   private left = STEPS;
 
   constructor(readonly scope: Scope) {}
+
+  get exhausted(): boolean {
+    return this.left < 0;
+  }
 
   spend(steps = 1): void {
     this.left -= steps;
@@ -52,9 +58,9 @@ export class Normalizer {
   }
 
   /** What is of a form of both lists. */
-  meet(a: readonly Form[], b: readonly Form[]): Form[] {
-    if (a === ANYTHING) return [...b];
-    if (b === ANYTHING) return [...a];
+  meet(a: readonly Form[], b: readonly Form[]): readonly Form[] {
+    if (a === ANYTHING || a === b) return b;
+    if (b === ANYTHING) return a;
     const found = new Map<string, Form>();
     const wide: Form[] = [];
     const wideB = b.filter((form) => form.type !== "value");
@@ -62,7 +68,7 @@ export class Normalizer {
     for (const form of a) {
       if (form.type !== "value") {
         for (const other of wideB) {
-          this.spend();
+          this.spend(5);
           wide.push(...meet(form, other));
         }
         for (const [id, other] of valuesB)
@@ -73,11 +79,13 @@ export class Normalizer {
     return [...found.values(), ...wide];
   }
 
-  private one(schema: JsonObject): Form[] {
+  private one(schema: JsonObject): readonly Form[] {
     if (this.open.has(schema)) {
       const keyword = ["$ref", "allOf", "anyOf", "oneOf", "not", "if"].find((name) => schema.has(name)) ?? "$ref";
       throw this.scope.refusal(schema, keyword, "leads back to itself before any part of a value.");
     }
+    if (this.open.size > CHAIN) throw this.scope.refusal(schema, "$ref", "is at the end of too many references.");
+    this.spend(5);
     this.open.add(schema);
     try {
       return this.resolved(schema);
@@ -86,11 +94,11 @@ export class Normalizer {
     }
   }
 
-  private resolved(schema: JsonObject): Form[] {
+  private resolved(schema: JsonObject): readonly Form[] {
     const { scope, logic } = this;
-    if (scope.refAlone && schema.has("$ref")) return [...this.forms([scope.target(schema)])];
+    if (scope.refAlone && schema.has("$ref")) return this.forms([scope.target(schema)]);
     const keywords = new Keywords(scope, schema);
-    let forms = keywords.forms();
+    let forms: readonly Form[] = keywords.forms();
     const values = keywords.values();
     if (values) {
       const unique = new Map(values.map(valueForm).map((form) => [form.id, form]));
@@ -119,7 +127,7 @@ export class Normalizer {
     return forms;
   }
 
-  private union(lists: readonly (readonly Form[])[]): Form[] {
+  private union(lists: readonly (readonly Form[])[]): readonly Form[] {
     const values = new Map<string, Form>();
     const wide = new Set<Form>();
     for (const form of lists.flat()) {

@@ -20,9 +20,10 @@ export function objectNode(emitter: Emitter, form: ObjectForm, name: string, ref
   const required = new Set(form.required);
   const declared = new Set([...form.parts.flatMap(({ properties }) => [...properties.keys()]), ...required]);
   const slots: Slot[] = [];
-  const add = (key: string) => {
+  emitter.spend(4 * declared.size);
+  const add = (key: string, listed = false) => {
     const schemas = propertySchemas(form, key, logic.matches);
-    const possible = normalizer.forms(schemas).length > 0 && logic.valid(form.names, key);
+    const possible = normalizer.forms(schemas).length > 0 && (listed || logic.valid(form.names, key));
     if (!possible && !required.has(key)) return;
     const node = possible ? member(emitter, text(JSON.stringify(key)), schemas) : NOTHING;
     slots.push({ node, required: required.has(key) });
@@ -32,7 +33,7 @@ export function objectNode(emitter: Emitter, form: ObjectForm, name: string, ref
   for (const names of normalizer.forms(form.names)) {
     if (names.type === "string") wide.push(names);
     else if (names.type !== "value" || typeof names.value !== "string" || declared.has(names.value)) continue;
-    else add(names.value);
+    else add(names.value, true);
   }
   const others = extras(emitter, form, [...declared], wide, name, refuse);
   return sequence(text("{"), joined(emitter, form, slots, others, name, refuse), text("}"));
@@ -72,7 +73,8 @@ function extras(
         unlike: [...new Set([...base.unlike, ...unlike])],
         except: [...new Set([...base.except, ...declared])],
       };
-      nodes.push(member(emitter, emitter.quoted(key, `${name}k${set}.${i}.`, refuse), schemas));
+      const cannot: Refuse = (_, why) => refuse(patterns.length ? "patternProperties" : "additionalProperties", why);
+      nodes.push(member(emitter, emitter.quoted(key, `${name}k${set}.${i}.`, cannot), schemas));
     }
   }
   return nodes.length ? choice(...nodes) : undefined;

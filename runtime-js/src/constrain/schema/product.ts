@@ -4,7 +4,7 @@ import { choice, EMPTY, type Node, type Range, rule, sequence } from "../grammar
 import type { Define } from "./numbers.js";
 
 const STATES = 20_000;
-const WORK = 2_000_000;
+const WORK = 500_000;
 const LAST = 0x10ffff;
 const SURROGATES: Range = [0xd800, 0xdfff];
 

@@ -7,7 +7,7 @@ export interface JsonObject extends ReadonlyMap<string, Json> {}
 export type Schema = boolean | JsonObject;
 
 const DEPTH = 200;
-const VALUES = 500_000;
+const VALUES = 300_000;
 
 export const isObject = (value: Json | undefined): value is JsonObject => value instanceof Map;
 export const isSchema = (value: Json | undefined): value is Schema => typeof value === "boolean" || isObject(value);

@@ -2,7 +2,7 @@
 import { InvalidRequestError } from "../../errors.js";
 import { isObject, isSchema, type Json, type JsonObject, type Schema } from "./read.js";
 
-const words = (list: string) => new Set(list.split(" "));
+export const words = (list: string) => new Set(list.split(" "));
 const ONE = words(
   "not if then else items additionalItems additionalProperties contains propertyNames unevaluatedItems unevaluatedProperties",
 );

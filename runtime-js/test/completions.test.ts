@@ -20,10 +20,16 @@ function fake(chatStops: string[] = []): {
       yield* [];
       return { reason: "stop", timing: new Timing() };
     },
-    encodeChat: (messages, options) => {
+    answers: undefined,
+    templateHasTools: true,
+    enforces: false,
+    renderChat: (messages, options) => {
       asked.chats.push([messages, options]);
-      return [1];
+      return "";
     },
+    encodeRendered: () => [1],
+    specialsIn: () => new Set(),
+    token: String,
     encode: () => [1],
   };
   return { backend, asked };

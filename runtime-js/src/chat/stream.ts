@@ -1,29 +1,33 @@
 // Runs a request's choices in its turn of the queue, and hands the answer out: whole, or as a stream of chunks.
 import { ContextLengthError } from "../errors.js";
-import type { ChatTurn, RenderOptions } from "../text/template.js";
-import { type Answer, type Delta, type Timing, usageOf } from "./answer.js";
+import type { CallDelta } from "../tools/index.js";
+import { type Answer, type Timing, usageOf } from "./answer.js";
 import { inTurn, type Queue, type Turn } from "./queue.js";
+import type { ChatModel } from "./reading.js";
 import type { ParsedRequest } from "./request.js";
-import type { ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
+import type { AnswerToolCall, ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
+import { type Delta, NOTHING } from "./words.js";
 
 /** What the engine gives the API; each call throws the typed error when it is unloaded or its device is lost. */
-export interface Backend {
+export interface Backend extends ChatModel {
   readonly name: string;
   readonly queue: Queue;
   readonly vocabSize: number;
   readonly contextLength: number;
   /** Generates a choice of the request. */
   generate(turn: Turn, prompt: readonly number[], request: ParsedRequest, index: number): AsyncGenerator<Delta, Answer>;
-  encodeChat(messages: readonly ChatTurn[], options: RenderOptions): number[];
+  /** Tokens of a chat that the template has rendered. */
+  encodeRendered(text: string): number[];
   /** Stop strings of the model's chats, beside the request's. */
   readonly chatStops: readonly string[];
-  encode(text: string): number[];
 }
 
 /** A choice goes on, or ends for a reason. */
 export interface ChoiceEvent {
   readonly index: number;
   readonly text: string;
+  readonly reasoning: string;
+  readonly calls: readonly CallDelta[];
   readonly logprobs: ContentLogprob[] | undefined;
   readonly reason: FinishReason | null;
 }
@@ -38,6 +42,8 @@ export interface Observer {
 export interface FinishedChoice {
   readonly index: number;
   readonly text: string;
+  readonly reasoning: string;
+  readonly calls: readonly AnswerToolCall[];
   readonly logprobs: Logprobs | null;
   readonly reason: FinishReason;
 }
@@ -95,12 +101,12 @@ function generateChoices(
         for (; !next.done; next = await run.next()) yield tell({ index, ...next.value, reason: null });
         timings.push(next.value.timing);
         if (timings.length === request.n) turn.leave(); // that it ended need not be read
-        yield tell({ index, text: "", logprobs: undefined, reason: next.value.reason });
+        yield tell({ index, ...NOTHING, reason: next.value.reason });
       } finally {
         await run.return(undefined as never);
       }
     }
-    const usage = usageOf(timings);
+    const usage = usageOf(timings, request.reading?.reasons ?? false);
     observer?.usage(usage);
     return usage;
   });
@@ -115,6 +121,8 @@ async function collect<Whole>(
   const choices = Array.from({ length: n }, (_, index) => ({
     index,
     text: "",
+    reasoning: "",
+    calls: [] as AnswerToolCall[],
     logprobs: host.topLogprobs === undefined ? null : { content: [] as ContentLogprob[] },
     reason: "stop" as FinishReason,
   }));
@@ -123,6 +131,11 @@ async function collect<Whole>(
     if (done) return format.whole(head, choices, value);
     const choice = choices[value.index]!;
     choice.text += value.text;
+    choice.reasoning += value.reasoning;
+    for (const { index, id, name, arguments: text } of value.calls) {
+      if (id !== undefined) choice.calls[index] = { id, type: "function", function: { name: name!, arguments: text } };
+      else choice.calls[index]!.function.arguments += text;
+    }
     choice.logprobs?.content.push(...(value.logprobs ?? []));
     choice.reason = value.reason ?? choice.reason;
   }

@@ -248,9 +248,15 @@ export class Engine {
       queue: this.queue,
       vocabSize: model.vocabSize,
       contextLength: model.contextLength,
-      encodeChat: (messages, options) => codec.encodeChat(messages, options),
+      answers: manifest.answers,
+      templateHasTools: codec.template.hasTools,
+      enforces: false,
+      renderChat: (messages, options) => codec.template.render(messages, options),
+      encodeRendered: (text) => codec.encodeRendered(text),
+      specialsIn: (texts) => codec.specialsIn(texts),
+      token: (id) => codec.token(id),
       chatStops: codec.template.stops,
-      encode: (text) => codec.encode(text, true),
+      encode: (text, addSpecialTokens) => codec.encode(text, addSpecialTokens),
       generate: (turn, prompt, request, index) => {
         const interrupted = (): boolean => turn.interrupted;
         const stopTokens = new Set(manifest.tokenizer.eosTokenIds);

@@ -4,6 +4,7 @@
 export { type ReasoningBudget, reasoningBudget } from "./budget.js";
 export { afterReasoning, type Format, type StructuralTag, type Tag, toolGrammar } from "./grammar.js";
 export type { CallDelta, Parts } from "./parts.js";
-export { foldSystem, withTools, writeCalls } from "./prompt.js";
+export { foldSystem, forTemplate, withTools, writeCalls } from "./prompt.js";
 export { AnswerReader, type ReaderOptions } from "./reader.js";
-export type { ToolChoice, ToolFunction, ToolRequest } from "./types.js";
+export { callSyntax, markersOf } from "./syntax.js";
+export type { Tool, ToolChoice, ToolFunction, ToolRequest } from "./types.js";

@@ -2,23 +2,27 @@
 // do not.
 import type { ToolCallSyntax } from "../contract/index.js";
 import type { ChatTurn, ToolCall } from "../text/template.js";
-import type { ToolFunction } from "./types.js";
+import type { Tool } from "./types.js";
 
-const asTools = (tools: readonly ToolFunction[]): object[] =>
-  tools.map((tool) => ({ type: "function", function: tool }));
+/** Tools as templates have them, keys in their order: whether one is strict is the engine's business. */
+export const forTemplate = (tools: readonly Tool[]): Tool[] =>
+  tools.map((tool) => {
+    const { strict: _, ...described } = tool.function;
+    return { ...tool, function: described };
+  });
 
 /** The conversation as the template is to be given it, and the tools for it, if it has a place for them. */
 export function withTools(
   messages: readonly ChatTurn[],
-  tools: readonly ToolFunction[],
+  tools: readonly Tool[],
   syntax: ToolCallSyntax,
 ): { messages: readonly ChatTurn[]; tools: readonly object[] | undefined } {
   const turns = syntax.turns === "engine" ? written(messages, syntax) : messages;
   if (tools.length === 0) return { messages: turns, tools: undefined };
-  if (syntax.tools === "template") return { messages: turns, tools: asTools(tools) };
+  if (syntax.tools === "template") return { messages: turns, tools: forTemplate(tools) };
   if (syntax.tools === "message") {
     const [first, rest] = systemFirst(turns);
-    const given = { ...first, tools: JSON.stringify(tools) } as ChatTurn;
+    const given = { ...first, tools: JSON.stringify(forTemplate(tools).map((tool) => tool.function)) } as ChatTurn;
     return { messages: [given, ...rest], tools: undefined };
   }
   const [first, rest] = systemFirst(turns);
@@ -39,8 +43,10 @@ function systemFirst(messages: readonly ChatTurn[]): [ChatTurn, readonly ChatTur
   return first?.role === "system" ? [first, rest] : [{ role: "system", content: "" }, messages];
 }
 
-function described(tools: readonly ToolFunction[], syntax: ToolCallSyntax): string {
-  const list = tools.map((tool) => JSON.stringify({ type: "function", function: tool })).join("\n");
+function described(tools: readonly Tool[], syntax: ToolCallSyntax): string {
+  const list = forTemplate(tools)
+    .map((tool) => JSON.stringify(tool))
+    .join("\n");
   const example = writeCalls(syntax, [{ function: { name: "function_name", arguments: { argument_name: "value" } } }]);
   return (
     "You may call functions to help with the user's request. These functions are available:\n" +

@@ -8,13 +8,18 @@ export interface ToolFunction {
   /** Its arguments must be what the schema says. */
   readonly strict?: boolean;
 }
+/** A tool as a request has it, without what is null. */
+export interface Tool {
+  readonly type: "function";
+  readonly function: ToolFunction;
+}
 export type ToolChoice =
   | "auto"
   | "none"
   | "required"
   | { readonly type: "function"; readonly function: { readonly name: string } };
 export interface ToolRequest {
-  readonly tools: readonly ToolFunction[];
+  readonly tools: readonly Tool[];
   readonly choice: ToolChoice;
   /** Whether an answer may have several calls. */
   readonly parallel: boolean;

@@ -199,7 +199,7 @@ describe("a conversation with tools", () => {
     const told = withTools([{ role: "system", content: "Be terse." }, ...turns], tools, { ...hermes, tools: "engine" });
     expect(told.tools).toBeUndefined();
     expect(told.messages[0]!.content).toMatch(
-      /^Be terse\.\n\n[\s\S]*"get_weather"[\s\S]*<tool_call>\n\{"name": "function_name", "arguments": \{"argument_name":/,
+      /^Be terse\.\n\n[\s\S]*"get_weather"[\s\S]*<tool_call>\n\{"name": "function_name", "arguments": \{"arg/,
     );
     expect(told.messages.slice(1)).toEqual(turns);
   });

@@ -240,6 +240,24 @@ describe("an answer with reasoning", () => {
       content: "Hi",
     });
   });
+  it("can be in the next turn's messages as it came", async () => {
+    const { chat, asked } = scripted(THOUGHTS, { ...answers, tool_calls: hermes });
+    for (const pieces of [THOUGHTS.slice(0, 4), CALLS.slice(4)]) {
+      const { message } = first(
+        await scripted(pieces, { ...answers, tool_calls: hermes }).chat.create({ messages, tools }),
+      );
+      const result = message.tool_calls?.map(({ id }) => ({ role: "tool" as const, tool_call_id: id, content: "1" }));
+      await chat.create({ messages: [...messages, message, ...(result ?? [])], tools });
+    }
+    expect(asked.map((one) => one.messages.slice(1))).toMatchObject([
+      [{ content: "", reasoning_content: "Hm," }],
+      [
+        { content: "", tool_calls: [{ function: { name: "get_weather", arguments: { city: "Wien" } } }, {}] },
+        { role: "tool", content: "1" },
+        { role: "tool", content: "1" },
+      ],
+    ]);
+  });
   it("that does not end is all there is", async () => {
     expect(first(await think(THOUGHTS, { max_tokens: 4 }))).toMatchObject({
       message: { role: "assistant", content: null, reasoning_content: "Hm," },

@@ -19,8 +19,9 @@ export function parseMessages(value: unknown): ChatTurn[] {
     if (fields.tool_calls != null && role !== "assistant")
       throw new InvalidRequestError(`${path}.tool_calls`, "may stand only in the assistant's messages.");
     const calls = parseCalls(fields.tool_calls, `${path}.tool_calls`);
-    // A call needs no words. Templates join contents, so none is the empty string.
-    const content = fields.content == null && calls ? "" : parseContent(fields.content, `${path}.content`);
+    // Neither a call nor reasoning needs words. Templates join contents, so none is the empty string.
+    const wordless = calls !== undefined || fields.reasoning_content != null;
+    const content = fields.content == null && wordless ? "" : parseContent(fields.content, `${path}.content`);
     return {
       role: role === "developer" ? "system" : role,
       content,

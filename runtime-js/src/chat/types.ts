@@ -56,7 +56,7 @@ export interface Usage {
     cached_prompt_tokens: number;
   };
 }
-/** A call that the model makes. `arguments` is JSON as the model wrote it: it may be cut, or no arguments of the tool. */
+/** A call that the model makes. `arguments` is JSON as the model wrote it, perhaps cut; nobody checked it. */
 export interface AnswerToolCall {
   id: string;
   type: "function";

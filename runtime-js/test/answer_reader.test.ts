@@ -84,6 +84,20 @@ describe("an answer with tools", () => {
     expect(first.calls).toMatchObject([{ index: 0, name: "get_weather", arguments: '{"ci' }]);
     expect(reader.push('ty": "W').calls).toEqual([{ index: 0, arguments: 'ty": "W' }]);
   });
+  it("shows an object that is no call as soon as its first key says so", () => {
+    const reader = new AnswerReader({ calls: SYNTAXES.llama, tools: TOOLS });
+    expect(reader.push('{"users": [').content).toBe('{"users": [');
+    expect(reader.push('{"name": "Bo').content).toBe("");
+    expect(reader.push('b", ').content).toBe('{"name": "Bob",');
+  });
+  it("is not slow for quotes and braces without end", () => {
+    for (const calls of Object.values(SYNTAXES)) {
+      const text = '{"name": "now", "parameters": "{"'.repeat(300);
+      const reader = new AnswerReader({ calls, tools: TOOLS });
+      const parts = [...text].map((piece) => reader.push(piece));
+      expect([...parts, reader.end()].map(({ content }) => content).join("")).toBe(text);
+    }
+  });
   it("shows words at once, but for what may begin a marker", () => {
     const reader = new AnswerReader({ calls: hermes, tools: TOOLS });
     expect(reader.push("a < b").content).toBe("a < b");

@@ -12,26 +12,34 @@ export interface CallContext {
   readonly tools: ReadonlyMap<string, object>;
 }
 
+/** Characters of a key, and of a value beside a call's arguments: what is longer is no call, and waits no longer. */
+const SHORT = 256;
+/** Characters of arguments that come before their function's name. */
+const LONG = 65536;
+
 /** Reads `{"name": …, "arguments": {…}}`. Returns whether it is a call: once its arguments begin it is one, whatever
  * becomes of them. */
 export function* readJsonCall({ input, out, syntax, tools }: CallContext): Parser<boolean> {
   yield* input.skip(/[\s[,;]/);
   if (!(yield* input.take("{"))) return false;
   const ends = endsOf(syntax);
+  const marked = (syntax.begin + syntax.call_begin).trim() !== "";
   let name: string | undefined;
   let given: string | undefined;
   let begun = false;
   for (;;) {
     yield* input.skip(/[\s,]/);
     if (yield* input.take("}")) break;
-    const key = parsed(yield* capture(input, ends));
+    const key = parsed(yield* capture(input, ends, SHORT));
     yield* input.skip(/\s/);
     if (typeof key !== "string" || !(yield* input.take(":"))) return begun;
+    // Without a marker most objects are none of ours: their first key says it.
+    if (!marked && !begun && name === undefined && ![syntax.name_key, "type", "id"].includes(key)) return false;
     yield* input.skip(/\s/);
     if (begun) {
-      if ((yield* capture(input, ends)) === undefined) return true;
+      if ((yield* capture(input, ends, SHORT)) === undefined) return true;
     } else if (key === syntax.name_key) {
-      const value = parsed(yield* capture(input, ends));
+      const value = parsed(yield* capture(input, ends, SHORT));
       if (typeof value !== "string" || !tools.has(value)) return false;
       name = value;
     } else if (key === syntax.arguments_key || key === "arguments" || key === "parameters") {
@@ -40,10 +48,10 @@ export function* readJsonCall({ input, out, syntax, tools }: CallContext): Parse
         begun = true;
         if (!(yield* readValue(input, ends, (text) => out.argue(text)))) return true;
       } else {
-        given = yield* capture(input, ends);
+        given = yield* capture(input, ends, LONG);
         if (given === undefined) return false;
       }
-    } else if ((yield* capture(input, ends)) === undefined) return false;
+    } else if ((yield* capture(input, ends, SHORT)) === undefined) return false;
   }
   if (begun) return true;
   const object = objectOf(given);
@@ -76,13 +84,19 @@ const endsOf = (syntax: ToolCallSyntax): string[] =>
     (end) => end !== undefined && !/^[\]}]/.test(end),
   ) as string[];
 
-function* capture(input: Input, ends: readonly string[]): Parser<string | undefined> {
-  let text = "";
-  return (yield* readValue(input, ends, (more) => (text += more))) ? text : undefined;
+/** A JSON value as it is written; undefined where it is cut short, or longer than `most`. */
+function* capture(input: Input, ends: readonly string[], most: number): Parser<string | undefined> {
+  const start = input.at;
+  return (yield* readValue(input, ends, () => {}, start + most)) ? input.text.slice(start, input.at) : undefined;
 }
 
-/** Hands `out` a JSON value as it comes, as it is written. Returns false where it is cut short. */
-function* readValue(input: Input, ends: readonly string[], out: (text: string) => void): Parser<boolean> {
+/** Hands `out` a JSON value as it comes, as it is written. Returns false where it is cut short, or goes past `most`. */
+function* readValue(
+  input: Input,
+  ends: readonly string[],
+  out: (text: string) => void,
+  most = Infinity,
+): Parser<boolean> {
   let from = input.at;
   const flush = (): void => {
     if (input.at > from) out(input.text.slice(from, input.at));
@@ -93,7 +107,7 @@ function* readValue(input: Input, ends: readonly string[], out: (text: string) =
   for (;;) {
     if (input.at >= input.text.length) flush();
     const next = yield* input.peek();
-    if (next === undefined) return false;
+    if (next === undefined || input.at >= most) return false;
     if (quoted) {
       if (next === "\\") {
         input.at++;

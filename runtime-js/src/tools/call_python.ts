@@ -2,6 +2,9 @@
 import { type CallContext, readName } from "./call_json.js";
 import type { Input, Parser } from "./input.js";
 
+/** How deep values may be nested. */
+const DEEPEST = 64;
+
 /** Stands for what is no value. */
 const NONE = Symbol("no value");
 const WORDS: Readonly<Record<string, unknown>> = {
@@ -26,7 +29,7 @@ export function* readPythonCall({ input, out, tools }: CallContext): Parser<bool
     const key = yield* input.skip(/[\p{L}\p{N}_]/u);
     yield* input.skip(/\s/);
     if (key === "" || !(yield* input.take("="))) return false;
-    const value = yield* readLiteral(input);
+    const value = yield* readLiteral(input, 0);
     if (value === NONE) return false;
     define(given, key, value);
   }
@@ -35,39 +38,40 @@ export function* readPythonCall({ input, out, tools }: CallContext): Parser<bool
   return true;
 }
 
-function* readLiteral(input: Input): Parser<unknown> {
+function* readLiteral(input: Input, depth: number): Parser<unknown> {
+  if (depth > DEEPEST) return NONE;
   yield* input.skip(/\s/);
   const next = yield* input.peek();
   if (next === '"' || next === "'") return yield* readString(input, next);
-  if (yield* input.take("[")) return yield* readItems(input, "]");
-  if (yield* input.take("(")) return yield* readItems(input, ")");
-  if (yield* input.take("{")) return yield* readDict(input);
+  if (yield* input.take("[")) return yield* readItems(input, "]", depth + 1);
+  if (yield* input.take("(")) return yield* readItems(input, ")", depth + 1);
+  if (yield* input.take("{")) return yield* readDict(input, depth + 1);
   const word = yield* input.skip(/[\w.+-]/);
   if (Object.hasOwn(WORDS, word)) return WORDS[word];
   const value = word === "" ? Number.NaN : Number(word);
   return Number.isFinite(value) ? value : NONE;
 }
 
-function* readItems(input: Input, end: string): Parser<unknown> {
+function* readItems(input: Input, end: string, depth: number): Parser<unknown> {
   const items: unknown[] = [];
   for (;;) {
     yield* input.skip(/[\s,]/);
     if (yield* input.take(end)) return items;
-    const item = yield* readLiteral(input);
+    const item = yield* readLiteral(input, depth);
     if (item === NONE) return NONE;
     items.push(item);
   }
 }
 
-function* readDict(input: Input): Parser<unknown> {
+function* readDict(input: Input, depth: number): Parser<unknown> {
   const dict: Record<string, unknown> = {};
   for (;;) {
     yield* input.skip(/[\s,]/);
     if (yield* input.take("}")) return dict;
-    const key = yield* readLiteral(input);
+    const key = yield* readLiteral(input, depth);
     yield* input.skip(/\s/);
     if (key === NONE || !(yield* input.take(":"))) return NONE;
-    const value = yield* readLiteral(input);
+    const value = yield* readLiteral(input, depth);
     if (value === NONE) return NONE;
     define(dict, String(key), value);
   }

@@ -28,7 +28,7 @@ function fake(chatStops: string[] = []): {
       return "";
     },
     encodeRendered: () => [1],
-    specialsIn: () => new Set(),
+    specialsIn: () => new Map(),
     token: String,
     encode: () => [1],
   };

@@ -24,7 +24,8 @@ describe("special tokens", () => {
   it.each(CASES)("of %s are seen by the reader alone", (name, calls, text, other, markers) => {
     const codec = codecOf(name);
     const shown = codec.specialsIn(markersOf({ tool_calls: calls }));
-    expect([...shown].map((id) => codec.token(id))).toEqual(markers);
+    expect([...shown.values()]).toEqual(markers);
+    expect([...shown.keys()].map((id) => codec.token(id))).toEqual(markers);
     const tokens = codec.encode(`I look.${other}${text}`, false);
     expect(codec.decode(tokens)).not.toContain(other);
     const decoder = new StreamDecoder((ids) => codec.decode(ids, shown));

@@ -53,7 +53,7 @@ function scripted(pieces: readonly string[], answers?: AnswerSyntax, prompt = ""
       return render?.(messages, options) ?? prompt;
     },
     encodeRendered: () => PROMPT,
-    specialsIn: () => new Set(),
+    specialsIn: () => new Map(),
     token: codec.token,
     encode: (text) => [words.indexOf(text)],
     generate: (turn, tokens, request, index) =>

@@ -11,8 +11,8 @@ export interface Reading {
   open(): AnswerReader;
   /** What ends one answer's reasoning. */
   budget(): ReasoningBudget | undefined;
-  /** Special tokens that the reader must see. */
-  readonly shown: ReadonlySet<number>;
+  /** Special tokens that the reader must see, and their text. */
+  readonly shown: ReadonlyMap<number, string>;
   readonly reasons: boolean;
 }
 
@@ -24,8 +24,8 @@ export interface ChatModel {
   /** Whether a grammar can be enforced. */
   readonly enforces: boolean;
   renderChat(messages: readonly ChatTurn[], options: RenderOptions): string;
-  /** Special tokens whose text is in one of these. */
-  specialsIn(texts: readonly string[]): ReadonlySet<number>;
+  /** Special tokens whose text is in one of these, and that text. */
+  specialsIn(texts: readonly string[]): ReadonlyMap<number, string>;
   token(id: number): string;
   encode(text: string, addSpecialTokens: boolean): number[];
 }

@@ -41,12 +41,12 @@ export class TextCodec {
   }
 
   /** Without special tokens, but for those of `shown`. */
-  decode(tokens: readonly number[], shown?: ReadonlySet<number>): string {
+  decode(tokens: readonly number[], shown?: ReadonlyMap<number, string>): string {
     return this.tokenizer.decode(tokens, true, shown);
   }
 
-  /** Special tokens whose text is in one of these. */
-  specialsIn(texts: readonly string[]): ReadonlySet<number> {
+  /** Special tokens whose text is in one of these, and that text. */
+  specialsIn(texts: readonly string[]): ReadonlyMap<number, string> {
     return this.tokenizer.specialsIn(texts);
   }
 

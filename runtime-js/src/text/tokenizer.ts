@@ -59,7 +59,7 @@ export class TextTokenizer {
   }
 
   /** Ids that are no token, as a model with a padded vocabulary may sample, have no text. */
-  decode(ids: readonly number[], skipSpecialTokens: boolean, shown?: ReadonlySet<number>): string {
+  decode(ids: readonly number[], skipSpecialTokens: boolean, shown?: ReadonlyMap<number, string>): string {
     const tokens: string[] = [];
     for (const id of ids) {
       const token =
@@ -80,9 +80,10 @@ export class TextTokenizer {
     return { bytes, special: this.specials.has(id) };
   }
 
-  /** Special tokens whose text is in one of these. */
-  specialsIn(texts: readonly string[]): ReadonlySet<number> {
-    return new Set([...this.specials].filter((id) => texts.some((text) => text.includes(this.added.get(id)!))));
+  /** Special tokens whose text is in one of these, and that text. */
+  specialsIn(texts: readonly string[]): ReadonlyMap<number, string> {
+    const found = [...this.specials].map((id) => [id, this.added.get(id)!] as const);
+    return new Map(found.filter(([, content]) => texts.some((text) => text.includes(content))));
   }
 
   /** The library takes a piece that only after normalization looks like an added token for that token, trims

@@ -31,6 +31,7 @@ def facts(bundle: Bundle, contexts: Sequence[int] = ()) -> dict[str, Any]:
         "path": str(bundle.path),
         "model": {**vars(model), "source": dict(model.source)},
         "quality": asdict(manifest.quality) if manifest.quality else None,
+        "answers": asdict(manifest.answers) if manifest.answers else None,
         "bytes": sum(entry.bytes for entry in manifest.files.values()),
         "files": [
             {"name": name, "bytes": entry.bytes, "sha256": entry.sha256}

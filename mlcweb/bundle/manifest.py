@@ -12,6 +12,7 @@ from mlcweb.bundle.check import check_manifest, decode_json
 from mlcweb.contract import manifest as contract
 from mlcweb.contract.constants import FORMAT, MANIFEST_NAME, VERSION
 from mlcweb.contract.manifest import (
+    AnswerSyntax,
     FileEntry,
     MemoryFacts,
     ModelFacts,
@@ -23,6 +24,7 @@ from mlcweb.contract.manifest import (
 from mlcweb.contract.manifest import Tier as TierFacts
 
 __all__ = [
+    "AnswerSyntax",
     "FileEntry",
     "Manifest",
     "MemoryFacts",

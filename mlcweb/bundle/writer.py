@@ -13,6 +13,7 @@ from types import TracebackType
 from mlcweb import __version__
 from mlcweb.bundle import disk, replace
 from mlcweb.bundle.manifest import (
+    AnswerSyntax,
     FileEntry,
     Manifest,
     MemoryFacts,
@@ -108,6 +109,7 @@ class BundleWriter:
         validation: str | None = None,
         config: str | None = None,
         quality: Quality | None = None,
+        answers: AnswerSyntax | None = None,
         inputs: str | None = None,
     ) -> Path:
         """Write the manifest and put the bundle in its place; returns that folder.
@@ -129,6 +131,7 @@ class BundleWriter:
             validation=validation,
             config=config,
             quality=quality,
+            answers=answers,
             inputs=inputs,
         )
         text = manifest.to_json()

@@ -37,6 +37,7 @@ from mlcweb.quantize import get_scheme, packed_tensors
 from mlcweb.quantize.searched import Calibration
 from mlcweb.quantize.stream import count_bytes, quantize_params
 from mlcweb.reference import PackedWeights, int8_difference, make_validation
+from mlcweb.reference.answer_syntax import find_answer_syntax
 from mlcweb.reference.chats import make_chats
 from mlcweb.sources import Checkpoint
 from mlcweb.wasm import link_model
@@ -91,6 +92,7 @@ def write_bundle(
                 validation=writer.add_file("validation", "json", _json(validation)),
                 config=writer.add_file("config", "json", _json(_definition(job))),
                 quality=quality,
+                answers=find_answer_syntax(job.renderer),
             )
     return open_bundle(out_dir).manifest
 

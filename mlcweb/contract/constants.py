@@ -44,6 +44,7 @@ MAX_LABEL_CHARACTERS: Final = 256  # characters of a name, of `created_by` and o
 MAX_IDENTIFIER_CHARACTERS: Final = 256  # characters of a kernel's or function's name
 MAX_FILE_NAME_CHARACTERS: Final = 200  # characters of a file's name
 MAX_FEATURE_CHARACTERS: Final = 64  # characters of a tier's, a feature's, a limit's and an operation's name
+MAX_MARKER_CHARACTERS: Final = 256  # characters of what stands around a tool call or reasoning
 MAX_SOURCE_CHARACTERS: Final = 4096  # characters of a string of `source`
 MAX_VALIDATION_STEPS: Final = 1024  # steps of a validation
 MAX_VALIDATION_TOP: Final = 1000  # logits of a step
@@ -67,6 +68,15 @@ KV_CACHE_DTYPES: Final[tuple[KvCacheDtype, ...]] = ("float16", "float32")
 
 Scales = Literal["calibrated", "mlc"]
 SCALES: Final[tuple[Scales, ...]] = ("calibrated", "mlc")
+
+ToolCallForm = Literal["json", "named-json", "pythonic", "tagged"]
+TOOL_CALL_FORMS: Final[tuple[ToolCallForm, ...]] = ("json", "named-json", "pythonic", "tagged")
+
+ToolTeller = Literal["template", "message", "engine"]
+TOOL_TELLERS: Final[tuple[ToolTeller, ...]] = ("template", "message", "engine")
+
+TurnWriter = Literal["template", "engine"]
+TURN_WRITERS: Final[tuple[TurnWriter, ...]] = ("template", "engine")
 
 Binding = Literal["read-only-storage", "storage", "uniform"]
 BINDINGS: Final[tuple[Binding, ...]] = ("read-only-storage", "storage", "uniform")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mlcweb.contract.constants import KvCacheDtype, Scales, TensorDtype
+from mlcweb.contract.constants import KvCacheDtype, Scales, TensorDtype, ToolCallForm, ToolTeller, TurnWriter
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,49 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class ToolCallSyntax:
+    """How tool calls are written: ``begin``, calls with ``separator`` between them (absent: one call at a
+    time), ``end``; each is ``call_begin``, what ``form`` says, and ``call_end``. ``tools``: who tells the
+    model of its tools; ``turns``: who writes calls and results of earlier turns. ``prefix`` may come before
+    ``begin``.
+    """
+
+    form: ToolCallForm
+    tools: ToolTeller
+    turns: TurnWriter
+    prefix: str | None = field(default=None, kw_only=True)
+    begin: str
+    call_begin: str
+    call_end: str
+    separator: str | None = field(default=None, kw_only=True)
+    end: str
+    name_key: str | None = field(default=None, kw_only=True)
+    arguments_key: str | None = field(default=None, kw_only=True)
+    name_end: str | None = field(default=None, kw_only=True)
+    key_begin: str | None = field(default=None, kw_only=True)
+    key_end: str | None = field(default=None, kw_only=True)
+    value_end: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class ReasoningSyntax:
+    """What stands before and after the model's reasoning. A prompt may end with ``begin``: then the answer
+    starts with reasoning.
+    """
+
+    begin: str
+    end: str
+
+
+@dataclass(frozen=True)
+class AnswerSyntax:
+    """How the model writes what is not plain text in an answer, as its chat template has it."""
+
+    tool_calls: ToolCallSyntax | None = field(default=None, kw_only=True)
+    reasoning: ReasoningSyntax | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """A file's size in bytes and its sha256 in lower-case hex."""
 
@@ -126,4 +169,5 @@ class Manifest:
     validation: str | None = field(default=None, kw_only=True)
     config: str | None = field(default=None, kw_only=True)
     quality: Quality | None = field(default=None, kw_only=True)
+    answers: AnswerSyntax | None = field(default=None, kw_only=True)
     files: Mapping[str, FileEntry]

@@ -47,6 +47,10 @@ class PromptRenderer:
         )
         return ids, around[:before]
 
+    def has_token(self, text: str) -> bool:
+        """Whether that text is one token."""
+        return self._tokenizer.token_to_id(text) is not None
+
     def decode(self, tokens: list[int]) -> str:
         """Text of ids, special tokens left out."""
         return guarded(lambda: str(self._tokenizer.decode(tokens)))

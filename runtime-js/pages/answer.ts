@@ -7,6 +7,7 @@ import { answerFacts, promptFacts, tokenRate } from "./numbers.js";
 /** An answer that grows. It is painted as often as the screen shows it, not as often as tokens come. */
 export class LiveAnswer {
   text = "";
+  reasoning = "";
   private readonly element: HTMLElement;
   private painting = false;
   private ended = false;
@@ -18,8 +19,9 @@ export class LiveAnswer {
     this.element.setAttribute("aria-busy", "true");
   }
 
-  push(text: string): void {
+  push(text: string, reasoning: string): void {
     this.text += text;
+    this.reasoning += reasoning;
     if (this.chunks++ === 0) {
       this.firstAt = performance.now();
       $("speed").textContent = "Answering";
@@ -38,10 +40,10 @@ export class LiveAnswer {
     this.element.removeAttribute("aria-busy");
     if (usage) {
       const line = usageLine(this.text, usage, reason);
-      if (this.text) this.element.after(line);
+      if (this.text || this.reasoning) this.element.after(line);
       else $("messages").append(line);
     }
-    if (!this.text) this.element.remove();
+    if (!this.text && !this.reasoning) this.element.remove();
     if (follow) toEnd();
   }
 
@@ -49,6 +51,11 @@ export class LiveAnswer {
     this.painting = false;
     const follow = atEnd();
     this.element.replaceChildren(render(this.text));
+    if (this.reasoning) {
+      const thought = document.createElement("blockquote");
+      thought.append(render(this.reasoning));
+      this.element.prepend(thought);
+    }
     // A chunk is a token, but where several make one character.
     const seconds = (performance.now() - this.firstAt) / 1000;
     if (this.chunks > 8 && !this.ended) $("speed").textContent = tokenRate((this.chunks - 1) / seconds);

@@ -140,10 +140,10 @@ async function ask(question: string): Promise<void> {
     for await (const { choices, usage: used } of chunks) {
       usage = used ?? usage;
       reason = choices[0]?.finish_reason ?? reason;
-      const text = choices[0]?.delta.content;
-      if (text) answer.push(text);
+      const { content, reasoning_content: reasoning } = choices[0]?.delta ?? {};
+      if (content || reasoning) answer.push(content ?? "", reasoning ?? "");
     }
-    history = [...turns, { role: "assistant", content: answer.text }];
+    history = [...turns, { role: "assistant", content: answer.text, reasoning_content: answer.reasoning || null }];
     $("speed").textContent = "";
   } catch (error) {
     failedAnswer(explain(error), question, asked, answer.text);

@@ -118,6 +118,7 @@ const harness = {
     guarded(async () => {
       answering = new AbortController();
       let text = "",
+        reasoning = "",
         finish: string | null = null,
         usage: unknown = null;
       const logprobs: unknown[] = [];
@@ -132,14 +133,18 @@ const harness = {
         if (chunk.usage) usage = chunk.usage;
         const choice = chunk.choices[0];
         if (!choice) continue;
-        if (choice.delta.content) {
-          if (choice.index === 0) text += choice.delta.content;
-          await window.mlcwebDelta?.(choice.delta.content);
+        const { content = "", reasoning_content: thought = "" } = choice.delta;
+        if (choice.index === 0) {
+          // Reasoning is shown before the words, and no part of them.
+          if (content && reasoning && !text) await window.mlcwebDelta?.("\n\n");
+          text += content;
+          reasoning += thought;
         }
+        if (thought + content) await window.mlcwebDelta?.(thought + content);
         logprobs.push(...(choice.logprobs?.content ?? []));
         if (choice.index === 0) finish = choice.finish_reason ?? finish;
       }
-      return { text, finish_reason: finish, usage, logprobs };
+      return { text, reasoning, finish_reason: finish, usage, logprobs };
     }),
   /** Ends the answer that is under way, with finish_reason "abort". */
   interrupt: () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Timing } from "../src/chat/answer.js";
 import { type Backend, ChatCompletions, Completions, type ParsedRequest, Queue } from "../src/chat/index.js";
 import type { ChatTurn, RenderOptions } from "../src/text/template.js";
+import { FREE } from "./fake_model.js";
 
 /** A backend that answers nothing, and what it was asked. */
 function fake(chatStops: string[] = []): {
@@ -15,18 +16,21 @@ function fake(chatStops: string[] = []): {
     vocabSize: 16,
     contextLength: 8,
     chatStops,
-    constrain: async () => {
-      throw new Error("nothing is constrained here");
-    },
+    constrain: async () => () => FREE,
     async *generate(_turn, _prompt, request) {
       asked.requests.push(request);
       yield* [];
       return { reason: "stop", timing: new Timing() };
     },
-    encodeChat: (messages, options) => {
+    answers: undefined,
+    templateHasTools: true,
+    renderChat: (messages, options) => {
       asked.chats.push([messages, options]);
-      return [1];
+      return "";
     },
+    encodeRendered: () => [1],
+    specialsIn: () => new Map(),
+    token: String,
     encode: () => [1],
   };
   return { backend, asked };

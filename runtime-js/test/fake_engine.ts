@@ -24,7 +24,13 @@ export function open(model = new FakeModel(sum)) {
     memory: { destroy() {} },
     model,
     host: argmax,
-    codec: { decode: words, token: String, encode: () => PROMPT, encodeChat: () => PROMPT, template: { stops: [] } },
+    codec: {
+      decode: words,
+      token: String,
+      encode: () => PROMPT,
+      encodeRendered: () => PROMPT,
+      template: { stops: [], render: () => "" },
+    },
   } as unknown as Loaded;
   const engine = new (Engine as unknown as new (loaded: Loaded, depth: number) => Engine)(loaded, 4);
   const lose = (): void => {

@@ -1,5 +1,5 @@
 // Defines a model without a GPU, whose answers are known.
-import type { Model, Sampling } from "../src/decode/index.js";
+import type { Constraint, Model, Sampling } from "../src/decode/index.js";
 import { DeviceLostError, OutOfMemoryError } from "../src/errors.js";
 
 export const END = 99;
@@ -120,3 +120,9 @@ export const upTo =
   (history: number[]): number =>
     history.at(-1)! >= last ? END : history.at(-1)! + 1;
 export const argmax = { sample: (logits: Float32Array): number => logits.indexOf(Math.max(...logits)) };
+/** Holds an answer to nothing. */
+export const FREE: Constraint = {
+  mask: () => new Int32Array(4).fill(-1),
+  accept: () => {},
+  force: () => [],
+};

@@ -57,10 +57,29 @@ const BAD: [param: string, request: Record<string, unknown>][] = [
   ],
   ["tool_choice", { messages, tool_choice: "required" }],
   ["tool_choice", { messages, tool_choice: { type: "function", function: { name: "a" } } }],
+  ["tool_choice", { messages, tool_choice: "any" }],
+  ["tool_choice", { messages, tool_choice: { type: "function" } }],
   [
-    "parallel_tool_calls",
-    { messages, tools: [{ type: "function", function: { name: "a" } }], parallel_tool_calls: false },
+    "tool_choice",
+    {
+      messages,
+      tools: [{ type: "function", function: { name: "a" } }],
+      tool_choice: { type: "function", function: { name: "b" } },
+    },
   ],
+  [
+    "tools[1].function.name",
+    {
+      messages,
+      tools: [
+        { type: "function", function: { name: "a" } },
+        { type: "function", function: { name: "a" } },
+      ],
+    },
+  ],
+  ["tools[0].function.strict", { messages, tools: [{ type: "function", function: { name: "a", strict: "yes" } }] }],
+  ["parallel_tool_calls", { messages, parallel_tool_calls: "no" }],
+  ["thinking_budget", { messages, thinking_budget: -1 }],
   ["chat_template_kwargs", { messages, chat_template_kwargs: [] }],
   ["extra_body", { messages, extra_body: true }],
   ["extra_body.enable_thinking", { messages, extra_body: { enable_thinking: "no" } }],
@@ -168,7 +187,7 @@ describe("chat request", () => {
       },
       16,
     );
-    expect(parsed.template).toEqual({ tools, variables: undefined });
+    expect([parsed.tools.tools, parsed.template]).toEqual([tools, { variables: undefined }]);
     expect(parsed.messages.slice(1)).toEqual([
       {
         role: "assistant",
@@ -181,7 +200,10 @@ describe("chat request", () => {
       { role: "tool", content: "12:00", tool_call_id: "a", name: "now" },
     ]);
     for (const none of [{ tools, tool_choice: "none" }, { tools: [] }, { tools: null }, {}])
-      expect(parseChatRequest({ messages, ...none }, 16).template.tools).toBeUndefined();
+      expect(parseChatRequest({ messages, ...none }, 16).tools).toMatchObject({
+        tools: none.tools ?? [],
+        choice: none.tool_choice ?? "auto",
+      });
   });
   it("hands variables to the template", () => {
     expect(
@@ -308,7 +330,7 @@ describe("chat request", () => {
       template: { variables: undefined },
     });
     // In the order in which they came: templates print them.
-    expect(JSON.stringify(parsed.template.tools)).toBe(
+    expect(JSON.stringify(parsed.tools.tools)).toBe(
       '[{"function":{"name":"now","parameters":{"type":"object","properties":' +
         '{"zone":{"enum":["CET",null],"default":null}}}},"type":"function"}]',
     );

@@ -13,7 +13,7 @@ const stream = async (engine: Engine, more: object = {}): Promise<AsyncIterator<
   ]();
 const ask = (engine: Engine): Promise<ChatCompletion> =>
   engine.chat.completions.create({ messages, temperature: 0, max_tokens: 5 });
-const textOf = (answer: ChatCompletion): string => answer.choices[0]!.message.content;
+const textOf = (answer: ChatCompletion): string | null => answer.choices[0]!.message.content;
 const RIGHT = expected(5);
 
 function expected(count: number): string {

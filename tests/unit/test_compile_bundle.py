@@ -10,6 +10,7 @@ import pytest
 from mlcweb.bundle import open_bundle
 from mlcweb.compile import CompileRequest, CompileResult, compile_bundle
 from mlcweb.progress import SilentProgress
+from mlcweb.reference.tool_syntax import HERMES
 from tests.support.tiny import TinyLlama, make_llama
 
 pytestmark = pytest.mark.slow  # it compiles whole bundles
@@ -60,6 +61,7 @@ def test_the_bundle_is_complete(model: Path, tmp_path: Path) -> None:
     assert result.bytes == sum(
         len(data) for name, data in files(result.path).items() if name != "mlcweb.json"
     )
+    assert bundle.manifest.answers and bundle.manifest.answers.tool_calls == HERMES
     assert bundle.manifest.validation
     validation = json.loads((result.path / bundle.manifest.validation).read_text(encoding="utf-8"))
     assert len(validation["chats"]) >= 3

@@ -1,5 +1,6 @@
 // Parses the manifest, `mlcweb.json` (docs/bundle-format.md), as hostile input. Its callers can trust what it returns.
 import {
+  type AnswerSyntax,
   check,
   DTYPE_BYTES,
   type FileEntry,
@@ -38,6 +39,8 @@ export interface Manifest {
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   readonly memory: { readonly weights: number; readonly kvPerToken: number; readonly scratch: number };
   readonly validation: string | undefined;
+  /** Absent in bundles of compilers that did not look. */
+  readonly answers: AnswerSyntax | undefined;
   readonly files: ReadonlyMap<string, FileEntry>;
 }
 
@@ -67,6 +70,7 @@ export function parseManifest(source: string): Manifest {
     tensors: new Map(weights.tensors.map((tensor) => [tensor.name, tensor])),
     memory: { weights: memory.weights, kvPerToken: memory.kv_per_token, scratch: memory.scratch },
     validation: json.validation,
+    answers: json.answers,
     files,
   };
 }

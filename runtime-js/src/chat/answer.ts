@@ -2,10 +2,9 @@
 import { type CachedTokens, type Constraint, generateTokens, type Model, type TokenLogprobs } from "../decode/index.js";
 import type { Host } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
-import { StopStrings } from "../text/stop.js";
-import { StreamDecoder } from "../text/stream.js";
 import type { ParsedRequest } from "./request.js";
 import type { ContentLogprob, FinishReason, TokenLogprob, Usage } from "./types.js";
+import { type Delta, NOTHING, Words } from "./words.js";
 
 export interface AnswerSource {
   readonly model: Model;
@@ -15,10 +14,6 @@ export interface AnswerSource {
   readonly stopTokens: ReadonlySet<number>;
   readonly depth: number;
   readonly interrupted: () => boolean;
-}
-export interface Delta {
-  readonly text: string;
-  readonly logprobs: ContentLogprob[] | undefined;
 }
 export interface Answer {
   readonly reason: FinishReason;
@@ -32,6 +27,8 @@ export class Timing {
   promptTokens = 0;
   cached = 0;
   tokens = 0;
+  /** Of the tokens, those of reasoning. */
+  reasoning = 0;
   begin(): void {
     this.start = performance.now();
   }
@@ -48,7 +45,7 @@ export class Timing {
 }
 
 /** Choices of one request add up: the first pays for the prompt, the others reuse it. */
-export function usageOf(timings: readonly Timing[]): Usage {
+export function usageOf(timings: readonly Timing[], reasons: boolean): Usage {
   const first = timings[0]!;
   const tokens = timings.reduce((sum, t) => sum + t.tokens, 0);
   const steps = timings.reduce((sum, t) => sum + Math.max(0, t.tokens - 1), 0);
@@ -57,6 +54,9 @@ export function usageOf(timings: readonly Timing[]): Usage {
     prompt_tokens: first.promptTokens,
     completion_tokens: tokens,
     total_tokens: first.promptTokens + tokens,
+    ...(reasons && {
+      completion_tokens_details: { reasoning_tokens: timings.reduce((sum, t) => sum + t.reasoning, 0) },
+    }),
     extra: {
       prefill_tokens_per_s: first.toFirst > 0 ? (first.promptTokens - first.cached) / first.toFirst : 0,
       decode_tokens_per_s: decoding > 0 ? steps / decoding : 0,
@@ -75,39 +75,60 @@ export async function* generateAnswer(
   constraint?: Constraint,
 ): AsyncGenerator<Delta, Answer, void> {
   const { model, kv, host, codec, stopTokens, depth, interrupted } = source;
-  const decoder = new StreamDecoder((tokens) => codec.decode(tokens), request.continues ? prompt : []);
-  const stops = new StopStrings(request.stop);
   const timing = new Timing();
   timing.promptTokens = prompt.length;
   timing.begin();
-  const tokens = generateTokens(model, kv, host, prompt, {
-    sampling: { ...request.sampling, seed: (request.sampling.seed + index) | 0 },
-    host: request.host,
-    maxTokens: request.maxTokens ?? Infinity,
-    stopTokens,
-    constraint,
-    depth,
-    interrupted,
-    signal: request.signal,
-    onCached: (cached) => (timing.cached = cached),
-  });
-  try {
-    for (;;) {
-      const next = await tokens.next();
-      if (next.done) {
-        const rest = stops.push(decoder.flush());
-        const text = rest.text + (rest.stopped ? "" : stops.flush());
-        if (text) yield { text, logprobs: undefined };
-        return { reason: rest.stopped ? "stop" : next.value.reason, timing };
-      }
-      timing.token();
-      const { text, stopped } = stops.push(decoder.push(next.value.token));
-      const logprobs = next.value.logprobs && [describeToken(codec, next.value.token, next.value.logprobs)];
-      if (text || logprobs) yield { text, logprobs };
-      if (stopped) return { reason: "stop", timing };
+  const words = new Words(codec, prompt, request, timing);
+  const budget = request.reading?.budget();
+  const limit = Math.min(request.maxTokens ?? Infinity, model.contextLength - prompt.length);
+  const answer: number[] = [];
+  let forced = budget?.force() ?? [];
+  // Where reasoning has had its tokens, those that end it are put after it, and the model goes on from there.
+  for (let round = 0; ; round++) {
+    for (const token of forced.slice(0, limit - answer.length)) {
+      answer.push(token);
+      constraint?.accept(token);
+      const delta = words.add(token, undefined);
+      if (delta !== NOTHING) yield delta;
     }
-  } finally {
-    await tokens.return(undefined as never).catch(() => {});
+    if (answer.length > 0 && answer.length >= limit) {
+      const rest = words.end();
+      if (rest !== NOTHING) yield rest;
+      return { reason: words.reason("length"), timing };
+    }
+    forced = [];
+    const tokens = generateTokens(model, kv, host, [...prompt, ...answer], {
+      sampling: { ...request.sampling, seed: (request.sampling.seed + index + round * request.n) | 0 },
+      host: request.host,
+      maxTokens: limit - answer.length,
+      stopTokens,
+      constraint,
+      depth,
+      interrupted,
+      signal: request.signal,
+      onCached: (cached) => {
+        if (round === 0) timing.cached = cached;
+      },
+    });
+    try {
+      while (forced.length === 0) {
+        const next = await tokens.next();
+        if (next.done) {
+          const rest = words.end();
+          if (rest !== NOTHING) yield rest;
+          return { reason: words.reason(next.value.reason), timing };
+        }
+        const { token, logprobs } = next.value;
+        answer.push(token);
+        const delta = words.add(token, logprobs && describeToken(codec, token, logprobs));
+        if (delta !== NOTHING) yield delta;
+        if (words.stopped) return { reason: words.reason("stop"), timing };
+        budget?.accept(token);
+        forced = budget?.force() ?? [];
+      }
+    } finally {
+      await tokens.return(undefined as never).catch(() => {});
+    }
   }
 }
 

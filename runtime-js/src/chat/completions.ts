@@ -1,9 +1,26 @@
 // Offers chat.completions.create and completions.create: requests are checked, and answers have OpenAI's shapes.
+import { prepareChat } from "./reading.js";
 import { type ChatRequest, type CompletionRequest, parseChatRequest, parseCompletionRequest } from "./request.js";
 import { type Backend, type ChoiceEvent, type Format, type Observer, respond } from "./stream.js";
 import type { ChatCompletion, ChatCompletionChunk, Completion, Logprobs } from "./types.js";
 
 const logprobsOf = ({ logprobs }: ChoiceEvent): Logprobs | null => (logprobs ? { content: logprobs } : null);
+
+type ChatDelta = ChatCompletionChunk["choices"][number]["delta"];
+
+function deltaOf({ text, reasoning, calls }: ChoiceEvent): ChatDelta {
+  return {
+    ...((text !== "" || (reasoning === "" && calls.length === 0)) && { content: text }),
+    ...(reasoning !== "" && { reasoning_content: reasoning }),
+    ...(calls.length > 0 && {
+      tool_calls: calls.map(({ index, id, name, arguments: json }) => ({
+        index,
+        ...(id !== undefined && { id, type: "function" as const }),
+        function: { ...(name !== undefined && { name }), arguments: json },
+      })),
+    }),
+  };
+}
 
 const CHAT: Format<ChatCompletion, ChatCompletionChunk> = {
   prefix: "chatcmpl",
@@ -11,9 +28,14 @@ const CHAT: Format<ChatCompletion, ChatCompletionChunk> = {
     ...head,
     object: "chat.completion",
     usage,
-    choices: choices.map(({ index, text, logprobs, reason }) => ({
+    choices: choices.map(({ index, text, reasoning, calls, logprobs, reason }) => ({
       index,
-      message: { role: "assistant", content: text },
+      message: {
+        role: "assistant",
+        content: text === "" && (calls.length > 0 || reasoning !== "") ? null : text,
+        ...(reasoning !== "" && { reasoning_content: reasoning }),
+        ...(calls.length > 0 && { tool_calls: [...calls] }),
+      },
       logprobs,
       finish_reason: reason,
     })),
@@ -24,7 +46,7 @@ const CHAT: Format<ChatCompletion, ChatCompletionChunk> = {
     choices: [
       {
         index: event.index,
-        delta: { ...(first && { role: "assistant" }), ...(event.reason === null && { content: event.text }) },
+        delta: { ...(first && { role: "assistant" }), ...(event.reason === null && deltaOf(event)) },
         logprobs: logprobsOf(event),
         finish_reason: event.reason,
       },
@@ -39,7 +61,7 @@ const TEXT: Format<Completion, Completion> = {
     ...head,
     object: "text_completion",
     usage,
-    choices: choices.map(({ reason, ...choice }) => ({ ...choice, finish_reason: reason })),
+    choices: choices.map(({ index, text, logprobs, reason }) => ({ index, text, logprobs, finish_reason: reason })),
   }),
   chunk: (head, event) => ({
     ...head,
@@ -65,9 +87,11 @@ export class ChatCompletions {
     observer?: Observer,
   ): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
     const backend = this.backend();
-    const { messages, template, ...parsed } = parseChatRequest(request, backend.vocabSize);
-    const prompt = backend.encodeChat(messages, template);
-    return respond(CHAT, backend, prompt, { ...parsed, stop: [...parsed.stop, ...backend.chatStops] }, observer);
+    const parsed = parseChatRequest(request, backend.vocabSize);
+    const { text, reading, rules } = await prepareChat(parsed, backend);
+    const prompt = backend.encodeRendered(text);
+    const stop = [...parsed.stop, ...backend.chatStops];
+    return respond(CHAT, backend, prompt, { ...parsed, stop, reading, rules }, observer);
   }
 }
 
@@ -79,6 +103,7 @@ export class Completions {
   async create(request: CompletionRequest): Promise<Completion | AsyncIterable<Completion>> {
     const backend = this.backend();
     const { prompt, ...parsed } = parseCompletionRequest(request, backend.vocabSize);
-    return respond(TEXT, backend, backend.encode(prompt), parsed);
+    const rules = parsed.format && { formats: [parsed.format], asked: true };
+    return respond(TEXT, backend, backend.encode(prompt, true), { ...parsed, rules });
   }
 }

@@ -12,6 +12,6 @@ export {
   parseSampling,
   type SamplingRequest,
 } from "./request.js";
-export type { AnswerFormat, ResponseFormat } from "./response_format.js";
+export type { AnswerFormat, AnswerRules, ResponseFormat } from "./response_format.js";
 export type { Backend, ChoiceEvent } from "./stream.js";
 export * from "./types.js";

@@ -1,9 +1,9 @@
-// Checks what a chat request says to the model: messages, tools, and variables of the chat template.
+// Checks what a chat request says to the model: messages, and variables of the chat template.
 import { InvalidRequestError } from "../errors.js";
 import type { ChatTurn, ToolCall } from "../text/template.js";
 import { asRecord, checkFlag, refuseOthers } from "./fields.js";
 
-type Fields = Record<string, unknown>;
+export type Fields = Record<string, unknown>;
 
 const ROLES = ["system", "developer", "user", "assistant", "tool"];
 
@@ -19,8 +19,9 @@ export function parseMessages(value: unknown): ChatTurn[] {
     if (fields.tool_calls != null && role !== "assistant")
       throw new InvalidRequestError(`${path}.tool_calls`, "may stand only in the assistant's messages.");
     const calls = parseCalls(fields.tool_calls, `${path}.tool_calls`);
-    // A call needs no words. Templates join contents, so none is the empty string.
-    const content = fields.content == null && calls ? "" : parseContent(fields.content, `${path}.content`);
+    // Neither a call nor reasoning needs words. Templates join contents, so none is the empty string.
+    const wordless = calls !== undefined || fields.reasoning_content != null;
+    const content = fields.content == null && wordless ? "" : parseContent(fields.content, `${path}.content`);
     return {
       role: role === "developer" ? "system" : role,
       content,
@@ -28,29 +29,6 @@ export function parseMessages(value: unknown): ChatTurn[] {
       ...(calls && { tool_calls: calls }),
     };
   });
-}
-
-/** Tools as the template is given them. */
-export function parseTools(tools: unknown, name: string): readonly object[] {
-  if (!Array.isArray(tools)) throw new InvalidRequestError(name, "must be a list.");
-  return tools.map((tool: unknown, i) => {
-    const path = `${name}[${i}]`;
-    const { type, function: described } = (tool ?? {}) as Fields;
-    if (type !== "function" || !isRecord(described))
-      throw new InvalidRequestError(path, 'must be {type: "function", function: {…}}.');
-    if (typeof described.name !== "string" || described.name === "")
-      throw new InvalidRequestError(`${path}.function.name`, "must be a string that is not empty.");
-    if (described.parameters != null && !isRecord(described.parameters))
-      throw new InvalidRequestError(`${path}.function.parameters`, "must be a JSON Schema.");
-    // A template would print null. Inside the schema null may mean something.
-    return { ...without(tool as Fields), function: without(described) };
-  });
-}
-
-export function parseToolChoice(choice: unknown, name: string): "auto" | "none" {
-  if (choice !== "auto" && choice !== "none")
-    throw new InvalidRequestError(name, "must be auto or none: nothing makes a model call a tool.");
-  return choice;
 }
 
 /** Variables of the model's template. */
@@ -117,10 +95,10 @@ function parseContent(content: unknown, path: string): string {
 }
 
 /** Without the fields that are null, which is as good as not given. */
-function without(fields: Fields): Fields {
+export function without(fields: Fields): Fields {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null));
 }
 
-function isRecord(value: unknown): value is Fields {
+export function isRecord(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

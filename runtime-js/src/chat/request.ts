@@ -2,6 +2,7 @@
 import type { HostParams, Sampling } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
+import type { Tool, ToolChoice, ToolRequest } from "../tools/index.js";
 import {
   asRecord,
   checkFlag,
@@ -15,8 +16,10 @@ import {
   refuseOthers,
   type ValuesOf,
 } from "./fields.js";
-import { parseExtraBody, parseMessages, parseToolChoice, parseTools, parseVariables } from "./messages.js";
-import { type AnswerFormat, parseResponseFormat, type ResponseFormat } from "./response_format.js";
+import { parseExtraBody, parseMessages, parseVariables } from "./messages.js";
+import type { Reading } from "./reading.js";
+import { type AnswerFormat, type AnswerRules, parseResponseFormat, type ResponseFormat } from "./response_format.js";
+import { checkChoice, parseToolChoice, parseTools } from "./tools.js";
 import type { ChatMessage, ChatTool } from "./types.js";
 
 const MAX_INT = 2 ** 31 - 1;
@@ -59,10 +62,11 @@ const SAMPLING = {
 const CHAT = {
   ...SAMPLING,
   messages: { parse: parseMessages } as Field<ChatMessage[], ChatTurn[]>,
-  /** Given to the chat template; what the model answers is text, calls too. */
-  tools: { parse: parseTools, fallback: [] } as Field<ChatTool[], readonly object[]>,
-  tool_choice: { parse: parseToolChoice, fallback: "auto" } as Field<"auto" | "none", "auto" | "none">,
+  tools: { parse: parseTools, fallback: [] } as Field<ChatTool[], readonly Tool[]>,
+  tool_choice: { parse: parseToolChoice, fallback: "auto" } as Field<ToolChoice, ToolChoice>,
   parallel_tool_calls: flag(true),
+  /** Qwen's: how many tokens the model may reason for, before its reasoning is ended. */
+  thinking_budget: integer(0, MAX_INT, undefined),
   /** Variables that the model's chat template knows, such as Qwen3's `enable_thinking`. */
   chat_template_kwargs: { parse: parseVariables, fallback: {} } as Field<Record<string, unknown>, object>,
   /** WebLLM's place for the same. */
@@ -92,23 +96,31 @@ export interface ParsedRequest {
   /** The answer goes on with the prompt's text: a space that it begins with is part of it. */
   readonly continues: boolean;
   readonly signal: AbortSignal | undefined;
+  /** How answers are read; undefined: they are words. */
+  readonly reading?: Reading | undefined;
+  /** What answers are held to. */
+  readonly rules?: AnswerRules | undefined;
 }
 export interface ParsedChatRequest extends ParsedRequest {
   readonly messages: readonly ChatTurn[];
-  readonly template: Pick<RenderOptions, "tools" | "variables">;
+  readonly template: Pick<RenderOptions, "variables">;
+  readonly tools: ToolRequest;
+  /** Tokens that an answer may reason for. */
+  readonly thinkingBudget: number | undefined;
 }
 
 export function parseChatRequest(request: unknown, vocabSize: number): ParsedChatRequest {
   const fields = parseFields(CHAT, request, vocabSize);
   const { tools, tool_choice, messages } = fields;
-  if (!fields.parallel_tool_calls && tools.length > 0)
-    throw new InvalidRequestError("parallel_tool_calls", "cannot be turned off.");
+  checkChoice(tool_choice, tools);
   const variables = { ...fields.chat_template_kwargs, ...fields.extra_body };
-  const template = {
-    tools: tools.length === 0 || tool_choice === "none" ? undefined : tools,
-    variables: Object.keys(variables).length > 0 ? variables : undefined,
+  return {
+    ...sampled(fields),
+    messages,
+    template: { variables: Object.keys(variables).length > 0 ? variables : undefined },
+    tools: { tools, choice: tool_choice, parallel: fields.parallel_tool_calls },
+    thinkingBudget: fields.thinking_budget,
   };
-  return { ...sampled(fields), messages, template };
 }
 
 export function parseCompletionRequest(

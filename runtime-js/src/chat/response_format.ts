@@ -27,6 +27,16 @@ export type AnswerFormat = { readonly field: string } & (
   | { readonly kind: "tags"; readonly tags: unknown }
 );
 
+/** What the answers of a request are held to. */
+export interface AnswerRules {
+  /** An answer is one of these. */
+  readonly formats: readonly AnswerFormat[];
+  /** Markers of reasoning, which may be anything and comes first; `opened`: the prompt has begun it. */
+  readonly reasoning?: { readonly begin: string; readonly end: string; readonly opened: boolean } | undefined;
+  /** The request asks for it: where it cannot be made, the request is refused. */
+  readonly asked: boolean;
+}
+
 const KEYS: Readonly<Record<string, readonly string[]>> = {
   text: [],
   json_object: ["schema"],

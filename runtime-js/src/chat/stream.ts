@@ -1,22 +1,24 @@
 // Runs a request's choices in its turn of the queue, and hands the answer out: whole, or as a stream of chunks.
 import type { Constraint } from "../decode/index.js";
-import { ContextLengthError } from "../errors.js";
-import type { ChatTurn, RenderOptions } from "../text/template.js";
-import { type Answer, type Delta, type Timing, usageOf } from "./answer.js";
+import { ContextLengthError, InvalidRequestError } from "../errors.js";
+import type { CallDelta } from "../tools/index.js";
+import { type Answer, type Timing, usageOf } from "./answer.js";
 import { inTurn, type Queue, type Turn } from "./queue.js";
+import type { ChatModel } from "./reading.js";
 import type { ParsedRequest } from "./request.js";
-import type { AnswerFormat } from "./response_format.js";
-import type { ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
+import type { AnswerRules } from "./response_format.js";
+import type { AnswerToolCall, ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
+import { type Delta, NOTHING } from "./words.js";
 
 /** What the engine gives the API; each call throws the typed error when it is unloaded or its device is lost. */
-export interface Backend {
+export interface Backend extends ChatModel {
   readonly name: string;
   readonly queue: Queue;
   readonly vocabSize: number;
   readonly contextLength: number;
-  /** What answers of a format are held with, one for each. Throws InvalidRequestError for a format that no answer has,
+  /** What answers are held to the rules with, one for each. Throws InvalidRequestError for a format that no answer has,
    * or that is not supported. */
-  constrain(format: AnswerFormat): Promise<() => Constraint>;
+  constrain(rules: AnswerRules): Promise<() => Constraint>;
   /** Generates a choice of the request. */
   generate(
     turn: Turn,
@@ -25,16 +27,18 @@ export interface Backend {
     index: number,
     constraint: Constraint | undefined,
   ): AsyncGenerator<Delta, Answer>;
-  encodeChat(messages: readonly ChatTurn[], options: RenderOptions): number[];
+  /** Tokens of a chat that the template has rendered. */
+  encodeRendered(text: string): number[];
   /** Stop strings of the model's chats, beside the request's. */
   readonly chatStops: readonly string[];
-  encode(text: string): number[];
 }
 
 /** A choice goes on, or ends for a reason. */
 export interface ChoiceEvent {
   readonly index: number;
   readonly text: string;
+  readonly reasoning: string;
+  readonly calls: readonly CallDelta[];
   readonly logprobs: ContentLogprob[] | undefined;
   readonly reason: FinishReason | null;
 }
@@ -49,6 +53,8 @@ export interface Observer {
 export interface FinishedChoice {
   readonly index: number;
   readonly text: string;
+  readonly reasoning: string;
+  readonly calls: readonly AnswerToolCall[];
   readonly logprobs: Logprobs | null;
   readonly reason: FinishReason;
 }
@@ -80,9 +86,19 @@ export async function respond<Whole, Chunk>(
     created: Math.floor(Date.now() / 1000),
     model: backend.name,
   };
-  const constrain = request.format && (await backend.constrain(request.format));
+  const constrain = request.rules && (await constrained(backend, request.rules));
   const events = generateChoices(backend, prompt, request, constrain, observer);
   return request.stream ? stream(format, head, events, request) : collect(format, head, events, request);
+}
+
+/** Rules that nobody asked for are left out where they cannot be made, as of a tool whose schema is not supported. */
+async function constrained(backend: Backend, rules: AnswerRules): Promise<(() => Constraint) | undefined> {
+  try {
+    return await backend.constrain(rules);
+  } catch (error) {
+    if (rules.asked || !(error instanceof InvalidRequestError)) throw error;
+    return undefined;
+  }
 }
 
 type Events = ReturnType<typeof inTurn<ChoiceEvent, Usage>>;
@@ -108,12 +124,12 @@ function generateChoices(
         for (; !next.done; next = await run.next()) yield tell({ index, ...next.value, reason: null });
         timings.push(next.value.timing);
         if (timings.length === request.n) turn.leave(); // that it ended need not be read
-        yield tell({ index, text: "", logprobs: undefined, reason: next.value.reason });
+        yield tell({ index, ...NOTHING, reason: next.value.reason });
       } finally {
         await run.return(undefined as never);
       }
     }
-    const usage = usageOf(timings);
+    const usage = usageOf(timings, request.reading?.reasons ?? false);
     observer?.usage(usage);
     return usage;
   });
@@ -128,6 +144,8 @@ async function collect<Whole>(
   const choices = Array.from({ length: n }, (_, index) => ({
     index,
     text: "",
+    reasoning: "",
+    calls: [] as AnswerToolCall[],
     logprobs: host.topLogprobs === undefined ? null : { content: [] as ContentLogprob[] },
     reason: "stop" as FinishReason,
   }));
@@ -136,6 +154,11 @@ async function collect<Whole>(
     if (done) return format.whole(head, choices, value);
     const choice = choices[value.index]!;
     choice.text += value.text;
+    choice.reasoning += value.reasoning;
+    for (const { index, id, name, arguments: text } of value.calls) {
+      if (id !== undefined) choice.calls[index] = { id, type: "function", function: { name: name!, arguments: text } };
+      else choice.calls[index]!.function.arguments += text;
+    }
     choice.logprobs?.content.push(...(value.logprobs ?? []));
     choice.reason = value.reason ?? choice.reason;
   }

@@ -31,7 +31,7 @@ export interface ChatMessage {
   reasoning_content?: string | null;
 }
 
-export type FinishReason = "stop" | "length" | "abort";
+export type FinishReason = "stop" | "length" | "tool_calls" | "abort";
 export interface TokenLogprob {
   token: string;
   logprob: number;
@@ -47,12 +47,34 @@ export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
   total_tokens: number;
+  /** Of models that reason. */
+  completion_tokens_details?: { reasoning_tokens: number };
   extra: {
     prefill_tokens_per_s: number;
     decode_tokens_per_s: number;
     time_to_first_token_s: number;
     cached_prompt_tokens: number;
   };
+}
+/** A call that the model makes. `arguments` is JSON as the model wrote it, perhaps cut; nobody checked it. */
+export interface AnswerToolCall {
+  id: string;
+  type: "function";
+  function: { name: string; arguments: string };
+}
+export interface AnswerMessage {
+  role: "assistant";
+  /** null where there are calls or reasoning, and no words. */
+  content: string | null;
+  tool_calls?: AnswerToolCall[];
+  reasoning_content?: string;
+}
+/** What is new of a call: `id`, `type` and the name come with its first. */
+export interface ToolCallDelta {
+  index: number;
+  id?: string;
+  type?: "function";
+  function: { name?: string; arguments: string };
 }
 export interface ChatCompletion {
   id: string;
@@ -61,7 +83,7 @@ export interface ChatCompletion {
   model: string;
   choices: {
     index: number;
-    message: { role: "assistant"; content: string };
+    message: AnswerMessage;
     logprobs: Logprobs | null;
     finish_reason: FinishReason;
   }[];
@@ -74,7 +96,7 @@ export interface ChatCompletionChunk {
   model: string;
   choices: {
     index: number;
-    delta: { role?: "assistant"; content?: string };
+    delta: { role?: "assistant"; content?: string; reasoning_content?: string; tool_calls?: ToolCallDelta[] };
     logprobs: Logprobs | null;
     finish_reason: FinishReason | null;
   }[];

@@ -1,14 +1,15 @@
 // This folder holds an answer to a form: JSON of a schema, a regular expression, a grammar, tags in free text. Each
 // becomes a grammar, whose automaton says which of the model's tokens may come next. It is a chunk of its own, which is
 // fetched when a request asks for it.
-import type { AnswerFormat } from "../chat/response_format.js";
+import type { AnswerFormat, AnswerRules } from "../chat/response_format.js";
 import type { Constraint } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
 import type { TextCodec } from "../text/codec.js";
 import { ConstrainedGrammar } from "./answer.js";
 import { Automaton, TooAmbiguousError } from "./automaton.js";
+import { Combined } from "./combine.js";
 import { ebnfGrammar } from "./ebnf.js";
-import type { Grammar, Node } from "./grammar.js";
+import { choice, EMPTY, type Grammar, type Node, sequence, text, without } from "./grammar.js";
 import { compileGrammar, TooLargeError } from "./program.js";
 import { regexNode } from "./regex.js";
 import { schemaGrammar } from "./schema/index.js";
@@ -28,20 +29,20 @@ export class Constrainer {
     this.vocabulary = new Vocabulary(codec, vocabSize, new Set(stopTokens));
   }
 
-  /** Makes new answers of the format. Throws InvalidRequestError for what has no answer or is not supported. */
-  prepare(format: AnswerFormat): () => Constraint {
-    const key = keyOf(format);
-    const known = this.grammars.get(key) ?? this.compile(format);
+  /** Makes new answers of the rules. Throws InvalidRequestError for what has no answer or is not supported. */
+  prepare(rules: AnswerRules): () => Constraint {
+    const key = keyOf(rules);
+    const known = this.grammars.get(key) ?? this.compile(rules);
     this.grammars.delete(key); // and put at the end: the one used longest ago goes first
     this.grammars.set(key, known);
     if (this.grammars.size > KEPT) this.grammars.delete(this.grammars.keys().next().value!);
     return () => known.begin();
   }
 
-  private compile(format: AnswerFormat): ConstrainedGrammar {
-    const { field } = format;
+  private compile(rules: AnswerRules): ConstrainedGrammar {
+    const { field } = rules.formats[0]!;
     try {
-      const grammar = grammarOf(format);
+      const grammar = grammarOfRules(rules);
       const automaton = new Automaton(compileGrammar(grammar), LONGEST);
       return new ConstrainedGrammar(automaton, this.vocabulary, this.vocabulary.specialsIn(textsOf(grammar)), field);
     } catch (error) {
@@ -53,15 +54,26 @@ export class Constrainer {
 }
 
 /** Throws InvalidRequestError for what is no JSON, such as a schema that contains itself. */
-function keyOf(format: AnswerFormat): string {
+function keyOf(rules: AnswerRules): string {
   try {
-    return JSON.stringify(format);
+    return JSON.stringify(rules);
   } catch (cause) {
-    throw new InvalidRequestError(format.field, `is not JSON: ${(cause as Error).message}`);
+    throw new InvalidRequestError(rules.formats[0]!.field, `is not JSON: ${(cause as Error).message}`);
   }
 }
 
 const closedSchema = (schema: unknown, field: string): Grammar => schemaGrammar(schema, { path: field, closed: true });
+
+/** One of the formats, after reasoning where the model reasons. */
+export function grammarOfRules({ formats, reasoning }: AnswerRules): Grammar {
+  const combined = new Combined();
+  const answer = choice(...formats.map((format) => combined.add(grammarOf(format))));
+  if (!reasoning) return { start: answer, rules: combined.rules };
+  const { begin, end, opened } = reasoning;
+  const thought = sequence(text(opened ? "" : begin), without(end), text(end), choice(text("\n\n"), text("\n"), EMPTY));
+  const start = sequence(opened ? thought : choice(thought, EMPTY), answer);
+  return { start, rules: combined.rules };
+}
 
 function grammarOf(format: AnswerFormat): Grammar {
   const { field } = format;

@@ -1,7 +1,7 @@
 // Defines the engine that a page holds: one model on one device.
 import { deleteCached, type Manifest, resolveBundleUrl } from "../bundle/index.js";
 import {
-  type AnswerFormat,
+  type AnswerRules,
   type Backend,
   ChatCompletions,
   Completions,
@@ -118,7 +118,7 @@ export class Engine {
       throw new InvalidRequestError("stop_tokens", "cannot go with response_format, which ends with the model's.");
     if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
     checkPrompt(tokens, model);
-    const constraint = parsed.format && (await this.constrain(parsed.format))();
+    const constraint = parsed.format && (await this.constrain({ formats: [parsed.format], asked: true }))();
     return yield* inTurn(this.queue, parsed.signal, (turn) =>
       generateTokens(model, this.kv, host, tokens, {
         sampling: parsed.sampling,
@@ -250,8 +250,8 @@ export class Engine {
     return this.loaded;
   }
 
-  /** Fetches what holds answers to a format when the first request asks for one. */
-  private async constrain(format: AnswerFormat): Promise<() => Constraint> {
+  /** Fetches what holds answers to rules when the first request has some. */
+  private async constrain(rules: AnswerRules): Promise<() => Constraint> {
     this.constrainer ??= import("../constrain/index.js").then(({ Constrainer }) => {
       const { codec, model, manifest } = this.alive();
       return new Constrainer(codec, model.vocabSize, manifest.tokenizer.eosTokenIds);
@@ -266,7 +266,7 @@ export class Engine {
       );
     });
     this.alive();
-    return constrainer.prepare(format);
+    return constrainer.prepare(rules);
   }
 
   private backend(): Backend {
@@ -276,10 +276,15 @@ export class Engine {
       queue: this.queue,
       vocabSize: model.vocabSize,
       contextLength: model.contextLength,
-      encodeChat: (messages, options) => codec.encodeChat(messages, options),
+      answers: manifest.answers,
+      templateHasTools: codec.template.hasTools,
+      renderChat: (messages, options) => codec.template.render(messages, options),
+      encodeRendered: (text) => codec.encodeRendered(text),
+      specialsIn: (texts) => codec.specialsIn(texts),
+      token: (id) => codec.token(id),
       chatStops: codec.template.stops,
-      encode: (text) => codec.encode(text, true),
-      constrain: (format) => this.constrain(format),
+      encode: (text, addSpecialTokens) => codec.encode(text, addSpecialTokens),
+      constrain: (rules) => this.constrain(rules),
       generate: (turn, prompt, request, index, constraint) => {
         const interrupted = (): boolean => turn.interrupted;
         const stopTokens = new Set(manifest.tokenizer.eosTokenIds);

@@ -34,11 +34,20 @@ export class TextCodec {
 
   /** A chat rendered by the template, which writes the special tokens itself. */
   encodeChat(messages: readonly ChatTurn[], options: RenderOptions = {}): number[] {
-    return this.encode(this.template.render(messages, options), !this.template.exists);
+    return this.encodeRendered(this.template.render(messages, options));
+  }
+  encodeRendered(text: string): number[] {
+    return this.encode(text, !this.template.exists);
   }
 
-  decode(tokens: readonly number[]): string {
-    return this.tokenizer.decode(tokens, true);
+  /** Without special tokens, but for those of `shown`. */
+  decode(tokens: readonly number[], shown?: ReadonlyMap<number, string>): string {
+    return this.tokenizer.decode(tokens, true, shown);
+  }
+
+  /** Special tokens whose text is in one of these, and that text. */
+  specialsIn(texts: readonly string[]): ReadonlyMap<number, string> {
+    return this.tokenizer.specialsIn(texts);
   }
 
   /** What a token adds to a text, as bytes, a character for each; undefined for an id that is no token. */

@@ -60,9 +60,19 @@ export class ChatTemplate {
     return this.templates.size > 0;
   }
 
+  /** Whether it has a place for tools. */
+  get hasTools(): boolean {
+    return /\btools\b/.test(this.choose(true)?.source ?? "");
+  }
+
   /** What ends an answer beside the model's stop tokens: a dialogue's next line is not the model's to write. */
   get stops(): readonly string[] {
     return this.exists ? [] : ["\nUser:"];
+  }
+
+  private choose(withTools: boolean): { readonly source: string; readonly template: Template } | undefined {
+    const special = withTools ? this.templates.get("tool_use") : undefined;
+    return special ?? this.templates.get("default") ?? [...this.templates.values()][0];
   }
 
   /** Throws InvalidRequestError when the template refuses the messages, or knows no tools. */
@@ -70,9 +80,8 @@ export class ChatTemplate {
     messages: readonly ChatTurn[],
     { addGenerationPrompt = true, tools, variables, now = new Date() }: RenderOptions = {},
   ): string {
-    const chosen =
-      (tools && this.templates.get("tool_use")) ?? this.templates.get("default") ?? [...this.templates.values()][0];
-    if (tools && !/\btools\b/.test(chosen?.source ?? "")) {
+    const chosen = this.choose(tools !== undefined);
+    if (tools && !this.hasTools) {
       throw new InvalidRequestError(
         "tools",
         "this model's chat template has no place for them.",

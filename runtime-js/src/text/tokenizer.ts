@@ -59,10 +59,11 @@ export class TextTokenizer {
   }
 
   /** Ids that are no token, as a model with a padded vocabulary may sample, have no text. */
-  decode(ids: readonly number[], skipSpecialTokens: boolean): string {
+  decode(ids: readonly number[], skipSpecialTokens: boolean, shown?: ReadonlyMap<number, string>): string {
     const tokens: string[] = [];
     for (const id of ids) {
-      const token = skipSpecialTokens && this.specials.has(id) ? undefined : this.library.id_to_token(id);
+      const token =
+        skipSpecialTokens && this.specials.has(id) && !shown?.has(id) ? undefined : this.library.id_to_token(id);
       if (token !== undefined) tokens.push(token);
     }
     const { decoder } = this.library;
@@ -77,6 +78,12 @@ export class TextTokenizer {
     const byteLevel = isByteLevel(this.library.decoder);
     const bytes = !byteLevel ? fromPieces(token) : this.added.has(id) ? utf8(token) : fromByteLevel(token);
     return { bytes, special: this.specials.has(id) };
+  }
+
+  /** Special tokens whose text is in one of these, and that text. */
+  specialsIn(texts: readonly string[]): ReadonlyMap<number, string> {
+    const found = [...this.specials].map((id) => [id, this.added.get(id)!] as const);
+    return new Map(found.filter(([, content]) => texts.some((text) => text.includes(content))));
   }
 
   /** The library takes a piece that only after normalization looks like an added token for that token, trims

@@ -69,6 +69,8 @@ export const MAX_IDENTIFIER_CHARACTERS = 256;
 export const MAX_FILE_NAME_CHARACTERS = 200;
 /** characters of a tier's, a feature's, a limit's and an operation's name */
 export const MAX_FEATURE_CHARACTERS = 64;
+/** characters of what stands around a tool call or reasoning */
+export const MAX_MARKER_CHARACTERS = 256;
 /** characters of a string of `source` */
 export const MAX_SOURCE_CHARACTERS = 4096;
 /** steps of a validation */
@@ -97,6 +99,9 @@ export type SharedBuffer = (typeof SHARED_BUFFERS)[number];
 export type TensorDtype = "uint32" | "float16" | "float32";
 export type KvCacheDtype = "float16" | "float32";
 export type Scales = "calibrated" | "mlc";
+export type ToolCallForm = "json" | "named-json" | "pythonic" | "tagged";
+export type ToolTeller = "template" | "message" | "engine";
+export type TurnWriter = "template" | "engine";
 export type Binding = "read-only-storage" | "storage" | "uniform";
 export type BufferKind = "weight" | "input" | "output" | "scratch";
 export type MatrixComponent = "f16" | "f32" | "i8" | "u8" | "i32" | "u32";

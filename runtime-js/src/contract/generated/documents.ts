@@ -8,6 +8,9 @@ import type {
   MatrixResult,
   Scales,
   TensorDtype,
+  ToolCallForm,
+  ToolTeller,
+  TurnWriter,
 } from "./constants.js";
 
 /** What the model is. Sizes are element counts; `source` is the checkpoint's. `scales`: how those of quantized
@@ -83,6 +86,40 @@ export interface Quality {
   readonly source_perplexity_thousandths: number;
 }
 
+/** How tool calls are written: `begin`, calls with `separator` between them (absent: one call at a time), `end`; each
+ * is `call_begin`, what `form` says, and `call_end`. `tools`: who tells the model of its tools; `turns`: who writes
+ * calls and results of earlier turns. `prefix` may come before `begin`. */
+export interface ToolCallSyntax {
+  readonly form: ToolCallForm;
+  readonly tools: ToolTeller;
+  readonly turns: TurnWriter;
+  readonly prefix?: string;
+  readonly begin: string;
+  readonly call_begin: string;
+  readonly call_end: string;
+  readonly separator?: string;
+  readonly end: string;
+  readonly name_key?: string;
+  readonly arguments_key?: string;
+  readonly name_end?: string;
+  readonly key_begin?: string;
+  readonly key_end?: string;
+  readonly value_end?: string;
+}
+
+/** What stands before and after the model's reasoning. A prompt may end with `begin`: then the answer starts with
+ * reasoning. */
+export interface ReasoningSyntax {
+  readonly begin: string;
+  readonly end: string;
+}
+
+/** How the model writes what is not plain text in an answer, as its chat template has it. */
+export interface AnswerSyntax {
+  readonly tool_calls?: ToolCallSyntax;
+  readonly reasoning?: ReasoningSyntax;
+}
+
 /** A file's size in bytes and its sha256 in lower-case hex. */
 export interface FileEntry {
   readonly bytes: number;
@@ -105,6 +142,7 @@ export interface ManifestDocument {
   readonly validation?: string;
   readonly config?: string;
   readonly quality?: Quality;
+  readonly answers?: AnswerSyntax;
   readonly files: Readonly<Record<string, FileEntry>>;
 }
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { Automaton, accepts } from "../src/constrain/automaton.js";
+import { Automaton, accepts, TooAmbiguousError } from "../src/constrain/automaton.js";
 import { ebnfGrammar } from "../src/constrain/ebnf.js";
 import { compileGrammar } from "../src/constrain/program.js";
 import { InvalidRequestError } from "../src/errors.js";
+import { randomNumbers } from "./random_texts.js";
 
 const FIELD = "response_format.grammar";
 
@@ -34,6 +35,28 @@ string ::= "\"" ( [^"\\\x7F\x00-\x1F] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4}) 
 number ::= "-"? ([0-9] | [1-9] [0-9]{0,15}) ("." [0-9]+)? ([eE] [-+]? [0-9]+)?
 ws ::= | " " | "\n" [ \t]{0,20}
 `;
+
+/** The texts of up to 5 letters that each rule derives: sets that grow until they do not. */
+function derive(rules: readonly (readonly [string, readonly (readonly string[])[]])[]): Map<string, Set<string>> {
+  const known = new Map(rules.map(([name]) => [name, new Set<string>()]));
+  for (let before = -1, size = 0; size !== before; ) {
+    before = size;
+    size = 0;
+    for (const [name, items] of rules) {
+      for (const item of items) {
+        let texts = new Set([""]);
+        for (const part of item) {
+          const ends = known.get(part) ?? [part[1]!];
+          texts = new Set([...texts].flatMap((start) => [...ends].map((end) => start + end)));
+          for (const one of texts) if (one.length > 5) texts.delete(one);
+        }
+        for (const one of texts) known.get(name)!.add(one);
+      }
+      size += known.get(name)!.size;
+    }
+  }
+  return known;
+}
 
 describe("ebnfGrammar", () => {
   it("takes llama.cpp's JSON grammar", () => {
@@ -99,6 +122,50 @@ describe("ebnfGrammar", () => {
   ])("refuses case %#", (source, message) => {
     expect(() => ebnfGrammar(source, FIELD)).toThrow(InvalidRequestError);
     expect(() => ebnfGrammar(source, FIELD)).toThrow(message);
+  });
+
+  it("agrees with what random rules derive", () => {
+    const random = randomNumbers(3),
+      next = (below: number): number => Math.floor(random() * below),
+      counts = { texts: 0, matched: 0, refused: 0, ambiguous: 0 };
+    const all = [""];
+    for (let i = 0; i < all.length && all[i]!.length < 5; i++) all.push(`${all[i]}a`, `${all[i]}b`);
+    for (let i = 0; i < 1500; i++) {
+      const symbol = (): string => ["root", "r1", "r2", '"a"', '"b"', '"b"'][next(6)]!;
+      const sequence = (): string[] => Array.from({ length: next(8) === 0 ? 0 : 1 + next(3) }, symbol);
+      const rules = ["root", "r1", "r2"].map((name) => [name, Array.from({ length: 1 + next(3) }, sequence)] as const);
+      const source = rules.map(([name, items]) => `${name} ::= ${items.map((one) => one.join(" ")).join(" | ")}`);
+      const derived = derive(rules).get("root")!;
+      let matches: (value: string) => boolean;
+      try {
+        matches = compiled(source.join("\n"));
+      } catch (error) {
+        expect((error as Error).message).toMatch(/may begin with itself|no text that it ends with/);
+        if (/no text/.test((error as Error).message)) expect(derived.size).toBe(0);
+        counts.refused++;
+        continue;
+      }
+      // Some rules can read five letters in thousands of ways, which the automaton refuses to follow.
+      const ambiguous = all.some((value) => {
+        try {
+          matches(value);
+          return false;
+        } catch (error) {
+          expect(error).toBeInstanceOf(TooAmbiguousError);
+          return true;
+        }
+      });
+      counts.ambiguous += ambiguous ? 1 : 0;
+      for (const value of ambiguous ? [] : all) {
+        if (matches(value) !== derived.has(value)) expect.fail(`${source.join("\n")}\n${value}: ${matches(value)}`);
+        counts.texts++;
+        if (derived.has(value)) counts.matched++;
+      }
+    }
+    expect(counts.texts).toBeGreaterThan(20_000);
+    expect(counts.matched).toBeGreaterThan(1000);
+    expect(counts.refused).toBeLessThan(700);
+    expect(counts.ambiguous).toBeLessThan(15);
   });
 
   it("is not slow at large grammars", () => {

@@ -4,6 +4,7 @@ import { chars, type Node, type Range, sequence, text } from "../src/constrain/g
 import { compileGrammar } from "../src/constrain/program.js";
 import { type RegexOptions, regexNode } from "../src/constrain/regex.js";
 import { InvalidRequestError } from "../src/errors.js";
+import { randomNumbers } from "./random_texts.js";
 
 const FIELD = "response_format.regex";
 
@@ -13,17 +14,6 @@ function matcher(node: Node): (value: string) => boolean {
 }
 
 const compiled = (pattern: string, options?: RegexOptions) => matcher(regexNode(pattern, FIELD, options));
-
-/** Numbers that only look random, so that a failure comes again: mulberry32. */
-function numbers(seed: number): (below: number) => number {
-  let a = seed;
-  return (below) => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
 
 const ATOMS = ["a", "b", "c", ".", "\\d", "\\W", "[ab]", "[^a]", "[b-d1]", "é", "\\u{1F600}", "1", "ab", "(?:)", "\\n"];
 const COUNTS = ["*", "+", "?", "{2}", "{0,2}", "{1,3}", "{2,}", "*?", "+?", "{3,4}?", "{0}"];
@@ -49,7 +39,8 @@ const randomText = (next: (below: number) => number): string =>
 
 describe("regexNode", () => {
   it.each([true, false])("matches what RegExp does, anchored %s", (anchored) => {
-    const next = numbers(anchored ? 1 : 2),
+    const random = randomNumbers(anchored ? 1 : 2),
+      next = (below: number): number => Math.floor(random() * below),
       counts = { compared: 0, matched: 0, refused: 0 };
     for (let i = 0; i < 1200; i++) {
       const pattern = randomPattern(next, 2, i % 2 === 0);

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Automaton, accepts } from "../src/constrain/automaton.js";
 import { choice, type Grammar, rule, text } from "../src/constrain/grammar.js";
 import { compileGrammar } from "../src/constrain/program.js";
+import { schemaGrammar } from "../src/constrain/schema/index.js";
 import { structuralGrammar } from "../src/constrain/structural.js";
 import { InvalidRequestError } from "../src/errors.js";
 
@@ -119,6 +120,29 @@ describe("structuralGrammar", () => {
   ])("refuses case %#", (tag, message) => {
     expect(() => structuralGrammar(tag, FIELD, enumGrammar)).toThrow(InvalidRequestError);
     expect(() => structuralGrammar(tag, FIELD, enumGrammar)).toThrow(message);
+  });
+
+  it("keeps apart the rules of schemas that call themselves", () => {
+    const nested = (type: string) => ({
+      type: "object",
+      properties: { v: { type }, next: { $ref: "#" } },
+      required: ["v"],
+      additionalProperties: false,
+    });
+    const tags = ["integer", "boolean"].map((type) => ({
+      begin: `<${type}>`,
+      content: { type: "json_schema", json_schema: nested(type) },
+      end: "</>",
+    }));
+    const tag = { type: "triggered_tags", triggers: ["<integer", "<boolean"], tags };
+    const grammar = structuralGrammar(tag, FIELD, (schema, field) => schemaGrammar(schema, { path: field }));
+    const automaton = new Automaton(compileGrammar(grammar));
+    const matches = (value: string): boolean => accepts(automaton, new TextEncoder().encode(value));
+    expect(matches('a <integer>{"v": 1, "next": {"v": 2}}</> b <boolean>{"v": true, "next": {"v": false}}</>')).toBe(
+      true,
+    );
+    expect(matches('<integer>{"v": 1, "next": {"v": true}}</>')).toBe(false);
+    expect(matches('<boolean>{"v": true, "next": {"v": 2}}</>')).toBe(false);
   });
 
   it("takes five thousand tools", () => {

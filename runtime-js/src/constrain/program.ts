@@ -1,5 +1,6 @@
 // Compiles a grammar to a network of states over bytes: rules are called, and counted repeats count on the stack.
 import { EMPTY, type Grammar, type Node, type Range } from "./grammar.js";
+import { type Bytes, utf8 } from "./utf8.js";
 import { textsWithout } from "./without.js";
 
 /** Bytes, both ends included, and where they lead. */
@@ -26,7 +27,7 @@ export interface Program {
 }
 
 /** States that a program may have. */
-const MAX_STATES = 2_000_000;
+const MAX_STATES = 500_000;
 
 export class TooLargeError extends Error {}
 
@@ -44,6 +45,7 @@ class Compiler {
   /** The first states of rules; what is not in `done` is compiled later, so that nesting takes no stack. */
   private readonly starts = new Map<string, number>();
   private readonly later: (() => void)[] = [];
+  private readonly rests = new Map<string, number>();
 
   constructor(private readonly rules: ReadonlyMap<string, Node>) {}
 
@@ -93,7 +95,7 @@ class Compiler {
         this.bytes(new TextEncoder().encode(node.text), from, to);
         return;
       case "chars":
-        for (const range of node.ranges) this.range(range, from, to);
+        this.characters(node.ranges, from, to);
         return;
       case "sequence":
         this.sequence(node.items, from, to);
@@ -187,45 +189,42 @@ class Compiler {
     this.later.push(() => this.add(item, body, end));
   }
 
-  /** A range of code points as ranges of UTF-8's bytes. */
-  private range([low, high]: Range, from: number, to: number): void {
-    for (const [first, last] of [
-      [0, 0x7f],
-      [0x80, 0x7ff],
-      [0x800, 0xd7ff],
-      [0xe000, 0xffff],
-      [0x10000, 0x10ffff],
-    ] as const) {
-      const a = Math.max(low, first),
-        b = Math.min(high, last);
-      if (a <= b) this.encoded(encode(a), encode(b), from, to);
+  /** One character. Those that begin alike share their first states, and all the states of last bytes that may be any. */
+  private characters(ranges: readonly Range[], from: number, to: number): void {
+    let before: Bytes = [],
+      path: readonly number[] = [from];
+    for (const bytes of utf8(ranges)) {
+      const states = [from];
+      for (let i = 0; i < bytes.length; i++) {
+        const [low, high] = bytes[i]!,
+          [lowBefore, highBefore] = before[i] ?? [];
+        const alike = states[i] === path[i] && low === lowBefore && high === highBefore;
+        let next = alike ? path[i + 1] : undefined;
+        if (next === undefined) {
+          const left = bytes.length - 1 - i;
+          const any = bytes.slice(i + 1).every((byte) => byte[0] === 0x80 && byte[1] === 0xbf);
+          next = any ? this.rest(left, to) : this.state();
+          this.edges[states[i]!]!.push([low, high, next]);
+          if (any) break;
+        }
+        states.push(next);
+      }
+      before = bytes;
+      path = states;
     }
   }
 
-  /** Sequences of bytes between two of the same length, which are the ends. */
-  private encoded(low: readonly number[], high: readonly number[], from: number, to: number): void {
-    const [a, ...lows] = low,
-      [b, ...highs] = high;
-    if (lows.length === 0) {
-      this.edges[from]!.push([a!, b!, to]);
-      return;
+  /** The state that a character's last bytes, whichever, lead from. */
+  private rest(bytes: number, to: number): number {
+    if (bytes === 0) return to;
+    const key = `${bytes} ${to}`;
+    let state = this.rests.get(key);
+    if (state === undefined) {
+      state = this.state();
+      this.rests.set(key, state);
+      this.edges[state]!.push([0x80, 0xbf, this.rest(bytes - 1, to)]);
     }
-    const least = lows.map(() => 0x80),
-      most = highs.map(() => 0xbf);
-    const step = (first: number, last: number, l: readonly number[], h: readonly number[]): void => {
-      const next = this.state();
-      this.edges[from]!.push([first, last, next]);
-      this.encoded(l, h, next, to);
-    };
-    if (a === b) {
-      step(a!, a!, lows, highs);
-      return;
-    }
-    const whole = lows.every((byte, i) => byte === least[i]) ? a! : a! + 1;
-    const wholeTo = highs.every((byte, i) => byte === most[i]) ? b! : b! - 1;
-    if (whole > a!) step(a!, a!, lows, most);
-    if (whole <= wholeTo) step(whole, wholeTo, least, most);
-    if (wholeTo < b!) step(b!, b!, least, highs);
+    return state;
   }
 
   private without(texts: readonly string[], from: number, to: number): void {
@@ -237,8 +236,4 @@ class Compiler {
       this.free[states[i]!]!.push(to);
     });
   }
-}
-
-function encode(code: number): number[] {
-  return [...new TextEncoder().encode(String.fromCodePoint(code))];
 }

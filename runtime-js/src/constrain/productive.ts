@@ -65,7 +65,7 @@ function canEnd(node: Node, known: ReadonlySet<string>): boolean {
   }
 }
 
-/** The grammar without what no text comes to the end of, and without rules that nothing names; undefined if that is all. */
+/** The grammar without what no text comes to the end of, and what nothing names; undefined if nothing is left. */
 export function productive({ start, rules }: Grammar): Grammar | undefined {
   const known = rulesThat({ start, rules }, canEnd);
   if (!canEnd(start, known)) return undefined;

@@ -189,7 +189,7 @@ class Compiler {
     this.later.push(() => this.add(item, body, end));
   }
 
-  /** One character. Those that begin alike share their first states, and all the states of last bytes that may be any. */
+  /** One character. Those that begin alike share their first states, and those that end in any bytes their last. */
   private characters(ranges: readonly Range[], from: number, to: number): void {
     let before: Bytes = [],
       path: readonly number[] = [from];

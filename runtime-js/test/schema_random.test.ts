@@ -1,4 +1,4 @@
-// Texts made at random from the grammars of schemas: each parses, and Ajv, which knows nothing of grammars, finds it valid.
+// Texts made at random from schemas' grammars: each parses, and Ajv, which knows nothing of grammars, finds it valid.
 /// <reference types="vite/client" />
 import Ajv from "ajv";
 import Ajv2020 from "ajv/dist/2020.js";

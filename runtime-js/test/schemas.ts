@@ -173,6 +173,12 @@ export const SCHEMAS: Record<string, unknown> = {
       { properties: { a: { minimum: 3 }, b: { type: "string" } }, required: ["b"] },
     ],
   },
+  "nothing unevaluated": {
+    $defs: { base: { type: "object", properties: { id: { type: "integer" } }, required: ["id"] } },
+    allOf: [{ $ref: "#/$defs/base" }],
+    properties: { name: { type: "string" } },
+    unevaluatedProperties: false,
+  },
   "one of ranges": { type: "integer", oneOf: [{ maximum: 5 }, { minimum: 3 }] },
   "one of forms": {
     type: "object",

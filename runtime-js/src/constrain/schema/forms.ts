@@ -1,4 +1,4 @@
-// What values a schema leaves, as a union of forms, each of one type or of one value; and what two forms have in common.
+// What values a schema leaves: a union of forms, each of one type or of one value; and what two forms have in common.
 import { identity, isObject, type Json, type Schema } from "./read.js";
 
 export interface ValueForm {

@@ -1,4 +1,4 @@
-// Compiles a JSON Schema to a grammar whose texts are all valid against it. What a grammar cannot say is refused by name.
+// Compiles a JSON Schema to a grammar whose texts are all valid against it. What it cannot say is refused by name.
 import { InvalidRequestError } from "../../errors.js";
 import type { Grammar } from "../grammar.js";
 import { closed } from "./close.js";

@@ -104,8 +104,8 @@ export class Logic {
       const others = this.normalizer.forms(b);
       return this.normalizer.forms(a).every((form) => others.every((other) => this.disjoint(form, other)));
     } catch (error) {
-      if (error instanceof InvalidRequestError && !this.normalizer.exhausted) return false; // it's refused where it stands, or leads back to here
-      throw error;
+      if (!(error instanceof InvalidRequestError) || this.normalizer.exhausted) throw error;
+      return false; // It leads back to here, or is refused where it stands.
     } finally {
       this.comparing.delete(key);
     }

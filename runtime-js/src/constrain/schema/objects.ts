@@ -1,5 +1,5 @@
-// Writes objects: the named properties in the schema's order, then others. A text may have a key of the others twice: then
-// JSON.parse takes the last, and each is valid by itself.
+// Writes objects: the named properties in the schema's order, then others. A text may have a key of the others twice:
+// JSON.parse then takes the last, and each is valid by itself.
 import { choice, EMPTY, NOTHING, type Node, optional, repeat, rule, sequence, text } from "../grammar.js";
 import type { Emitter, Refuse } from "./emit.js";
 import { ANY_STRING, type ObjectForm, propertySchemas, type StringForm } from "./forms.js";

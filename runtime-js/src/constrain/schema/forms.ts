@@ -47,6 +47,8 @@ export interface Members {
   readonly properties: ReadonlyMap<string, Schema>;
   readonly patterns: ReadonlyMap<string, Schema>;
   readonly rest: Schema;
+  /** The schema itself says what others there may be. */
+  readonly explicit: boolean;
 }
 export interface ObjectForm {
   readonly type: "object";

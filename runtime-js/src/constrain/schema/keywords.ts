@@ -194,10 +194,11 @@ export class Keywords {
     }
     const rest = (own ?? seen?.schema ?? true) as Schema;
     const names = schema.get("propertyNames");
-    const says = properties.size || patterns.size || rest !== true;
+    const explicit = own !== undefined || schema.has("unevaluatedProperties");
+    const says = properties.size || patterns.size || explicit;
     return {
       ...ANY_OBJECT,
-      parts: says ? [{ properties, patterns, rest }] : [],
+      parts: says ? [{ properties, patterns, rest, explicit }] : [],
       required: this.names("required"),
       min: this.count("minProperties", 0),
       max: this.count("maxProperties", Infinity),

@@ -30,7 +30,7 @@ export class Logic {
   lacking(name: string): ObjectForm {
     let form = this.without.get(name);
     if (!form) {
-      const part = { properties: new Map([[name, false]]), patterns: new Map(), rest: true };
+      const part = { properties: new Map([[name, false]]), patterns: new Map(), rest: true, explicit: false };
       form = { ...ANY_OBJECT, parts: [part] };
       this.without.set(name, form);
     }
@@ -196,7 +196,7 @@ export class Logic {
   }
 
   private with(name: string, schema: Schema): ObjectForm {
-    const part = { properties: new Map([[name, schema]]), patterns: new Map(), rest: true };
+    const part = { properties: new Map([[name, schema]]), patterns: new Map(), rest: true, explicit: false };
     return { ...ANY_OBJECT, parts: [part], required: [name] };
   }
 

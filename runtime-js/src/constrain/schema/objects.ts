@@ -35,9 +35,16 @@ export function objectNode(emitter: Emitter, form: ObjectForm, name: string, ref
     else if (names.type !== "value" || typeof names.value !== "string" || declared.has(names.value)) continue;
     else add(names.value, true);
   }
-  const others = extras(emitter, form, [...declared], wide, name, refuse);
+  const closed = emitter.closed && form.min <= slots.length && saysNoOthers(form);
+  const others = closed ? undefined : extras(emitter, form, [...declared], wide, name, refuse);
   return sequence(text("{"), joined(emitter, form, slots, others, name, refuse), text("}"));
 }
+
+/** Whether it names properties that there may be, and no schema says anything of others. */
+const saysNoOthers = ({ parts, names }: ObjectForm): boolean =>
+  names.length === 0 &&
+  parts.some(({ properties }) => [...properties.values()].some((schema) => schema !== false)) &&
+  parts.every(({ explicit, patterns }) => !explicit && patterns.size === 0);
 
 const member = (emitter: Emitter, key: Node, schemas: readonly Schema[]): Node =>
   sequence(key, text(emitter.colon), emitter.value(schemas));

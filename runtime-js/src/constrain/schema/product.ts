@@ -1,5 +1,5 @@
 // Builds the strings that are of several expressions at once, of none of others, and of a length. States are made when
-// they are reached, each a rule; one holds what may still follow of each expression (Antimirov, partial derivatives, 1996).
+// they are reached, each a rule. One holds what may still follow of each expression (Antimirov, 1996).
 import { choice, EMPTY, type Node, type Range, rule, sequence } from "../grammar.js";
 import type { Define } from "./numbers.js";
 

@@ -120,6 +120,12 @@ describe("numbers of a range", () => {
     expect(wrong.slice(0, 20)).toEqual([]);
   });
 
+  it("are exact multiples of a hundredth, as far as doubles tell them apart", () => {
+    const cents = acceptor({ type: "number", multipleOf: 0.01 });
+    expect(["0.07", "-1.1", "9071647883842.70", "3"].every(cents)).toBe(true);
+    expect(["0.001", "1.234", "90716478838420000.70"].some(cents)).toBe(false);
+  });
+
   it("never round to a bound that is left out", () => {
     const below = acceptor({ type: "number", exclusiveMaximum: 1 });
     expect(below("0.99999999999999")).toBe(true);
@@ -157,6 +163,7 @@ describe("a schema that is refused", () => {
       [{ $dynamicRef: "#a" }, "s.$dynamicRef: "],
       [{ $schema: "https://example.com/own" }, "s.$schema: "],
       [{ multipleOf: 101 }, "s.multipleOf: "],
+      [{ enum: [["12:00:60+12:01"]], not: { items: { format: "time" } } }, "s.not: "],
       [{ type: "int" }, "s.type: "],
       [{ allOf: [{ type: ["string", "strnig"] }] }, "s.allOf[0].type: "],
       [{ enum: "a" }, "s.enum: "],

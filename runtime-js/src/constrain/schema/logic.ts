@@ -77,8 +77,8 @@ export class Logic {
   /** Whether it is certain that no value is of both. */
   disjoint(a: Form, b: Form): boolean {
     this.normalizer.spend(10);
-    if (a.type === "value") return !inexact(b) && !this.admits(b, a.value);
-    if (b.type === "value") return !inexact(a) && !this.admits(a, b.value);
+    if (a.type === "value") return this.excludes(b, a.value);
+    if (b.type === "value") return this.excludes(a, b.value);
     const [shared] = meet(a, b);
     if (!shared) return true;
     if (shared.type === "number") return shared.integer && !integersWithin(shared);
@@ -94,6 +94,12 @@ export class Logic {
         propertySchemas(b as typeof shared, name, this.matches),
       ),
     );
+  }
+
+  /** Whether it is certain that the value is not of the form. */
+  private excludes(form: Form, value: Json): boolean {
+    this.languages.doubted = false;
+    return !this.admits(form, value) && !this.languages.doubted;
   }
 
   private apart(a: readonly Schema[], b: readonly Schema[]): boolean {
@@ -213,9 +219,6 @@ export class Logic {
     return parts;
   }
 }
-
-/** A format's expression leaves out some of what the format allows. */
-const inexact = (form: Form): boolean => form.type === "string" && form.formats.length > 0;
 
 /** Whether an integer lies within the bounds. */
 function integersWithin(form: { low: number; lowOpen: boolean; high: number; highOpen: boolean }): boolean {

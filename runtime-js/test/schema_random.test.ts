@@ -1,4 +1,4 @@
-// Texts made at random from the grammars of schemas: each parses, and Ajv, which knows nothing of grammars, finds it valid.
+// Texts made at random from schemas' grammars: each parses, and Ajv, which knows nothing of grammars, finds it valid.
 /// <reference types="vite/client" />
 import Ajv from "ajv";
 import Ajv2020 from "ajv/dist/2020.js";
@@ -6,7 +6,7 @@ import addFormats from "ajv-formats";
 import { describe, expect, it } from "vitest";
 import { Automaton, accepts } from "../src/constrain/automaton.js";
 import { compileGrammar } from "../src/constrain/program.js";
-import { schemaGrammar } from "../src/constrain/schema/index.js";
+import { type SchemaOptions, schemaGrammar } from "../src/constrain/schema/index.js";
 import { InvalidRequestError } from "../src/errors.js";
 import { RandomTexts, randomNumbers } from "./random_texts.js";
 import { SCHEMAS } from "./schemas.js";
@@ -34,9 +34,9 @@ function validator(schema: unknown, legacy: boolean) {
 }
 
 /** The texts that are not valid; none where Ajv itself cannot follow the schema. */
-function invalid(schema: unknown, legacy: boolean, count: number): string[] | undefined {
+function invalid(schema: unknown, legacy: boolean, count: number, options?: SchemaOptions): string[] | undefined {
   const dialect = legacy && typeof schema === "object" ? { $schema: "http://json-schema.org/draft-07/schema#" } : {};
-  const grammar = schemaGrammar(typeof schema === "object" ? { ...dialect, ...schema } : schema);
+  const grammar = schemaGrammar(typeof schema === "object" ? { ...dialect, ...schema } : schema, options);
   let validate: ReturnType<typeof validator>;
   try {
     validate = validator(schema, legacy);
@@ -58,6 +58,10 @@ function invalid(schema: unknown, legacy: boolean, count: number): string[] | un
 describe("texts of a schema's grammar", () => {
   it.each(Object.entries(SCHEMAS))("are valid: %s", (_, schema) => {
     expect(invalid(schema, false, 40)).toEqual([]);
+  });
+
+  it.each(Object.entries(SCHEMAS))("are valid where objects are closed: %s", (_, schema) => {
+    expect(invalid(schema, false, 10, { closed: true })).toEqual([]);
   });
 
   it.each(["draft2020-12", "draft7"])("are valid for the official suite's schemas: %s", (draft) => {

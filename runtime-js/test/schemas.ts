@@ -146,7 +146,9 @@ export const SCHEMAS: Record<string, unknown> = {
   thousands: { type: "integer", multipleOf: 1000 },
   "sevens in a range": { type: "integer", multipleOf: 7, minimum: -30, maximum: 60 },
   quarters: { type: "number", multipleOf: 0.25 },
-  cents: { type: "number", multipleOf: 0.01, minimum: 0 },
+  cents: { type: "number", multipleOf: 0.01, minimum: 0, maximum: 1e6 },
+  "cents in a range": { type: "number", multipleOf: 0.01, exclusiveMinimum: 0, maximum: 99999.99 },
+  "fives in a range": { type: "integer", multipleOf: 5, minimum: 0, maximum: 10_000 },
   "two divisors": { type: "integer", multipleOf: 4, allOf: [{ multipleOf: 6 }] },
   "a tuple": {
     type: "array",
@@ -172,6 +174,12 @@ export const SCHEMAS: Record<string, unknown> = {
       { type: "object", properties: { a: { type: "integer" } }, required: ["a"] },
       { properties: { a: { minimum: 3 }, b: { type: "string" } }, required: ["b"] },
     ],
+  },
+  "nothing unevaluated": {
+    $defs: { base: { type: "object", properties: { id: { type: "integer" } }, required: ["id"] } },
+    allOf: [{ $ref: "#/$defs/base" }],
+    properties: { name: { type: "string" } },
+    unevaluatedProperties: false,
   },
   "one of ranges": { type: "integer", oneOf: [{ maximum: 5 }, { minimum: 3 }] },
   "one of forms": {

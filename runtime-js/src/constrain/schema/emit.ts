@@ -1,12 +1,12 @@
 // Turns forms into rules of a grammar: one for each set of schemas that some value must be valid against.
 import { InvalidRequestError } from "../../errors.js";
 import { choice, type Grammar, type Node, rule, sequence, text } from "../grammar.js";
+import { productive } from "../productive.js";
 import { arrayNode } from "./arrays.js";
 import type { Form, StringForm } from "./forms.js";
 import { Normalizer } from "./normalize.js";
 import { numberNode } from "./numbers.js";
 import { objectNode } from "./objects.js";
-import { prune, size } from "./prune.js";
 import { isObject, type Json, type Schema } from "./read.js";
 import { Scope } from "./scope.js";
 import { oneOfTexts } from "./texts.js";
@@ -26,6 +26,7 @@ export class Emitter {
   readonly normalizer: Normalizer;
   readonly comma: Node;
   readonly colon: string;
+  readonly closed: boolean;
   private readonly scope: Scope;
   private readonly separators: readonly [string, string];
   private readonly rules = new Map<string, Node>();
@@ -35,13 +36,14 @@ export class Emitter {
 
   constructor(
     private readonly root: Schema,
-    { path = "schema", separators = [", ", ": "] }: SchemaOptions,
+    { path = "schema", separators = [", ", ": "], closed = false }: SchemaOptions,
   ) {
     this.scope = new Scope(root, path);
     this.normalizer = new Normalizer(this.scope);
     this.separators = separators;
     this.comma = text(separators[0]);
     this.colon = separators[1];
+    this.closed = closed;
   }
 
   grammar(): Grammar {
@@ -50,7 +52,7 @@ export class Emitter {
       const name = this.names.get(this.normalizer.key(schemas))!;
       this.define(name, this.union(schemas, name));
     }
-    const grammar = prune({ start, rules: this.rules });
+    const grammar = productive({ start, rules: this.rules });
     if (!grammar) throw new InvalidRequestError(this.scope.path(this.root), "no value is valid against this schema.");
     return grammar;
   }
@@ -113,4 +115,10 @@ export type Refuse = (keyword: string, why: string) => Error;
 /** The first of the schemas, or of those that they consist of, that has the keyword. */
 function owner(schemas: readonly Schema[], keyword: string): Schema {
   return schemas.find((schema) => isObject(schema) && schema.has(keyword)) ?? schemas[0] ?? true;
+}
+
+/** The nodes in a tree. */
+function size(node: Node): number {
+  if (node.op === "sequence" || node.op === "choice") return node.items.reduce((sum, item) => sum + size(item), 1);
+  return node.op === "repeat" ? 1 + size(node.item) : 1;
 }

@@ -1,4 +1,4 @@
-// Formats as regular expressions. Each matches nothing that the format forbids; some leave out rare texts that it allows.
+// Formats as regular expressions. Each matches nothing that the format forbids; some leave out rare texts that it has.
 
 const YEAR = "\\d{4}";
 const LEAP = "(?:\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)";

@@ -1,4 +1,4 @@
-// What values a schema leaves, as a union of forms, each of one type or of one value; and what two forms have in common.
+// What values a schema leaves: a union of forms, each of one type or of one value; and what two forms have in common.
 import { identity, isObject, type Json, type Schema } from "./read.js";
 
 export interface ValueForm {
@@ -47,6 +47,8 @@ export interface Members {
   readonly properties: ReadonlyMap<string, Schema>;
   readonly patterns: ReadonlyMap<string, Schema>;
   readonly rest: Schema;
+  /** The schema itself says what others there may be. */
+  readonly explicit: boolean;
 }
 export interface ObjectForm {
   readonly type: "object";

@@ -1,7 +1,6 @@
-// Compiles a JSON Schema to a grammar whose texts are all valid against it. What a grammar cannot say is refused by name.
+// Compiles a JSON Schema to a grammar whose texts are all valid against it. What it cannot say is refused by name.
 import { InvalidRequestError } from "../../errors.js";
 import type { Grammar } from "../grammar.js";
-import { closed } from "./close.js";
 import { Emitter, type SchemaOptions } from "./emit.js";
 import { isSchema, readJson } from "./read.js";
 
@@ -14,8 +13,7 @@ export type { SchemaOptions } from "./emit.js";
  */
 export function schemaGrammar(schema: unknown, options: SchemaOptions = {}): Grammar {
   const { path = "schema" } = options;
-  const given = readJson(schema, path);
-  const root = options.closed ? closed(given) : given;
+  const root = readJson(schema, path);
   if (!isSchema(root)) throw new InvalidRequestError(path, "must be a schema: an object, true or false.");
   try {
     return new Emitter(root, options).grammar();

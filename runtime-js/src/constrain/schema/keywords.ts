@@ -19,12 +19,12 @@ import { isObject, isSchema, type Json, type JsonObject, type Schema } from "./r
 import { type Scope, words } from "./scope.js";
 
 const TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"];
-/** What says, beside a keyword of unevaluated parts, that other parts count as evaluated too. */
-const APPLICATORS = ["$ref", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "dependencies"];
+/** What makes it depend on the value which schemas say something of it. */
+const CONDITIONAL = ["anyOf", "oneOf", "if", "dependentSchemas", "dependencies", "contains"];
 const TYPED = words(
-  "type minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern format items prefixItems " +
-    "unevaluatedItems contains minItems maxItems uniqueItems properties patternProperties additionalProperties " +
-    "unevaluatedProperties propertyNames required minProperties maxProperties",
+  "type minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern format items " +
+    "prefixItems unevaluatedItems contains minItems maxItems uniqueItems properties patternProperties " +
+    "additionalProperties unevaluatedProperties propertyNames required minProperties maxProperties",
 );
 const REFUSED = ["$dynamicRef", "$recursiveRef"];
 
@@ -158,9 +158,14 @@ export class Keywords {
     const { schema } = this;
     const items = schema.get("items");
     const asList = Array.isArray(items);
-    const prefix = asList ? this.list("items") : this.list("prefixItems");
+    const prefix = [...this.list(asList ? "items" : "prefixItems")];
     const rest = asList ? schema.get("additionalItems") : items;
-    const restSchema = rest ?? this.unevaluated("unevaluatedItems", ["contains"]);
+    const seen = rest === undefined ? this.unevaluated("unevaluatedItems", ["items"]) : undefined;
+    const lengths = (seen?.others ?? []).map(
+      (other) => (other.get("prefixItems") as Schema[] | undefined)?.length ?? 0,
+    );
+    while (prefix.length < Math.max(0, ...lengths)) prefix.push(true);
+    const restSchema = rest ?? seen?.schema ?? true;
     const unique = schema.get("uniqueItems") ?? false;
     if (typeof unique !== "boolean") throw this.fail("uniqueItems", "must be true or false.");
     const contained = schema.get("contains");
@@ -178,15 +183,22 @@ export class Keywords {
 
   private objects(): ObjectForm {
     const { schema } = this;
-    const properties = this.map("properties");
-    const patterns = this.map("patternProperties");
+    const properties = new Map(this.map("properties"));
+    const patterns = new Map(this.map("patternProperties"));
     for (const pattern of patterns.keys()) this.expression("patternProperties", pattern);
-    const rest = (schema.get("additionalProperties") ?? this.unevaluated("unevaluatedProperties", [])) as Schema;
+    const own = schema.get("additionalProperties");
+    const seen = own === undefined ? this.unevaluated("unevaluatedProperties", ["additionalProperties"]) : undefined;
+    for (const other of seen?.others ?? []) {
+      for (const name of keysOf(other, "properties")) if (!properties.has(name)) properties.set(name, true);
+      for (const name of keysOf(other, "patternProperties")) if (!patterns.has(name)) patterns.set(name, true);
+    }
+    const rest = (own ?? seen?.schema ?? true) as Schema;
     const names = schema.get("propertyNames");
-    const says = properties.size || patterns.size || rest !== true;
+    const explicit = own !== undefined || schema.has("unevaluatedProperties");
+    const says = properties.size || patterns.size || explicit;
     return {
       ...ANY_OBJECT,
-      parts: says ? [{ properties, patterns, rest }] : [],
+      parts: says ? [{ properties, patterns, rest, explicit }] : [],
       required: this.names("required"),
       min: this.count("minProperties", 0),
       max: this.count("maxProperties", Infinity),
@@ -194,11 +206,31 @@ export class Keywords {
     };
   }
 
-  /** Where nothing but this schema's own keywords evaluates anything, what is unevaluated is what is additional. */
-  private unevaluated(keyword: string, others: readonly string[]): Schema {
-    const value = this.schema.get(keyword) ?? true;
-    if (value !== true && [...APPLICATORS, ...others].some((name) => this.schema.has(name)))
-      throw this.fail(keyword, "is supported only where no other keyword brings in schemas (allOf, $ref and so on).");
-    return value as Schema;
+  /** The keyword's schema, and the other schemas that say something of the same value. None where one of these has the
+   * keyword too, or one of those that leave nothing unevaluated. */
+  private unevaluated(keyword: string, complete: readonly string[]) {
+    const schema = this.schema.get(keyword) ?? true;
+    if (schema === true) return undefined;
+    const others = new Set<JsonObject>();
+    const add = (other: Schema | undefined) => {
+      if (!isObject(other) || others.has(other)) return;
+      const tuple = keyword === "unevaluatedItems" && Array.isArray(other.get("items"));
+      if (tuple || CONDITIONAL.some((name) => other.has(name)))
+        throw this.fail(keyword, "is supported only beside properties, items, allOf and $ref.");
+      others.add(other);
+      if (other.has("$ref")) add(this.scope.target(other));
+      for (const part of (other.get("allOf") ?? []) as Schema[]) add(part);
+    };
+    add(this.schema);
+    others.delete(this.schema);
+    const all = [...complete, keyword];
+    return [...others].some((other) => all.some((name) => other.has(name)))
+      ? undefined
+      : { schema, others: [...others] };
   }
 }
+
+const keysOf = (schema: JsonObject, keyword: string): string[] => {
+  const value = schema.get(keyword);
+  return isObject(value) ? [...value.keys()] : [];
+};

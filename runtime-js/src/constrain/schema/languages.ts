@@ -51,6 +51,8 @@ const plain = (ranges: readonly Range[]): Node => chars(...ranges);
 type Refuse = (keyword: string, why: string) => Error;
 
 export class Languages {
+  /** Set when a text was refused for its format, which might have it all the same: expressions leave out rare texts. */
+  doubted = false;
   private readonly automata = new Map<string, Automaton>();
 
   /** Whether the pattern is found in the text. */
@@ -58,15 +60,22 @@ export class Languages {
     return this.accepts(`p${pattern}`, value, () => regexNode(pattern, "pattern", { anchored: false }));
   }
 
-  admits({ min, max, patterns, unlike, formats, except }: StringForm, value: string): boolean {
+  admits(form: StringForm, value: string): boolean {
+    const formal = (format: string) =>
+      this.accepts(`f${format}`, value, () => regexNode(FORMATS.get(format)!, "format"));
+    const admitted = form.formats.every(formal);
+    if (!admitted) this.doubted = true;
+    return admitted && this.fits(form, value);
+  }
+
+  private fits({ min, max, patterns, unlike, except }: StringForm, value: string): boolean {
     const length = [...value].length;
     return (
       length >= min &&
       length <= max &&
       !except.includes(value) &&
       patterns.every((pattern) => this.matches(pattern, value)) &&
-      !unlike.some((pattern) => this.matches(pattern, value)) &&
-      formats.every((format) => this.accepts(`f${format}`, value, () => regexNode(FORMATS.get(format)!, "format")))
+      !unlike.some((pattern) => this.matches(pattern, value))
     );
   }
 

@@ -30,7 +30,7 @@ export class Logic {
   lacking(name: string): ObjectForm {
     let form = this.without.get(name);
     if (!form) {
-      const part = { properties: new Map([[name, false]]), patterns: new Map(), rest: true };
+      const part = { properties: new Map([[name, false]]), patterns: new Map(), rest: true, explicit: false };
       form = { ...ANY_OBJECT, parts: [part] };
       this.without.set(name, form);
     }
@@ -77,8 +77,8 @@ export class Logic {
   /** Whether it is certain that no value is of both. */
   disjoint(a: Form, b: Form): boolean {
     this.normalizer.spend(10);
-    if (a.type === "value") return !inexact(b) && !this.admits(b, a.value);
-    if (b.type === "value") return !inexact(a) && !this.admits(a, b.value);
+    if (a.type === "value") return this.excludes(b, a.value);
+    if (b.type === "value") return this.excludes(a, b.value);
     const [shared] = meet(a, b);
     if (!shared) return true;
     if (shared.type === "number") return shared.integer && !integersWithin(shared);
@@ -96,6 +96,12 @@ export class Logic {
     );
   }
 
+  /** Whether it is certain that the value is not of the form. */
+  private excludes(form: Form, value: Json): boolean {
+    this.languages.doubted = false;
+    return !this.admits(form, value) && !this.languages.doubted;
+  }
+
   private apart(a: readonly Schema[], b: readonly Schema[]): boolean {
     const key = `${this.normalizer.key(a)}|${this.normalizer.key(b)}`;
     if (this.comparing.has(key) || this.comparing.size > 50) return false;
@@ -104,8 +110,8 @@ export class Logic {
       const others = this.normalizer.forms(b);
       return this.normalizer.forms(a).every((form) => others.every((other) => this.disjoint(form, other)));
     } catch (error) {
-      if (error instanceof InvalidRequestError && !this.normalizer.exhausted) return false; // it's refused where it stands, or leads back to here
-      throw error;
+      if (!(error instanceof InvalidRequestError) || this.normalizer.exhausted) throw error;
+      return false; // It leads back to here, or is refused where it stands.
     } finally {
       this.comparing.delete(key);
     }
@@ -196,7 +202,7 @@ export class Logic {
   }
 
   private with(name: string, schema: Schema): ObjectForm {
-    const part = { properties: new Map([[name, schema]]), patterns: new Map(), rest: true };
+    const part = { properties: new Map([[name, schema]]), patterns: new Map(), rest: true, explicit: false };
     return { ...ANY_OBJECT, parts: [part], required: [name] };
   }
 
@@ -213,9 +219,6 @@ export class Logic {
     return parts;
   }
 }
-
-/** A format's expression leaves out some of what the format allows. */
-const inexact = (form: Form): boolean => form.type === "string" && form.formats.length > 0;
 
 /** Whether an integer lies within the bounds. */
 function integersWithin(form: { low: number; lowOpen: boolean; high: number; highOpen: boolean }): boolean {

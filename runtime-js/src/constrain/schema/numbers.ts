@@ -2,13 +2,14 @@
 import { chars, choice, EMPTY, NOTHING, type Node, optional, repeat, rule, sequence, text } from "../grammar.js";
 import { type Decimal, decimal, isMultiple, plainDigits, trimmed } from "./decimals.js";
 import type { NumberForm } from "./forms.js";
+import { oneOfTexts } from "./texts.js";
 
 /** Beyond these a text can be Infinity to JSON.parse. */
 const DIGITS = 308;
 /** Decimals of up to so many digits are each a double of their own. */
 const EXACT = 15;
 const REMAINDERS = 100;
-const LISTED = 1000;
+const LISTED = 10_000;
 
 export type Define = (name: string, node: Node) => void;
 type Refuse = (keyword: string, why: string) => Error;
@@ -113,7 +114,8 @@ interface Bound {
   readonly open: boolean;
 }
 
-function decimals({ low, lowOpen, high, highOpen }: NumberForm): Node {
+/** Decimals of up to so many places. */
+function decimals({ low, lowOpen, high, highOpen }: NumberForm, places = Infinity): Node {
   const parts: Node[] = [];
   const bound = (value: number, open: boolean): Bound => ({ ...plainDigits(Math.abs(value)), open });
   if (high > 0 || (high === 0 && !highOpen))
@@ -121,6 +123,7 @@ function decimals({ low, lowOpen, high, highOpen }: NumberForm): Node {
       magnitudes(
         low >= 0 ? bound(low, lowOpen) : bound(0, false),
         high === Infinity ? undefined : bound(high, highOpen),
+        places,
       ),
     );
   if (low < 0)
@@ -130,6 +133,7 @@ function decimals({ low, lowOpen, high, highOpen }: NumberForm): Node {
         magnitudes(
           high <= 0 ? bound(high, highOpen) : bound(0, false),
           low === -Infinity ? undefined : bound(low, lowOpen),
+          places,
         ),
       ),
     );
@@ -137,9 +141,9 @@ function decimals({ low, lowOpen, high, highOpen }: NumberForm): Node {
 }
 
 /** Decimals without sign between two bounds. */
-function magnitudes(low: Bound, high: Bound | undefined): Node {
+function magnitudes(low: Bound, high: Bound | undefined, most: number): Node {
   // Next to a bound that is left out, more digits than a double tells apart could come to the bound itself.
-  let places = Infinity;
+  let places = most;
   for (const { whole, fraction, open } of [low, ...(high ? [high] : [])])
     if (open && whole !== "0") places = Math.min(places, Math.max(0, EXACT - whole.length));
     else if (open && fraction !== "") places = Math.min(places, EXACT + /^0*/.exec(fraction)![0].length);
@@ -186,15 +190,20 @@ function multiples(form: NumberForm, name: string, define: Define, refuse: Refus
   const divisors = [...form.divisors, ...(integer ? [1] : [])];
   const divisor = divisors.map(decimal).reduce(leastCommon);
   const size = Number(`${divisor.digits}e${divisor.exponent}`);
+  if (divisor.digits === 1n && divisor.exponent === 0) return integers({ ...form, integer: true });
+  if (divisor.digits === 1n && divisor.exponent < 0) {
+    const most = 10 ** Math.max(0, EXACT + divisor.exponent);
+    return decimals({ ...form, low: Math.max(low, -most), high: Math.min(high, most) }, -divisor.exponent);
+  }
   if (low > -Infinity && high < Infinity && (high - low) / size <= LISTED) {
-    const values: Node[] = [];
+    const values: string[] = [];
     const first = BigInt(Math.ceil(low / size) - 1);
     for (let i = 0n; i <= (high - low) / size + 2; i++) {
       const value = Number(`${(first + i) * divisor.digits}e${divisor.exponent}`);
       if (value < low || value > high || (lowOpen && value === low) || (highOpen && value === high)) continue;
-      if (divisors.every((one) => isMultiple(value, one))) values.push(text(JSON.stringify(value === 0 ? 0 : value)));
+      if (divisors.every((one) => isMultiple(value, one))) values.push(JSON.stringify(value === 0 ? 0 : value));
     }
-    return choice(...values);
+    return values.length ? oneOfTexts(values) : NOTHING;
   }
   if (high < Infinity || (low !== 0 && low > -Infinity))
     throw refuse("multipleOf", "is not supported together with a wide range.");

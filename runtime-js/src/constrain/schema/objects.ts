@@ -1,5 +1,5 @@
-// Writes objects: the named properties in the schema's order, then others. A text may have a key of the others twice: then
-// JSON.parse takes the last, and each is valid by itself.
+// Writes objects: the named properties in the schema's order, then others. A text may have a key of the others twice:
+// JSON.parse then takes the last, and each is valid by itself.
 import { choice, EMPTY, NOTHING, type Node, optional, repeat, rule, sequence, text } from "../grammar.js";
 import type { Emitter, Refuse } from "./emit.js";
 import { ANY_STRING, type ObjectForm, propertySchemas, type StringForm } from "./forms.js";
@@ -35,9 +35,16 @@ export function objectNode(emitter: Emitter, form: ObjectForm, name: string, ref
     else if (names.type !== "value" || typeof names.value !== "string" || declared.has(names.value)) continue;
     else add(names.value, true);
   }
-  const others = extras(emitter, form, [...declared], wide, name, refuse);
+  const closed = emitter.closed && form.min <= slots.length && saysNoOthers(form);
+  const others = closed ? undefined : extras(emitter, form, [...declared], wide, name, refuse);
   return sequence(text("{"), joined(emitter, form, slots, others, name, refuse), text("}"));
 }
+
+/** Whether it names properties that there may be, and no schema says anything of others. */
+const saysNoOthers = ({ parts, names }: ObjectForm): boolean =>
+  names.length === 0 &&
+  parts.some(({ properties }) => [...properties.values()].some((schema) => schema !== false)) &&
+  parts.every(({ explicit, patterns }) => !explicit && patterns.size === 0);
 
 const member = (emitter: Emitter, key: Node, schemas: readonly Schema[]): Node =>
   sequence(key, text(emitter.colon), emitter.value(schemas));

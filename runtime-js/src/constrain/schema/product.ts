@@ -1,5 +1,5 @@
-// Builds the strings that are of several expressions at once, of none of others, and of a length: states made as they are
-// reached, each a rule. A state holds, for each expression, what may still follow (Antimirov's partial derivatives, 1996).
+// Builds the strings that are of several expressions at once, of none of others, and of a length. States are made when
+// they are reached, each a rule. One holds what may still follow of each expression (Antimirov, 1996).
 import { choice, EMPTY, type Node, type Range, rule, sequence } from "../grammar.js";
 import type { Define } from "./numbers.js";
 
@@ -33,7 +33,7 @@ interface State {
   readonly length: number;
 }
 
-/** A node of the wanted strings; `write` says how a character is written. Throws what `fail` makes of too many states. */
+/** A node of the wanted strings; `write` says how a character is written. Throws `fail()` for too many states. */
 export function productNode(
   wanted: Wanted,
   write: (ranges: readonly Range[]) => Node,

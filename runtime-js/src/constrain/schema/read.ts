@@ -1,4 +1,4 @@
-// Copies what a page gives as a schema, once: getters run once, later changes cannot matter, and only JSON comes through.
+// Copies what a page gives as a schema, once: getters run once, later changes do not matter, and only JSON gets in.
 import { InvalidRequestError } from "../../errors.js";
 
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject;

@@ -4,7 +4,8 @@ import { isObject, isSchema, type Json, type JsonObject, type Schema } from "./r
 
 export const words = (list: string) => new Set(list.split(" "));
 const ONE = words(
-  "not if then else items additionalItems additionalProperties contains propertyNames unevaluatedItems unevaluatedProperties",
+  "not if then else items additionalItems additionalProperties contains propertyNames unevaluatedItems " +
+    "unevaluatedProperties",
 );
 const LISTS = words("allOf anyOf oneOf prefixItems items");
 const MAPS = words("properties patternProperties $defs definitions dependentSchemas dependencies");

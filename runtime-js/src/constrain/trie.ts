@@ -1,8 +1,9 @@
 // Holds a vocabulary as a tree of bytes, in the order in which it is walked, so that tokens that begin alike are tried
 // together.
 
-/** Bytes that a token of the tree has at most; longer ones, which are rows of spaces or dashes, are left out. */
-export const LONGEST = 128;
+/** Characters that a token of the tree has at most. Longer ones, which are rows of spaces or dashes, are left out: a
+ * mask could tell far more counts of a repeat apart if they were there. */
+export const LONGEST = 24;
 
 export interface Trie {
   /** Of each node, its byte, how deep it lies (1 is the first byte), and the node after all that lie below it. */
@@ -19,7 +20,7 @@ export function makeTrie(bytes: readonly (string | undefined)[]): Trie {
   const ids: number[] = [];
   let room = 0;
   bytes.forEach((word, id) => {
-    if (!word || word.length > LONGEST) return;
+    if (!word || word.replace(/[\x80-\xbf]/g, "").length > LONGEST) return;
     ids.push(id);
     room += word.length;
   });

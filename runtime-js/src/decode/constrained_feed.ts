@@ -1,6 +1,7 @@
-// Feeds an answer under a constraint. The GPU samples among the tokens that the constraint's mask allows, and runs a few
-// steps ahead with the same mask: inside of a string, say, most tokens leave it as it is. Where a token changes it, what
-// ran ahead is discarded. Tokens that are forced are fed together and sampled by nobody.
+// Feeds an answer under a constraint. The GPU samples among the tokens that the constraint's mask allows. While a token
+// is read back its step runs, so that only the next choice waits for the next mask. Where masks stay as they are, as
+// inside of a string, whole steps run ahead, and are discarded where they would have chosen another token. Tokens that
+// are forced are fed together and sampled by nobody.
 import { CancelledError } from "../errors.js";
 import type { CachedTokens } from "./cached_tokens.js";
 import type { Constraint } from "./constraint.js";
@@ -22,6 +23,10 @@ export class ConstrainedFeed implements Feed {
   /** Tokens that are being sampled under `mask`, each from those before it. */
   private inFlight: Promise<number>[] = [];
   private mask: Int32Array | undefined;
+  /** The last token left the mask as it was. */
+  private steady = false;
+  /** The step of the token in flight is under way. */
+  private decoding = false;
   private started = false;
   private finished = false;
   private lastAt = 0;
@@ -68,7 +73,8 @@ export class ConstrainedFeed implements Feed {
   private async sample(): Promise<void> {
     const { constraint, answer } = this;
     if (this.inFlight.length === 0) await this.submit();
-    this.runAhead();
+    if (this.steady) this.runAhead();
+    else this.decodeAhead();
     const token = await this.inFlight.shift()!;
     if (this.finished) return;
     this.measure();
@@ -76,8 +82,31 @@ export class ConstrainedFeed implements Feed {
     constraint.accept(token);
     const forced = constraint.force();
     answer.push(token, ...forced);
-    if (this.inFlight.length > 0 && forced.length === 0 && constraint.mask() === this.mask) this.fed = answer.length;
+    if (this.decoding) {
+      this.decoding = false;
+      this.fed = answer.length - forced.length;
+      this.steady = forced.length === 0 && equal(constraint.mask(), this.mask!);
+    } else if (this.inFlight.length > 0 && forced.length === 0 && (await this.holds(constraint.mask())))
+      this.fed = answer.length;
     else this.discard();
+  }
+
+  /** Whether the next token in flight is what the GPU would have sampled under this mask. */
+  private async holds(mask: Int32Array): Promise<boolean> {
+    const before = this.mask!;
+    if (mask === before) return true;
+    let fewer = false;
+    for (let i = 0; i < mask.length; i++) {
+      if (mask[i] === before[i]) continue;
+      if (mask[i]! & ~before[i]!) return false;
+      fewer = true;
+    }
+    if (!fewer) return true;
+    // The best of many is the best of those that are left, if it is one of them. A filter goes by all of them.
+    const { temperature, topK, topP } = this.sampling;
+    if (temperature > 0 && (topK > 0 || topP < 1)) return false;
+    const token = await this.inFlight[0]!;
+    return ((mask[token >> 5]! >>> (token & 31)) & 1) === 1;
   }
 
   /** Feeds what the GPU lacks of the answer, and samples the token that follows. */
@@ -95,22 +124,34 @@ export class ConstrainedFeed implements Feed {
     this.inFlight.push(model.sample(mask));
   }
 
+  /** Submits the step of the token in flight, and leaves the choice after it for the next mask. */
+  private decodeAhead(): void {
+    if (this.depth < 2 || this.stepMs > SLOW_MS || !this.hasRoom(this.answer.length + 1)) return;
+    this.model.decode();
+    this.decoding = true;
+  }
+
   /** Submits steps under the same mask. Where a step takes long, a latency is nothing, and a vain step is much. */
   private runAhead(): void {
-    const { model, prompt, answer, inFlight, stepMs } = this;
+    const { answer, inFlight, stepMs } = this;
     const most = stepMs > SLOW_MS ? 0 : stepMs < FAST_MS ? AHEAD : 1;
     while (inFlight.length <= Math.min(most, this.depth - 1)) {
-      const tokens = answer.length + inFlight.length; // with those in flight, all of which are fed then
-      if (tokens >= this.limit || prompt.length + tokens > model.kvTokens) return;
-      const token = model.sampleAgain();
+      if (!this.hasRoom(answer.length + inFlight.length)) return;
+      const token = this.model.sampleAgain();
       token.catch(() => {});
       inFlight.push(token);
     }
   }
 
+  /** Whether so many tokens of the answer may be fed. */
+  private hasRoom(tokens: number): boolean {
+    return tokens < this.limit && this.prompt.length + tokens <= this.model.kvTokens;
+  }
+
   private discard(): void {
     for (const token of this.inFlight) token.catch(() => {});
     this.inFlight = [];
+    this.steady = this.decoding = false;
     this.lastAt = 0;
   }
 
@@ -121,3 +162,5 @@ export class ConstrainedFeed implements Feed {
     this.lastAt = now;
   }
 }
+
+const equal = (a: Int32Array, b: Int32Array): boolean => a === b || a.every((word, i) => word === b[i]);

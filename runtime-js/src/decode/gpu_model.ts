@@ -20,6 +20,8 @@ export interface GpuModelParts {
   readonly prefillChunk: number;
   readonly contextLength: number;
   readonly pageSize: number;
+  /** So many tokens take less time as steps than as a prefill. */
+  readonly fewTokens: number;
   readonly log: Log;
 }
 
@@ -99,20 +101,29 @@ export class GpuModel implements Model {
   }
 
   feed(tokens: readonly number[], position: number, sampled: number): void {
-    const { prefill } = this.parts.entries;
-    this.parts.guard.check();
-    this.write("state", stateWords(position, tokens[0]!, tokens.length, sampled));
-    if (tokens.length > 1) {
+    const { guard, entries, fewTokens } = this.parts;
+    guard.check();
+    if (tokens.length > fewTokens) {
+      this.write("state", stateWords(position, 0, tokens.length, sampled));
       this.write("tokens", Int32Array.from(tokens));
-      prefill.prepare([tokens.length]);
+      entries.prefill.prepare([tokens.length]);
+      this.submit((pass) => this.replay("prefill", pass));
+      return;
     }
-    this.submit((pass) => this.replay(tokens.length > 1 ? "prefill" : "decode", pass));
+    tokens.forEach((token, i) => {
+      this.write("state", stateWords(position + i, token, 1, sampled));
+      this.submit((pass) => this.replay("decode", pass));
+    });
   }
 
   sample(mask: Int32Array<ArrayBuffer>): Promise<number> {
     this.parts.guard.check();
     this.write("mask", mask);
     return this.sampled(["mask", "sample"]);
+  }
+
+  decode(): void {
+    this.submit((pass) => this.replay("decode", pass));
   }
 
   sampleAgain(): Promise<number> {

@@ -1,7 +1,7 @@
-// Benchmarks answers under a JSON Schema on a machine that has a browser and Node, and neither Python nor a package index:
-//   CHROME=/path/to/chromium node bench/structured.mjs [--answers N] [--out FILE] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
-// ENGINE_DIR is mlcweb/engine. For each bundle it prints the medians of decoding with and without a schema of 30 fields,
-// in turn, and their ratio; what the first constrained answer waits for; and, with --answers, how many of N answers at
+// Benchmarks answers under a JSON Schema on a machine that has a browser and Node, and nothing else:
+//   CHROME=/path/to/chromium node bench/structured.mjs [--answers N] [--out FILE] ENGINE_DIR BUNDLE_DIR… [-- flags]
+// ENGINE_DIR is mlcweb/engine. For each bundle it prints the medians of decoding with a schema of 30 fields and without
+// it, in turn, and their ratio; what the first constrained answer waits for; and, with --answers, how many of N answers at
 // temperature 1.5 JSON.parse takes. FILE gets them, for `python -m bench.structured FILE`, which validates each.
 import fs from "node:fs";
 import { parseArgs } from "node:util";
@@ -60,9 +60,13 @@ for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
     texts.push({ seed, text: answer.text, finish_reason: answer.finish_reason });
     tokens += answer.tokens;
   }
-  await report({ name: engine.info.name, tier: engine.info.tier, free: median((wide.length ? wide : free).map((a) => a.speed)),
-    held: median(held.map((a) => a.speed)), cold: cold.first, first: first.first, again: median(held.map((a) => a.first)),
-    lengths: [free.map((a) => a.tokens), held.map((a) => a.tokens)], texts, tokens, seconds: (performance.now() - began) / 1000 });
+  const speeds = (list) => median(list.map(({ speed }) => speed));
+  await report({
+    name: engine.info.name, tier: engine.info.tier, free: speeds(wide.length ? wide : free), held: speeds(held),
+    cold: cold.first, first: first.first, again: median(held.map((a) => a.first)),
+    lengths: [free, held].map((list) => list.map((a) => a.tokens)), texts, tokens,
+    seconds: (performance.now() - began) / 1000,
+  });
   await engine.unload();
 }
 await report({ browser: ${VERSION} });`;

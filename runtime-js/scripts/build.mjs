@@ -30,7 +30,8 @@ for (const folder of [`${root}dist`, engine]) {
   await mkdir(folder, { recursive: true });
   if (!watching) for (const name of await readdir(folder)) await rm(`${folder}/${name}`, { recursive: true });
 }
-// Few pages constrain answers: that is a file beside mlcweb.js. It has errors from there, so that there is one class of each.
+// Few pages constrain answers: that is a file beside mlcweb.js. It has errors from there, so that each class is there
+// once.
 const beside = (filter, path) => ({
   name: path,
   setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),

@@ -1,4 +1,4 @@
-// Runs a program: a state of the automaton is the set of all places in the grammar that the text so far may have come to.
+// Runs a program. A state of the automaton is the set of all places in the grammar that the text may have come to.
 // States are made when they are first reached, and their transitions are kept.
 import type { Edge, Program } from "./program.js";
 
@@ -45,7 +45,8 @@ export class Automaton {
   private states = new Map<string, State>();
   private frameCount = 0;
 
-  /** `horizon`: characters that tokens have at most, and one that they begin in the middle of. A repeat whose end is farther away looks like any other. */
+  /** `horizon`: characters that tokens have at most, and one that they begin in the middle of. A repeat whose end is
+   * farther away looks like any other. */
   constructor(
     private readonly program: Program,
     private readonly horizon = 256,

@@ -1,4 +1,4 @@
-// Declares grammars: what an answer may be, as data. Schemas, expressions and tags become one, and the automaton runs it.
+// Declares grammars: what an answer may be, as data. Schemas, expressions and tags become one; the automaton runs it.
 
 /** Code points, both ends included. */
 export type Range = readonly [from: number, to: number];

@@ -1,8 +1,8 @@
 // Benchmarks answers under a JSON Schema on a machine that has a browser and Node, and nothing else:
 //   CHROME=/path/to/chromium node bench/structured.mjs [--answers N] [--out FILE] ENGINE_DIR BUNDLE_DIR… [-- flags]
 // ENGINE_DIR is mlcweb/engine. For each bundle it prints the medians of decoding with a schema of 30 fields and without
-// it, in turn, and their ratio; what the first constrained answer waits for; and, with --answers, how many of N answers at
-// temperature 1.5 JSON.parse takes. FILE gets them, for `python -m bench.structured FILE`, which validates each.
+// it, in turn, and their ratio; what the first constrained answer waits for; and, with --answers, how many of N answers
+// at temperature 1.5 JSON.parse takes. FILE gets them, for `python -m bench.structured FILE`, which validates each.
 import fs from "node:fs";
 import { parseArgs } from "node:util";
 import { machine, runPage, table, VERSION } from "./page.mjs";
@@ -86,9 +86,8 @@ function heard(said) {
   const speed = (value) => `${value.toFixed(0)} tok/s`;
   const ms = (value) => `${value.toFixed(0)} ms`;
   rows.push([name, speed(free), speed(held), (held / free).toFixed(2), ms(cold), ms(first), ms(again)]);
-  console.log(
-    `${name}: tier ${tier}, medians of ${REPEATS} answers of ${lengths.map((l) => l.join(" ")).join(" tokens, and of ")}`,
-  );
+  const counts = lengths.map((list) => list.join(" ")).join(" tokens, and of ");
+  console.log(`${name}: tier ${tier}, medians of ${REPEATS} answers of ${counts}`);
   if (!texts.length) return;
   kept.answers[name] = texts;
   const ended = texts.filter((answer) => answer.finish_reason === "stop");

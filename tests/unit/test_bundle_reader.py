@@ -192,8 +192,8 @@ def test_a_prefill_on_matrices_is_read_and_told_of(tmp_path: Path, monkeypatch: 
 
 def test_memory_counts_whole_pages_and_uniform_slots() -> None:
     assert gpu_memory(plan("base"), 17, 16) == {
-        "weight": 576, "kv": 2000, "scratch": 96, "input": 64 + 32 + 16 + 32, "output": 128, "uniform": 4 * 256,
-        "total": 3968, "kv_at_load": 2000, "total_at_load": 3968,
+        "weight": 576, "kv": 2000, "scratch": 96, "input": 64 + 32 + 16 + 32 + 16, "output": 128, "uniform": 5 * 256,
+        "total": 4240, "kv_at_load": 2000, "total_at_load": 4240,
     }  # fmt: skip
     assert gpu_memory(plan("base"), 1000, 16)["kv"] == 4000
     long = plan("base")
@@ -202,7 +202,7 @@ def test_memory_counts_whole_pages_and_uniform_slots() -> None:
     long["kernels"][0]["uniform_words"] = 65
     actual = gpu_memory(long, 4096, 16)
     assert (actual["kv"], actual["kv_at_load"], actual["scratch"]) == (256000, 64000, 16)
-    assert actual["uniform"] == 512 + 2 * 512 + 256
+    assert actual["uniform"] == 512 + 2 * 512 + 512 + 256
     assert actual["total"] - actual["total_at_load"] == 256000 - 64000
     assert context_lengths(8192) == [1024, 2048, 4096, 8192]
     assert context_lengths(64) == [64]
@@ -213,7 +213,7 @@ def test_inspect_is_json_and_complete(bundle: Bundle) -> None:
     actual = json.loads(json.dumps(facts(bundle)))
     assert [tier["name"] for tier in actual["tiers"]] == ["subgroups", "base"]
     tier = actual["tiers"][0]
-    assert tier["launches"] == {"prefill": 1, "decode": 2, "sample": 1}
+    assert tier["launches"] == {"prefill": 1, "decode": 2, "mask": 1, "sample": 1}
     assert tier["pipelines"] == 2
     assert [kernel["name"] for kernel in tier["kernels"]] == ["embed", "pick"]
     assert [memory["context"] for memory in tier["memory"]] == [64]

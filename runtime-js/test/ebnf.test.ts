@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Automaton, accepts, TooAmbiguousError } from "../src/constrain/automaton.js";
-import { ebnfGrammar } from "../src/constrain/ebnf.js";
 import { compileGrammar } from "../src/constrain/program.js";
+import { ebnfGrammar } from "../src/constrain/syntax/ebnf.js";
 import { InvalidRequestError } from "../src/errors.js";
 import { randomNumbers } from "./random_texts.js";
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Automaton, accepts } from "../src/constrain/automaton.js";
 import { chars, type Node, type Range, sequence, text } from "../src/constrain/grammar.js";
 import { compileGrammar } from "../src/constrain/program.js";
-import { type RegexOptions, regexNode } from "../src/constrain/regex.js";
+import { type RegexOptions, regexNode } from "../src/constrain/syntax/regex.js";
 import { InvalidRequestError } from "../src/errors.js";
 import { randomNumbers } from "./random_texts.js";
 

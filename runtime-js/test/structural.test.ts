@@ -3,7 +3,7 @@ import { Automaton, accepts } from "../src/constrain/automaton.js";
 import { choice, type Grammar, rule, text } from "../src/constrain/grammar.js";
 import { compileGrammar } from "../src/constrain/program.js";
 import { schemaGrammar } from "../src/constrain/schema/index.js";
-import { structuralGrammar } from "../src/constrain/structural.js";
+import { structuralGrammar } from "../src/constrain/syntax/structural.js";
 import { InvalidRequestError } from "../src/errors.js";
 
 const FIELD = "response_format.structural_tag";

@@ -8,12 +8,10 @@ import type { TextCodec } from "../text/codec.js";
 import { ConstrainedGrammar } from "./answer.js";
 import { Automaton, TooAmbiguousError } from "./automaton.js";
 import { Combined } from "./combine.js";
-import { ebnfGrammar } from "./ebnf.js";
 import { choice, EMPTY, type Grammar, type Node, sequence, text, without } from "./grammar.js";
 import { compileGrammar, TooLargeError } from "./program.js";
-import { regexNode } from "./regex.js";
 import { schemaGrammar } from "./schema/index.js";
-import { structuralGrammar } from "./structural.js";
+import { ebnfGrammar, regexNode, structuralGrammar } from "./syntax/index.js";
 import { LONGEST } from "./trie.js";
 import { Vocabulary } from "./vocabulary.js";
 
@@ -92,8 +90,11 @@ function grammarOf(format: AnswerFormat): Grammar {
 /** Every text that the grammar has. */
 function textsOf({ start, rules }: Grammar): Set<string> {
   const texts = new Set<string>(),
+    seen = new Set<Node>(),
     todo: Node[] = [start, ...rules.values()];
   for (let node = todo.pop(); node; node = todo.pop()) {
+    if (seen.has(node)) continue; // grammars share nodes
+    seen.add(node);
     if (node.op === "text") texts.add(node.text);
     else if (node.op === "without") for (const text of node.texts) texts.add(text);
     else if (node.op === "repeat") todo.push(node.item);

@@ -1,7 +1,7 @@
 // Finds the rules of a grammar that texts can come to the end of, and leaves out what cannot: the automaton would lead
 // a text into it and never out.
 import { EMPTY, type Grammar, NOTHING, type Node } from "./grammar.js";
-import { either, isNothing, joined } from "./simplify.js";
+import { either, isNothing, joined } from "./syntax/simplify.js";
 
 /** The rules that the node names, in order. */
 function named(node: Node, found: string[] = []): string[] {

@@ -1,6 +1,6 @@
 // Reads the keywords that say something of one type alone into a form of each type that the schema leaves.
 
-import { regexNode } from "../regex.js";
+import { regexNode } from "../syntax/regex.js";
 import { FORMATS } from "./formats.js";
 import {
   ANY_ARRAY,

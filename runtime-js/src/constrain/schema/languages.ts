@@ -2,7 +2,7 @@
 import { Automaton, accepts } from "../automaton.js";
 import { chars, choice, type Node, type Range, repeat, sequence, text } from "../grammar.js";
 import { compileGrammar } from "../program.js";
-import { regexNode } from "../regex.js";
+import { regexNode } from "../syntax/regex.js";
 import { FORMATS } from "./formats.js";
 import type { StringForm } from "./forms.js";
 import type { Define } from "./numbers.js";

@@ -1,7 +1,7 @@
 // Turns rules that begin with themselves into loops, or refuses them: the automaton would call them without end.
-import { InvalidRequestError } from "../errors.js";
-import { type Grammar, type Node, rule } from "./grammar.js";
-import { inOrder, rulesThat } from "./productive.js";
+import { InvalidRequestError } from "../../errors.js";
+import { type Grammar, type Node, rule } from "../grammar.js";
+import { inOrder, rulesThat } from "../productive.js";
 import { either, joined, nullable, repeated } from "./simplify.js";
 
 /** `a ::= a x | a y a | b` is `a ::= b (x | y b)*`. Throws InvalidRequestError where that is not enough. */

@@ -1,10 +1,10 @@
 // Turns structural tags, xgrammar's (WebLLM's `structural_tag`), into a grammar: free text with tags in it, which hold
 // JSON of a schema, or what a grammar or a regular expression has.
-import { asRecord, checkFlag, refuseOthers } from "../chat/fields.js";
-import { InvalidRequestError } from "../errors.js";
-import { Combined } from "./combine.js";
+import { asRecord, checkFlag, refuseOthers } from "../../chat/fields.js";
+import { InvalidRequestError } from "../../errors.js";
+import { Combined } from "../combine.js";
+import { type Grammar, type Node, optional, text, without } from "../grammar.js";
 import { ebnfGrammar } from "./ebnf.js";
-import { type Grammar, type Node, optional, text, without } from "./grammar.js";
 import { regexNode } from "./regex.js";
 import { either, joined, repeated } from "./simplify.js";
 

@@ -1,8 +1,8 @@
 // Turns EBNF, as xgrammar (WebLLM's `grammar`) and llama.cpp (GBNF) write it, into a grammar.
-import { InvalidRequestError } from "../errors.js";
+import { InvalidRequestError } from "../../errors.js";
+import { type Grammar, type Node, rule, text } from "../grammar.js";
+import { productive } from "../productive.js";
 import { ANY } from "./characters.js";
-import { type Grammar, type Node, rule, text } from "./grammar.js";
-import { productive } from "./productive.js";
 import { withoutLeftRecursion } from "./recursion.js";
 import { regexNode } from "./regex.js";
 import { Scanner } from "./scanner.js";

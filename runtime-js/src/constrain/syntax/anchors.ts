@@ -1,5 +1,5 @@
 // Combines parts of a regular expression in which ^ and $ may occur: what they match depends on where they stand.
-import { EMPTY, NOTHING, type Node } from "./grammar.js";
+import { EMPTY, NOTHING, type Node } from "../grammar.js";
 import { either, isEmpty, isNothing, joined, nullable, repeated } from "./simplify.js";
 
 /** One node, or with ^ or $ four: inside of the text, at its end, at its start, at both. */

@@ -1,6 +1,6 @@
 // Builds nodes in a form that the automaton runs fast: no empty parts, texts joined, repeats of repeats made one, and
 // nothing that may be empty repeated without end.
-import { EMPTY, NOTHING, type Node, repeat, text } from "./grammar.js";
+import { EMPTY, NOTHING, type Node, repeat, text } from "../grammar.js";
 
 /** A larger count is no limit: no answer is so long. */
 export const MOST = 2 ** 31 - 1;

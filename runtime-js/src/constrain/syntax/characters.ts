@@ -1,5 +1,5 @@
 // Computes with sets of code points: sorted ranges that do not touch, without surrogates, which UTF-8 cannot write.
-import type { Range } from "./grammar.js";
+import type { Range } from "../grammar.js";
 
 const LAST = 0x10ffff;
 export const ANY: readonly Range[] = [

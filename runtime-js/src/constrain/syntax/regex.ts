@@ -1,8 +1,8 @@
 // Turns a regular expression (ECMA-262, as with the flag u, and as lenient as without) into a node of a grammar.
-import { InvalidRequestError } from "../errors.js";
+import { InvalidRequestError } from "../../errors.js";
+import { NOTHING, type Node, type Range, text } from "../grammar.js";
 import { anywhere, HEAD, inOrder, oneOf, type Piece, plain, TAIL, times, whole } from "./anchors.js";
 import { ANY, complement, DIGIT, NOT_LINE_END, property, SPACE, union, WORD } from "./characters.js";
-import { NOTHING, type Node, type Range, text } from "./grammar.js";
 import { Scanner } from "./scanner.js";
 import { isNothing, repeated } from "./simplify.js";
 

@@ -1,6 +1,6 @@
 // Reads source text from left to right, for parsers of grammars and of regular expressions.
-import { InvalidRequestError } from "../errors.js";
-import type { Node } from "./grammar.js";
+import { InvalidRequestError } from "../../errors.js";
+import type { Node } from "../grammar.js";
 import { MOST } from "./simplify.js";
 
 const MAX_NESTING = 200;

@@ -42,9 +42,11 @@ class Compiler {
   private readonly calls: [number, number][][] = [];
   private readonly counted: (Counted | undefined)[] = [];
   private readonly final: boolean[] = [];
-  /** The first states of rules; what is not in `done` is compiled later, so that nesting takes no stack. */
+  /** The first states of rules. */
   private readonly starts = new Map<string, number>();
+  /** What is still to be added: in a list, so that nesting takes no stack. */
   private readonly later: (() => void)[] = [];
+  /** The states that lead to another by any last bytes of a character, by their number and the other. */
   private readonly rests = new Map<string, number>();
 
   constructor(private readonly rules: ReadonlyMap<string, Node>) {}

@@ -1,4 +1,4 @@
-// This folder reads what people write for an answer's form: regular expressions, EBNF grammars and structural tags. Each
+// This folder reads what people write for an answer's form: regular expressions, EBNF grammars, structural tags. Each
 // becomes a grammar.
 export { ebnfGrammar } from "./ebnf.js";
 export { regexNode } from "./regex.js";

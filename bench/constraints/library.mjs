@@ -43,7 +43,9 @@ export async function bundle(folder) {
   return { js, wasm };
 }
 
-/** The library, with the memory of its wasm, from files that `bundle` wrote (a folder of its own when left out). */
+let instances = 0;
+
+/** A new instance of the library, with the memory of its wasm, from files that `bundle` wrote (or now writes). */
 export async function load(files) {
   const { js, wasm } = files ?? (await bundle(fs.mkdtempSync(path.join(os.tmpdir(), "xgrammar-"))));
   let memory;
@@ -54,7 +56,7 @@ export async function load(files) {
     memory = Object.values(exports).find((value) => value instanceof WebAssembly.Memory);
     return result;
   };
-  const library = await import(pathToFileURL(js));
+  const library = await import(`${pathToFileURL(js)}?${++instances}`);
   library.setWasm(fs.readFileSync(wasm));
   return { ...library, megabytes: () => memory.buffer.byteLength / 2 ** 20 };
 }

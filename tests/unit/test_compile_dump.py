@@ -60,7 +60,9 @@ def test_each_entry_has_its_relax_after_each_phase(made: Path, tier: str) -> Non
         assert all(f"def {entry}(" in text for text in texts)
         assert "R.dataflow()" in texts[0] and "R.dataflow()" not in texts[1]
         assert "R.call_tir" in texts[2] and "R.call_tir" not in texts[3]
-        assert "R.memory.alloc_storage" in texts[4] and "R.memory.alloc_storage" not in texts[3]
+        allocates = entry != "mask"  # which works in place
+        assert ("R.memory.alloc_storage" in texts[4]) == allocates
+        assert "R.memory.alloc_storage" not in texts[3]
     left = {path.name for path in (made / "dump" / tier).iterdir() if path.is_dir()} - {"kernels"}
     assert left == set(entries)
 
@@ -80,7 +82,7 @@ def test_each_kernel_has_its_tir_and_the_bundles_wgsl(made: Path, tier: str) -> 
 def test_the_plan_has_grids(made: Path) -> None:
     text = (made / "dump" / "base" / "plan.txt").read_text()
     row = next(line for line in text.splitlines() if re.match(r" +\d+  prefill_norm ", line))
-    assert row.split()[:4] == [row.split()[0], "prefill_norm", "n", "64"], "a workgroup of 64 for each row"
+    assert re.search(r" prefill_norm +norm +0 +n +64\b", row), "a workgroup of 64 for each row"
     bundle = open_bundle(made / "out").plan("base")
     for entry, facts in bundle["entries"].items():
         assert re.search(rf"^{entry}( of n)?: {len(facts['launches'])} launches", text, re.M)
@@ -195,4 +197,4 @@ def test_the_command_line(
     assert run([*source, *options, "--format", "json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["dump"] == str(dump) and (dump / "base" / "plan.txt").is_file()
-    assert f"is in {dump}" in said.err
+    assert f"are in {dump}" in said.err

@@ -19,6 +19,7 @@ import { compileGrammar } from "../src/constrain/program.js";
 import { makeTrie } from "../src/constrain/trie.js";
 import { Vocabulary } from "../src/constrain/vocabulary.js";
 import { TextTokenizer } from "../src/text/tokenizer.js";
+import { randomNumbers } from "./random_texts.js";
 
 interface Fixture {
   tokenizer: Record<string, unknown> & { model: { vocab: object }; added_tokens?: { id: number; special?: boolean }[] };
@@ -120,7 +121,7 @@ describe.each(fixtures)("answers in the tokens of %s", (_, fixture) => {
     const automaton = new Automaton(compileGrammar(JSON_GRAMMAR));
     const grammar = new ConstrainedGrammar(automaton, vocabulary, new Map(), "response_format");
     for (let seed = 1; seed <= 40; seed++) {
-      const random = mulberry32(seed),
+      const random = randomNumbers(seed),
         answer = grammar.begin(),
         tokens = [...answer.force()];
       while (tokens.at(-1) !== stop) {
@@ -182,6 +183,8 @@ describe("special tokens", () => {
         { bytes: "<tool>", special: true },
         { bytes: "<end>", special: true },
       ][id],
+    specialsIn: (texts: readonly string[]) =>
+      new Map([[1, "<tool>"] as const, [2, "<end>"] as const].filter(([, text]) => texts.includes(text))),
     encode: () => [],
   };
   const vocabulary = new Vocabulary(codec, 3, new Set([2]));
@@ -203,19 +206,23 @@ describe("special tokens", () => {
     expect(bits(none.mask())).toEqual([0]);
   });
 
+  it("stand for text that is not ASCII, such as DeepSeek's", () => {
+    const marker = "<\uff5ctool\u2581call\uff5c>";
+    const tokenizer = new TextTokenizer({
+      added_tokens: [{ id: 1, content: marker, special: true }],
+      model: { type: "BPE", vocab: { a: 0, [marker]: 1 }, merges: [] },
+      normalizer: null,
+      pre_tokenizer: null,
+      post_processor: null,
+      decoder: { type: "ByteLevel" },
+    });
+    const specials = new Vocabulary(tokenizer, 2, new Set()).specialsIn([`${marker}a`]);
+    expect([...specials]).toEqual([[1, utf8(marker)]]);
+  });
+
   it("says so where no token can follow", () => {
     const automaton = new Automaton(compileGrammar({ start: choice(text("b"), text("c")), rules: new Map() }));
     const answer = new ConstrainedGrammar(automaton, vocabulary, new Map(), "response_format.regex").begin();
     expect(() => answer.mask()).toThrow(/response_format.regex.*cannot go on with/);
   });
 });
-
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

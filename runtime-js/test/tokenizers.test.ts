@@ -4,6 +4,7 @@
 import { describe, expect, it } from "vitest";
 import { StreamDecoder, TextCodec } from "../src/text/index.js";
 import { TextTokenizer } from "../src/text/tokenizer.js";
+import { randomNumbers } from "./random_texts.js";
 
 interface Fixture {
   tokenizer: Record<string, unknown> & { model: { vocab: object } };
@@ -29,7 +30,7 @@ describe.each(fixtures)("%s", (_, fixture) => {
   it("streams the text of any ids whole, and shows a character when it is complete", () => {
     const size = fixture.encoded.reduce((largest, { ids }) => Math.max(largest, ...ids), 0) + 8; // a few are no token
     for (let seed = 1; seed <= 150; seed++) {
-      const random = mulberry32(seed);
+      const random = randomNumbers(seed);
       const ids = Array.from({ length: 1 + Math.floor(random() * 24) }, () => Math.floor(random() * size));
       expect(streamed(tokenizer, ids).join(""), ids.join()).toBe(tokenizer.decode(ids, true));
     }
@@ -135,15 +136,6 @@ describe("edges", () => {
 function streamed(tokenizer: TextTokenizer, ids: readonly number[], before: readonly number[] = []): string[] {
   const stream = new StreamDecoder((tokens) => tokenizer.decode(tokens, true), before);
   return [...ids.map((id) => stream.push(id)), stream.flush()];
-}
-
-function mulberry32(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t ^= t + Math.imul(t ^ (t >>> 7), 61 | t);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 // What the compiler makes of tokens that other files than tokenizer.json name (tests/fixtures/text/make_added.py).

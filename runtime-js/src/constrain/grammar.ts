@@ -34,3 +34,9 @@ export const repeat = (item: Node, min: number, max = Infinity): Node => ({ op: 
 export const optional = (item: Node): Node => repeat(item, 0, 1);
 export const rule = (name: string): Node => ({ op: "rule", name });
 export const without = (...texts: readonly string[]): Node => ({ op: "without", texts });
+
+/** The nodes that a node is made of. */
+export function itemsOf(node: Node): readonly Node[] {
+  if (node.op === "repeat") return [node.item];
+  return node.op === "sequence" || node.op === "choice" ? node.items : [];
+}

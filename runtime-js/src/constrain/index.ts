@@ -8,7 +8,7 @@ import type { TextCodec } from "../text/codec.js";
 import { ConstrainedGrammar } from "./answer.js";
 import { Automaton, TooAmbiguousError } from "./automaton.js";
 import { Combined } from "./combine.js";
-import { choice, EMPTY, type Grammar, type Node, sequence, text, without } from "./grammar.js";
+import { choice, EMPTY, type Grammar, itemsOf, type Node, sequence, text, without } from "./grammar.js";
 import { compileGrammar, TooLargeError } from "./program.js";
 import { schemaGrammar } from "./schema/index.js";
 import { ebnfGrammar, regexNode, structuralGrammar } from "./syntax/index.js";
@@ -42,7 +42,12 @@ export class Constrainer {
     try {
       const grammar = grammarOfRules(rules);
       const automaton = new Automaton(compileGrammar(grammar), LONGEST + 1);
-      return new ConstrainedGrammar(automaton, this.vocabulary, this.vocabulary.specialsIn(textsOf(grammar)), field);
+      return new ConstrainedGrammar(
+        automaton,
+        this.vocabulary,
+        this.vocabulary.specialsIn([...textsOf(grammar)]),
+        field,
+      );
     } catch (error) {
       if (error instanceof TooLargeError) throw new InvalidRequestError(field, "is too large.");
       if (error instanceof TooAmbiguousError) throw new InvalidRequestError(field, "can be read in too many ways.");
@@ -97,8 +102,7 @@ function textsOf({ start, rules }: Grammar): Set<string> {
     seen.add(node);
     if (node.op === "text") texts.add(node.text);
     else if (node.op === "without") for (const text of node.texts) texts.add(text);
-    else if (node.op === "repeat") todo.push(node.item);
-    else if (node.op === "sequence" || node.op === "choice") todo.push(...node.items);
+    else for (const item of itemsOf(node)) todo.push(item);
   }
   return texts;
 }

@@ -1,13 +1,12 @@
 // Finds the rules of a grammar that texts can come to the end of, and leaves out what cannot: the automaton would lead
 // a text into it and never out.
-import { EMPTY, type Grammar, NOTHING, type Node } from "./grammar.js";
+import { EMPTY, type Grammar, itemsOf, NOTHING, type Node } from "./grammar.js";
 import { either, isNothing, joined } from "./syntax/simplify.js";
 
 /** The rules that the node names, in order. */
 function named(node: Node, found: string[] = []): string[] {
   if (node.op === "rule") found.push(node.name);
-  else if (node.op === "repeat") named(node.item, found);
-  else if (node.op === "sequence" || node.op === "choice") for (const item of node.items) named(item, found);
+  for (const item of itemsOf(node)) named(item, found);
   return found;
 }
 

@@ -6,11 +6,10 @@ import { makeTrie, type Trie } from "./trie.js";
 export class Vocabulary {
   readonly words: number;
   private readonly bytes: (string | undefined)[] = [];
-  private readonly specials = new Map<number, string>();
   private readonly trie: Trie;
 
   constructor(
-    readonly codec: Pick<TextCodec, "bytes" | "encode">,
+    readonly codec: Pick<TextCodec, "bytes" | "encode" | "specialsIn">,
     size: number,
     readonly stopTokens: ReadonlySet<number>,
   ) {
@@ -18,17 +17,15 @@ export class Vocabulary {
     for (let id = 0; id < size; id++) {
       const token = codec.bytes(id);
       this.bytes.push(token?.special ? undefined : token?.bytes);
-      if (token?.special && !stopTokens.has(id)) this.specials.set(id, token.bytes);
     }
     this.trie = makeTrie(this.bytes);
   }
 
-  /** The special tokens that stand for a part of these texts, such as `<tool_call>`: a model says them as one token. */
-  specialsIn(texts: Iterable<string>): ReadonlyMap<number, string> {
-    const found = new Map<number, string>();
-    for (const text of texts)
-      for (const [id, bytes] of this.specials) if (bytes && text.includes(bytes)) found.set(id, bytes);
-    return found;
+  /** The special tokens that stand for a part of these texts, such as `<tool_call>`, and their bytes: a model says them
+   * as one token. */
+  specialsIn(texts: readonly string[]): ReadonlyMap<number, string> {
+    const ids = [...this.codec.specialsIn(texts).keys()].filter((id) => !this.stopTokens.has(id));
+    return new Map(ids.map((id) => [id, this.codec.bytes(id)!.bytes]));
   }
 
   /** A token's bytes, a character for each; `specials` are those that stand for text. */

@@ -139,3 +139,9 @@ export function table(columns, rows) {
     )
     .join("\n");
 }
+
+/** What comes before an item of a list, and what comes after it. */
+export function split(list, at) {
+  const i = list.indexOf(at);
+  return i < 0 ? [list, []] : [list.slice(0, i), list.slice(i + 1)];
+}

@@ -9,7 +9,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { machine, runPage, table, VERSION } from "./page.mjs";
+import { machine, runPage, split, table, VERSION } from "./page.mjs";
 
 const USAGE =
   "usage: node bench/remote.mjs [--profile DIR | --choices LOADS] [--tier NAME] [--activations float|int8|matrix] " +
@@ -195,11 +195,6 @@ function keep({ url, info, profile, browser }) {
   const { decode, prefill, timing } = profile;
   const [step, chunk] = [decode, prefill].map(({ microseconds }) => `${microseconds.toFixed(0)} us`);
   console.log(`${file}: decode ${step}, prefill of ${prefill.tokens} ${chunk}, by ${timing}`);
-}
-
-function split(list, at) {
-  const i = list.indexOf(at);
-  return i < 0 ? [list, []] : [list.slice(0, i), list.slice(i + 1)];
 }
 
 function options() {

@@ -5,7 +5,7 @@
 // at temperature 1.5 JSON.parse takes. FILE gets them, for `python -m bench.structured FILE`, which validates each.
 import fs from "node:fs";
 import { parseArgs } from "node:util";
-import { machine, runPage, table, VERSION } from "./page.mjs";
+import { machine, runPage, split, table, VERSION } from "./page.mjs";
 
 const REPEATS = 5;
 const TOKENS = 256;
@@ -25,10 +25,10 @@ const NAMES = (
 const properties = Object.fromEntries(NAMES.map((name, i) => [name, KINDS[i % KINDS.length]]));
 const schema = { type: "object", properties, required: NAMES, additionalProperties: false };
 
+const [own, flags] = split(process.argv.slice(2), "--");
 const { values, positionals } = options();
 const answers = Number(values.answers ?? 0);
 const [engine, ...bundles] = positionals;
-const flags = process.argv.includes("--") ? process.argv.slice(process.argv.lastIndexOf("--") + 1) : [];
 const script = `
 const messages = [{ role: "user", content: "Invent a person and write all that you know as JSON." }];
 const response_format = { type: "json_schema", json_schema: { name: "person", schema: ${JSON.stringify(schema)} } };
@@ -48,8 +48,8 @@ for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
   const first = await ask({ seed: 1, max_tokens: 8, response_format });
   const free = [], held = [];
   for (let i = 0; i < ${REPEATS}; i++) {
-    free.push((await ask({ seed: i, max_tokens: ${TOKENS}, logit_bias: undefined })));
-    held.push((await ask({ seed: i, max_tokens: ${TOKENS}, response_format })));
+    free.push(await ask({ seed: i, max_tokens: ${TOKENS} }));
+    held.push(await ask({ seed: i, max_tokens: ${TOKENS}, response_format }));
   }
   const wide = free.filter(({ tokens }) => tokens > 100);
   const texts = [];
@@ -105,10 +105,8 @@ function heard(said) {
 }
 
 function options() {
-  const end = process.argv.lastIndexOf("--");
-  const args = process.argv.slice(2, end < 0 ? undefined : end);
   const parsed = parseArgs({
-    args,
+    args: own,
     allowPositionals: true,
     options: { answers: { type: "string" }, out: { type: "string" } },
   });

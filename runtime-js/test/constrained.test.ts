@@ -7,16 +7,7 @@ import {
   generateTokens,
 } from "../src/decode/index.js";
 import { CancelledError, DeviceLostError } from "../src/errors.js";
-import { argmax, END, FakeModel, sum } from "./fake_model.js";
-
-const HOST_OFF = {
-  minP: 0,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: new Map<number, number>(),
-  topLogprobs: undefined,
-};
+import { argmax, END, FakeModel, HOST_OFF, sum } from "./fake_model.js";
 
 const ONLY_END = [END];
 /** One for each list: where places have the same, their masks are the same. */

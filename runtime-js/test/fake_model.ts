@@ -140,3 +140,12 @@ export const FREE: Constraint = {
   accept: () => {},
   force: () => [],
 };
+/** A request that needs no logits. */
+export const HOST_OFF = {
+  minP: 0,
+  repetitionPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  logitBias: new Map<number, number>(),
+  topLogprobs: undefined,
+};

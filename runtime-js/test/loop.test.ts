@@ -13,16 +13,7 @@ import {
   InvalidRequestError,
   OutOfMemoryError,
 } from "../src/errors.js";
-import { argmax, END, FakeModel, sum, upTo } from "./fake_model.js";
-
-const HOST_OFF = {
-  minP: 0,
-  repetitionPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: new Map<number, number>(),
-  topLogprobs: undefined,
-};
+import { argmax, END, FakeModel, HOST_OFF, sum, upTo } from "./fake_model.js";
 
 const params = (more: Partial<GenerateParams> = {}): GenerateParams => ({
   sampling: { temperature: 0, topP: 1, topK: 0, seed: 0 },

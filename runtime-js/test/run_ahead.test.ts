@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { CachedTokens, type Constraint, type GenerateParams, generateTokens } from "../src/decode/index.js";
-import { argmax, END, FakeModel, sum } from "./fake_model.js";
+import { argmax, END, FakeModel, HOST_OFF, sum } from "./fake_model.js";
 
 /** Allows the tokens below a bound that falls with each token, or that a list gives; they end after so many. */
 class Bounds implements Constraint {
@@ -27,14 +27,7 @@ async function run(bounds: readonly number[], more: Partial<GenerateParams["samp
     tokens: number[] = [];
   const params: GenerateParams = {
     sampling: { temperature: 0, topP: 1, topK: 0, seed: 0, ...more },
-    host: {
-      minP: 0,
-      repetitionPenalty: 1,
-      frequencyPenalty: 0,
-      presencePenalty: 0,
-      logitBias: new Map(),
-      topLogprobs: undefined,
-    },
+    host: HOST_OFF,
     maxTokens: Infinity,
     stopTokens: new Set([END]),
     depth,

@@ -32,7 +32,11 @@ export class ConstrainedGrammar {
     let mask = this.masks.get(state.alike);
     if (mask)
       this.masks.delete(state.alike); // and put at the end: the one used longest ago goes first
-    else mask = this.vocabulary.mask(this.automaton, state, this.specials, this.walks);
+    else {
+      mask = this.vocabulary.mask(this.automaton, state, this.specials, this.walks);
+      if (mask.every((word) => word === 0))
+        throw new InvalidRequestError(this.field, "leads to a text that this model's tokens cannot go on with.");
+    }
     this.masks.set(state.alike, mask);
     if (this.masks.size > KEPT) this.masks.delete(this.masks.keys().next().value!);
     return mask;
@@ -48,12 +52,7 @@ class ConstrainedAnswer implements Constraint {
   }
 
   mask(): Int32Array<ArrayBuffer> {
-    return this.checked(() => {
-      const mask = this.grammar.mask(this.state);
-      if (mask.every((word) => word === 0))
-        throw this.bad("leads to a text that this model's tokens cannot go on with.");
-      return mask;
-    });
+    return this.checked(() => this.grammar.mask(this.state));
   }
 
   accept(token: number): void {
@@ -112,13 +111,10 @@ class ConstrainedAnswer implements Constraint {
     try {
       return run();
     } catch (error) {
-      if (error instanceof TooAmbiguousError) throw this.bad("can be read in too many ways.");
+      if (error instanceof TooAmbiguousError)
+        throw new InvalidRequestError(this.grammar.field, "can be read in too many ways.");
       throw error;
     }
-  }
-
-  private bad(what: string): InvalidRequestError {
-    return new InvalidRequestError(this.grammar.field, what);
   }
 }
 

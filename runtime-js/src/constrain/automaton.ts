@@ -145,7 +145,7 @@ export class Automaton {
       else if (frame.count < 0) visit(frame.state, frame.below, below);
       else {
         const { min, max, exit } = program.counted[frame.state]!;
-        const count = frame.count + 1;
+        const count = max === Infinity ? Math.min(frame.count + 1, min) : frame.count + 1; // enough is enough
         // a body that was empty may be so as often as is needed
         if (count >= min || fresh > 0) visit(exit, frame.below, below);
         if (count < max && fresh === 0)

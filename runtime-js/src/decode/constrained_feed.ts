@@ -4,7 +4,7 @@
 // are forced are fed together and sampled by nobody.
 import { CancelledError } from "../errors.js";
 import type { CachedTokens } from "./cached_tokens.js";
-import type { Constraint } from "./constraint.js";
+import { allows, type Constraint } from "./constraint.js";
 import { FAST_MS, type Feed, SLOW_MS } from "./feed.js";
 import type { GeneratedToken } from "./loop.js";
 import type { Model, Sampling } from "./model.js";
@@ -105,8 +105,7 @@ export class ConstrainedFeed implements Feed {
     // The best of many is the best of those that are left, if it is one of them. A filter goes by all of them.
     const { temperature, topK, topP } = this.sampling;
     if (temperature > 0 && (topK > 0 || topP < 1)) return false;
-    const token = await this.inFlight[0]!;
-    return ((mask[token >> 5]! >>> (token & 31)) & 1) === 1;
+    return allows(mask, await this.inFlight[0]!);
   }
 
   /** Feeds what the GPU lacks of the answer, and samples the token that follows. */

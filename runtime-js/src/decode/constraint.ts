@@ -10,8 +10,9 @@ export interface Constraint {
   force(): readonly number[];
 }
 
+export const allows = (mask: Int32Array, token: number): boolean => ((mask[token >> 5]! >>> (token & 31)) & 1) === 1;
+
 /** Takes all chance from the tokens that a mask forbids. */
 export function forbid(logits: Float32Array, mask: Int32Array): void {
-  for (let token = 0; token < logits.length; token++)
-    if (((mask[token >> 5]! >>> (token & 31)) & 1) === 0) logits[token] = -Infinity;
+  for (let token = 0; token < logits.length; token++) if (!allows(mask, token)) logits[token] = -Infinity;
 }

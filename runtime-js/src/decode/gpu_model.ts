@@ -87,54 +87,36 @@ export class GpuModel implements Model {
   }
 
   steps(count: number): Promise<number[]> {
-    return this.readTokens(
-      this.submit(
-        (pass) => {
-          this.replay("decode", pass);
-          this.replay("sample", pass);
-        },
-        "state",
-        State.bytes,
-        count,
-      ),
-    );
+    return this.readTokens(this.submit(this.pass("decode", "sample"), "state", State.bytes, count));
   }
 
   feed(tokens: readonly number[], position: number, sampled: number): void {
-    const { guard, entries, fewTokens } = this.parts;
+    const { guard, fewTokens } = this.parts;
     guard.check();
-    if (tokens.length > fewTokens) {
-      this.write("state", stateWords(position, 0, tokens.length, sampled));
-      this.write("tokens", Int32Array.from(tokens));
-      entries.prefill.prepare([tokens.length]);
-      this.submit((pass) => this.replay("prefill", pass));
-      return;
-    }
-    tokens.forEach((token, i) => {
-      this.write("state", stateWords(position + i, token, 1, sampled));
-      this.submit((pass) => this.replay("decode", pass));
-    });
+    if (tokens.length > fewTokens) this.submitPrefill(tokens, position, false, sampled);
+    else
+      tokens.forEach((token, i) => {
+        this.write("state", stateWords(position + i, token, 1, sampled));
+        this.decode();
+      });
   }
 
   sample(mask: Int32Array<ArrayBuffer>): Promise<number> {
     this.parts.guard.check();
     this.write("mask", mask);
-    return this.sampled(["mask", "sample"]);
+    return this.sampled("mask", "sample");
   }
 
   decode(): void {
-    this.submit((pass) => this.replay("decode", pass));
+    this.submit(this.pass("decode"));
   }
 
   sampleAgain(): Promise<number> {
-    return this.sampled(["decode", "mask", "sample"]);
+    return this.sampled("decode", "mask", "sample");
   }
 
-  private async sampled(entries: readonly (keyof GpuModelParts["entries"])[]): Promise<number> {
-    const encode = (pass: GPUComputePassEncoder): void => {
-      for (const name of entries) this.replay(name, pass);
-    };
-    return (await this.readTokens(this.submit(encode, "state", State.bytes)))[0]!;
+  private async sampled(...entries: readonly EntryName[]): Promise<number> {
+    return (await this.readTokens(this.submit(this.pass(...entries), "state", State.bytes)))[0]!;
   }
 
   async prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> {
@@ -145,29 +127,29 @@ export class GpuModel implements Model {
   async decodeAndRead(token: number, position: number): Promise<Float32Array> {
     this.parts.guard.check();
     this.write("state", stateWords(position, token, 1));
-    return this.readLogits((pass) => this.replay("decode", pass));
+    return this.readLogits(this.pass("decode"));
   }
 
-  private submitPrefill(tokens: readonly number[], position: number, sample: boolean): Readback {
+  private submitPrefill(tokens: readonly number[], position: number, sample: boolean, sampled = 0): Readback {
     const { prefill } = this.parts.entries;
     this.parts.guard.check();
     this.write("tokens", Int32Array.from(tokens));
-    this.write("state", stateWords(position, 0, tokens.length));
+    this.write("state", stateWords(position, 0, tokens.length, sampled));
     prefill.prepare([tokens.length]);
-    return this.submit(
-      (pass) => {
-        this.replay("prefill", pass);
-        if (sample) this.replay("sample", pass);
-      },
-      sample ? "state" : undefined,
-      State.bytes,
-    );
+    return sample
+      ? this.submit(this.pass("prefill", "sample"), "state", State.bytes)
+      : this.submit(this.pass("prefill"));
   }
 
-  private replay(name: keyof GpuModelParts["entries"], pass: GPUComputePassEncoder): void {
-    const entry = this.parts.entries[name];
-    this.parts.log.say(4, ({ describeLaunches }) => describeLaunches(entry));
-    entry.replay(pass);
+  /** A pass that replays the entries one after the other. */
+  private pass(...names: readonly EntryName[]): (pass: GPUComputePassEncoder) => void {
+    return (pass) => {
+      for (const name of names) {
+        const entry = this.parts.entries[name];
+        this.parts.log.say(4, ({ describeLaunches }) => describeLaunches(entry));
+        entry.replay(pass);
+      }
+    };
   }
 
   private async readLogits(encode?: (pass: GPUComputePassEncoder) => void): Promise<Float32Array> {
@@ -242,6 +224,7 @@ export class GpuModel implements Model {
   }
 }
 
+type EntryName = keyof GpuModelParts["entries"];
 interface Readback {
   readonly staging: GPUBuffer | undefined;
   readonly mapped: Promise<undefined> | undefined;

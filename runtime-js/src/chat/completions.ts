@@ -87,7 +87,7 @@ export class ChatCompletions {
     observer?: Observer,
   ): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
     const backend = this.backend();
-    const parsed = parseChatRequest(request, backend.vocabSize);
+    const parsed = parseChatRequest(request, backend);
     const { text, reading, rules } = await prepareChat(parsed, backend);
     const prompt = backend.encodeRendered(text);
     const stop = [...parsed.stop, ...backend.chatStops];
@@ -102,7 +102,7 @@ export class Completions {
   create(request: CompletionRequest & { stream?: false | null }): Promise<Completion>;
   async create(request: CompletionRequest): Promise<Completion | AsyncIterable<Completion>> {
     const backend = this.backend();
-    const { prompt, ...parsed } = parseCompletionRequest(request, backend.vocabSize);
+    const { prompt, ...parsed } = parseCompletionRequest(request, backend);
     const rules = parsed.format && { formats: [parsed.format], asked: true };
     return respond(TEXT, backend, backend.encode(prompt, true), { ...parsed, rules });
   }

@@ -5,16 +5,15 @@ import type { CallDelta } from "../tools/index.js";
 import { type Answer, type Timing, usageOf } from "./answer.js";
 import { inTurn, type Queue, type Turn } from "./queue.js";
 import type { ChatModel } from "./reading.js";
-import type { ParsedRequest } from "./request.js";
+import type { ParsedRequest, RequestFacts } from "./request.js";
 import type { AnswerRules } from "./response_format.js";
 import type { AnswerToolCall, ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
 import { type Delta, NOTHING } from "./words.js";
 
 /** What the engine gives the API; each call throws the typed error when it is unloaded or its device is lost. */
-export interface Backend extends ChatModel {
+export interface Backend extends ChatModel, RequestFacts {
   readonly name: string;
   readonly queue: Queue;
-  readonly vocabSize: number;
   readonly contextLength: number;
   /** What answers are held to the rules with, one for each. Throws InvalidRequestError for a format that no answer has,
    * or that is not supported. */

@@ -57,6 +57,9 @@ export interface GenerateRequest extends SamplingRequest {
 
 const DEFAULT_DEPTH = 16;
 
+/** The most likely tokens and nothing else, whatever the bundle says of sampling. */
+export const RAW = { temperature: 0, repetition_penalty: 1, seed: 0, stop_tokens: [] } as const;
+
 /** Forgets the cached files of the bundle at a URL; returns how many there were. */
 export const deleteFromCache = (url: string): Promise<number> => deleteCached(resolveBundleUrl(url).base);
 
@@ -113,7 +116,7 @@ export class Engine {
   ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
     const { stop_tokens: stopTokens, ...rest } = request;
     const { model, host, manifest } = this.alive();
-    const parsed = parseSampling(rest, model.vocabSize);
+    const parsed = parseSampling(rest, { vocabSize: model.vocabSize, generation: manifest.generation });
     if (parsed.format && stopTokens != null)
       throw new InvalidRequestError("stop_tokens", "cannot go with response_format, which ends with the model's.");
     if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
@@ -138,9 +141,7 @@ export class Engine {
     const answer: number[] = [];
     for await (const { token } of this.generate(tokens, {
       max_tokens: count,
-      temperature: 0,
-      seed: 0,
-      stop_tokens: [],
+      ...RAW,
     }))
       answer.push(token);
     return answer;
@@ -275,6 +276,7 @@ export class Engine {
       name: manifest.name,
       queue: this.queue,
       vocabSize: model.vocabSize,
+      generation: manifest.generation,
       contextLength: model.contextLength,
       answers: manifest.answers,
       templateHasTools: codec.template.hasTools,

@@ -2,6 +2,7 @@
 // With --watch it goes on, and builds what changed.
 
 import { mkdir, readdir, rm } from "node:fs/promises";
+import { resolve } from "node:path";
 import { build, context } from "esbuild";
 
 const watching = process.argv.includes("--watch");
@@ -36,12 +37,29 @@ const beside = (filter, path) => ({
   name: path,
   setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
 });
+// WebLLM's names are a file too, which has the engine and its errors from mlcweb.js.
+const besideEngine = {
+  name: "beside the engine",
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /\/(errors|index)\.js$/ }, ({ path, resolveDir }) =>
+      ["errors.js", "index.js"].some((file) => resolve(resolveDir, path) === `${root}src/${file}`)
+        ? { path: "./mlcweb.js", external: true }
+        : undefined,
+    ),
+};
 for (const outdir of ["dist", engine]) {
   const plugins = [beside(/constrain\/index\.js$/, "./constrain.js")];
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
   const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
+  await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });
 }
+// The package's root: the engine and WebLLM's names. A bundler takes what is used of both files.
+await make({
+  entryPoints: { root: "src/root.ts" },
+  outdir: "dist",
+  plugins: [besideEngine, beside(/webllm/, "./web-llm.js")],
+});
 // The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
 await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
 const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.test(name));

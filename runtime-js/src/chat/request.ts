@@ -40,6 +40,8 @@ const SAMPLING = {
   seed: integer(-(2 ** 53), 2 ** 53, undefined),
   stop: { parse: parseStop, fallback: [] } as Field<string | string[], string[]>,
   n: integer(1, 128, 1),
+  /** Go on where the model would end its answer. */
+  ignore_eos: flag(),
   frequency_penalty: number(-2, 2, 0),
   presence_penalty: number(-2, 2, 0),
   repetition_penalty: number(0.01, 100, undefined),
@@ -76,7 +78,8 @@ const CHAT = {
 const COMPLETION = {
   ...SAMPLING,
   prompt: { parse: parsePrompt } as Field<string, string>,
-  echo: { parse: parseEcho, fallback: undefined } as Field<false, undefined>,
+  /** The answer begins with the prompt. */
+  echo: flag(),
 };
 
 export type SamplingRequest = RequestOf<typeof SAMPLING>;
@@ -92,6 +95,9 @@ export interface ParsedRequest {
   /** What the answer must be; undefined where it may be anything. */
   readonly format: AnswerFormat | undefined;
   readonly n: number;
+  readonly ignoreEos: boolean;
+  /** What each choice begins with, before what is generated. */
+  readonly echo?: string | undefined;
   readonly stream: boolean;
   readonly includeUsage: boolean;
   /** The answer goes on with the prompt's text: a space that it begins with is part of it. */
@@ -120,6 +126,8 @@ export function parseChatRequest(request: unknown, facts: RequestFacts): ParsedC
   const fields = parseFields(CHAT, request, facts.vocabSize);
   const { tools, tool_choice, messages } = fields;
   checkChoice(tool_choice, tools);
+  if (fields.ignore_eos && tools.length > 0 && tool_choice !== "none")
+    throw new InvalidRequestError("ignore_eos", "cannot go with tools, whose calls end.");
   const variables = { ...fields.chat_template_kwargs, ...fields.extra_body };
   return {
     ...sampled(fields, facts),
@@ -135,7 +143,8 @@ export function parseCompletionRequest(
   facts: RequestFacts,
 ): ParsedRequest & { readonly prompt: string } {
   const fields = parseFields(COMPLETION, request, facts.vocabSize);
-  return { ...sampled(fields, facts), prompt: fields.prompt, continues: true };
+  const { prompt, echo } = fields;
+  return { ...sampled(fields, facts), prompt, continues: true, echo: echo ? prompt : undefined };
 }
 
 export function parseSampling(request: unknown, facts: RequestFacts): ParsedRequest {
@@ -145,6 +154,8 @@ export function parseSampling(request: unknown, facts: RequestFacts): ParsedRequ
 function sampled(fields: ValuesOf<typeof SAMPLING>, { generation = {} }: RequestFacts): ParsedRequest {
   const { logprobs, top_logprobs, stream, stream_options } = fields;
   if (top_logprobs !== undefined && !logprobs) throw new InvalidRequestError("top_logprobs", "needs logprobs: true.");
+  if (fields.ignore_eos && fields.response_format)
+    throw new InvalidRequestError("ignore_eos", "cannot go with response_format, whose answers end.");
   if (stream_options && !stream) throw new InvalidRequestError("stream_options", "needs stream: true.");
   return {
     sampling: {
@@ -165,6 +176,7 @@ function sampled(fields: ValuesOf<typeof SAMPLING>, { generation = {} }: Request
     stop: fields.stop,
     format: fields.response_format,
     n: fields.n,
+    ignoreEos: fields.ignore_eos,
     stream,
     includeUsage: stream_options?.includeUsage ?? false,
     continues: false,
@@ -176,10 +188,6 @@ function parsePrompt(value: unknown, name: string): string {
   if (typeof value !== "string" || value === "")
     throw new InvalidRequestError(name, "must be a string that is not empty.");
   return value;
-}
-
-function parseEcho(value: unknown, name: string): undefined {
-  if (value) throw new InvalidRequestError(name, "is not supported.");
 }
 
 function parseSignal(value: unknown, name: string): AbortSignal {

@@ -1,0 +1,35 @@
+// Fetches what holds answers to rules when the first request has some.
+import type { AnswerRules } from "../chat/index.js";
+import type { Constrainer } from "../constrain/index.js";
+import type { Constraint } from "../decode/index.js";
+import { MlcwebError, NetworkError } from "../errors.js";
+import type { Loaded } from "./load.js";
+
+export class LazyConstrainer {
+  private made: Promise<Constrainer> | undefined;
+
+  /** `alive` gives what is loaded, or throws. */
+  constructor(private readonly alive: () => Loaded) {}
+
+  async prepare(rules: AnswerRules): Promise<() => Constraint> {
+    this.made ??= import("../constrain/index.js").then(({ Constrainer }) => {
+      const { codec, model, manifest } = this.alive();
+      return new Constrainer(codec, model.vocabSize, manifest.tokenizer.eosTokenIds);
+    });
+    const constrainer = await this.made.catch((cause) => {
+      this.made = undefined; // the next request fetches it again
+      if (cause instanceof MlcwebError) throw cause;
+      throw new NetworkError(
+        `What constrains answers cannot be fetched: ${(cause as Error).message}`,
+        "Serve constrain.js beside mlcweb.js.",
+        { cause },
+      );
+    });
+    this.alive();
+    return constrainer.prepare(rules);
+  }
+
+  forget(): void {
+    this.made = undefined;
+  }
+}

@@ -73,6 +73,11 @@ export class Connection {
     return this.lost;
   }
 
+  /** Whether the worker is there now; one that ended is started again by the next call. */
+  get connected(): boolean {
+    return this.ready;
+  }
+
   /** Ends it: calls under way and later ones reject with the error. */
   close(error: Error): void {
     if (this.lost) return;

@@ -23,7 +23,7 @@ export interface ServeOptions {
   /** The name that the page asks for. */
   readonly service: string;
   /** Goes along with the end of each call, such as what has changed by it. */
-  readonly facts?: (session: Session) => unknown;
+  readonly facts?: (session: Session, method: string) => unknown;
   /** Called once, when the page is gone or says that it is done. */
   readonly onClose?: (session: Session) => void;
   /** Whether streams go on however slowly the page reads. */
@@ -31,6 +31,7 @@ export interface ServeOptions {
 }
 
 interface Running {
+  readonly method: string;
   readonly stopping: AbortController;
   readonly signals: readonly AbortController[];
   feed?: Feed;
@@ -110,7 +111,8 @@ export class Session {
 
   private async call({ id, method, args, signals, callbacks }: ToWorker & { kind: "call" }): Promise<void> {
     if (this.running.has(id)) return;
-    const running: Running = { stopping: new AbortController(), signals: signals.map(() => new AbortController()) };
+    const fresh = (): AbortController => new AbortController();
+    const running: Running = { method, stopping: fresh(), signals: signals.map(fresh) };
     this.running.set(id, running);
     signals.forEach(({ path, aborted, reason }, i) => {
       put(args, path, running.signals[i]!.signal);
@@ -133,7 +135,7 @@ export class Session {
 
   private stream(id: number, running: Running, items: AsyncIterable<unknown>): void {
     const send = (made: unknown[], end?: End): void => {
-      this.post({ kind: "items", id, items: made, ...(end && { end, facts: this.facts() }) });
+      this.post({ kind: "items", id, items: made, ...(end && { end, facts: this.facts(running) }) });
       if (end) this.running.delete(id);
     };
     const feed = new Feed(items, send, () => this.options.unbounded?.(this) ?? false);
@@ -146,9 +148,11 @@ export class Session {
   }
 
   private finish(id: number, end: End): void {
-    if (!this.running.delete(id)) return;
+    const running = this.running.get(id);
+    if (!running) return;
+    this.running.delete(id);
     try {
-      this.post({ kind: "result", id, end, facts: this.facts() });
+      this.post({ kind: "result", id, end, facts: this.facts(running) });
     } catch (error) {
       this.post({ kind: "result", id, end: { error: errorToJson(error) } });
     }
@@ -163,8 +167,8 @@ export class Session {
     running.feed?.stop();
   }
 
-  private facts(): unknown {
-    return this.options.facts?.(this);
+  private facts({ method }: Running): unknown {
+    return this.options.facts?.(this, method);
   }
 
   private post(message: ToPage): void {

@@ -38,6 +38,7 @@ const methods: Methods = {
     return "told";
   },
   gives: () => () => {},
+  nothing: () => {},
 };
 
 describe("an error", () => {
@@ -310,8 +311,9 @@ describe("an extension's port", () => {
     const [ours, theirs] = extensionPorts();
     listen("test", (wire) => serve(wire, methods, { service: "test" }), theirs);
     const page = await connect(dialTo(ours), { callbacks: ["onNews"] });
-    const values = [Float32Array.of(1.5, -2), Infinity, { list: [1n] }];
+    const values = [Float32Array.of(1.5, -2), Infinity, { list: [1n, undefined] }];
     expect(await page.call("echo", ...values)).toEqual(values);
+    expect(await page.call("nothing")).toBeUndefined();
     await expect(page.call("fails")).rejects.toThrow(ContextLengthError);
     await expect(page.call("waits", { signal: AbortSignal.abort() })).rejects.toThrow(CancelledError);
     await expect(page.call("echo", { a: [() => {}] })).rejects.toMatchObject({ param: "a[0]" });
@@ -340,7 +342,7 @@ describe("an extension's port", () => {
   });
 
   it("JSON comes back as it was", () => {
-    const value = { a: [Uint8Array.of(1, 255), NaN, -Infinity], b: { c: "x", d: null } };
+    const value = { a: [Uint8Array.of(1, 255), NaN, -Infinity], b: { c: "x", d: null, e: undefined } };
     expect(fromJson(JSON.parse(JSON.stringify(toJson(value))))).toEqual(value);
   });
 });

@@ -44,6 +44,7 @@ export const toJson = (value: unknown): unknown =>
       const bytes = new Uint8Array(leaf.buffer, leaf.byteOffset, leaf.byteLength);
       return { [TAG]: leaf.constructor.name, base64: toBase64(bytes) };
     }
+    if (leaf === undefined) return { [TAG]: "undefined" };
     if (typeof leaf === "bigint") return { [TAG]: "bigint", text: String(leaf) };
     return typeof leaf === "number" && !Number.isFinite(leaf) ? { [TAG]: "number", text: String(leaf) } : leaf;
   });
@@ -52,6 +53,7 @@ export function fromJson(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map(fromJson);
   const { [TAG]: tag, base64, text } = value as { [TAG]?: unknown; base64?: unknown; text?: unknown };
+  if (tag === "undefined") return undefined;
   if (tag === "number") return Number(text);
   if (tag === "bigint" && /^-?\d+$/.test(String(text))) return BigInt(String(text));
   if (typeof tag === "string" && Object.hasOwn(ARRAYS, tag) && typeof base64 === "string")

@@ -53,6 +53,12 @@ for (const outdir of ["dist", engine]) {
   const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });
+  // An engine in a worker: what the page has of it, and two of what the worker has.
+  await make({ entryPoints: { worker: "src/worker/page.ts" }, outdir, plugins: errors });
+  const all = beside(/\/errors\.js$|engine\/index\.js$/, "./mlcweb.js");
+  await make({ entryPoints: { serve: "src/worker/serve_engine.ts" }, outdir, plugins: [all] });
+  const static_ = [beside(/serve_engine\.js$/, "./serve.js"), beside(/constrain\/index\.js$/, "./constrain.js")];
+  await make({ entryPoints: { "serve-service": "src/worker/serve_service.ts" }, outdir, plugins: static_ });
 }
 // The package's root: the engine and WebLLM's names. A bundler takes what is used of both files.
 await make({

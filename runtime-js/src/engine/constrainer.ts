@@ -4,15 +4,20 @@ import type { Constrainer } from "../constrain/index.js";
 import type { Constraint } from "../decode/index.js";
 import { MlcwebError, NetworkError } from "../errors.js";
 import type { Loaded } from "./load.js";
+import type { LoadOptions } from "./options.js";
 
 export class LazyConstrainer {
   private made: Promise<Constrainer> | undefined;
 
-  /** `alive` gives what is loaded, or throws. */
-  constructor(private readonly alive: () => Loaded) {}
+  /** `alive` gives what is loaded, or throws; `given` is the code, where it cannot be fetched. */
+  constructor(
+    private readonly alive: () => Loaded,
+    private readonly given: LoadOptions["constrain"],
+  ) {}
 
   async prepare(rules: AnswerRules): Promise<() => Constraint> {
-    this.made ??= import("../constrain/index.js").then(({ Constrainer }) => {
+    const { given } = this;
+    this.made ??= (given ? Promise.resolve(given) : import("../constrain/index.js")).then(({ Constrainer }) => {
       const { codec, model, manifest } = this.alive();
       return new Constrainer(codec, model.vocabSize, manifest.tokenizer.eosTokenIds);
     });
@@ -21,7 +26,7 @@ export class LazyConstrainer {
       if (cause instanceof MlcwebError) throw cause;
       throw new NetworkError(
         `What constrains answers cannot be fetched: ${(cause as Error).message}`,
-        "Serve constrain.js beside mlcweb.js.",
+        "Serve constrain.js beside mlcweb.js. A service worker may not fetch it: import mlcweb/serve-service there.",
         { cause },
       );
     });

@@ -65,13 +65,15 @@ export class Engine {
   private readonly queue = new Queue();
   private readonly kv = new CachedTokens();
   private loaded: Loaded | undefined;
-  private readonly constrainer = new LazyConstrainer(() => this.alive());
+  private readonly constrainer: LazyConstrainer;
 
   private constructor(
     loaded: Loaded,
     private readonly depth: number,
+    constrain?: LoadOptions["constrain"],
   ) {
     this.loaded = loaded;
+    this.constrainer = new LazyConstrainer(() => this.alive(), constrain);
     loaded.guard.onFailure((error) => this.queue.close(error));
     this.chat = { completions: new ChatCompletions(() => this.backend()) };
     this.completions = new Completions(() => this.backend());
@@ -82,7 +84,7 @@ export class Engine {
     const depth = options.depth ?? DEFAULT_DEPTH;
     if (!Number.isInteger(depth) || depth < 1 || depth > 64)
       throw new InvalidRequestError("depth", "must be an integer from 1 to 64.");
-    return new Engine(await load(url, options), depth);
+    return new Engine(await load(url, options), depth, options.constrain);
   }
 
   get info(): EngineInfo {
@@ -109,8 +111,8 @@ export class Engine {
   async *generate(
     tokens: readonly number[],
     request: GenerateRequest = {},
-    /** @internal */
-    extras: HostExtras = {},
+    /** @internal `goesOn`: the tokens come after those that the KV cache holds. */
+    { goesOn = false, ...extras }: HostExtras & { readonly goesOn?: boolean } = {},
   ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
     const { stop_tokens: stopTokens, ...rest } = request;
     const { model, host, manifest } = this.alive();
@@ -118,10 +120,11 @@ export class Engine {
     if (parsed.format && stopTokens != null)
       throw new InvalidRequestError("stop_tokens", "cannot go with response_format, which ends with the model's.");
     if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
-    checkPrompt(tokens, model);
+    const prompt = goesOn ? [...this.kv.held, ...tokens] : tokens;
+    checkPrompt(prompt, model);
     const constraint = parsed.format && (await this.constrainer.prepare({ formats: [parsed.format], asked: true }))();
     return yield* inTurn(this.queue, parsed.signal, (turn) =>
-      generateTokens(model, this.kv, host, tokens, {
+      generateTokens(model, this.kv, host, prompt, {
         sampling: parsed.sampling,
         host: { ...parsed.host, ...extras },
         maxTokens: parsed.maxTokens ?? Infinity,
@@ -183,21 +186,16 @@ export class Engine {
     });
   }
 
-  /** @internal The tokens that the KV cache holds. */
-  get held(): readonly number[] {
-    return this.kv.held;
+  /** Ends the answer that is being generated, with finish_reason "abort", also one that nobody reads any more; where
+   * `only` is given, one of a request with such a signal. */
+  interrupt(only?: ReadonlySet<AbortSignal>): void {
+    this.queue.interrupt(only);
   }
 
-  /** Ends the answer that is being generated, with finish_reason "abort", also one that nobody reads any more. */
-  interrupt(): void {
-    this.queue.interrupt();
-  }
-
-  /** Forgets the conversation: the KV cache starts empty. Interrupts the answer under way; those that wait come later.
-   * */
-  async reset(): Promise<void> {
+  /** Forgets the conversation: the KV cache starts empty. Interrupts the answer under way, as `interrupt` does. */
+  async reset(only?: ReadonlySet<AbortSignal>): Promise<void> {
     this.alive();
-    this.queue.interrupt();
+    this.queue.interrupt(only);
     const { leave } = await this.queue.enter(undefined, true);
     this.kv.clear();
     leave();

@@ -58,8 +58,8 @@ export class LoadedModel {
   /** The token that follows what the KV cache holds and these, which it holds then. */
   async forward(tokens: readonly number[]): Promise<number> {
     const asked = { ...this.defaults, max_tokens: 1, stop_tokens: [] };
-    const prompt = [...this.engine.held, ...tokens];
-    for await (const { token } of this.engine.generate(prompt, asked, { processor: this.processor() })) return token;
+    const extras = { goesOn: true, processor: this.processor() };
+    for await (const { token } of this.engine.generate(tokens, asked, extras)) return token;
     throw new CancelledError("Interrupted.");
   }
 

@@ -36,6 +36,7 @@ const LOAD_FIELDS: Readonly<Record<keyof MLCEngineConfig, true>> = {
   profile: true,
   debug: true,
   fetch: true,
+  constrain: true,
   appConfig: true,
   initProgressCallback: true,
   logitProcessorRegistry: true,

@@ -34,29 +34,43 @@ export class MLCEngine implements MLCEngineInterface {
   readonly completions = new Completions(this);
   readonly embeddings = new Embeddings(this);
   private readonly models = new Models();
-  private readonly notes: Notes;
-  private readonly options: LoadOptions;
-  private readonly baseUrl: string | undefined;
-  private app: AppConfig = prebuiltAppConfig;
-  private place: Place;
+  private readonly notes = new Notes();
+  private options: LoadOptions = {};
+  private baseUrl: string | undefined;
+  private app = prebuiltAppConfig;
+  private place = new Place(undefined);
   private onProgress: InitProgressCallback | undefined;
   private registry: Map<string, LogitProcessor> | undefined;
 
   constructor(engineConfig: MLCEngineConfig = {}) {
-    this.notes = new Notes(engineConfig.logLevel);
-    this.options = loadOptions(engineConfig, this.notes);
-    this.baseUrl = engineConfig.baseUrl;
-    this.onProgress = engineConfig.initProgressCallback;
     this.registry = engineConfig.logitProcessorRegistry;
-    this.place = this.placeOf(prebuiltAppConfig);
-    if (engineConfig.appConfig) this.setAppConfig(engineConfig.appConfig);
+    this.configure(engineConfig);
+  }
+
+  /** @internal All but the registry, of an engine that is there: a worker's gets a page's. */
+  configure(config: MLCEngineConfig): void {
+    this.notes.set(config.logLevel ?? "WARN");
+    this.options = loadOptions(config, this.notes);
+    this.baseUrl = config.baseUrl;
+    this.onProgress = config.initProgressCallback;
+    this.setAppConfig(config.appConfig ?? prebuiltAppConfig);
+  }
+
+  /** @internal Whether these models are loaded, and the GPU is there. */
+  has(ids: readonly string[]): boolean {
+    try {
+      for (const { engine } of this.models.all) void engine.info;
+      return JSON.stringify(this.models.ids) === JSON.stringify(ids);
+    } catch {
+      return false;
+    }
   }
 
   setAppConfig(appConfig: AppConfig): void {
     if (!Array.isArray(appConfig?.model_list)) throw new InvalidRequestError("appConfig.model_list", "must be a list.");
     noteApp(appConfig, this.notes);
     this.app = appConfig;
-    this.place = this.placeOf(appConfig);
+    this.place = new Place(this.baseUrl ?? appConfig.baseUrl);
   }
   setInitProgressCallback(initProgressCallback?: InitProgressCallback): void {
     this.onProgress = initProgressCallback;
@@ -145,10 +159,6 @@ export class MLCEngine implements MLCEngineInterface {
     return requestAdapter(this.options.powerPreference).catch((error) => {
       throw renamed(error);
     });
-  }
-
-  private placeOf({ baseUrl }: AppConfig): Place {
-    return new Place(this.baseUrl ?? baseUrl);
   }
 
   private async load(

@@ -48,5 +48,18 @@ export type {
   LogLevel,
   MLCEngineInterface,
 } from "./types/engine.js";
+export type * from "./types/messages.js";
 export type * from "./types/openai.js";
 export type * from "./types/resumable.js";
+export {
+  CreateExtensionServiceWorkerMLCEngine,
+  ExtensionServiceWorkerMLCEngine,
+  ExtensionServiceWorkerMLCEngineHandler,
+} from "./worker/extension.js";
+export { WebWorkerMLCEngineHandler } from "./worker/handler.js";
+export { CreateWebWorkerMLCEngine, WebWorkerMLCEngine } from "./worker/page.js";
+export {
+  CreateServiceWorkerMLCEngine,
+  ServiceWorkerMLCEngine,
+  ServiceWorkerMLCEngineHandler,
+} from "./worker/service.js";

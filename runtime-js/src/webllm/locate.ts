@@ -25,10 +25,15 @@ export interface Located {
 /** The place of bundles, fixed when it is made: a page that changes its route moves nothing. */
 export class Place {
   private readonly here = typeof document === "undefined" ? globalThis.location?.href : document.baseURI;
-  private readonly base: string | undefined;
+  private readonly given: string | undefined;
 
   constructor(baseUrl: string | undefined) {
-    this.base = baseUrl && this.absolute(baseUrl);
+    this.given = baseUrl && this.absolute(baseUrl);
+  }
+
+  /** The folder of bundles; absolute, where the page has one. */
+  get base(): string | undefined {
+    return this.given ?? (URL.canParse(".", this.here) ? new URL(".", this.here).href : undefined);
   }
 
   /** Throws ModelNotFoundError for an id that `apps` own list lacks; without a list of its own, any bundle's name is
@@ -37,13 +42,13 @@ export class Place {
     const record = list.find(({ model_id: one }) => one === id);
     if (!record) {
       if (own && !split(id)[0].includes("/")) throw modelNotFound(id);
-      const { url, ...asked } = locate(id, this.base);
+      const { url, ...asked } = locate(id, this.given);
       return { url: this.absolute(url), ...asked };
     }
     const url = onHub(record.model);
     const [path, query] = split(url);
-    const relative = this.base !== undefined && !/^([a-z]+:)?\/\//i.test(url);
-    return { url: this.absolute(relative ? join(this.base!, path, query) : url), record };
+    const relative = this.given !== undefined && !/^([a-z]+:)?\/\//i.test(url);
+    return { url: this.absolute(relative ? join(this.given!, path, query) : url), record };
   }
 
   private absolute(url: string): string {

@@ -9,9 +9,7 @@ const DEBUG: Partial<Record<LogLevel, DebugLevel>> = { TRACE: 4, DEBUG: 3, INFO:
 
 export class Notes {
   private readonly said = new Set<string>();
-  constructor(public level: LogLevel = "WARN") {
-    this.set(level);
-  }
+  private level: LogLevel = "WARN";
 
   set(level: LogLevel): void {
     if (!LEVELS.includes(level)) throw new InvalidRequestError("logLevel", `must be one of ${LEVELS.join(", ")}.`);

@@ -11,7 +11,7 @@ export interface Reload {
   readonly chatOpts: ChatOptions[] | undefined;
 }
 
-/** `own` are options that cannot cross, which the worker's script gives; `keeps`: a load of what is loaded does nothing,
+/** `own` are options that cannot cross, which the worker's script gives; `keeps`: loading what is loaded does nothing,
  * so that several pages share it. */
 export function methodsOf(
   engine: () => MLCEngine,

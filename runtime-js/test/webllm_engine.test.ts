@@ -191,7 +191,8 @@ describe("a logit processor", () => {
     expect(first).toBe(sum(history));
     expect(await mlc.forwardTokensAndSample([first], false)).toBe(sum([...history, first]));
     expect(opened[0]!.engine.info.cachedTokens).toBe(3);
-    await mlc.resetChat();
+    expect(await mlc.runtimeStatsText()).not.toMatch(/ 0\.0000/);
+    void mlc.resetChat(); // apps do not wait for it
     expect(await mlc.forwardTokensAndSample([5], true)).toBe(sum([5]));
   });
 });
@@ -243,9 +244,9 @@ describe("a reload", () => {
   it("is stopped by unload", async () => {
     const mlc = new MLCEngine({ appConfig: APP });
     const loading = mlc.reload("one");
-    const stopped = expect(loading).rejects.toMatchObject({ code: "cancelled" });
     await mlc.unload();
-    await stopped;
+    await loading; // as in WebLLM, it does not reject
+    expect(warnings).toEqual(["mlcweb: unload() stopped a reload."]);
     expect([mlc.getLoadedModelIds(), opened.length]).toEqual([[], 0]);
   });
 
@@ -261,7 +262,7 @@ describe("a reload", () => {
 
   it("after an unload that stopped one is not undone by it", async () => {
     const mlc = new MLCEngine({ appConfig: APP });
-    const first = expect(mlc.reload("one")).rejects.toBeInstanceOf(CancelledError);
+    const first = mlc.reload("one");
     const unloaded = mlc.unload();
     await mlc.reload("two");
     await Promise.all([first, unloaded]);

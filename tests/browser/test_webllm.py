@@ -24,7 +24,9 @@ PAGE = """<!doctype html><title>an app</title>
   window.webllm = webllm;
   window.reports = [];
   window.config = (more = {}) => ({
-    appConfig: { model_list: [{ model: "./bundle/", model_id: "mini-MLC", model_lib: "", overrides: { temperature: 0 } }] },
+    appConfig: {
+      model_list: [{ model: "./bundle/", model_id: "mini-MLC", model_lib: "", overrides: { temperature: 0 } }],
+    },
     initProgressCallback: (report) => window.reports.push(report.text),
     ...more,
   });

@@ -120,11 +120,10 @@ export class Engine {
     if (parsed.format && stopTokens != null)
       throw new InvalidRequestError("stop_tokens", "cannot go with response_format, which ends with the model's.");
     if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
-    const prompt = goesOn ? [...this.kv.held, ...tokens] : tokens;
-    checkPrompt(prompt, model);
+    checkPrompt(tokens, model);
     const constraint = parsed.format && (await this.constrainer.prepare({ formats: [parsed.format], asked: true }))();
     return yield* inTurn(this.queue, parsed.signal, (turn) =>
-      generateTokens(model, this.kv, host, prompt, {
+      generateTokens(model, this.kv, host, goesOn ? [...this.kv.held, ...tokens] : tokens, {
         sampling: parsed.sampling,
         host: { ...parsed.host, ...extras },
         maxTokens: parsed.maxTokens ?? Infinity,

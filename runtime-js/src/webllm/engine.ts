@@ -85,16 +85,16 @@ export class MLCEngine implements MLCEngineInterface {
     this.notes.set(logLevel);
   }
 
-  /** Loads models in place of those that are there. A later reload, or unload, stops it: then it rejects. */
+  /** Loads models in place of those that are there. A later reload stops it, and then it rejects. So does `unload`, and
+   * then it ends with a warning, as apps of WebLLM expect. */
   async reload(modelId: string | string[], chatOpts?: ChatOptions | ChatOptions[]): Promise<void> {
     const ids = typeof modelId === "string" ? [modelId] : [...modelId];
     const options = chatOpts === undefined ? [] : Array.isArray(chatOpts) ? chatOpts : [chatOpts];
     if (chatOpts !== undefined && options.length !== ids.length) throw sizesDiffer(ids.length, options.length);
     if (new Set(ids).size < ids.length) throw modelTwice(ids);
     const found = ids.map((id) => this.place.find(id, this.app, this.app !== prebuiltAppConfig));
-    await this.models.replace(
-      found.map((located, i) => (signal: AbortSignal) => this.load(ids[i]!, located, options[i], signal)),
-    );
+    const loads = found.map((located, i) => (signal: AbortSignal) => this.load(ids[i]!, located, options[i], signal));
+    if (!(await this.models.replace(loads))) this.notes.warn("unload() stopped a reload.");
   }
 
   chatCompletion(request: ChatCompletionRequestNonStreaming): Promise<ChatCompletion>;
@@ -138,8 +138,8 @@ export class MLCEngine implements MLCEngineInterface {
   async runtimeStatsText(modelId?: string): Promise<string> {
     return this.models.pick(modelId, "runtimeStatsText").stats();
   }
-  async forwardTokensAndSample(inputIds: number[], _isPrefill: boolean, modelId?: string): Promise<number> {
-    return this.models.pick(modelId, "forwardTokensAndSample").forward(inputIds);
+  async forwardTokensAndSample(inputIds: number[], isPrefill: boolean, modelId?: string): Promise<number> {
+    return this.models.pick(modelId, "forwardTokensAndSample").forward(inputIds, isPrefill);
   }
   async unload(): Promise<void> {
     await this.models.unload();

@@ -1,5 +1,5 @@
 // Holds one loaded model, and answers its requests.
-import type { ChatRequest, CompletionRequest, Observer, Usage } from "../chat/index.js";
+import type { ChatRequest, CompletionRequest, Observer } from "../chat/index.js";
 import { CancelledError } from "../errors.js";
 import type { Engine } from "../index.js";
 import { Dress } from "./answers.js";
@@ -19,7 +19,8 @@ import type {
 export class LoadedModel {
   /** The last choice's words, as far as they are there. */
   message = "";
-  usage: Usage | undefined;
+  private prefill = 0;
+  private decode = 0;
   /** What the last chat was about, which one that goes on begins with. */
   private conversation: readonly unknown[] = [];
 
@@ -56,10 +57,14 @@ export class LoadedModel {
   }
 
   /** The token that follows what the KV cache holds and these, which it holds then. */
-  async forward(tokens: readonly number[]): Promise<number> {
+  async forward(tokens: readonly number[], isPrefill: boolean): Promise<number> {
+    const start = performance.now();
     const asked = { ...this.defaults, max_tokens: 1, stop_tokens: [] };
     const extras = { goesOn: true, processor: this.processor() };
-    for await (const { token } of this.engine.generate(tokens, asked, extras)) return token;
+    for await (const { token } of this.engine.generate(tokens, asked, extras)) {
+      this[isPrefill ? "prefill" : "decode"] = (tokens.length * 1000) / Math.max(1e-3, performance.now() - start);
+      return token;
+    }
     throw new CancelledError("Interrupted.");
   }
 
@@ -68,12 +73,11 @@ export class LoadedModel {
     this.processor()?.resetState();
     this.conversation = [];
     this.message = "";
-    if (!keepStats) this.usage = undefined;
+    if (!keepStats) this.prefill = this.decode = 0;
   }
 
   stats(): string {
-    const { prefill_tokens_per_s: prefill = 0, decode_tokens_per_s: decode = 0 } = this.usage?.extra ?? {};
-    return `prefill: ${prefill.toFixed(4)} tokens/sec, decoding: ${decode.toFixed(4)} tokens/sec`;
+    return `prefill: ${this.prefill.toFixed(4)} tokens/sec, decoding: ${this.decode.toFixed(4)} tokens/sec`;
   }
 
   /** Whether a chat begins with the whole chat before it. */
@@ -93,8 +97,9 @@ export class LoadedModel {
         text += event.text;
         this.message = text;
       },
-      usage: (usage) => {
-        this.usage = usage;
+      usage: ({ extra }) => {
+        this.prefill = extra.prefill_tokens_per_s;
+        this.decode = extra.decode_tokens_per_s;
       },
     };
   }

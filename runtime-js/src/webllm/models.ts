@@ -1,8 +1,11 @@
 // Holds the models of an engine. Loads and unloads take place one after the other, so that none leaks: the later one
-// stops the load before it, which rejects.
+// stops the load before it.
 import { throwIfAborted } from "../errors.js";
 import { notLoaded, otherModel, unclearModel } from "./errors.js";
 import type { LoadedModel } from "./model.js";
+
+const OTHER = new DOMException("Another load began.", "AbortError");
+const UNLOADED = new DOMException("The engine was unloaded.", "AbortError");
 
 export class Models {
   private loaded = new Map<string, LoadedModel>();
@@ -18,9 +21,10 @@ export class Models {
     return this.loaded.values();
   }
 
-  /** Loads models in place of those that are there; none is left where one fails. */
-  replace(loads: readonly ((signal: AbortSignal) => Promise<LoadedModel>)[]): Promise<void> {
-    this.stop("Another load began.");
+  /** Loads models in place of those that are there; none is left where one fails. Resolves with false where `unload`
+   * stopped it. */
+  replace(loads: readonly ((signal: AbortSignal) => Promise<LoadedModel>)[]): Promise<boolean> {
+    this.stop(OTHER);
     const controller = new AbortController();
     this.loading = controller;
     return this.next(async () => {
@@ -32,8 +36,10 @@ export class Models {
           this.loaded.set(model.id, model);
         }
         throwIfAborted(controller.signal);
+        return true;
       } catch (error) {
         await this.free();
+        if (controller.signal.reason === UNLOADED) return false;
         throw error;
       } finally {
         if (this.loading === controller) this.loading = undefined;
@@ -43,7 +49,7 @@ export class Models {
 
   /** Stops a load that is under way, and frees all models. */
   unload(): Promise<void> {
-    this.stop("The engine was unloaded.");
+    this.stop(UNLOADED);
     return this.next(() => this.free());
   }
 
@@ -59,14 +65,14 @@ export class Models {
     return [...this.loaded.values()][0]!;
   }
 
-  private next(work: () => Promise<void>): Promise<void> {
+  private next<T>(work: () => Promise<T>): Promise<T> {
     const done = this.settled.then(work);
     this.settled = done.catch(() => {});
     return done;
   }
 
-  private stop(why: string): void {
-    this.loading?.abort(new DOMException(why, "AbortError"));
+  private stop(why: DOMException): void {
+    this.loading?.abort(why);
     this.loading = undefined;
   }
 

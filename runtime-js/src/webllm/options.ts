@@ -83,8 +83,7 @@ export function noteApp(config: AppConfig, notes: Notes): void {
   const { cacheBackend = "cache" } = config;
   if (cacheBackend !== "cache") notes.unused("cacheBackend", `${cacheBackend} is not there; the Cache API is used.`);
   if (config.opfsAccessMode) notes.unused("opfsAccessMode", "the Cache API is used.");
-  if ((config as { useIndexedDBCache?: boolean }).useIndexedDBCache)
-    notes.unused("useIndexedDBCache", "the Cache API is used.");
+  if (config.useIndexedDBCache) notes.unused("useIndexedDBCache", "the Cache API is used.");
 }
 
 function noteRecord({ integrity, model_manifest: manifest, model_type: type }: ModelRecord, notes: Notes): void {

@@ -64,6 +64,8 @@ export interface AppConfig {
   model_list: ModelRecord[];
   cacheBackend?: CacheBackend;
   opfsAccessMode?: OPFSAccessMode;
+  /** Of older apps. */
+  useIndexedDBCache?: boolean;
   /** The folder of the bundles of records whose `model` is no absolute URL; by default the page's. Not WebLLM's. */
   baseUrl?: string;
 }

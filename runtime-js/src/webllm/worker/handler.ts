@@ -19,9 +19,9 @@ export class WebWorkerMLCEngineHandler {
   }
 
   /** Hears a message to the worker, and serves the page that it is from. Other messages are the app's. */
-  onmessage(event: { readonly data?: unknown; readonly ports?: readonly MessagePort[] }): void {
-    const port = event.ports?.[0];
-    if (port && isConnect(event.data, SERVICE)) this.accept(portWire(port));
+  onmessage(event: { readonly data?: unknown; readonly ports?: readonly MessagePort[] } | null): void {
+    const port = event?.ports?.[0];
+    if (port && isConnect(event?.data, SERVICE)) this.accept(portWire(port));
   }
 
   /** For an app's own messages to the page. */

@@ -163,8 +163,8 @@ const harness = {
   /** The logits of each step as arrays: for small vocabularies. */
   replay: (tokens: number[], following: number[]) =>
     guarded(async () => ({ steps: (await loaded().replay(tokens, following)).map((l) => [...l]) })),
-  /** The logits after `next`, when `tokens` were prefilled and `few` were fed together, as tokens that a constraint forces
-   * are. */
+  /** The logits after `next`, when `tokens` were prefilled and `few` were fed together, as those are that a constraint
+   * forces. */
   feedFew: (tokens: number[], few: number[], next: number) =>
     guarded(async () => {
       // biome-ignore lint/complexity/useLiteralKeys: a private member, which no page needs

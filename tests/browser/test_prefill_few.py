@@ -17,6 +17,7 @@ from tests.support.engine import needs_engine
 
 pytestmark = needs_engine
 
+
 @pytest.fixture(scope="module")
 def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
     with open_model_page(chromium, site) as opened:

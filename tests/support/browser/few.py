@@ -16,5 +16,7 @@ def few_error(page: ModelPage, vocab: int, counts: tuple[int, ...] = (3, 7, 12))
         fed = tokens[PROMPT : PROMPT + count]
         expected = np.array(page.right("replay", tokens[:PROMPT], [*fed, NEXT])["steps"][-1])
         actual = np.array(page.right("feedFew", tokens[:PROMPT], fed, NEXT)["logits"])
-        worst = max(worst, float(np.nan_to_num(np.abs(actual - expected).max() / np.ptp(expected), nan=np.inf)))
+        worst = max(
+            worst, float(np.nan_to_num(np.abs(actual - expected).max() / np.ptp(expected), nan=np.inf))
+        )
     return worst

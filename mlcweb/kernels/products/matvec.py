@@ -1,8 +1,8 @@
 """Decode's matrix-vector product; RMSNorm before it and residual or SwiGLU after it are folded in.
 
-A few tokens are multiplied so too, each by workgroups of its own. A workgroup makes a few outputs. A thread takes whole
-blocks of the input axis, so that neighbouring threads load neighbouring 16 bytes of codes; vectors are in block order,
-so that what neighbours read of x is side by side too.
+A few tokens are multiplied so too, each by workgroups of its own. A workgroup makes a few outputs. A thread takes
+whole blocks of the input axis, so that neighbouring threads load neighbouring 16 bytes of codes; vectors are in block
+order, so that what neighbours read of x is side by side too.
 """
 
 from dataclasses import dataclass

@@ -41,6 +41,12 @@ for (const outdir of ["dist", engine]) {
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
   const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
+  // An engine in a worker: what the page has of it, and two of what the worker has.
+  await make({ entryPoints: { worker: "src/worker/page.ts" }, outdir, plugins: errors });
+  const all = beside(/\/errors\.js$|engine\/index\.js$/, "./mlcweb.js");
+  await make({ entryPoints: { serve: "src/worker/serve_engine.ts" }, outdir, plugins: [all] });
+  const static_ = [beside(/serve_engine\.js$/, "./serve.js"), beside(/constrain\/index\.js$/, "./constrain.js")];
+  await make({ entryPoints: { "serve-service": "src/worker/serve_service.ts" }, outdir, plugins: static_ });
 }
 // The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
 await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });

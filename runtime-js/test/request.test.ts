@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseChatRequest, parseCompletionRequest, parseSampling } from "../src/chat/index.js";
+import { type ChatRequest, parseChatRequest, parseCompletionRequest, parseSampling } from "../src/chat/index.js";
 import { InvalidRequestError } from "../src/errors.js";
 
 const messages = [{ role: "user", content: "hi" }];
@@ -349,4 +349,10 @@ describe("chat request", () => {
     expect(parseCompletionRequest({ prompt: "x", max_tokens: 4 }, 16)).toMatchObject({ prompt: "x", maxTokens: 4 });
     expect(() => parseCompletionRequest({ prompt: "" }, 16)).toThrow(InvalidRequestError);
   });
+});
+
+it("what is accepted and ignored is in the types too", () => {
+  const ignored: ChatRequest = { messages: [{ role: "user", content: "x" }], model: "m", user: "u", store: true };
+  ignored.metadata = { any: 1 };
+  expect(parseChatRequest(ignored, 16).messages.length).toBe(1);
 });

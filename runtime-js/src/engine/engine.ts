@@ -71,6 +71,7 @@ export class Engine {
   private constructor(
     loaded: Loaded,
     private readonly depth: number,
+    private readonly constrainModule?: LoadOptions["constrain"],
   ) {
     this.loaded = loaded;
     loaded.guard.onFailure((error) => this.queue.close(error));
@@ -83,7 +84,7 @@ export class Engine {
     const depth = options.depth ?? DEFAULT_DEPTH;
     if (!Number.isInteger(depth) || depth < 1 || depth > 64)
       throw new InvalidRequestError("depth", "must be an integer from 1 to 64.");
-    return new Engine(await load(url, options), depth);
+    return new Engine(await load(url, options), depth, options.constrain);
   }
 
   get info(): EngineInfo {
@@ -184,16 +185,16 @@ export class Engine {
     });
   }
 
-  /** Ends the answer that is being generated, with finish_reason "abort", also one that nobody reads any more. */
-  interrupt(): void {
-    this.queue.interrupt();
+  /** Ends the answer that is being generated, with finish_reason "abort", also one that nobody reads any more; where
+   * `only` is given, one of a request with such a signal. */
+  interrupt(only?: ReadonlySet<AbortSignal>): void {
+    this.queue.interrupt(only);
   }
 
-  /** Forgets the conversation: the KV cache starts empty. Interrupts the answer under way; those that wait come later.
-   * */
-  async reset(): Promise<void> {
+  /** Forgets the conversation: the KV cache starts empty. Interrupts the answer under way, as `interrupt` does. */
+  async reset(only?: ReadonlySet<AbortSignal>): Promise<void> {
     this.alive();
-    this.queue.interrupt();
+    this.queue.interrupt(only);
     const { leave } = await this.queue.enter(undefined, true);
     this.kv.clear();
     leave();
@@ -253,7 +254,8 @@ export class Engine {
   /** Fetches what holds answers to rules when the first request has some. */
   private async constrain(rules: AnswerRules): Promise<() => Constraint> {
     const few = this.alive().model.prepareFew();
-    this.constrainer ??= import("../constrain/index.js").then(({ Constrainer }) => {
+    const given = this.constrainModule;
+    this.constrainer ??= (given ? Promise.resolve(given) : import("../constrain/index.js")).then(({ Constrainer }) => {
       const { codec, model, manifest } = this.alive();
       return new Constrainer(codec, model.vocabSize, manifest.tokenizer.eosTokenIds);
     });
@@ -262,7 +264,7 @@ export class Engine {
       if (cause instanceof MlcwebError) throw cause;
       throw new NetworkError(
         `What constrains answers cannot be fetched: ${(cause as Error).message}`,
-        "Serve constrain.js beside mlcweb.js.",
+        "Serve constrain.js beside mlcweb.js. A service worker may not fetch it: import mlcweb/serve-service there.",
         { cause },
       );
     });

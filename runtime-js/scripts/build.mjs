@@ -41,6 +41,8 @@ for (const outdir of ["dist", engine]) {
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
   const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
+  // Doors to the engine, which a page fetches only if it uses them. `mlcweb serve --api` uses the first.
+  await make({ entryPoints: { openai: "src/openai/index.ts" }, outdir, plugins: errors });
 }
 // The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
 await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
@@ -48,7 +50,7 @@ const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.t
 await make({
   entryPoints: ["chat.ts", "harness.ts", ...pages].map((name) => `pages/${name}`),
   outdir: engine,
-  external: ["./mlcweb.js"],
-  alias: { mlcweb: "./mlcweb.js" },
+  external: ["./mlcweb.js", "./openai.js"],
+  alias: { mlcweb: "./mlcweb.js", "mlcweb/openai": "./openai.js" },
   loader: { ".html": "copy", ".css": "copy" },
 });

@@ -41,9 +41,11 @@ for (const outdir of ["dist", engine]) {
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
   const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
-  // Doors to the engine, which a page fetches only if it uses them. `mlcweb serve --api` uses the first.
+  // The doors are files of their own too. `mlcweb serve --api` uses this one.
   await make({ entryPoints: { openai: "src/openai/index.ts" }, outdir, plugins: errors });
 }
+const doors = { "ai-sdk": "src/ai_sdk/index.ts" };
+await make({ entryPoints: doors, outdir: "dist", plugins: [beside(/\/errors\.js$/, "./mlcweb.js")] });
 // The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
 await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
 const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.test(name));

@@ -1,5 +1,5 @@
-// Writes a stream of chunks as server-sent events, one each time that the reader asks, so that who does not read holds
-// the engine back, and who leaves ends the answer.
+// Writes a stream of chunks as server-sent events.
+import { readable } from "../chat/readable.js";
 import { bodyOf } from "./failures.js";
 
 export function eventStream<Chunk>(
@@ -8,40 +8,19 @@ export function eventStream<Chunk>(
   signal: AbortSignal,
   stop: AbortController,
 ): ReadableStream<Uint8Array> {
+  return readable(events(chunks, piece), signal, stop);
+}
+
+async function* events<Chunk>(
+  chunks: AsyncIterable<Chunk>,
+  piece: (chunk: Chunk) => unknown,
+): AsyncGenerator<Uint8Array, void, void> {
   const encoder = new TextEncoder();
   const event = (data: string): Uint8Array => encoder.encode(`data: ${data}\n\n`);
-  const iterator = chunks[Symbol.asyncIterator]();
-  let aborted = (): void => {};
-  const leave = (): void => {
-    signal.removeEventListener("abort", aborted);
-    stop.abort();
-    iterator.return?.()?.catch(() => {}); // it may end with the signal's error
-  };
-  return new ReadableStream(
-    {
-      start(controller) {
-        aborted = () => {
-          controller.error(signal.reason);
-          leave();
-        };
-        if (signal.aborted) aborted();
-        else signal.addEventListener("abort", aborted, { once: true });
-      },
-      async pull(controller) {
-        try {
-          const { done, value } = await iterator.next();
-          if (signal.aborted || stop.signal.aborted) return;
-          if (!done) return controller.enqueue(event(JSON.stringify(piece(value))));
-          controller.enqueue(event("[DONE]"));
-        } catch (error) {
-          if (signal.aborted || stop.signal.aborted) return;
-          controller.enqueue(event(JSON.stringify(bodyOf(error)))); // the status has gone out already
-        }
-        signal.removeEventListener("abort", aborted);
-        controller.close();
-      },
-      cancel: leave,
-    },
-    { highWaterMark: 0 },
-  );
+  try {
+    for await (const chunk of chunks) yield event(JSON.stringify(piece(chunk)));
+    yield event("[DONE]");
+  } catch (error) {
+    yield event(JSON.stringify(bodyOf(error))); // the status has gone out already
+  }
 }

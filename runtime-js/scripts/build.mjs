@@ -42,10 +42,10 @@ for (const outdir of ["dist", engine]) {
   const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
   // The doors are files of their own too. `mlcweb serve --api` uses this one.
-  await make({ entryPoints: { openai: "src/openai/index.ts" }, outdir, plugins: errors });
+  await make({ entryPoints: { openai: "src/openai/index.ts" }, outdir });
 }
-const doors = { "ai-sdk": "src/ai_sdk/index.ts" };
-await make({ entryPoints: doors, outdir: "dist", plugins: [beside(/\/errors\.js$/, "./mlcweb.js")] });
+const doors = { "ai-sdk": "src/ai_sdk/index.ts", "prompt-api": "src/prompt_api/index.ts" };
+await make({ entryPoints: doors, outdir: "dist", plugins: [beside(/\/engine\/index\.js$/, "./mlcweb.js")] });
 // The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
 await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
 const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.test(name));

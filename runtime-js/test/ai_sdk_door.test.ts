@@ -1,5 +1,16 @@
 // Vercel's own AI SDK on an engine.
-import { embed, generateObject, generateText, Output, stepCountIs, streamObject, streamText, tool } from "ai";
+import {
+  DirectChatTransport,
+  embed,
+  generateObject,
+  generateText,
+  Output,
+  stepCountIs,
+  streamObject,
+  streamText,
+  ToolLoopAgent,
+  tool,
+} from "ai";
 import { describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { createMlcweb, mlcweb } from "../src/ai_sdk/index.js";
@@ -114,6 +125,21 @@ describe("the AI SDK", () => {
       ...Array(3).fill({ kind: "schema", schema: { required: ["name"] } }),
       { kind: "schema", schema: { type: "object" } },
     ]);
+  });
+
+  it("serves a chat's agent without a server", async () => {
+    const { model } = modelOf(call, { text: ["It ", "rains."] });
+    const agent = new ToolLoopAgent({ model, tools: { weather } });
+    const chunks = await new DirectChatTransport({ agent }).sendMessages({
+      chatId: "a",
+      messages: [{ id: "b", role: "user", parts: [{ type: "text", text: "weather?" }] }],
+      trigger: "submit-message",
+      messageId: undefined,
+      abortSignal: undefined,
+    });
+    let text = "";
+    for await (const chunk of chunks) if (chunk.type === "text-delta") text += chunk.delta;
+    expect(text).toBe("It rains.");
   });
 
   it("stops by its signal", async () => {

@@ -19,7 +19,9 @@ MOST_WAITING = 64  # requests at a time
 MOST_PARTS = 8  # posts of the page that wait for a slow reader; the engine waits with them
 LOOK_SECONDS = 0.1  # how often a waiting side looks whether the other has gone
 ALIVE_SECONDS = 10.0
-PAGE_SECONDS = 2.0  # how long a request waits for the page, which begins its stream when the models are loaded
+PAGE_SECONDS = (
+    2.0  # how long a request waits for the page, which begins its stream when the models are loaded
+)
 
 
 class RelayError(Exception):

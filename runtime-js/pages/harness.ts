@@ -175,6 +175,18 @@ const harness = {
   /** The logits of each step as arrays: for small vocabularies. */
   replay: (tokens: number[], following: number[]) =>
     guarded(async () => ({ steps: (await loaded().replay(tokens, following)).map((l) => [...l]) })),
+  /** The logits after `next`, when `tokens` were prefilled and `few` were fed together, as those are that a constraint
+   * forces. */
+  feedFew: (tokens: number[], few: number[], next: number) =>
+    guarded(async () => {
+      // biome-ignore lint/complexity/useLiteralKeys: a private member, which no page needs
+      const { model } = loaded()["alive"]();
+      await loaded().reset();
+      await model.prepareFew();
+      await model.prefill(tokens, 0);
+      model.feed(few, tokens.length, 0);
+      return { logits: [...(await model.decodeAndRead(next, tokens.length + few.length))] };
+    }),
   /** Tokens that `nextSteps` feeds one by one, from an empty context; ends what an earlier call began. */
   beginSteps: (tokens: number[]) =>
     guarded(async () => {

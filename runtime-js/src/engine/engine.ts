@@ -252,6 +252,7 @@ export class Engine {
 
   /** Fetches what holds answers to rules when the first request has some. */
   private async constrain(rules: AnswerRules): Promise<() => Constraint> {
+    const few = this.alive().model.prepareFew();
     this.constrainer ??= import("../constrain/index.js").then(({ Constrainer }) => {
       const { codec, model, manifest } = this.alive();
       return new Constrainer(codec, model.vocabSize, manifest.tokenizer.eosTokenIds);
@@ -265,6 +266,7 @@ export class Engine {
         { cause },
       );
     });
+    await few;
     this.alive();
     return constrainer.prepare(rules);
   }

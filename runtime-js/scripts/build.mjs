@@ -59,7 +59,11 @@ for (const outdir of ["dist", engine]) {
   await make({ entryPoints: { serve: "src/worker/serve_engine.ts" }, outdir, plugins: [all] });
   const static_ = [beside(/serve_engine\.js$/, "./serve.js"), beside(/constrain\/index\.js$/, "./constrain.js")];
   await make({ entryPoints: { "serve-service": "src/worker/serve_service.ts" }, outdir, plugins: static_ });
+  // The doors are files of their own too. `mlcweb serve --api` uses this one.
+  await make({ entryPoints: { openai: "src/openai/index.ts" }, outdir });
 }
+const doors = { "ai-sdk": "src/ai_sdk/index.ts", "prompt-api": "src/prompt_api/index.ts" };
+await make({ entryPoints: doors, outdir: "dist", plugins: [beside(/\/engine\/index\.js$/, "./mlcweb.js")] });
 // The package's root: the engine and WebLLM's names. A bundler takes what is used of both files.
 await make({
   entryPoints: { root: "src/root.ts" },
@@ -72,7 +76,7 @@ const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.t
 await make({
   entryPoints: ["chat.ts", "harness.ts", ...pages].map((name) => `pages/${name}`),
   outdir: engine,
-  external: ["./mlcweb.js"],
-  alias: { mlcweb: "./mlcweb.js" },
+  external: ["./mlcweb.js", "./openai.js"],
+  alias: { mlcweb: "./mlcweb.js", "mlcweb/openai": "./openai.js" },
   loader: { ".html": "copy", ".css": "copy" },
 });

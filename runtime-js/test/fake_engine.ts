@@ -20,7 +20,7 @@ export function open(model = new FakeModel(sum), changes: { manifest?: object; t
   const words = (tokens: readonly number[]): string => tokens.map((token) => `${token} `).join("");
   const loaded = {
     base: "https://fake.example/",
-    manifest: { name: "fake", tokenizer: { eosTokenIds: [END] }, tiers: [], ...changes.manifest },
+    manifest: { name: "fake", tokenizer: { eosTokenIds: [END] }, tiers: [{ name: "base" }], ...changes.manifest },
     tier: { name: "base" },
     adapter: { vendor: "fake", description: "" },
     guard,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseChatRequest, parseCompletionRequest, parseSampling } from "../src/chat/index.js";
+import { type ChatRequest, parseChatRequest, parseCompletionRequest, parseSampling } from "../src/chat/index.js";
 import { InvalidRequestError } from "../src/errors.js";
 
 const FACTS = { vocabSize: 16 };
@@ -387,4 +387,10 @@ describe("a bundle's sampling", () => {
       expect(host.repetitionPenalty).toBe(1);
     }
   });
+});
+
+it("what is accepted and ignored is in the types too", () => {
+  const ignored: ChatRequest = { messages: [{ role: "user", content: "x" }], model: "m", user: "u", store: true };
+  ignored.metadata = { any: 1 };
+  expect(parseChatRequest(ignored, 16).messages.length).toBe(1);
 });

@@ -392,5 +392,5 @@ describe("a bundle's sampling", () => {
 it("what is accepted and ignored is in the types too", () => {
   const ignored: ChatRequest = { messages: [{ role: "user", content: "x" }], model: "m", user: "u", store: true };
   ignored.metadata = { any: 1 };
-  expect(parseChatRequest(ignored, 16).messages.length).toBe(1);
+  expect(parseChatRequest(ignored, FACTS).messages.length).toBe(1);
 });

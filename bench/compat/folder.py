@@ -20,7 +20,7 @@ _SCRIPT = re.compile(r"<script[^>]+src=[\"']([^\"':]+)[\"']")
 _URL = re.compile(r"new URL\(\s*[\"'`]([^\"'`]+)[\"'`]\s*,\s*import\.meta\.url")
 # What an example lacks when its packages are not installed, and Chrome's own names, which no alias brings.
 _NOT_OURS = re.compile(
-    r"TS(2307|7016)(?!.*web-llm)|TS(2304|2503|2580|2591).*'(chrome|process|require|Buffer)'"
+    r"TS(2307|2882|7016)(?!.*web-llm)|TS(2304|2503|2580|2591).*'(chrome|process|require|Buffer)'"
 )
 
 

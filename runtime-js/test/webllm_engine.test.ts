@@ -4,6 +4,7 @@ import type { ChatCompletion, ChatCompletionChunk, Completion } from "../src/cha
 import type { LoadOptions } from "../src/engine/options.js";
 import { CancelledError, InvalidRequestError } from "../src/errors.js";
 import { Engine } from "../src/index.js";
+import * as webllm from "../src/webllm/index.js";
 import { CreateMLCEngine, type InitProgressReport, MLCEngine, type MLCEngineConfig } from "../src/webllm/index.js";
 import { open, PROMPT } from "./fake_engine.js";
 import { FakeModel, sum, upTo } from "./fake_model.js";
@@ -306,6 +307,18 @@ describe("what an app configures", () => {
     await mlc.reload("https://b.example/y");
     expect(opened.map(({ options }) => options.contextLength)).toEqual([512, 256, 9]);
     expect(opened[0]!.url).toBe("https://a.example/models/x");
+  });
+
+  it("is where the bundles are, once for all lists, as it was when the engine was made", async () => {
+    const { prebuiltAppConfig } = webllm;
+    const record = prebuiltAppConfig.model_list.find(({ model_id: id }) => id === "phi-2-q4f16_1-MLC")!;
+    prebuiltAppConfig.baseUrl = "https://c.example/all";
+    const engines = [new MLCEngine(), new MLCEngine({ appConfig: { model_list: [{ ...record }] } })];
+    delete prebuiltAppConfig.baseUrl;
+    for (const mlc of engines) await mlc.reload("phi-2-q4f16_1-MLC");
+    expect(opened.map(({ url }) => url)).toEqual(Array(2).fill("https://c.example/all/phi-2-q4f16_1"));
+    const lib = new URL(record.model_lib); // apps take it apart
+    expect(lib.pathname.split("/").at(-2)).toBe("base");
   });
 
   it("is the bundle's window where its own is larger, which is said", async () => {

@@ -1,5 +1,22 @@
 import { describe, expect, it } from "vitest";
-import { locate } from "../src/webllm/locate.js";
+import { locate, Place } from "../src/webllm/locate.js";
+
+describe("a record's model", () => {
+  const find = (model: string, base?: string): string =>
+    new Place(base).find("x", { model_list: [{ model, model_id: "x", model_lib: "" }] }, true).url;
+  it("is a folder of the base, or a URL", () => {
+    expect(find("y", "https://a.example/m?t=1")).toBe("https://a.example/m/y?t=1");
+    expect(find("https://b.example/y/", "https://a.example/m")).toBe("https://b.example/y/");
+    expect(find("//b.example/y", "https://a.example/m")).toBe("//b.example/y");
+  });
+
+  it("on the hub means the files of its main branch", () => {
+    const main = "https://huggingface.co/me/y/resolve/main/";
+    for (const url of ["https://huggingface.co/me/y", "https://huggingface.co/me/y/"]) expect(find(url)).toBe(main);
+    expect(find("https://huggingface.co/me/y?download=true")).toBe(`${main}?download=true`);
+    expect(find("https://huggingface.co/me/y/resolve/v2/")).toBe("https://huggingface.co/me/y/resolve/v2/");
+  });
+});
 
 describe("WebLLM's model ids", () => {
   const base = "https://models.example/dist";

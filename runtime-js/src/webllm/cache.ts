@@ -1,12 +1,12 @@
 // Says what of a model is kept in the browser, and forgets it, by the model's id.
 import { deleteFromCache, isInCache } from "../index.js";
-import { prebuiltAppConfig } from "./config.js";
+import { baseOf, prebuiltAppConfig } from "./config.js";
 import { Place } from "./locate.js";
 import type { AppConfig } from "./types/config.js";
 
 /** Throws ModelNotFoundError for an id that `appConfig` has no record of. */
 const urlOf = (modelId: string, appConfig: AppConfig): string =>
-  new Place(appConfig.baseUrl).find(modelId, appConfig, appConfig !== prebuiltAppConfig).url;
+  new Place(baseOf(appConfig)).find(modelId, appConfig, appConfig !== prebuiltAppConfig).url;
 
 // A bundle's manifest is what WebLLM calls a chat config, and its plans, kernels and model.wasm are the library.
 const isConfig = (file: string): boolean => file === "mlcweb.json";

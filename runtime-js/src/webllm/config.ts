@@ -3,10 +3,10 @@ import { VERSION } from "../contract/generated/constants.js";
 import { MODELS } from "./generated/models.js";
 import type { AppConfig, ModelRecord } from "./types/config.js";
 
-/** The version of bundles, in the place of that of MLC's libraries. */
-export const modelVersion = `v${VERSION}`;
-/** A bundle has its own library: nothing is fetched from here. */
-export const modelLibURLPrefix = "";
+/** The version of bundles, in the place of that of MLC's libraries; apps take it apart. */
+export const modelVersion = `v${VERSION}/base`;
+/** A URL, since apps parse those that they make of it. Nothing is fetched from it: a bundle has its own library. */
+export const modelLibURLPrefix = "https://unused.invalid/";
 
 export const MODEL_PACKAGE_MANIFEST_FILENAME = "mlc-model-manifest.json";
 export const TENSOR_CACHE_MANIFEST_FILENAME = "tensor-cache.json";
@@ -25,7 +25,7 @@ export const prebuiltAppConfig: AppConfig = {
     return {
       model: bundle,
       model_id: id,
-      model_lib: `${modelLibURLPrefix}${bundle}`,
+      model_lib: `${modelLibURLPrefix}${modelVersion}/${bundle}.wasm`,
       vram_required_MB: megabytes,
       low_resource_required: megabytes <= LOW_RESOURCE_MB,
       buffer_size_required_bytes: BINDING_BYTES,
@@ -35,6 +35,9 @@ export const prebuiltAppConfig: AppConfig = {
     };
   }),
 };
+
+/** Where an app says that bundles are: for its list, or once for all. */
+export const baseOf = ({ baseUrl }: AppConfig): string | undefined => baseUrl ?? prebuiltAppConfig.baseUrl;
 
 /** Models whose templates know of tools, by WebLLM's list. Tools work with every model here. */
 export const functionCallingModelIds: string[] = [

@@ -3,7 +3,7 @@ import { type AdapterFacts, requestAdapter } from "../device/index.js";
 import type { LoadOptions } from "../engine/options.js";
 import { InvalidRequestError, throwIfAborted } from "../errors.js";
 import { Engine, isInCache } from "../index.js";
-import { prebuiltAppConfig } from "./config.js";
+import { baseOf, prebuiltAppConfig } from "./config.js";
 import { modelTwice, renamed, sizesDiffer, unsupported } from "./errors.js";
 import { type Located, Place } from "./locate.js";
 import { Notes } from "./log.js";
@@ -70,7 +70,7 @@ export class MLCEngine implements MLCEngineInterface {
     if (!Array.isArray(appConfig?.model_list)) throw new InvalidRequestError("appConfig.model_list", "must be a list.");
     noteApp(appConfig, this.notes);
     this.app = appConfig;
-    this.place = new Place(this.baseUrl ?? appConfig.baseUrl);
+    this.place = new Place(this.baseUrl ?? baseOf(appConfig));
   }
   setInitProgressCallback(initProgressCallback?: InitProgressCallback): void {
     this.onProgress = initProgressCallback;

@@ -1,6 +1,6 @@
 // Defines WebLLM's engine on a page, of a worker that has the model.
 import { Connection, dialTo, type WorkerSource } from "../../worker/index.js";
-import { prebuiltAppConfig } from "../config.js";
+import { baseOf, prebuiltAppConfig } from "../config.js";
 import { sizesDiffer, unsupported } from "../errors.js";
 import { Place } from "../locate.js";
 import { Notes } from "../log.js";
@@ -51,7 +51,7 @@ export class WebWorkerMLCEngine implements MLCEngineInterface {
     this.onProgress = initProgressCallback;
     this.config = config;
     // Fixed now, and this page's: the worker's URL is another.
-    this.place = new Place(config.baseUrl ?? (config.appConfig ?? prebuiltAppConfig).baseUrl);
+    this.place = new Place(config.baseUrl ?? baseOf(config.appConfig ?? prebuiltAppConfig));
   }
 
   setAppConfig(appConfig: AppConfig): void {

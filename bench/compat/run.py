@@ -3,8 +3,8 @@
     python -m bench.compat.run /path/to/web-llm/examples            all of them
     python -m bench.compat.run /path/to/web-llm/examples streaming  those with these words in their name
 
-For each example it says whether its TypeScript compiles with our types (tsc, not strict; packages that are not
-installed do not count), whether its scripts bundle (esbuild), and whether it runs: its page is opened in headless
+For each example it says whether its TypeScript compiles with our types (tsc, strict or not; packages that are
+not installed do not count), whether its scripts bundle (esbuild), and whether it runs: its page is opened in headless
 Chromium, with a small bundle in place of every model that it asks for. Text is put into its fields, and its buttons
 are pressed one after the other.
 

@@ -295,7 +295,7 @@ describe("a reload", () => {
 });
 
 describe("what an app configures", () => {
-  it("is the context's length, by chatOpts before the record", async () => {
+  it("is the context's length, by chatOpts before its own option, and that before the record", async () => {
     const list = [{ model: "./x", model_id: "x", model_lib: "", overrides: { context_window_size: 512 } }];
     const mlc = new MLCEngine({
       appConfig: { model_list: list },
@@ -305,7 +305,8 @@ describe("what an app configures", () => {
     await mlc.reload("x");
     await mlc.reload("x", { context_window_size: 256 });
     await mlc.reload("https://b.example/y");
-    expect(opened.map(({ options }) => options.contextLength)).toEqual([512, 256, 9]);
+    await new MLCEngine({ appConfig: { model_list: list }, baseUrl: "https://a.example/models" }).reload("x");
+    expect(opened.map(({ options }) => options.contextLength)).toEqual([9, 256, 9, 512]);
     expect(opened[0]!.url).toBe("https://a.example/models/x");
   });
 

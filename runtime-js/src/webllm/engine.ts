@@ -168,10 +168,10 @@ export class MLCEngine implements MLCEngineInterface {
     signal: AbortSignal,
   ): Promise<LoadedModel> {
     const { url } = located;
-    const { contextLength, defaults } = chosen(located, chatOpts, this.notes);
+    const { contextLength, defaults } = chosen(located, chatOpts, this.options, this.notes);
     const started = performance.now();
     const seconds = (): number => (performance.now() - started) / 1000;
-    const cached = await isInCache(url).catch(() => false);
+    const cached = this.onProgress !== undefined && (await isInCache(url).catch(() => false));
     const options: LoadOptions = {
       onWarning: ({ message }) => this.notes.warn(message),
       debug: this.notes.debug,

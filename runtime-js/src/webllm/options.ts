@@ -50,15 +50,21 @@ export interface Chosen {
   readonly defaults: Defaults;
 }
 
-/** Of a model: `chatOpts` go before the record's overrides. */
-export function chosen({ record, ...located }: Located, chatOpts: ChatOptions = {}, notes: Notes): Chosen {
+/** Of a model: `chatOpts` go before the app's own options, and those before the record's overrides. */
+export function chosen(
+  { record, ...located }: Located,
+  chatOpts: ChatOptions = {},
+  options: LoadOptions,
+  notes: Notes,
+): Chosen {
   const given: Record<string, unknown> = { ...present(record?.overrides), ...present(chatOpts) };
   const defaults: Record<string, unknown> = {};
-  let { contextLength } = located;
+  const windows = [chatOpts.context_window_size, options.contextLength, record?.overrides?.context_window_size];
+  const contextLength = windows.find((tokens) => tokens != null && tokens > 0) ?? located.contextLength;
   for (const [field, value] of Object.entries(given)) {
     if ((SAMPLING as readonly string[]).includes(field)) defaults[field] = value;
-    else if (field === "context_window_size") contextLength = (value as number) > 0 ? (value as number) : contextLength;
-    else if (!off(field, value)) notes.unused(field, UNUSED[field] ?? "it is not known here.");
+    else if (field !== "context_window_size" && !off(field, value))
+      notes.unused(field, UNUSED[field] ?? "it is not known here.");
   }
   if (record) noteRecord(record, notes);
   return { ...(contextLength !== undefined && { contextLength }), defaults: defaults as Defaults };

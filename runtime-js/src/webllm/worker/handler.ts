@@ -1,5 +1,5 @@
 // Defines what a worker's script has: an engine of the worker's, and the pages that it serves.
-import { portWire, type Session, serve, type Wire } from "../../worker/index.js";
+import { portWire, serve, type Wire } from "../../worker/index.js";
 import { isConnect } from "../../worker/protocol.js";
 import { MLCEngine } from "../engine.js";
 import type { MLCEngineConfig } from "../types/config.js";
@@ -11,7 +11,6 @@ export type OwnOptions = Pick<MLCEngineConfig, "fetch" | "constrain">;
 
 export class WebWorkerMLCEngineHandler {
   engine = new MLCEngine();
-  protected readonly sessions = new Set<Session>();
   private readonly methods: ReturnType<typeof methodsOf>;
 
   constructor(own: OwnOptions = {}, keeps = false) {
@@ -34,7 +33,6 @@ export class WebWorkerMLCEngineHandler {
   }
 
   protected accept(wire: Wire): void {
-    const onClose = (session: Session): void => void this.sessions.delete(session);
-    this.sessions.add(serve(wire, this.methods, { service: SERVICE, onClose }));
+    serve(wire, this.methods, { service: SERVICE });
   }
 }

@@ -108,8 +108,9 @@ $(ENGINE): $(MODULES) $(ENGINE_SOURCES)
 chromium: | $(INSTALLED) ## find or install a Chromium
 	@scripts/chromium.sh
 
-contract: $(INSTALLED) ## write what is generated from mlcweb/contract/source: types, constants, schemas, tables
+contract: $(INSTALLED) ## write what is generated from mlcweb/contract/source and recipes/: types, constants, schemas, tables
 	$(BIN)/python -m mlcweb.contract.generate
+	$(BIN)/python -m scripts.webllm_models
 
 fmt: $(INSTALLED) $(MODULES) contract docs ## format Python, TypeScript and Markdown, and write generated pages
 	$(BIN)/ruff check --fix .
@@ -123,6 +124,7 @@ lint: $(INSTALLED) $(MODULES) ## formats and types of Python, TypeScript and Mar
 	$(BIN)/mdformat --check $(MARKDOWN)
 	$(BIN)/mypy
 	$(BIN)/python -m mlcweb.contract.generate --check
+	$(BIN)/python -m scripts.webllm_models --check
 	$(NPM) run check
 
 docs: $(INSTALLED) $(ENGINE) ## the pages' generated parts: command line, pipeline, the engine's size

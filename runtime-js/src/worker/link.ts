@@ -106,6 +106,7 @@ export class Link {
       this.greeted?.();
     } else if (message.kind === "refused") {
       this.closing.abort();
+      this.wire.close();
       this.greeted?.(errorFromJson(message.error));
     } else this.events.hear(message);
   }

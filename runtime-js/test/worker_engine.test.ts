@@ -386,6 +386,7 @@ it("a worker that is made again has the model again, and the page hears nothing 
   await expect(rest()).rejects.toThrow(WorkerError);
   all.at(-1)!.closeAll();
   await pause();
+  engine.interrupt();
   await engine.unload(); // starts no worker to free what is gone
   expect(all.length).toBe(2);
 });

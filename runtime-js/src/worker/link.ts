@@ -68,18 +68,21 @@ export class Link {
     });
     const watched =
       workers !== undefined && (await watchLock(workers, () => link.fail("it has ended"), link.closing.signal));
+    link.watched = watched;
     if (!watched) link.watch(pingMs, silentMs);
     return link;
   }
 
   private lock: string | undefined;
+  private watched = false;
 
   post(message: ToWorker): void {
     if (!this.closed) this.wire.post(message);
   }
 
-  /** Asks whether it is there: something went wrong in it. */
+  /** Asks whether it is there: something went wrong in it. Where it holds a lock, that tells better. */
   ask(silentMs = 5_000): void {
+    if (this.watched) return;
     this.post({ kind: "ping" });
     const asked = performance.now();
     setTimeout(() => {

@@ -75,7 +75,7 @@ function worker() {
   const wires: { close(): void }[] = [];
   const dial = (): MessagePort => {
     const { port1, port2 } = new MessageChannel();
-    const accept = (wire: Parameters<typeof serve>[0]): void => {
+    const accept = (wire: Parameters<typeof serve>[0]): Session => {
       wires.push(wire);
       const session = serve(wire, host.methods, {
         ...host.options,
@@ -85,6 +85,7 @@ function worker() {
         },
       });
       sessions.add(session);
+      return session;
     };
     listen(host.options.service, accept, port2);
     return port1;

@@ -55,6 +55,7 @@ export interface ConnectMessage {
 export const connectMessage = (service: string): ConnectMessage => ({ mlcweb: MARK, kind: "connect", service });
 /** Resets the time after which the browser ends a service worker that is idle. */
 export const keepAliveMessage = () => ({ mlcweb: MARK, kind: "keep-alive" });
+export const isKeepAlive = (data: unknown): boolean => markedRecord(data)?.kind === "keep-alive";
 
 export const marked = (message: Message): object => ({ mlcweb: MARK, ...message });
 

@@ -246,6 +246,26 @@ describe("a worker that is made again", () => {
     expect(workers.length).toBe(3);
   });
 
+  it("need not be waited for by a call that is cancelled", async () => {
+    const loads: Methods = { ...methods, load: () => new Promise(() => {}) };
+    const workers: FakeWorker[] = [];
+    const again = (): MessagePort => {
+      workers.push(new FakeWorker(loads));
+      return workers.at(-1)!.port;
+    };
+    const page = await connect(dialTo(again), { revive: (call) => call("load") });
+    for (const session of workers[0]!.sessions) (session as unknown as { wire: { close(): void } }).wire.close();
+    await pause();
+    const stop = new AbortController();
+    const running = page.call("waits", { signal: stop.signal });
+    expect(await settled(running)).toBe("waits");
+    stop.abort();
+    await expect(running).rejects.toThrow(CancelledError);
+    expect(workers.length).toBe(2);
+    page.close(new UnloadedError());
+    await expect(page.call("echo")).rejects.toThrow(UnloadedError);
+  });
+
   it("is given up by a call that ends it each time", async () => {
     let die = (): void => {};
     const deadly: Methods = {

@@ -132,6 +132,7 @@ export class Connection {
       this.leave(call);
       stream.fail(cancelled(signal));
     } else if (call.sent) this.link?.post({ kind: "abort", id, at, reason: reasonToJson(signal.reason) });
+    else this.settle(call, cancelled(signal)); // it need not wait for the worker to start again
   }
 
   private leave(call: Call): void {

@@ -123,6 +123,7 @@ ENTRIES: Final = (
     EntryRow(name="prefill", dims=("n",), required=True, needs=False),
     EntryRow(name="prefill_int8", dims=("n",), required=False, needs=False),
     EntryRow(name="prefill_matrix", dims=("n",), required=False, needs=True),
+    EntryRow(name="prefill_few", dims=("n",), required=False, needs=False),
     EntryRow(name="decode", dims=(), required=True, needs=False),
     EntryRow(name="mask", dims=(), required=True, needs=False),
     EntryRow(name="sample", dims=(), required=True, needs=False),

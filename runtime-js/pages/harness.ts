@@ -16,6 +16,7 @@ import {
   validate,
   type Warning,
 } from "mlcweb";
+import { addModel, serveApi } from "./api.js";
 import { benchLoad } from "./load_bench.js";
 
 interface Failure {
@@ -109,6 +110,17 @@ function base64(values: Float32Array): string {
 const harness = {
   /** Loads a bundle, in place of the one before. */
   load: (url: string, options: LoadJson = {}) => guarded(() => replace(url, options)),
+  /** Loads a bundle beside the others that `serveApi` answers with. */
+  addModel: (url: string, options: LoadJson = {}) =>
+    guarded(async () => ({
+      info: await addModel(url, { ...options, onProgress: (p) => void window.mlcwebProgress?.(p) }),
+    })),
+  /** Answers the server's requests until it ends. */
+  serveApi: (relay: string) =>
+    guarded(async () => {
+      await serveApi(relay);
+      return {};
+    }),
   /** Cancels the load that is under way: `load` returns the error "cancelled". */
   cancelLoad: () => {
     loading?.abort();
@@ -163,6 +175,18 @@ const harness = {
   /** The logits of each step as arrays: for small vocabularies. */
   replay: (tokens: number[], following: number[]) =>
     guarded(async () => ({ steps: (await loaded().replay(tokens, following)).map((l) => [...l]) })),
+  /** The logits after `next`, when `tokens` were prefilled and `few` were fed together, as those are that a constraint
+   * forces. */
+  feedFew: (tokens: number[], few: number[], next: number) =>
+    guarded(async () => {
+      // biome-ignore lint/complexity/useLiteralKeys: a private member, which no page needs
+      const { model } = loaded()["alive"]();
+      await loaded().reset();
+      await model.prepareFew();
+      await model.prefill(tokens, 0);
+      model.feed(few, tokens.length, 0);
+      return { logits: [...(await model.decodeAndRead(next, tokens.length + few.length))] };
+    }),
   /** Tokens that `nextSteps` feeds one by one, from an empty context; ends what an earlier call began. */
   beginSteps: (tokens: number[]) =>
     guarded(async () => {

@@ -47,14 +47,18 @@ for (const outdir of ["dist", engine]) {
   await make({ entryPoints: { serve: "src/worker/serve_engine.ts" }, outdir, plugins: [all] });
   const static_ = [beside(/serve_engine\.js$/, "./serve.js"), beside(/constrain\/index\.js$/, "./constrain.js")];
   await make({ entryPoints: { "serve-service": "src/worker/serve_service.ts" }, outdir, plugins: static_ });
+  // The doors are files of their own too. `mlcweb serve --api` uses this one.
+  await make({ entryPoints: { openai: "src/openai/index.ts" }, outdir });
 }
+const doors = { "ai-sdk": "src/ai_sdk/index.ts", "prompt-api": "src/prompt_api/index.ts" };
+await make({ entryPoints: doors, outdir: "dist", plugins: [beside(/\/engine\/index\.js$/, "./mlcweb.js")] });
 // The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
 await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
 const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.test(name));
 await make({
   entryPoints: ["chat.ts", "harness.ts", ...pages].map((name) => `pages/${name}`),
   outdir: engine,
-  external: ["./mlcweb.js"],
-  alias: { mlcweb: "./mlcweb.js" },
+  external: ["./mlcweb.js", "./openai.js"],
+  alias: { mlcweb: "./mlcweb.js", "mlcweb/openai": "./openai.js" },
   loader: { ".html": "copy", ".css": "copy" },
 });

@@ -97,6 +97,29 @@ describe("decode under a constraint", () => {
     expect(fedAt.filter(({ ahead }) => !ahead).map(({ size }) => size)).toEqual([3, 1, 4, 1]);
   });
 
+  it("hands out a forced token when the prompt has been read", async () => {
+    const model = new FakeModel(sum);
+    model.delay = 30;
+    const began = performance.now();
+    const tokens = generateTokens(model, new CachedTokens(), argmax, [3, 1, 4], params(new Places([[7], [8], ANY])));
+    expect((await tokens.next()).value).toEqual({ token: 7 });
+    expect(performance.now() - began).toBeGreaterThan(25);
+    await tokens.return({ reason: "stop" });
+  });
+
+  it("runs ahead from a mask's first token on once it has learned that the mask stays", async () => {
+    const any = [...ANY]; // a list of its own has a mask of its own, of which nothing is known
+    const strings = [[7], ...Array(6).fill(any), [1, 2], [7], ...Array(6).fill(any), [3]] as number[][];
+    const submissions = [];
+    for (let time = 0; time < 2; time++) {
+      const model = new FakeModel(sum);
+      const { tokens } = await run(model, new CachedTokens(), [3, 1, 4], params(new Places(strings)));
+      expect(tokens).toEqual(expected(strings, [3, 1, 4]));
+      submissions.push(model.samples);
+    }
+    expect(submissions[1]).toBeLessThan(submissions[0]!);
+  });
+
   it("runs ahead while the mask stays as it is, and gives the same tokens", async () => {
     const strings = [[7], ...Array(8).fill(ANY), [1, 2], ...Array(6).fill(ANY), [3]] as number[][];
     const answers = [];

@@ -19,7 +19,8 @@ export function open(model = new FakeModel(sum)) {
   } as never);
   const words = (tokens: readonly number[]): string => tokens.map((token) => `${token} `).join("");
   const loaded = {
-    manifest: { name: "fake", tokenizer: { eosTokenIds: [END] } },
+    manifest: { name: "fake", tokenizer: { eosTokenIds: [END] }, tiers: [{ name: "base" }] },
+    tier: { name: "base" },
     guard,
     memory: { destroy() {} },
     model,

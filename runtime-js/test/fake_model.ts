@@ -83,8 +83,14 @@ export class FakeModel implements Model {
   feed(tokens: readonly number[], position: number): void {
     this.put(tokens, position);
   }
+  done(): Promise<void> {
+    return this.later(undefined);
+  }
   private mask = new Int32Array(4);
+  /** Tokens sampled that no step before them ran ahead for. */
+  samples = 0;
   sample(mask: Int32Array): Promise<number> {
+    this.samples++;
     this.mask = mask.slice();
     return this.later(this.sampleMasked());
   }

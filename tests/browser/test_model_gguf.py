@@ -9,6 +9,7 @@ import pytest
 
 from bench.synthetic.gguf_llama import write_random_gguf
 from mlcweb.compile import CompileRequest, compile_bundle
+from tests.support.browser.few import few_error
 from tests.support.browser.model_page import ModelPage, Site, open_model_page
 from tests.support.browser.validation import check_validation
 from tests.support.engine import needs_engine
@@ -46,6 +47,8 @@ def f16(f16_chromium: Path, site: Site) -> Iterator[ModelPage]:
 )
 def test_without_float16(tier: str, activations: str, bundle: str, stock: ModelPage) -> None:
     check_validation(stock.validate(bundle, tier, activations=activations), tier)
+    if tier != "software":
+        assert few_error(stock, MODEL.vocab) < 1e-5
 
 
 @pytest.mark.parametrize(("tier", "activations"), [("f16-subgroups", "float"), ("f16", "int8")])

@@ -143,5 +143,6 @@ def test_every_tier_has_every_prefill(tmp_path: Path) -> None:
     always = {"prefill", "decode", "mask", "sample"}
     assert set(entries) == {"f16-subgroups", "f16", "subgroups", "base", "software"}
     assert entries["software"] == always
+    always.add("prefill_few")
     assert entries["f16-subgroups"] - {"prefill_int8"} == {*always, "prefill_matrix"}
     assert entries["base"] - {"prefill_int8"} == always

@@ -36,6 +36,7 @@ def test_it_is_what_the_format_says(shape: str, scheme: str, tier: Tier) -> None
     assert {name: entry["dims"] for name, entry in json["entries"].items()} == {
         "prefill": ["n"],
         **({"prefill_int8": ["n"]} if in_groups_of_32 and not tier.software else {}),
+        **({} if tier.software else {"prefill_few": ["n"]}),
         "decode": [],
         "mask": [],
         "sample": [],

@@ -144,15 +144,25 @@ def _by_words(
     return taken
 
 
+def has_few(scheme: Scheme, tier: Tier) -> bool:
+    """Whether there is a prefill for few tokens. On a CPU steps are as fast."""
+    return not tier.software
+
+
 def normalize(
-    norm: Norm, tier: Tier, *, decode: bool = False, residual: bool = False, last_row: bool = False
+    norm: Norm,
+    tier: Tier,
+    *,
+    decode: bool = False,
+    residual: bool = False,
+    last_row: bool = False,
+    to_block_order: bool = False,
 ) -> tirx.PrimFunc:
     """``norms.norm.normalize``; decode's vectors are in block order where the tier has it."""
     if tier.software:
         return software.norm.normalize(norm, decode=decode, residual=residual, last_row=last_row)
-    return norm_.normalize(
-        norm, tier, decode=decode, residual=residual, block_order=decode, last_row=last_row
-    )
+    order = {"block_order": decode, "to_block_order": to_block_order}
+    return norm_.normalize(norm, tier, decode=decode, residual=residual, last_row=last_row, **order)
 
 
 def splits(tier: Tier) -> int:

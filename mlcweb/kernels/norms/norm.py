@@ -11,6 +11,7 @@ from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, kernel, load4, ramp4, splat
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.language.reduce import reduce_rows
+from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.storage import VectorReader
 from mlcweb.kernels.products.matvec import Norm
 
@@ -54,11 +55,13 @@ def normalize(
     decode: bool = False,
     residual: bool = False,
     block_order: bool = False,
+    to_block_order: bool = False,
     last_row: bool = False,
 ) -> tirx.PrimFunc:
     """Kernel ``y[n, D] = [residual +] norm(x)`` in float32. Arguments: x ``[n, D]``, weight, [bias], [residual], y.
 
-    ``decode``: n is 1; ``block_order``: all vectors are in block order. ``last_row``: y ``[1, D]`` is of x's last.
+    ``decode``: n is 1; ``block_order``: all vectors are in block order; ``to_block_order``: y alone is.
+    ``last_row``: y ``[1, D]`` is of x's last.
     """
     k = KernelBuilder("norm")
     rows = NormRows.bind(k, norm, THREADS, decode=decode, residual=residual, last_row=last_row)
@@ -97,5 +100,6 @@ def normalize(
         value = centred(load4(x, row, column)) * splat(factor) * read(weight)
         if bias is not None:
             value = value + read(bias)
-        k.store(y, [to, ramp4(column)], value if r is None else load4(r, to, column) + value)
+        at = offset4(column, width) if to_block_order else column
+        k.store(y, [to, ramp4(at)], value if r is None else load4(r, to, column) + value)
     return k.finish()

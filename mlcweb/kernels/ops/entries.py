@@ -13,10 +13,11 @@ from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.contract.constants import ENTRIES
 from mlcweb.contract.plan import Needs
-from mlcweb.kernels.choice.choose import has_int8, has_matrix
+from mlcweb.kernels.choice.choose import has_few, has_int8, has_matrix
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.ops.decode import Decode
 from mlcweb.kernels.ops.prefill import Prefill
+from mlcweb.kernels.ops.prefill_few import PrefillFew
 from mlcweb.kernels.ops.prefill_int8 import PrefillInt8
 from mlcweb.kernels.ops.prefill_matrix import PrefillMatrix
 from mlcweb.kernels.ops.protocol import Operations
@@ -56,6 +57,7 @@ ENTRY_POINTS = (
     EntryPoint("prefill", "prefill", Prefill),
     PREFILL_INT8,
     EntryPoint("prefill_matrix", "prefill", PrefillMatrix, has_matrix, needs=needs_beyond, asked_for=True),
+    EntryPoint("prefill_few", "prefill", PrefillFew, has_few),
     EntryPoint("decode", "decode", Decode),
     EntryPoint("mask", "mask"),
     EntryPoint("sample", "sample"),

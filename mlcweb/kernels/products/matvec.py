@@ -1,7 +1,8 @@
 """Decode's matrix-vector product; RMSNorm before it and residual or SwiGLU after it are folded in.
 
-A workgroup makes a few outputs. A thread takes whole blocks of the input axis, so that neighbouring threads load
-neighbouring 16 bytes of codes; vectors are in block order, so that what neighbours read of x is side by side too.
+A few tokens are multiplied so too, each by workgroups of its own. A workgroup makes a few outputs. A thread takes
+whole blocks of the input axis, so that neighbouring threads load neighbouring 16 bytes of codes; vectors are in block
+order, so that what neighbours read of x is side by side too.
 """
 
 from dataclasses import dataclass
@@ -66,12 +67,13 @@ def _outputs(rows: int, each: int, threads: int) -> int:
 @dataclass(frozen=True)
 class Vectors:
     """How x and y lie: in block order or their own; the residual lies as y does. ``last_row``: x is ``[n, K]``, of
-    which the last row is read, and it is in its own order.
+    which the last row is read, and it is in its own order. ``each_row``: x is ``[n, K]`` and y ``[n, N]``.
     """
 
     x_block_order: bool = True
     y_block_order: bool = False
     last_row: bool = False
+    each_row: bool = False
 
 
 @kernel
@@ -85,9 +87,10 @@ def matvec(
     experts: ChosenExperts | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
-    """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for x ``[1, K]``, or the last row of ``[n, K]``.
+    """Kernel ``y[1, N] = f(x) @ weight.T`` in float32, for x ``[1, K]``, or the last row of ``[n, K]``; for each row
+    of ``[n, K]``, y is ``[n, N]``.
 
-    Arguments: x, norm, if there is one, w, what ``folded`` has of bias and residual ``[1, N]``, y. ``piece``: which of
+    Arguments: x, norm, if there is one, w, what ``folded`` has of bias and residual (as y), y. ``piece``: which of
     y's N ``weight`` makes.
 
     ``experts``: ``weight`` is stacked by expert; ids are i32 ``[1, X]`` (X: ``experts_per_token``). y is ``[X, N]``, a
@@ -97,6 +100,8 @@ def matvec(
     """
     if norm is not None and norm.centered:
         raise ValueError("matvec folds RMSNorm in, not LayerNorm")
+    if experts is not None and vectors.each_row:
+        raise ValueError("matvec has experts for one token")
     product = _Matvec(weight, norm, folded, vectors, experts, piece)
     product.begin()
     product.add_rows()
@@ -137,15 +142,17 @@ class _Matvec:
         in_place = experts is not None and experts.in_place
         if experts:
             k.reads(experts=experts.range.total, choices=experts_per_token)
-        self.x_rows: Index = experts_per_token if mixed else dynamic("n") if self.vectors.last_row else 1
+        each_row, n = self.vectors.each_row, dynamic("n")
+        several = each_row or self.vectors.last_row
+        self.x_rows: Index = experts_per_token if mixed else n if several else 1
         self.x = k.buffer("x", (self.x_rows, self.columns), "float32")
         self.norm_weight = self.norm.weight.bind(k, "norm") if self.norm else None
         self.w = weight.bind(k, "w")
         self.bias = self.folded.bias.bind(k, "bias") if self.folded.bias else None
         self.ids = k.buffer("ids", (1, experts_per_token), "int32") if experts else None
         self.shares = k.buffer("shares", (1, experts_per_token), "float32") if mixed else None
-        residual = self.folded.bind_other(k, 1, self.piece)
-        self.y_rows = 1 if mixed else experts_per_token
+        residual = self.folded.bind_other(k, n if each_row else 1, self.piece)
+        self.y_rows: Index = n if each_row else 1 if mixed else experts_per_token
         y_shape = (self.y_rows, self.piece.outputs)
         self.y = k.in_place("y", y_shape, "float32") if in_place else k.output("y", y_shape, "float32")
         self.residual = self.y if in_place else residual
@@ -153,7 +160,8 @@ class _Matvec:
     def begin(self) -> None:
         """The workgroup's outputs, and sums of 0 for them."""
         k, per_group = self.k, self.per_group
-        grid: list[Index] = [T.ceildiv(self.outputs, per_group), *([self.y_rows] if self.y_rows > 1 else [])]
+        alone = isinstance(self.y_rows, int) and self.y_rows == 1
+        grid: list[Index] = [T.ceildiv(self.outputs, per_group), *([] if alone else [self.y_rows])]
         (wg, *y_row), self.tid = k.launch(grid, self.threads)
         self.y_at: Index = y_row[0] if y_row else 0
         self.first = k.let(wg * per_group, "first")
@@ -169,7 +177,7 @@ class _Matvec:
         """Multiply: x, or each of its rows, times the weight's rows, or those of chosen experts."""
         k = self.k
         if self.experts is None or self.ids is None:
-            self._add_row(self.x_rows - 1, self.rows)
+            self._add_row(self.y_at if self.vectors.each_row else self.x_rows - 1, self.rows)
             return
         expert_range = self.experts.range
         if self.shares is None:
@@ -237,7 +245,8 @@ class _Matvec:
             if folded.cap is not None:
                 value = soft_cap(value, folded.cap)
             at = k.let(offset(row, piece.outputs) if self.vectors.y_block_order else row, "at")
-            other = None if self.residual is None else self.residual[0, at]
+            other_row = self.y_at if self.vectors.each_row else 0
+            other = None if self.residual is None else self.residual[other_row, at]
             k.store(self.y, [self.y_at, at], folded.join(value, other))
 
 

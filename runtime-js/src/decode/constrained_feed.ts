@@ -12,6 +12,12 @@ import type { Model, Sampling } from "./model.js";
 /** Steps that run ahead where they are fast: about what a read-back's latency leaves time for. */
 const AHEAD = 3;
 
+/** How often the token after a mask left it as it was, lately: from 0 to MOST. It is likely to do so again from LIKELY
+ * on. Grammars keep their masks, so what one answer learns serves the next. */
+const stays = new WeakMap<Int32Array, number>();
+const MOST = 3,
+  LIKELY = 2;
+
 export class ConstrainedFeed implements Feed {
   private readonly answer: number[] = [];
   private handed = 0;
@@ -44,7 +50,7 @@ export class ConstrainedFeed implements Feed {
   ) {}
 
   async next(): Promise<GeneratedToken> {
-    if (!this.started) this.start();
+    if (!this.started) await this.start();
     if (this.handed === this.answer.length) await this.sample();
     return { token: this.answer[this.handed++]! };
   }
@@ -60,20 +66,23 @@ export class ConstrainedFeed implements Feed {
     if (this.started && this.kv.length > 0) this.kv.push(...this.answer.slice(0, Math.min(this.accepted, this.fed)));
   }
 
-  private start(): void {
+  private async start(): Promise<void> {
     this.started = true;
     this.model.setSampling(this.sampling);
     const rest = this.prompt.slice(this.kv.length);
     this.model.feed(rest, this.kv.length, 0);
     this.kv.push(...rest);
     this.answer.push(...this.constraint.force());
+    // The first token is there when the prompt has been read, whoever chose it: usage tells the two times apart by it.
+    if (this.answer.length > 0) await this.model.done();
   }
 
   /** Appends the next token to the answer, and those that it forces. */
   private async sample(): Promise<void> {
     const { constraint, answer } = this;
     if (this.inFlight.length === 0) await this.submit();
-    if (this.steady) this.runAhead();
+    const under = this.mask!;
+    if (this.steady || (stays.get(under) ?? 0) >= LIKELY) this.runAhead();
     else this.decodeAhead();
     const token = await this.inFlight.shift()!;
     if (this.finished) return;
@@ -82,13 +91,16 @@ export class ConstrainedFeed implements Feed {
     constraint.accept(token);
     const forced = constraint.force();
     answer.push(token, ...forced);
+    let stayed = false;
     if (this.decoding) {
       this.decoding = false;
       this.fed = answer.length - forced.length;
-      this.steady = forced.length === 0 && equal(constraint.mask(), this.mask!);
-    } else if (this.inFlight.length > 0 && forced.length === 0 && (await this.holds(constraint.mask())))
+      stayed = this.steady = forced.length === 0 && equal(constraint.mask(), under);
+    } else if (this.inFlight.length > 0 && forced.length === 0 && (await this.holds(constraint.mask()))) {
       this.fed = answer.length;
-    else this.discard();
+      stayed = true;
+    } else this.discard();
+    stays.set(under, Math.max(0, Math.min(MOST, (stays.get(under) ?? 1) + (stayed ? 1 : -1))));
   }
 
   /** Whether the next token in flight is what the GPU would have sampled under this mask. */

@@ -7,6 +7,7 @@ import type { Log } from "../log.js";
 import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";
 import { KvGrowth } from "./kv_growth.js";
 import type { Model, Sampling } from "./model.js";
+import { nudgeUntil } from "./nudge.js";
 import { stateWords } from "./state.js";
 
 export interface GpuModelParts {
@@ -16,14 +17,20 @@ export interface GpuModelParts {
   readonly planBuffers: PlanBuffers;
   readonly buffers: Buffers;
   readonly entries: { readonly prefill: Entry; readonly decode: Entry; readonly mask: Entry; readonly sample: Entry };
+  /** Makes the entry for few tokens, where the plan has one. */
+  readonly makeFew: (() => Promise<Entry>) | undefined;
   readonly vocabSize: number;
   readonly prefillChunk: number;
   readonly contextLength: number;
   readonly pageSize: number;
-  /** So many tokens take less time as steps than as a prefill. */
-  readonly fewTokens: number;
+  /** Up to so many tokens, steps take less time than a prefill. */
+  readonly stepTokens: number;
   readonly log: Log;
 }
+
+/** So many tokens take the least time with the entry for few: on an H200, of a 1B model, 3 to 12. */
+const FEWEST = 3,
+  MOST_FEW = 12;
 
 export class GpuModel implements Model {
   readonly vocabSize: number;
@@ -31,12 +38,15 @@ export class GpuModel implements Model {
   readonly contextLength: number;
   private readonly growth: KvGrowth;
   private readonly free = new Map<number, GPUBuffer[]>();
+  private few: Entry | undefined;
+  private makingFew: Promise<void> | undefined;
 
   constructor(readonly parts: GpuModelParts) {
     this.vocabSize = parts.vocabSize;
     this.prefillChunk = parts.prefillChunk;
     this.contextLength = parts.contextLength;
     const { device, guard, planBuffers, entries } = parts;
+    const few = (): Entry | undefined => this.few;
     this.growth = new KvGrowth(
       {
         get pages() {
@@ -45,6 +55,7 @@ export class GpuModel implements Model {
         async grow(pages) {
           await guard.race(planBuffers.grow(device, pages));
           for (const entry of [entries.prefill, entries.decode]) entry.rebindKv(planBuffers.all);
+          few()?.rebindKv(planBuffers.all);
         },
       },
       parts.pageSize,
@@ -79,6 +90,10 @@ export class GpuModel implements Model {
 
   async prefill(tokens: readonly number[], position: number): Promise<void> {
     this.submitPrefill(tokens, position, false);
+    await this.done();
+  }
+
+  async done(): Promise<void> {
     await this.parts.guard.race(this.parts.device.queue.onSubmittedWorkDone());
   }
 
@@ -90,10 +105,20 @@ export class GpuModel implements Model {
     return this.readTokens(this.submit(this.pass("decode", "sample"), "state", State.bytes, count));
   }
 
+  /** Compiles what feeds few tokens, of which most answers have no use; where it fails, they are fed as steps. */
+  prepareFew(): Promise<void> {
+    this.makingFew ??= (async () => {
+      this.few = await this.parts.makeFew?.().catch(() => undefined);
+    })();
+    return this.makingFew;
+  }
+
   feed(tokens: readonly number[], position: number, sampled: number): void {
-    const { guard, fewTokens } = this.parts;
+    const { guard, stepTokens } = this.parts;
     guard.check();
-    if (tokens.length > fewTokens) this.submitPrefill(tokens, position, false, sampled);
+    if (this.few && tokens.length >= FEWEST && tokens.length <= MOST_FEW)
+      this.submitPrefill(tokens, position, false, sampled, this.few);
+    else if (tokens.length > stepTokens) this.submitPrefill(tokens, position, false, sampled);
     else
       tokens.forEach((token, i) => {
         this.write("state", stateWords(position + i, token, 1, sampled));
@@ -116,7 +141,9 @@ export class GpuModel implements Model {
   }
 
   private async sampled(...entries: readonly EntryName[]): Promise<number> {
-    return (await this.readTokens(this.submit(this.pass(...entries), "state", State.bytes)))[0]!;
+    const { device } = this.parts;
+    const readback = this.submit(this.pass(...entries), "state", State.bytes);
+    return (await nudgeUntil(device.queue, this.readTokens(readback)))[0]!;
   }
 
   async prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> {
@@ -130,22 +157,25 @@ export class GpuModel implements Model {
     return this.readLogits(this.pass("decode"));
   }
 
-  private submitPrefill(tokens: readonly number[], position: number, sample: boolean, sampled = 0): Readback {
-    const { prefill } = this.parts.entries;
+  private submitPrefill(
+    tokens: readonly number[],
+    position: number,
+    sample: boolean,
+    sampled = 0,
+    prefill = this.parts.entries.prefill,
+  ): Readback {
     this.parts.guard.check();
     this.write("tokens", Int32Array.from(tokens));
     this.write("state", stateWords(position, 0, tokens.length, sampled));
     prefill.prepare([tokens.length]);
-    return sample
-      ? this.submit(this.pass("prefill", "sample"), "state", State.bytes)
-      : this.submit(this.pass("prefill"));
+    return sample ? this.submit(this.pass(prefill, "sample"), "state", State.bytes) : this.submit(this.pass(prefill));
   }
 
   /** A pass that replays the entries one after the other. */
-  private pass(...names: readonly EntryName[]): (pass: GPUComputePassEncoder) => void {
+  private pass(...entries: readonly (EntryName | Entry)[]): (pass: GPUComputePassEncoder) => void {
     return (pass) => {
-      for (const name of names) {
-        const entry = this.parts.entries[name];
+      for (const one of entries) {
+        const entry = typeof one === "string" ? this.parts.entries[one] : one;
         this.parts.log.say(4, ({ describeLaunches }) => describeLaunches(entry));
         entry.replay(pass);
       }
@@ -153,8 +183,9 @@ export class GpuModel implements Model {
   }
 
   private async readLogits(encode?: (pass: GPUComputePassEncoder) => void): Promise<Float32Array> {
-    const bytes = await this.read(this.submit(encode, "logits", this.vocabSize * 4));
-    return new Float32Array(bytes);
+    const { device } = this.parts;
+    const read = this.read(this.submit(encode, "logits", this.vocabSize * 4));
+    return new Float32Array(await nudgeUntil(device.queue, read));
   }
 
   private async readTokens(readback: Readback): Promise<number[]> {

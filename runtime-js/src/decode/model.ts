@@ -24,9 +24,11 @@ export interface Model {
   prefillAndSample(tokens: readonly number[], position: number): Promise<number>;
   /** Feeds the last sampled token and samples the next, on the GPU, `count` times in one submission. */
   steps(count: number): Promise<number[]>;
-  /** Runs a chunk of at most prefillChunk tokens at a position, as steps where it is short, and samples nothing;
-   * `sampled` tokens of the answer were sampled before. */
+  /** Runs a chunk of at most prefillChunk tokens at a position, in the way that is the fastest for so many, and samples
+   * nothing; `sampled` tokens of the answer were sampled before. */
   feed(tokens: readonly number[], position: number, sampled: number): void;
+  /** Resolves when what was submitted has run. */
+  done(): Promise<void>;
   /** Samples one of the tokens that the mask has a bit for. */
   sample(mask: Int32Array<ArrayBuffer>): Promise<number>;
   /** Feeds the token that was sampled last, and samples nothing. */

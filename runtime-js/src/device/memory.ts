@@ -31,10 +31,10 @@ export class Memory {
     } catch (error) {
       thrown = error ?? new Error("failed");
     }
+    const made = [...this.buffers.keys()].filter((buffer) => !before.has(buffer)); // others are made meanwhile
     const [memory, validation] = await Promise.all([this.device.popErrorScope(), this.device.popErrorScope()]);
     const asked = this.use.total;
-    if (memory || validation || thrown)
-      for (const buffer of this.buffers.keys()) if (!before.has(buffer)) this.free(buffer);
+    if (memory || validation || thrown) for (const buffer of made) this.free(buffer);
     if (memory || thrown instanceof RangeError)
       throw new OutOfMemoryError(
         `The GPU has no room for the model: ${(asked / 2 ** 20).toFixed(0)} MiB were asked for.`,

@@ -17,7 +17,6 @@ import {
   type Constraint,
   type GeneratedToken,
   type GenerateEnd,
-  type GenerateParams,
   generateTokens,
 } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
@@ -253,6 +252,7 @@ export class Engine {
 
   /** Fetches what holds answers to rules when the first request has some. */
   private async constrain(rules: AnswerRules): Promise<() => Constraint> {
+    const few = this.alive().model.prepareFew();
     const given = this.constrainModule;
     this.constrainer ??= (given ? Promise.resolve(given) : import("../constrain/index.js")).then(({ Constrainer }) => {
       const { codec, model, manifest } = this.alive();
@@ -267,6 +267,7 @@ export class Engine {
         { cause },
       );
     });
+    await few;
     this.alive();
     return constrainer.prepare(rules);
   }
@@ -296,5 +297,3 @@ export class Engine {
     };
   }
 }
-
-export type { GenerateParams };

@@ -32,7 +32,7 @@ import { chooseContext, chooseFirstTokens, type LoadOptions } from "./options.js
 import type { Progress } from "./progress.js";
 
 /** On an H200 a prefill of 2 to 32 tokens takes as long as eight steps of a 1B model. */
-const FEW_TOKENS = 8;
+const STEP_TOKENS = 8;
 /** Tokens of a prefill chunk on a CPU. */
 const SOFTWARE_CHUNK = 128;
 
@@ -271,7 +271,13 @@ export async function makeModel(
     host.requireFunction(entry.launch);
     return new Entry(device, host, entry, plan, memory, buffers, pipelines);
   };
-  const { decode, mask, sample } = plan.entries;
+  const { decode, mask, sample, prefill_few: few } = plan.entries;
+  const makeFew =
+    few &&
+    (async () => {
+      await pipelines.create(kernelsOf(few));
+      return memory.scoped(() => ready(few));
+    });
   const entries = await memory.scoped(() => ({
     prefill: ready(prefill),
     decode: ready(decode),
@@ -281,9 +287,9 @@ export async function makeModel(
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
   // A cancellation takes effect between chunks, so chunks are short where a token takes long.
   const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, chunk) : chunk;
-  const fewTokens = isSoftware(adapter.info) ? 1 : FEW_TOKENS;
-  const sizes = { vocabSize, prefillChunk, contextLength, pageSize, fewTokens };
-  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, log, ...sizes });
+  const stepTokens = isSoftware(adapter.info) ? 1 : STEP_TOKENS;
+  const sizes = { vocabSize, prefillChunk, contextLength, pageSize, stepTokens };
+  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, makeFew, log, ...sizes });
 }
 
 /** The bytes of the tier's files and of every weight chunk. A tier that binds fewer tensors may skip chunks, and then

@@ -46,11 +46,12 @@ export interface Plan {
   readonly tier: string;
   readonly buffers: readonly PlanBuffer[];
   readonly kernels: readonly PlanKernel[];
-  /** What `prefill` does, `prefill_int8` does with activations rounded to int8, and `prefill_matrix` on subgroup
-   * matrices, where the device has what it needs. */
+  /** What `prefill` does, `prefill_int8` does with activations rounded to int8, `prefill_matrix` on subgroup matrices,
+   * where the device has what it needs, and `prefill_few` in less time where tokens are few. */
   readonly entries: Readonly<
     Record<"prefill" | "decode" | "mask" | "sample", PlanEntry> & {
       prefill_int8: PlanEntry | undefined;
+      prefill_few: PlanEntry | undefined;
       prefill_matrix: (PlanEntry & { readonly needs: Needs }) | undefined;
     }
   >;
@@ -80,7 +81,7 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
   for (const name of Object.keys(ENTRIES) as EntryName[]) if (json.entries[name]) checkEntry(name, json, manifest);
   checkWeights(json.buffers, manifest);
   checkShared(json.buffers, manifest);
-  const { prefill_int8, prefill_matrix } = json.entries;
+  const { prefill_int8, prefill_few, prefill_matrix } = json.entries;
   return {
     tier,
     buffers: json.buffers.map((buffer) => (buffer.kind === "kv" ? kvBuffer(buffer) : buffer)),
@@ -88,6 +89,7 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
     entries: {
       prefill: entry("prefill"),
       prefill_int8: prefill_int8 && entry("prefill_int8"),
+      prefill_few: prefill_few && entry("prefill_few"),
       prefill_matrix: prefill_matrix && { ...entry("prefill_matrix"), needs: needsOf(prefill_matrix) },
       decode: entry("decode"),
       mask: entry("mask"),

@@ -121,6 +121,7 @@ export const ENTRIES = {
   prefill: { dims: ["n"], required: true, needs: false },
   prefill_int8: { dims: ["n"], required: false, needs: false },
   prefill_matrix: { dims: ["n"], required: false, needs: true },
+  prefill_few: { dims: ["n"], required: false, needs: false },
   decode: { dims: [], required: true, needs: false },
   mask: { dims: [], required: true, needs: false },
   sample: { dims: [], required: true, needs: false },

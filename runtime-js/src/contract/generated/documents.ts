@@ -220,6 +220,7 @@ export interface Entries {
   readonly prefill: Entry;
   readonly prefill_int8?: Entry;
   readonly prefill_matrix?: Entry;
+  readonly prefill_few?: Entry;
   readonly decode: Entry;
   readonly mask: Entry;
   readonly sample: Entry;

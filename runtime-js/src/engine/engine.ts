@@ -15,7 +15,6 @@ import {
   CachedTokens,
   type GeneratedToken,
   type GenerateEnd,
-  type GenerateParams,
   generateTokens,
 } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
@@ -277,5 +276,3 @@ export class Engine {
     };
   }
 }
-
-export type { GenerateParams };

@@ -11,12 +11,7 @@ import {
   Queue,
   type SamplingRequest,
 } from "../chat/index.js";
-import {
-  CachedTokens,
-  type GeneratedToken,
-  type GenerateEnd,
-  generateTokens,
-} from "../decode/index.js";
+import { CachedTokens, type GeneratedToken, type GenerateEnd, generateTokens } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";

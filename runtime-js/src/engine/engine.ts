@@ -11,13 +11,7 @@ import {
   Queue,
   type SamplingRequest,
 } from "../chat/index.js";
-import {
-  CachedTokens,
-  type GeneratedToken,
-  type GenerateEnd,
-  type GenerateParams,
-  generateTokens,
-} from "../decode/index.js";
+import { CachedTokens, type GeneratedToken, type GenerateEnd, generateTokens } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";
@@ -277,5 +271,3 @@ export class Engine {
     };
   }
 }
-
-export type { GenerateParams };

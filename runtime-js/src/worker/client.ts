@@ -128,7 +128,8 @@ export class WorkerEngine implements EngineAcross {
 
   /** Ends the answer that is being generated, if it is one of this page's. */
   interrupt(): void {
-    this.call("interrupt").catch(() => {}); // who waits for the answer hears of what is wrong
+    // In a worker that has ended nothing is to be ended. Who waits for the answer hears of what is wrong.
+    if (this.connection.connected) this.call("interrupt").catch(() => {});
   }
   reset(): Promise<void> {
     return this.call("reset");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,8 +37,9 @@ WORKER = """import { WebWorkerMLCEngineHandler } from "./web-llm.js";
 const handler = new WebWorkerMLCEngineHandler();
 self.onmessage = (event) => handler.onmessage(event);"""
 SERVICE = """import { ServiceWorkerMLCEngineHandler } from "./web-llm.js";
+import * as constrain from "./constrain.js";
 let handler;
-self.addEventListener("activate", () => { handler = new ServiceWorkerMLCEngineHandler(); });"""
+self.addEventListener("activate", () => { handler = new ServiceWorkerMLCEngineHandler({ constrain }); });"""
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +111,9 @@ def test_an_app_runs_as_it_is(page: Page, mini: Mini) -> None:
     assert said["error"] == "ModelNotLoadedError"
     reports = said["reports"]
     assert reports[0] == "Start to fetch params"
-    assert any(report.startswith("Fetching param cache[") for report in reports)
-    assert any(report.startswith("Loading model from cache[") for report in reports)  # by the reload
+    again = reports.index("Start to fetch params", 1)
+    assert reports[again - 1].startswith("Finish loading on WebGPU")
+    assert not any(report.startswith("Fetching") for report in reports[again:])  # all of it was kept
     assert reports[-1].startswith("Finish loading on WebGPU")
 
 
@@ -165,9 +168,28 @@ def test_workers_answer_alike(page: Page, mini: Mini) -> None:
           for await (const { choices } of await engine.chat.completions.create({ ...ask, stream: true }))
             text += choices[0]?.delta.content ?? "";
           texts.push(text);
-          await engine.unload();
         }
+        const regex = { type: "regex", regex: "[ab]{3}" };
+        const held = await inService.chat.completions.create({ ...ask, response_format: regex });
+        await inWorker.unload();
         worker.terminate();
-        return texts;""",
+        window.inService = inService;
+        return [...texts, held.choices[0].message.content];""",
     )
-    assert texts == [answer(mini, HELLO)] * 2
+    assert texts[:2] == [answer(mini, HELLO)] * 2
+    assert re.fullmatch("[ab]{3}", texts[2])
+
+
+def test_a_service_worker_that_was_ended_answers_again(page: Page, mini: Mini) -> None:
+    """Its script starts anew, without the event `activate` in which the app made its handler."""
+    session = page.context.new_cdp_session(page)
+    session.send("ServiceWorker.enable")
+    session.send("ServiceWorker.stopAllWorkers")
+    session.detach()
+    text = run(
+        page,
+        """const reply = await inService.chat.completions.create(ask);
+        await inService.unload();
+        return reply.choices[0].message.content;""",
+    )
+    assert text == answer(mini, HELLO)

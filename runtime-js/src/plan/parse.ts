@@ -81,11 +81,11 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
     const { record_words, dims, launch, launches } = json.entries[name]!;
     return { name, dims, launch, recordWords: record_words, launches };
   };
+  const { prefill_int8, prefill_few, prefill_matrix, penalize, count } = json.entries;
+  check((penalize === undefined) === (count === undefined), "plan.entries", "has one of penalize and count alone");
   for (const name of Object.keys(ENTRIES) as EntryName[]) if (json.entries[name]) checkEntry(name, json, manifest);
   checkWeights(json.buffers, manifest);
   checkShared(json, manifest);
-  const { prefill_int8, prefill_few, prefill_matrix, penalize, count } = json.entries;
-  check((penalize === undefined) === (count === undefined), "plan.entries", "has one of penalize and count alone");
   return {
     tier,
     buffers: json.buffers.map((buffer) => (buffer.kind === "kv" ? kvBuffer(buffer) : buffer)),

@@ -81,7 +81,15 @@ export class ChatCompletions {
     return this.observe(request);
   }
 
-  /** @internal The same, and tells `observer` as it goes. */
+  /** The prompt that the model gets for a request, as text and tokens. Throws what `create` throws, but for a format
+   * that cannot be compiled. */
+  async prompt(request: ChatRequest): Promise<{ text: string; tokens: number[] }> {
+    const backend = this.backend();
+    const { text } = await prepareChat(parseChatRequest(request, backend.vocabSize), backend);
+    return { text, tokens: backend.encodeRendered(text) };
+  }
+
+  /** @internal As create, and tells `observer` as it goes. */
   async observe(
     request: ChatRequest,
     observer?: Observer,

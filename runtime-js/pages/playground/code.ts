@@ -15,6 +15,9 @@ export interface Program {
   readonly rounds: number;
 }
 
+/** Room that is left in the line of a call. */
+const BESIDE = 40;
+
 export function programOf(program: Program): string {
   const { url, queried, options, request } = program;
   const set = Object.entries(options).filter(([, value]) => value !== undefined);
@@ -30,12 +33,12 @@ export function programOf(program: Program): string {
 }
 
 const completion = (request: CompletionRequest): string[] => [
-  `const { choices } = await engine.completions.create(${literal(request)});`,
+  `const { choices } = await engine.completions.create(${literal(request, "", BESIDE)});`,
   ...print("text", request),
 ];
 
 const chat = (request: ChatRequest): string[] => [
-  `const { choices } = await engine.chat.completions.create(${literal(request)});`,
+  `const { choices } = await engine.chat.completions.create(${literal(request, "", BESIDE)});`,
   ...print("message.content", request),
 ];
 

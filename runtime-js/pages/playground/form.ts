@@ -43,7 +43,7 @@ export class Form {
     if (hint) add(box, "p", "hint", hint).id = `${id}-hint`;
     const fault = add(box, "p", "fault");
     fault.id = `${id}-fault`;
-    fault.setAttribute("role", "alert");
+    fault.setAttribute("aria-live", "polite");
     control.setAttribute("aria-describedby", hint ? `${id}-hint ${fault.id}` : fault.id);
     control.addEventListener("input", () => {
       bound.set(typed(control));

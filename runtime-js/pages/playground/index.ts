@@ -77,7 +77,7 @@ export class Playground {
     this.panel.hidden = !open;
     document.body.classList.toggle("playing", open);
     button.setAttribute("aria-expanded", String(open));
-    if (open) this.panel.querySelector<HTMLElement>("textarea")?.focus();
+    if (open) this.panel.focus();
     else if (within) button.focus();
     this.update();
   }
@@ -118,10 +118,13 @@ export class Playground {
     this.changed();
   }
 
+  private placeOf(error: unknown): string | undefined {
+    return error instanceof InvalidRequestError ? placeOf(error.param, this.settings) : undefined;
+  }
+
   private blame(error: unknown): ReturnType<Form["blame"]> {
-    const place = error instanceof InvalidRequestError ? placeOf(error.param, this.settings) : undefined;
+    const place = this.placeOf(error);
     if (place === undefined) return undefined;
-    this.wrong = place;
     const { message, hint } = error as InvalidRequestError;
     return this.form.blame(place, hint ? `${message} ${hint}` : message);
   }
@@ -162,6 +165,7 @@ export class Playground {
     } catch (error) {
       if (look !== this.looks) return;
       const why = error instanceof Error ? error.message : String(error);
+      this.wrong = this.placeOf(error);
       this.blame(error);
       this.prompt.show("", why);
       this.sections.prompt.says("");

@@ -56,6 +56,7 @@ export function makePanel(reset: () => void, close: () => void): HTMLElement {
   const panel = document.createElement("aside");
   panel.id = "panel";
   panel.hidden = true;
+  panel.tabIndex = -1; // it takes the focus when it opens
   panel.setAttribute("aria-label", "Playground");
   const head = add(panel, "div", "panel-head");
   add(head, "h2", "", "Playground");
@@ -89,12 +90,8 @@ export function addSections(panel: HTMLElement, form: Form, settings: () => Sett
     const [label, placeholder] = SAMPLING[name];
     field(grid, name, label, { kind: "number", placeholder });
   }
-  field(sampling.body, "stop", "Stop at", {
-    kind: "code",
-    rows: 2,
-    placeholder: "None",
-    hint: "One text a line; \\n is a line break.",
-  });
+  const stops = "One text a line; \\n is a line break.";
+  field(grid, "stop", "Stop at", { kind: "code", rows: 1, placeholder: "None", hint: stops });
   const format = new Section(panel, "Form of the answer");
   field(format.body, "format", "The answer must be", { kind: "choice", choices: FORMATS });
   field(format.body, "schema", "JSON Schema", { kind: "code", rows: 8, placeholder: SCHEMA_EXAMPLE });
@@ -104,7 +101,7 @@ export function addSections(panel: HTMLElement, form: Form, settings: () => Sett
   const tokens = new Section(panel, "Probabilities");
   field(tokens.body, "logprobs", "Show each token's probability", {
     kind: "check",
-    hint: "Tokens are then sampled on the CPU, which is slower.",
+    hint: "A stronger tint is a less likely token. Sampling is then on the CPU, which is slower.",
   });
   field(tokens.body, "top_logprobs", "Alternatives of each", { kind: "number", placeholder: String(ALTERNATIVES) });
   const prompt = new Section(panel, "Prompt");

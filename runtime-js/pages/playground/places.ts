@@ -11,5 +11,6 @@ export function placeOf(param: string, settings: Settings): string | undefined {
   if (head === "tools") return settings.tools.length > 0 ? "tool_choice" : undefined;
   if (head === "response_format")
     return (FORMAT_FIELDS as Record<string, FieldName>)[settings.format] ?? ("format" satisfies FieldName);
+  if (head === "parallel_tool_calls") return "single";
   return FIELDS.find((name) => name === head);
 }

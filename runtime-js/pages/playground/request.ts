@@ -28,6 +28,7 @@ export function chatRequest(settings: Settings, turns: readonly ChatMessage[]): 
     messages: settings.system.trim() ? [{ role: "system", content: settings.system }, ...turns] : [...turns],
     ...(tools.length > 0 && { tools }),
     ...(tools.length > 0 && settings.tool_choice !== "auto" && { tool_choice: choiceOf(settings.tool_choice) }),
+    ...(tools.length > 0 && settings.single && { parallel_tool_calls: false }),
     ...sharedRequest(settings),
   };
 }

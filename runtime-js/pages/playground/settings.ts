@@ -26,6 +26,7 @@ const EMPTY = {
   regex: "",
   grammar: "",
   tool_choice: "auto",
+  single: "",
   rounds: "",
   logprobs: "",
   top_logprobs: "",

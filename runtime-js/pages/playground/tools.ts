@@ -25,15 +25,16 @@ export class ToolList {
     this.button(buttons, "Add a tool", () => this.append(emptyTool()));
     this.button(buttons, "Add an example", () => this.append({ ...EXAMPLE }));
     const choice: [string, string][] = [["auto", "If the model wants"]];
-    const bind = (key: "tool_choice" | "rounds") => ({
+    const bind = (key: "tool_choice" | "rounds" | "single") => ({
       get: () => settings()[key],
       set: (value: string) => {
         settings()[key] = value;
       },
     });
     const both = add(section, "div", "grid");
-    form.field(both, "tool_choice", "Call one", bind("tool_choice"), { kind: "choice", choices: choice });
+    form.field(both, "tool_choice", "Call a tool", bind("tool_choice"), { kind: "choice", choices: choice });
     form.field(both, "rounds", "Rounds at most", bind("rounds"), { kind: "number", placeholder: "4" });
+    form.field(section, "single", "One call an answer", bind("single"), { kind: "check" });
     this.choice = both.querySelector("select")!;
     this.draw();
   }

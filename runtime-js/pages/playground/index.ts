@@ -91,6 +91,7 @@ export class Playground {
   refused(error: unknown): boolean {
     const control = this.blame(error);
     if (!control) return false;
+    this.wrong = undefined; // it stays until the field is changed
     if (this.panel.hidden) this.toggle(true);
     control.closest("details")!.open = true;
     control.focus();

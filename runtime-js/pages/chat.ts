@@ -71,6 +71,7 @@ async function start(): Promise<void> {
     $("machine").textContent = machineFacts(engine.info);
     show("chat");
     $("input").focus();
+    playground?.update();
   } catch (error) {
     fail(explain(error));
   }
@@ -234,6 +235,7 @@ async function openPlayground(open?: boolean): Promise<void> {
     opening ??= import("./playground/index.js").then(({ makePlayground }) =>
       makePlayground({
         engine: () => engine,
+        ready: () => engine !== undefined && !busy,
         history: () => history,
         options: () => ({ tier: query.get("tier") ?? undefined, contextLength }),
         queried: bundle.includes("?"),

@@ -55,7 +55,7 @@ function nextRequest(settings: Settings, turns: readonly ChatMessage[], round: n
 /** Goes on with a text, outside the conversation. */
 export async function complete(engine: Engine, request: CompletionRequest, reply: ReplyTo): Promise<void> {
   const chunks = engine.completions.create({ ...request, ...STREAMED });
-  const { reason } = await reply(chunks.then(asChat), watching(request));
+  const { reason } = await reply(chunks.then(asChat), { render: plain, ...watching(request) });
   if (request.response_format && reason === "length") note("The answer was cut, so it is not whole.");
 }
 
@@ -92,6 +92,14 @@ function watching(
 function code(text: string): Node {
   const block = document.createElement("pre");
   if (text) add(block, "code", "", text);
+  return text ? block : document.createDocumentFragment();
+}
+
+/** What goes on with a text is of its kind. */
+function plain(text: string): Node {
+  const block = document.createElement("div");
+  block.className = "plain";
+  block.textContent = text;
   return text ? block : document.createDocumentFragment();
 }
 

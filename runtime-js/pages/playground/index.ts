@@ -16,6 +16,8 @@ import { ToolList } from "./tools.js";
 /** What the playground needs of the chat page. */
 export interface Chat {
   engine(): Engine | undefined;
+  /** It is loaded, and no answer is being written. */
+  ready(): boolean;
   history(): readonly ChatMessage[];
   /** What the bundle is loaded with. */
   options(): { tier: string | undefined; contextLength: number | undefined };
@@ -134,6 +136,10 @@ export class Playground {
     const { raw } = this.prompt;
     if (raw === undefined) return;
     this.form.clear();
+    if (!this.chat.ready()) {
+      this.form.blame("prompt", "The model is loading or answering: send it again afterwards.");
+      return;
+    }
     if (!wide.matches) this.toggle(false);
     void this.chat.run(raw, "user raw", (engine) =>
       complete(engine, { prompt: raw, ...sharedRequest(this.settings) }, this.chat.reply),

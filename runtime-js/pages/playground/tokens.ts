@@ -40,7 +40,6 @@ export class TokenView {
     span.dataset.at = String(i);
     // Half as likely is as much of a step at any height: the tint follows the logarithm, down to 1 in 100.
     span.style.setProperty("--doubt", Math.min(1, -logprob / Math.log(100)).toFixed(3));
-    span.setAttribute("aria-label", `${visible(token)}, ${percent(logprob)}`);
     span.textContent = token.replace(/^\n+$/, (breaks) => "⏎".repeat(breaks.length) + breaks) || " ";
     return span;
   }

@@ -6,7 +6,7 @@ import { emptyTool, type Settings, type ToolFields } from "./settings.js";
 const EXAMPLE: ToolFields = {
   name: "get_weather",
   description: "The weather in a city now.",
-  parameters: JSON.stringify({ type: "object", properties: { city: { type: "string" } }, required: ["city"] }, null, 2),
+  parameters: '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}',
   result: '{"sky": "clear", "celsius": 21}',
 };
 

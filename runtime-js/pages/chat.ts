@@ -245,9 +245,9 @@ async function openPlayground(open?: boolean): Promise<void> {
     );
     playground = await opening;
     playground.toggle(open);
-  } catch {
-    opening = undefined;
-    $("speed").textContent = "The playground cannot be fetched: try again.";
+  } catch (error) {
+    opening = undefined; // the next click tries again
+    $("speed").textContent = `The playground cannot be opened: ${explain(error).message}`;
   }
 }
 $("playground").addEventListener("click", () => void openPlayground());

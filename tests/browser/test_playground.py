@@ -38,6 +38,13 @@ def loaded(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         page.open(server.url)
         expect(page.raw.locator("#composer")).to_be_visible()
         assert not [url for url in fetched if "playground" in url], "who only chats fetches none of it"
+        for part in ("playground.js", "playground.css"):
+            page.raw.route(f"**/{part}", lambda route: route.abort())
+            page.raw.locator("#playground").click()
+            expect(page.raw.locator("#speed")).to_contain_text("The playground cannot be opened")
+            page.raw.unroute_all()
+            page.raw.locator("#speed").evaluate("e => { e.textContent = ''; }")
+        errors.clear()
         page.raw.locator("#playground").click()
         expect(page.raw.locator("#panel")).to_be_visible()
         yield page.raw, errors

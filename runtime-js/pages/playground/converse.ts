@@ -26,7 +26,7 @@ export async function converse(
     const calls = new Calls();
     const watch = watching(request, (chunk) => calls.hear(chunk));
     const { message, reason } = await reply(engine.chat.completions.create(request), watch);
-    if (request.response_format && reason === "length") note("The answer was cut, so it is not whole.");
+    noteCut(request, reason);
     if (calls.made.length === 0 || reason !== "tool_calls") {
       if (calls.made.length > 0) note("The answer ended within its calls, so they were not made.");
       after.push(message);
@@ -56,7 +56,7 @@ function nextRequest(settings: Settings, turns: readonly ChatMessage[], round: n
 export async function complete(engine: Engine, request: CompletionRequest, reply: ReplyTo): Promise<void> {
   const chunks = engine.completions.create({ ...request, ...STREAMED });
   const { reason } = await reply(chunks.then(asChat), { render: plain, ...watching(request) });
-  if (request.response_format && reason === "length") note("The answer was cut, so it is not whole.");
+  noteCut(request, reason);
 }
 
 async function* asChat(chunks: AsyncIterable<Completion>): AsyncGenerator<ChatCompletionChunk> {
@@ -101,6 +101,11 @@ function plain(text: string): Node {
   block.className = "plain";
   block.textContent = text;
   return text ? block : document.createDocumentFragment();
+}
+
+/** Half an answer of a form is not of the form. */
+function noteCut({ response_format: form }: Pick<ChatRequest, "response_format">, reason: Reply["reason"]): void {
+  if (form && (reason === "length" || reason === "abort")) note("The answer was cut, so it is not whole.");
 }
 
 function note(text: string): void {

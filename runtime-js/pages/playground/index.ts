@@ -222,7 +222,7 @@ function fromDrawer(): Settings {
 
 function takeOver(): void {
   $("simple").hidden = true;
-  $("simple").after(add($("drawer"), "p", "moved", "What the model is asked with is in the playground."));
+  $("simple").after(add($("drawer"), "p", "moved", "System prompt and sampling are in the playground now."));
 }
 
 function addStyles(): Promise<void> {

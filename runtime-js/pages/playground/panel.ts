@@ -32,7 +32,7 @@ const SAMPLING: Record<(typeof NUMBERS)[number], [label: string, placeholder: st
   frequency_penalty: ["Frequency penalty", "0, off"],
   presence_penalty: ["Presence penalty", "0, off"],
   seed: ["Seed", "Random"],
-  max_tokens: ["Most tokens", "No limit"],
+  max_tokens: ["Max tokens", "No limit"],
 };
 const FORMATS = [
   ["text", "Anything"],
@@ -58,6 +58,7 @@ export function makePanel(reset: () => void, close: () => void): HTMLElement {
   panel.hidden = true;
   panel.tabIndex = -1; // it takes the focus when it opens
   panel.setAttribute("aria-label", "Playground");
+  $("playground").setAttribute("aria-controls", panel.id);
   const head = add(panel, "div", "panel-head");
   add(head, "h2", "", "Playground");
   for (const [label, act] of [

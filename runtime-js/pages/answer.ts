@@ -29,13 +29,13 @@ export async function reply(chunks: Promise<AsyncIterable<ChatCompletionChunk>>,
       const choice = chunk.choices[0];
       reason = choice?.finish_reason ?? reason;
       const { content = "", reasoning_content: reasoning = "" } = choice?.delta ?? {};
-      if (content || reasoning || choice?.logprobs) answer.push(content, reasoning);
+      if (content || reasoning || choice?.logprobs || choice?.delta.tool_calls) answer.push(content, reasoning);
     }
   } finally {
     answer.end(usage, reason);
   }
   const { text, reasoning } = answer;
-  return { message: { role: "assistant", content: text, reasoning_content: reasoning || null }, reason };
+  return { message: { role: "assistant", content: text, ...(reasoning && { reasoning_content: reasoning }) }, reason };
 }
 
 /** An answer that grows. It is painted as often as the screen shows it, not as often as tokens come. */

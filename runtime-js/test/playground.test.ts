@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { type Program, programOf } from "../pages/playground/code.js";
 import { literal } from "../pages/playground/literal.js";
 import { placeOf } from "../pages/playground/places.js";
+import { percent, visible } from "../pages/playground/probability.js";
 import { chatRequest, MOST_ROUNDS, roundsOf, sharedRequest } from "../pages/playground/request.js";
 import { emptySettings, emptyTool, FIELDS, keep, kept, NUMBERS, type Settings } from "../pages/playground/settings.js";
 import { parseChatRequest } from "../src/chat/request.js";
@@ -162,6 +163,13 @@ describe("settings", () => {
     };
     expect(() => keep(emptySettings(), none)).not.toThrow();
     expect(kept(none)).toBeUndefined();
+  });
+});
+
+describe("probabilities", () => {
+  it("are read at a glance", () => {
+    expect([0, -0.0001, -0.02, -2, -4, -9].map(percent)).toEqual(["100.0%", "100.0%", "98%", "14%", "1.8%", "< 0.1%"]);
+    expect([" a", "\n\n", "\t", ""].map(visible)).toEqual(["·a", "⏎⏎", "⇥", "(nothing)"]);
   });
 });
 

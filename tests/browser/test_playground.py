@@ -109,6 +109,20 @@ def test_an_answer_is_of_the_schema(page: Page) -> None:
     assert re.fullmatch("(yes|no), [0-9]{3}", page.locator(".message.assistant").last.inner_text())
 
 
+def test_a_stopped_answer_says_that_it_is_not_whole(page: Page) -> None:
+    fill(page, "format", "regex")
+    fill(page, "regex", "[a-z]{900}")
+    ask(page)
+    expect(page.locator(".message.assistant pre")).not_to_be_empty()
+    page.get_by_text("Edit as raw text").evaluate("e => e.click()")
+    page.get_by_text("Send raw text").evaluate("e => e.click()")
+    expect(fault(page, "prompt")).to_contain_text("send it again afterwards")
+    page.locator("#input").press("Escape")
+    answered(page)
+    expect(page.locator(".meta")).to_contain_text("stopped")
+    expect(page.locator(".note")).to_have_text("The answer was cut, so it is not whole.")
+
+
 def test_a_schema_is_refused_beside_its_field(page: Page) -> None:
     fill(page, "format", "json_schema")
     field = fill(page, "schema", '{"type": ')
@@ -168,6 +182,8 @@ def test_a_call_gets_its_stubs_result(page: Page) -> None:
     jsonschema.validate(json.loads(call.locator("pre").first.inner_text()), parameters)
     expect(call.locator("pre").last).to_have_text("<b>21</b>")
     assert page.locator(".message.assistant").inner_text() != ""  # it has gone on after the result
+    page.locator("#input").fill("next")
+    expect(page.locator("#play-prompt")).to_have_value(re.compile("<b>21</b>.*next<", re.S))
     fill(page, "rounds", "1")
     ask(page)
     answered(page, 3)

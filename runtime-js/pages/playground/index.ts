@@ -64,9 +64,9 @@ export class Playground {
     this.prompt = new PromptView(this.sections.prompt.body, this.form, () => this.sendRaw(), changed);
     this.code = addCode(this.sections.code.body);
     this.panel.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || event.isComposing) return;
+      if (event.key !== "Escape" || event.isComposing || wide.matches) return;
       event.stopPropagation(); // which would end the answer
-      if (!wide.matches) this.toggle(false);
+      this.toggle(false);
     });
     $("input").addEventListener("input", () => this.update());
     takeOver();
@@ -241,7 +241,10 @@ function addStyles(): Promise<void> {
 
 function addCode(section: HTMLElement): HTMLElement {
   const code = add(add(section, "pre", "code"), "code", "");
-  code.parentElement!.tabIndex = 0; // it scrolls
+  const box = code.parentElement!;
+  box.tabIndex = 0; // it scrolls
+  box.setAttribute("role", "region");
+  box.setAttribute("aria-label", "The request as code");
   const copy = add(add(section, "div", "buttons"), "button", "small", "Copy as code");
   copy.type = "button";
   copy.addEventListener("click", () => {

@@ -1,7 +1,7 @@
 // Shows what a token might have been, beside it.
 import type { ContentLogprob, TokenLogprob } from "mlcweb";
 import { add } from "../dom.js";
-import { percent, visible } from "./tokens.js";
+import { percent, visible } from "./probability.js";
 
 const GAP = 6;
 

@@ -5,6 +5,7 @@ The page's side is runtime-js/pages/harness.ts: plain JSON in and out, and ``{er
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcweb.browser.adapter import Adapter, probe_page
-from mlcweb.browser.page import Page, open_page
+from mlcweb.browser.page import IDLE_SECONDS, Page, open_page
 from mlcweb.debug import debug_level
 from mlcweb.errors import BrowserError, BundleError, MlcwebError
 from mlcweb.progress import Progress, SilentProgress
@@ -65,6 +66,22 @@ class Session:
         assert isinstance(info, dict)
         return info
 
+    def add_model(
+        self, url: str, load_options: LoadOptions, context_length: int | None, progress: Progress
+    ) -> Json:
+        """Load a bundle beside the others that ``serve_api`` answers with; the engine's facts."""
+        self._loading = LoadProgress(progress)
+        options = self._options(load_options)
+        if context_length is not None:
+            options["contextLength"] = context_length
+        info = self._call("addModel", url, options)["info"]
+        assert isinstance(info, dict)
+        return info
+
+    def serve_api(self, relay_url: str) -> None:
+        """Answer the requests that come from there, until its stream ends; Ctrl-C raises."""
+        self._call("serveApi", relay_url, idle_seconds=math.inf)
+
     def chat(self, messages: Sequence[Json], options: Json, on_delta: Callable[[str], None]) -> Json:
         """One answer, streamed; Ctrl-C stops it, and what was said so far is the answer."""
         self._on_delta = on_delta
@@ -106,8 +123,14 @@ class Session:
     def _interrupt(self) -> None:
         self.page.evaluate("window.mlcweb.interrupt()")
 
-    def _call(self, method: str, *args: object, stop: Callable[[], None] | None = None) -> Json:
-        result = self.page.call(method, *args, stop=stop)
+    def _call(
+        self,
+        method: str,
+        *args: object,
+        stop: Callable[[], None] | None = None,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> Json:
+        result = self.page.call(method, *args, stop=stop, idle_seconds=idle_seconds)
         if not isinstance(result, dict):
             raise BrowserError(
                 f"the engine's {method} answered {result!r}", hint="rebuild it with `make engine`"

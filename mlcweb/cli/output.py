@@ -40,6 +40,13 @@ class Output:
         elif text is not None:
             text()
 
+    def ready(self, document: Mapping[str, Any]) -> None:
+        """In JSON mode, the document of a command that goes on: one line, so that its reader knows the end."""
+        self.answered = True
+        if self.as_json:
+            click.echo(json.dumps(document, ensure_ascii=False))
+            sys.stdout.flush()
+
     def line(self, text: str = "") -> None:
         """A line of the answer, in text mode."""
         if not self.as_json:

@@ -10,7 +10,8 @@ HEAD = """# The command line
 
 Data goes to stdout, everything else to stderr. `--format json` prints exactly one JSON document on
 stdout; after a failure it is `{"error": {"code", "message", "hint"}}`. The exit status is 0 for
-success, 1 for a failure, 2 for wrong usage, and 130 for Ctrl-C.
+success, 1 for a failure, 2 for wrong usage, and 130 for Ctrl-C. `serve`, which goes on, prints its
+document as one line when it is ready: `{"url", "api", "models"}`.
 
 | environment variable | meaning |
 | -- | -- |

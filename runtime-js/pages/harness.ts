@@ -16,6 +16,7 @@ import {
   validate,
   type Warning,
 } from "mlcweb";
+import { addModel, serveApi } from "./api.js";
 import { benchLoad } from "./load_bench.js";
 
 interface Failure {
@@ -109,6 +110,17 @@ function base64(values: Float32Array): string {
 const harness = {
   /** Loads a bundle, in place of the one before. */
   load: (url: string, options: LoadJson = {}) => guarded(() => replace(url, options)),
+  /** Loads a bundle beside the others that `serveApi` answers with. */
+  addModel: (url: string, options: LoadJson = {}) =>
+    guarded(async () => ({
+      info: await addModel(url, { ...options, onProgress: (p) => void window.mlcwebProgress?.(p) }),
+    })),
+  /** Answers the server's requests until it ends. */
+  serveApi: (relay: string) =>
+    guarded(async () => {
+      await serveApi(relay);
+      return {};
+    }),
   /** Cancels the load that is under way: `load` returns the error "cancelled". */
   cancelLoad: () => {
     loading?.abort();

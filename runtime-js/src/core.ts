@@ -3,6 +3,7 @@
 export type { FetchLike, Manifest, Warning } from "./bundle/index.js";
 export type { ChatRequest, CompletionRequest, SamplingRequest } from "./chat/request.js";
 export type { ResponseFormat } from "./chat/response_format.js";
+export type { ChatSource } from "./chat/source.js";
 export type * from "./chat/types.js";
 export type { GeneratedToken, GenerateEnd, TokenLogprobs } from "./decode/index.js";
 export { type ProbeReport, probe } from "./device/probe.js";

@@ -67,14 +67,22 @@ export class GpuError extends MlcwebError {
 /** A file's bytes are not those that the manifest promises. */
 export class IntegrityError extends MlcwebError {
   readonly file: string;
+  /** Where the bytes came from, and both hashes, where they are known; "" where not. */
+  readonly url: string;
+  readonly expected: string;
+  readonly actual: string;
   constructor(
     file: string,
     message: string,
     hint = "The copy on the server is damaged or mixed with another build: publish the bundle again.",
+    { url = file, expected = "", actual = "" } = {},
   ) {
     super("integrity", message, hint);
     this.name = "IntegrityError";
     this.file = file;
+    this.url = url;
+    this.expected = expected;
+    this.actual = actual;
   }
 }
 
@@ -115,11 +123,12 @@ export class WebPageError extends MlcwebError {
   }
 }
 
-/** The caller's AbortSignal fired. `cause` is a DOMException named AbortError, for code that looks for one. */
+/** The caller's AbortSignal fired. Its name is AbortError, as that of the browser's own, for code that looks for it;
+ * `cause` is the signal's reason. */
 export class CancelledError extends MlcwebError {
   constructor(message = "Cancelled.", cause?: unknown) {
     super("cancelled", message, "", { cause: cause ?? new DOMException(message, "AbortError") });
-    this.name = "CancelledError";
+    this.name = "AbortError";
   }
 }
 
@@ -151,6 +160,18 @@ export class UnloadedError extends MlcwebError {
   constructor(message = "This engine has been unloaded.") {
     super("unloaded", message, "Load a model again with Engine.load.");
     this.name = "UnloadedError";
+  }
+}
+
+/** The worker that the engine runs in is gone, does not answer, or speaks another version. */
+export class WorkerError extends MlcwebError {
+  constructor(
+    message: string,
+    hint = "Make a new worker, and load the model again; what was downloaded is kept.",
+    options?: { cause?: unknown },
+  ) {
+    super("worker", message, hint, options);
+    this.name = "WorkerError";
   }
 }
 

@@ -55,7 +55,7 @@ describe("requests", () => {
       logprobs: true,
       top_logprobs: 5,
     });
-    expect(() => parseChatRequest(request, 100)).not.toThrow();
+    expect(() => parseChatRequest(request, { vocabSize: 100 })).not.toThrow();
   });
 
   it("has no choice of tools without tools, and completions have neither", () => {
@@ -78,7 +78,7 @@ describe("refusals", () => {
     (name, text) => {
       const set = settings({ [name]: text });
       if (name === "seed" && text === "-1e9") return; // which is a seed
-      const error = refusal(() => parseChatRequest(chatRequest(set, ASKED), 100));
+      const error = refusal(() => parseChatRequest(chatRequest(set, ASKED), { vocabSize: 100 }));
       expect(error.param).toBe(name);
       expect(placeOf(error.param, set)).toBe(name);
     },
@@ -102,7 +102,7 @@ describe("refusals", () => {
     ];
     for (const [set, place] of cases) {
       const all = settings(set);
-      const { param } = refusal(() => parseChatRequest(chatRequest(all, ASKED), 100));
+      const { param } = refusal(() => parseChatRequest(chatRequest(all, ASKED), { vocabSize: 100 }));
       expect(placeOf(param, all), param).toBe(place);
     }
     for (const [param, place] of [

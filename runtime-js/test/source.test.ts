@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { type FetchLike, Source, type SourceOptions } from "../src/bundle/index.js";
 import { BundleError, CancelledError, IntegrityError, WebPageError } from "../src/errors.js";
-import { manifestJson, WASM } from "./sample.js";
+import { manifest, manifestJson, WASM } from "./sample.js";
 
 const DATA = Uint8Array.from({ length: 100 }, (_, i) => i);
 afterEach(() => {
@@ -65,6 +65,89 @@ describe("the manifest", () => {
     vi.unstubAllGlobals();
     await expect((await Source.open(URL_, { fetch, backoffMs: 1 })).manifest()).rejects.toMatchObject({
       code: expect.stringMatching(/^(network|web-page)$/) as string,
+    });
+  });
+
+  describe("where all that a load needs is kept", () => {
+    /** The cache after a visit, and a source that meets the server as it is now. */
+    async function visited(fetch: FetchLike, missing?: string) {
+      const kept = keeping();
+      const { files } = manifest();
+      for (const [name, { sha256 }] of files)
+        if (name !== missing) kept.set(`https://x.test/m/${name}?sha256=${sha256}`, DATA);
+      kept.set("https://x.test/m/mlcweb.json", new TextEncoder().encode(bundle()));
+      const warnings: string[] = [];
+      const onWarning = ({ code, message }: { code: string; message: string }): unknown =>
+        warnings.push(`${code}: ${message}`);
+      return { source: await Source.open(URL_, { fetch, backoffMs: 1, onWarning }), warnings };
+    }
+    const hangs: FetchLike = (_, { signal }) =>
+      new Promise((__, reject) => signal!.addEventListener("abort", () => reject(signal!.reason as Error)));
+
+    it.each([404, 410, 403, 401])("is the kept one when the server answers %i", async (status) => {
+      const { source, warnings } = await visited(failing(status));
+      expect((await source.manifest()).name).toBe(manifest().name);
+      expect(warnings).toEqual([expect.stringMatching(new RegExp(`^offline: .*${status}.* last visit is used`))]);
+      const some = await visited(failing(status), WASM);
+      await expect(some.source.manifest()).rejects.toThrow(BundleError);
+      expect(some.warnings).toEqual([]);
+    });
+
+    it("is the kept one when the server says nothing for three seconds", async () => {
+      vi.useFakeTimers();
+      let aborted = false;
+      const { source, warnings } = await visited((url, init) => {
+        init.signal!.addEventListener("abort", () => (aborted = true));
+        return hangs(url, init);
+      });
+      const started = Date.now();
+      const running = source.manifest();
+      await vi.advanceTimersByTimeAsync(2990);
+      expect(warnings).toEqual([]);
+      await vi.advanceTimersByTimeAsync(20);
+      expect((await running).name).toBe(manifest().name);
+      expect([Date.now() - started < 3100, aborted, vi.getTimerCount()]).toEqual([true, true, 0]);
+      expect(warnings).toEqual([expect.stringMatching(/^offline: mlcweb.json did not come within 3 s/)]);
+    });
+
+    it("is waited for where something is missing, or the server has begun to answer", async () => {
+      vi.useFakeTimers();
+      const json = bundle();
+      const late: FetchLike = () => new Promise((resolve) => setTimeout(() => resolve(new Response(json)), 5000));
+      const some = await visited(late, WASM);
+      const running = some.source.manifest();
+      await vi.advanceTimersByTimeAsync(5100);
+      await running;
+      const slow: FetchLike = async () => {
+        const body = new ReadableStream({
+          async start(controller) {
+            await new Promise((resolve) => setTimeout(resolve, 5000));
+            controller.enqueue(new TextEncoder().encode(json));
+            controller.close();
+          },
+        });
+        return new Response(body);
+      };
+      const begun = await visited(slow);
+      const reading = begun.source.manifest();
+      await vi.advanceTimersByTimeAsync(5100);
+      await reading;
+      expect([...some.warnings, ...begun.warnings]).toEqual([]);
+    });
+
+    it("is cancelled while nothing is said", async () => {
+      const controller = new AbortController();
+      keeping().set("https://x.test/m/mlcweb.json", new TextEncoder().encode(bundle()));
+      const source = await Source.open(URL_, { fetch: hangs, signal: controller.signal });
+      const running = source.manifest();
+      setTimeout(() => controller.abort(), 10);
+      await expect(running).rejects.toThrow(CancelledError);
+    });
+
+    it("that is kept and damaged is no help, nor an error of its own", async () => {
+      keeping().set("https://x.test/m/mlcweb.json", new TextEncoder().encode("{"));
+      const source = await Source.open(URL_, { fetch: failing(404) });
+      await expect(source.manifest()).rejects.toThrow(/There is no bundle/);
     });
   });
 

@@ -138,6 +138,7 @@ export const BAD: typeof GOOD = [
     '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Wi',
     called(["get_weather", '{"city": "Wi']),
   ],
+  ["cut inside of what ends a call", hermes, hermesNow.slice(0, -8), called(NOW)],
   ["cut after a backslash", llama, '{"name": "now", "parameters": {"a": "\\', called(["now", '{"a": "\\'])],
   [
     "two objects in one",

@@ -30,6 +30,9 @@ SCHEMA = {
 def loaded(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, list[str]]]:
     """The page with a model loaded and the panel open, and the errors on its console."""
     bundle = MINI.write(tmp_path_factory.mktemp("playground"))
+    manifest = json.loads((bundle / "mlcweb.json").read_text())
+    manifest["generation"] = {"temperature": 0.25, "top_k": 7}
+    (bundle / "mlcweb.json").write_text(json.dumps(manifest))
     with serving(bundle) as server, open_page(chromium, hold_signals=False) as page:
         errors: list[str] = []  # a breach of the page's Content-Security-Policy is one
         page.raw.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
@@ -86,6 +89,12 @@ def answered(page: Page, count: int = 1) -> None:
 
 def fault(page: Page, name: str) -> Locator:
     return page.locator(f"#play-{name}-fault")
+
+
+def test_an_empty_field_shows_the_bundles_default(page: Page) -> None:
+    expect(page.locator("#play-temperature")).to_have_attribute("placeholder", "0.25")
+    expect(page.locator("#play-top_k")).to_have_attribute("placeholder", "7")
+    expect(page.locator("#play-top_p")).to_have_attribute("placeholder", "1")
 
 
 def test_an_answer_is_of_the_schema(page: Page) -> None:

@@ -160,7 +160,7 @@ def test_a_wrong_command_would_be_noticed() -> None:
         "compile x --quantum q4",
         "chat b --tier f8",
         "bench b --prefill many",
-        "serve a b",
+        "serve",
     ):
         with pytest.raises((click.ClickException, AssertionError)):
             parse(shlex.split(line))
@@ -204,6 +204,11 @@ def test_scripts_import_what_the_engine_exports(block: CodeBlock) -> None:
         for name in actual.split(",")
     ]
     assert set(names) <= exported()
+    for name, door in re.findall(
+        r"import \{([^}]+)\} from \"mlcweb/(openai|ai-sdk|prompt-api)\"", block.text
+    ):
+        index = ROOT / "runtime-js" / "src" / door.replace("-", "_") / "index.ts"
+        assert re.search(rf"export \{{[^}}]*\b{name.strip()}\b", index.read_text()), f"{block}: {name}"
 
 
 def exported() -> set[str]:

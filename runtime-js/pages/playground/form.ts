@@ -74,6 +74,12 @@ export class Form {
     return field.control;
   }
 
+  /** Says what an empty field stands for. */
+  placeholder(key: string, text: string): void {
+    const control = this.fields.get(key)?.control;
+    if (control && !(control instanceof HTMLSelectElement)) control.placeholder = text;
+  }
+
   clear(key?: string): void {
     for (const [each, { control, fault }] of this.fields) {
       if (key !== undefined && each !== key) continue;

@@ -161,6 +161,7 @@ export class Playground {
     if (!engine || this.panel.hidden) return;
     const look = ++this.looks;
     try {
+      this.sections.defaults(engine.info.generation);
       roundsOf(this.settings);
       const shown = await this.shownPrompt(engine);
       if (look !== this.looks) return;

@@ -1,4 +1,5 @@
 // Builds the panel: its sections, and in each the fields that are bound to the settings.
+import type { EngineInfo } from "mlcweb";
 import { $, add } from "../dom.js";
 import type { FieldOptions, Form } from "./form.js";
 import { ALTERNATIVES, FORMAT_FIELDS } from "./request.js";
@@ -49,6 +50,8 @@ export interface Sections {
   readonly code: Section;
   /** Says in the headings what is set, and shows the fields that matter. */
   describe(settings: Settings): void;
+  /** Shows what the model gets where nothing is set. */
+  defaults(generation: EngineInfo["generation"]): void;
 }
 
 /** An empty panel with its heading, in the page. */
@@ -118,5 +121,11 @@ export function addSections(panel: HTMLElement, form: Form, settings: () => Sett
     for (const [name, key] of Object.entries(FORMAT_FIELDS)) form.show(key, name === now.format);
     form.show("top_logprobs", now.logprobs !== "");
   };
-  return { tools, prompt, code, describe };
+  const defaults = (generation: EngineInfo["generation"]): void => {
+    for (const name of NUMBERS) {
+      const own = (generation as Partial<Record<string, number>>)[name];
+      form.placeholder(name, own === undefined ? SAMPLING[name][1] : String(own));
+    }
+  };
+  return { tools, prompt, code, describe, defaults };
 }

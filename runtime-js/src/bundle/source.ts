@@ -1,13 +1,11 @@
 // Gives a bundle's files by name, from the cache or the network, and never unverified.
 import { BundleError, IntegrityError, NetworkError, throwIfAborted, WebPageError } from "../errors.js";
+import { Asking, MANIFEST, readKept, readWhole, SILENT_MS } from "./asking.js";
 import { download, type FetchLike } from "./download.js";
 import { type Manifest, parseManifest } from "./manifest.js";
 import { checkStatus, isWebPage, retrying, Watchdog } from "./retry.js";
 import { Store } from "./store.js";
 import { resolveBundleUrl } from "./url.js";
-
-const MANIFEST = "mlcweb.json";
-const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 
 export interface Warning {
   readonly code: "storage-full" | "cache-corrupt" | "offline" | "matrix-refused";
@@ -60,54 +58,79 @@ export class Source {
   }
 
   /** Reads the manifest, the one file that may change. The network comes first. The kept copy is used when the network
-   * or the server is not there; where there is a copy, that is decided sooner. */
+   * or the server is not there; where there is a copy, that is decided sooner. Where a load needs nothing else either,
+   * a server that says that there is no bundle, or says nothing for a while, keeps nobody from a model that is here. */
   async manifest(): Promise<Manifest> {
     const key = `${this.base}${MANIFEST}`;
     const cached = await this.store.get(key);
+    let read: Promise<Manifest | undefined> | undefined; // when it is needed: it may be long
+    const kept = (): Promise<Manifest | undefined> => (read ??= readKept(cached));
     const { signal, backoffMs } = this.options;
+    const asking = new Asking(signal);
+    const work = retrying(MANIFEST, () => this.fetchManifest(cached ? 10_000 : 30_000, asking), {
+      signal: asking.signal,
+      backoffMs,
+      attempts: 3,
+      ...(cached && { patienceS: 2 }),
+    });
+    const fallBack = async (why: string): Promise<Manifest> => {
+      this.options.onWarning?.({ code: "offline", message: `${why} The copy of the last visit is used.` });
+      return (await kept())!;
+    };
     let bytes: Uint8Array<ArrayBuffer>;
     try {
-      bytes = await retrying(MANIFEST, () => this.fetchManifest(cached ? 10_000 : 30_000), {
-        signal,
-        backoffMs,
-        attempts: 3,
-        ...(cached && { patienceS: 2 }),
-      });
+      const first = cached ? await Promise.race([work, asking.silent(SILENT_MS)]) : await work;
+      if (first === "silent") {
+        if (await this.keepsAll(await kept())) {
+          asking.stop();
+          work.catch(() => {});
+          return await fallBack(`${MANIFEST} did not come within ${SILENT_MS / 1000} s.`);
+        }
+        bytes = await work;
+      } else bytes = first;
     } catch (error) {
-      if (!cached || !(error instanceof NetworkError || error instanceof WebPageError)) throw error;
-      this.options.onWarning?.({ code: "offline", message: `${error.message} The copy of the last visit is used.` });
-      return parseManifest(await cached.text());
+      const refused = error instanceof BundleError && asking.refused;
+      const away = error instanceof NetworkError || error instanceof WebPageError;
+      if (!(away ? await kept() : refused && (await this.keepsAll(await kept())))) throw error;
+      return await fallBack((error as Error).message);
+    } finally {
+      asking.end();
     }
     const manifest = parseManifest(new TextDecoder().decode(bytes));
     await this.store.put(key, bytes);
     return manifest;
   }
 
-  private async fetchManifest(stallMs: number): Promise<Uint8Array<ArrayBuffer>> {
-    const watch = new Watchdog(stallMs, this.options.signal);
+  /** Whether a load of some tier needs no network. */
+  private async keepsAll(manifest: Manifest | undefined): Promise<boolean> {
+    if (!manifest) return false;
+    const { files, chunks, wasm, tokenizer, tiers } = manifest;
+    const keeps = async (names: readonly string[]): Promise<boolean> => {
+      for (const name of names) if (!(await this.store.get(this.fileKey(name, files.get(name)!.sha256)))) return false;
+      return true;
+    };
+    if (!(await keeps([wasm, tokenizer.tokenizer, tokenizer.config, ...chunks]))) return false;
+    for (const { plan, kernels } of tiers) if (await keeps([plan, kernels])) return true;
+    return false;
+  }
+
+  private fileKey(name: string, sha256: string): string {
+    return `${this.base}${name}?sha256=${sha256}`;
+  }
+
+  private async fetchManifest(stallMs: number, asking: Asking): Promise<Uint8Array<ArrayBuffer>> {
+    const watch = new Watchdog(stallMs, asking.signal);
     try {
       const response = await this.fetch(this.base + MANIFEST + this.query, { cache: "no-cache", signal: watch.signal });
       const { status } = response;
+      asking.answered(status);
       if (status === 404 || status === 410)
         throw new BundleError(
           `There is no bundle at ${this.base}: ${MANIFEST} answered ${status}.`,
           "Check the bundle's URL.",
         );
       checkStatus(MANIFEST, response);
-      const parts: Uint8Array<ArrayBuffer>[] = [];
-      let size = 0;
-      for (const reader = response.body?.getReader(); reader; ) {
-        watch.alive();
-        const { done, value } = await reader.read();
-        if (done) break;
-        parts.push(value as Uint8Array<ArrayBuffer>);
-        size += value.length;
-        if (size > MAX_MANIFEST_BYTES) {
-          reader.cancel().catch(() => {});
-          throw new BundleError(`${MANIFEST} is unreasonably large.`);
-        }
-      }
-      const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+      const bytes = await readWhole(response, watch);
       // JSON begins with a brace, whatever type the server gives it.
       if (!/^\s*\{/.test(new TextDecoder().decode(bytes.subarray(0, 64))) && isWebPage(response, bytes))
         throw new WebPageError(MANIFEST);
@@ -127,11 +150,12 @@ export class Source {
   /** Fills `target`, exactly as long as the file, with verified bytes. */
   async read(manifest: Manifest, name: string, target: Uint8Array<ArrayBuffer>): Promise<void> {
     const entry = manifest.files.get(name)!;
-    const key = `${this.base}${name}?sha256=${entry.sha256}`;
+    const key = this.fileKey(name, entry.sha256);
     if (await this.readCached(key, name, target, entry.sha256)) return;
     // Files that are kept here skip the browser's HTTP cache: it would cost a third of the speed and evict other sites.
     // A wrong hash may come from a stale copy in that cache or in a proxy, so the second attempt goes past them.
     let page: WebPageError | undefined;
+    let actual = "";
     for (const cacheMode of [this.store.keeps ? "no-store" : "default", "reload"] as const) {
       let counted = 0;
       const onBytes = (bytes: number): void => {
@@ -147,7 +171,8 @@ export class Source {
           onBytes,
           backoffMs,
         });
-        if ((await digest(target)) === entry.sha256) {
+        actual = await digest(target);
+        if (actual === entry.sha256) {
           await this.store.put(key, target);
           return;
         }
@@ -159,7 +184,8 @@ export class Source {
       onBytes(-counted);
     }
     if (page) throw page;
-    throw new IntegrityError(name, `${name} is damaged: its sha256 is not the one in the manifest.`);
+    const hashes = { url: this.base + name, expected: entry.sha256, actual };
+    throw new IntegrityError(name, `${name} is damaged: its sha256 is not the one in the manifest.`, undefined, hashes);
   }
 
   private async readCached(

@@ -7,10 +7,15 @@ export class Turn {
   interrupted = false;
   /** Called when the answer must end, with an error or without one. */
   onEnd: ((error?: Error) => void) | undefined;
-  constructor(readonly leave: () => void) {}
+  /** `signal` is the one that came with the request. */
+  constructor(
+    readonly leave: () => void,
+    readonly signal?: AbortSignal | undefined,
+  ) {}
 }
 
 interface Waiter {
+  readonly signal: AbortSignal | undefined;
   readonly go: (turn: Turn) => void;
   readonly fail: (error: Error) => void;
 }
@@ -27,7 +32,7 @@ export class Queue {
       new CancelledError("Cancelled while waiting for the request before.", signal?.reason);
     if (signal?.aborted) throw cancelled();
     const entering = new Promise<Turn>((go, fail) => {
-      const waiter = { go, fail };
+      const waiter = { go, fail, signal };
       if (first) this.waiting.unshift(waiter);
       else this.waiting.push(waiter);
       if (!signal) return;
@@ -45,11 +50,12 @@ export class Queue {
     return entering;
   }
 
-  /** Ends the answer whose turn it is, if it is one. */
-  interrupt(): void {
-    if (!this.holder) return;
-    this.holder.interrupted = true;
-    this.holder.onEnd?.();
+  /** Ends the answer whose turn it is, if it is one; of `only` these signals, where they are given. */
+  interrupt(only?: ReadonlySet<AbortSignal>): void {
+    const { holder } = this;
+    if (!holder || (only && !(holder.signal && only.has(holder.signal)))) return;
+    holder.interrupted = true;
+    holder.onEnd?.();
   }
 
   /** Closes the queue for good. The request that has the turn, those that wait and all later ones get this error. */
@@ -61,13 +67,14 @@ export class Queue {
 
   private next(): void {
     if (this.holder || this.waiting.length === 0) return;
+    const { go, signal } = this.waiting.shift()!; // go also ends waiting for the signal
     const turn = new Turn(() => {
       if (this.holder !== turn) return;
       this.holder = undefined;
       this.next();
-    });
+    }, signal);
     this.holder = turn;
-    this.waiting.shift()!.go(turn);
+    go(turn);
   }
 }
 

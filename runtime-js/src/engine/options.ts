@@ -32,6 +32,8 @@ export interface LoadOptions {
    * 4 launches. */
   readonly debug?: DebugLevel | undefined;
   readonly fetch?: FetchLike | undefined;
+  /** The module mlcweb/constrain, where it cannot be fetched when it is needed, as in a service worker. */
+  readonly constrain?: typeof import("../constrain/index.js") | undefined;
 }
 
 /** `contextLength`, or its default. Throws InvalidRequestError for what the model cannot have. */

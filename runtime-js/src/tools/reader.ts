@@ -148,6 +148,14 @@ class Section {
     const rest = marker.map((part) => part.replace(/^[\]}]+/, "")).filter(Boolean);
     if (rest.length > 0 && (yield* input.takeMarker(rest))) return true;
     input.at = start;
-    return false;
+    if (!input.ended || !isCut(input.text.slice(start), marker)) return false;
+    input.at = input.text.length;
+    return true;
   }
+}
+
+/** Whether a text is the beginning of a marker: the answer was cut inside of it. */
+function isCut(text: string, marker: readonly string[]): boolean {
+  const [found, whole] = [text, marker.join("")].map((one) => one.replace(/\s/g, ""));
+  return found !== "" && whole!.startsWith(found!);
 }

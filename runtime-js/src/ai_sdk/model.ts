@@ -1,0 +1,90 @@
+// Makes the AI SDK's language model over an engine, and a provider of several.
+import type {
+  LanguageModelV4,
+  LanguageModelV4CallOptions,
+  LanguageModelV4GenerateResult,
+  LanguageModelV4StreamResult,
+  ProviderV4,
+} from "@ai-sdk/provider";
+import { readable } from "../chat/readable.js";
+import type { ChatSource } from "../chat/source.js";
+import type { ChatCompletion, ChatCompletionChunk } from "../chat/types.js";
+import { noSuchModel } from "./errors_of_sdk.js";
+import { contentOf, partsOf, reasonOf, usageOf } from "./parts.js";
+import { requestOf } from "./request.js";
+
+/** A language model for generateText, streamText and the rest of the AI SDK. */
+export const mlcweb = (engine: ChatSource): LanguageModelV4 => new EngineModel(engine);
+
+/** A provider of engines by name, as for a registry. Bundles have language models only. */
+export function createMlcweb(engines: Readonly<Record<string, ChatSource>>): ProviderV4 {
+  const refuse = (type: string) => (modelId: string) => {
+    throw noSuchModel(modelId, type, `mlcweb has language models only, so ${modelId} is no ${type}.`);
+  };
+  return {
+    specificationVersion: "v4",
+    languageModel: (modelId) => {
+      if (Object.hasOwn(engines, modelId)) return mlcweb(engines[modelId]!);
+      const known = Object.keys(engines).join(", ");
+      throw noSuchModel(modelId, "languageModel", `There is no engine named ${modelId}: there is ${known}.`);
+    },
+    embeddingModel: refuse("embeddingModel"),
+    imageModel: refuse("imageModel"),
+  };
+}
+
+class EngineModel implements LanguageModelV4 {
+  readonly specificationVersion = "v4";
+  readonly provider = "mlcweb";
+  readonly modelId: string;
+  /** Nothing is fetched: prompts are text. */
+  readonly supportedUrls = {};
+
+  constructor(private readonly engine: ChatSource) {
+    this.modelId = engine.info.name;
+  }
+
+  async doGenerate(options: LanguageModelV4CallOptions): Promise<LanguageModelV4GenerateResult> {
+    const { request, warnings } = requestOf(options);
+    const { abortSignal: signal } = options;
+    const answer = (await bySignal(
+      signal,
+      this.engine.chat.completions.create({ ...request, stream: false, ...(signal && { signal }) }),
+    )) as ChatCompletion;
+    const { id, created, model, usage, choices } = answer;
+    const { message, finish_reason: reason } = choices[0]!;
+    return {
+      content: contentOf(message),
+      finishReason: reasonOf(reason),
+      usage: usageOf(usage),
+      warnings,
+      request: { body: request },
+      response: { id, timestamp: new Date(created * 1000), modelId: model, body: answer },
+    };
+  }
+
+  async doStream(options: LanguageModelV4CallOptions): Promise<LanguageModelV4StreamResult> {
+    const { request, warnings } = requestOf(options);
+    const { abortSignal: signal, includeRawChunks } = options;
+    signal?.throwIfAborted();
+    const stop = new AbortController();
+    const chunks = (await this.engine.chat.completions.create({
+      ...request,
+      stream: true,
+      stream_options: { include_usage: true },
+      signal: stop.signal,
+    })) as AsyncIterable<ChatCompletionChunk>;
+    const stream = readable(partsOf(chunks, warnings, includeRawChunks ?? false), signal, stop);
+    return { stream, request: { body: request } };
+  }
+}
+
+/** The SDK knows a cancelled call by the signal's own reason. */
+async function bySignal<T>(signal: AbortSignal | undefined, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  }
+}

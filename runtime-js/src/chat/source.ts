@@ -1,0 +1,21 @@
+// Declares what the doors to an engine (src/openai, src/ai_sdk, src/prompt_api) ask of it. Engine has it, and so has
+// any object of its shape.
+import type { ChatTurn, RenderOptions } from "../text/template.js";
+import type { ChatRequest, CompletionRequest } from "./request.js";
+import type { ChatCompletion, ChatCompletionChunk, Completion } from "./types.js";
+
+export interface ChatSource {
+  readonly info: { readonly name: string; readonly contextLength: number };
+  readonly chat: {
+    readonly completions: {
+      create(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
+    };
+  };
+  readonly completions: { create(request: CompletionRequest): Promise<Completion | AsyncIterable<Completion>> };
+  interrupt(): void | Promise<void>;
+}
+
+/** The same with its tokenizer, for who counts tokens. */
+export interface CountingSource extends ChatSource {
+  encodeChat(messages: readonly ChatTurn[], options?: RenderOptions): number[] | Promise<number[]>;
+}

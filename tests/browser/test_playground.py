@@ -9,11 +9,10 @@ from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from mlcweb.browser.page import open_page
-from mlcweb.serve import serving
 from tests.support.browser.mini_bundle import Mini, chat_tokens
+from tests.support.browser.playground import answered, ask, fault, fill, playground
 from tests.support.engine import needs_engine
 
 pytestmark = needs_engine
@@ -28,29 +27,8 @@ SCHEMA = {
 
 @pytest.fixture(scope="module")
 def loaded(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, list[str]]]:
-    """The page with a model loaded and the panel open, and the errors on its console."""
-    bundle = MINI.write(tmp_path_factory.mktemp("playground"))
-    manifest = json.loads((bundle / "mlcweb.json").read_text())
-    manifest["generation"] = {"temperature": 0.25, "top_k": 7}
-    (bundle / "mlcweb.json").write_text(json.dumps(manifest))
-    with serving(bundle) as server, open_page(chromium, hold_signals=False) as page:
-        errors: list[str] = []  # a breach of the page's Content-Security-Policy is one
-        page.raw.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-        fetched: list[str] = []
-        page.raw.on("request", lambda request: fetched.append(request.url))
-        page.open(server.url)
-        expect(page.raw.locator("#composer")).to_be_visible()
-        assert not [url for url in fetched if "playground" in url], "who only chats fetches none of it"
-        for part in ("playground.js", "playground.css"):
-            page.raw.route(f"**/{part}", lambda route: route.abort())
-            page.raw.locator("#playground").click()
-            expect(page.raw.locator("#speed")).to_contain_text("The playground cannot be opened")
-            page.raw.unroute_all()
-            page.raw.locator("#speed").evaluate("e => { e.textContent = ''; }")
-        errors.clear()
-        page.raw.locator("#playground").click()
-        expect(page.raw.locator("#panel")).to_be_visible()
-        yield page.raw, errors
+    with playground(chromium, MINI, tmp_path_factory.mktemp("playground")) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -62,33 +40,6 @@ def page(loaded: tuple[Page, list[str]]) -> Iterator[Page]:
     page.locator("#input").fill("")
     yield page
     assert errors == []
-
-
-def fill(page: Page, name: str, value: str) -> Locator:
-    """Sets a field, in whatever section it is."""
-    field = page.locator(f"#play-{name}")
-    field.evaluate("e => { e.closest('details').open = true; }")
-    if field.evaluate("e => e.tagName") == "SELECT":
-        field.select_option(value)
-    elif field.get_attribute("type") == "checkbox":
-        field.set_checked(bool(value))
-    else:
-        field.fill(value)
-    return field
-
-
-def ask(page: Page, question: str = "hello") -> None:
-    page.locator("#input").fill(question)
-    page.locator("#input").press("Enter")
-
-
-def answered(page: Page, count: int = 1) -> None:
-    expect(page.locator(".meta")).to_have_count(count)
-    expect(page.locator("#send")).to_be_visible()
-
-
-def fault(page: Page, name: str) -> Locator:
-    return page.locator(f"#play-{name}-fault")
 
 
 def test_an_empty_field_shows_the_bundles_default(page: Page) -> None:

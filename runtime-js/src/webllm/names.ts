@@ -8,9 +8,6 @@ type Request = Readonly<Record<string, unknown>>;
 const NAMES: Readonly<Record<string, string | ((request: Request) => string)>> = {
   seed: "SeedTypeError",
   stream_options: "InvalidStreamOptionsError",
-  "response_format.schema": "InvalidResponseFormatError",
-  "response_format.grammar": "InvalidResponseFormatGrammarError",
-  "response_format.structural_tag": "InvalidResponseFormatStructuralTagError",
   max_tokens: "MinValueError",
   repetition_penalty: "MinValueError",
   top_p: "RangeError",
@@ -24,15 +21,28 @@ const NAMES: Readonly<Record<string, string | ((request: Request) => string)>> =
   best_of: "UnsupportedFieldsError",
 };
 
+/** By the field beside `type`: the type that it belongs to, and what it is called where it is missing or not. */
+const FORMATS: Readonly<Record<string, readonly [type: string, name: string]>> = {
+  schema: ["json_object", "InvalidResponseFormatError"],
+  grammar: ["grammar", "InvalidResponseFormatGrammarError"],
+  structural_tag: ["structural_tag", "InvalidResponseFormatStructuralTagError"],
+};
+
 /** The same error of a request, by WebLLM's name where it has one. */
 export function refusal(error: unknown, request: Request): unknown {
   if (!(error instanceof InvalidRequestError)) return renamed(error);
-  const name = Object.hasOwn(NAMES, error.param) ? NAMES[error.param] : ofMessage(error.param);
+  const { param } = error;
+  const name = Object.hasOwn(NAMES, param) ? NAMES[param] : ofPath(param, request);
   if (name !== undefined) error.name = typeof name === "string" ? name : name(request);
   return error;
 }
 
-function ofMessage(param: string): string | undefined {
+function ofPath(param: string, { response_format: format }: Request): string | undefined {
   if (/^messages\[\d+\]\.role$/.test(param)) return "UnsupportedRoleError";
-  return /^messages\[\d+\]\.content\[\d+\]$/.test(param) ? "UserMessageContentErrorForNonVLM" : undefined;
+  if (/^messages\[\d+\]\.content\[\d+\]$/.test(param)) return "UserMessageContentErrorForNonVLM";
+  const [, field] = /^response_format\.(schema|grammar|structural_tag)\b/.exec(param) ?? [];
+  if (field === undefined) return undefined;
+  const [type, name] = FORMATS[field]!;
+  const given = format as Request;
+  return given.type === type && given[field] != null ? "GrammarMatcherInitError" : name;
 }

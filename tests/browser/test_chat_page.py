@@ -110,7 +110,7 @@ def test_the_readmes_example_runs(chromium: Path, tmp_path: Path) -> None:
     """As written, but for the model's URL."""
     text = (ROOT / "README.md").read_text()
     examples = re.findall(r"```js\n(.*?)```", text, flags=re.S)
-    assert len(examples) == 2
+    assert examples
     pages = tmp_path / "pages"
     pages.mkdir()
     shutil.copy(ENGINE / "mlcweb.js", pages)

@@ -1,0 +1,1 @@
+"""Publishes bundles to object stores, folders and the Hugging Face hub, and keeps their catalog."""

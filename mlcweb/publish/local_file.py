@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from collections.abc import Iterator
 
 from mlcweb.errors import PublishError
 from mlcweb.publish.target import LocalFile, changed
@@ -37,26 +36,6 @@ def pieces(file: LocalFile) -> Iterator[bytes]:
     except OSError as error:
         raise PublishError(f"{file.path}: cannot be read: {error.strerror}") from error
     _check(file, done, digest.hexdigest())
-
-
-class CheckedReader:
-    """The file as a binary stream whose last ``read`` raises SourceChanged where the content is not the manifest's."""
-
-    def __init__(self, file: LocalFile, opened: BinaryIO, advance: Callable[[int], None]) -> None:
-        self._file = file
-        self._opened = opened
-        self._advance = advance
-        self._digest = hashlib.sha256()
-        self._done = 0
-
-    def read(self, count: int = -1) -> bytes:
-        data = self._opened.read(count)
-        self._digest.update(data)
-        self._done += len(data)
-        self._advance(len(data))
-        if not data or self._done >= self._file.entry.bytes:
-            _check(self._file, self._done, self._digest.hexdigest())
-        return data
 
 
 def _check(file: LocalFile, size: int, sha256: str) -> None:

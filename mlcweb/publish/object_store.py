@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError, PreconditionError
@@ -74,12 +74,17 @@ class ObjectStoreTarget:
                 obstore.put(self._patient, key, data, attributes=attributes, use_multipart=False)
             advance(len(data))
             return
-        with self._errors(key), open(file.path, "rb") as opened:
-            reader = cast(IO[bytes], local_file.CheckedReader(file, opened, advance))
+
+        def pieces() -> Iterator[bytes]:
+            for piece in local_file.pieces(file):
+                yield piece
+                advance(len(piece))
+
+        with self._errors(key):
             obstore.put(
                 self._patient,
                 key,
-                reader,
+                pieces(),
                 attributes=attributes,
                 use_multipart=True,
                 chunk_size=_PART_BYTES,

@@ -69,7 +69,14 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     arguments = [f"-{name}.port={port}" for name, port in ports.items()]
     arguments += [f"-{name}.port.grpc={port + 10000}" for name, port in ports.items()]
     arguments += [f"-dir={folder}", f"-s3.config={config}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-    arguments += ["-s3", "-filer", "-s3.autoCreateBucket=false", "-s3.iam=false", "-s3.port.iceberg=0"]
+    arguments += [
+        "-s3",
+        "-filer",
+        "-s3.autoCreateBucket=false",
+        "-s3.iam=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+    ]
     arguments += ["-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=20"]
     with open(folder / "weed.log", "wb") as log:
         process = subprocess.Popen([program, "server", *arguments], stdout=log, stderr=log, cwd=folder)
@@ -80,7 +87,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         urlopen(bucket, timeout=30).close()
         yield server
     finally:
-        process.terminate()
+        process.kill()  # an orderly end takes half a minute
         process.wait(60)
 
 

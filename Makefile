@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit browser dev fuzz bench quality peers recipes families gguf plans contract fixtures setup engine chromium fmt lint docs clean
+.PHONY: help demo test unit browser dev fuzz bench quality peers compat recipes families gguf plans contract fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -64,6 +64,10 @@ peers: setup $(PEERS) ## other engines from npm beside ours (PEERS_FLAGS)
 	gguf=$$($(BIN)/python -m bench.peers.gguf) && \
 	  scripts/with-node.sh node bench/peers/run.mjs --bundle $(DEMO) --gguf "$$gguf" --out dist/peers.json $(PEERS_FLAGS)
 
+compat: setup ## WebLLM's examples in the folder EXAMPLES, unedited, with mlcweb by an alias (COMPAT_FLAGS)
+	@test -n "$(EXAMPLES)" || { echo "hint: EXAMPLES=/path/to/web-llm/examples make compat" >&2; exit 2; }
+	$(BIN)/python -m bench.compat.run $(EXAMPLES) $(COMPAT_FLAGS)
+
 recipes: setup ## every recipe's kernels, without weights, within WebGPU's limits
 	$(BIN)/python -m tests.reports.recipes
 
@@ -108,8 +112,9 @@ $(ENGINE): $(MODULES) $(ENGINE_SOURCES)
 chromium: | $(INSTALLED) ## find or install a Chromium
 	@scripts/chromium.sh
 
-contract: $(INSTALLED) ## write what is generated from mlcweb/contract/source: types, constants, schemas, tables
+contract: $(INSTALLED) ## write what is generated from mlcweb/contract/source and recipes/: types, constants, schemas, tables
 	$(BIN)/python -m mlcweb.contract.generate
+	$(BIN)/python -m scripts.webllm_models
 
 fmt: $(INSTALLED) $(MODULES) contract docs ## format Python, TypeScript and Markdown, and write generated pages
 	$(BIN)/ruff check --fix .
@@ -123,6 +128,7 @@ lint: $(INSTALLED) $(MODULES) ## formats and types of Python, TypeScript and Mar
 	$(BIN)/mdformat --check $(MARKDOWN)
 	$(BIN)/mypy
 	$(BIN)/python -m mlcweb.contract.generate --check
+	$(BIN)/python -m scripts.webllm_models --check
 	$(NPM) run check
 
 docs: $(INSTALLED) $(ENGINE) ## the pages' generated parts: command line, pipeline, the engine's size

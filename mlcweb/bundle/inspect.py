@@ -32,6 +32,7 @@ def facts(bundle: Bundle, contexts: Sequence[int] = ()) -> dict[str, Any]:
         "model": {**vars(model), "source": dict(model.source)},
         "quality": asdict(manifest.quality) if manifest.quality else None,
         "answers": asdict(manifest.answers) if manifest.answers else None,
+        "generation": asdict(manifest.generation) if manifest.generation else None,
         "bytes": sum(entry.bytes for entry in manifest.files.values()),
         "files": [
             {"name": name, "bytes": entry.bytes, "sha256": entry.sha256}

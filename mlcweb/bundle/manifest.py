@@ -14,6 +14,7 @@ from mlcweb.contract.constants import FORMAT, MANIFEST_NAME, VERSION
 from mlcweb.contract.manifest import (
     AnswerSyntax,
     FileEntry,
+    GenerationDefaults,
     MemoryFacts,
     ModelFacts,
     Quality,
@@ -26,6 +27,7 @@ from mlcweb.contract.manifest import Tier as TierFacts
 __all__ = [
     "AnswerSyntax",
     "FileEntry",
+    "GenerationDefaults",
     "Manifest",
     "MemoryFacts",
     "ModelFacts",

@@ -15,6 +15,7 @@ from mlcweb.bundle import disk, replace
 from mlcweb.bundle.manifest import (
     AnswerSyntax,
     FileEntry,
+    GenerationDefaults,
     Manifest,
     MemoryFacts,
     ModelFacts,
@@ -110,6 +111,7 @@ class BundleWriter:
         config: str | None = None,
         quality: Quality | None = None,
         answers: AnswerSyntax | None = None,
+        generation: GenerationDefaults | None = None,
         inputs: str | None = None,
     ) -> Path:
         """Write the manifest and put the bundle in its place; returns that folder.
@@ -132,6 +134,7 @@ class BundleWriter:
             config=config,
             quality=quality,
             answers=answers,
+            generation=generation,
             inputs=inputs,
         )
         text = manifest.to_json()

@@ -28,6 +28,7 @@ from mlcweb.quantize.suited import suited
 from mlcweb.recipes import Recipe
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.sources import Checkpoint, require, with_prefix
+from mlcweb.sources.generation import read_generation
 
 DEFAULT_CONTEXT = 4096
 _log = logger("compile.decide")
@@ -56,6 +57,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     copies = [model.outline.head] if config.tie_word_embeddings else []
     require(checkpoint, model.shapes(), copies=copies)
     _check_eos(checkpoint, config)
+    read_generation(checkpoint.tokenizer_files)  # refuses here what it would refuse after the work
     quantization = request.quantization or _default_quantization(checkpoint, model, progress)
     scheme = get_scheme(quantization)
     if scheme.as_it_is:

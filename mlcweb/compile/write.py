@@ -40,6 +40,7 @@ from mlcweb.reference import PackedWeights, int8_difference, make_validation
 from mlcweb.reference.answer_syntax import find_answer_syntax
 from mlcweb.reference.chats import make_chats
 from mlcweb.sources import Checkpoint
+from mlcweb.sources.generation import read_generation
 from mlcweb.wasm import link_model
 
 VALIDATION_STEPS = 16
@@ -93,6 +94,7 @@ def write_bundle(
                 config=writer.add_file("config", "json", _json(_definition(job))),
                 quality=quality,
                 answers=find_answer_syntax(job.renderer),
+                generation=read_generation(job.checkpoint.tokenizer_files),
             )
     return open_bundle(out_dir).manifest
 

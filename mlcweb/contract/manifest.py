@@ -146,6 +146,18 @@ class AnswerSyntax:
 
 
 @dataclass(frozen=True)
+class GenerationDefaults:
+    """How answers are sampled where a request does not say: the model's generation_config.json. A whole
+    number is written without a fraction.
+    """
+
+    temperature: float | None = field(default=None, kw_only=True)
+    top_p: float | None = field(default=None, kw_only=True)
+    top_k: int | None = field(default=None, kw_only=True)
+    repetition_penalty: float | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """A file's size in bytes and its sha256 in lower-case hex."""
 
@@ -170,4 +182,5 @@ class Manifest:
     config: str | None = field(default=None, kw_only=True)
     quality: Quality | None = field(default=None, kw_only=True)
     answers: AnswerSyntax | None = field(default=None, kw_only=True)
+    generation: GenerationDefaults | None = field(default=None, kw_only=True)
     files: Mapping[str, FileEntry]

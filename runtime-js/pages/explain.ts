@@ -30,6 +30,7 @@ const CODES: Record<string, Words> = {
   "context-length": { title: "The conversation is too long", remedy: "new-chat" },
   "invalid-request": { title: "The request is not valid" },
   unloaded: { title: "No model is loaded", fatal: true, again: "Load the model" },
+  worker: { title: "The model's worker has ended", fatal: true, again: "Load the model again" },
 };
 const OTHER: Words = { title: "Something went wrong" };
 

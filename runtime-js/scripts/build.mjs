@@ -2,6 +2,7 @@
 // With --watch it goes on, and builds what changed.
 
 import { mkdir, readdir, rm } from "node:fs/promises";
+import { resolve } from "node:path";
 import { build, context } from "esbuild";
 
 const watching = process.argv.includes("--watch");
@@ -36,11 +37,22 @@ const beside = (filter, path) => ({
   name: path,
   setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
 });
+// WebLLM's names are a file too, which has the engine and its errors from mlcweb.js.
+const besideEngine = {
+  name: "beside the engine",
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /\/(errors|index)\.js$/ }, ({ path, resolveDir }) =>
+      ["errors.js", "index.js"].some((file) => resolve(resolveDir, path) === `${root}src/${file}`)
+        ? { path: "./mlcweb.js", external: true }
+        : undefined,
+    ),
+};
 for (const outdir of ["dist", engine]) {
   const plugins = [beside(/constrain\/index\.js$/, "./constrain.js")];
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
   const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
+  await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });
   // An engine in a worker: what the page has of it, and two of what the worker has.
   await make({ entryPoints: { worker: "src/worker/page.ts" }, outdir, plugins: errors });
   const all = beside(/\/errors\.js$|engine\/index\.js$/, "./mlcweb.js");
@@ -52,6 +64,12 @@ for (const outdir of ["dist", engine]) {
 }
 const doors = { "ai-sdk": "src/ai_sdk/index.ts", "prompt-api": "src/prompt_api/index.ts" };
 await make({ entryPoints: doors, outdir: "dist", plugins: [beside(/\/engine\/index\.js$/, "./mlcweb.js")] });
+// The package's root: the engine and WebLLM's names. A bundler takes what is used of both files.
+await make({
+  entryPoints: { root: "src/root.ts" },
+  outdir: "dist",
+  plugins: [besideEngine, beside(/webllm/, "./web-llm.js")],
+});
 // The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
 await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
 const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.test(name));

@@ -4,7 +4,13 @@ import { gzipSync } from "node:zlib";
 
 const dist = new URL("../dist/", import.meta.url);
 const KIB = 1024;
-const budgets = { "mlcweb.js": 200 * KIB, "core.js": 80 * KIB };
+const budgets = {
+  "mlcweb.js": 200 * KIB,
+  "core.js": 80 * KIB,
+  "web-llm.js": 24 * KIB,
+  "worker.js": 10 * KIB,
+  "serve.js": 10 * KIB,
+};
 let failed = false;
 for (const name of (await readdir(dist)).filter((n) => n.endsWith(".js")).sort()) {
   const bytes = await readFile(new URL(name, dist));

@@ -67,14 +67,22 @@ export class GpuError extends MlcwebError {
 /** A file's bytes are not those that the manifest promises. */
 export class IntegrityError extends MlcwebError {
   readonly file: string;
+  /** Where the bytes came from, and both hashes, where they are known; "" where not. */
+  readonly url: string;
+  readonly expected: string;
+  readonly actual: string;
   constructor(
     file: string,
     message: string,
     hint = "The copy on the server is damaged or mixed with another build: publish the bundle again.",
+    { url = file, expected = "", actual = "" } = {},
   ) {
     super("integrity", message, hint);
     this.name = "IntegrityError";
     this.file = file;
+    this.url = url;
+    this.expected = expected;
+    this.actual = actual;
   }
 }
 

@@ -7,8 +7,8 @@ import { argmax, END, FakeModel, sum } from "./fake_model.js";
 /** What every text is encoded as. */
 export const PROMPT = [3, 1, 4];
 
-/** `lose` makes the GPU fail. */
-export function open(model = new FakeModel(sum)) {
+/** `lose` makes the GPU fail; `changes` are to the manifest and the chat template. */
+export function open(model = new FakeModel(sum), changes: { manifest?: object; template?: object } = {}) {
   const listeners: ((event: unknown) => void)[] = [];
   const guard = new Guard({
     lost: new Promise(() => {}),
@@ -19,10 +19,12 @@ export function open(model = new FakeModel(sum)) {
   } as never);
   const words = (tokens: readonly number[]): string => tokens.map((token) => `${token} `).join("");
   const loaded = {
-    manifest: { name: "fake", tokenizer: { eosTokenIds: [END] }, tiers: [{ name: "base" }] },
+    base: "https://fake.example/",
+    manifest: { name: "fake", tokenizer: { eosTokenIds: [END] }, tiers: [{ name: "base" }], ...changes.manifest },
     tier: { name: "base" },
+    adapter: { vendor: "fake", description: "" },
     guard,
-    memory: { destroy() {} },
+    memory: { use: {}, destroy() {} },
     model,
     host: argmax,
     codec: {
@@ -30,7 +32,7 @@ export function open(model = new FakeModel(sum)) {
       token: String,
       encode: () => PROMPT,
       encodeRendered: () => PROMPT,
-      template: { stops: [], render: () => "" },
+      template: { stops: [], render: () => "", ...changes.template },
     },
   } as unknown as Loaded;
   const engine = new (Engine as unknown as new (loaded: Loaded, depth: number) => Engine)(loaded, 4);

@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import { type ChatRequest, parseChatRequest, parseCompletionRequest, parseSampling } from "../src/chat/index.js";
 import { InvalidRequestError } from "../src/errors.js";
 
+const FACTS = { vocabSize: 16 };
+
 const messages = [{ role: "user", content: "hi" }];
 const BAD: [param: string, request: Record<string, unknown>][] = [
   ["messages", {}],
@@ -126,7 +128,7 @@ describe("chat request", () => {
   it.each(BAD)("names %s", (param, request) => {
     let error: unknown;
     try {
-      parseChatRequest(request, 16);
+      parseChatRequest(request, FACTS);
     } catch (e) {
       error = e;
     }
@@ -149,7 +151,7 @@ describe("chat request", () => {
         stop: "x",
         max_tokens: null,
       },
-      16,
+      FACTS,
     );
     expect(parsed.messages).toEqual([{ role: "system", content: "ab" }]);
     expect(parsed).toMatchObject({
@@ -185,7 +187,7 @@ describe("chat request", () => {
           { role: "tool", content: "12:00", tool_call_id: "a", name: "now" },
         ],
       },
-      16,
+      FACTS,
     );
     expect([parsed.tools.tools, parsed.template]).toEqual([tools, { variables: undefined }]);
     expect(parsed.messages.slice(1)).toEqual([
@@ -200,18 +202,18 @@ describe("chat request", () => {
       { role: "tool", content: "12:00", tool_call_id: "a", name: "now" },
     ]);
     for (const none of [{ tools, tool_choice: "none" }, { tools: [] }, { tools: null }, {}])
-      expect(parseChatRequest({ messages, ...none }, 16).tools).toMatchObject({
+      expect(parseChatRequest({ messages, ...none }, FACTS).tools).toMatchObject({
         tools: none.tools ?? [],
         choice: none.tool_choice ?? "auto",
       });
   });
   it("hands variables to the template", () => {
     expect(
-      parseChatRequest({ messages, chat_template_kwargs: { a: 1 }, extra_body: { enable_thinking: false } }, 16)
+      parseChatRequest({ messages, chat_template_kwargs: { a: 1 }, extra_body: { enable_thinking: false } }, FACTS)
         .template.variables,
     ).toEqual({ a: 1, enable_thinking: false });
     expect(
-      parseChatRequest({ messages, chat_template_kwargs: null, extra_body: { enable_thinking: null } }, 16).template
+      parseChatRequest({ messages, chat_template_kwargs: null, extra_body: { enable_thinking: null } }, FACTS).template
         .variables,
     ).toBeUndefined();
   });
@@ -257,8 +259,8 @@ describe("chat request", () => {
     "verbosity",
     "web_search_options",
   ])("takes null for %s as not given", (key) => {
-    const { sampling, ...without } = parseChatRequest({ messages, seed: 1 }, 16);
-    const { sampling: other, ...parsed } = parseChatRequest({ messages, seed: 1, [key]: null }, 16);
+    const { sampling, ...without } = parseChatRequest({ messages, seed: 1 }, FACTS);
+    const { sampling: other, ...parsed } = parseChatRequest({ messages, seed: 1, [key]: null }, FACTS);
     expect(parsed).toEqual(without);
     expect({ ...other, seed: key === "seed" ? 1 : other.seed }).toEqual(sampling);
   });
@@ -291,7 +293,7 @@ describe("chat request", () => {
       { kind: "tags", tags: { type: "structural_tag", structures: [], triggers: [] }, field: "response_format" },
     ],
   ])("says what answers a format %j has", (response_format, format) => {
-    expect(parseChatRequest({ messages, response_format }, 16).format).toEqual(format);
+    expect(parseChatRequest({ messages, response_format }, FACTS).format).toEqual(format);
   });
   it("takes null as not given inside of fields too, but not in a schema", () => {
     const request = {
@@ -320,7 +322,7 @@ describe("chat request", () => {
         },
       ],
     };
-    const parsed = parseChatRequest(request, 16);
+    const parsed = parseChatRequest(request, FACTS);
     expect(parsed).toMatchObject({
       includeUsage: false,
       messages: [
@@ -336,23 +338,59 @@ describe("chat request", () => {
     );
   });
   it("prefers max_completion_tokens and keeps seeds in 32 bits", () => {
-    const parsed = parseChatRequest({ messages, max_tokens: 5, max_completion_tokens: 3, seed: 2 ** 40 + 5 }, 16);
+    const parsed = parseChatRequest({ messages, max_tokens: 5, max_completion_tokens: 3, seed: 2 ** 40 + 5 }, FACTS);
     expect([parsed.maxTokens, parsed.sampling.seed]).toEqual([3, 5]);
   });
   it("refuses a chat's fields where there is no chat", () => {
     for (const parse of [parseCompletionRequest, parseSampling])
-      expect(() => parse({ prompt: "x", messages }, 16)).toThrow(InvalidRequestError);
-    expect(() => parseSampling({ max_tokens: 4, prompt: "x" }, 16)).toThrow(/^prompt: is not a known/);
-    expect(parseSampling({ max_tokens: 4 }, 16)).toMatchObject({ maxTokens: 4, continues: false });
+      expect(() => parse({ prompt: "x", messages }, FACTS)).toThrow(InvalidRequestError);
+    expect(() => parseSampling({ max_tokens: 4, prompt: "x" }, FACTS)).toThrow(/^prompt: is not a known/);
+    expect(parseSampling({ max_tokens: 4 }, FACTS)).toMatchObject({ maxTokens: 4, continues: false });
   });
   it("checks completions too", () => {
-    expect(parseCompletionRequest({ prompt: "x", max_tokens: 4 }, 16)).toMatchObject({ prompt: "x", maxTokens: 4 });
-    expect(() => parseCompletionRequest({ prompt: "" }, 16)).toThrow(InvalidRequestError);
+    expect(parseCompletionRequest({ prompt: "x", max_tokens: 4 }, FACTS)).toMatchObject({ prompt: "x", maxTokens: 4 });
+    expect(() => parseCompletionRequest({ prompt: "" }, FACTS)).toThrow(InvalidRequestError);
+  });
+});
+
+describe("a bundle's sampling", () => {
+  const generation = { temperature: 0.6, top_p: 0.95, top_k: 20, repetition_penalty: 1.05 };
+  const facts = { vocabSize: 16, generation };
+  const messages = [{ role: "user", content: "x" }];
+
+  it("is what a request gets that does not say", () => {
+    const unsaid = { temperature: null, top_p: null, top_k: null, repetition_penalty: null };
+    for (const request of [{}, unsaid]) {
+      const { sampling, host } = parseChatRequest({ messages, ...request }, facts);
+      expect(sampling).toMatchObject({ temperature: 0.6, topP: 0.95, topK: 20 });
+      expect(host.repetitionPenalty).toBe(1.05);
+    }
+    expect(parseCompletionRequest({ prompt: "x" }, facts).sampling.temperature).toBe(0.6);
+    expect(parseSampling({}, facts).sampling.topK).toBe(20);
+  });
+
+  it("gives way to what a request says, also to what is off", () => {
+    const off = { temperature: 0, top_p: 1, top_k: 0, repetition_penalty: 1 };
+    const { sampling, host } = parseChatRequest({ messages, ...off }, facts);
+    expect(sampling).toMatchObject({ temperature: 0, topP: 1, topK: 0 });
+    expect(host.repetitionPenalty).toBe(1);
+  });
+
+  it("may be a part, and the rest is as without", () => {
+    for (const [some, temperature, topP] of [
+      [{ temperature: 0.5 }, 0.5, 1],
+      [{}, 1, 1],
+      [undefined, 1, 1],
+    ] as const) {
+      const { sampling, host } = parseSampling({}, { vocabSize: 16, generation: some });
+      expect(sampling).toMatchObject({ temperature, topP, topK: 0 });
+      expect(host.repetitionPenalty).toBe(1);
+    }
   });
 });
 
 it("what is accepted and ignored is in the types too", () => {
   const ignored: ChatRequest = { messages: [{ role: "user", content: "x" }], model: "m", user: "u", store: true };
   ignored.metadata = { any: 1 };
-  expect(parseChatRequest(ignored, 16).messages.length).toBe(1);
+  expect(parseChatRequest(ignored, FACTS).messages.length).toBe(1);
 });

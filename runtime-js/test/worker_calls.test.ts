@@ -3,7 +3,16 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import * as errors from "../src/errors.js";
 import { errorFromJson, errorToJson } from "../src/worker/error_json.js";
-import { type CallContext, Connection, dialTo, listen, type Methods, serve } from "../src/worker/index.js";
+import {
+  type CallContext,
+  Connection,
+  dialTo,
+  listen,
+  type Methods,
+  portWire,
+  type Session,
+  serve,
+} from "../src/worker/index.js";
 import { fromJson, toJson } from "../src/worker/plain.js";
 import { readMessage } from "../src/worker/protocol.js";
 import { connect, extensionPorts, FakeWorker, pause, settled } from "./worker_pair.js";
@@ -174,6 +183,22 @@ describe("a worker that is gone", () => {
     await expect(running).rejects.toThrow(WorkerError);
   });
 
+  it("is not taken for gone by a page whose timers slept", async () => {
+    const [ours, theirs] = extensionPorts();
+    listen("test", (wire) => serve(wire, methods, { service: "test" }), theirs);
+    const { now } = performance;
+    let slept = 0;
+    vi.spyOn(performance, "now").mockImplementation(() => now.call(performance) + slept);
+    const page = await Connection.open(dialTo(ours), { service: "test", pingMs: 10, silentMs: 60 });
+    const running = page.call("waits", { signal: new AbortController().signal });
+    for (let i = 0; i < 4; i++) {
+      await pause(25);
+      slept += 60_000;
+    }
+    expect(await settled(running)).toBe("waits");
+    vi.restoreAllMocks();
+  });
+
   it("or was never there", async () => {
     const { port1 } = new MessageChannel();
     await expect(connect(dialTo(port1), { startMs: 30 })).rejects.toThrow(/did not answer within 0.03 s/);
@@ -219,6 +244,26 @@ describe("a worker that is made again", () => {
     die();
     expect(await page.call("echo", 1)).toEqual([1]);
     expect(workers.length).toBe(3);
+  });
+
+  it("need not be waited for by a call that is cancelled", async () => {
+    const loads: Methods = { ...methods, load: () => new Promise(() => {}) };
+    const workers: FakeWorker[] = [];
+    const again = (): MessagePort => {
+      workers.push(new FakeWorker(loads));
+      return workers.at(-1)!.port;
+    };
+    const page = await connect(dialTo(again), { revive: (call) => call("load") });
+    for (const session of workers[0]!.sessions) (session as unknown as { wire: { close(): void } }).wire.close();
+    await pause();
+    const stop = new AbortController();
+    const running = page.call("waits", { signal: stop.signal });
+    expect(await settled(running)).toBe("waits");
+    stop.abort();
+    await expect(running).rejects.toThrow(CancelledError);
+    expect(workers.length).toBe(2);
+    page.close(new UnloadedError());
+    await expect(page.call("echo")).rejects.toThrow(UnloadedError);
   });
 
   it("is given up by a call that ends it each time", async () => {
@@ -275,7 +320,7 @@ describe("messages", () => {
 
   it("from a foreign origin open no connection", async () => {
     const scope = Object.assign(new EventTarget(), { location: { origin: "https://own.test" } });
-    const accepted = vi.fn();
+    const accepted = vi.fn<() => Session>();
     listen("test", accepted, undefined, scope);
     const from = (origin: string): void => {
       const { port1 } = new MessageChannel();
@@ -287,6 +332,28 @@ describe("messages", () => {
     from("https://own.test");
     from("");
     expect(accepted).toHaveBeenCalledTimes(2);
+  });
+
+  it("keep a service worker from being ended while it answers", async () => {
+    const scope = Object.assign(new EventTarget(), { location: { origin: "https://own.test" } });
+    let finish = (_: string): void => {};
+    const slow: Methods = { slow: () => new Promise((resolve) => (finish = resolve)) };
+    listen("test", (wire) => serve(wire, slow, { service: "test" }), undefined, scope);
+    const { port1, port2 } = new MessageChannel();
+    const send = (data: object, ports: MessagePort[] = []): { done: Promise<unknown> } => {
+      let done: Promise<unknown> = Promise.resolve();
+      const waitUntil = (until: Promise<unknown>) => (done = until);
+      scope.dispatchEvent(Object.assign(new Event("message"), { data, ports, waitUntil }));
+      return { done };
+    };
+    send({ mlcweb: "mlcweb-worker", kind: "connect", service: "test" }, [port2]);
+    const page = await connect({ open: async () => portWire(port1), revives: false });
+    const held = send({ mlcweb: "mlcweb-worker", kind: "keep-alive" }).done; // comes before the call
+    const running = page.call("slow");
+    expect(await settled(held, 1200)).toBe("waits");
+    finish("done");
+    expect(await running).toBe("done");
+    await held;
   });
 
   it("of another version, and another service, are refused in words", async () => {
@@ -330,7 +397,7 @@ describe("an extension's port", () => {
     const onConnect = { addListener: (listener: (port: unknown) => void) => (join = listener) };
     const location = { origin: "chrome-extension://abc" };
     const scope = Object.assign(new EventTarget(), { location, chrome: { runtime: { onConnect } } });
-    const accepted = vi.fn();
+    const accepted = vi.fn<() => Session>();
     listen("test", accepted, undefined, scope as never);
     const port = (name: string, sender: object): object => ({ ...extensionPorts()[0], name, sender });
     join(port("theirs", { origin: location.origin }));

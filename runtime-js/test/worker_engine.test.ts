@@ -75,7 +75,7 @@ function worker() {
   const wires: { close(): void }[] = [];
   const dial = (): MessagePort => {
     const { port1, port2 } = new MessageChannel();
-    const accept = (wire: Parameters<typeof serve>[0]): void => {
+    const accept = (wire: Parameters<typeof serve>[0]): Session => {
       wires.push(wire);
       const session = serve(wire, host.methods, {
         ...host.options,
@@ -85,6 +85,7 @@ function worker() {
         },
       });
       sessions.add(session);
+      return session;
     };
     listen(host.options.service, accept, port2);
     return port1;
@@ -105,7 +106,7 @@ function drop(page: WorkerEngine): void {
 
 it("has each public member of Engine", () => {
   // Private in TypeScript, and not in JavaScript.
-  const own = ["constructor", "alive", "constrain", "backend"];
+  const own = ["constructor", "alive", "backend"];
   const missing = Object.getOwnPropertyNames(Engine.prototype).filter(
     (name) => !own.includes(name) && !(name in WorkerEngine.prototype),
   );
@@ -386,6 +387,7 @@ it("a worker that is made again has the model again, and the page hears nothing 
   await expect(rest()).rejects.toThrow(WorkerError);
   all.at(-1)!.closeAll();
   await pause();
+  engine.interrupt();
   await engine.unload(); // starts no worker to free what is gone
   expect(all.length).toBe(2);
 });

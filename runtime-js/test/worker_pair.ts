@@ -22,12 +22,14 @@ export class FakeWorker {
     this.port = port1;
     this.own = port2;
     const { onClose, ...more } = options;
-    const accept = (wire: Parameters<typeof serve>[0]): void => {
+    const accept = (wire: Parameters<typeof serve>[0]): Session => {
       const closed = (session: Session): void => {
         this.sessions.delete(session);
         onClose?.(session);
       };
-      this.sessions.add(serve(wire, methods, { service: "test", ...more, onClose: closed }));
+      const session = serve(wire, methods, { service: "test", ...more, onClose: closed });
+      this.sessions.add(session);
+      return session;
     };
     listen("test", accept, port2);
   }

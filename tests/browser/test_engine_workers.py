@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import BrowserContext, Error, Playwright
 from playwright.sync_api import Page as RawPage
 
-from mlcweb.browser.page import Page, open_page
+from mlcweb.browser.driver import driver
+from mlcweb.browser.page import FLAGS, Page, open_page
 from tests.support.browser.mini_bundle import Mini, chat_tokens
 from tests.support.browser.model_page import Site, serve_site
-from tests.support.engine import needs_engine
+from tests.support.engine import ENGINE, needs_engine
 
 pytestmark = needs_engine
 
@@ -20,7 +25,9 @@ pytestmark = needs_engine
 MODEL = Mini(ends=False)
 ANSWER = bytes(MODEL.answer(chat_tokens(("user", "hello")))).decode()
 
-PAGE = """<!doctype html><title>workers</title><link rel="icon" href="data:,"><script type="module">
+PAGE = """<!doctype html><title>workers</title><link rel="icon" href="data:,">
+<script type="module" src="page.js"></script>"""
+SCRIPT = """
 import { WorkerEngine } from "./worker.js";
 import { WorkerError } from "./mlcweb.js";
 const request = { messages: [{ role: "user", content: "hello" }], temperature: 0 };
@@ -32,6 +39,7 @@ const workers = {
   },
   missing: () => new Worker("./nowhere.js", { type: "module" }),
   shared: () => new SharedWorker("./dedicated_worker.js", { type: "module" }),
+  extension: () => () => chrome.runtime.connect({ name: "mlcweb" }),
   async service() {
     await navigator.serviceWorker.register("./service_worker.js", { type: "module" });
     return navigator.serviceWorker;
@@ -43,7 +51,7 @@ const guarded = async run => { try { return await run(); } catch (error) { retur
 Object.assign(window, {
   load: kind => guarded(async () => {
     const stages = new Set();
-    window.worker = await workers[kind]();
+    window.worker = await workers[kind](); // a function makes a port anew
     window.engine = await WorkerEngine.load(window.worker, "./mini/", { onProgress: p => stages.add(p.stage) });
     return { tier: engine.info.tier, stages: [...stages], total_s: engine.info.timings.total_s };
   }),
@@ -72,7 +80,15 @@ Object.assign(window, {
   }),
 });
 window.ready = true;
-</script>"""
+"""
+
+EXTENSION = {
+    "manifest_version": 3,
+    "name": "mlcweb",
+    "version": "1",
+    "background": {"service_worker": "service_worker.js", "type": "module"},
+    "content_security_policy": {"extension_pages": "script-src 'self' 'wasm-unsafe-eval'"},
+}
 
 
 class Workers:
@@ -88,12 +104,23 @@ class Workers:
         raw.wait_for_function("window.ready")
         return raw
 
-    def stop_service_workers(self, raw: RawPage) -> None:
-        """As the browser does to those that are idle."""
-        session = self.page.context.new_cdp_session(raw)
-        session.send("ServiceWorker.enable")
-        session.send("ServiceWorker.stopAllWorkers")
-        session.detach()
+
+def stop_service_workers(raw: RawPage) -> None:
+    """As the browser does to those that are idle."""
+    session = raw.context.new_cdp_session(raw)
+    session.send("ServiceWorker.enable")
+    session.send("ServiceWorker.stopAllWorkers")
+    session.detach()
+
+
+def write_page(folder: Path) -> None:
+    """The page, its script, and those of its workers."""
+    (folder / "workers.html").write_text(PAGE)
+    (folder / "page.js").write_text(SCRIPT)
+    for name, script in (("dedicated_worker", "serve"), ("service_worker", "serve-service")):
+        (folder / f"{name}.js").write_text(
+            f'import {{ serveEngine }} from "./{script}.js";\nserveEngine();\n'
+        )
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +128,7 @@ def workers(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("workers")
     with serve_site(folder) as site, open_page(chromium, hold_signals=False) as page:
         MODEL.write(folder / "mini")
-        (folder / "workers.html").write_text(PAGE)
-        for name, script in (("dedicated_worker", "serve"), ("service_worker", "serve-service")):
-            (folder / f"{name}.js").write_text(
-                f'import {{ serveEngine }} from "./{script}.js";\nserveEngine();\n'
-            )
+        write_page(folder)
         yield Workers(page, site)
 
 
@@ -170,15 +193,58 @@ def test_a_service_worker_that_ended_comes_back(workers: Workers) -> None:
     first = load(raw, "service")
     assert call(raw, "ask({})") == ANSWER
     assert call(raw, REGEX).isdecimal()
-    workers.stop_service_workers(raw)
+    stop_service_workers(raw)
     assert call(raw, "ask({})") == ANSWER
     assert call(raw, "total()") != first["total_s"]  # it has loaded again
     # A stream that had not begun goes on elsewhere; one under way ends with an error.
     call(raw, "begin(0)")
-    workers.stop_service_workers(raw)
+    stop_service_workers(raw)
     assert call(raw, "rest()") == ANSWER
     call(raw, "begin(3)")
-    workers.stop_service_workers(raw)
+    stop_service_workers(raw)
     assert call(raw, "rest()")["error"] == "worker"
     assert call(raw, "ask({})") == ANSWER
     raw.close()
+
+
+@contextmanager
+def open_extension(chromium: Path, folder: Path) -> Iterator[RawPage]:
+    """A page of the extension in a folder. Skips where the browser takes none from its command line."""
+    with driver() as playwright:
+        context = launch_with(playwright, chromium, folder)
+        try:
+            worker = (context.service_workers or [context.wait_for_event("serviceworker", timeout=10_000)])[0]
+        except Error:
+            pytest.skip("this browser loads no extension from its command line")
+        raw = context.new_page()
+        raw.goto(worker.url.replace("service_worker.js", "workers.html"))
+        raw.wait_for_function("window.ready")
+        yield raw
+        context.close()
+
+
+def launch_with(playwright: Playwright, chromium: Path, extension: Path) -> BrowserContext:
+    return playwright.chromium.launch_persistent_context(
+        "",
+        executable_path=chromium,
+        headless=True,
+        chromium_sandbox=False,
+        ignore_default_args=["--disable-extensions"],
+        args=[*FLAGS, f"--disable-extensions-except={extension}", f"--load-extension={extension}"],
+    )
+
+
+def test_an_extension_serves_its_pages(chromium: Path, tmp_path: Path) -> None:
+    for script in ("mlcweb", "constrain", "serve", "serve-service", "worker"):
+        shutil.copy(ENGINE / f"{script}.js", tmp_path)
+    MODEL.write(tmp_path / "mini")
+    write_page(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(EXTENSION))
+    with open_extension(chromium, tmp_path) as raw:
+        load(raw, "extension")
+        call(raw, "begin(3)")
+        assert call(raw, "rest()") == ANSWER
+        assert call(raw, REGEX).isdecimal()
+        assert call(raw, "engine.logits([1, 2, 3]).then(logits => logits instanceof Float32Array)")
+        stop_service_workers(raw)
+        assert call(raw, "ask({})") == ANSWER

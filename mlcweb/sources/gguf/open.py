@@ -10,6 +10,7 @@ from mlcweb.progress import Progress, SilentProgress
 from mlcweb.sources.checkpoint import Checkpoint, compute_fingerprint, sample_span
 from mlcweb.sources.gguf.families import build_config, build_tensors, find_family
 from mlcweb.sources.gguf.metadata import Metadata
+from mlcweb.sources.gguf.sampling import build_generation_config
 from mlcweb.sources.gguf.split import read_model
 from mlcweb.sources.gguf.tokenizer import build_tokenizer_files
 from mlcweb.sources.gguf.vocabulary import STOP_NAMES, STOP_TEXTS, Vocabulary, read_vocabulary
@@ -34,6 +35,7 @@ def open_gguf(
     vocabulary = read_vocabulary(file, (progress or SilentProgress()).note)
     config = build_config(metadata, family) | _token_ids(vocabulary)
     files = build_tokenizer_files(file, vocabulary, metadata.count("context_length"))
+    files |= build_generation_config(file)
     samples = (
         (t.name, t.shape, t.kind.name, sample_span(t.path, t.offset, t.size)) for t in file.tensors.values()
     )

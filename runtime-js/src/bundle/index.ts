@@ -3,6 +3,6 @@
 export { type DownloadOptions, download, type FetchLike } from "./download.js";
 export { type FileEntry, type Manifest, parseManifest, type Tensor, type Tier } from "./manifest.js";
 export { Source, type SourceOptions, type Warning } from "./source.js";
-export { deleteCached, Store } from "./store.js";
+export { deleteCached, listCached, Store } from "./store.js";
 export { resolveBundleUrl } from "./url.js";
 export { type ChunkRange, chunkRanges, streamWeights, type WeightSink } from "./weights.js";

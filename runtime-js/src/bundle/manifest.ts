@@ -4,6 +4,7 @@ import {
   check,
   DTYPE_BYTES,
   type FileEntry,
+  type GenerationDefaults,
   HASH_DIGITS,
   type KvCacheDtype,
   MAX_CHUNK_BYTES,
@@ -41,6 +42,8 @@ export interface Manifest {
   readonly validation: string | undefined;
   /** Absent in bundles of compilers that did not look. */
   readonly answers: AnswerSyntax | undefined;
+  /** How answers are sampled where a request does not say. */
+  readonly generation?: GenerationDefaults | undefined;
   readonly files: ReadonlyMap<string, FileEntry>;
 }
 
@@ -71,6 +74,7 @@ export function parseManifest(source: string): Manifest {
     memory: { weights: memory.weights, kvPerToken: memory.kv_per_token, scratch: memory.scratch },
     validation: json.validation,
     answers: json.answers,
+    generation: json.generation,
     files,
   };
 }

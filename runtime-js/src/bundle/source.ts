@@ -155,6 +155,7 @@ export class Source {
     // Files that are kept here skip the browser's HTTP cache: it would cost a third of the speed and evict other sites.
     // A wrong hash may come from a stale copy in that cache or in a proxy, so the second attempt goes past them.
     let page: WebPageError | undefined;
+    let actual = "";
     for (const cacheMode of [this.store.keeps ? "no-store" : "default", "reload"] as const) {
       let counted = 0;
       const onBytes = (bytes: number): void => {
@@ -170,7 +171,8 @@ export class Source {
           onBytes,
           backoffMs,
         });
-        if ((await digest(target)) === entry.sha256) {
+        actual = await digest(target);
+        if (actual === entry.sha256) {
           await this.store.put(key, target);
           return;
         }
@@ -182,7 +184,8 @@ export class Source {
       onBytes(-counted);
     }
     if (page) throw page;
-    throw new IntegrityError(name, `${name} is damaged: its sha256 is not the one in the manifest.`);
+    const hashes = { url: this.base + name, expected: entry.sha256, actual };
+    throw new IntegrityError(name, `${name} is damaged: its sha256 is not the one in the manifest.`, undefined, hashes);
   }
 
   private async readCached(

@@ -50,14 +50,28 @@ export class Store {
   }
 }
 
-/** Forgets every cached file of the bundle at `base`, an absolute URL that ends in a slash; returns how many there
- * were. */
-export async function deleteCached(base: string): Promise<number> {
+/** Forgets the cached files of the bundle at `base`, an absolute URL that ends in a slash: all, or those whose name
+ * `which` says. Returns how many there were. */
+export async function deleteCached(base: string, which: (file: string) => boolean = () => true): Promise<number> {
   if (typeof caches === "undefined") return 0;
   const cache = await caches.open(CACHE);
   let count = 0;
   for (const request of await cache.keys()) {
-    if (request.url.startsWith(base) && (await cache.delete(request))) count++;
+    if (!request.url.startsWith(base)) continue;
+    const file = request.url.slice(base.length).replace(/\?.*/, "");
+    if (which(file) && (await cache.delete(request))) count++;
   }
   return count;
+}
+
+/** The cached files of the bundle at `base`, by name and query, and how to read each as text. */
+export async function listCached(base: string): Promise<Map<string, () => Promise<string | undefined>>> {
+  const kept = new Map<string, () => Promise<string | undefined>>();
+  if (typeof caches === "undefined") return kept;
+  const cache = await caches.open(CACHE);
+  for (const request of await cache.keys()) {
+    if (request.url.startsWith(base))
+      kept.set(request.url.slice(base.length), async () => (await cache.match(request))?.text());
+  }
+  return kept;
 }

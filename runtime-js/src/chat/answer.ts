@@ -3,7 +3,7 @@ import { type CachedTokens, type Constraint, generateTokens, type Model, type To
 import type { Host } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
 import type { ParsedRequest } from "./request.js";
-import type { ContentLogprob, FinishReason, TokenLogprob, Usage } from "./types.js";
+import type { ContentLogprob, FinishReason, TokenLogprob } from "./types.js";
 import { type Delta, NOTHING, Words } from "./words.js";
 
 export interface AnswerSource {
@@ -42,28 +42,6 @@ export class Timing {
   get decoding(): number {
     return this.tokens ? (this.last - this.first) / 1000 : 0;
   }
-}
-
-/** Choices of one request add up: the first pays for the prompt, the others reuse it. */
-export function usageOf(timings: readonly Timing[], reasons: boolean): Usage {
-  const first = timings[0]!;
-  const tokens = timings.reduce((sum, t) => sum + t.tokens, 0);
-  const steps = timings.reduce((sum, t) => sum + Math.max(0, t.tokens - 1), 0);
-  const decoding = timings.reduce((sum, t) => sum + t.decoding, 0);
-  return {
-    prompt_tokens: first.promptTokens,
-    completion_tokens: tokens,
-    total_tokens: first.promptTokens + tokens,
-    ...(reasons && {
-      completion_tokens_details: { reasoning_tokens: timings.reduce((sum, t) => sum + t.reasoning, 0) },
-    }),
-    extra: {
-      prefill_tokens_per_s: first.toFirst > 0 ? (first.promptTokens - first.cached) / first.toFirst : 0,
-      decode_tokens_per_s: decoding > 0 ? steps / decoding : 0,
-      time_to_first_token_s: first.toFirst,
-      cached_prompt_tokens: first.cached,
-    },
-  };
 }
 
 /** Generates one choice of a request; returns why it ended. */

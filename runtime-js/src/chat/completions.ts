@@ -1,7 +1,7 @@
 // Offers chat.completions.create and completions.create: requests are checked, and answers have OpenAI's shapes.
 import { prepareChat } from "./reading.js";
 import { type ChatRequest, type CompletionRequest, parseChatRequest, parseCompletionRequest } from "./request.js";
-import { type Backend, type ChoiceEvent, type Format, type Observer, respond } from "./stream.js";
+import { type Backend, type ChoiceEvent, type Format, type HostExtras, type Observer, respond } from "./stream.js";
 import type { ChatCompletion, ChatCompletionChunk, Completion, Logprobs } from "./types.js";
 
 const logprobsOf = ({ logprobs }: ChoiceEvent): Logprobs | null => (logprobs ? { content: logprobs } : null);
@@ -85,13 +85,15 @@ export class ChatCompletions {
   async observe(
     request: ChatRequest,
     observer?: Observer,
+    extras?: HostExtras,
   ): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
     const backend = this.backend();
-    const parsed = parseChatRequest(request, backend.vocabSize);
+    const parsed = parseChatRequest(request, backend);
     const { text, reading, rules } = await prepareChat(parsed, backend);
     const prompt = backend.encodeRendered(text);
-    const stop = [...parsed.stop, ...backend.chatStops];
-    return respond(CHAT, backend, prompt, { ...parsed, stop, reading, rules }, observer);
+    const stop = parsed.ignoreEos ? parsed.stop : [...parsed.stop, ...backend.chatStops];
+    const host = { ...parsed.host, ...extras };
+    return respond(CHAT, backend, prompt, { ...parsed, host, stop, reading, rules }, observer);
   }
 }
 
@@ -100,10 +102,21 @@ export class Completions {
 
   create(request: CompletionRequest & { stream: true }): Promise<AsyncIterable<Completion>>;
   create(request: CompletionRequest & { stream?: false | null }): Promise<Completion>;
-  async create(request: CompletionRequest): Promise<Completion | AsyncIterable<Completion>> {
+  create(request: CompletionRequest): Promise<Completion | AsyncIterable<Completion>>;
+  create(request: CompletionRequest): Promise<Completion | AsyncIterable<Completion>> {
+    return this.observe(request);
+  }
+
+  /** @internal The same, and tells `observer` as it goes. */
+  async observe(
+    request: CompletionRequest,
+    observer?: Observer,
+    extras?: HostExtras,
+  ): Promise<Completion | AsyncIterable<Completion>> {
     const backend = this.backend();
-    const { prompt, ...parsed } = parseCompletionRequest(request, backend.vocabSize);
+    const { prompt, ...parsed } = parseCompletionRequest(request, backend);
     const rules = parsed.format && { formats: [parsed.format], asked: true };
-    return respond(TEXT, backend, backend.encode(prompt, true), { ...parsed, rules });
+    const host = { ...parsed.host, ...extras };
+    return respond(TEXT, backend, backend.encode(prompt, true), { ...parsed, host, rules }, observer);
   }
 }

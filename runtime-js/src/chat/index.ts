@@ -13,5 +13,5 @@ export {
   type SamplingRequest,
 } from "./request.js";
 export type { AnswerFormat, AnswerRules, ResponseFormat } from "./response_format.js";
-export type { Backend, ChoiceEvent } from "./stream.js";
+export type { Backend, ChoiceEvent, HostExtras, Observer } from "./stream.js";
 export * from "./types.js";

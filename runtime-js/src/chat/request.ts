@@ -1,4 +1,5 @@
 // Declares what requests may have, and checks them. A parsed request is complete and in range.
+import type { GenerationDefaults } from "../contract/index.js";
 import type { HostParams, Sampling } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
@@ -32,16 +33,18 @@ const SAMPLING = {
   /** The same, by its newer name, which wins. */
   max_completion_tokens: integer(1, MAX_INT, undefined),
   /** 0 is greedy. */
-  temperature: number(0, 2, 1),
-  top_p: number(0, 1, 1),
-  top_k: integer(0, MAX_INT, 0),
+  temperature: number(0, 2, undefined),
+  top_p: number(0, 1, undefined),
+  top_k: integer(0, MAX_INT, undefined),
   min_p: number(0, 1, 0),
   seed: integer(-(2 ** 53), 2 ** 53, undefined),
   stop: { parse: parseStop, fallback: [] } as Field<string | string[], string[]>,
   n: integer(1, 128, 1),
+  /** Go on where the model would end its answer. */
+  ignore_eos: flag(),
   frequency_penalty: number(-2, 2, 0),
   presence_penalty: number(-2, 2, 0),
-  repetition_penalty: number(0.01, 100, 1),
+  repetition_penalty: number(0.01, 100, undefined),
   logit_bias: { parse: parseBias, fallback: new Map() } as Field<Record<string, number>, ReadonlyMap<number, number>>,
   logprobs: flag(),
   top_logprobs: integer(0, 20, undefined),
@@ -75,7 +78,8 @@ const CHAT = {
 const COMPLETION = {
   ...SAMPLING,
   prompt: { parse: parsePrompt } as Field<string, string>,
-  echo: { parse: parseEcho, fallback: undefined } as Field<false, undefined>,
+  /** The answer begins with the prompt. */
+  echo: flag(),
 };
 
 export type SamplingRequest = RequestOf<typeof SAMPLING>;
@@ -91,6 +95,9 @@ export interface ParsedRequest {
   /** What the answer must be; undefined where it may be anything. */
   readonly format: AnswerFormat | undefined;
   readonly n: number;
+  readonly ignoreEos: boolean;
+  /** What each choice begins with, before what is generated. */
+  readonly echo?: string | undefined;
   readonly stream: boolean;
   readonly includeUsage: boolean;
   /** The answer goes on with the prompt's text: a space that it begins with is part of it. */
@@ -109,13 +116,21 @@ export interface ParsedChatRequest extends ParsedRequest {
   readonly thinkingBudget: number | undefined;
 }
 
-export function parseChatRequest(request: unknown, vocabSize: number): ParsedChatRequest {
-  const fields = parseFields(CHAT, request, vocabSize);
+/** Of a model: what its requests are checked against, and what they get that they do not ask for. */
+export interface RequestFacts {
+  readonly vocabSize: number;
+  readonly generation?: GenerationDefaults | undefined;
+}
+
+export function parseChatRequest(request: unknown, facts: RequestFacts): ParsedChatRequest {
+  const fields = parseFields(CHAT, request, facts.vocabSize);
   const { tools, tool_choice, messages } = fields;
   checkChoice(tool_choice, tools);
+  if (fields.ignore_eos && tools.length > 0 && tool_choice !== "none")
+    throw new InvalidRequestError("ignore_eos", "cannot go with tools, whose calls end.");
   const variables = { ...fields.chat_template_kwargs, ...fields.extra_body };
   return {
-    ...sampled(fields),
+    ...sampled(fields, facts),
     messages,
     template: { variables: Object.keys(variables).length > 0 ? variables : undefined },
     tools: { tools, choice: tool_choice, parallel: fields.parallel_tool_calls },
@@ -125,30 +140,33 @@ export function parseChatRequest(request: unknown, vocabSize: number): ParsedCha
 
 export function parseCompletionRequest(
   request: unknown,
-  vocabSize: number,
+  facts: RequestFacts,
 ): ParsedRequest & { readonly prompt: string } {
-  const fields = parseFields(COMPLETION, request, vocabSize);
-  return { ...sampled(fields), prompt: fields.prompt, continues: true };
+  const fields = parseFields(COMPLETION, request, facts.vocabSize);
+  const { prompt, echo } = fields;
+  return { ...sampled(fields, facts), prompt, continues: true, echo: echo ? prompt : undefined };
 }
 
-export function parseSampling(request: unknown, vocabSize: number): ParsedRequest {
-  return sampled(parseFields(SAMPLING, request, vocabSize));
+export function parseSampling(request: unknown, facts: RequestFacts): ParsedRequest {
+  return sampled(parseFields(SAMPLING, request, facts.vocabSize), facts);
 }
 
-function sampled(fields: ValuesOf<typeof SAMPLING>): ParsedRequest {
+function sampled(fields: ValuesOf<typeof SAMPLING>, { generation = {} }: RequestFacts): ParsedRequest {
   const { logprobs, top_logprobs, stream, stream_options } = fields;
   if (top_logprobs !== undefined && !logprobs) throw new InvalidRequestError("top_logprobs", "needs logprobs: true.");
+  if (fields.ignore_eos && fields.response_format)
+    throw new InvalidRequestError("ignore_eos", "cannot go with response_format, whose answers end.");
   if (stream_options && !stream) throw new InvalidRequestError("stream_options", "needs stream: true.");
   return {
     sampling: {
-      temperature: fields.temperature,
-      topP: fields.top_p,
-      topK: fields.top_k,
+      temperature: fields.temperature ?? generation.temperature ?? 1,
+      topP: fields.top_p ?? generation.top_p ?? 1,
+      topK: fields.top_k ?? generation.top_k ?? 0,
       seed: (fields.seed ?? Math.floor(Math.random() * 2 ** 31)) | 0,
     },
     host: {
       minP: fields.min_p,
-      repetitionPenalty: fields.repetition_penalty,
+      repetitionPenalty: fields.repetition_penalty ?? generation.repetition_penalty ?? 1,
       frequencyPenalty: fields.frequency_penalty,
       presencePenalty: fields.presence_penalty,
       logitBias: fields.logit_bias,
@@ -158,6 +176,7 @@ function sampled(fields: ValuesOf<typeof SAMPLING>): ParsedRequest {
     stop: fields.stop,
     format: fields.response_format,
     n: fields.n,
+    ignoreEos: fields.ignore_eos,
     stream,
     includeUsage: stream_options?.includeUsage ?? false,
     continues: false,
@@ -169,10 +188,6 @@ function parsePrompt(value: unknown, name: string): string {
   if (typeof value !== "string" || value === "")
     throw new InvalidRequestError(name, "must be a string that is not empty.");
   return value;
-}
-
-function parseEcho(value: unknown, name: string): undefined {
-  if (value) throw new InvalidRequestError(name, "is not supported.");
 }
 
 function parseSignal(value: unknown, name: string): AbortSignal {

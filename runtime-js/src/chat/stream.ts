@@ -1,20 +1,20 @@
 // Runs a request's choices in its turn of the queue, and hands the answer out: whole, or as a stream of chunks.
-import type { Constraint } from "../decode/index.js";
+import type { Constraint, HostParams } from "../decode/index.js";
 import { ContextLengthError, InvalidRequestError } from "../errors.js";
 import type { CallDelta } from "../tools/index.js";
-import { type Answer, type Timing, usageOf } from "./answer.js";
+import type { Answer, Timing } from "./answer.js";
 import { inTurn, type Queue, type Turn } from "./queue.js";
 import type { ChatModel } from "./reading.js";
-import type { ParsedRequest } from "./request.js";
+import type { ParsedRequest, RequestFacts } from "./request.js";
 import type { AnswerRules } from "./response_format.js";
 import type { AnswerToolCall, ContentLogprob, FinishReason, Logprobs, Usage } from "./types.js";
+import { RequestClock, usageOf } from "./usage.js";
 import { type Delta, NOTHING } from "./words.js";
 
 /** What the engine gives the API; each call throws the typed error when it is unloaded or its device is lost. */
-export interface Backend extends ChatModel {
+export interface Backend extends ChatModel, RequestFacts {
   readonly name: string;
   readonly queue: Queue;
-  readonly vocabSize: number;
   readonly contextLength: number;
   /** What answers are held to the rules with, one for each. Throws InvalidRequestError for a format that no answer has,
    * or that is not supported. */
@@ -42,6 +42,9 @@ export interface ChoiceEvent {
   readonly logprobs: ContentLogprob[] | undefined;
   readonly reason: FinishReason | null;
 }
+
+/** What a caller adds to a request that no JSON can say. */
+export type HostExtras = Pick<HostParams, "processor" | "times">;
 
 /** Hears an answer as it is generated, streamed or not. */
 export interface Observer {
@@ -86,8 +89,9 @@ export async function respond<Whole, Chunk>(
     created: Math.floor(Date.now() / 1000),
     model: backend.name,
   };
-  const constrain = request.rules && (await constrained(backend, request.rules));
-  const events = generateChoices(backend, prompt, request, constrain, observer);
+  const clock = new RequestClock();
+  const constrain = request.rules && (await clock.making(() => constrained(backend, request.rules!)));
+  const events = generateChoices(backend, prompt, request, constrain && clock.timing(constrain), clock, observer);
   return request.stream ? stream(format, head, events, request) : collect(format, head, events, request);
 }
 
@@ -109,6 +113,7 @@ function generateChoices(
   prompt: readonly number[],
   request: ParsedRequest,
   constrain: (() => Constraint) | undefined,
+  clock: RequestClock,
   observer: Observer | undefined,
 ): Events {
   const tell = (event: ChoiceEvent): ChoiceEvent => {
@@ -118,6 +123,7 @@ function generateChoices(
   return inTurn(backend.queue, request.signal, async function* (turn) {
     const timings: Timing[] = [];
     for (let index = 0; index < request.n; index++) {
+      if (request.echo !== undefined) yield { index, ...NOTHING, text: request.echo, reason: null };
       const run = backend.generate(turn, prompt, request, index, constrain?.());
       try {
         let next = await run.next();
@@ -129,7 +135,7 @@ function generateChoices(
         await run.return(undefined as never);
       }
     }
-    const usage = usageOf(timings, request.reading?.reasons ?? false);
+    const usage = usageOf(timings, clock, request.reading?.reasons ?? false);
     observer?.usage(usage);
     return usage;
   });

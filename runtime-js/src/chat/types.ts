@@ -43,6 +43,17 @@ export interface ContentLogprob extends TokenLogprob {
 export interface Logprobs {
   content: ContentLogprob[];
 }
+/** Seconds of what the CPU does for each token, where a request asks for it. A type, so that it is any JSON too. */
+export type LatencyBreakdown = {
+  logitProcessorTime: number[];
+  logitBiasTime: number[];
+  /** Penalties are a part of sampling here, and not timed by themselves: empty. */
+  penaltyTime: number[];
+  sampleTime: number[];
+  totalTime: number[];
+  grammarBitmaskTime: number[];
+};
+type ChatLogprobs = Logprobs; // by a name that the namespaces below do not hide
 export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
@@ -50,10 +61,17 @@ export interface Usage {
   /** Of models that reason. */
   completion_tokens_details?: { reasoning_tokens: number };
   extra: {
+    /** From the request until the answer's end, with the wait for other requests. */
+    e2e_latency_s: number;
     prefill_tokens_per_s: number;
     decode_tokens_per_s: number;
     time_to_first_token_s: number;
+    time_per_output_token_s: number;
     cached_prompt_tokens: number;
+    /** Of answers that are held to rules: making the grammar, and what it takes for a token. */
+    grammar_init_s?: number;
+    grammar_per_token_s?: number;
+    latencyBreakdown?: LatencyBreakdown;
   };
 }
 /** A call that the model makes. `arguments` is JSON as the model wrote it, perhaps cut; nobody checked it. */
@@ -81,32 +99,62 @@ export interface ChatCompletion {
   object: "chat.completion";
   created: number;
   model: string;
-  choices: {
+  choices: ChatCompletion.Choice[];
+  usage: Usage;
+}
+export namespace ChatCompletion {
+  export interface Choice {
     index: number;
     message: AnswerMessage;
     logprobs: Logprobs | null;
     finish_reason: FinishReason;
-  }[];
-  usage: Usage;
+  }
+  export namespace Choice {
+    export type Logprobs = ChatLogprobs;
+  }
 }
 export interface ChatCompletionChunk {
   id: string;
   object: "chat.completion.chunk";
   created: number;
   model: string;
-  choices: {
+  choices: ChatCompletionChunk.Choice[];
+  usage?: Usage;
+}
+export namespace ChatCompletionChunk {
+  export interface Choice {
     index: number;
-    delta: { role?: "assistant"; content?: string; reasoning_content?: string; tool_calls?: ToolCallDelta[] };
+    delta: Choice.Delta;
     logprobs: Logprobs | null;
     finish_reason: FinishReason | null;
-  }[];
-  usage?: Usage;
+  }
+  export namespace Choice {
+    export interface Delta {
+      role?: "assistant";
+      content?: string;
+      reasoning_content?: string;
+      tool_calls?: ToolCallDelta[];
+    }
+    export namespace Delta {
+      export type ToolCall = ToolCallDelta;
+      export namespace ToolCall {
+        export type Function = ToolCallDelta["function"];
+      }
+    }
+    export type Logprobs = ChatLogprobs;
+  }
+}
+export interface CompletionChoice {
+  index: number;
+  text: string;
+  logprobs: Logprobs | null;
+  finish_reason: FinishReason | null;
 }
 export interface Completion {
   id: string;
   object: "text_completion";
   created: number;
   model: string;
-  choices: { index: number; text: string; logprobs: Logprobs | null; finish_reason: FinishReason | null }[];
+  choices: CompletionChoice[];
   usage?: Usage;
 }

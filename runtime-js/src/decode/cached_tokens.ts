@@ -4,6 +4,10 @@
 export class CachedTokens {
   private tokens: number[] = [];
 
+  get held(): readonly number[] {
+    return this.tokens;
+  }
+
   get length(): number {
     return this.tokens.length;
   }

@@ -1,4 +1,5 @@
 // Samples on the CPU, for requests that need the logits: log-probabilities, biases and penalties.
+import { InvalidRequestError } from "../errors.js";
 import type { Host } from "../plan/index.js";
 import { forbid } from "./constraint.js";
 import type { Sampling } from "./model.js";
@@ -12,6 +13,23 @@ export interface HostParams {
   readonly logitBias: ReadonlyMap<number, number>;
   /** How many alternatives to report with each token; undefined for no log-probabilities. */
   readonly topLogprobs: number | undefined;
+  /** A page's own code, which sees the logits before all else, and each token that was chosen. */
+  readonly processor?: Processor | undefined;
+  /** Where the seconds of each step are noted. */
+  readonly times?: StepTimes | undefined;
+}
+
+export interface Processor {
+  processLogits(logits: Float32Array): Float32Array;
+  processSampledToken(token: number): void;
+}
+
+export interface StepTimes {
+  readonly logitProcessorTime: number[];
+  readonly logitBiasTime: number[];
+  readonly grammarBitmaskTime: number[];
+  readonly sampleTime: number[];
+  readonly totalTime: number[];
 }
 
 export interface TokenLogprobs {
@@ -26,7 +44,9 @@ export function needsHost(p: HostParams): boolean {
     p.frequencyPenalty !== 0 ||
     p.presencePenalty !== 0 ||
     p.logitBias.size > 0 ||
-    p.topLogprobs !== undefined
+    p.topLogprobs !== undefined ||
+    p.processor !== undefined ||
+    p.times !== undefined
   );
 }
 
@@ -45,17 +65,43 @@ export class HostSampler {
   /** `mask` is a constraint's. */
   next(logits: Float32Array, mask?: Int32Array): { token: number; logprobs?: TokenLogprobs } {
     const { params, sampling } = this;
+    const { processor, times } = params;
+    const start = performance.now();
     const raw = params.topLogprobs === undefined ? undefined : logProbabilities(logits);
-    for (const [token, bias] of params.logitBias) if (token < logits.length) logits[token]! += bias;
-    if (mask) forbid(logits, mask);
-    const token = this.host.sample(logits, this.counts, { ...sampling, ...params }, this.random());
+    const scores = timed(times?.logitProcessorTime, () => (processor ? processed(processor, logits) : logits));
+    timed(times?.logitBiasTime, () => {
+      for (const [token, bias] of params.logitBias) if (token < scores.length) scores[token]! += bias;
+    });
+    if (mask) timed(times?.grammarBitmaskTime, () => forbid(scores, mask));
+    const token = timed(times?.sampleTime, () =>
+      this.host.sample(scores, this.counts, { ...sampling, ...params }, this.random()),
+    );
     this.counts.set(token, (this.counts.get(token) ?? 0) + 1);
+    processor?.processSampledToken(token);
+    times?.totalTime.push((performance.now() - start) / 1000);
     if (!raw) return { token };
     return {
       token,
       logprobs: { logprob: raw[token]!, top: largest(raw, params.topLogprobs!).map((t) => [t, raw[t]!] as const) },
     };
   }
+}
+
+/** What a page's processor makes of the logits. Throws InvalidRequestError for what are no logits. */
+function processed(processor: Processor, logits: Float32Array): Float32Array {
+  const { length } = logits;
+  const scores = processor.processLogits(logits) as unknown;
+  if (!(scores instanceof Float32Array) || scores.length !== length)
+    throw new InvalidRequestError("processLogits", `must return a Float32Array of ${length} logits.`);
+  return scores;
+}
+
+function timed<T>(times: number[] | undefined, work: () => T): T {
+  if (!times) return work();
+  const start = performance.now();
+  const result = work();
+  times.push((performance.now() - start) / 1000);
+  return result;
 }
 
 /** log softmax of the model's own logits, before biases and penalties. */

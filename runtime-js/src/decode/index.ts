@@ -5,7 +5,7 @@
 export { CachedTokens } from "./cached_tokens.js";
 export type { Constraint } from "./constraint.js";
 export { GpuModel } from "./gpu_model.js";
-export { type HostParams, needsHost, type TokenLogprobs } from "./host_sampling.js";
+export { type HostParams, needsHost, type Processor, type StepTimes, type TokenLogprobs } from "./host_sampling.js";
 export { FIRST_TOKENS } from "./kv_growth.js";
 export { type GeneratedToken, type GenerateEnd, type GenerateParams, generateTokens } from "./loop.js";
 export type { Model, Sampling } from "./model.js";

@@ -1,6 +1,6 @@
 // Measures prefill and decode as a user sees them: through the real loop, with tokens read back in order.
 import { ContextLengthError } from "../errors.js";
-import type { Engine } from "./engine.js";
+import { type Engine, RAW } from "./engine.js";
 
 export interface BenchOptions {
   readonly prefill?: number;
@@ -63,8 +63,7 @@ export async function bench(
 async function timed(engine: Engine, prompt: number[], count: number): Promise<{ toFirst: number; after: number }> {
   const start = performance.now();
   let first = 0;
-  for await (const _ of engine.generate(prompt, { max_tokens: count, temperature: 0, seed: 0, stop_tokens: [] }))
-    first ||= performance.now();
+  for await (const _ of engine.generate(prompt, { max_tokens: count, ...RAW })) first ||= performance.now();
   return { toFirst: (first - start) / 1000, after: (performance.now() - first) / 1000 };
 }
 

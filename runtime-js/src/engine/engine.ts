@@ -1,31 +1,24 @@
 // Defines the engine that a page holds: one model on one device.
-import { deleteCached, type Manifest, resolveBundleUrl } from "../bundle/index.js";
+import type { Manifest } from "../bundle/index.js";
 import {
-  type AnswerRules,
   type Backend,
   ChatCompletions,
   Completions,
   generateAnswer,
+  type HostExtras,
   inTurn,
   parseSampling,
   Queue,
   type SamplingRequest,
 } from "../chat/index.js";
-import type { Constrainer } from "../constrain/index.js";
-import {
-  CachedTokens,
-  type Constraint,
-  type GeneratedToken,
-  type GenerateEnd,
-  type GenerateParams,
-  generateTokens,
-} from "../decode/index.js";
+import { CachedTokens, type GeneratedToken, type GenerateEnd, generateTokens } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
-import { CancelledError, InvalidRequestError, MlcwebError, NetworkError, UnloadedError } from "../errors.js";
+import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
+import { LazyConstrainer } from "./constrainer.js";
 import { type Loaded, load, type Timings } from "./load.js";
 import type { LoadOptions } from "./options.js";
 
@@ -57,8 +50,8 @@ export interface GenerateRequest extends SamplingRequest {
 
 const DEFAULT_DEPTH = 16;
 
-/** Forgets the cached files of the bundle at a URL; returns how many there were. */
-export const deleteFromCache = (url: string): Promise<number> => deleteCached(resolveBundleUrl(url).base);
+/** The most likely tokens and nothing else, whatever the bundle says of sampling. */
+export const RAW = { temperature: 0, repetition_penalty: 1, seed: 0, stop_tokens: [] } as const;
 
 export class Engine {
   readonly chat: { readonly completions: ChatCompletions };
@@ -66,14 +59,15 @@ export class Engine {
   private readonly queue = new Queue();
   private readonly kv = new CachedTokens();
   private loaded: Loaded | undefined;
-  private constrainer: Promise<Constrainer> | undefined;
+  private readonly constrainer: LazyConstrainer;
 
   private constructor(
     loaded: Loaded,
     private readonly depth: number,
-    private readonly constrainModule?: LoadOptions["constrain"],
+    constrain?: LoadOptions["constrain"],
   ) {
     this.loaded = loaded;
+    this.constrainer = new LazyConstrainer(() => this.alive(), constrain);
     loaded.guard.onFailure((error) => this.queue.close(error));
     this.chat = { completions: new ChatCompletions(() => this.backend()) };
     this.completions = new Completions(() => this.backend());
@@ -111,24 +105,26 @@ export class Engine {
   async *generate(
     tokens: readonly number[],
     request: GenerateRequest = {},
+    /** @internal `goesOn`: the tokens come after those that the KV cache holds. */
+    { goesOn = false, ...extras }: HostExtras & { readonly goesOn?: boolean } = {},
   ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
     const { stop_tokens: stopTokens, ...rest } = request;
     const { model, host, manifest } = this.alive();
-    const parsed = parseSampling(rest, model.vocabSize);
+    const parsed = parseSampling(rest, { vocabSize: model.vocabSize, generation: manifest.generation });
     if (parsed.format && stopTokens != null)
       throw new InvalidRequestError("stop_tokens", "cannot go with response_format, which ends with the model's.");
     if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
     checkPrompt(tokens, model);
-    const constraint = parsed.format && (await this.constrain({ formats: [parsed.format], asked: true }))();
+    const constraint = parsed.format && (await this.constrainer.prepare({ formats: [parsed.format], asked: true }))();
     return yield* inTurn(this.queue, parsed.signal, (turn) =>
-      generateTokens(model, this.kv, host, tokens, {
+      generateTokens(model, this.kv, host, goesOn ? [...this.kv.held, ...tokens] : tokens, {
         sampling: parsed.sampling,
-        host: parsed.host,
+        host: { ...parsed.host, ...extras },
         maxTokens: parsed.maxTokens ?? Infinity,
         signal: parsed.signal,
         constraint,
         depth: this.depth,
-        stopTokens: new Set(stopTokens ?? manifest.tokenizer.eosTokenIds),
+        stopTokens: new Set(stopTokens ?? (parsed.ignoreEos ? [] : manifest.tokenizer.eosTokenIds)),
         interrupted: () => turn.interrupted,
       }),
     );
@@ -139,9 +135,7 @@ export class Engine {
     const answer: number[] = [];
     for await (const { token } of this.generate(tokens, {
       max_tokens: count,
-      temperature: 0,
-      seed: 0,
-      stop_tokens: [],
+      ...RAW,
     }))
       answer.push(token);
     return answer;
@@ -239,7 +233,7 @@ export class Engine {
     const { loaded } = this;
     if (!loaded) return;
     this.loaded = undefined;
-    this.constrainer = undefined;
+    this.constrainer.forget();
     loaded.guard.close();
     loaded.memory.destroy();
     this.kv.clear();
@@ -251,34 +245,13 @@ export class Engine {
     return this.loaded;
   }
 
-  /** Fetches what holds answers to rules when the first request has some. */
-  private async constrain(rules: AnswerRules): Promise<() => Constraint> {
-    const few = this.alive().model.prepareFew();
-    const given = this.constrainModule;
-    this.constrainer ??= (given ? Promise.resolve(given) : import("../constrain/index.js")).then(({ Constrainer }) => {
-      const { codec, model, manifest } = this.alive();
-      return new Constrainer(codec, model.vocabSize, manifest.tokenizer.eosTokenIds);
-    });
-    const constrainer = await this.constrainer.catch((cause) => {
-      this.constrainer = undefined; // the next request fetches it again
-      if (cause instanceof MlcwebError) throw cause;
-      throw new NetworkError(
-        `What constrains answers cannot be fetched: ${(cause as Error).message}`,
-        "Serve constrain.js beside mlcweb.js. A service worker may not fetch it: import mlcweb/serve-service there.",
-        { cause },
-      );
-    });
-    await few;
-    this.alive();
-    return constrainer.prepare(rules);
-  }
-
   private backend(): Backend {
     const { manifest, model, host, codec } = this.alive();
     return {
       name: manifest.name,
       queue: this.queue,
       vocabSize: model.vocabSize,
+      generation: manifest.generation,
       contextLength: model.contextLength,
       answers: manifest.answers,
       templateHasTools: codec.template.hasTools,
@@ -288,15 +261,13 @@ export class Engine {
       token: (id) => codec.token(id),
       chatStops: codec.template.stops,
       encode: (text, addSpecialTokens) => codec.encode(text, addSpecialTokens),
-      constrain: (rules) => this.constrain(rules),
+      constrain: (rules) => this.constrainer.prepare(rules),
       generate: (turn, prompt, request, index, constraint) => {
         const interrupted = (): boolean => turn.interrupted;
-        const stopTokens = new Set(manifest.tokenizer.eosTokenIds);
+        const stopTokens = new Set(request.ignoreEos ? [] : manifest.tokenizer.eosTokenIds);
         const source = { model, host, codec, kv: this.kv, depth: this.depth, interrupted, stopTokens };
         return generateAnswer(source, prompt, request, index, constraint);
       },
     };
   }
 }
-
-export type { GenerateParams };

@@ -1,12 +1,12 @@
 // This folder is the engine. It loads a bundle onto the GPU, owns everything that it allocated, and offers the APIs
-// over it. WebLLM's names are in webllm.ts.
+// over it.
 export type { DebugLevel } from "../log.js";
 export type { ProfileOptions, ProfileReport } from "../profile/index.js";
 export type { Activations, ChoiceReport } from "./activations.js";
 export { type BenchOptions, type BenchReport, bench } from "./bench.js";
+export { deleteFromCache, isInCache } from "./cached.js";
 export type { ChatReport } from "./chats.js";
-export { deleteFromCache, Engine, type EngineInfo } from "./engine.js";
+export { Engine, type EngineInfo } from "./engine.js";
 export type { LoadOptions } from "./options.js";
 export type { LoadProgress } from "./progress.js";
 export { type ValidationReport, validate } from "./validate.js";
-export { CreateMLCEngine, type InitProgressReport, MLCEngine, type MLCEngineConfig } from "./webllm.js";

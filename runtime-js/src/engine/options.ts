@@ -32,7 +32,7 @@ export interface LoadOptions {
    * 4 launches. */
   readonly debug?: DebugLevel | undefined;
   readonly fetch?: FetchLike | undefined;
-  /** constrain.js, where it cannot be fetched when it is needed, as in a service worker. */
+  /** The module mlcweb/constrain, where it cannot be fetched when it is needed, as in a service worker. */
   readonly constrain?: typeof import("../constrain/index.js") | undefined;
 }
 

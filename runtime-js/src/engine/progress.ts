@@ -9,6 +9,8 @@ export interface LoadProgress {
   readonly text: string;
   readonly bytesPerSecond?: number;
   readonly secondsLeft?: number;
+  /** Of the stage `kernels`: pipelines that are compiled, and all. */
+  readonly pipelines?: { readonly done: number; readonly total: number };
 }
 
 const WEIGHTS_SHARE = 0.95;
@@ -72,6 +74,7 @@ export class Progress {
       loadedBytes: this.loaded,
       totalBytes: this.total,
       fraction,
+      ...(stage === "kernels" ? { pipelines: { done: this.kernels, total: this.kernelsTotal } } : {}),
       ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
       ...(secondsLeft === undefined ? {} : { secondsLeft }),
     });

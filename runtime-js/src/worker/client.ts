@@ -24,7 +24,7 @@ export type EngineAcross = {
   readonly [K in Exclude<keyof Engine, "chat" | "completions" | "interrupt">]: Across<Engine[K]>;
 } & {
   readonly chat: { readonly completions: Omit<ChatCompletions, "observe"> };
-  readonly completions: Omit<Completions, never>;
+  readonly completions: Omit<Completions, "observe">;
   interrupt(): void;
 };
 
@@ -104,7 +104,7 @@ export class WorkerEngine implements EngineAcross {
 
   async greedy(tokens: readonly number[], count: number): Promise<number[]> {
     const answer: number[] = [];
-    const request = { max_tokens: count, temperature: 0, seed: 0, stop_tokens: [] };
+    const request = { max_tokens: count, temperature: 0, repetition_penalty: 1, seed: 0, stop_tokens: [] };
     for await (const { token } of this.generate(tokens, request)) answer.push(token);
     return answer;
   }
@@ -128,7 +128,8 @@ export class WorkerEngine implements EngineAcross {
 
   /** Ends the answer that is being generated, if it is one of this page's. */
   interrupt(): void {
-    this.call("interrupt").catch(() => {}); // who waits for the answer hears of what is wrong
+    // In a worker that has ended nothing is to be ended. Who waits for the answer hears of what is wrong.
+    if (this.connection.connected) this.call("interrupt").catch(() => {});
   }
   reset(): Promise<void> {
     return this.call("reset");

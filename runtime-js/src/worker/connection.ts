@@ -58,7 +58,12 @@ export class Connection {
   /** Resolves when the worker has answered. Rejects with WorkerError where it does not. */
   static async open(dial: Dial, options: ConnectionOptions): Promise<Connection> {
     const connection = new Connection(dial, options);
-    await connection.connect();
+    try {
+      await connection.connect();
+    } catch (error) {
+      dial.close?.();
+      throw error;
+    }
     connection.keeping = dial.keepAlive && setInterval(() => connection.keepAlive(), KEEP_ALIVE_MS);
     return connection;
   }
@@ -127,6 +132,7 @@ export class Connection {
       this.leave(call);
       stream.fail(cancelled(signal));
     } else if (call.sent) this.link?.post({ kind: "abort", id, at, reason: reasonToJson(signal.reason) });
+    else this.settle(call, cancelled(signal)); // it need not wait for the worker to start again
   }
 
   private leave(call: Call): void {
@@ -199,12 +205,14 @@ export class Connection {
       waiting: () => this.calls.size > 0,
     };
     const { dial } = this;
+    this.link?.close(); // of a worker that could not be brought to where it was
     const wire = await within(dial.open(this.options.service), this.options.startMs ?? START_MS);
     const link = await Link.open(wire, this.options.service, events, this.options, (fail) => dial.onTrouble?.(fail));
     if (this.lost) {
       link.close();
       throw this.lost;
     }
+    if (link.closed) throw new WorkerError("The worker ended as it was started.");
     this.link = link;
     dial.onTrouble?.(() => link.ask());
     if (this.revives) await this.options.revive?.((method, ...args) => this.begin(method, args, true));

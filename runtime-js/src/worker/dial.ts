@@ -43,11 +43,13 @@ export function dialTo(worker: WorkerSource): Dial {
 }
 
 function toMade(make: () => WorkerLike | Promise<WorkerLike>): Dial {
-  let made: Dial | undefined;
+  let made: Dial | undefined, worker: WorkerLike | undefined;
   return {
     async open(service) {
       made?.close?.();
-      made = dialTo(await make());
+      if (worker && "terminate" in worker) worker.terminate(); // it does not answer, or could not load
+      worker = await make();
+      made = dialTo(worker);
       return made.open(service);
     },
     revives: true,

@@ -1,14 +1,13 @@
-// Sends a stream's items to a page: at once to a page that waits, and several in a message to one that is busy.
+// Sends a stream's items to a page: each at once to a page that keeps up, and several in a message to one that is busy.
 import { errorToJson } from "./error_json.js";
 import type { End } from "./protocol.js";
-import { AHEAD } from "./remote_stream.js";
+import { AHEAD, WINDOW } from "./remote_stream.js";
 
 export class Feed {
   private made = 0;
   private read = 0;
   private sent = 0;
-  /** Whether the page has read all that was sent, and waits. */
-  private waits = false;
+  private begun = false;
   private outbox: unknown[] = [];
   private pumping = false;
   private over = false;
@@ -26,14 +25,14 @@ export class Feed {
   /** The page has read so many items, and wants more. */
   more(read: number): void {
     this.read = Math.max(this.read, Math.min(read, this.sent));
-    this.waits = this.read === this.sent;
+    this.begun = true;
     this.wake();
   }
 
   /** Goes on, where it may. */
   wake(): void {
     this.flush();
-    if (!this.pumping && !this.over && (this.waits || this.made > 0)) void this.pump();
+    if (this.begun && !this.pumping && !this.over) void this.pump();
   }
 
   /** Nobody reads on: ends what makes the items. */
@@ -63,8 +62,7 @@ export class Feed {
   }
 
   private flush(): void {
-    if (!this.waits || this.over || this.outbox.length === 0) return;
-    this.waits = false;
+    if (this.sent - this.read >= WINDOW || this.over || this.outbox.length === 0) return;
     this.sent += this.outbox.length;
     try {
       this.send(this.outbox.splice(0));

@@ -68,18 +68,21 @@ export class Link {
     });
     const watched =
       workers !== undefined && (await watchLock(workers, () => link.fail("it has ended"), link.closing.signal));
+    link.watched = watched;
     if (!watched) link.watch(pingMs, silentMs);
     return link;
   }
 
   private lock: string | undefined;
+  private watched = false;
 
   post(message: ToWorker): void {
     if (!this.closed) this.wire.post(message);
   }
 
-  /** Asks whether it is there: something went wrong in it. */
+  /** Asks whether it is there: something went wrong in it. Where it holds a lock, that tells better. */
   ask(silentMs = 5_000): void {
+    if (this.watched) return;
     this.post({ kind: "ping" });
     const asked = performance.now();
     setTimeout(() => {
@@ -106,6 +109,7 @@ export class Link {
       this.greeted?.();
     } else if (message.kind === "refused") {
       this.closing.abort();
+      this.wire.close();
       this.greeted?.(errorFromJson(message.error));
     } else this.events.hear(message);
   }
@@ -121,12 +125,20 @@ export class Link {
 
   /** By questions, where there is no lock to watch: those of a page that waits. */
   private watch(pingMs: number, silentMs: number): void {
-    let since = performance.now();
+    let asked = Infinity,
+      last = performance.now();
     const timer = setInterval(() => {
       const now = performance.now();
-      if (!this.events.waiting()) since = now;
-      else if (now - Math.max(this.heard, since) > silentMs) this.fail(`it said nothing for ${silentMs / 1000} s`);
-      else this.post({ kind: "ping" });
+      // Browsers let the timers of a hidden page sleep. Its questions before that may be answered any moment.
+      const slept = now - last > 2 * pingMs;
+      last = now;
+      if (!this.events.waiting()) asked = Infinity;
+      else {
+        if (slept || this.heard >= asked) asked = now;
+        asked = Math.min(asked, now);
+        if (now - asked > silentMs) this.fail(`it said nothing for ${silentMs / 1000} s`);
+        else this.post({ kind: "ping" });
+      }
     }, pingMs);
     this.closing.signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   }

@@ -55,6 +55,7 @@ export interface ConnectMessage {
 export const connectMessage = (service: string): ConnectMessage => ({ mlcweb: MARK, kind: "connect", service });
 /** Resets the time after which the browser ends a service worker that is idle. */
 export const keepAliveMessage = () => ({ mlcweb: MARK, kind: "keep-alive" });
+export const isKeepAlive = (data: unknown): boolean => markedRecord(data)?.kind === "keep-alive";
 
 export const marked = (message: Message): object => ({ mlcweb: MARK, ...message });
 
@@ -76,7 +77,7 @@ const perhaps =
   (value) =>
     value === undefined || check(value);
 
-const FIELDS: Record<Message["kind"], Readonly<Record<string, Check>>> = {
+const KINDS: Record<Message["kind"], Readonly<Record<string, Check>>> = {
   hello: { version: whole, service: text, lock: perhaps(text) },
   call: { id: whole, method: text, args: list, signals: listOf(signalAt), callbacks: listOf(path) },
   abort: { id: whole, at: whole },
@@ -93,13 +94,14 @@ const FIELDS: Record<Message["kind"], Readonly<Record<string, Check>>> = {
   pong: {},
 };
 
+const FIELDS = new Map(Object.entries(KINDS).map(([kind, checks]) => [kind, Object.entries(checks)]));
+
 /** What came, if it is a well-formed message of this protocol. */
 export function readMessage(data: unknown): Message | undefined {
   const message = markedRecord(data);
-  const kind = message?.kind;
-  if (!message || typeof kind !== "string" || !Object.hasOwn(FIELDS, kind)) return undefined;
-  const fields = Object.entries(FIELDS[kind as Message["kind"]]);
-  return fields.every(([name, check]) => check(message[name])) ? (message as unknown as Message) : undefined;
+  if (!message) return undefined;
+  const right = FIELDS.get(message.kind as string)?.every(([name, check]) => check(message[name]));
+  return right ? (message as unknown as Message) : undefined;
 }
 
 /** Whether this asks for a connection to the service. */

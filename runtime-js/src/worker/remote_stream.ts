@@ -2,6 +2,8 @@
 
 /** Items that a worker makes ahead of the page's reading. */
 export const AHEAD = 32;
+/** Items on their way to a page, after which the worker keeps those that follow for one message. */
+export const WINDOW = 8;
 
 interface Reader<T, R> {
   resolve(result: IteratorResult<T, R>): void;
@@ -32,9 +34,8 @@ export class RemoteStream<T, R = void> implements AsyncIterableIterator<T, R, vo
       this.end = { value: undefined as R };
       return "error" in end ? Promise.reject(end.error) : Promise.resolve({ done: true, value: end.value });
     }
-    const next = new Promise<IteratorResult<T, R>>((resolve, reject) => this.readers.push({ resolve, reject }));
-    this.tell();
-    return next;
+    if (this.told < 0) this.tell();
+    return new Promise((resolve, reject) => this.readers.push({ resolve, reject }));
   }
 
   /** Ends the answer; what was not read is dropped. */
@@ -67,7 +68,6 @@ export class RemoteStream<T, R = void> implements AsyncIterableIterator<T, R, vo
     while (this.readers.length > 0 && this.at < this.items.length)
       this.readers.shift()!.resolve({ done: false, value: this.take(end !== undefined) });
     if (end) this.finish(end);
-    else if (this.readers.length > 0) this.tell();
   }
 
   /** Asks again, of a worker that knows nothing of what was asked before. */
@@ -80,9 +80,8 @@ export class RemoteStream<T, R = void> implements AsyncIterableIterator<T, R, vo
   private take(last = false): T {
     const item = this.items[this.at++]!;
     this.read++;
-    const { items, at } = this;
-    // An empty hand asks at once. A page that is slow tells in time for the worker to go on.
-    if (!last && !this.end && (at === items.length || this.read - this.told >= AHEAD / 2)) this.tell();
+    // Not each time: a message costs the page more than an item does.
+    if (!last && this.read - this.told >= WINDOW / 2) this.tell();
     return item;
   }
 

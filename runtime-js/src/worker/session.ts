@@ -46,6 +46,7 @@ export const serve = (wire: Wire, methods: Methods, options: ServeOptions): Sess
 export class Session {
   private readonly running = new Map<number, Running>();
   private readonly closing = new AbortController();
+  private idlers: (() => void)[] = [];
 
   constructor(
     private readonly wire: Wire,
@@ -61,6 +62,11 @@ export class Session {
   /** The signals of the calls under way. */
   get signals(): ReadonlySet<AbortSignal> {
     return new Set([...this.running.values()].map(({ stopping }) => stopping.signal));
+  }
+
+  /** Resolves when no call is under way. */
+  async idle(): Promise<void> {
+    if (this.running.size > 0) await new Promise<void>((resolve) => this.idlers.push(resolve));
   }
 
   /** Streams that wait for their page look again whether they must. */
@@ -136,7 +142,7 @@ export class Session {
   private stream(id: number, running: Running, items: AsyncIterable<unknown>): void {
     const send = (made: unknown[], end?: End): void => {
       this.post({ kind: "items", id, items: made, ...(end && { end, facts: this.facts(running) }) });
-      if (end) this.running.delete(id);
+      if (end) this.forget(id);
     };
     const feed = new Feed(items, send, () => this.options.unbounded?.(this) ?? false);
     // The page may have left, or be gone, while the stream was made.
@@ -150,7 +156,7 @@ export class Session {
   private finish(id: number, end: End): void {
     const running = this.running.get(id);
     if (!running) return;
-    this.running.delete(id);
+    this.forget(id);
     try {
       this.post({ kind: "result", id, end, facts: this.facts(running) });
     } catch (error) {
@@ -161,10 +167,15 @@ export class Session {
   /** Ends a call that nobody waits for any more. */
   private end(id: number, reason: CancelledError): void {
     const running = this.running.get(id)!;
-    this.running.delete(id);
+    this.forget(id);
     running.stopping.abort(reason);
     for (const signal of running.signals) signal.abort(reason);
     running.feed?.stop();
+  }
+
+  private forget(id: number): void {
+    this.running.delete(id);
+    if (this.running.size === 0) for (const go of this.idlers.splice(0)) go();
   }
 
   private facts({ method }: Running): unknown {

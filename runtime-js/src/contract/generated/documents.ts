@@ -120,6 +120,15 @@ export interface AnswerSyntax {
   readonly reasoning?: ReasoningSyntax;
 }
 
+/** How answers are sampled where a request does not say: the model's generation_config.json. A whole number is
+ * written without a fraction. */
+export interface GenerationDefaults {
+  readonly temperature?: number;
+  readonly top_p?: number;
+  readonly top_k?: number;
+  readonly repetition_penalty?: number;
+}
+
 /** A file's size in bytes and its sha256 in lower-case hex. */
 export interface FileEntry {
   readonly bytes: number;
@@ -143,6 +152,7 @@ export interface ManifestDocument {
   readonly config?: string;
   readonly quality?: Quality;
   readonly answers?: AnswerSyntax;
+  readonly generation?: GenerationDefaults;
   readonly files: Readonly<Record<string, FileEntry>>;
 }
 

@@ -1,7 +1,22 @@
 import { describe, expect, it } from "vitest";
-import type { ChatCompletion, ChatCompletionChunk } from "../src/chat/index.js";
-import { locate, MLCEngine } from "../src/engine/webllm.js";
-import { open } from "./fake_engine.js";
+import { locate, Place } from "../src/webllm/locate.js";
+
+describe("a record's model", () => {
+  const find = (model: string, base?: string): string =>
+    new Place(base).find("x", { model_list: [{ model, model_id: "x", model_lib: "" }] }, true).url;
+  it("is a folder of the base, or a URL", () => {
+    expect(find("y", "https://a.example/m?t=1")).toBe("https://a.example/m/y?t=1");
+    expect(find("https://b.example/y/", "https://a.example/m")).toBe("https://b.example/y/");
+    expect(find("//b.example/y", "https://a.example/m")).toBe("//b.example/y");
+  });
+
+  it("on the hub means the files of its main branch", () => {
+    const main = "https://huggingface.co/me/y/resolve/main/";
+    for (const url of ["https://huggingface.co/me/y", "https://huggingface.co/me/y/"]) expect(find(url)).toBe(main);
+    expect(find("https://huggingface.co/me/y?download=true")).toBe(`${main}?download=true`);
+    expect(find("https://huggingface.co/me/y/resolve/v2/")).toBe("https://huggingface.co/me/y/resolve/v2/");
+  });
+});
 
 describe("WebLLM's model ids", () => {
   const base = "https://models.example/dist";
@@ -35,37 +50,5 @@ describe("WebLLM's model ids", () => {
     }
     expect(locate("phi-2-q4f16_1-MLC?sig=a/b-MLC", undefined)).toEqual({ url: "phi-2-q4f16_1?sig=a/b-MLC" });
     expect(locate("https://a.example/x?sig=a/b-MLC", base)).toEqual({ url: "https://a.example/x?sig=a/b-MLC" });
-  });
-});
-
-describe("WebLLM's engine", () => {
-  const request = { messages: [{ role: "user" as const, content: "x" }], temperature: 0, max_tokens: 5 };
-  function openMlc(): MLCEngine {
-    const mlc = new MLCEngine();
-    Object.assign(mlc, { engine: open().engine });
-    return mlc;
-  }
-  const hasRate = /decoding: (?!0\.0)[\d.]+ tokens/;
-
-  it("remembers a whole answer and its speed", async () => {
-    const mlc = openMlc();
-    expect([await mlc.getMessage(), hasRate.test(await mlc.runtimeStatsText())]).toEqual(["", false]);
-    const answer = (await mlc.chatCompletion(request)) as ChatCompletion;
-    expect(await mlc.getMessage()).toBe(answer.choices[0]!.message.content);
-    expect(await mlc.runtimeStatsText()).toMatch(hasRate);
-  });
-
-  it("remembers the first choice of a stream as it passes, and adds no chunk that was not asked for", async () => {
-    const mlc = openMlc();
-    const whole = (await mlc.chatCompletion(request)) as ChatCompletion;
-    const stream = { ...request, n: 2, stream: true };
-    const chunks: ChatCompletionChunk[] = [];
-    for await (const chunk of (await mlc.chatCompletion(stream)) as AsyncIterable<ChatCompletionChunk>) {
-      chunks.push(chunk);
-      expect(whole.choices[0]!.message.content).toContain(await mlc.getMessage());
-    }
-    expect(await mlc.getMessage()).toBe(whole.choices[0]!.message.content);
-    expect(chunks.every((chunk) => chunk.usage === undefined && chunk.choices.length === 1)).toBe(true);
-    expect(chunks.map((chunk) => chunk.choices[0]!.delta.role).filter(Boolean)).toEqual(["assistant", "assistant"]);
   });
 });

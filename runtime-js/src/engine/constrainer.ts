@@ -1,0 +1,42 @@
+// Fetches what holds answers to rules when the first request has some.
+import type { AnswerRules } from "../chat/index.js";
+import type { Constrainer } from "../constrain/index.js";
+import type { Constraint } from "../decode/index.js";
+import { MlcwebError, NetworkError } from "../errors.js";
+import type { Loaded } from "./load.js";
+import type { LoadOptions } from "./options.js";
+
+export class LazyConstrainer {
+  private made: Promise<Constrainer> | undefined;
+
+  /** `alive` gives what is loaded, or throws; `given` is the code, where it cannot be fetched. */
+  constructor(
+    private readonly alive: () => Loaded,
+    private readonly given: LoadOptions["constrain"],
+  ) {}
+
+  async prepare(rules: AnswerRules): Promise<() => Constraint> {
+    const few = this.alive().model.prepareFew();
+    const { given } = this;
+    this.made ??= (given ? Promise.resolve(given) : import("../constrain/index.js")).then(({ Constrainer }) => {
+      const { codec, model, manifest } = this.alive();
+      return new Constrainer(codec, model.vocabSize, manifest.tokenizer.eosTokenIds);
+    });
+    const constrainer = await this.made.catch((cause) => {
+      this.made = undefined; // the next request fetches it again
+      if (cause instanceof MlcwebError) throw cause;
+      throw new NetworkError(
+        `What constrains answers cannot be fetched: ${(cause as Error).message}`,
+        "Serve constrain.js beside mlcweb.js. A service worker may not fetch it: import mlcweb/serve-service there.",
+        { cause },
+      );
+    });
+    await few;
+    this.alive();
+    return constrainer.prepare(rules);
+  }
+
+  forget(): void {
+    this.made = undefined;
+  }
+}

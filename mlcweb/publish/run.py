@@ -128,6 +128,8 @@ def _show(
                 if new is not None:
                     target.put(key, new, found.version if found else None, ASK_FIRST)
             target.finish()
+            if new is not None and address.kind != "hf":  # there one commit had both
+                _check_unchanged(target, plans)
             return new is not None
         except Conflict:
             continue
@@ -135,6 +137,14 @@ def _show(
         f"{address.text}: other publishers change the catalog or the manifest all the time",
         hint="Publish again when they have finished.",
     )
+
+
+def _check_unchanged(target: Target, plans: Sequence[Plan]) -> None:
+    """Raises Conflict where another publisher replaced a manifest before our catalog was written."""
+    for plan in plans:
+        found = target.read(f"{plan.folder}/{MANIFEST_NAME}", MAX_MANIFEST_BYTES)
+        if found is None or found.data != plan.local.text:
+            raise Conflict(plan.folder)
 
 
 def _put_manifest(target: Target, address: Address, plan: Plan, *, force: bool) -> None:

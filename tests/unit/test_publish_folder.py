@@ -305,6 +305,25 @@ def test_publishers_at_once_lose_nothing(tmp_path: Path) -> None:
         assert whole_model(in_folder(target), name) == sha256_of(bundle)
 
 
+def test_a_version_that_is_replaced_before_the_catalog_is_written_comes_again(
+    old: Path, new: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "there"
+
+    class Overtaken(FolderTarget):
+        overtaken = False
+
+        def put(self, key: str, *arguments: Any, **more: Any) -> None:
+            if key == "catalog.json" and not self.overtaken:
+                self.overtaken = True
+                send(new, target)
+            super().put(key, *arguments, **more)
+
+    publish(PublishRequest((old,), str(target)), target=Overtaken(target))
+    assert whole_model(in_folder(target), NAME) == sha256_of(old)
+    assert catalog(in_folder(target))[NAME]["manifest_sha256"] == sha256_of(old)
+
+
 def test_prune_removes_what_no_kept_manifest_names_after_the_grace_period(
     old: Path, new: Path, tmp_path: Path
 ) -> None:

@@ -13,13 +13,14 @@ from urllib.request import urlopen
 
 import pytest
 
+from bench.synthetic.s3_server import BUCKET, S3Server, s3_server, weed
 from mlcweb.errors import BundleError, MlcwebError, PublishError
 from mlcweb.publish import PublishRequest, PublishResult, publish
+from mlcweb.publish.load_catalog import load_catalog
 from tests.support.bundle_sample import make_bundle
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.published import at_url, catalog, sha256_of, whole_model
 from tests.support.publisher import PUBLISHED, REFUSED, start_publisher
-from tests.support.s3_server import BUCKET, S3Server, s3_server, weed
 
 pytest.importorskip("obstore")
 pytestmark = [
@@ -82,6 +83,7 @@ def test_a_published_bundle_has_its_headers_and_is_not_sent_again(server: S3Serv
             "application/json",
             "no-cache",
         )
+    assert load_catalog(f"s3://{BUCKET}/headers")["models"][0]["id"] == NAME
     again = send(old, "headers")
     assert (again.bundles[0].sent_files, again.bundles[0].manifest, again.catalog) == (
         0,
@@ -209,6 +211,22 @@ def test_publishers_at_once_lose_nothing(server: S3Server, tmp_path: Path) -> No
     read = at_url(url_of(server, "at-once"))
     assert sorted(catalog(read)) == names
     assert [whole_model(read, name) for name in names] == [sha256_of(bundle) for bundle in bundles]
+
+
+def test_of_two_versions_at_once_one_is_there_and_in_the_catalog(
+    server: S3Server, old: Path, new: Path
+) -> None:
+    read = at_url(url_of(server, "versions"))
+    for _ in range(5):
+        publishers = [
+            start_publisher(PublishRequest((bundle,), f"s3://{BUCKET}/versions"), server.environment)
+            for bundle in (old, new)
+        ]
+        for publisher in publishers:
+            publisher.join(GUARD_SECONDS)
+        # one that is replaced before it has read its manifest back says so
+        assert {publisher.exitcode for publisher in publishers} <= {PUBLISHED, REFUSED}
+        assert whole_model(read, NAME) == catalog(read)[NAME]["manifest_sha256"]
 
 
 def test_a_publisher_killed_at_any_moment_leaves_a_whole_model(

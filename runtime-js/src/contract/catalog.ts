@@ -1,7 +1,7 @@
 // Reads catalog.json, the list of a publisher's models, as hostile input. `mlcweb publish` writes it.
 import { BundleError } from "../errors.js";
-import { CATALOG_FORMAT, CATALOG_VERSION } from "./generated/constants.js";
 import catalogSchema from "./generated/catalog.schema.json";
+import { CATALOG_FORMAT, CATALOG_VERSION } from "./generated/constants.js";
 import type { CatalogDocument, CatalogModel } from "./generated/documents.js";
 import { type Fault, type Schema, schemaFault } from "./schema.js";
 

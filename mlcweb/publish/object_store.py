@@ -7,7 +7,7 @@ multipart upload become an object only when it is completed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -16,6 +16,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError,
 from mlcweb.errors import PublishError
 from mlcweb.publish import local_file
 from mlcweb.publish.address import Address
+from mlcweb.publish.parallel import interruptible, run_parallel
 from mlcweb.publish.store_errors import explained, lacks_conditions
 from mlcweb.publish.target import ANY, FOREVER, Conflict, Found, LocalFile, Stored, content_type
 
@@ -41,7 +42,7 @@ class ObjectStoreTarget:
 
     def files(self, folder: str, *, dates: bool = False) -> Mapping[str, Stored]:
         with self._errors(folder):
-            listed = obstore.list_with_delimiter(self._hasty, folder)
+            listed = interruptible(lambda: obstore.list_with_delimiter(self._hasty, folder))
         return {
             str(found["path"]).rpartition("/")[2]: Stored(found["size"], found["last_modified"])
             for found in listed["objects"]
@@ -50,10 +51,10 @@ class ObjectStoreTarget:
     def read(self, key: str, most: int) -> Found | None:
         with self._errors(key):
             try:
-                got = obstore.get(self._hasty, key)
+                got = interruptible(lambda: obstore.get(self._hasty, key))
                 if got.meta["size"] > most:
                     raise PublishError(f"{self._address.text}: {key} has more than {most} bytes")
-                data = bytes(got.bytes())
+                data = bytes(interruptible(got.bytes))
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise
@@ -93,13 +94,19 @@ class ObjectStoreTarget:
 
     def put(self, key: str, data: bytes, over: Any = ANY, cache: str = FOREVER) -> None:
         mode: PutMode = "overwrite" if over is ANY else "create" if over is None else over
-        attributes = _attributes(key, cache)
+
+        def write(mode: PutMode) -> None:
+            attributes = _attributes(key, cache)
+            interruptible(
+                lambda: obstore.put(
+                    self._patient, key, data, attributes=attributes, mode=mode, use_multipart=False
+                )
+            )
+
         with self._errors(key):
             if self._conditions or mode == "overwrite":
                 try:
-                    obstore.put(
-                        self._patient, key, data, attributes=attributes, mode=mode, use_multipart=False
-                    )
+                    write(mode)
                     return
                 except (AlreadyExistsError, PreconditionError) as error:
                     raise Conflict(key) from error
@@ -113,15 +120,14 @@ class ObjectStoreTarget:
             there = self.read(key, 1 << 30)
             if (there.version if there else None) != over:
                 raise Conflict(key)
-            obstore.put(self._patient, key, data, attributes=attributes, use_multipart=False)
+            write("overwrite")
 
     def remove(self, keys: Collection[str]) -> None:
-        for key in keys:  # one by one: not every store knows the request for many
-            with self._errors(key):
-                try:
-                    obstore.delete(self._patient, key)
-                except FileNotFoundError:
-                    continue
+        def delete(key: str) -> None:
+            with self._errors(key), suppress(FileNotFoundError):
+                obstore.delete(self._patient, key)
+
+        run_parallel(delete, keys, self.workers)  # one by one: not every store knows the request for many
 
     def finish(self) -> None:
         """Everything is visible already."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def run_parallel(function: Callable[[Item], None], items: Iterable[Item], workers: int) -> None:
@@ -43,3 +44,10 @@ def run_parallel(function: Callable[[Item], None], items: Iterable[Item], worker
         raise
     if errors:
         raise errors[0]
+
+
+def interruptible(function: Callable[[], Result]) -> Result:
+    """The function's result, while Ctrl-C is heard: a library that waits in native code does not hear it."""
+    results: list[Result] = []
+    run_parallel(lambda call: results.append(call()), [function], 1)
+    return results[0]

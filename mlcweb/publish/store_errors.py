@@ -25,6 +25,16 @@ def missing_keys(address: Address) -> PublishError:
     return PublishError(f"no credentials for {address.text}", hint=f"Set {_KEYS[address.kind]}.")
 
 
+def unusable_keys(error: Exception, address: Address) -> PublishError:
+    """The error for credentials or settings that are there, and make no sense."""
+    if any(mark in str(error) for mark in _NO_KEYS):
+        return missing_keys(address)
+    return PublishError(
+        f"{address.text}: its credentials or settings cannot be used ({_reason(str(error))})",
+        hint=f"Check {_KEYS[address.kind]}.",
+    )
+
+
 def explained(error: Exception, address: Address, key: str) -> PublishError:
     """The error for a request about ``key``."""
     text = str(error)
@@ -60,7 +70,8 @@ def explained(error: Exception, address: Address, key: str) -> PublishError:
             hint="Check --endpoint-url and the network, and publish again: what was sent is not sent again.",
         )
     return PublishError(
-        f"{where}: {key}: {_reason(text)}", hint="Publish again: what was sent is not sent again."
+        f"{where}: {key or 'listing it'}: {_reason(text)}",
+        hint="Publish again: what was sent is not sent again.",
     )
 
 

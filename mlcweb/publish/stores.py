@@ -11,7 +11,7 @@ from typing import Any
 
 from mlcweb.errors import PublishError
 from mlcweb.publish.address import Address
-from mlcweb.publish.store_errors import explained, missing_keys
+from mlcweb.publish.store_errors import missing_keys, unusable_keys
 from mlcweb.publish.target import Target
 
 # A request's time is that of the upload of a file, also on a slow line: 24 MiB in 10 minutes are 42 kB/s.
@@ -75,7 +75,7 @@ def open_store(address: Address, endpoint_url: str | None) -> Target:
             for seconds, retry in ((_PATIENT_SECONDS, _PATIENT), (_HASTY_SECONDS, _HASTY))
         )
     except (BaseError, ValueError, OSError) as error:
-        raise explained(error, address, "") from error
+        raise unusable_keys(error, address) from error
     return ObjectStoreTarget(address, patient, hasty)
 
 

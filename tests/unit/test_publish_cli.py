@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import signal
+import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -160,3 +164,62 @@ def test_a_web_server_without_a_catalog(served: tuple[Path, str], capsys: pytest
     assert "HTTP status 404" in capsys.readouterr().err
     assert run(["list", "--catalog", "http://127.0.0.1:1/"]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("target", "variables", "said", "hint"),
+    [
+        ("az://models/x", {}, "no credentials", "AZURE_STORAGE_ACCOUNT_NAME"),
+        (
+            "az://models/x",
+            {"AZURE_STORAGE_ACCOUNT_NAME": "name", "AZURE_STORAGE_ACCOUNT_KEY": "!!"},
+            "cannot be used",
+            "AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+        (
+            "gs://models/x",
+            {"GOOGLE_APPLICATION_CREDENTIALS": "/not/there.json"},
+            "cannot be used (Generic GCS error: Unable to open service account file",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+        ),
+    ],
+)
+def test_credentials_of_other_clouds_that_are_missing_or_wrong(
+    target: str,
+    variables: dict[str, str],
+    said: str,
+    hint: str,
+    bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("obstore")
+    for name in [name for name in os.environ if name.startswith(("AZURE_", "GOOGLE_"))]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert run(["publish", str(bundle), target, "--format", "json"]) == 1
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert said in error["message"] and hint in error["hint"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_is_heard_while_a_store_does_not_answer(bundle: Path) -> None:
+    pytest.importorskip("obstore")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_PROFILE": ""}
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlcweb", "publish", str(bundle), "s3://b/x", "--endpoint-url", endpoint],
+            env={**os.environ, **keys},
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                assert process.wait(60) == 130
+        finally:
+            process.kill()
+            process.wait()

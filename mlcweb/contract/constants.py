@@ -15,7 +15,9 @@ MANIFEST_NAME: Final = "mlcweb.json"
 CATALOG_FORMAT: Final = "mlcweb-catalog"
 CATALOG_VERSION: Final = 1
 CATALOG_NAME: Final = "catalog.json"
-UNPRINTABLE: Final = "\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069"  # in a pattern's brackets
+UNPRINTABLE: Final = (
+    "\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff"  # in a pattern's brackets
+)
 
 MAX_INTEGER: Final = 9007199254740991  # any integer
 MAX_INT32: Final = 2147483647  # any count and size of the model, and a token's id

@@ -142,12 +142,23 @@ def test_two_bundles_of_one_name_are_refused(old: Path, new: Path, tmp_path: Pat
     assert not (tmp_path / "there").exists()
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", ".hidden", "catalog.json", "bell\a", "x" * 201])
+@pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", ".hidden", "catalog.json", "bell\a", "ä" * 101])
 def test_a_name_that_cannot_be_a_folder_is_refused(name: str, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle", name=name).path
     with pytest.raises(PublishError, match="cannot be a folder's"):
         send(bundle, tmp_path / "there")
     assert not (tmp_path / "there").exists()
+
+
+def test_half_a_character_goes_into_no_name_and_no_catalog(old: Path, tmp_path: Path) -> None:
+    manifest = old / "mlcweb.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace(f'"{NAME}"', '"a\\ud800"'))
+    with pytest.raises(PublishError, match="cannot be a folder's"):
+        send(old, tmp_path / "there")
+    manifest.write_text(text.replace('"apache-2.0"', '"mit\\ud800"'))
+    send(old, tmp_path / "there")
+    assert catalog(in_folder(tmp_path / "there"))[NAME]["licence"] == "mit "
 
 
 def test_another_model_under_the_name_is_refused_unless_forced(old: Path, tmp_path: Path) -> None:

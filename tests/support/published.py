@@ -1,9 +1,11 @@
-"""What a reader sees of a published bundle: which whole model, or that it is not whole."""
+"""Publishes a bundle, and tells what a reader then sees: which whole model, or that it is not whole."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 from mlcweb.bundle import Manifest
+from mlcweb.publish import PublishRequest, PublishResult, publish
 
 Read = Callable[[str], "bytes | None"]
 
@@ -59,3 +62,19 @@ def catalog(read: Read) -> dict[str, dict[str, Any]]:
 def sha256_of(folder: Path) -> str:
     """Of a local bundle's manifest."""
     return hashlib.sha256((folder / "mlcweb.json").read_bytes()).hexdigest()
+
+
+def send(bundle: Path, target: str | Path, **options: Any) -> PublishResult:
+    """Publish one bundle."""
+    return publish(PublishRequest((bundle,), str(target), **options))
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file's content by its path."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def age(path: Path, days: float) -> None:
+    """Make a file look as old."""
+    then = time.time() - days * 86400
+    os.utime(path, (then, then))

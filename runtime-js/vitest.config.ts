@@ -1,3 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({ test: { include: ["test/**/*.test.ts"], testTimeout: 30_000 } });
+export default defineConfig({
+  resolve: { alias: { mlcweb: new URL("src/index.ts", import.meta.url).pathname } },
+  test: { include: ["test/**/*.test.ts"], testTimeout: 30_000 },
+});

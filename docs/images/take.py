@@ -1,4 +1,4 @@
-"""Takes the chat page's picture for the README: the real page, a real model, answers as they come.
+"""Takes the chat page's pictures for the docs: the real page, a real model, answers as they come.
 
     .venv/bin/python docs/images/take.py dist/SmolLM2-135M-Instruct-q4f32_1
 
@@ -24,6 +24,14 @@ from mlcweb.serve import serving
 HERE = Path(__file__).resolve().parent
 PATIENCE_MS = 180_000
 QUESTIONS = ("What is the capital of France?", "Give me three tips for writing clearly.")
+SCHEMA = """{
+  "type": "object",
+  "properties": {
+    "city": {"type": "string"},
+    "country": {"type": "string"},
+    "continent": {"enum": ["Asia", "Europe"]}
+  }
+}"""
 
 
 @contextmanager
@@ -67,6 +75,35 @@ def shoot(page: Page, path: Path, scheme: str = "light") -> None:
     page.wait_for_timeout(150)
     page.screenshot(path=path)
     print(f"{path}  {path.stat().st_size / 1024:.0f} KiB")
+
+
+def take_playground(running: Browser, url: str) -> None:
+    page = running.new_page(viewport={"width": 1280, "height": 720}, device_scale_factor=1.25)
+    page.goto(url)
+    expect(page.locator("#composer")).to_be_visible(timeout=PATIENCE_MS)
+    page.locator("#playground").click()
+    for name in ("temperature", "top_p", "max_tokens"):
+        page.locator(f"#play-{name}").fill({"temperature": "0", "max_tokens": "34"}.get(name, ""))
+    show_sections(page, "Probabilities")
+    page.locator("#play-logprobs").check()
+    ask(page, "Describe Paris.")
+    page.locator("#play-logprobs").uncheck()
+    show_sections(page, "Form of the answer", "Prompt")
+    page.locator("#play-format").select_option("json_schema")
+    page.locator("#play-schema").fill(SCHEMA)
+    ask(page, "Describe Paris as JSON.")
+    page.locator(".token").nth(4).hover()
+    page.wait_for_timeout(500)  # the panel looks at what is asked
+    page.screenshot(path=HERE / "playground.png")
+
+
+def show_sections(page: Page, *titles: str) -> None:
+    """Opens sections of the panel, and closes the others."""
+    page.evaluate(
+        "titles => { for (const each of document.querySelectorAll('#panel details'))"
+        " each.open = titles.includes(each.querySelector('h3').textContent); }",
+        list(titles),
+    )
 
 
 def take_all(running: Browser, url: str, out: Path) -> None:
@@ -121,6 +158,7 @@ def main() -> None:
             ask(page, question)
         shoot(page, HERE / "chat.png")
         shoot(page, HERE / "chat-dark.png", "dark")
+        take_playground(running, server.url)
 
 
 if __name__ == "__main__":

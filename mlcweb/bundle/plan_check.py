@@ -31,6 +31,8 @@ def check_plan(plan: Any, tier: str, file: str) -> None:
         # The engine gives the last binding its uniform, and the launch's buffers to the others.
         if [b == "uniform" for b in kernel["bindings"]] != [False] * (len(kernel["bindings"]) - 1) + [True]:
             fail(f"kernels[{i}].bindings", "the last binding, and only that, is a uniform")
+    if ("penalize" in plan["entries"]) != ("count" in plan["entries"]):
+        fail("entries", "has one of penalize and count alone")
     for row in ENTRIES:
         if row.name not in plan["entries"]:
             continue
@@ -84,6 +86,8 @@ def check_plan_fits(plan: Plan, manifest: Manifest, file: str) -> None:
         "logits": DTYPE_BYTES["float32"] * manifest.model.vocab_size,
         "mask": DTYPE_BYTES["uint32"] * -(-manifest.model.vocab_size // 32),
     }
+    if "penalize" in plan["entries"]:
+        needed["counts"] = DTYPE_BYTES["int32"] * manifest.model.vocab_size
     shared = {
         buffer["name"]: buffer["bytes"]
         for buffer in plan["buffers"]

@@ -69,7 +69,7 @@ BLOCK: Final = 32  # elements of a block, in block order
 PAGE_TOKENS: Final = 16  # tokens of a KV page, as this compiler makes them
 
 DTYPE_BYTES: Final = {"uint32": 4, "int32": 4, "float16": 2, "float32": 4}
-SHARED_BUFFERS: Final = ("tokens", "state", "page_table", "sampling", "logits", "mask")
+SHARED_BUFFERS: Final = ("tokens", "state", "page_table", "sampling", "logits", "mask", "counts")
 
 TensorDtype = Literal["uint32", "float16", "float32"]
 TENSOR_DTYPES: Final[tuple[TensorDtype, ...]] = ("uint32", "float16", "float32")
@@ -136,8 +136,10 @@ ENTRIES: Final = (
     EntryRow(name="prefill_matrix", dims=("n",), required=False, needs=True),
     EntryRow(name="prefill_few", dims=("n",), required=False, needs=False),
     EntryRow(name="decode", dims=(), required=True, needs=False),
+    EntryRow(name="penalize", dims=(), required=False, needs=False),
     EntryRow(name="mask", dims=(), required=True, needs=False),
     EntryRow(name="sample", dims=(), required=True, needs=False),
+    EntryRow(name="count", dims=(), required=False, needs=False),
 )
 
 
@@ -159,6 +161,9 @@ class Sampling:
     TOP_P: Final = 1  # bits of an f32; 1 is off
     TOP_K: Final = 2  # 0 is off
     SEED: Final = 3  # of the random numbers
+    REPETITION_PENALTY: Final = 4  # bits of an f32, as the two below: what `penalize` reads
+    FREQUENCY_PENALTY: Final = 5  # 0 is off
+    PRESENCE_PENALTY: Final = 6  # 0 is off
     WORDS: Final = 8
     BYTES: Final = 32
 

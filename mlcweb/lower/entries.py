@@ -1,4 +1,4 @@
-"""Exports a model's entries (prefills, decode, mask, sample) as a Relax module, and plans its memory."""
+"""Exports a model's entries (prefills, decode, mask, sample, …) as a Relax module, and plans its memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tvm.relax.frontend.nn.exporter import Exporter
 from mlcweb.contract.constants import Sampling, State
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.kernels.ops import Inputs, Target, mask, sample
+from mlcweb.kernels.ops import Inputs, Target, count, mask, penalize, sample
 from mlcweb.kernels.ops.emitted import Emitted, emitted
 from mlcweb.kernels.ops.entries import EntryPoint, Phase
 from mlcweb.kernels.vocabulary.mask import mask_words
@@ -74,8 +74,10 @@ class _EntryPoints(nn.Module):
         methods: dict[Phase, Callable[..., Tensor]] = {
             "prefill": prefill,
             "decode": decode,
+            "penalize": penalize,
             "mask": mask,
             "sample": sample,
+            "count": count,
         }
         return methods[point.phase]
 
@@ -86,8 +88,14 @@ def _inputs(phase: Phase, layout: HeadLayout, vocab: int) -> dict[str, Any]:
     logits = {"logits": nn.spec.Tensor([1, vocab], "float32")}
     if phase == "mask":
         return {**logits, "mask": nn.spec.Tensor([mask_words(vocab)], "uint32")}
+    sampling = {"sampling": nn.spec.Tensor([Sampling.WORDS], "int32")}
+    counts = {"counts": nn.spec.Tensor([vocab], "int32")}
+    if phase == "penalize":
+        return {**logits, **sampling, **counts}
     if phase == "sample":
-        return {**logits, "sampling": nn.spec.Tensor([Sampling.WORDS], "int32"), "state": state}
+        return {**logits, **sampling, "state": state}
+    if phase == "count":
+        return {"state": state, **counts}
     tokens = {"tokens": nn.spec.Tensor(["n"], "int32")} if phase == "prefill" else {}
     return {**tokens, "state": state, "page_table": pages}
 

@@ -1,21 +1,13 @@
 // Runs the chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL, percent-encoded where that has
 // a query. ?tier= and ?context= choose how it is loaded, and ?debug=1 to 4 what the console is
 // told.
-import {
-  type ChatMessage,
-  type ChatRequest,
-  type DebugLevel,
-  deleteFromCache,
-  Engine,
-  type FinishReason,
-  InvalidRequestError,
-  type LoadProgress,
-  type Usage,
-} from "mlcweb";
-import { LiveAnswer } from "./answer.js";
+import { type ChatMessage, type DebugLevel, Engine, InvalidRequestError, type LoadProgress } from "mlcweb";
+import { reply } from "./answer.js";
 import { $, add, onScroll, toEnd } from "./dom.js";
+import { closeDrawer, drawerRequest, forgets } from "./drawer.js";
 import { type Explained, explain, type Remedy } from "./explain.js";
-import { duration, machineFacts, mebibytes, modelFacts, tokenRate } from "./numbers.js";
+import { duration, machineFacts, mebibytes, modelFacts } from "./numbers.js";
+import type { Playground } from "./playground/index.js";
 
 const query = new URLSearchParams(location.search);
 const bundle = query.get("bundle") ?? "./bundle/";
@@ -35,6 +27,8 @@ let engine: Engine | undefined;
 let loading: AbortController | undefined;
 let busy = false;
 let history: ChatMessage[] = [];
+/** Once it has been opened, its fields make the requests. */
+let playground: Playground | undefined;
 let contextLength = Number(query.get("context")) || undefined;
 
 function show(part: "loading" | "failure" | "chat"): void {
@@ -77,6 +71,7 @@ async function start(): Promise<void> {
     $("machine").textContent = machineFacts(engine.info);
     show("chat");
     $("input").focus();
+    playground?.update();
   } catch (error) {
     fail(explain(error));
   }
@@ -124,61 +119,44 @@ const REMEDIES: Record<Remedy, { label: string; run: () => void }> = {
 
 // Conversation
 
-async function ask(question: string): Promise<void> {
+const ask = (question: string): Promise<void> =>
+  run(question, "user", async (engine) => {
+    const turns: ChatMessage[] = [...history, { role: "user", content: question }];
+    if (playground) history = await playground.converse(engine, turns);
+    else {
+      const { message } = await reply(engine.chat.completions.create(drawerRequest(turns)));
+      history = [...turns, message];
+    }
+  });
+
+/** Shows what is asked, and works at its answer. A question without any answer can be asked again. */
+async function run(asked: string, kind: string, work: (engine: Engine) => Promise<void>): Promise<void> {
   if (!engine || busy) return;
   setBusy(true);
   $("welcome").hidden = true;
-  const asked = add($("messages"), "div", "message user", question);
-  const answer = new LiveAnswer();
+  const shown = add($("messages"), "div", `message ${kind}`, asked);
   toEnd();
-  const turns: ChatMessage[] = [...history, { role: "user", content: question }];
-  let usage: Usage | undefined,
-    reason: FinishReason | null = null;
   $("speed").textContent = "Reading the prompt";
-  try {
-    const chunks = await engine.chat.completions.create({ ...settings(turns), stream: true });
-    for await (const { choices, usage: used } of chunks) {
-      usage = used ?? usage;
-      reason = choices[0]?.finish_reason ?? reason;
-      const { content, reasoning_content: reasoning } = choices[0]?.delta ?? {};
-      if (content || reasoning) answer.push(content ?? "", reasoning ?? "");
-    }
-    history = [...turns, { role: "assistant", content: answer.text, reasoning_content: answer.reasoning || null }];
-    $("speed").textContent = "";
-  } catch (error) {
-    failedAnswer(explain(error), question, asked, answer.text);
-  } finally {
-    setBusy(false);
-    answer.end(usage, reason);
-    if (usage) $("speed").textContent = tokenRate(usage.extra.decode_tokens_per_s);
-    if (usage && engine) $("machine").textContent = machineFacts(engine.info);
-  }
-}
-
-/** A request for the conversation, as the drawer has it. */
-function settings(turns: ChatMessage[]): ChatRequest {
-  const system = $<HTMLTextAreaElement>("system").value.trim();
-  const maxTokens = $<HTMLInputElement>("max-tokens").valueAsNumber;
-  return {
-    messages: system ? [{ role: "system", content: system }, ...turns] : turns,
-    stream_options: { include_usage: true },
-    temperature: $<HTMLInputElement>("temperature").valueAsNumber,
-    top_p: $<HTMLInputElement>("top-p").valueAsNumber,
-    ...(maxTokens >= 1 ? { max_tokens: Math.floor(maxTokens) } : {}),
-  };
-}
-
-/** A failure that a new load can mend gets the whole page. Others are shown in the conversation, and the question can
- * be asked again. */
-function failedAnswer(why: Explained, question: string, asked: HTMLElement, text: string): void {
-  $("speed").textContent = "";
-  if (!text) {
-    asked.remove();
-    if (!input.value) {
-      input.value = question;
+  const failed = await work(engine).then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  );
+  setBusy(false);
+  if (!failed) $("machine").textContent = machineFacts(engine.info);
+  else {
+    if (shown === $("messages").lastElementChild) {
+      shown.remove();
+      if (!input.value && kind === "user") input.value = asked;
       grow();
     }
+    if (playground?.refused(failed.error)) show("chat");
+    else failedAnswer(explain(failed.error));
   }
+  playground?.update();
+}
+
+/** A failure that a new load can mend gets the whole page. Others are shown in the conversation. */
+function failedAnswer(why: Explained): void {
   if (why.fatal) {
     fail(why);
     return;
@@ -200,6 +178,7 @@ function newChat(): void {
   $("latest").hidden = true;
   show("chat");
   input.focus();
+  playground?.update();
 }
 
 function setBusy(value: boolean): void {
@@ -243,45 +222,40 @@ onScroll((atEnd) => {
   $("latest").hidden = $("messages").hidden || atEnd;
 });
 
-// Settings
-
-function setDrawer(open: boolean): void {
-  $("drawer").hidden = !open;
-  $("settings").setAttribute("aria-expanded", String(open));
-  if (open) $("system").focus();
-}
-$("settings").addEventListener("click", () => setDrawer($("drawer").hidden !== false));
-addEventListener("pointerdown", ({ target }) => {
-  if (!$("drawer").hidden && target instanceof Node && !$("drawer").contains(target) && !$("settings").contains(target))
-    setDrawer(false);
-});
+forgets(bundle);
 addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || event.isComposing) return;
-  if (!$("drawer").hidden) {
-    setDrawer(false);
-    $("settings").focus();
-  } else if (busy) {
-    engine?.interrupt();
-  }
+  if (event.key === "Escape" && !event.isComposing && !closeDrawer() && busy) engine?.interrupt();
 });
-$("forget").addEventListener(
-  "click",
-  () =>
-    void deleteFromCache(bundle).then(
-      (files) => {
-        $("forgotten").textContent = files ? `${files} files deleted.` : "There was no kept copy.";
-      },
-      (error: unknown) => {
-        $("forgotten").textContent = explain(error).message;
-      },
-    ),
-);
-for (const id of ["temperature", "top-p"]) {
-  const update = (): void => {
-    $(`${id}-value`).textContent = $<HTMLInputElement>(id).value;
-  };
-  $(id).addEventListener("input", update);
-  update();
+
+// The playground: a file of its own, fetched when it is first opened.
+
+let opening: Promise<Playground> | undefined;
+async function openPlayground(open?: boolean): Promise<void> {
+  try {
+    opening ??= import("./playground/index.js").then(({ makePlayground }) =>
+      makePlayground({
+        engine: () => engine,
+        ready: () => engine !== undefined && !busy,
+        history: () => history,
+        options: () => ({ tier: query.get("tier") ?? undefined, contextLength }),
+        queried: bundle.includes("?"),
+        reply,
+        run,
+      }),
+    );
+    playground = await opening;
+    playground.toggle(open);
+  } catch (error) {
+    opening = undefined; // the next click tries again
+    $("speed").textContent = `The playground cannot be opened: ${explain(error).message}`;
+  }
+}
+$("playground").addEventListener("click", () => void openPlayground());
+try {
+  // Its fields were kept: they are in force again.
+  if (sessionStorage.getItem("mlcweb.playground")) void openPlayground(innerWidth >= 960);
+} catch {
+  // A page without storage.
 }
 
 void start();

@@ -73,10 +73,18 @@ await make({
 // The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
 await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
 const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.test(name));
-await make({
-  entryPoints: ["chat.ts", "harness.ts", ...pages].map((name) => `pages/${name}`),
+const page = {
   outdir: engine,
   external: ["./mlcweb.js", "./openai.js"],
   alias: { mlcweb: "./mlcweb.js", "mlcweb/openai": "./openai.js" },
   loader: { ".html": "copy", ".css": "copy" },
+};
+await make({
+  ...page,
+  entryPoints: ["chat.ts", "harness.ts", ...pages].map((name) => `pages/${name}`),
+  plugins: [beside(/playground\/index\.js$/, "./playground.js")],
 });
+// Most who chat never open the playground.
+const playground = { playground: "pages/playground/index.ts" };
+await make({ ...page, entryPoints: playground });
+await make({ ...page, entryPoints: { playground: "pages/playground/playground.css" } });

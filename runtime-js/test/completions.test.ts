@@ -49,6 +49,15 @@ describe("completions", () => {
       [[{ role: "user", content: "hi" }], { tools, variables: { enable_thinking: false } }],
     ]);
   });
+  it("tell a request's prompt, and answer nothing", async () => {
+    const { backend, asked } = fake();
+    backend.renderChat = (turns, { tools: given }) => `${turns[0]?.content} ${given?.length}`;
+    const completions = new ChatCompletions(() => backend);
+    const request = { messages: [{ role: "user" as const, content: "hi" }], tools };
+    expect(await completions.prompt(request)).toEqual({ text: "hi 1", tokens: [1] });
+    await expect(completions.prompt({ ...request, top_p: 2 })).rejects.toMatchObject({ param: "top_p" });
+    expect(asked.requests).toEqual([]);
+  });
   it("stop a chat at the model's stop strings too, a completion at the request's alone", async () => {
     const { backend, asked } = fake(["\nUser:"]);
     await new ChatCompletions(() => backend).create({ messages: [{ role: "user", content: "hi" }], stop: "x" });

@@ -97,6 +97,26 @@ describe("decode under a constraint", () => {
     expect(fedAt.filter(({ ahead }) => !ahead).map(({ size }) => size)).toEqual([3, 1, 4, 1]);
   });
 
+  it("tells how often the answer has each token, forced ones too, where there are penalties", async () => {
+    for (const repetitionPenalty of [1, 1.2]) {
+      const model = new FakeModel(sum);
+      model.penalizes = true;
+      const host = { ...HOST_OFF, repetitionPenalty };
+      const few = [[7], [7], [1, 2], [7], [8, 9]];
+      const { tokens } = await run(model, new CachedTokens(), [3, 1, 4], params(new Places(few), { host, depth: 1 }));
+      expect(tokens).toHaveLength(5);
+      const counted = model.counted.map((counts) => counts && [7, tokens[2]!].map((token) => counts[token]));
+      expect(counted).toEqual(
+        repetitionPenalty === 1
+          ? [undefined, undefined]
+          : [
+              [2, 0],
+              [3, 1],
+            ],
+      );
+    }
+  });
+
   it("hands out a forced token when the prompt has been read", async () => {
     const model = new FakeModel(sum);
     model.delay = 30;

@@ -34,7 +34,10 @@ export class FakeModel implements Model {
     if (tokens > this.fits) throw new OutOfMemoryError("no room");
     this.kvTokens = Math.min(this.contextLength, this.fits, Math.max(tokens, this.kvTokens * 2));
   }
-  setSampling(sampling: Sampling): void {
+  penalizes = false;
+  /** What it was told of how often the answer has each token. */
+  counted: (Int32Array | undefined)[] = [];
+  async setSampling(sampling: Sampling): Promise<void> {
     this.lastSampling = sampling;
   }
   /** What was fed, and whether it ran ahead. */
@@ -89,8 +92,9 @@ export class FakeModel implements Model {
   private mask = new Int32Array(4);
   /** Tokens sampled that no step before them ran ahead for. */
   samples = 0;
-  sample(mask: Int32Array): Promise<number> {
+  sample(mask: Int32Array, counts?: Int32Array): Promise<number> {
     this.samples++;
+    this.counted.push(counts?.slice());
     this.mask = mask.slice();
     return this.later(this.sampleMasked());
   }

@@ -1,5 +1,5 @@
 // Tests that WebLLM's names are there, from both of the package's doors, and what its constants say.
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import * as root from "../src/root.js";
 import * as webllm from "../src/webllm/index.js";
 
@@ -105,5 +105,29 @@ describe("integrity", () => {
       actual: sri,
     });
     await expect(webllm.verifyIntegrity(data, "x", "u")).rejects.toThrow(/^integrity/);
+    await expect(webllm.verifyIntegrity(data, "sha1-abc123", "u")).rejects.toThrow(/^integrity/);
+    const error = await webllm.verifyIntegrity(data, other, "u").catch((caught) => caught);
+    expect(error).toBeInstanceOf(webllm.IntegrityError);
+  });
+
+  // FIPS 180's examples
+  it.each([
+    ["", "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="],
+    ["abc", "sha384-ywB1P0WjXou1oD1pmsZQBycsMqsO3tFjGotgWkP/W+2AhgcroefMI1i67KE0yCWn"],
+    ["abc", "sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw=="],
+  ])("is checked with each algorithm, and of no bytes: %j, %s", async (text, hash) => {
+    expect(webllm.isValidSRI(hash)).toBe(true);
+    await webllm.verifyIntegrity(new TextEncoder().encode(text).buffer as ArrayBuffer, hash, "u");
+    const refused = webllm.verifyIntegrity(new TextEncoder().encode(`${text} `).buffer as ArrayBuffer, hash, "u");
+    await expect(refused).rejects.toMatchObject({ name: "IntegrityError", expected: hash });
+  });
+
+  it("may be warned of instead", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const other = `sha256-${"A".repeat(43)}=`;
+    await webllm.verifyIntegrity(data, other, "https://a.example/x", "warn");
+    const [text] = warn.mock.calls[0]!;
+    for (const part of ["https://a.example/x", other, sri]) expect(text).toContain(part);
+    warn.mockRestore();
   });
 });

@@ -13,6 +13,8 @@ describe("a record's model", () => {
   it("on the hub means the files of its main branch", () => {
     const main = "https://huggingface.co/me/y/resolve/main/";
     for (const url of ["https://huggingface.co/me/y", "https://huggingface.co/me/y/"]) expect(find(url)).toBe(main);
+    expect(find(main)).toBe(main);
+    expect(find("https://huggingface.co/me/y/resolve/main")).toBe("https://huggingface.co/me/y/resolve/main");
     expect(find("https://huggingface.co/me/y?download=true")).toBe(`${main}?download=true`);
     expect(find("https://huggingface.co/me/y/resolve/v2/")).toBe("https://huggingface.co/me/y/resolve/v2/");
   });

@@ -10,6 +10,7 @@ import {
   CreateWebWorkerMLCEngine,
   ExtensionServiceWorkerMLCEngineHandler,
   type MLCEngineConfig,
+  ServiceWorkerMLCEngine,
   ServiceWorkerMLCEngineHandler,
   WebWorkerMLCEngine,
   WebWorkerMLCEngineHandler,
@@ -72,6 +73,37 @@ describe("an engine in a worker", () => {
     expect(await mlc.forwardTokensAndSample([5], true)).toBeTypeOf("number");
     await mlc.unload();
     await expect(mlc.getMessage()).rejects.toMatchObject({ name: "ModelNotLoadedError" });
+  });
+
+  it("is asked for nothing before its first load, and after it is unloaded", async () => {
+    const mlc = new WebWorkerMLCEngine(worker().worker, { appConfig: APP, baseUrl: "https://b.example/m" });
+    const never = { name: "WorkerEngineModelNotLoadedError", code: "unloaded" };
+    await expect(mlc.chatCompletion(request)).rejects.toMatchObject(never);
+    await expect(mlc.completion({ prompt: "x" })).rejects.toMatchObject(never);
+    await expect(mlc.embedding({ input: "x" })).rejects.toMatchObject(never);
+    await expect(mlc.getMessage()).rejects.toMatchObject({ name: "ModelNotLoadedError" });
+    await mlc.reload("one");
+    expect(textOf(await mlc.chatCompletion(request))).not.toBe("");
+    await expect(mlc.embedding({ input: "x" })).rejects.toMatchObject({ name: "IncorrectPipelineLoadedError" });
+    await mlc.unload();
+    await expect(mlc.chatCompletion(request)).rejects.toMatchObject(never);
+  });
+
+  it("says what it runs on, takes another list, and hears of the log", async () => {
+    const { worker: at, handler } = worker();
+    const mlc = new WebWorkerMLCEngine(at);
+    expect(mlc.worker).toBe(at);
+    mlc.setAppConfig(APP);
+    mlc.setLogLevel("DEBUG");
+    await mlc.reload("two");
+    expect(loads).toMatchObject([{ url: "https://a.example/two/", options: { debug: 3 } }]);
+    handler.engine.getGPUVendor = async () => "someone's";
+    handler.engine.getMaxStorageBufferBindingSize = async () => 2048;
+    expect([await mlc.getGPUVendor(), await mlc.getMaxStorageBufferBindingSize()]).toEqual(["someone's", 2048]);
+    mlc.setLogLevel("WARN");
+    await mlc.getMessage();
+    await handler.engine.reload("two");
+    expect(loads[1]!.options.debug).toBe(0);
   });
 
   it("has the page's configuration and place, and its errors cross by name", async () => {
@@ -150,8 +182,9 @@ describe("a service worker", () => {
   it("loads a model once for the pages that ask for it alike", async () => {
     const handler = new ServiceWorkerMLCEngineHandler();
     const [first, second] = await Promise.all([create(worker(handler).worker), create(worker(handler).worker)]);
-    const third = await create(worker(handler).worker);
-    expect(loads.length).toBe(1);
+    const reports: { progress: number }[] = [];
+    const third = await create(worker(handler).worker, { initProgressCallback: (report) => void reports.push(report) });
+    expect([loads.length, reports.at(-1)?.progress]).toEqual([1, 1]);
     const texts = await Promise.all([first, second, third].map((mlc) => mlc.chatCompletion(request)));
     expect(new Set(texts.map(textOf)).size).toBe(1);
     await second.reload("two");
@@ -159,6 +192,11 @@ describe("a service worker", () => {
     await third.unload();
     await create(worker(handler).worker, {}, "two");
     expect(loads.length).toBe(3);
+  });
+
+  it("misses no heartbeat, by which apps tell whether it is there", () => {
+    vi.stubGlobal("navigator", { serviceWorker: { ready: new Promise(() => {}) } });
+    expect(new ServiceWorkerMLCEngine({}, 1000).missedHeartbeat).toBe(0);
   });
 
   it("is refused by name where a page can have none", async () => {
@@ -171,10 +209,12 @@ describe("an extension", () => {
   it("serves its ports, each once, and those that come later", async () => {
     let handler: ExtensionServiceWorkerMLCEngineHandler | undefined;
     const names: unknown[] = [];
+    const ends: ReturnType<typeof extensionPorts>[number][] = [];
     const gone = vi.fn();
     const connect = (...args: unknown[]) => {
       names.push(...args);
       const [ours, theirs] = extensionPorts();
+      ends.push(theirs);
       if (handler) handler.setPort(theirs);
       else handler = new ExtensionServiceWorkerMLCEngineHandler(theirs);
       handler.setPort(theirs); // again
@@ -187,6 +227,9 @@ describe("an extension", () => {
     expect(names).toEqual([{ name: "web_llm_service_worker" }, "abc", { name: "web_llm_service_worker" }]);
     expect(loads.length).toBe(1);
     expect(textOf(await first.chatCompletion(request))).toBe(textOf(await second.chatCompletion(request)));
+    expect(gone).not.toHaveBeenCalled();
+    for (const end of ends.splice(0)) end.disconnect();
+    expect(gone).toHaveBeenCalledTimes(2); // each page's engine has a port of its own
   });
 
   it("is refused by name where there is none", async () => {

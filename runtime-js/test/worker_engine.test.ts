@@ -134,6 +134,7 @@ describe("an engine in a worker", () => {
     expect((await engine.replay(PROMPT, tokens)).length).toBe(5);
     expect(await engine.encode("x")).toEqual(PROMPT);
     expect(await engine.renderChat(messages)).toBe("");
+    expect(await engine.chat.completions.prompt({ messages })).toEqual({ text: "", tokens: PROMPT });
     const completion = await engine.completions.create({ prompt: "x", temperature: 0, max_tokens: 2 });
     expect(completion.choices[0]!.finish_reason).toBe("length");
   });

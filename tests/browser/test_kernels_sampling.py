@@ -10,6 +10,7 @@ import pytest
 
 from mlcweb.kernels.choice.tier import BASE
 from mlcweb.kernels.vocabulary.mask import FORBIDDEN, mask_logits, mask_words
+from mlcweb.kernels.vocabulary.penalties import count_token, penalize_logits
 from mlcweb.kernels.vocabulary.sampling import pick, scan, segments
 from mlcweb.lower import LoweredKernel, lower_kernel
 from tests.support.browser.kernel_page import run_lowered
@@ -149,3 +150,30 @@ def test_a_forbidden_token_is_never_drawn(
     drawn = {int(sample(gpu_page, logits, temperature, top_p, top_k, seed, 1)[1]) for seed in range(12)}
     assert drawn <= {0, 77, 2047}
     assert len(drawn) > 1 or temperature == 0.0 or top_p == 0.0
+
+
+@pytest.mark.parametrize(("browser", "vocab"), [("stock", 1), ("stock", 300), ("f16", 49153)])
+@pytest.mark.parametrize("penalties", [(1.3, 0.0, 0.0), (0.8, 0.5, -0.25), (1.0, -1.5, 2.0), (1.0, 0.0, 0.0)])
+def test_penalties_are_of_counted_tokens_alone(
+    kernel_page: Any, vocab: int, penalties: tuple[float, float, float]
+) -> None:
+    rng = np.random.default_rng(vocab)
+    logits = (rng.standard_normal((1, vocab)) * 4).astype(np.float32)
+    counts = (rng.integers(0, 4, vocab) * (rng.random(vocab) < 0.4)).astype(np.int32)
+    sampling = np.array([0, 0, 0, 0, *(bits(value) for value in penalties), 0], np.int32)
+    repetition, frequency, presence = penalties
+    penalized = np.where(logits > 0, logits / np.float32(repetition), logits * np.float32(repetition))
+    expected = np.where(counts > 0, penalized - frequency * counts - presence, logits)
+    kernel = lower_kernel("penalize", penalize_logits(vocab), BASE)
+    actual = run_lowered(kernel_page, kernel, BASE, [sampling, counts, logits])[-1]
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(actual[0, counts == 0], logits[0, counts == 0])
+
+
+def test_the_token_in_the_state_is_counted(gpu_page: Any) -> None:
+    counts = np.arange(70, dtype=np.int32)
+    for token in (0, 69, 33):
+        state = np.array([10, token, 1, 3, 0, 0, 0, 0], np.int32)
+        kernel = lower_kernel("count", count_token(70), BASE)
+        actual = run_lowered(gpu_page, kernel, BASE, [state, counts])[-1]
+        np.testing.assert_array_equal(actual, counts + (np.arange(70) == token))

@@ -96,6 +96,28 @@ def test_a_second_turn_reuses_the_cache_and_changes_nothing(page: ModelPage, sit
         assert actual["logprob"] == pytest.approx(expected["logprob"], abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    "form", [{}, {"response_format": {"type": "regex", "regex": "[a-e ]{0,9}(xyz|abc)[a-h]{4,40}"}}]
+)
+def test_the_gpus_penalties_are_the_cpus(form: dict[str, Any], page: ModelPage, site: Site) -> None:
+    """Log-probabilities are what needs the CPU's sampler."""
+    page.load(site.bundle("tied", CASES["tied"], "q0f32", **CHUNKED), **SHARED)
+    turns, texts = [{"role": "user", "content": "Where is the train?"}], []
+    for penalties in (
+        {"repetition_penalty": 1.4},
+        {"frequency_penalty": 0.7, "presence_penalty": 0.9},
+        {"repetition_penalty": 1.1, "frequency_penalty": -0.4},
+        {},
+    ):
+        options = {"temperature": 0, "max_tokens": 30, **penalties, **form}
+        on_gpu = page.right("chat", turns, options)
+        on_cpu = page.right("chat", turns, {**options, "logprobs": True})
+        assert on_gpu["text"] == on_cpu["text"] and len(on_cpu["logprobs"]) > 4
+        assert on_gpu["usage"]["completion_tokens"] == on_cpu["usage"]["completion_tokens"]
+        texts.append(on_gpu["text"])
+    assert len(set(texts)) > 2
+
+
 def test_answers_after_a_roll_back_are_those_of_a_fresh_prompt(page: ModelPage, site: Site) -> None:
     """What lies in the cache past the common prefix must not be seen."""
     page.load(site.bundle("tied", CASES["tied"], "q0f32", **CHUNKED), **SHARED)

@@ -140,7 +140,7 @@ def test_every_tier_has_every_prefill(tmp_path: Path) -> None:
     compile_bundle(request)
     bundle = open_bundle(tmp_path / "a")
     entries = {tier.name: set(bundle.plan(tier.name)["entries"]) for tier in bundle.manifest.tiers}
-    always = {"prefill", "decode", "mask", "sample"}
+    always = {"prefill", "decode", "penalize", "mask", "sample", "count"}
     assert set(entries) == {"f16-subgroups", "f16", "subgroups", "base", "software"}
     assert entries["software"] == always
     always.add("prefill_few")

@@ -220,19 +220,33 @@ def test_an_argument_that_says_nothing_is_refused() -> None:
 
 def test_entries_of_a_scheme_and_a_tier() -> None:
     names = [point.name for point in ENTRY_POINTS]
-    assert names == ["prefill", "prefill_int8", "prefill_matrix", "prefill_few", "decode", "mask", "sample"]
+    assert names == [
+        "prefill",
+        "prefill_int8",
+        "prefill_matrix",
+        "prefill_few",
+        "decode",
+        "penalize",
+        "mask",
+        "sample",
+        "count",
+    ]
     assert [p.name for p in entry_points(SCHEME, BASE)] == [
         "prefill",
         "prefill_int8",
         "prefill_few",
         "decode",
+        "penalize",
         "mask",
         "sample",
+        "count",
     ]
     assert [p.name for p in entry_points(get_scheme("q0f32"), BASE)] == [
         "prefill",
         "prefill_few",
         "decode",
+        "penalize",
         "mask",
         "sample",
+        "count",
     ]

@@ -38,8 +38,10 @@ def test_it_is_what_the_format_says(shape: str, scheme: str, tier: Tier) -> None
         **({"prefill_int8": ["n"]} if in_groups_of_32 and not tier.software else {}),
         **({} if tier.software else {"prefill_few": ["n"]}),
         "decode": [],
+        "penalize": [],
         "mask": [],
         "sample": [],
+        "count": [],
     }
     assert re.findall(r"^//// kernel (\w+)$", plan.wgsl(), re.MULTILINE) == [
         k["name"] for k in json["kernels"]
@@ -94,6 +96,7 @@ def test_buffers(shape: str, scheme: str, tier: Tier) -> None:
         "page_table": ("input", 4 * 512 // PAGE_SIZE),
         "sampling": ("input", 32),
         "mask": ("input", 4 * -(-tiny.vocab // 32)),
+        "counts": ("input", 4 * tiny.vocab),
         "logits": ("output", 4 * tiny.vocab),
     }
 
@@ -170,7 +173,7 @@ def test_layers_share_kernels() -> None:
 
 def test_decode_and_prefill_share_weights_and_cache() -> None:
     _, plan = lowered("tiny", "q4f32_1", BASE)
-    prefill, *_, decode, _, sample = plan.entries
+    prefill, *_, decode, _, _, sample, _ = plan.entries
 
     def bound(entry: object, kind: str) -> set[int]:
         return {a for launch in entry.launches for a in launch.args if plan.buffers[a].kind == kind}  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from mlcweb.kernels.ops.prefill import Prefill
 from mlcweb.kernels.ops.prefill_int8 import PrefillInt8
 from mlcweb.kernels.ops.prefill_matrix import PrefillMatrix
 from mlcweb.kernels.ops.protocol import Array, Operations, Rope
-from mlcweb.kernels.ops.sample import mask, sample
+from mlcweb.kernels.ops.sample import count, mask, penalize, sample
 from mlcweb.kernels.ops.shared import Inputs, Target
 
 __all__ = [
@@ -22,6 +22,8 @@ __all__ = [
     "PrefillMatrix",
     "Rope",
     "Target",
+    "count",
     "mask",
+    "penalize",
     "sample",
 ]

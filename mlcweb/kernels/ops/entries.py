@@ -25,7 +25,7 @@ from mlcweb.kernels.ops.shared import Inputs, Target
 from mlcweb.kernels.products.matmul_matrix import needs_beyond
 from mlcweb.quantize import Scheme
 
-Phase = Literal["prefill", "decode", "mask", "sample"]
+Phase = Literal["prefill", "decode", "penalize", "mask", "sample", "count"]
 _DIMS = {row.name: row.dims for row in ENTRIES}
 MakeOps = Callable[[Target, Inputs], Operations[Tensor]]
 
@@ -59,8 +59,10 @@ ENTRY_POINTS = (
     EntryPoint("prefill_matrix", "prefill", PrefillMatrix, has_matrix, needs=needs_beyond, asked_for=True),
     EntryPoint("prefill_few", "prefill", PrefillFew, has_few),
     EntryPoint("decode", "decode", Decode),
+    EntryPoint("penalize", "penalize"),
     EntryPoint("mask", "mask"),
     EntryPoint("sample", "sample"),
+    EntryPoint("count", "count"),
 )
 
 

@@ -1,10 +1,23 @@
-"""Forbids tokens by a mask, and samples one."""
+"""Penalizes tokens, forbids tokens by a mask, samples one, and counts it."""
 
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.ops.launch import launch
 from mlcweb.kernels.vocabulary.mask import mask_logits
+from mlcweb.kernels.vocabulary.penalties import count_token, penalize_logits
 from mlcweb.kernels.vocabulary.sampling import pick, scan
+
+
+def penalize(logits: Tensor, sampling: Tensor, counts: Tensor) -> Tensor:
+    """Make the tokens of ``counts`` less likely, in place; returns the logits."""
+    given = {"sampling": sampling, "counts": counts, "logits": logits}
+    return launch("penalize", "penalize", penalize_logits(int(logits.shape[1])), given)["logits"]
+
+
+def count(state: Tensor, counts: Tensor) -> Tensor:
+    """Count the token in ``state``, in place; returns the counts."""
+    kernel = count_token(int(counts.shape[0]))
+    return launch("count", "count", kernel, {"state": state, "counts": counts})["counts"]
 
 
 def mask(logits: Tensor, mask: Tensor) -> Tensor:

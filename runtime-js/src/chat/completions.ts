@@ -81,6 +81,14 @@ export class ChatCompletions {
     return this.observe(request);
   }
 
+  /** The prompt that the model gets for a request, as text and tokens. Throws what `create` throws, but for a format
+   * that cannot be compiled. */
+  async prompt(request: ChatRequest): Promise<{ text: string; tokens: number[] }> {
+    const backend = this.backend();
+    const { text } = await prepareChat(parseChatRequest(request, backend), backend);
+    return { text, tokens: backend.encodeRendered(text) };
+  }
+
   /** @internal The same, and tells `observer` as it goes. */
   async observe(
     request: ChatRequest,

@@ -37,6 +37,8 @@ export class ConstrainedFeed implements Feed {
   private finished = false;
   private lastAt = 0;
   private stepMs = NaN;
+  private counts: Int32Array<ArrayBuffer> | undefined;
+  private counted = 0;
 
   constructor(
     private readonly model: Model,
@@ -68,7 +70,8 @@ export class ConstrainedFeed implements Feed {
 
   private async start(): Promise<void> {
     this.started = true;
-    this.model.setSampling(this.sampling);
+    await this.model.setSampling(this.sampling);
+    if (this.finished) throw new CancelledError("Cancelled.", undefined);
     const rest = this.prompt.slice(this.kv.length);
     this.model.feed(rest, this.kv.length, 0);
     this.kv.push(...rest);
@@ -132,7 +135,15 @@ export class ConstrainedFeed implements Feed {
     }
     const mask = constraint.mask();
     this.mask = mask;
-    this.inFlight.push(model.sample(mask));
+    this.inFlight.push(model.sample(mask, this.countAnswer()));
+  }
+
+  /** How often the answer has each token, where penalties ask for it. */
+  private countAnswer(): Int32Array<ArrayBuffer> | undefined {
+    if (!this.sampling.penalties) return undefined;
+    this.counts ??= new Int32Array(this.model.vocabSize);
+    for (; this.counted < this.answer.length; this.counted++) this.counts[this.answer[this.counted]!]!++;
+    return this.counts;
   }
 
   /** Submits the step of the token in flight, and leaves the choice after it for the next mask. */

@@ -1,5 +1,5 @@
 // Feeds tokens that the GPU samples back to it, with several steps in flight.
-import { GpuError } from "../errors.js";
+import { CancelledError, GpuError } from "../errors.js";
 import type { CachedTokens } from "./cached_tokens.js";
 import { BATCH, FAST_MS, type Feed, SLOW_MS } from "./feed.js";
 import type { GeneratedToken } from "./loop.js";
@@ -9,6 +9,7 @@ import type { Model, Sampling } from "./model.js";
 export class GpuFeed implements Feed {
   private readonly inFlight: Promise<number>[] = [];
   private started = false;
+  private finished = false;
   private submitted = 0;
   private readonly accepted: number[] = [];
   private lastAt = 0;
@@ -28,7 +29,8 @@ export class GpuFeed implements Feed {
   async next(): Promise<GeneratedToken> {
     if (!this.started) {
       this.started = true;
-      this.model.setSampling(this.sampling);
+      await this.model.setSampling(this.sampling);
+      if (this.finished) throw new CancelledError(); // nobody waits: nothing may be submitted
       const rest = this.prompt.slice(this.kv.length);
       this.track(
         this.model.prefillAndSample(rest, this.kv.length).then((token) => [token]),
@@ -84,6 +86,7 @@ export class GpuFeed implements Feed {
   }
 
   finish(): void {
+    this.finished = true;
     // Steps in flight are not waited for: the GPU runs them before anything that is submitted later, and they change
     // only positions past the accepted ones.
     // Step i fed accepted token i - 1, so the KV cache holds all accepted tokens that were fed.

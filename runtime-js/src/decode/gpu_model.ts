@@ -17,8 +17,8 @@ export interface GpuModelParts {
   readonly planBuffers: PlanBuffers;
   readonly buffers: Buffers;
   readonly entries: { readonly prefill: Entry; readonly decode: Entry; readonly mask: Entry; readonly sample: Entry };
-  /** Makes the entry for few tokens, where the plan has one. */
-  readonly makeFew: (() => Promise<Entry>) | undefined;
+  /** Makes an entry that few answers need, where the plan has it. */
+  readonly late: Readonly<Record<LateName, (() => Promise<Entry>) | undefined>>;
   readonly vocabSize: number;
   readonly prefillChunk: number;
   readonly contextLength: number;
@@ -40,6 +40,9 @@ export class GpuModel implements Model {
   private readonly free = new Map<number, GPUBuffer[]>();
   private few: Entry | undefined;
   private makingFew: Promise<void> | undefined;
+  private penalties: Promise<Penalizing> | undefined;
+  /** Of this answer. */
+  private penalizing: Penalizing | undefined;
 
   constructor(readonly parts: GpuModelParts) {
     this.vocabSize = parts.vocabSize;
@@ -78,14 +81,42 @@ export class GpuModel implements Model {
     return this.growth.reserve(tokens);
   }
 
-  setSampling({ temperature, topP, topK, seed }: Sampling): void {
+  get penalizes(): boolean {
+    return this.parts.late.penalize !== undefined;
+  }
+
+  async setSampling({ temperature, topP, topK, seed, penalties }: Sampling): Promise<void> {
     const words = new Int32Array(SamplingWords.words),
       floats = new Float32Array(words.buffer);
     floats[SamplingWords.temperature] = temperature;
     floats[SamplingWords.top_p] = topP;
     words[SamplingWords.top_k] = topK;
     words[SamplingWords.seed] = seed | 0;
+    this.penalizing = undefined;
+    if (penalties) {
+      floats[SamplingWords.repetition_penalty] = penalties.repetition;
+      floats[SamplingWords.frequency_penalty] = penalties.frequency;
+      floats[SamplingWords.presence_penalty] = penalties.presence;
+      this.penalties ??= this.makePenalties().catch((error) => {
+        this.penalties = undefined; // the next answer tries again
+        throw error;
+      });
+      this.penalizing = await this.penalties;
+      const { device, guard } = this.parts;
+      guard.check();
+      const encoder = device.createCommandEncoder();
+      encoder.clearBuffer(this.buffer("counts"));
+      device.queue.submit([encoder.finish()]);
+    }
     this.write("sampling", words);
+  }
+
+  private async makePenalties(): Promise<Penalizing> {
+    const { penalize: makePenalize, count: makeCount } = this.parts.late;
+    const [penalize, count] = await Promise.all([makePenalize!(), makeCount!()]);
+    penalize.prepare([]);
+    count.prepare([]);
+    return { penalize, count };
   }
 
   async prefill(tokens: readonly number[], position: number): Promise<void> {
@@ -102,13 +133,14 @@ export class GpuModel implements Model {
   }
 
   steps(count: number): Promise<number[]> {
-    return this.readTokens(this.submit(this.pass("decode", "sample"), "state", State.bytes, count));
+    const pass = this.pass("decode", ...this.choice());
+    return this.readTokens(this.submit(pass, "state", State.bytes, count));
   }
 
   /** Compiles what feeds few tokens, of which most answers have no use; where it fails, they are fed as steps. */
   prepareFew(): Promise<void> {
     this.makingFew ??= (async () => {
-      this.few = await this.parts.makeFew?.().catch(() => undefined);
+      this.few = await this.parts.late.prefill_few?.().catch(() => undefined);
     })();
     return this.makingFew;
   }
@@ -126,10 +158,11 @@ export class GpuModel implements Model {
       });
   }
 
-  sample(mask: Int32Array<ArrayBuffer>): Promise<number> {
+  sample(mask: Int32Array<ArrayBuffer>, counts?: Int32Array<ArrayBuffer>): Promise<number> {
     this.parts.guard.check();
     this.write("mask", mask);
-    return this.sampled("mask", "sample");
+    if (counts) this.write("counts", counts);
+    return this.sampled(...this.choice("mask"));
   }
 
   decode(): void {
@@ -137,10 +170,16 @@ export class GpuModel implements Model {
   }
 
   sampleAgain(): Promise<number> {
-    return this.sampled("decode", "mask", "sample");
+    return this.sampled("decode", ...this.choice("mask"));
   }
 
-  private async sampled(...entries: readonly EntryName[]): Promise<number> {
+  /** What chooses a token from logits. */
+  private choice(...mask: readonly "mask"[]): readonly (EntryName | Entry)[] {
+    const { penalizing } = this;
+    return penalizing ? [penalizing.penalize, ...mask, "sample", penalizing.count] : [...mask, "sample"];
+  }
+
+  private async sampled(...entries: readonly (EntryName | Entry)[]): Promise<number> {
     const { device } = this.parts;
     const readback = this.submit(this.pass(...entries), "state", State.bytes);
     return (await nudgeUntil(device.queue, this.readTokens(readback)))[0]!;
@@ -168,7 +207,9 @@ export class GpuModel implements Model {
     this.write("tokens", Int32Array.from(tokens));
     this.write("state", stateWords(position, 0, tokens.length, sampled));
     prefill.prepare([tokens.length]);
-    return sample ? this.submit(this.pass(prefill, "sample"), "state", State.bytes) : this.submit(this.pass(prefill));
+    return sample
+      ? this.submit(this.pass(prefill, ...this.choice()), "state", State.bytes)
+      : this.submit(this.pass(prefill));
   }
 
   /** A pass that replays the entries one after the other. */
@@ -256,6 +297,11 @@ export class GpuModel implements Model {
 }
 
 type EntryName = keyof GpuModelParts["entries"];
+type LateName = "prefill_few" | "penalize" | "count";
+interface Penalizing {
+  readonly penalize: Entry;
+  readonly count: Entry;
+}
 interface Readback {
   readonly staging: GPUBuffer | undefined;
   readonly mapped: Promise<undefined> | undefined;

@@ -1,8 +1,8 @@
-// Samples on the CPU, for requests that need the logits: log-probabilities, biases and penalties.
+// Samples on the CPU, for requests that need the logits, such as log-probabilities and biases.
 import { InvalidRequestError } from "../errors.js";
 import type { Host } from "../plan/index.js";
 import { forbid } from "./constraint.js";
-import type { Sampling } from "./model.js";
+import type { Penalties, Sampling } from "./model.js";
 
 export interface HostParams {
   readonly minP: number;
@@ -37,12 +37,17 @@ export interface TokenLogprobs {
   readonly top: readonly (readonly [token: number, logprob: number])[];
 }
 
-export function needsHost(p: HostParams): boolean {
+/** The penalties; undefined where all are off. */
+export function penaltiesOf(p: HostParams): Penalties | undefined {
+  const { repetitionPenalty: repetition, frequencyPenalty: frequency, presencePenalty: presence } = p;
+  return repetition !== 1 || frequency !== 0 || presence !== 0 ? { repetition, frequency, presence } : undefined;
+}
+
+/** `penalizes`: the GPU's sampler takes penalties. */
+export function needsHost(p: HostParams, penalizes: boolean): boolean {
   return (
     p.minP > 0 ||
-    p.repetitionPenalty !== 1 ||
-    p.frequencyPenalty !== 0 ||
-    p.presencePenalty !== 0 ||
+    (!penalizes && penaltiesOf(p) !== undefined) ||
     p.logitBias.size > 0 ||
     p.topLogprobs !== undefined ||
     p.processor !== undefined ||

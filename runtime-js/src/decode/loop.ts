@@ -14,7 +14,7 @@ import type { Constraint } from "./constraint.js";
 import type { Feed } from "./feed.js";
 import { GpuFeed } from "./gpu_feed.js";
 import { HostFeed } from "./host_feed.js";
-import { type HostParams, HostSampler, needsHost, type TokenLogprobs } from "./host_sampling.js";
+import { type HostParams, HostSampler, needsHost, penaltiesOf, type TokenLogprobs } from "./host_sampling.js";
 import type { Model, Sampling } from "./model.js";
 
 export interface GenerateParams {
@@ -84,11 +84,12 @@ function feedOf(
   kv: CachedTokens,
   host: Pick<Host, "sample">,
   prompt: readonly number[],
-  { sampling, host: hostParams, constraint, depth }: GenerateParams,
+  { sampling: asked, host: hostParams, constraint, depth }: GenerateParams,
   limit: number,
 ): Feed {
-  if (needsHost(hostParams))
-    return new HostFeed(model, kv, new HostSampler(host, sampling, hostParams), prompt, constraint);
+  if (needsHost(hostParams, model.penalizes))
+    return new HostFeed(model, kv, new HostSampler(host, asked, hostParams), prompt, constraint);
+  const sampling = { ...asked, penalties: penaltiesOf(hostParams) };
   if (constraint) return new ConstrainedFeed(model, kv, prompt, sampling, constraint, limit, depth);
   return new GpuFeed(model, kv, prompt, sampling, limit, depth);
 }

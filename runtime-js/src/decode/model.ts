@@ -6,6 +6,15 @@ export interface Sampling {
   readonly topP: number;
   readonly topK: number;
   readonly seed: number;
+  /** Only for a model that `penalizes`; undefined for none. */
+  readonly penalties?: Penalties | undefined;
+}
+/** They count the tokens of the answer. */
+export interface Penalties {
+  /** 1 is off. */
+  readonly repetition: number;
+  readonly frequency: number;
+  readonly presence: number;
 }
 
 export interface Model {
@@ -17,7 +26,10 @@ export interface Model {
   readonly kvTokens: number;
   /** Makes room in the KV cache for so many tokens in all; throws OutOfMemoryError, and then all is as it was. */
   reserve(tokens: number): Promise<void>;
-  setSampling(sampling: Sampling): void;
+  /** Whether its own sampler takes penalties. */
+  readonly penalizes: boolean;
+  /** What the answer that begins is sampled with. */
+  setSampling(sampling: Sampling): Promise<void>;
   /** Runs a chunk of at most prefillChunk tokens at a position. */
   prefill(tokens: readonly number[], position: number): Promise<void>;
   /** The same for a prompt's last chunk, and samples the next token. */
@@ -29,8 +41,9 @@ export interface Model {
   feed(tokens: readonly number[], position: number, sampled: number): void;
   /** Resolves when what was submitted has run. */
   done(): Promise<void>;
-  /** Samples one of the tokens that the mask has a bit for. */
-  sample(mask: Int32Array<ArrayBuffer>): Promise<number>;
+  /** Samples one of the tokens that the mask has a bit for. `counts`: how often the answer has each token, where there
+   * are penalties. */
+  sample(mask: Int32Array<ArrayBuffer>, counts?: Int32Array<ArrayBuffer>): Promise<number>;
   /** Feeds the token that was sampled last, and samples nothing. */
   decode(): void;
   /** Feeds the token that was sampled last, and samples the next under the same mask. */

@@ -27,6 +27,8 @@ export interface EngineInfo {
   readonly url: string;
   readonly createdBy: string;
   readonly model: Manifest["model"];
+  /** What the bundle says of sampling: requests that ask for none of it get it. */
+  readonly generation: NonNullable<Manifest["generation"]>;
   readonly tier: string;
   readonly tiers: readonly string[];
   /** The type of the KV cache's elements, where the bundle says it. */
@@ -88,6 +90,7 @@ export class Engine {
       url: base,
       createdBy: manifest.createdBy,
       model: manifest.model,
+      generation: manifest.generation ?? {},
       tier: tier.name,
       tiers: manifest.tiers.map((t) => t.name),
       kvCacheDtype: tier.kvCacheDtype,

@@ -271,13 +271,14 @@ export async function makeModel(
     host.requireFunction(entry.launch);
     return new Entry(device, host, entry, plan, memory, buffers, pipelines);
   };
-  const { decode, mask, sample, prefill_few: few } = plan.entries;
-  const makeFew =
-    few &&
+  const { decode, mask, sample, prefill_few, penalize, count } = plan.entries;
+  const later = (entry: PlanEntry | undefined): (() => Promise<Entry>) | undefined =>
+    entry &&
     (async () => {
-      await pipelines.create(kernelsOf(few));
-      return memory.scoped(() => ready(few));
+      await pipelines.create(kernelsOf(entry));
+      return memory.scoped(() => ready(entry));
     });
+  const late = { prefill_few: later(prefill_few), penalize: later(penalize), count: later(count) };
   const entries = await memory.scoped(() => ({
     prefill: ready(prefill),
     decode: ready(decode),
@@ -289,7 +290,7 @@ export async function makeModel(
   const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, chunk) : chunk;
   const stepTokens = isSoftware(adapter.info) ? 1 : STEP_TOKENS;
   const sizes = { vocabSize, prefillChunk, contextLength, pageSize, stepTokens };
-  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, makeFew, log, ...sizes });
+  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, log, ...sizes });
 }
 
 /** The bytes of the tier's files and of every weight chunk. A tier that binds fewer tensors may skip chunks, and then

@@ -47,11 +47,14 @@ export interface Plan {
   readonly buffers: readonly PlanBuffer[];
   readonly kernels: readonly PlanKernel[];
   /** What `prefill` does, `prefill_int8` does with activations rounded to int8, `prefill_matrix` on subgroup matrices,
-   * where the device has what it needs, and `prefill_few` in less time where tokens are few. */
+   * where the device has what it needs, and `prefill_few` in less time where tokens are few. A plan has both of
+   * `penalize` and `count`, or neither. */
   readonly entries: Readonly<
     Record<"prefill" | "decode" | "mask" | "sample", PlanEntry> & {
       prefill_int8: PlanEntry | undefined;
       prefill_few: PlanEntry | undefined;
+      penalize: PlanEntry | undefined;
+      count: PlanEntry | undefined;
       prefill_matrix: (PlanEntry & { readonly needs: Needs }) | undefined;
     }
   >;
@@ -78,10 +81,11 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
     const { record_words, dims, launch, launches } = json.entries[name]!;
     return { name, dims, launch, recordWords: record_words, launches };
   };
+  const { prefill_int8, prefill_few, prefill_matrix, penalize, count } = json.entries;
+  check((penalize === undefined) === (count === undefined), "plan.entries", "has one of penalize and count alone");
   for (const name of Object.keys(ENTRIES) as EntryName[]) if (json.entries[name]) checkEntry(name, json, manifest);
   checkWeights(json.buffers, manifest);
-  checkShared(json.buffers, manifest);
-  const { prefill_int8, prefill_few, prefill_matrix } = json.entries;
+  checkShared(json, manifest);
   return {
     tier,
     buffers: json.buffers.map((buffer) => (buffer.kind === "kv" ? kvBuffer(buffer) : buffer)),
@@ -90,6 +94,8 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
       prefill: entry("prefill"),
       prefill_int8: prefill_int8 && entry("prefill_int8"),
       prefill_few: prefill_few && entry("prefill_few"),
+      penalize: penalize && entry("penalize"),
+      count: count && entry("count"),
       prefill_matrix: prefill_matrix && { ...entry("prefill_matrix"), needs: needsOf(prefill_matrix) },
       decode: entry("decode"),
       mask: entry("mask"),
@@ -155,7 +161,7 @@ function checkWeights(buffers: readonly Buffer[], { tensors }: Manifest): void {
   });
 }
 
-function checkShared(buffers: readonly Buffer[], manifest: Manifest): void {
+function checkShared({ buffers, entries }: PlanDocument, manifest: Manifest): void {
   const { vocab_size, prefill_chunk } = manifest.model;
   const pages = Math.max(1, ...buffers.map((b) => (b.kind === "kv" ? b.pages : 0)));
   const sizes = {
@@ -165,6 +171,7 @@ function checkShared(buffers: readonly Buffer[], manifest: Manifest): void {
     sampling: Sampling.bytes,
     logits: DTYPE_BYTES.float32 * vocab_size,
     mask: DTYPE_BYTES.uint32 * Math.ceil(vocab_size / 32),
+    counts: entries.penalize ? DTYPE_BYTES.int32 * vocab_size : 0,
   };
   for (const name of SHARED_BUFFERS) {
     const buffer = buffers.find((b) => b.name === name);

@@ -139,7 +139,7 @@ class Profiler {
     const { queue } = this.device,
       { buffers, entries: all } = this.model.parts;
     const decode = entries[0] === all.decode;
-    this.model.setSampling({ temperature: 0, topP: 1, topK: 0, seed: 0 });
+    await this.model.setSampling({ temperature: 0, topP: 1, topK: 0, seed: 0 });
     if (!decode) {
       queue.writeBuffer(buffers.get("tokens")!, 0, new Int32Array(tokens).fill(1));
       all.prefill.prepare([tokens]);

@@ -1,4 +1,4 @@
-// Gives answers what WebLLM's have: the model's id, the time in milliseconds, and prompts counted by their new tokens.
+// Gives answers what WebLLM's have: the model's id, one time for all chunks, and prompts counted by their new tokens.
 import type { Usage } from "../chat/index.js";
 import type { StepTimes } from "../decode/index.js";
 
@@ -10,7 +10,8 @@ interface Answer {
 
 /** Each request has one, which its chunks share. */
 export class Dress {
-  private readonly created = Date.now();
+  /** In seconds, as OpenAI's. */
+  private readonly created = Math.floor(Date.now() / 1000);
   constructor(
     private readonly model: string,
     private readonly times: (StepTimes & { penaltyTime: number[] }) | undefined,

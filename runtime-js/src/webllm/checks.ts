@@ -1,6 +1,7 @@
 // Checks requests by WebLLM's names of these checks, without an engine.
-import { parseChatRequest, parseCompletionRequest } from "../chat/request.js";
-import { unsupported } from "./errors.js";
+import { parseChatRequest, parseCompletionRequest, type RequestFacts } from "../chat/request.js";
+import { noEmbeddings } from "./errors.js";
+import { refusal } from "./names.js";
 import { prepare, refuseResumable } from "./requests.js";
 import type { ModelType } from "./types/config.js";
 import type { ChatCompletionRequest, CompletionCreateParams, EmbeddingCreateParams } from "./types/openai.js";
@@ -18,19 +19,28 @@ export function postInitAndCheckFieldsChatCompletion(
   _currentModelType: ModelType,
   _supportedInputKinds?: ReadonlySet<"image" | "audio">,
 ): void {
-  parseChatRequest(prepare(request, {}).body, FACTS);
+  check(request, parseChatRequest);
 }
 
 export function postInitAndCheckFieldsCompletion(request: CompletionCreateParams, _currentModelId: string): void {
-  parseCompletionRequest(prepare(request, {}).body, FACTS);
+  check(request, parseCompletionRequest);
 }
 
 /** Always throws: no bundle computes embeddings yet. */
 export function postInitAndCheckFieldsEmbedding(_request: EmbeddingCreateParams, currentModelId: string): void {
-  throw unsupported("embeddings", `${currentModelId} computes none: no bundle does yet.`);
+  throw noEmbeddings(currentModelId);
 }
 
 /** Throws for a completion that is to survive a crash. */
 export function rejectCompletionResumable(request: CompletionCreateParams): void {
   refuseResumable((request.extra_body as { resumable?: unknown } | undefined)?.resumable);
+}
+
+function check(request: object, parse: (body: unknown, facts: RequestFacts) => unknown): void {
+  const { body } = prepare(request, {});
+  try {
+    parse(body, FACTS);
+  } catch (error) {
+    throw refusal(error, body);
+  }
 }

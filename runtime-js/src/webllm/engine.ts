@@ -4,7 +4,7 @@ import type { LoadOptions } from "../engine/options.js";
 import { InvalidRequestError, throwIfAborted } from "../errors.js";
 import { Engine, isInCache } from "../index.js";
 import { baseOf, prebuiltAppConfig } from "./config.js";
-import { modelTwice, renamed, sizesDiffer, unsupported } from "./errors.js";
+import { modelTwice, noEmbeddings, renamed, sizesDiffer, unsupported } from "./errors.js";
 import { type Located, Place } from "./locate.js";
 import { Notes } from "./log.js";
 import { LoadedModel } from "./model.js";
@@ -115,7 +115,7 @@ export class MLCEngine implements MLCEngineInterface {
 
   async embedding(request: EmbeddingCreateParams): Promise<CreateEmbeddingResponse> {
     const { id } = this.models.pick(request?.model, "EmbeddingCreateParams");
-    throw unsupported("embeddings", `${id} computes none: no bundle does yet.`);
+    throw noEmbeddings(id);
   }
 
   async listResumableSessions(): Promise<ResumeProbeResult[]> {
@@ -130,7 +130,7 @@ export class MLCEngine implements MLCEngineInterface {
     for (const { engine } of this.models.all) engine.interrupt();
   }
   async resetChat(keepStats = false, modelId?: string): Promise<void> {
-    await this.models.pick(modelId, "resetChat").reset(keepStats);
+    await this.models.pickLoaded(modelId, "resetChat")?.reset(keepStats);
   }
   async getMessage(modelId?: string): Promise<string> {
     return this.models.pick(modelId, "getMessage").message;

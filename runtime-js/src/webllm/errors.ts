@@ -58,6 +58,16 @@ export const otherModel = (loaded: readonly string[], asked: string, request: st
     new InvalidRequestError("model", `${request} asks for ${asked}, and ${loaded.join(", ")} is loaded.`, HINT),
   );
 
+export const noEmbeddings = (id: string): InvalidRequestError =>
+  named(
+    "IncorrectPipelineLoadedError",
+    new InvalidRequestError("embeddings", `${id} computes none: no bundle does yet.`),
+  );
+
+/** Of an engine in a worker, before its first load. */
+export const neverLoaded = (): UnloadedError =>
+  named("WorkerEngineModelNotLoadedError", new UnloadedError(`The engine in the worker has loaded no model. ${HINT}`));
+
 /** What WebLLM has and mlcweb has not. */
 export const unsupported = (field: string, why: string): InvalidRequestError =>
   named("UnsupportedFieldsError", new InvalidRequestError(field, why));

@@ -3,8 +3,8 @@ import type { ChatRequest, CompletionRequest, Observer } from "../chat/index.js"
 import { CancelledError } from "../errors.js";
 import type { Engine } from "../index.js";
 import { Dress } from "./answers.js";
-import { renamed } from "./errors.js";
 import { leniently } from "./messages.js";
+import { refusal } from "./names.js";
 import type { Defaults } from "./options.js";
 import { prepare } from "./requests.js";
 import type { LogitProcessor } from "./types/engine.js";
@@ -41,7 +41,7 @@ export class LoadedModel {
     const answer = await leniently(messages, (simpler) => {
       const asked = { ...body, messages: simpler } as unknown as ChatRequest;
       return completions.observe(asked, this.observer(), { processor, times });
-    }).catch(rethrow);
+    }).catch(rethrow(body));
     this.conversation = Array.isArray(messages) ? [...messages] : [];
     return Symbol.asyncIterator in answer ? dress.chunks(answer) : dress.whole(answer);
   }
@@ -52,7 +52,9 @@ export class LoadedModel {
     processor?.resetState();
     const dress = new Dress(this.id, times);
     const asked = body as unknown as CompletionRequest;
-    const answer = await this.engine.completions.observe(asked, this.observer(), { processor, times }).catch(rethrow);
+    const answer = await this.engine.completions
+      .observe(asked, this.observer(), { processor, times })
+      .catch(rethrow(body));
     return Symbol.asyncIterator in answer ? dress.chunks(answer) : dress.whole(answer);
   }
 
@@ -105,6 +107,8 @@ export class LoadedModel {
   }
 }
 
-function rethrow(error: unknown): never {
-  throw renamed(error);
-}
+const rethrow =
+  (body: Readonly<Record<string, unknown>>) =>
+  (error: unknown): never => {
+    throw refusal(error, body);
+  };

@@ -65,6 +65,12 @@ export class Models {
     return [...this.loaded.values()][0]!;
   }
 
+  /** The same, and none where none is loaded, or not that one. */
+  pickLoaded(asked: string | null | undefined, request: string): LoadedModel | undefined {
+    if (this.loaded.size === 0 || (asked != null && !this.loaded.has(asked))) return undefined;
+    return this.pick(asked, request);
+  }
+
   private next<T>(work: () => Promise<T>): Promise<T> {
     const done = this.settled.then(work);
     this.settled = done.catch(() => {});

@@ -4,6 +4,9 @@ import { InvalidRequestError } from "../errors.js";
 import { unsupported } from "./errors.js";
 import type { Defaults } from "./options.js";
 
+/** A request that asks for one of them does without the model's default for the other. */
+const PENALTIES = ["frequency_penalty", "presence_penalty"];
+
 export interface Prepared {
   readonly body: Record<string, unknown>;
   /** Where each step's seconds go, if the request asks for them. */
@@ -16,6 +19,9 @@ export function prepare(request: object, defaults: Defaults): Prepared {
   const { extra_body: extra, ...given } = request as Record<string, unknown> & { extra_body?: object | null };
   const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value != null));
   const body: Record<string, unknown> = { ...defaults, ...present };
+  if (body.max_tokens === Infinity) delete body.max_tokens; // as many as there is room for
+  const [one, other] = PENALTIES.filter((field) => field in present);
+  if (one && !other) for (const field of PENALTIES) if (field !== one) body[field] = 0; // as WebLLM has it
   if (body.ignore_eos === true) delete body.stop; // as WebLLM has it
   if (typeof extra !== "object" || extra === null) return { body: { ...body, extra_body: extra }, times: undefined };
   const { enable_latency_breakdown: breakdown, resumable, ...rest } = extra as Record<string, unknown>;

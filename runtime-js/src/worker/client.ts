@@ -40,6 +40,7 @@ export class WorkerEngine implements EngineAcross {
   readonly chat: EngineAcross["chat"] = {
     completions: {
       create: ((request) => this.call("chat.completions.create", request)) as ChatCompletions["create"],
+      prompt: (request) => this.call("chat.completions.prompt", request),
     },
   };
   readonly completions: EngineAcross["completions"] = {

@@ -28,6 +28,8 @@ export class EngineHost {
     unload: ({ session }) => this.release(session),
     "chat.completions.create": (context, request) =>
       this.engine(context).chat.completions.create(withSignal(request, context)),
+    "chat.completions.prompt": (context, request) =>
+      this.engine(context).chat.completions.prompt(withSignal(request, context)),
     "completions.create": (context, request) => this.engine(context).completions.create(withSignal(request, context)),
     generate: (context, tokens, request = {}) => this.engine(context).generate(tokens, withSignal(request, context)),
     replaySteps: (context, tokens, following) => this.engine(context).replaySteps(tokens, following),

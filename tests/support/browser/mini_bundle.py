@@ -209,7 +209,8 @@ def chat_tokens(*turns: tuple[str, str]) -> list[int]:
 class Mini:
     """The model's weights and what it answers."""
 
-    def __init__(self, seed: int = 1, ends: bool = True) -> None:
+    def __init__(self, seed: int = 1, ends: bool = True, pages: int = PAGES) -> None:
+        self.pages = pages
         rng = np.random.default_rng(seed)
         self.next = rng.integers(97, 123, TABLE).astype(np.uint32)
         if ends:
@@ -233,7 +234,7 @@ class Mini:
 
     def answer(self, tokens: list[int], max_tokens: int = 10_000) -> list[int]:
         """Greedy tokens until the end token, which is not among them, or the context's end."""
-        room = min(max_tokens, PAGE * PAGES - len(tokens))
+        room = min(max_tokens, PAGE * self.pages - len(tokens))
         greedy = self.greedy(tokens, room)
         return greedy[: greedy.index(END)] if END in greedy else greedy
 
@@ -305,7 +306,7 @@ class Mini:
                 "heads": 1,
                 "kv_heads": 1,
                 "head_dim": 1,
-                "context_length": PAGE * PAGES,
+                "context_length": PAGE * self.pages,
                 "prefill_chunk": PREFILL,
                 "page_size": PAGE,
                 "source": {"kind": "tests"},
@@ -322,14 +323,14 @@ class Mini:
                     "name": "f16",
                     "features": ["shader-f16", "no-such-feature"],
                     "limits": {},
-                    "plan": put("plan.f16", "json", plan("f16")),
+                    "plan": put("plan.f16", "json", plan("f16", self.pages)),
                     "kernels": put("kernels.f16", "wgsl", KERNELS),
                 },
                 {
                     "name": "base",
                     "features": [],
                     "limits": {},
-                    "plan": put("plan.base", "json", plan("base")),
+                    "plan": put("plan.base", "json", plan("base", self.pages)),
                     "kernels": put("kernels.base", "wgsl", KERNELS),
                 },
             ],
@@ -352,15 +353,15 @@ class Mini:
         return folder
 
 
-def plan(tier: str) -> dict[str, Any]:
+def plan(tier: str, pages: int = PAGES) -> dict[str, Any]:
     buffers: list[dict[str, Any]] = [
         {"name": "tokens", "kind": "input", "bytes": 4 * PREFILL},
         {"name": "state", "kind": "input", "bytes": State.BYTES},
-        {"name": "page_table", "kind": "input", "bytes": 4 * PAGES},
+        {"name": "page_table", "kind": "input", "bytes": 4 * pages},
         {"name": "sampling", "kind": "input", "bytes": Sampling.BYTES},
         {"name": "logits", "kind": "output", "bytes": 4 * VOCAB},
         {"name": "mask", "kind": "input", "bytes": 4 * -(-VOCAB // 32)},
-        {"name": "kv.0", "kind": "kv", "page_bytes": 4 * PAGE, "pages": PAGES},
+        {"name": "kv.0", "kind": "kv", "page_bytes": 4 * PAGE, "pages": pages},
         {"name": "next", "kind": "weight", "bytes": 4 * TABLE},
         {"name": "bias", "kind": "weight", "bytes": 4 * VOCAB},
         {"name": "scale", "kind": "weight", "bytes": 6},

@@ -105,7 +105,7 @@ export const BLOCK = 32;
 export const PAGE_TOKENS = 16;
 
 export const DTYPE_BYTES = { uint32: 4, int32: 4, float16: 2, float32: 4 } as const;
-export const SHARED_BUFFERS = ["tokens", "state", "page_table", "sampling", "logits", "mask"] as const;
+export const SHARED_BUFFERS = ["tokens", "state", "page_table", "sampling", "logits", "mask", "counts"] as const;
 export type SharedBuffer = (typeof SHARED_BUFFERS)[number];
 export type TensorDtype = "uint32" | "float16" | "float32";
 export type KvCacheDtype = "float16" | "float32";
@@ -134,8 +134,10 @@ export const ENTRIES = {
   prefill_matrix: { dims: ["n"], required: false, needs: true },
   prefill_few: { dims: ["n"], required: false, needs: false },
   decode: { dims: [], required: true, needs: false },
+  penalize: { dims: [], required: false, needs: false },
   mask: { dims: [], required: true, needs: false },
   sample: { dims: [], required: true, needs: false },
+  count: { dims: [], required: false, needs: false },
 } as const;
 export type EntryName = keyof typeof ENTRIES;
 
@@ -163,6 +165,12 @@ export const Sampling = {
   top_k: 2,
   /** of the random numbers */
   seed: 3,
+  /** bits of an f32, as the two below: what `penalize` reads */
+  repetition_penalty: 4,
+  /** 0 is off */
+  frequency_penalty: 5,
+  /** 0 is off */
+  presence_penalty: 6,
   words: 8,
   bytes: 32,
 } as const;

@@ -232,8 +232,10 @@ export interface Entries {
   readonly prefill_matrix?: Entry;
   readonly prefill_few?: Entry;
   readonly decode: Entry;
+  readonly penalize?: Entry;
   readonly mask: Entry;
   readonly sample: Entry;
+  readonly count?: Entry;
 }
 
 /** plan.<tier>.<hash>.json: what a tier's engine replays. Kernels, arguments and buffers are indices. */

@@ -1,7 +1,7 @@
 // Defines WebLLM's engine on a page, of a worker that has the model.
 import { Connection, dialTo, type WorkerSource } from "../../worker/index.js";
 import { baseOf, prebuiltAppConfig } from "../config.js";
-import { sizesDiffer, unsupported } from "../errors.js";
+import { neverLoaded, sizesDiffer, unsupported } from "../errors.js";
 import { Place } from "../locate.js";
 import { Notes } from "../log.js";
 import { Chat, Completions, Embeddings } from "../openai.js";
@@ -90,16 +90,16 @@ export class WebWorkerMLCEngine implements MLCEngineInterface {
   chatCompletion(request: ChatCompletionRequestStreaming): Promise<AsyncIterable<ChatCompletionChunk>>;
   chatCompletion(request: ChatCompletionRequestBase): Promise<AsyncIterable<ChatCompletionChunk> | ChatCompletion>;
   chatCompletion(request: ChatCompletionRequestBase): Promise<AsyncIterable<ChatCompletionChunk> | ChatCompletion> {
-    return this.call("chatCompletion", request);
+    return this.ask("chatCompletion", request);
   }
   completion(request: CompletionCreateParamsNonStreaming): Promise<Completion>;
   completion(request: CompletionCreateParamsStreaming): Promise<AsyncIterable<Completion>>;
   completion(request: CompletionCreateParamsBase): Promise<AsyncIterable<Completion> | Completion>;
   completion(request: CompletionCreateParamsBase): Promise<AsyncIterable<Completion> | Completion> {
-    return this.call("completion", request);
+    return this.ask("completion", request);
   }
   embedding(request: EmbeddingCreateParams): Promise<CreateEmbeddingResponse> {
-    return this.call("embedding", request);
+    return this.ask("embedding", request);
   }
   async listResumableSessions(): Promise<ResumeProbeResult[]> {
     return [];
@@ -133,6 +133,11 @@ export class WebWorkerMLCEngine implements MLCEngineInterface {
   }
   getGPUVendor(): Promise<string> {
     return this.call("getGPUVendor");
+  }
+
+  private async ask<T>(method: string, request: unknown): Promise<T> {
+    if (!this.modelId) throw neverLoaded();
+    return this.call(method, request);
   }
 
   private async call<T>(method: string, ...args: unknown[]): Promise<T> {

@@ -25,6 +25,9 @@ if (scope.ServiceWorkerGlobalScope && scope instanceof scope.ServiceWorkerGlobal
   });
 
 export class ServiceWorkerMLCEngine extends WebWorkerMLCEngine {
+  /** Apps take an engine for dead that misses several. None does: a call starts a worker that has ended. */
+  missedHeartbeat = 0;
+
   /** The page's service worker, once it is active. It is kept from ending for as long as the page has the engine. */
   constructor(engineConfig: MLCEngineConfig = {}, _keepAliveMs?: number) {
     super(container(), engineConfig);

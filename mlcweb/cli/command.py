@@ -15,7 +15,19 @@ from mlcweb.cli.failures import explain, report
 from mlcweb.cli.output import Output
 from mlcweb.debug import log_to_stderr
 
-VERBS = ("compile", "chat", "validate", "eval", "serve", "list", "inspect", "doctor", "bench", "completion")
+VERBS = (
+    "compile",
+    "chat",
+    "validate",
+    "eval",
+    "serve",
+    "publish",
+    "list",
+    "inspect",
+    "doctor",
+    "bench",
+    "completion",
+)
 
 
 class VerbGroup(click.Group):

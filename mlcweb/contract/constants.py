@@ -12,6 +12,13 @@ FORMAT: Final = "mlcweb-bundle"
 VERSION: Final = 2
 MANIFEST_NAME: Final = "mlcweb.json"
 
+CATALOG_FORMAT: Final = "mlcweb-catalog"
+CATALOG_VERSION: Final = 1
+CATALOG_NAME: Final = "catalog.json"
+UNPRINTABLE: Final = (
+    "\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff"  # in a pattern's brackets
+)
+
 MAX_INTEGER: Final = 9007199254740991  # any integer
 MAX_INT32: Final = 2147483647  # any count and size of the model, and a token's id
 MAX_CHUNK_BYTES: Final = 25165824  # bytes of a chunk: every common CDN admits files of 24 MiB
@@ -50,6 +57,10 @@ MAX_VALIDATION_STEPS: Final = 1024  # steps of a validation
 MAX_VALIDATION_TOP: Final = 1000  # logits of a step
 MAX_VALIDATION_TOKENS: Final = 16384  # tokens of a validation's prompt, or of a chat
 MAX_CHATS: Final = 1000  # example chats, messages of one, and its tools
+MAX_CATALOG_BYTES: Final = 16777216  # bytes of a catalog
+MAX_CATALOG_MODELS: Final = 4096  # models of a catalog
+MAX_CATALOG_CONTEXTS: Final = 16  # context lengths of a tier in a catalog
+MAX_URL_CHARACTERS: Final = 4096  # characters of a URL in a catalog
 
 TENSOR_ALIGNMENT: Final = 16  # bytes: offsets of tensors and sizes of chunks are multiples of it
 HASH_DIGITS: Final = 8  # hex digits of its sha256 in a file's name

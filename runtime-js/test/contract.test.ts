@@ -1,6 +1,7 @@
 // Every case of tests/contract, which the compiler's tests run too.
 import { describe, expect, it } from "vitest";
 import { parseManifest } from "../src/bundle/index.js";
+import { catalogDocument } from "../src/contract/catalog.js";
 import { parseValidation } from "../src/engine/validate.js";
 import { BundleError } from "../src/errors.js";
 import { parsePlan } from "../src/plan/index.js";
@@ -10,12 +11,14 @@ const manifest = parseManifest(JSON.stringify(GOOD.manifest));
 const READERS: Readonly<Record<Document, (source: string) => unknown>> = {
   manifest: parseManifest,
   plan: (source) => parsePlan(source, manifest, "base"),
+  catalog: catalogDocument,
   validation: (source) => parseValidation(JSON.parse(source), manifest.model.vocab_size),
 };
 
 /** The field that an error names; "" is the document itself. */
 function fieldOf(message: string, document: Document): string {
-  const field = /^The bundle is not valid: (.*?): /s.exec(message)?.[1] ?? "";
+  const field = /^The (?:bundle|catalog) is not valid: (.*?): /s.exec(message)?.[1] ?? "";
+  if (document === "catalog") return field === "catalog.json" ? "" : field;
   if (document === "manifest") return field === "mlcweb.json" ? "" : field;
   return field === document ? "" : field.replace(/^plan\./, "");
 }

@@ -1,4 +1,5 @@
 // The cases in tests/contract, made into documents (its README.md says how they are written).
+import catalogCases from "../../tests/contract/catalog.json";
 import good from "../../tests/contract/good.json";
 import manifestCases from "../../tests/contract/manifest.json";
 import planCases from "../../tests/contract/plan.json";
@@ -13,9 +14,12 @@ export interface Case {
 }
 
 export const GOOD: Readonly<Record<Document, unknown>> = good;
-export const CASES = { manifest: manifestCases, plan: planCases, validation: validationCases } as unknown as Readonly<
-  Record<Document, readonly Case[]>
->;
+export const CASES = {
+  manifest: manifestCases,
+  plan: planCases,
+  validation: validationCases,
+  catalog: catalogCases,
+} as unknown as Readonly<Record<Document, readonly Case[]>>;
 
 type Json = Record<string | number, unknown>;
 

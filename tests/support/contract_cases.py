@@ -12,7 +12,7 @@ GOOD: dict[str, Any] = json.loads((FOLDER / "good.json").read_text(encoding="utf
 
 
 def cases(document: str) -> list[dict[str, Any]]:
-    """The cases of ``manifest``, ``plan`` or ``validation``."""
+    """The cases of ``manifest``, ``plan``, ``validation`` or ``catalog``."""
     documents: list[dict[str, Any]] = json.loads((FOLDER / f"{document}.json").read_text(encoding="utf-8"))
     return documents
 

@@ -12,6 +12,7 @@ from mlcweb.bundle.check import decode_json
 from mlcweb.bundle.plan_check import check_plan, check_plan_fits
 from mlcweb.bundle.validation_check import check_validation
 from mlcweb.errors import BundleError
+from mlcweb.publish.catalog_check import read_catalog
 from tests.support.contract_cases import GOOD, cases, made
 
 
@@ -35,6 +36,8 @@ def read(document: str, value: Any) -> None:
     text = json.dumps(value).encode()
     if document == "manifest":
         Manifest.from_json(text)
+    elif document == "catalog":
+        read_catalog(text)
     elif document == "plan":
         plan = decode_json(text, "plan.json")
         check_plan(plan, "base", "plan.json")

@@ -271,7 +271,9 @@ def example(heading: str) -> Any:
     return json.loads(text.replace("…", "0"))
 
 
-@pytest.mark.parametrize(("heading", "schema"), [("Manifest", "manifest"), ("Plan", "plan")])
+@pytest.mark.parametrize(
+    ("heading", "schema"), [("Manifest", "manifest"), ("Plan", "plan"), ("Catalog", "catalog")]
+)
 def test_the_format_pages_examples_have_the_schemas_keys(heading: str, schema: str) -> None:
     rules = json.loads((ROOT / "mlcweb" / "contract" / "schemas" / f"{schema}.schema.json").read_text())
     compare(example(heading), rules, rules, heading)

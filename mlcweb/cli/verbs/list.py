@@ -24,10 +24,15 @@ SHOWN = ("q4f16_1", "q4f16_e8")
     "quants",
     multiple=True,
     metavar="NAME",
-    help="Show sizes in this quantization; may be repeated.",
+    help="Show sizes in this quantization, or a catalog's models of it; may be repeated.",
 )
-def command(output: Output, words: tuple[str, ...], quants: tuple[str, ...]) -> None:
-    """Show the recipes: models that compile by name.
+@click.option(
+    "--catalog",
+    metavar="WHERE",
+    help="Show what was published instead: a catalog.json, its URL, or a TARGET of `mlcweb publish`.",
+)
+def command(output: Output, words: tuple[str, ...], quants: tuple[str, ...], catalog: str | None) -> None:
+    """Show the recipes: models that compile by name. With --catalog, the bundles that were published.
 
     With WORDs, shows the recipes that have each of them in their name, family or Hugging Face id. The column of a
     quantization is the size of its weights, in the bundle and on the GPU. GPU adds a KV cache of CONTEXT tokens.
@@ -38,7 +43,13 @@ def command(output: Output, words: tuple[str, ...], quants: tuple[str, ...]) -> 
       mlcweb list qwen 0.5b
       mlcweb list llama-3 --quant q4f16_1 --quant q0f16
       mlcweb list --format json
+      mlcweb list --catalog https://models.example/catalog.json
     """
+    if catalog is not None:
+        from mlcweb.cli.catalog_table import show_catalog
+
+        show_catalog(output, catalog, words, quants)
+        return
     from mlcweb.quantize import get_scheme
     from mlcweb.recipes import all_recipes
 

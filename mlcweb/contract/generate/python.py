@@ -20,6 +20,9 @@ def constants(table: dict[str, Any]) -> str:
     for name in ("format", "version"):
         text += f"{name.upper()}: Final = {_literal(table[name])}\n"
     text += f"MANIFEST_NAME: Final = {_literal(table['manifest'])}\n\n"
+    for name, key in CATALOG.items():
+        text += f"{name}: Final = {_literal(table[key])}\n"
+    text += f"UNPRINTABLE: Final = {_literal(table['unprintable'])}  # in a pattern's brackets\n\n"
     for prefix, part in (("MAX_", "limits"), ("", "sizes")):
         for name, row in table[part].items():
             text += f"{prefix}{name.upper()}: Final = {row['is']}  # {row['of']}\n"
@@ -40,6 +43,11 @@ def constants(table: dict[str, Any]) -> str:
     return text.rstrip() + "\n"
 
 
+CATALOG = {
+    "CATALOG_FORMAT": "catalog_format",
+    "CATALOG_VERSION": "catalog_version",
+    "CATALOG_NAME": "catalog",
+}
 ENUMS = {
     "TensorDtype": "tensor_dtypes",
     "KvCacheDtype": "kv_cache_dtypes",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent
-SCHEMAS = ("manifest", "plan", "validation")
+SCHEMAS = ("manifest", "plan", "validation", "catalog")
 
 
 def constants() -> dict[str, Any]:

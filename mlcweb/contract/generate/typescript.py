@@ -6,7 +6,7 @@ import json
 import textwrap
 from typing import Any
 
-from mlcweb.contract.generate.python import ENTRY, ENUMS, NOTE, TIER, class_name, rows
+from mlcweb.contract.generate.python import CATALOG, ENTRY, ENUMS, NOTE, TIER, class_name, rows
 from mlcweb.contract.generate.types import Type, ref, types
 
 
@@ -14,6 +14,8 @@ def constants(table: dict[str, Any]) -> str:
     """``constants.ts``: Python's constants under the same names."""
     text = f"// What Python and TypeScript agree on: numbers, names and their order.\n// {NOTE}\n\n"
     for name, key in (("FORMAT", "format"), ("VERSION", "version"), ("MANIFEST_NAME", "manifest")):
+        text += f"export const {name} = {json.dumps(table[key])};\n"
+    for name, key in CATALOG.items():
         text += f"export const {name} = {json.dumps(table[key])};\n"
     for prefix, part in (("MAX_", "limits"), ("", "sizes")):
         text += "\n"

@@ -34,7 +34,7 @@ export interface Schema {
 
 type Json = Readonly<Record<string, unknown>>;
 /** Which field is at fault, and what of it. */
-type Fault = readonly [path: string, what: string];
+export type Fault = readonly [path: string, what: string];
 
 const TYPES = {
   object: ["an object", (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value)],
@@ -46,10 +46,13 @@ const TYPES = {
 
 /** `value`, which the schema accepts. Throws a BundleError that names the field at fault in `document`. */
 export function checked<T>(value: unknown, schema: Schema, document: string): T {
-  const fault = faultOf(value, schema, schema, "");
+  const fault = schemaFault(value, schema);
   if (fault) throw bad(fault[0] || document, fault[1]);
   return value as T;
 }
+
+/** What a schema does not admit of a document, if anything. */
+export const schemaFault = (value: unknown, schema: Schema): Fault | undefined => faultOf(value, schema, schema, "");
 
 /** Throws a BundleError that names the field, unless the condition holds: for what a schema cannot say. */
 export function check(condition: boolean, path: string, what: string): asserts condition {

@@ -4,6 +4,9 @@
 export const FORMAT = "mlcweb-bundle";
 export const VERSION = 2;
 export const MANIFEST_NAME = "mlcweb.json";
+export const CATALOG_FORMAT = "mlcweb-catalog";
+export const CATALOG_VERSION = 1;
+export const CATALOG_NAME = "catalog.json";
 
 /** any integer */
 export const MAX_INTEGER = 9007199254740991;
@@ -81,6 +84,14 @@ export const MAX_VALIDATION_TOP = 1000;
 export const MAX_VALIDATION_TOKENS = 16384;
 /** example chats, messages of one, and its tools */
 export const MAX_CHATS = 1000;
+/** bytes of a catalog */
+export const MAX_CATALOG_BYTES = 16777216;
+/** models of a catalog */
+export const MAX_CATALOG_MODELS = 4096;
+/** context lengths of a tier in a catalog */
+export const MAX_CATALOG_CONTEXTS = 16;
+/** characters of a URL in a catalog */
+export const MAX_URL_CHARACTERS = 4096;
 
 /** bytes: offsets of tensors and sizes of chunks are multiples of it */
 export const TENSOR_ALIGNMENT = 16;

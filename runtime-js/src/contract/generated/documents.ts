@@ -280,3 +280,50 @@ export interface ValidationDocument {
   readonly steps: readonly Step[];
   readonly tolerance: Tolerance;
 }
+
+/** GPU memory in bytes when the KV cache has room for `context` tokens. */
+export interface CatalogMemory {
+  readonly context: number;
+  readonly bytes: number;
+}
+
+/** A tier of the bundle, best first: the WebGPU features and limits it needs, and its GPU memory by context length,
+ * shortest first. */
+export interface CatalogTier {
+  readonly name: string;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+  readonly memory: readonly CatalogMemory[];
+}
+
+/** How near its predictions are to its source's: at `same_tokens` of `tokens` tokens the most likely one is the same;
+ * KL(source || bundle) in millionths of a nat. */
+export interface CatalogQuality {
+  readonly tokens: number;
+  readonly same_tokens: number;
+  readonly kl_micronats: number;
+}
+
+/** A bundle of the catalog. `id` is the bundle's name, `model` its source's. `bytes` is what a first visit downloads
+ * at most, `manifest_sha256` that of its mlcweb.json. `url` is relative to the catalog's: a folder beside it. */
+export interface CatalogModel {
+  readonly id: string;
+  readonly model: string;
+  readonly family: string;
+  readonly quantization: string;
+  readonly parameters: number;
+  readonly context_length: number;
+  readonly bytes: number;
+  readonly tiers: readonly CatalogTier[];
+  readonly licence: string;
+  readonly quality?: CatalogQuality;
+  readonly manifest_sha256: string;
+  readonly url: string;
+}
+
+/** catalog.json, the models of a publisher: each is a bundle in a folder beside it. */
+export interface CatalogDocument {
+  readonly format: "mlcweb-catalog";
+  readonly version: 1;
+  readonly models: readonly CatalogModel[];
+}

@@ -69,7 +69,7 @@ peers: setup $(PEERS) ## other engines from npm beside ours (PEERS_FLAGS)
 
 compat: setup ## WebLLM's examples in the folder EXAMPLES, unedited, with mlcweb by an alias (COMPAT_FLAGS)
 	@test -n "$(EXAMPLES)" || { echo "hint: EXAMPLES=/path/to/web-llm/examples make compat" >&2; exit 2; }
-	$(BIN)/python -m bench.compat.run $(EXAMPLES) $(COMPAT_FLAGS)
+	$(BIN)/python -m tests.reports.compat.run $(EXAMPLES) $(COMPAT_FLAGS)
 
 recipes: setup ## every recipe's kernels, without weights, within WebGPU's limits
 	$(BIN)/python -m tests.reports.recipes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.compat.folder import _NOT_OURS, DIST, TSC, Example, bundle, check_types, find_examples
+from tests.reports.compat.folder import _NOT_OURS, DIST, TSC, Example, bundle, check_types, find_examples
 
 built = pytest.mark.skipif(
     not (DIST / "root.js").is_file() or not TSC.is_file(), reason="the engine is not built: run `make engine`"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.compat.folder import Example
-from bench.compat.site import CompatSite
 from mlcweb.browser.page import first_line
+from tests.reports.compat.folder import Example
+from tests.reports.compat.site import CompatSite
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page, Route

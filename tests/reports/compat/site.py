@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 
-from bench.compat.folder import Example
+from tests.reports.compat.folder import Example
 
 
 class CompatSite:

@@ -1,7 +1,7 @@
 """``make compat``: WebLLM's examples, unedited, with mlcweb by the alias alone.
 
-    python -m bench.compat.run /path/to/web-llm/examples            all of them
-    python -m bench.compat.run /path/to/web-llm/examples streaming  those with these words in their name
+    python -m tests.reports.compat.run /path/to/web-llm/examples            all of them
+    python -m tests.reports.compat.run /path/to/web-llm/examples streaming  those with these words in their name
 
 For each example it says whether its TypeScript compiles with our types (tsc, strict or not; packages that are
 not installed do not count), whether its scripts bundle (esbuild), and whether it runs: its page is opened in headless
@@ -24,12 +24,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.compat.drive import answer_hub, run_example
-from bench.compat.folder import DIST, Example, bundle, check_types, fetch_packages, find_examples
-from bench.compat.model import write_model
-from bench.compat.site import CompatSite
 from mlcweb.browser.page import open_page
 from mlcweb.cli.output import Output
+from tests.reports.compat.drive import answer_hub, run_example
+from tests.reports.compat.folder import DIST, Example, bundle, check_types, fetch_packages, find_examples
+from tests.reports.compat.model import write_model
+from tests.reports.compat.site import CompatSite
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
 NODE = [str(ROOT / "scripts" / "with-node.sh"), "node"]
 DIST = ROOT / "runtime-js" / "dist"

@@ -3,7 +3,7 @@
 import { createRequire } from "node:module";
 import { dirname, join, relative, resolve } from "node:path";
 
-const { build } = createRequire(new URL("../../runtime-js/package.json", import.meta.url))("esbuild");
+const { build } = createRequire(new URL("../../../runtime-js/package.json", import.meta.url))("esbuild");
 const [ours, out, base, ...scripts] = process.argv.slice(2);
 
 /** Ours, which also tells the server what the example does. */

@@ -1,6 +1,6 @@
 // Runs the chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL, percent-encoded where that has
-// a query. ?tier= and ?context= choose how it is loaded, and ?debug=1 to 4 what the console is
-// told.
+// a query, or one to choose of ?catalog=URL. ?tier= and ?context= choose how it is loaded, and ?debug=1 to 4 what the
+// console is told.
 import { type ChatMessage, type DebugLevel, Engine, InvalidRequestError, type LoadProgress } from "mlcweb";
 import { reply } from "./answer.js";
 import { $, add, onScroll, toEnd } from "./dom.js";
@@ -11,9 +11,11 @@ import type { Playground } from "./playground/index.js";
 
 const query = new URLSearchParams(location.search);
 const bundle = query.get("bundle") ?? "./bundle/";
+/** Whose models are shown, for one to be chosen. */
+const catalog = query.has("bundle") ? null : query.get("catalog");
 /** What an ampersand in a query that is not encoded cuts off. */
 const cut = bundle.includes("?")
-  ? [...query.keys()].filter((key) => !["bundle", "tier", "context", "debug"].includes(key))
+  ? [...query.keys()].filter((key) => !["bundle", "catalog", "tier", "context", "debug"].includes(key))
   : [];
 const SHORT_CONTEXT = 1024;
 const SUGGESTIONS = [
@@ -31,7 +33,8 @@ let history: ChatMessage[] = [];
 let playground: Playground | undefined;
 let contextLength = Number(query.get("context")) || undefined;
 
-function show(part: "loading" | "failure" | "chat"): void {
+function show(part: "models" | "loading" | "failure" | "chat"): void {
+  $("models").hidden = part !== "models";
   $("loading").hidden = part !== "loading";
   $("failure").hidden = part !== "failure";
   $("messages").hidden = $("composer").hidden = part !== "chat";
@@ -41,7 +44,18 @@ function show(part: "loading" | "failure" | "chat"): void {
 
 // Loading
 
+async function choose(url: string): Promise<void> {
+  show("models");
+  try {
+    const { showModels } = await import("./models.js");
+    await showModels($("models-list"), $("models-status"), url);
+  } catch (error) {
+    fail(explain(error));
+  }
+}
+
 async function start(): Promise<void> {
+  if (catalog !== null) return choose(catalog);
   progress({ fraction: 0, text: "Starting", stage: "manifest" });
   // A token in the query is not for the screen.
   $("target").textContent = (URL.parse(bundle, location.href)?.href ?? bundle).replace(/[?#].*$/, "");

@@ -12,11 +12,12 @@ const latency = (seconds: number): string =>
 export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
 export const tokenRate = (perSecond: number): string => `${rate(perSecond)} tokens/s`;
 
-/** What the model is: "q4f32_1 · 135 M parameters · loaded in 1.2 s". */
+export const parametersOf = (count: number): string =>
+  count >= 1e9 ? `${(count / 1e9).toFixed(1)} B` : `${(count / 1e6).toFixed(0)} M`;
+
+/** What the model is: "q4f16_1 · 135 M parameters · loaded in 1.2 s". */
 export function modelFacts({ model, timings }: EngineInfo): string {
-  const { parameters } = model;
-  const size = parameters >= 1e9 ? `${(parameters / 1e9).toFixed(1)} B` : `${(parameters / 1e6).toFixed(0)} M`;
-  return `${model.quantization} · ${size} parameters · loaded in ${latency(timings.total_s)}`;
+  return `${model.quantization} · ${parametersOf(model.parameters)} parameters · loaded in ${latency(timings.total_s)}`;
 }
 
 /** What it runs on: adapter, tier, GPU memory, and how full the context is. */

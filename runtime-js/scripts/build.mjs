@@ -31,8 +31,8 @@ for (const folder of [`${root}dist`, engine]) {
   await mkdir(folder, { recursive: true });
   if (!watching) for (const name of await readdir(folder)) await rm(`${folder}/${name}`, { recursive: true });
 }
-// Few pages constrain answers: that is a file beside mlcweb.js. It has errors from there, so that each class is there
-// once.
+// Few pages constrain answers or read catalogs: each is a file beside mlcweb.js. It has errors from there, so that each
+// class is there once.
 const beside = (filter, path) => ({
   name: path,
   setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
@@ -48,10 +48,11 @@ const besideEngine = {
     ),
 };
 for (const outdir of ["dist", engine]) {
-  const plugins = [beside(/constrain\/index\.js$/, "./constrain.js")];
+  const plugins = [beside(/constrain\/index\.js$/, "./constrain.js"), beside(/catalog\/index\.js$/, "./catalog.js")];
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
   const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
+  await make({ entryPoints: { catalog: "src/catalog/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });
   // An engine in a worker: what the page has of it, and two of what the worker has.
   await make({ entryPoints: { worker: "src/worker/page.ts" }, outdir, plugins: errors });
@@ -75,16 +76,17 @@ await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: tr
 const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.test(name));
 const page = {
   outdir: engine,
-  external: ["./mlcweb.js", "./openai.js"],
-  alias: { mlcweb: "./mlcweb.js", "mlcweb/openai": "./openai.js" },
+  external: ["./mlcweb.js", "./openai.js", "./catalog.js"],
+  alias: { mlcweb: "./mlcweb.js", "mlcweb/openai": "./openai.js", "mlcweb/catalog": "./catalog.js" },
   loader: { ".html": "copy", ".css": "copy" },
 };
 await make({
   ...page,
   entryPoints: ["chat.ts", "harness.ts", ...pages].map((name) => `pages/${name}`),
-  plugins: [beside(/playground\/index\.js$/, "./playground.js")],
+  plugins: [beside(/playground\/index\.js$/, "./playground.js"), beside(/\/models\.js$/, "./models.js")],
 });
-// Most who chat never open the playground.
+// Most who chat never open the playground, and few choose from a catalog.
 const playground = { playground: "pages/playground/index.ts" };
 await make({ ...page, entryPoints: playground });
+await make({ ...page, entryPoints: { models: "pages/models.ts" } });
 await make({ ...page, entryPoints: { playground: "pages/playground/playground.css" } });

@@ -1,6 +1,8 @@
 // Exports the engine without the tokenizer and template code, which it fetches as a chunk of its own while weights
 // load.
+
 export type { FetchLike, Manifest, Warning } from "./bundle/index.js";
+export type { ListedModel } from "./catalog/index.js";
 export type { ChatRequest, CompletionRequest, SamplingRequest } from "./chat/request.js";
 export type { ResponseFormat } from "./chat/response_format.js";
 export type { ChatSource } from "./chat/source.js";

@@ -31,7 +31,7 @@ beforeEach(() => {
   vi.spyOn(Engine, "load").mockImplementation(async (url, options = {}) => {
     await new Promise((resolve) => setTimeout(resolve, 5));
     if (options.signal?.aborted) throw new CancelledError("The load was cancelled.", options.signal.reason);
-    const one = { ...make(), url, options, unloads: 0 };
+    const one = { ...make(), url: url as string, options, unloads: 0 };
     const unload = one.engine.unload.bind(one.engine);
     one.engine.unload = async () => {
       one.unloads++;
@@ -51,6 +51,43 @@ async function all<T>(chunks: unknown): Promise<T[]> {
   for await (const chunk of chunks as AsyncIterable<T>) list.push(chunk);
   return list;
 }
+
+describe("a catalog", () => {
+  const one = {
+    id: "Llama-3.2-1B-Instruct-q4f32_1",
+    model: "meta-llama/Llama-3.2-1B-Instruct",
+    family: "llama",
+    quantization: "q4f32_1",
+    parameters: 1,
+    context_length: 8192,
+    bytes: 1,
+    tiers: [{ name: "base", features: [], limits: {}, memory: [{ context: 1024, bytes: 1 }] }],
+    licence: "",
+    manifest_sha256: "0".repeat(64),
+    url: "x-1/",
+  };
+  const fetch = async (): Promise<Response> =>
+    new Response(JSON.stringify({ format: "mlcweb-catalog", version: 1, models: [one] }));
+  const config = { catalog: "https://cdn.test/", fetch, cache: false };
+
+  beforeEach(() => {
+    const adapter = { features: new Set(), limits: {}, info: { architecture: "", device: "", description: "" } };
+    vi.stubGlobal("navigator", { gpu: { requestAdapter: async () => adapter } });
+  });
+  afterEach(() => vi.unstubAllGlobals());
+
+  it("has the bundles of ids, also of those that WebLLM's list has", async () => {
+    await CreateMLCEngine("Llama-3.2-1B-Instruct-q4f32_1-MLC", config);
+    expect(opened.at(-1)!.url).toBe("https://cdn.test/x-1/");
+    await expect(CreateMLCEngine("other-MLC", config)).rejects.toMatchObject({ name: "ModelNotFoundError" });
+  });
+  it("is not asked for an app's own records, nor for paths", async () => {
+    await load(config);
+    expect(opened.at(-1)!.url).toBe(APP.model_list[0]!.model);
+    await CreateMLCEngine("https://b.test/one/", config);
+    expect(opened.at(-1)!.url).toBe("https://b.test/one/");
+  });
+});
 
 describe("an answer", () => {
   it("has the model's id and the time in seconds, and the engine keeps its words and speed", async () => {

@@ -35,7 +35,7 @@ beforeEach(() => {
   [loads, warnings, delay] = [[], [], 5];
   vi.spyOn(console, "warn").mockImplementation((text) => void warnings.push(String(text)));
   vi.spyOn(Engine, "load").mockImplementation(async (url, options = {}) => {
-    loads.push({ url, options });
+    loads.push({ url: url as string, options });
     options.onProgress?.({ stage: "manifest", text: "", loadedBytes: 0, totalBytes: 0, fraction: 0 });
     await pause(delay);
     if (options.signal?.aborted) throw new CancelledError("The load was cancelled.", options.signal.reason);

@@ -59,7 +59,7 @@ beforeEach(() => {
       (engine as unknown as { alive(): void }).alive();
       return { url, cachedTokens: model.position } as never;
     });
-    made.push({ url, options, engine, model, lose });
+    made.push({ url: url as string, options, engine, model, lose });
     return engine;
   });
 });

@@ -18,6 +18,7 @@ import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
+import { type CataloguedModel, findInCatalog } from "./catalogued.js";
 import { LazyConstrainer } from "./constrainer.js";
 import { type Loaded, load, type Timings } from "./load.js";
 import type { LoadOptions } from "./options.js";
@@ -75,11 +76,13 @@ export class Engine {
     this.completions = new Completions(() => this.backend());
   }
 
-  /** Loads the bundle at a URL: the folder's, or its mlcweb.json's. */
-  static async load(url: string, options: LoadOptions = {}): Promise<Engine> {
+  /** Loads the bundle at a URL, the folder's or its mlcweb.json's, or the one of a catalog's model that suits this
+   * device. */
+  static async load(source: string | CataloguedModel, options: LoadOptions = {}): Promise<Engine> {
     const depth = options.depth ?? DEFAULT_DEPTH;
     if (!Number.isInteger(depth) || depth < 1 || depth > 64)
       throw new InvalidRequestError("depth", "must be an integer from 1 to 64.");
+    const url = typeof source === "string" ? source : await findInCatalog(source, options);
     return new Engine(await load(url, options), depth, options.constrain);
   }
 

@@ -5,6 +5,7 @@ export type { ProfileOptions, ProfileReport } from "../profile/index.js";
 export type { Activations, ChoiceReport } from "./activations.js";
 export { type BenchOptions, type BenchReport, bench } from "./bench.js";
 export { deleteFromCache, isInCache } from "./cached.js";
+export { type CataloguedModel, findInCatalog } from "./catalogued.js";
 export type { ChatReport } from "./chats.js";
 export { Engine, type EngineInfo } from "./engine.js";
 export type { LoadOptions } from "./options.js";

@@ -2,9 +2,9 @@
 import { type AdapterFacts, requestAdapter } from "../device/index.js";
 import type { LoadOptions } from "../engine/options.js";
 import { InvalidRequestError, throwIfAborted } from "../errors.js";
-import { Engine, isInCache } from "../index.js";
+import { Engine, findInCatalog, isInCache, type Warning } from "../index.js";
 import { baseOf, prebuiltAppConfig } from "./config.js";
-import { modelTwice, noEmbeddings, renamed, sizesDiffer, unsupported } from "./errors.js";
+import { modelNotFound, modelTwice, noEmbeddings, renamed, sizesDiffer, unsupported } from "./errors.js";
 import { type Located, Place } from "./locate.js";
 import { Notes } from "./log.js";
 import { LoadedModel } from "./model.js";
@@ -37,6 +37,7 @@ export class MLCEngine implements MLCEngineInterface {
   private readonly notes = new Notes();
   private options: LoadOptions = {};
   private baseUrl: string | undefined;
+  private catalog: string | undefined;
   private app = prebuiltAppConfig;
   private place = new Place(undefined);
   private onProgress: InitProgressCallback | undefined;
@@ -54,6 +55,7 @@ export class MLCEngine implements MLCEngineInterface {
     this.baseUrl = config.baseUrl;
     this.onProgress = config.initProgressCallback;
     this.setAppConfig(config.appConfig ?? prebuiltAppConfig);
+    this.catalog = config.catalog && this.place.absolute(config.catalog);
   }
 
   /** @internal Whether these models are loaded, and the GPU is there. */
@@ -167,7 +169,7 @@ export class MLCEngine implements MLCEngineInterface {
     chatOpts: ChatOptions | undefined,
     signal: AbortSignal,
   ): Promise<LoadedModel> {
-    const { url } = located;
+    const url = await this.urlOf(id, located, signal);
     const { contextLength, defaults } = chosen(located, chatOpts, this.options, this.notes);
     const started = performance.now();
     const seconds = (): number => (performance.now() - started) / 1000;
@@ -193,6 +195,19 @@ export class MLCEngine implements MLCEngineInterface {
       throw error;
     }
     return new LoadedModel(id, engine, defaults, () => this.registry?.get(id));
+  }
+
+  /** A record, and an id that is a path, say where the bundle is; any other id is looked up in the catalog. */
+  private async urlOf(id: string, { url, record }: Located, signal: AbortSignal): Promise<string> {
+    const { catalog } = this;
+    if (catalog === undefined || (record && this.app !== prebuiltAppConfig) || id.includes("/")) return url;
+    const { fetch, cache, powerPreference } = this.options;
+    const onWarning = ({ message }: Warning): void => this.notes.warn(message);
+    return findInCatalog({ catalog, model: id }, { fetch, cache, powerPreference, signal, onWarning }).catch(
+      (error) => {
+        throw error instanceof InvalidRequestError && error.param === "model" ? modelNotFound(id) : renamed(error);
+      },
+    );
   }
 
   /** A window that is larger than the bundle's is made the bundle's. */

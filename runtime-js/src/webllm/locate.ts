@@ -51,7 +51,7 @@ export class Place {
     return { url: this.absolute(relative ? join(this.given!, path, query) : url), record };
   }
 
-  private absolute(url: string): string {
+  absolute(url: string): string {
     return URL.canParse(url, this.here) ? new URL(url, this.here).href : url;
   }
 }

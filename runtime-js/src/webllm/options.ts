@@ -42,6 +42,7 @@ const LOAD_FIELDS: Readonly<Record<keyof MLCEngineConfig, true>> = {
   logitProcessorRegistry: true,
   logLevel: true,
   baseUrl: true,
+  catalog: true,
 };
 
 export type Defaults = Pick<SamplingRequest, (typeof SAMPLING)[number]>;
@@ -80,6 +81,7 @@ export function loadOptions(config: MLCEngineConfig, notes: Notes): LoadOptions 
     logitProcessorRegistry: _r,
     logLevel: _l,
     baseUrl: _b,
+    catalog: _c,
     ...options
   } = config;
   return options;

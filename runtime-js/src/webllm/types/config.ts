@@ -78,6 +78,8 @@ export interface MLCEngineConfig extends Omit<LoadOptions, "onProgress"> {
   logLevel?: LogLevel | undefined;
   /** The same as `appConfig.baseUrl`, and before it. */
   baseUrl?: string | undefined;
+  /** The URL of a catalog, which has the models that `appConfig` has no record of. */
+  catalog?: string | undefined;
 }
 
 export interface GenerationConfig {

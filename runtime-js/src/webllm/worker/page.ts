@@ -80,6 +80,7 @@ export class WebWorkerMLCEngine implements MLCEngineInterface {
     const again = {
       ...config,
       baseUrl: this.place.base,
+      ...(config.catalog && { catalog: this.place.absolute(config.catalog) }),
       initProgressCallback: (report: Parameters<InitProgressCallback>[0]) => this.onProgress?.(report),
     };
     this.last = [asked, again];

@@ -1,0 +1,31 @@
+// Finds a model by a catalog; what reads catalogs is fetched when a page first asks for one.
+import type { ChooseOptions } from "../catalog/index.js";
+import { InvalidRequestError, MlcwebError, NetworkError } from "../errors.js";
+
+/** A model of a catalog, in place of a bundle's URL. */
+export interface CataloguedModel {
+  /** The URL of catalog.json, or of its folder. */
+  readonly catalog: string;
+  /** A model's name, or a bundle's. */
+  readonly model: string;
+  /** By default the smallest download that this device can run, and that is not of three bits. */
+  readonly quantization?: string | undefined;
+}
+
+/** The URL of the bundle that suits this device. */
+export async function findInCatalog(
+  { catalog, model, quantization }: CataloguedModel,
+  options: Omit<ChooseOptions, "quantization">,
+): Promise<string> {
+  for (const [name, value] of Object.entries({ catalog, model }))
+    if (typeof value !== "string" || value === "") throw new InvalidRequestError(name, "must be a text.");
+  const { chooseModel } = await import("../catalog/index.js").catch((cause) => {
+    if (cause instanceof MlcwebError) throw cause;
+    throw new NetworkError(
+      `What reads catalogs cannot be fetched: ${(cause as Error).message}`,
+      "Serve catalog.js beside mlcweb.js. A service worker may not fetch it: give it a bundle's URL.",
+      { cause },
+    );
+  });
+  return (await chooseModel(catalog, model, { ...options, quantization })).url;
+}

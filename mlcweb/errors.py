@@ -53,6 +53,12 @@ class BundleError(MlcwebError):
     code = "bundle"
 
 
+class HostError(MlcwebError):
+    """A host of bundles cannot be reached, or a page could not load from it."""
+
+    code = "host"
+
+
 class BrowserError(MlcwebError):
     """No usable browser, or the page in it failed."""
 

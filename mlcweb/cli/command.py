@@ -22,6 +22,7 @@ VERBS = (
     "eval",
     "serve",
     "publish",
+    "check-host",
     "list",
     "inspect",
     "doctor",
@@ -39,7 +40,7 @@ class VerbGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = importlib.import_module(f"mlcweb.cli.verbs.{cmd_name}").command
+        command = importlib.import_module(f"mlcweb.cli.verbs.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -147,7 +147,7 @@ def test_commands_parse() -> None:
 def test_options_named_in_prose_exist() -> None:
     """``mlcweb VERB --option`` in running text."""
     for page in PAGES:
-        for code in re.findall(r"`mlcweb ([a-z]+)([^`\n]*)`", page.read_text()):
+        for code in re.findall(r"`mlcweb ([a-z][a-z-]*)([^`\n]*)`", page.read_text()):
             verb = cli.get_command(click.Context(cli), code[0])
             assert verb is not None, f"{page.name} names the verb {code[0]}"
             known = {name for parameter in verb.params for name in parameter.opts} | {"--help", "-h"}

@@ -55,7 +55,8 @@ for (const outdir of ["dist", engine]) {
   await make({ entryPoints: { catalog: "src/catalog/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });
   // An engine in a worker: what the page has of it, and two of what the worker has.
-  await make({ entryPoints: { worker: "src/worker/page.ts" }, outdir, plugins: errors });
+  const besides = [...errors, beside(/catalog\/index\.js$/, "./catalog.js")];
+  await make({ entryPoints: { worker: "src/worker/page.ts" }, outdir, plugins: besides });
   const all = beside(/\/errors\.js$|engine\/index\.js$/, "./mlcweb.js");
   await make({ entryPoints: { serve: "src/worker/serve_engine.ts" }, outdir, plugins: [all] });
   const static_ = [beside(/serve_engine\.js$/, "./serve.js"), beside(/constrain\/index\.js$/, "./constrain.js")];

@@ -2,7 +2,7 @@
 // left when they go.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ChatCompletion, ChatCompletionChunk } from "../src/chat/index.js";
-import { Engine, type LoadOptions } from "../src/engine/index.js";
+import { type CataloguedModel, Engine, type LoadOptions } from "../src/engine/index.js";
 import { BundleError, CancelledError, InvalidRequestError, UnloadedError, WorkerError } from "../src/errors.js";
 import { WorkerEngine, type WorkerLoadOptions } from "../src/worker/client.js";
 import { EngineHost } from "../src/worker/engine_methods.js";
@@ -90,8 +90,8 @@ function worker() {
     listen(host.options.service, accept, port2);
     return port1;
   };
-  const load = (options?: WorkerLoadOptions, url = URL_): Promise<WorkerEngine> =>
-    WorkerEngine.load(dial(), url, options);
+  const load = (options?: WorkerLoadOptions, source: string | CataloguedModel = URL_): Promise<WorkerEngine> =>
+    WorkerEngine.load(dial(), source, options);
   /** The worker's ends of all wires fall away, without a word. */
   const closeAll = (): void => {
     for (const wire of wires.splice(0)) wire.close();
@@ -219,6 +219,18 @@ describe("a load", () => {
     expect(heard).toEqual(["weights", "offline"]);
     expect(made[0]!.url).toBe("https://x.test/m/?token=t");
     expect(made[0]!.options.contextLength).toBe(64);
+  });
+
+  it("takes a catalog's model, which the page chooses", async () => {
+    const tier = { name: "base", features: [], limits: {}, memory: [{ context: 64, bytes: 1 }] };
+    const one = { id: "m-q4f32_1", model: "m", family: "f", quantization: "q4f32_1", parameters: 1 };
+    const rest = { context_length: 64, bytes: 1, tiers: [tier], licence: "", manifest_sha256: "0".repeat(64), url: "m-1/" };
+    const catalog = { format: "mlcweb-catalog", version: 1, models: [{ ...one, ...rest }] };
+    vi.stubGlobal("fetch", async () => new Response(JSON.stringify(catalog)));
+    const adapter = { features: new Set(), limits: {}, info: { architecture: "", device: "", description: "" } };
+    vi.stubGlobal("navigator", { gpu: { requestAdapter: async () => adapter } });
+    await worker().load({}, { catalog: "https://cdn.test/", model: "m" });
+    expect(made[0]!.url).toBe("https://cdn.test/m-1/");
   });
 
   it("refuses functions that cannot cross, and URLs that are none", async () => {

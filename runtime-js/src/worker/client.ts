@@ -2,6 +2,7 @@
 import { resolveBundleUrl } from "../bundle/url.js";
 import type { ChatCompletions, Completions } from "../chat/index.js";
 import type { GeneratedToken, GenerateEnd } from "../decode/index.js";
+import { type CataloguedModel, findInCatalog } from "../engine/catalogued.js";
 import type { GenerateRequest } from "../engine/engine.js";
 import type { Engine, EngineInfo, LoadOptions, ProfileOptions, ProfileReport } from "../engine/index.js";
 import { InvalidRequestError, throwIfAborted, UnloadedError } from "../errors.js";
@@ -52,15 +53,20 @@ export class WorkerEngine implements EngineAcross {
     private readonly facts: { last?: Facts },
   ) {}
 
-  /** Loads the bundle at a URL in a worker whose script calls `serveEngine`. The URL is relative to this page, as it is
-   * now. */
-  static async load(worker: WorkerSource, url: string, options: WorkerLoadOptions = {}): Promise<WorkerEngine> {
+  /** Loads the bundle at a URL, or the one of a catalog's model that suits this device, in a worker whose script calls
+   * `serveEngine`. URLs are relative to this page, as it is now. */
+  static async load(
+    worker: WorkerSource,
+    source: string | CataloguedModel,
+    options: WorkerLoadOptions = {},
+  ): Promise<WorkerEngine> {
     const { keepAlive = true, startMs, ...rest } = options;
     const { signal, onProgress: _, ...again } = rest;
     throwIfAborted(signal);
     for (const name of ["fetch", "constrain"])
       if (name in rest && (rest as Record<string, unknown>)[name] !== undefined)
         throw new InvalidRequestError(name, "cannot cross to a worker.", `Give it there: serveEngine({ ${name} }).`);
+    const url = typeof source === "string" ? source : await findInCatalog(source, rest);
     const { base, query } = resolveBundleUrl(url);
     const at = base + query;
     const facts: { last?: Facts } = {};

@@ -7,6 +7,9 @@ import type { CreateOptions, Tool } from "../src/prompt_api/types.js";
 import { open } from "./fake_engine.js";
 import { type Reply, sourceOf } from "./fake_source.js";
 
+const { isInCache } = vi.hoisted(() => ({ isInCache: vi.fn(async (_url: string) => false) }));
+vi.mock("../src/engine/cached.js", async (original) => ({ ...(await original<object>()), isInCache }));
+
 type Globals = { LanguageModel?: unknown; navigator?: unknown };
 const globals = globalThis as Globals;
 
@@ -413,6 +416,15 @@ describe("a bundle", () => {
     await LanguageModel.unload();
     expect(unload).toHaveBeenCalledTimes(1);
     expect(await LanguageModel.availability()).toBe("downloadable");
+  });
+
+  it("is available before its first session where it is kept", async () => {
+    withGpu();
+    isInCache.mockResolvedValueOnce(true);
+    expect(await createLanguageModel({ bundle: "https://x.test/b/" }).availability()).toBe("available");
+    expect(isInCache).toHaveBeenCalledWith("https://x.test/b/");
+    isInCache.mockRejectedValueOnce(new Error("no storage"));
+    expect(await createLanguageModel({ bundle: "https://x.test/b/" }).availability()).toBe("downloadable");
   });
 
   it("is not loaded on, when all who asked have gone", async () => {

@@ -197,6 +197,10 @@ describe("a service worker", () => {
   it("misses no heartbeat, by which apps tell whether it is there", () => {
     vi.stubGlobal("navigator", { serviceWorker: { ready: new Promise(() => {}) } });
     expect(new ServiceWorkerMLCEngine({}, 1000).missedHeartbeat).toBe(0);
+    expect(warnings.join()).toMatch(/keepAliveMs/);
+    warnings = [];
+    void new ServiceWorkerMLCEngine();
+    expect(warnings).toEqual([]);
   });
 
   it("is refused by name where a page can have none", async () => {

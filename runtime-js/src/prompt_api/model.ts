@@ -25,7 +25,9 @@ export class SharedModel {
     if (typeof this.bundle !== "string" || this.loaded) return "available";
     if (this.loading) return "downloading";
     const gpu = (globalThis.navigator as Navigator | undefined)?.gpu;
-    return (await gpu?.requestAdapter().catch(() => null)) ? "downloadable" : "unavailable";
+    if (!(await gpu?.requestAdapter().catch(() => null))) return "unavailable";
+    const { isInCache } = await import("../engine/index.js");
+    return (await isInCache(this.bundle).catch(() => false)) ? "available" : "downloadable";
   }
 
   /** The engine. Loads are shared; the last that leaves by its signal cancels one. */

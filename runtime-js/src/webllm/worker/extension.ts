@@ -49,12 +49,13 @@ export interface ExtensionMLCEngineConfig extends MLCEngineConfig {
 }
 
 export class ExtensionServiceWorkerMLCEngine extends WebWorkerMLCEngine {
-  constructor({ extensionId, onDisconnect, ...engineConfig }: ExtensionMLCEngineConfig = {}, _keepAliveMs?: number) {
+  constructor({ extensionId, onDisconnect, ...engineConfig }: ExtensionMLCEngineConfig = {}, keepAliveMs?: number) {
     super(() => {
       const port = connect(extensionId);
       if (onDisconnect) port.onDisconnect.addListener(onDisconnect);
       return port;
     }, engineConfig);
+    if (keepAliveMs !== undefined) this.notes.unused("keepAliveMs", "a call starts a worker that has ended.");
   }
 }
 

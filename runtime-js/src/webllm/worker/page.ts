@@ -31,7 +31,7 @@ export class WebWorkerMLCEngine implements MLCEngineInterface {
   /** What is loaded, or is to be. */
   modelId: string[] | undefined;
   chatOpts: ChatOptions[] | undefined;
-  private readonly notes = new Notes();
+  protected readonly notes = new Notes();
   private readonly place: Place;
   private config: MLCEngineConfig;
   private onProgress: InitProgressCallback | undefined;

@@ -29,8 +29,10 @@ export class ServiceWorkerMLCEngine extends WebWorkerMLCEngine {
   missedHeartbeat = 0;
 
   /** The page's service worker, once it is active. It is kept from ending for as long as the page has the engine. */
-  constructor(engineConfig: MLCEngineConfig = {}, _keepAliveMs?: number) {
+  constructor(engineConfig: MLCEngineConfig = {}, keepAliveMs?: number) {
     super(container(), engineConfig);
+    if (keepAliveMs !== undefined)
+      this.notes.unused("keepAliveMs", "a page keeps its service worker for as long as it has the engine.");
   }
 }
 

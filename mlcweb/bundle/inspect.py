@@ -13,6 +13,7 @@ from mlcweb.bundle.reader import Bundle
 from mlcweb.contract.plan import Plan
 from mlcweb.errors import BundleError
 
+_LATE = ("prefill_few", "penalize", "count")  # made when an answer first needs them
 # The default minUniformBufferOffsetAlignment: what one launch takes of an entry's uniform buffer.
 UNIFORM_STRIDE = 256
 
@@ -100,8 +101,9 @@ def gpu_memory(plan: Plan, context: int, page_size: int) -> dict[str, int]:
     """GPU bytes as the engine allocates them, by its kinds, when the KV cache has grown to ``context`` tokens.
 
     ``kv_at_load`` and ``total_at_load`` are what it begins with. Read-back buffers are not counted: the engine makes
-    them as it needs them, 32 bytes for a step in flight, and ``vocab_size`` floats for a host that samples. Of several
-    prefills it is the one with the most launches; with float activations it is a few hundred bytes a layer less.
+    them as it needs them, 32 bytes for a step in flight, and ``vocab_size`` floats for a host that samples. Nor are
+    entries that few answers need (``_LATE``), which take as much as a prefill. Of several prefills it is the one with
+    the most launches; with float activations it is a few hundred bytes a layer less.
     """
     kinds = ("weight", "kv", "input", "output", "scratch", "uniform")
     sizes = dict.fromkeys((*kinds, "kv_at_load"), 0)
@@ -113,7 +115,9 @@ def gpu_memory(plan: Plan, context: int, page_size: int) -> dict[str, int]:
         else:
             sizes[buffer["kind"]] += _allocated(buffer["bytes"])
     prefill = 0
-    for entry in plan["entries"].values():
+    for name, entry in plan["entries"].items():
+        if name in _LATE:
+            continue
         words = max(
             (plan["kernels"][launch["kernel"]]["uniform_words"] for launch in entry["launches"]), default=0
         )

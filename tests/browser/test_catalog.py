@@ -90,7 +90,7 @@ def test_engines_load_by_a_models_name(page: Page, urls: tuple[str, str]) -> Non
       await engine.unload();
       const mlc = await CreateMLCEngine("mini-MLC", { catalog });
       const messages = [{ role: "user", content: "hello" }];
-      const answer = await mlc.chat.completions.create({ messages, max_tokens: 3 });
+      const answer = await mlc.chat.completions.create({ messages, max_tokens: 3, ignore_eos: true });
       await mlc.unload();
       const refused = await Engine.load({ catalog, model: "large" }).catch(({ code, message }) => [code, message]);
       return { loaded, tokens: answer.usage.completion_tokens, refused };

@@ -84,6 +84,7 @@ def test_the_prompt_api(page: Page) -> None:
     assert said == {
         "before": "downloadable",
         "after": "available",
+        "kept": "available",
         "progress": [0, 1],
         "answer": answer,
         "usage": len(HELLO) + len(answer),

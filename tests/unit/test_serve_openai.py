@@ -281,6 +281,7 @@ def test_without_a_page_and_when_it_goes(
     assert "not loaded yet" in json.loads(body)["error"]["message"]
     monkeypatch.setattr(relay_module, "ALIVE_SECONDS", 0.05)
     page = FakePage(server, relay)
+    until(lambda: relay._page)
     with pytest.raises(RelayError, match="at work already"):
         next(relay.work())
     page.answers = lambda task: iter([[EVENTS, {"text": "data: 1\n\n"}]])

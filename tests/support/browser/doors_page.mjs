@@ -41,6 +41,7 @@ window.doors = {
   async promptApi() {
     const progress = [];
     const LanguageModel = createLanguageModel({ bundle: "./bundle/", preferNative: false, load: LIMITS });
+    await deleteFromCache("./bundle/"); // an earlier load has kept it
     const before = await LanguageModel.availability();
     const monitor = (target) => target.addEventListener("downloadprogress", ({ loaded }) => progress.push(loaded));
     const session = await LanguageModel.create({ samplingMode: "most-predictable", monitor });
@@ -59,6 +60,7 @@ window.doors = {
       constrained: await fourth.prompt("hello", { responseConstraint: /^[0-9]{3}$/, omitResponseConstraintInput: true }),
     };
     await LanguageModel.unload();
+    result.kept = await LanguageModel.availability();
     result.late = await session.prompt("x").catch(({ name }) => name);
     return result;
   },

@@ -2,7 +2,7 @@
 import { generateText, streamText } from "ai";
 import OpenAI from "openai";
 import { mlcweb } from "./ai-sdk.js";
-import { Engine } from "./mlcweb.js";
+import { deleteFromCache, Engine } from "./mlcweb.js";
 import { createFetch } from "./openai.js";
 import { createLanguageModel } from "./prompt-api.js";
 

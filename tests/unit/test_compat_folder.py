@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.reports.compat.folder import _NOT_OURS, DIST, TSC, Example, bundle, check_types, find_examples
+from tests.reports.compat.model import VOCABULARY, write_model
 
 built = pytest.mark.skipif(
     not (DIST / "root.js").is_file() or not TSC.is_file(), reason="the engine is not built: run `make engine`"
@@ -78,3 +79,8 @@ def test_a_page_without_scripts_is_told(tmp_path: Path) -> None:
     [example] = find_examples(tmp_path)
     bundle(example, tmp_path / "out", None)
     assert example.bundle == "its pages have no scripts here"
+
+
+def test_the_model_that_stands_for_all_has_room(tmp_path: Path) -> None:
+    model = json.loads((write_model(tmp_path / "model") / "mlcweb.json").read_text())["model"]
+    assert (model["vocab_size"], model["context_length"]) == (VOCABULARY, 8192)

@@ -15,16 +15,16 @@ PAGES = 1024  # 8192 tokens of context
 
 def write_model(folder: Path) -> Path:
     """The tests' bundle made by hand, with more tokens, which are never chosen, and more context."""
-    before = {name: getattr(mini_bundle, name) for name in ("VOCAB", "PAGES", "CHUNK", "KERNELS", "HOST")}
+    before = {name: getattr(mini_bundle, name) for name in ("VOCAB", "CHUNK", "KERNELS", "HOST")}
     groups = VOCABULARY // 64
     early = f"if (id.x >= 260u) {{ if (id.x < {VOCABULARY}u) {{ logits[id.x] = -1e30; }} return; }}"
     kernels = before["KERNELS"].replace("if (id.x >= 260u) { return; }", early)
     kernels = kernels.replace("id.x < 260u && ((words", f"id.x < {VOCABULARY}u && ((words")
     host = before["HOST"].replace("5, 5, 0)", f"{groups}, {groups}, 0)")
     try:
-        vars(mini_bundle).update(VOCAB=VOCABULARY, PAGES=PAGES, CHUNK=1 << 20, KERNELS=kernels, HOST=host)
+        vars(mini_bundle).update(VOCAB=VOCABULARY, CHUNK=1 << 20, KERNELS=kernels, HOST=host)
         mini_bundle.wasm.cache_clear()
-        return _Model().write(folder)
+        return _Model(pages=PAGES).write(folder)
     finally:
         vars(mini_bundle).update(before)
         mini_bundle.wasm.cache_clear()

@@ -4,7 +4,6 @@ import { type Manifest, parseManifest } from "./manifest.js";
 import type { Watchdog } from "./retry.js";
 
 export const MANIFEST = "mlcweb.json";
-const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 /** A server that has said nothing after this long is not waited for, where all is kept. */
 export const SILENT_MS = 3000;
 
@@ -54,7 +53,13 @@ export async function readKept(cached: Response | undefined): Promise<Manifest |
   }
 }
 
-export async function readWhole(response: Response, watch: Watchdog): Promise<Uint8Array<ArrayBuffer>> {
+/** A body of at most so many bytes. Throws BundleError for a longer one, with the file's name. */
+export async function readWhole(
+  response: Response,
+  watch: Watchdog,
+  file: string,
+  most: number,
+): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
   for (const reader = response.body?.getReader(); reader; ) {
@@ -63,9 +68,9 @@ export async function readWhole(response: Response, watch: Watchdog): Promise<Ui
     if (done) break;
     parts.push(value as Uint8Array<ArrayBuffer>);
     size += value.length;
-    if (size > MAX_MANIFEST_BYTES) {
+    if (size > most) {
       reader.cancel().catch(() => {});
-      throw new BundleError(`${MANIFEST} is unreasonably large.`);
+      throw new BundleError(`${file} is unreasonably large.`);
     }
   }
   return new Uint8Array(await new Blob(parts).arrayBuffer());

@@ -1,4 +1,6 @@
 // Gives a bundle's files by name, from the cache or the network, and never unverified.
+
+import { MAX_MANIFEST_BYTES } from "../contract/index.js";
 import { BundleError, IntegrityError, NetworkError, throwIfAborted, WebPageError } from "../errors.js";
 import { Asking, MANIFEST, readKept, readWhole, SILENT_MS } from "./asking.js";
 import { download, type FetchLike } from "./download.js";
@@ -130,7 +132,7 @@ export class Source {
           "Check the bundle's URL.",
         );
       checkStatus(MANIFEST, response);
-      const bytes = await readWhole(response, watch);
+      const bytes = await readWhole(response, watch, MANIFEST, MAX_MANIFEST_BYTES);
       // JSON begins with a brace, whatever type the server gives it.
       if (!/^\s*\{/.test(new TextDecoder().decode(bytes.subarray(0, 64))) && isWebPage(response, bytes))
         throw new WebPageError(MANIFEST);

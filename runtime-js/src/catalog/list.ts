@@ -1,7 +1,7 @@
 // Lists a catalog's models for this device: what fits and what does not, and why, before anything is downloaded.
 import type { CatalogModel, CatalogTier } from "../contract/index.js";
 import { capabilities, requestAdapter } from "../device/adapter.js";
-import { type Capabilities, missingFor, SOFTWARE_TIER } from "../device/tier.js";
+import { type Capabilities, inTurn, missingFor } from "../device/tier.js";
 import { NoWebGPUError } from "../errors.js";
 import { type ReadOptions, readCatalog } from "./read.js";
 
@@ -62,9 +62,8 @@ interface Suited {
 
 function suit(tiers: readonly CatalogTier[], device: Device): Suited {
   if (device instanceof NoWebGPUError) return { tier: undefined, missing: ["WebGPU"], why: device.message };
-  const suited = (tier: CatalogTier): boolean => (tier.name === SOFTWARE_TIER) === device.software;
   let least: readonly string[] | undefined;
-  for (const tier of [...tiers.filter(suited), ...tiers.filter((t) => !suited(t))]) {
+  for (const tier of inTurn(tiers, device)) {
     const limits = new Map(Object.entries(tier.limits));
     const missing = missingFor({ features: tier.features, limits }, device);
     if (missing.length === 0) return { tier, missing, why: undefined };

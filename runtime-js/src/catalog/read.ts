@@ -1,4 +1,5 @@
 // Fetches catalog.json, and keeps it: a page that knows its models by a catalog also starts without a network.
+import { readWhole } from "../bundle/asking.js";
 import { type FetchLike, Store, type Warning } from "../bundle/index.js";
 import { checkStatus, isWebPage, retrying, Watchdog } from "../bundle/retry.js";
 import { catalogDocument } from "../contract/catalog.js";
@@ -72,7 +73,7 @@ async function fetchText(url: string, { fetch = globalThis.fetch, signal, backof
     try {
       const response = await fetch(url, { signal: watch.signal, cache: "no-cache" });
       checkStatus(CATALOG_NAME, response);
-      const bytes = await readAll(response, () => watch.alive());
+      const bytes = await readWhole(response, watch, CATALOG_NAME, MAX_CATALOG_BYTES);
       if (isWebPage(response, bytes.subarray(0, 64))) throw new WebPageError(CATALOG_NAME);
       return bytes;
     } finally {
@@ -85,20 +86,4 @@ async function fetchText(url: string, { fetch = globalThis.fetch, signal, backof
   } catch (cause) {
     throw new BundleError(`${CATALOG_NAME} is not UTF-8.`, "Publish the catalog again.", { cause });
   }
-}
-
-async function readAll(response: Response, alive: () => void): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for (const reader = response.body?.getReader(); reader; ) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    alive();
-    parts.push(value);
-    size += value.length;
-    if (size <= MAX_CATALOG_BYTES) continue;
-    reader.cancel().catch(() => {});
-    throw new BundleError(`${CATALOG_NAME} is unreasonably large.`, "Check the catalog's URL.");
-  }
-  return new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer());
 }

@@ -26,6 +26,12 @@ export function missingFor(tier: Pick<Tier, "features" | "limits">, adapter: Cap
   return missing;
 }
 
+/** The tiers in the order in which they are tried: those for this kind of adapter first. */
+export function inTurn<T extends { readonly name: string }>(tiers: readonly T[], { software }: Capabilities): T[] {
+  const suited = (tier: T): boolean => (tier.name === SOFTWARE_TIER) === software;
+  return [...tiers.filter(suited), ...tiers.filter((tier) => !suited(tier))];
+}
+
 export function chooseTier(tiers: readonly Tier[], adapter: Capabilities, named?: string): Tier {
   if (named !== undefined) {
     const tier = tiers.find((t) => t.name === named);
@@ -40,8 +46,7 @@ export function chooseTier(tiers: readonly Tier[], adapter: Capabilities, named?
     return tier;
   }
   const reasons: string[] = [];
-  const suited = (tier: Tier): boolean => (tier.name === SOFTWARE_TIER) === adapter.software;
-  for (const tier of [...tiers.filter(suited), ...tiers.filter((t) => !suited(t))]) {
+  for (const tier of inTurn(tiers, adapter)) {
     const missing = missingFor(tier, adapter);
     if (missing.length === 0) return tier;
     reasons.push(`${tier.name} needs ${missing.join(", ")}`);

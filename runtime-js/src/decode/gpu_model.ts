@@ -140,7 +140,9 @@ export class GpuModel implements Model {
   /** Compiles what feeds few tokens, of which most answers have no use; where it fails, they are fed as steps. */
   prepareFew(): Promise<void> {
     this.makingFew ??= (async () => {
-      this.few = await this.parts.late.prefill_few?.().catch(() => undefined);
+      const few = await this.parts.late.prefill_few?.().catch(() => undefined);
+      few?.rebindKv(this.parts.planBuffers.all); // another answer may have grown the KV cache meanwhile
+      this.few = few;
     })();
     return this.makingFew;
   }

@@ -1,6 +1,7 @@
 // Measures prefill and decode as a user sees them: through the real loop, with tokens read back in order.
 import { ContextLengthError } from "../errors.js";
-import { type Engine, RAW } from "./engine.js";
+import type { Engine } from "./engine.js";
+import { RAW } from "./raw.js";
 
 export interface BenchOptions {
   readonly prefill?: number;

@@ -22,6 +22,7 @@ import { type CataloguedModel, findInCatalog } from "./catalogued.js";
 import { LazyConstrainer } from "./constrainer.js";
 import { type Loaded, load, type Timings } from "./load.js";
 import type { LoadOptions } from "./options.js";
+import { RAW } from "./raw.js";
 
 export interface EngineInfo {
   readonly name: string;
@@ -52,9 +53,6 @@ export interface GenerateRequest extends SamplingRequest {
 }
 
 const DEFAULT_DEPTH = 16;
-
-/** The most likely tokens and nothing else, whatever the bundle says of sampling. */
-export const RAW = { temperature: 0, repetition_penalty: 1, seed: 0, stop_tokens: [] } as const;
 
 export class Engine {
   readonly chat: { readonly completions: ChatCompletions };

@@ -5,6 +5,7 @@ import type { GeneratedToken, GenerateEnd } from "../decode/index.js";
 import { type CataloguedModel, findInCatalog } from "../engine/catalogued.js";
 import type { GenerateRequest } from "../engine/engine.js";
 import type { Engine, EngineInfo, LoadOptions, ProfileOptions, ProfileReport } from "../engine/index.js";
+import { RAW } from "../engine/raw.js";
 import { InvalidRequestError, throwIfAborted, UnloadedError } from "../errors.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import { Connection } from "./connection.js";
@@ -111,8 +112,7 @@ export class WorkerEngine implements EngineAcross {
 
   async greedy(tokens: readonly number[], count: number): Promise<number[]> {
     const answer: number[] = [];
-    const request = { max_tokens: count, temperature: 0, repetition_penalty: 1, seed: 0, stop_tokens: [] };
-    for await (const { token } of this.generate(tokens, request)) answer.push(token);
+    for await (const { token } of this.generate(tokens, { max_tokens: count, ...RAW })) answer.push(token);
     return answer;
   }
 

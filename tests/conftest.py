@@ -60,10 +60,22 @@ def firefox() -> Path:
     return _printed_by("firefox.sh")
 
 
-def _printed_by(script: str) -> Path:
+@pytest.fixture(scope="session")
+def nginx() -> Path:
+    """An nginx with its module for brotli: the one on PATH, or the one we unpack on Debian as root."""
+    return _printed_by("web-server.sh", "nginx")
+
+
+@pytest.fixture(scope="session")
+def caddy() -> Path:
+    """A Caddy, likewise."""
+    return _printed_by("web-server.sh", "caddy")
+
+
+def _printed_by(script: str, *arguments: str) -> Path:
     """The program that a script finds or makes; skips where it cannot."""
     done = subprocess.run(
-        [SCRIPTS / script], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300
+        [SCRIPTS / script, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -74,7 +74,8 @@ export class IntegrityError extends MlcwebError {
   constructor(
     file: string,
     message: string,
-    hint = "The copy on the server is damaged or mixed with another build: publish the bundle again.",
+    hint = "The copy on the host is damaged, changed on the way, or another build's: publish the bundle again, and " +
+      "look with `mlcweb check-host`.",
     { url = file, expected = "", actual = "" } = {},
   ) {
     super("integrity", message, hint);
@@ -111,12 +112,13 @@ export class NetworkError extends MlcwebError {
 /** A web page came where a file of the bundle should be. */
 export class WebPageError extends MlcwebError {
   readonly file: string;
-  constructor(file: string) {
+  /** `came`: what is known of the page. */
+  constructor(file: string, came = "") {
     super(
       "web-page",
-      `A web page came in place of ${file}.`,
-      "If this network has a page to log in at, open it. If not, check the bundle's URL: some servers answer " +
-        "every path that they do not have with a page.",
+      `A web page came in place of ${file}${came && ` (${came})`}.`,
+      "If this network has a page to log in at, open it. If not, the host has no such file: check the bundle's URL, " +
+        "publish every file, and let the host answer 404 for what it has not, and no page.",
     );
     this.name = "WebPageError";
     this.file = file;

@@ -1,4 +1,4 @@
-"""nginx and Caddy with the text of docs/hosts.md: nothing is to be mended, and the engine loads from another origin."""
+"""nginx and Caddy with the text of docs/hosts.md: nothing is to be mended, and the engine loads across origins."""
 
 from __future__ import annotations
 

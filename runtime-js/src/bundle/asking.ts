@@ -1,5 +1,6 @@
 // Asks for the manifest: whether the server has answered, how it has refused, and what it or the cache gave.
 import { BundleError } from "../errors.js";
+import { brokeOff } from "./came.js";
 import { type Manifest, parseManifest } from "./manifest.js";
 import type { Watchdog } from "./retry.js";
 
@@ -64,7 +65,9 @@ export async function readWhole(
   let size = 0;
   for (const reader = response.body?.getReader(); reader; ) {
     watch.alive();
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((cause: unknown) => {
+      throw watch.signal.aborted ? cause : brokeOff(file, `${size}`, cause);
+    });
     if (done) break;
     parts.push(value as Uint8Array<ArrayBuffer>);
     size += value.length;

@@ -1,7 +1,8 @@
 // Downloads one file of known size into a buffer. It resumes with Range after a dropped connection, retries with
 // backoff a bounded number of times, and gives up on a connection that stalls.
-import { IntegrityError, NetworkError, WebPageError } from "../errors.js";
-import { checkStatus, isWebPage, type RetryOptions, retrying, Watchdog } from "./retry.js";
+import { NetworkError } from "../errors.js";
+import { brokeOff, foreign, otherLength } from "./came.js";
+import { checkStatus, type RetryOptions, retrying, Watchdog } from "./retry.js";
 
 export type FetchLike = (url: string, init: RequestInit) => Promise<Response>;
 
@@ -34,7 +35,12 @@ interface Cursor {
   whole?: boolean;
 }
 
+const LISTED =
+  "mlcweb.json lists it. Either not every file was published, or a CDN keeps an old mlcweb.json: let it ask for that " +
+  "file each time (Cache-Control: no-cache), and purge it.";
+
 async function attempt(url: string, target: Uint8Array, at: Cursor, options: DownloadOptions): Promise<void> {
+  const file = fileOf(url);
   const watch = new Watchdog(options.stallMs ?? 30_000, options.signal);
   try {
     const startOver = (): void => {
@@ -47,45 +53,64 @@ async function attempt(url: string, target: Uint8Array, at: Cursor, options: Dow
     if (options.cacheMode) init.cache = options.cacheMode;
     const response = await options.fetch(url, init);
     watch.alive();
-    if (response.status === 416 && at.filled > 0) throw tooShort(url, at.filled, target.length);
-    checkStatus(fileOf(url), response);
+    // a server that has no bytes from there on
+    if (response.status === 416 && at.filled > 0)
+      throw otherLength(file, undefined, target.subarray(0, at.filled), at.filled, target.length);
+    checkStatus(file, response, LISTED);
     if (at.filled > 0 && rangeStart(response) !== at.filled) {
       if (response.status === 206) {
         // Across origins Content-Range is hidden unless the server exposes it: then nothing says what these bytes are.
         at.whole = true;
         response.body?.cancel().catch(() => {});
         throw new NetworkError(
-          `${fileOf(url)}: the server sent a part of the file that was not asked for, or did not say which part it is.`,
+          `${file}: the server sent a part of the file that was not asked for, or did not say which part it is.`,
         );
       }
       startOver();
     }
-    if (!response.body) throw new NetworkError(`${fileOf(url)}: the answer has no body.`);
-    const reader = response.body.getReader();
-    try {
-      for (;;) {
-        const { done, value } = await reader.read();
-        watch.alive();
-        if (done) break;
-        if (at.filled + value.length > target.length)
-          throw isWebPage(response, at.filled ? target : value)
-            ? new WebPageError(fileOf(url))
-            : tooLong(url, target.length);
-        target.set(value, at.filled);
-        at.filled += value.length;
-        options.onBytes?.(value.length);
-      }
-    } catch (error) {
-      reader.cancel().catch(() => {});
-      throw error;
-    }
-    if (at.filled < target.length && isWebPage(response, target.subarray(0, at.filled)))
-      throw new WebPageError(fileOf(url));
-    if (at.filled < target.length)
-      throw new NetworkError(`${fileOf(url)}: the connection closed after ${at.filled} of ${target.length} bytes.`);
+    await fill(file, response, target, at, watch, options.onBytes);
   } finally {
     watch.stop();
   }
+}
+
+/** Reads the answer into `target`, from the cursor on. Throws for one of another length. */
+async function fill(
+  file: string,
+  response: Response,
+  target: Uint8Array,
+  at: Cursor,
+  watch: Watchdog,
+  onBytes: DownloadOptions["onBytes"],
+): Promise<void> {
+  if (!response.body) throw new NetworkError(`${file}: the answer has no body.`);
+  const reader = response.body.getReader();
+  const bytes = target.length;
+  const received = (): string => `${at.filled} of ${bytes}`;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch((cause: unknown) => {
+        throw watch.signal.aborted ? cause : brokeOff(file, received(), cause);
+      });
+      watch.alive();
+      if (done) break;
+      const end = at.filled + value.length;
+      if (end > bytes) throw otherLength(file, response, at.filled ? target : value, end, bytes);
+      target.set(value, at.filled);
+      at.filled = end;
+      onBytes?.(value.length);
+    }
+  } catch (error) {
+    reader.cancel().catch(() => {});
+    throw error;
+  }
+  if (at.filled === bytes) return;
+  const start = target.subarray(0, at.filled);
+  // A whole answer that has the length that it states, and still is too short, is not the connection's fault.
+  const stated = response.status === 200 && response.headers.get("Content-Length") === `${at.filled}`;
+  throw stated
+    ? otherLength(file, response, start, at.filled, bytes)
+    : (foreign(file, response, start) ?? brokeOff(file, received()));
 }
 
 /** Where a 206 answer starts; -1 for a whole answer. */
@@ -94,15 +119,5 @@ function rangeStart(response: Response): number {
   const match = /^bytes (\d+)-/.exec(response.headers.get("Content-Range") ?? "");
   return match ? Number(match[1]) : -1;
 }
-
-/** A server that has no bytes from there on. */
-const tooShort = (url: string, received: number, bytes: number): IntegrityError =>
-  new IntegrityError(
-    fileOf(url),
-    `${fileOf(url)} ends after ${received} of the ${bytes} bytes that the manifest lists.`,
-  );
-
-const tooLong = (url: string, bytes: number): IntegrityError =>
-  new IntegrityError(fileOf(url), `${fileOf(url)} is longer than the ${bytes} bytes that the manifest lists.`);
 
 const fileOf = (url: string): string => /([^/]*)$/.exec(url.replace(/[?#].*$/, ""))![1] || url;

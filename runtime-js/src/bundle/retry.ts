@@ -32,7 +32,8 @@ export async function retrying<T>(
         if (error instanceof NetworkError) throw error;
         throw new NetworkError(
           `${file} could not be downloaded: ${error instanceof Error ? error.message : String(error)}.`,
-          undefined,
+          "Check the connection and try again; what was downloaded is kept. If other sites load, the host may be one " +
+            "that no page of another origin may read: it needs Access-Control-Allow-Origin.",
           { cause: error },
         );
       }
@@ -41,17 +42,16 @@ export async function retrying<T>(
   }
 }
 
-/** Throws the typed error for the answer's status, unless it is a success. */
-export function checkStatus(file: string, response: Response): void {
+const PUBLISHED = "Check the bundle's URL, and that every file of the bundle was published.";
+
+/** Throws the typed error for the answer's status, unless it is a success. `hint`: for a file that is missing. */
+export function checkStatus(file: string, response: Response, hint = PUBLISHED): void {
   if (response.ok) return;
   const { status } = response;
   response.body?.cancel().catch(() => {});
   if (status === 511) throw new WebPageError(file);
   if (status === 404 || status === 410)
-    throw new BundleError(
-      `${file} is missing: the server answered ${status}.`,
-      "Check the bundle's URL, and that every file of the bundle was published.",
-    );
+    throw new BundleError(`${file} is missing: the server answered ${status}.`, hint);
   // 408, 425 and 429 mean "not now", and 416 is about a range: none of them says that the file is wrong.
   if (status >= 400 && status < 500 && ![408, 416, 425, 429].includes(status)) {
     throw new BundleError(
@@ -72,14 +72,6 @@ function retryAfterOf({ headers }: Response): number | undefined {
   const now = Date.parse(headers.get("Date") ?? "");
   const seconds = (Date.parse(value) - (Number.isNaN(now) ? Date.now() : now)) / 1000;
   return seconds > 0 ? seconds : undefined;
-}
-
-/** Whether a wrong answer is a web page: a captive portal's, or the one that a server gives for every path. */
-export function isWebPage(response: Pick<Response, "headers"> | undefined, start: Uint8Array): boolean {
-  return (
-    /\bx?html\b/i.test(response?.headers.get("Content-Type") ?? "") ||
-    /^\s*<[!?a-z]/i.test(new TextDecoder().decode(start.subarray(0, 64)))
-  );
 }
 
 function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {

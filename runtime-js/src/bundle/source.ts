@@ -1,16 +1,24 @@
 // Gives a bundle's files by name, from the cache or the network, and never unverified.
 
 import { MAX_MANIFEST_BYTES } from "../contract/index.js";
-import { BundleError, IntegrityError, NetworkError, throwIfAborted, WebPageError } from "../errors.js";
+import {
+  BundleError,
+  IntegrityError,
+  type MlcwebError,
+  NetworkError,
+  throwIfAborted,
+  WebPageError,
+} from "../errors.js";
 import { Asking, MANIFEST, readKept, readWhole, SILENT_MS } from "./asking.js";
+import { foreign } from "./came.js";
 import { download, type FetchLike } from "./download.js";
 import { type Manifest, parseManifest } from "./manifest.js";
-import { checkStatus, isWebPage, retrying, Watchdog } from "./retry.js";
+import { checkStatus, retrying, Watchdog } from "./retry.js";
 import { Store } from "./store.js";
 import { resolveBundleUrl } from "./url.js";
 
 export interface Warning {
-  readonly code: "storage-full" | "cache-corrupt" | "offline" | "matrix-refused";
+  readonly code: "storage-full" | "cache-corrupt" | "offline" | "stale" | "matrix-refused";
   readonly message: string;
 }
 
@@ -27,19 +35,20 @@ export class Source {
   private constructor(
     readonly base: string,
     private readonly query: string,
+    private readonly expected: string | undefined,
     private readonly store: Store,
     private readonly options: SourceOptions,
   ) {}
 
   static async open(url: string, options: SourceOptions = {}): Promise<Source> {
-    const { base, query } = resolveBundleUrl(url);
+    const { base, query, sha256 } = resolveBundleUrl(url);
     const store = await Store.open(options.cache ?? true, (error) =>
       options.onWarning?.({
         code: "storage-full",
         message: `The model is not kept for the next visit: ${error instanceof Error ? error.message : String(error)}`,
       }),
     );
-    return new Source(base, query, store, options);
+    return new Source(base, query, sha256, store, options);
   }
 
   private get fetch(): FetchLike {
@@ -99,6 +108,13 @@ export class Source {
       asking.end();
     }
     const manifest = parseManifest(new TextDecoder().decode(bytes));
+    if (this.expected && (await digest(bytes)) !== this.expected)
+      this.options.onWarning?.({
+        code: "stale",
+        message:
+          `The catalog lists another ${MANIFEST} than ${this.base} has: the host, or a CDN before it, keeps an old ` +
+          "copy of one of them. Let it ask for both each time (Cache-Control: no-cache).",
+      });
     await this.store.put(key, bytes);
     return manifest;
   }
@@ -134,8 +150,9 @@ export class Source {
       checkStatus(MANIFEST, response);
       const bytes = await readWhole(response, watch, MANIFEST, MAX_MANIFEST_BYTES);
       // JSON begins with a brace, whatever type the server gives it.
-      if (!/^\s*\{/.test(new TextDecoder().decode(bytes.subarray(0, 64))) && isWebPage(response, bytes))
-        throw new WebPageError(MANIFEST);
+      const json = /^\s*\{/.test(new TextDecoder().decode(bytes.subarray(0, 64)));
+      const wrong = json ? undefined : foreign(MANIFEST, response, bytes);
+      if (wrong) throw wrong;
       return bytes;
     } finally {
       watch.stop();
@@ -155,9 +172,8 @@ export class Source {
     const key = this.fileKey(name, entry.sha256);
     if (await this.readCached(key, name, target, entry.sha256)) return;
     // Files that are kept here skip the browser's HTTP cache: it would cost a third of the speed and evict other sites.
-    // A wrong hash may come from a stale copy in that cache or in a proxy, so the second attempt goes past them.
-    let page: WebPageError | undefined;
-    let actual = "";
+    // Wrong bytes may come from a stale copy in that cache or in a proxy, so the second attempt goes past them.
+    let wrong: MlcwebError | undefined;
     for (const cacheMode of [this.store.keeps ? "no-store" : "default", "reload"] as const) {
       let counted = 0;
       const onBytes = (bytes: number): void => {
@@ -165,29 +181,24 @@ export class Source {
         this.options.onBytes?.(bytes);
       };
       const { signal, backoffMs } = this.options;
+      const url = this.base + name;
       try {
-        await download(this.base + name + this.query, target, {
-          fetch: this.fetch,
-          signal,
-          cacheMode,
-          onBytes,
-          backoffMs,
-        });
-        actual = await digest(target);
+        await download(url + this.query, target, { fetch: this.fetch, signal, cacheMode, onBytes, backoffMs });
+        const actual = await digest(target);
         if (actual === entry.sha256) {
           await this.store.put(key, target);
           return;
         }
-        page = isWebPage(undefined, target) ? new WebPageError(name) : undefined;
+        const hashes = { url, expected: entry.sha256, actual };
+        const damaged = `${name} is damaged: its sha256 is not the one in the manifest.`;
+        wrong = foreign(name, undefined, target) ?? new IntegrityError(name, damaged, undefined, hashes);
       } catch (error) {
-        if (!(error instanceof WebPageError)) throw error;
-        page = error;
+        if (!(error instanceof WebPageError || error instanceof IntegrityError)) throw error;
+        wrong = error;
       }
       onBytes(-counted);
     }
-    if (page) throw page;
-    const hashes = { url: this.base + name, expected: entry.sha256, actual };
-    throw new IntegrityError(name, `${name} is damaged: its sha256 is not the one in the manifest.`, undefined, hashes);
+    throw wrong;
   }
 
   private async readCached(

@@ -7,6 +7,8 @@ import { BundleError } from "../errors.js";
 export interface BundleUrl {
   readonly base: string;
   readonly query: string;
+  /** The manifest's hash, which a catalog's entry tells, from the fragment `#sha256=…`. */
+  readonly sha256: string | undefined;
 }
 
 const GIVE =
@@ -30,8 +32,8 @@ export function resolveBundleUrl(url: string): BundleUrl {
       "Browsers fetch no URL with a user or a password in it.",
       "Pass load a fetch that sends them in an Authorization header.",
     );
-  const { search } = absolute;
+  const { search, hash } = absolute;
   absolute.hash = absolute.search = "";
   absolute.pathname = absolute.pathname.replace(/mlcweb\.json$/, "").replace(/\/?$/, "/");
-  return { base: absolute.href, query: search };
+  return { base: absolute.href, query: search, sha256: /^#sha256=([0-9a-f]{64})$/.exec(hash)?.[1] };
 }

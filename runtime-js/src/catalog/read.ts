@@ -1,7 +1,8 @@
 // Fetches catalog.json, and keeps it: a page that knows its models by a catalog also starts without a network.
 import { readWhole } from "../bundle/asking.js";
+import { foreign } from "../bundle/came.js";
 import { type FetchLike, Store, type Warning } from "../bundle/index.js";
-import { checkStatus, isWebPage, retrying, Watchdog } from "../bundle/retry.js";
+import { checkStatus, retrying, Watchdog } from "../bundle/retry.js";
 import { catalogDocument } from "../contract/catalog.js";
 import { CATALOG_NAME, type CatalogModel, MAX_CATALOG_BYTES } from "../contract/index.js";
 import { BundleError, NetworkError, throwIfAborted, WebPageError } from "../errors.js";
@@ -74,7 +75,8 @@ async function fetchText(url: string, { fetch = globalThis.fetch, signal, backof
       const response = await fetch(url, { signal: watch.signal, cache: "no-cache" });
       checkStatus(CATALOG_NAME, response);
       const bytes = await readWhole(response, watch, CATALOG_NAME, MAX_CATALOG_BYTES);
-      if (isWebPage(response, bytes.subarray(0, 64))) throw new WebPageError(CATALOG_NAME);
+      const wrong = foreign(CATALOG_NAME, response, bytes);
+      if (wrong) throw wrong;
       return bytes;
     } finally {
       watch.stop();

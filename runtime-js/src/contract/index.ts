@@ -13,7 +13,11 @@ export { check } from "./schema.js";
 
 /** mlcweb.json as its schema accepts it. Throws BundleError that names the field. */
 export function manifestDocument(source: string): ManifestDocument {
-  const json = parsed(source, "mlcweb.json", "Check that the URL is a bundle's folder and not a web page.");
+  const json = parsed(
+    source,
+    "mlcweb.json",
+    "Check that the URL is a bundle's folder, and that the host changes no bytes: `mlcweb check-host` tells.",
+  );
   const { format, version } = (json ?? {}) as { format?: unknown; version?: unknown };
   if (format !== FORMAT) throw new BundleError("mlcweb.json is not the manifest of an mlcweb bundle.");
   if (version !== VERSION) {
@@ -37,6 +41,9 @@ function parsed(source: string, document: string, hint?: string): unknown {
   try {
     return JSON.parse(source);
   } catch (cause) {
-    throw new BundleError(`${document} is not JSON.`, hint, { cause });
+    const what = source.trimStart().startsWith("{")
+      ? `is cut off or damaged: its ${source.length} characters are not whole JSON`
+      : `is not JSON, but begins ${JSON.stringify(source.slice(0, 40))}`;
+    throw new BundleError(`${document} ${what}.`, hint, { cause });
   }
 }

@@ -12,7 +12,8 @@ export interface CataloguedModel {
   readonly quantization?: string | undefined;
 }
 
-/** The URL of the bundle that suits this device. */
+/** The URL of the bundle that suits this device. Its fragment has the manifest's hash, for a warning where a CDN keeps
+ * an old copy. */
 export async function findInCatalog(
   { catalog, model, quantization }: CataloguedModel,
   options: Omit<ChooseOptions, "quantization">,
@@ -27,5 +28,6 @@ export async function findInCatalog(
       { cause },
     );
   });
-  return (await chooseModel(catalog, model, { ...options, quantization })).url;
+  const { url, manifest_sha256 } = await chooseModel(catalog, model, { ...options, quantization });
+  return `${url}#sha256=${manifest_sha256}`;
 }

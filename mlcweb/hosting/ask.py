@@ -32,6 +32,9 @@ class Answer:
 
     def __init__(self, hops: list[Hop], response: http.client.HTTPResponse, http2: bool | None) -> None:
         self.hops, self._response, self.http2 = hops, response, http2
+        self.broke = False
+        """Whether the body ended before its end."""
+        self._received = 0
 
     @property
     def url(self) -> str:
@@ -51,15 +54,23 @@ class Answer:
         return self.header("content-encoding").strip().lower().replace("identity", "")
 
     def read(self, most: int) -> bytes:
-        """At most so many bytes of the body, as they are sent. Raises HostError where the connection breaks."""
+        """At most so many bytes of the body, as they are sent; ``broke`` says whether more should have come."""
         parts, left = list[bytes](), most
         try:
             while left > 0 and (part := self._response.read(min(left, _PIECE))):
                 parts.append(part)
                 left -= len(part)
-        except (OSError, http.client.HTTPException) as error:
-            raise HostError(f"{self.url}: the answer broke off: {error or type(error).__name__}") from error
-        return b"".join(parts)
+        except http.client.IncompleteRead as error:
+            parts.append(error.partial)
+            self.broke = True
+        except (OSError, http.client.HTTPException):
+            self.broke = True
+        data = b"".join(parts)
+        stated = self.header("content-length")
+        self._received += len(data)
+        if left > 0 and stated.isdecimal() and self._received < int(stated):
+            self.broke = True
+        return data
 
 
 @contextmanager

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from mlcweb.bundle import MANIFEST_NAME, Manifest
-from mlcweb.contract.constants import MAX_MANIFEST_BYTES
+from mlcweb.contract.constants import CATALOG_NAME, MAX_CATALOG_BYTES, MAX_MANIFEST_BYTES
 from mlcweb.errors import BundleError
 from mlcweb.hosting.ask import Answer, asking, inflated
+from mlcweb.hosting.bytes_sent import is_page, other_length, wrong_bytes
 from mlcweb.hosting.findings import Finding
+from mlcweb.publish.catalog_check import read_catalog
 
 ORIGIN = "https://page.example"
 _MISSING = "weights-000.00000000.bin"
@@ -20,6 +23,8 @@ _RANGE_FROM = 1000
 _LONG_S = 30 * 24 * 3600
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _EXPOSED = "Content-Range, Retry-After"
+_AS_BROWSERS = {"Accept-Encoding": "gzip, deflate, br, zstd"}
+_AT_ONCE = 8
 
 
 def check_host(url: str, origin: str = ORIGIN) -> list[Finding]:
@@ -70,67 +75,106 @@ class _Host:
                 return None, [*found, Finding("error", "status", name, said, "Check the bundle's URL.")]
             found += self._cors(answer, name)
             found += self._caching(answer, name, fixed=False)
-            body = inflated(answer.read(MAX_MANIFEST_BYTES), answer.encoding)
-            if _is_page(answer, body or b""):
-                said = "is a web page: a login, or an app that answers every path"
-                return None, [*found, Finding("error", "page", name, said, "Serve the file.")]
+            data = answer.read(MAX_MANIFEST_BYTES)
+            wrong = wrong_bytes(name, answer, data)
+            if wrong:
+                return None, [*found, wrong]
+            body = inflated(data, answer.encoding) or b""
         if answer.http2 is False:
             said = "the host offers no HTTP/2: a load asks for files one after the other on few connections"
             found.append(Finding("warning", "http2", name, said, "Turn HTTP/2 on."))
         try:
-            return Manifest.from_json(body or b""), found
+            manifest = Manifest.from_json(body)
         except BundleError as error:
             fix = "Publish the bundle again, and see that the host changes no bytes."
             return None, [*found, Finding("error", "manifest", name, f"is not valid: {error.message}", fix)]
+        return manifest, [*found, *self._catalogued(hashlib.sha256(body).hexdigest())]
+
+    def _catalogued(self, sha256: str) -> Iterator[Finding]:
+        """What is to say of a catalog in the folder above, where it lists this bundle."""
+        above = self._parts.path[:-1].rpartition("/")[0]
+        url = urlunsplit(self._parts._replace(path=f"{above}/{CATALOG_NAME}"))
+        with asking(url, self._origin, {"Accept-Encoding": "gzip"}) as answer:
+            if answer.status != 200:
+                return
+            body = inflated(answer.read(MAX_CATALOG_BYTES), answer.encoding)
+            try:
+                models = read_catalog(body or b"", url)["models"]
+            except BundleError:
+                return
+            yield from self._cors(answer, CATALOG_NAME)
+            yield from self._caching(answer, CATALOG_NAME, fixed=False)
+        for model in models:
+            if (
+                urlsplit(urljoin(url, model["url"])).path == self._parts.path
+                and model["manifest_sha256"] != sha256
+            ):
+                said = f"is another than {CATALOG_NAME} lists: the host, or a CDN, keeps an old copy of one of them"
+                yield Finding("warning", "stale", MANIFEST_NAME, said, "Cache-Control: no-cache")
 
     def files(self, manifest: Manifest) -> Iterator[Finding]:
-        """A file of each kind: the largest of the weights, and the smallest of the others, which is read whole."""
-        names = sorted(manifest.files, key=lambda name: manifest.files[name].bytes)
-        for kind in (".wasm", ".wgsl", ".json"):
-            if name := next((name for name in names if name.endswith(kind)), None):
-                yield from self._small(name, manifest.files[name].bytes, manifest.files[name].sha256)
-        if name := next((name for name in reversed(names) if name.endswith(".bin")), None):
-            yield from self._large(name, manifest.files[name].bytes)
+        """Every file. Read whole are the largest of the weights, and all that are none."""
+        weights = sorted(
+            (name for name in manifest.files if name.endswith(".bin")),
+            key=lambda name: manifest.files[name].bytes,
+        )
+        largest = weights[-1:]
+
+        def check(name: str) -> list[Finding]:
+            size, sha256 = manifest.files[name].bytes, manifest.files[name].sha256
+            if name in largest:
+                return [*self._large(name, size, sha256)]
+            return [*(self._begins(name, size) if name.endswith(".bin") else self._small(name, size, sha256))]
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for found in pool.map(check, manifest.files):
+                yield from found
 
     def _small(self, name: str, size: int, sha256: str) -> Iterator[Finding]:
         with asking(self._url(name), self._origin, {"Accept-Encoding": "gzip"}) as answer:
             yield from self._common(answer, name)
             if answer.status != 200:
                 return
-            body = inflated(answer.read(4 * size + (1 << 20)), answer.encoding)
-        if body is None:
-            said = f"is sent with Content-Encoding: {answer.encoding}, and is not that"
-            yield Finding("error", "encoding", name, said, "Compress it once, or not at all.")
-        elif len(body) != size or hashlib.sha256(body).hexdigest() != sha256:
-            said = f"is not what was published: {len(body)} bytes of {size}"
-            if body[:2] == b"\x1f\x8b":
-                said += ", compressed twice"
-            yield Finding(
-                "error", "bytes", name, said, "Let the host change nothing: no minifier, no rewriting."
-            )
+            wrong = wrong_bytes(name, answer, answer.read(4 * size + (1 << 20)), size, sha256)
+        if wrong:
+            yield wrong
         elif not answer.encoding and size > 1 << 16 and not name.endswith(".wasm"):
             said = "is sent uncompressed"
             yield Finding(
                 "warning", "encoding", name, said, "Compress .json, .wgsl and .wasm: gzip or brotli."
             )
 
-    def _large(self, name: str, size: int) -> Iterator[Finding]:
-        with asking(self._url(name), self._origin, {"Accept-Encoding": "gzip, deflate, br, zstd"}) as answer:
+    def _begins(self, name: str, size: int) -> Iterator[Finding]:
+        with asking(self._url(name), self._origin, _AS_BROWSERS) as answer:
+            yield from self._missing(answer, name)
+            if answer.status != 200:
+                return
+            length = answer.header("content-length")
+            data = answer.read(64)
+            if is_page(answer, data) or (length and not answer.encoding and length != str(size)):
+                wrong = wrong_bytes(name, answer, data + answer.read(size), size)
+                yield wrong or other_length(name, length, size)
+
+    def _large(self, name: str, size: int, sha256: str) -> Iterator[Finding]:
+        with asking(self._url(name), self._origin, _AS_BROWSERS) as answer:
             yield from self._common(answer, name)
             if answer.status != 200:
                 return
             length = answer.header("content-length")
+            wrong = wrong_bytes(name, answer, answer.read(size + (1 << 20)), size, sha256)
+            if wrong:
+                yield wrong
+                return
             if answer.encoding:
                 said = f"is sent with Content-Encoding: {answer.encoding}: a broken download begins anew"
                 yield Finding("warning", "encoding", name, said, "Do not compress .bin.")
             elif not length:
                 said = "is sent without its length"
                 yield Finding("warning", "length", name, said, f"Content-Length: {size}")
-            elif length != str(size):
-                said = f"has {length} bytes; the manifest says {size}"
-                yield Finding(
-                    "error", "length", name, said, "Publish the bundle again; some hosts cut large files."
-                )
+        yield from self._part(name, size)
+
+    def _part(self, name: str, size: int) -> Iterator[Finding]:
+        """Whether a download can resume."""
         start = min(_RANGE_FROM, size - 1)
         headers = {"Range": f"bytes={start}-", "Accept-Encoding": "identity"}
         with asking(self._url(name), self._origin, headers) as answer:
@@ -158,6 +202,10 @@ class _Host:
             if answer.status < 400:
                 said = f"a file that is not there is answered with {answer.status}"
                 yield Finding("warning", "missing", _MISSING, said, "Answer 404, not the app's page.")
+            elif self._foreign and not self._allowed(answer.header("access-control-allow-origin")):
+                said = f"its {answer.status} may not be read by pages, which take it for a broken network"
+                fix = "Access-Control-Allow-Origin: *, also with errors"
+                yield Finding("warning", "cors", _MISSING, said, fix)
 
     @property
     def _foreign(self) -> bool:
@@ -166,12 +214,18 @@ class _Host:
 
     def _common(self, answer: Answer, name: str) -> Iterator[Finding]:
         yield from self._redirects(answer, name)
-        if answer.status != 200:
-            fix = "Publish every file, and let everybody read it."
-            yield Finding("error", "status", name, f"is answered with {answer.status}", fix)
+        yield from self._missing(answer, name)
+        if answer.status == 200:
+            yield from self._cors(answer, name)
+            yield from self._caching(answer, name, fixed=True)
+
+    def _missing(self, answer: Answer, name: str) -> Iterator[Finding]:
+        if answer.status == 200:
             return
-        yield from self._cors(answer, name)
-        yield from self._caching(answer, name, fixed=True)
+        fix = "Publish every file, and let everybody read it."
+        if answer.status in (404, 410):
+            fix = f"Publish every file. Or {MANIFEST_NAME} is an old copy of a CDN's: purge it."
+        yield Finding("error", "status", name, f"is answered with {answer.status}", fix)
 
     def _redirects(self, answer: Answer, name: str) -> Iterator[Finding]:
         hops = answer.hops
@@ -212,8 +266,3 @@ class _Host:
             said = f"may be kept for {age} s" if age is not None else "does not say how long it may be kept"
             said += ": a browser or CDN may go on with the old one after you publish"
             yield Finding("warning", "caching", name, said, "Cache-Control: no-cache")
-
-
-def _is_page(answer: Answer, body: bytes) -> bool:
-    kind = answer.header("content-type").lower()
-    return kind.startswith("text/html") or body.lstrip()[:9].lower() in (b"<!doctype", b"<html>")

@@ -36,6 +36,8 @@ class Reply:
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     length: bool = True
+    cut: bool = False
+    """The connection ends in the middle of the body."""
 
 
 Change = Callable[[Reply, BaseHTTPRequestHandler], None]
@@ -70,14 +72,18 @@ def host(bundle: Path, change: Change) -> Iterator[str]:
                 self.send_header(key, value)
             if reply.length:
                 self.send_header("Content-Length", str(len(reply.body)))
-            else:
-                self.close_connection = True
+            elif reply.cut:
+                self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            self.wfile.write(reply.body)
+            if not reply.length or reply.cut:
+                self.close_connection = True
+            if reply.cut and not reply.length:
+                self.wfile.write(b"%x\r\n" % len(reply.body))
+            self.wfile.write(reply.body[: len(reply.body) // 2] if reply.cut else reply.body)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/models/one"
     server.shutdown()
     server.server_close()
@@ -121,7 +127,7 @@ def body(make: Callable[[bytes], bytes], of: str) -> Change:
 
 def page(of: str) -> Change:
     def change(reply: Reply, request: BaseHTTPRequestHandler) -> None:
-        if reply.name.endswith(of) or (of == "404" and reply.status == 404):
+        if (reply.status == 404) if of == "404" else (reply.name.endswith(of) and reply.status != 404):
             reply.status, reply.body = 200, b"<!doctype html><title>App</title>"
             reply.headers["Content-Type"] = "text/html"
             reply.headers.pop("Content-Encoding", None)
@@ -145,6 +151,37 @@ def without_length(reply: Reply, request: BaseHTTPRequestHandler) -> None:
     reply.length = not reply.name.endswith(".bin")
 
 
+def cut(of: str, *, chunked: bool = False) -> Change:
+    def change(reply: Reply, request: BaseHTTPRequestHandler) -> None:
+        if reply.name.endswith(of):
+            reply.cut, reply.length = True, not chunked
+
+    return change
+
+
+def compressed_in_secret(of: str) -> Change:
+    def change(reply: Reply, request: BaseHTTPRequestHandler) -> None:
+        if of in reply.name and reply.status < 300 and not reply.headers.pop("Content-Encoding", None):
+            reply.body = gzip.compress(reply.body)
+
+    return change
+
+
+def falsely_compressed(of: str) -> Change:
+    def change(reply: Reply, request: BaseHTTPRequestHandler) -> None:
+        if of in reply.name and reply.status == 200:
+            if reply.headers.get("Content-Encoding"):
+                reply.body = gzip.decompress(reply.body)
+            reply.headers["Content-Encoding"] = "gzip"
+
+    return change
+
+
+def unreadable_errors(reply: Reply, request: BaseHTTPRequestHandler) -> None:
+    if reply.status >= 400:
+        del reply.headers["Access-Control-Allow-Origin"]
+
+
 def moved(reply: Reply, request: BaseHTTPRequestHandler) -> None:
     if "/models/" in request.path:
         reply.status, reply.body = 302, b""
@@ -156,6 +193,26 @@ def moved_without_cors(reply: Reply, request: BaseHTTPRequestHandler) -> None:
     if reply.status == 302:
         del reply.headers["Access-Control-Allow-Origin"]
 
+
+def twice_compressed(reply: Reply, request: BaseHTTPRequestHandler) -> None:
+    if reply.name.endswith(".bin") and reply.status == 200:
+        reply.body, reply.headers["Content-Encoding"] = gzip.compress(gzip.compress(reply.body)), "gzip"
+
+
+def first_is(begins: str, change: Change) -> Change:
+    def changed(reply: Reply, request: BaseHTTPRequestHandler) -> None:
+        if reply.name.startswith(begins):
+            change(reply, request)
+
+    return changed
+
+
+def gone(begins: str) -> Change:
+    return first_is(begins, status(404, ""))
+
+
+KINDS = ("mlcweb.json", "weights-", "tokenizer.", "model.", "kernels.base.")
+ENDS = ("mlcweb.json", ".bin", ".json", ".wasm", ".wgsl")
 
 CASES: list[tuple[str, Change, str, str, str]] = [
     (
@@ -191,7 +248,25 @@ CASES: list[tuple[str, Change, str, str, str]] = [
         "bytes",
         "nothing",
     ),
-    ("gzip twice", body(gzip.compress, ".wgsl"), "error", "bytes", "compressed twice"),
+    ("gzip twice", body(gzip.compress, ".wgsl"), "error", "encoding", "compressed twice"),
+    ("gzip twice in a manifest", body(gzip.compress, "mlcweb.json"), "error", "encoding", "compressed twice"),
+    ("gzip twice in weights", twice_compressed, "error", "encoding", "compressed twice"),
+    *(
+        (f"gzip unsaid: {of}", compressed_in_secret(of), "error", "encoding", "Content-Encoding: gzip")
+        for of in KINDS
+    ),
+    *(
+        (f"gzip falsely said: {of}", falsely_compressed(of), "error", "encoding", "is not that")
+        for of in KINDS
+    ),
+    *((f"cut: {of}", cut(of), "error", "length", "breaks off after") for of in ENDS),
+    *((f"cut chunks: {of}", cut(of, chunked=True), "error", "length", "breaks off after") for of in ENDS),
+    *((f"a page: {of}", page(of), "error", "page", "a web page") for of in ENDS),
+    *((f"gone: {of}", gone(of), "error", "status", "an old copy") for of in KINDS[1:]),
+    ("one chunk is gone", gone("weights-001"), "error", "status", "an old copy"),
+    ("one chunk is a page", first_is("weights-001", page(".bin")), "error", "page", "answer 404"),
+    ("one chunk is gzip", first_is("weights-001", compressed_in_secret(".bin")), "error", "encoding", "gzip"),
+    ("errors that pages may not read", unreadable_errors, "warning", "cors", "also with errors"),
     ("gzip that is none", body(lambda data: b"plain", ".wgsl"), "error", "encoding", "is not that"),
     (
         "a manifest that is kept",
@@ -275,3 +350,30 @@ def test_the_command(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(["check-host", url, "--format", "json"]) == 1
         document = json.loads(capsys.readouterr().out)
         assert {Finding(**one).about for one in document["findings"]} == {"cors"}
+
+
+def test_a_catalog_that_lists_another_manifest_is_told_of(bundle: Path, tmp_path: Path) -> None:
+    from mlcweb.publish import PublishRequest, publish
+
+    publish(PublishRequest((bundle,), str(tmp_path)))
+    (name,) = (path.name for path in tmp_path.iterdir() if path.is_dir())
+
+    def catalog(old: bool) -> Change:
+        def change(reply: Reply, request: BaseHTTPRequestHandler) -> None:
+            if request.path == "/models/catalog.json":
+                reply.status, reply.body = 200, (tmp_path / "catalog.json").read_bytes()
+                reply.headers |= {"Cache-Control": "no-cache"}
+                del reply.headers["Content-Encoding"]
+                if old:
+                    document = json.loads(reply.body)
+                    document["models"][0]["manifest_sha256"] = "0" * 64
+                    reply.body = json.dumps(document).encode()
+
+        return change
+
+    with host(bundle, catalog(old=False)) as url:
+        assert check_host(url.replace("/one", f"/{name}")) == []
+    with host(bundle, catalog(old=True)) as url:
+        (finding,) = check_host(url.replace("/one", f"/{name}"))
+        assert (finding.level, finding.about, finding.fix) == ("warning", "stale", "Cache-Control: no-cache")
+        assert check_host(url) == []  # of another bundle the catalog says nothing

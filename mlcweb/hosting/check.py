@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from mlcweb.bundle import MANIFEST_NAME, Manifest
 from mlcweb.contract.constants import CATALOG_NAME, MAX_CATALOG_BYTES, MAX_MANIFEST_BYTES
-from mlcweb.errors import BundleError
+from mlcweb.errors import BundleError, HostError
 from mlcweb.hosting.ask import Answer, asking, inflated
 from mlcweb.hosting.bytes_sent import is_page, other_length, wrong_bytes
 from mlcweb.hosting.findings import Finding
@@ -94,23 +94,21 @@ class _Host:
         """What is to say of a catalog in the folder above, where it lists this bundle."""
         above = self._parts.path[:-1].rpartition("/")[0]
         url = urlunsplit(self._parts._replace(path=f"{above}/{CATALOG_NAME}"))
-        with asking(url, self._origin, {"Accept-Encoding": "gzip"}) as answer:
-            if answer.status != 200:
-                return
-            body = inflated(answer.read(MAX_CATALOG_BYTES), answer.encoding)
-            try:
-                models = read_catalog(body or b"", url)["models"]
-            except BundleError:
-                return
+        try:
+            with asking(url, self._origin, {"Accept-Encoding": "gzip"}) as answer:
+                text = inflated(answer.read(MAX_CATALOG_BYTES), answer.encoding) or b""
+            models = read_catalog(text, url)["models"]
+        except (HostError, BundleError):
+            return  # there need not be one
+        listed = [m for m in models if urlsplit(urljoin(url, m["url"])).path == self._parts.path]
+        if listed:
             yield from self._cors(answer, CATALOG_NAME)
             yield from self._caching(answer, CATALOG_NAME, fixed=False)
-        for model in models:
-            if (
-                urlsplit(urljoin(url, model["url"])).path == self._parts.path
-                and model["manifest_sha256"] != sha256
-            ):
-                said = f"is another than {CATALOG_NAME} lists: the host, or a CDN, keeps an old copy of one of them"
-                yield Finding("warning", "stale", MANIFEST_NAME, said, "Cache-Control: no-cache")
+        if any(model["manifest_sha256"] != sha256 for model in listed):
+            said = (
+                f"is another than {CATALOG_NAME} lists: the host, or a CDN, keeps an old copy of one of them"
+            )
+            yield Finding("warning", "stale", MANIFEST_NAME, said, "Cache-Control: no-cache")
 
     def files(self, manifest: Manifest) -> Iterator[Finding]:
         """Every file. Read whole are the largest of the weights, and all that are none."""

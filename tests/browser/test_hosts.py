@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -20,14 +19,7 @@ from mlcweb.hosting import check_host
 from tests.support.browser.mini_bundle import Mini
 from tests.support.browser.model_page import serve_site
 from tests.support.engine import needs_engine
-from tests.support.web_servers import (
-    caddy_server,
-    certificate,
-    documented,
-    free_port,
-    nginx_server,
-    replaced,
-)
+from tests.support.web_servers import documented_caddy, documented_nginx
 
 pytestmark = needs_engine
 
@@ -53,42 +45,17 @@ def page(chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         yield opened.raw
 
 
-@contextmanager
-def documented_nginx(program: Path, folder: Path, models: Path) -> Iterator[tuple[str, Path]]:
-    port, (cert, key) = free_port(), certificate(folder)
-    text = replaced(
-        documented("nginx"),
-        {
-            "listen 443": f"listen 127.0.0.1:{port}",
-            "server_name models.example": "server_name localhost",
-            "/etc/letsencrypt/live/models.example/fullchain.pem": str(cert),
-            "/etc/letsencrypt/live/models.example/privkey.pem": str(key),
-            "/srv/models": str(models),
-        },
-    )
-    with nginx_server(program, folder, text, port):
-        yield f"https://localhost:{port}", cert
-
-
-@contextmanager
-def documented_caddy(program: Path, folder: Path, models: Path) -> Iterator[tuple[str, Path]]:
-    port = free_port()
-    text = replaced(
-        documented("caddy"), {"models.example": f"https://localhost:{port}", "/srv/models": str(models)}
-    )
-    # Not on the ports of the system, and the system's own trusted authorities stay as they are.
-    options = f"{{\n admin off\n skip_install_trust\n auto_https disable_redirects\n https_port {port}\n}}\n"
-    with caddy_server(program, folder, options + text, port) as authority:
-        yield f"https://localhost:{port}", authority
-
-
 @pytest.fixture(params=["nginx", "caddy"])
 def host(
     request: pytest.FixtureRequest, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """Where a documented host serves the models; this process trusts it."""
-    start = {"nginx": documented_nginx, "caddy": documented_caddy}[request.param]
-    with start(request.getfixturevalue(request.param), tmp_path, models) as (url, authority):
+    program = request.getfixturevalue(request.param)
+    if request.param == "nginx":
+        server = documented_nginx(program, tmp_path, "nginx", {"/srv/models": str(models)})
+    else:
+        server = documented_caddy(program, tmp_path, models)
+    with server as (url, authority):
         monkeypatch.setenv("SSL_CERT_FILE", str(authority))
         yield url
 

@@ -94,10 +94,47 @@ def free_port() -> int:
         return port
 
 
-def documented(language: str) -> str:
-    """The one block of docs/hosts.md in a language."""
-    (block,) = [b for b in blocks_of(ROOT / "docs" / "hosts.md") if b.language == language]
+def documented(language: str, under: str) -> str:
+    """The one block of docs/hosts.md in a language and under a heading."""
+    page = ROOT / "docs" / "hosts.md"
+    lines = page.read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if line.lstrip("#") == f" {under}")
+    last = next((i for i in range(first + 1, len(lines)) if lines[i].startswith("## ")), len(lines))
+    last = next((i for i in range(first + 1, last) if lines[i].startswith("### ")), last)
+    (block,) = [b for b in blocks_of(page) if b.language == language and first < b.line <= last]
     return block.text
+
+
+@contextmanager
+def documented_nginx(
+    program: Path, folder: Path, under: str, more: Mapping[str, str]
+) -> Iterator[tuple[str, Path]]:
+    """nginx with a block of docs/hosts.md in which nothing but ports, paths and names is another.
+
+    Gives its URL and its certificate.
+    """
+    port, (cert, key) = free_port(), certificate(folder)
+    values = {
+        "listen 443": f"listen 127.0.0.1:{port}",
+        "server_name models.example": "server_name localhost",
+        "/etc/letsencrypt/live/models.example/fullchain.pem": str(cert),
+        "/etc/letsencrypt/live/models.example/privkey.pem": str(key),
+        **more,
+    }
+    with nginx_server(program, folder, replaced(documented("nginx", under), values), port):
+        yield f"https://localhost:{port}", cert
+
+
+@contextmanager
+def documented_caddy(program: Path, folder: Path, models: Path) -> Iterator[tuple[str, Path]]:
+    """Likewise Caddy, and the certificate of its own authority."""
+    port = free_port()
+    values = {"models.example": f"https://localhost:{port}", "/srv/models": str(models)}
+    text = replaced(documented("caddy", "Caddy"), values)
+    # Not on the ports of the system, and the system's own trusted authorities stay as they are.
+    options = f"{{\n admin off\n skip_install_trust\n auto_https disable_redirects\n https_port {port}\n}}\n"
+    with caddy_server(program, folder, options + text, port) as authority:
+        yield f"https://localhost:{port}", authority
 
 
 def replaced(text: str, values: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -32,7 +34,7 @@ pytestmark = [
 
 TOKENS = [5, 6, 7]
 OLD, NEW = Mini(seed=1), Mini(seed=2)
-FLIPS = 8
+FLIPS = 20
 
 LOAD = """async ([engine, url, tokens]) => {
   const { Engine } = await import(engine);
@@ -40,6 +42,15 @@ LOAD = """async ([engine, url, tokens]) => {
   const answer = await engine_.greedy(tokens, 4);
   await engine_.unload();
   return answer;
+}"""
+
+# A load by the catalog, and what it tells.
+LOAD_LISTED = """async ([engine, catalog]) => {
+  const { Engine } = await import(engine);
+  const warnings = [];
+  const options = { cache: false, onWarning: (warning) => warnings.push(warning) };
+  const error = await Engine.load({ catalog, model: "mini" }, options).then(() => ({}), (error) => error.toJSON());
+  return { ...error, warnings };
 }"""
 
 # The first chunk of weights is there, and the others are not asked for until window.goOn is called.
@@ -62,20 +73,37 @@ HELD_LOAD = """([engine, url, tokens]) => new Promise((held) => {
 
 
 @pytest.fixture(scope="module")
-def cdn(nginx: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The CDN's URL. This process may publish to the store, and trusts the CDN."""
-    folder = tmp_path_factory.mktemp("cdn")
-    with s3_server(tmp_path_factory.mktemp("weed")) as store, pytest.MonkeyPatch.context() as patch:
-        for name, value in store.environment.items():
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bucket's URL; this process may publish to it."""
+    with s3_server(tmp_path_factory.mktemp("weed")) as running, pytest.MonkeyPatch.context() as patch:
+        for name, value in running.environment.items():
             patch.setenv(name, value)
         patch.delenv("AWS_PROFILE", raising=False)
-        places = {
-            "https://models.s3.eu-central-1.amazonaws.com/": f"{store.endpoint}/{BUCKET}/",
-            "/var/cache/nginx/models": str(folder / "cache"),
-        }
-        with documented_nginx(nginx, folder, "nginx before a store", places) as (url, authority):
-            patch.setenv("SSL_CERT_FILE", str(authority))
-            yield url
+        yield f"{running.endpoint}/{BUCKET}/"
+
+
+@contextmanager
+def caching(nginx: Path, folder: Path, store: str, more: dict[str, str] | None = None) -> Iterator[str]:
+    """The documented CDN before the store, which this process trusts; ``more``: what is changed of its text."""
+    places = {
+        "https://models.s3.eu-central-1.amazonaws.com/": store,
+        "/var/cache/nginx/models": str(folder / "cache"),
+    }
+    with (
+        documented_nginx(nginx, folder, "nginx before a store", {**places, **(more or {})}) as (
+            url,
+            authority,
+        ),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("SSL_CERT_FILE", str(authority))
+        yield url
+
+
+@pytest.fixture
+def cdn(nginx: Path, store: str, tmp_path: Path) -> Iterator[str]:
+    with caching(nginx, tmp_path, store) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -110,15 +138,16 @@ def test_a_published_bundle_loads_through_the_cdn(
     cdn: str, bundles: tuple[Path, Path], page: tuple[Page, str]
 ) -> None:
     old, new = bundles
-    publish(old, "plain", public_url=f"{cdn}/plain")
+    publish(old, "plain")
     url = f"{cdn}/plain/mini"
-    assert check_host(url) == []
-    raw, engine = page
-    assert raw.evaluate(LOAD, [engine, f"{url}/", TOKENS]) == OLD.greedy(TOKENS, 4)
     weights, tokenizer = (
         next(file.name for file in old.iterdir() if file.name.startswith(kind))
         for kind in ("weights-000", "tokenizer.")
     )
+    assert cached(f"{url}/{weights}") == "MISS"
+    assert check_host(url) == []
+    raw, engine = page
+    assert raw.evaluate(LOAD, [engine, f"{url}/", TOKENS]) == OLD.greedy(TOKENS, 4)
     # hashed files are the CDN's, the manifest and the catalog are asked for each time
     assert (cached(f"{url}/{weights}"), cached(f"{url}/{tokenizer}")) == ("HIT", "HIT br")
     assert {cached(f"{url}/mlcweb.json"), cached(f"{cdn}/plain/catalog.json")} == {"MISS br"}
@@ -165,3 +194,33 @@ def test_readers_get_one_whole_model_each_time_while_others_are_published(
         loads += 1
     publisher.join()
     assert not failures and whole_model(at_url(f"{cdn}/flips"), "mini") == sha256_of(bundles[0])
+
+
+def test_a_cdn_that_keeps_an_old_manifest_is_named(
+    nginx: Path, store: str, tmp_path: Path, bundles: tuple[Path, Path], page: tuple[Page, str]
+) -> None:
+    old, new = bundles
+    right = "proxy_ignore_headers Vary;"
+    wrong = "proxy_ignore_headers Vary Cache-Control; proxy_cache_valid 200 1h;"
+    raw, engine = page
+    with caching(nginx, tmp_path, store, {right: wrong}) as cdn:
+        publish(old, "stale")
+        assert cached(f"{cdn}/stale/mini/mlcweb.json") == "MISS br"
+        publish(new, "stale")
+        # both models' files are there: the load goes on, with the old one
+        told = raw.evaluate(LOAD_LISTED, [engine, f"{cdn}/stale/"])
+        assert [warning["code"] for warning in told.pop("warnings")] == ["stale"] and told == {}
+        assert "stale" in {finding.about for finding in check_host(f"{cdn}/stale/mini")}
+    (tmp_path / "emptied").mkdir()
+    with caching(nginx, tmp_path / "emptied", store, {right: wrong}) as cdn:
+        publish(old, "stale")
+        assert cached(f"{cdn}/stale/mini/mlcweb.json") == "MISS br"
+        publish(new, "stale", prune=True, grace=timedelta(0))
+        # the old model's files are gone
+        told = raw.evaluate(LOAD_LISTED, [engine, f"{cdn}/stale/"])
+        assert told["code"] == "bundle" and "weights-" in told["message"] and "404" in told["message"]
+        assert "a CDN keeps an old mlcweb.json" in told["hint"]
+        assert [warning["code"] for warning in told["warnings"]] == ["stale"]
+        found = check_host(f"{cdn}/stale/mini")
+        assert {finding.about for finding in found} == {"stale", "status"}
+        assert all("old copy" in finding.said + finding.fix for finding in found)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +59,23 @@ def caddy_server(program: Path, folder: Path, caddyfile: str, port: int) -> Iter
     authority = folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
     command = [str(program), "run", "--config", str(file), "--adapter", "caddyfile"]
     with _running(command, folder, port, environment):
+        _await_certificate(port, authority)
         yield authority
+
+
+def _await_certificate(port: int, authority: Path) -> None:
+    """Caddy listens before it has made its certificates."""
+    end = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            context = ssl.create_default_context(cafile=authority)
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+                context.wrap_socket(raw, server_hostname="localhost").close()
+            return
+        except OSError:  # also of the file, and of TLS
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 @contextmanager

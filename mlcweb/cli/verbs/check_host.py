@@ -26,7 +26,7 @@ _HEADER = re.compile(r"[A-Z][A-Za-z-]+: ")
 def command(output: Output, url: str, origin: str) -> None:
     """Check the host of a published bundle: would a page load it, and how well?
 
-    URL is the bundle's folder as browsers see it. A file of each kind is asked for as a page on another origin asks.
+    URL is the bundle's folder as browsers see it. Every file is asked for as a page on another origin asks.
     Each finding is a line with what to set. The exit status is 1 when a load would fail.
 
     \b

@@ -34,6 +34,7 @@ pytestmark = [
 
 TOKENS = [5, 6, 7]
 OLD, NEW = Mini(seed=1), Mini(seed=2)
+assert OLD.greedy(TOKENS, 4) != NEW.greedy(TOKENS, 4)
 FLIPS = 20
 
 LOAD = """async ([engine, url, tokens]) => {

@@ -20,7 +20,7 @@ if [ $# -lt 2 ]; then
   done
 fi
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
-  die "no $name here (with brotli); on Debian: sudo apt-get install ${packages[*]}"
+  die "no $name here that has what tests need; on Debian: sudo apt-get install ${packages[*]}"
 mkdir -p "$out" "$(dirname "$0")/../.cache"
 out=$(cd "$out" && pwd)
 exec 9>"$(dirname "$0")/../.cache/apt.lock" && flock 9 # tests run in several processes

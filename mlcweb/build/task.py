@@ -223,4 +223,3 @@ class _Notes:
     def note(self, text: str) -> None:
         self.notes.append(text)
         self._progress.note(text)
-

@@ -37,6 +37,17 @@ _LLAMA3 = {
     "hidden_act": "silu",
 }
 SHAPES: dict[str, dict[str, Any]] = {
+    "small": {
+        **_LLAMA3,
+        "vocab_size": 4096,
+        "hidden_size": 256,
+        "intermediate_size": 768,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 64,
+        "rope_scaling": None,
+    },
     "smollm2-135m": {
         **_LLAMA3,
         "vocab_size": 49152,

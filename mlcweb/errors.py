@@ -81,3 +81,9 @@ class PublishError(MlcwebError):
     """A bundle cannot be published: the target refuses it, holds something else, or cannot be reached."""
 
     code = "publish"
+
+
+class BuildError(MlcwebError):
+    """A list of models is wrong, or some of its bundles could not be made."""
+
+    code = "build"

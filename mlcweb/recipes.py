@@ -9,20 +9,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-import sys
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from mlcweb.contract.constants import KV_CACHE_DTYPES
 from mlcweb.errors import RecipeError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+from mlcweb.toml_file import check_table, read_toml
 
 
 @dataclass(frozen=True)
@@ -100,14 +93,11 @@ def find_recipe(name: str, folder: Path | None = None) -> Recipe:
 
 def load_recipe(path: Path) -> Recipe:
     """One recipe file. Raises RecipeError naming the file and field."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path}: cannot be read as TOML: {error}") from error
+    table = read_toml(path, RecipeError)
     pypi = table.get("pypi")
     if isinstance(pypi, dict):
-        table["pypi"] = _pypi(path, PypiSource(**_check(path, pypi, PypiSource, "pypi.")))
-    recipe = Recipe(**_check(path, table, Recipe, ""))
+        table["pypi"] = _pypi(path, PypiSource(**check_table(path, pypi, PypiSource, "pypi.", RecipeError)))
+    recipe = Recipe(**check_table(path, table, Recipe, "", RecipeError))
     for field in ("context_length", "prefill_chunk"):
         value = getattr(recipe, field)
         if value is not None and value < 1:
@@ -133,36 +123,6 @@ def _pypi(path: Path, source: PypiSource) -> PypiSource:
     if (source.packages or source.sha256) and not re.fullmatch("[0-9a-f]{64}", source.sha256):
         raise RecipeError(f"{path}: pypi.sha256 is {source.sha256!r}, expected 64 hexadecimal digits")
     return source
-
-
-def _check(path: Path, table: Mapping[str, Any], kind: type, prefix: str) -> dict[str, Any]:
-    """The table, if its keys and types are those of the dataclass ``kind``."""
-    types = get_type_hints(kind)
-    for key in table:
-        if key not in types:
-            near = difflib.get_close_matches(key, types, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Known fields: {', '.join(types)}."
-            raise RecipeError(f"{path}: unknown field {prefix}{key}", hint=hint)
-    for field in fields(kind):
-        if field.name not in table:
-            if field.default is not MISSING or field.default_factory is not MISSING:
-                continue
-            raise RecipeError(f"{path}: lacks the field {prefix}{field.name}")
-        value = table[field.name]
-        expected = _plain_type(types[field.name])
-        # type() and not isinstance: true is an int to Python, and no context length.
-        if type(value) is not expected:
-            shown = "table" if expected in (PypiSource, dict) else expected.__name__
-            raise RecipeError(f"{path}: {prefix}{field.name} is {value!r}, expected a {shown}")
-    return dict(table)
-
-
-def _plain_type(annotation: Any) -> type:
-    """``str`` of ``str | None``, and ``dict`` of ``dict[str, Any]``."""
-    if get_origin(annotation) is UnionType:
-        annotation = next(option for option in get_args(annotation) if option is not NoneType)
-    plain: type = get_origin(annotation) or annotation
-    return plain
 
 
 def _normalize(name: str) -> str:

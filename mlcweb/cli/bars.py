@@ -43,19 +43,24 @@ class AmountColumn(ProgressColumn):
         return Text(text, style="progress.download")
 
 
+def drawn_bars() -> RichProgress:
+    """Rows of bars on stderr, none yet; a task has the field ``unit``."""
+    return RichProgress(
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        AmountColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+    )
+
+
 class Bars:
     """A ``Progress`` drawn with rich on stderr (which honours NO_COLOR)."""
 
     def __init__(self) -> None:
-        self._rich = RichProgress(
-            SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            AmountColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
-        )
+        self._rich = drawn_bars()
         self._task: TaskID | None = None
         self._lock = threading.Lock()
 

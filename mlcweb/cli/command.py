@@ -21,6 +21,7 @@ VERBS = (
     "validate",
     "eval",
     "serve",
+    "build",
     "publish",
     "check-host",
     "list",

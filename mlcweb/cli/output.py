@@ -89,7 +89,7 @@ class Output:
     @contextmanager
     def progress(self) -> Iterator[Progress]:
         """Draws bars on a terminal, and prints one plain line for each stage elsewhere, and among log lines."""
-        if self._is_terminal() and not debug_level():
+        if self.draws():
             from mlcweb.cli.bars import Bars
 
             with Bars() as bars:
@@ -99,6 +99,10 @@ class Output:
 
             with StageLines(self.note) as lines:
                 yield lines
+
+    def draws(self) -> bool:
+        """Whether progress is drawn as bars."""
+        return self._is_terminal() and not debug_level()
 
     def _is_terminal(self) -> bool:
         return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

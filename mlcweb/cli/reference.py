@@ -18,6 +18,7 @@ document as one line when it is ready: `{"url", "api", "models"}`.
 | `MLCWEB_CHROMIUM`, `MLCWEB_CHROMIUM_FLAGS` | the browser to run, and more flags for it |
 | `MLCWEB_CACHE` | the folder for models from packages; by default `~/.cache/mlcweb` |
 | `MLCWEB_KERNEL_CACHE` | the folder for lowered kernels; by default `kernels` in the former; empty: no cache |
+| `MLCWEB_CORES` | how many CPU cores to use; by default all that the system gives |
 | `MLCWEB_DEBUG` | 1 to 4: log stages, choices, kernels or code to stderr ([debugging](debugging.md)) |
 | `AWS_…`, `GOOGLE_…`, `AZURE_…` | where and as whom to publish ([publishing](publishing.md)) |
 | `HF_TOKEN`, `HF_HUB_OFFLINE`, `NO_COLOR` | what they mean to other programs |

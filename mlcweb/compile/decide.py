@@ -66,9 +66,9 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     if request.matrix:
         _check_matrix(scheme, tiers, config)
     context = _context(request, recipe, config)
-    base = recipe.bundle_name if recipe else _as_name(_origin(checkpoint))
+    base = recipe.bundle_name if recipe else as_name(_origin(checkpoint))
     if request.adapter is not None:
-        base += f"-{_as_name(checkpoint.source['adapter'])}"
+        base += f"-{as_name(checkpoint.source['adapter'])}"
     prompt = recipe.prompt if recipe else DEFAULT_PROMPT
     kv_cache_dtype = request.kv_cache_dtype or (recipe.kv_cache_dtype if recipe else None)
     renderer = PromptRenderer(checkpoint.tokenizer_files)
@@ -234,7 +234,7 @@ def _origin(checkpoint: Checkpoint) -> str:
     return source.get("file") or source.get("id") or source.get("name") or ""
 
 
-def _as_name(source: str) -> str:
+def as_name(source: str) -> str:
     """A bundle's name after where it came from: the last part of a hub id or path, made fit for a folder."""
     base = source.rstrip("/").split("/")[-1]
     if base.lower().endswith(".gguf"):

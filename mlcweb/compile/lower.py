@@ -20,6 +20,7 @@ from mlcweb.compile.dump import Dump
 from mlcweb.compile.job import Job
 from mlcweb.compile.log_lines import SendingHandler, log_tier, received_record
 from mlcweb.compile.tier import LoweredTier, lower_tier, tier_key
+from mlcweb.cores import cores
 from mlcweb.debug import CHOICE, logger
 from mlcweb.kernel_cache import VARIABLE, open_cache
 from mlcweb.kernels.choice.tier import Tier
@@ -65,7 +66,7 @@ def _in_processes(
     tiers: Sequence[Tier], lower: Callable[[Tier], Any]
 ) -> Generator[tuple[Tier, Any | None], None, None]:
     """Each tier with what ``lower`` made of it in another process, as they finish; None where it made nothing."""
-    workers = min(len(tiers), _cpus()) if _can_fork() else 1
+    workers = min(len(tiers), cores()) if _can_fork() else 1
     if workers < 2:
         yield from ((tier, None) for tier in tiers)
         return
@@ -93,10 +94,6 @@ def _in_processes(
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             connection.close()
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _can_fork() -> bool:

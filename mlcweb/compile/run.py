@@ -20,8 +20,10 @@ from mlcweb.evaluate.quality import quality_warning
 from mlcweb.progress import Progress, SilentProgress
 
 
-def compile_bundle(request: CompileRequest, progress: Progress | None = None) -> CompileResult:
-    """Compile, or find the current bundle, of which a dump is made all the same.
+def compile_bundle(
+    request: CompileRequest, progress: Progress | None = None, job: Job | None = None
+) -> CompileResult:
+    """Compile, or find the current bundle, of which a dump is made all the same. ``job``: what was decided already.
 
     Raises an MlcwebError subclass; never leaves half a bundle or half a dump.
     """
@@ -30,7 +32,7 @@ def compile_bundle(request: CompileRequest, progress: Progress | None = None) ->
     with ExitStack() as stack:
         dump = stack.enter_context(open_dump(request.dump, force=request.force)) if request.dump else None
         with timed(stages, "open"):
-            job = decide(request, progress)
+            job = job or decide(request, progress)
             out_dir = request.out_dir or Path("dist") / job.name
             if request.dump and request.dump.resolve() == out_dir.resolve():
                 raise UnsupportedError(

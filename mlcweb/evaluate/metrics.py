@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from mlcweb.cores import cores
 from mlcweb.errors import ValidationError
 
 F32 = npt.NDArray[np.float32]
@@ -79,7 +79,7 @@ class Scorer:
     """Log-probabilities in float64, a position at a time, on all cores."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="score")
+        self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="score")
 
     def score(self, logits: F32, targets: npt.NDArray[np.int64], other: F32 | None = None) -> Positions:
         """Logits are [T, V], targets [T], ``other`` are another model's logits. Raises ValidationError for NaN."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlcweb.cores import cores
 from mlcweb.errors import CheckpointError
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.quantize.block_order import to_block_order
@@ -115,7 +115,7 @@ def _stream(
     pack: Callable[[_Task], _Packed],
 ) -> Iterator[tuple[PackedTensor, Iterable[npt.NDArray[Any]]]]:
     tasks = (task for param in params for task in _cut(checkpoint, param, scheme, batch_bytes))
-    count = workers or os.cpu_count() or 1
+    count = workers or cores()
     pool = ThreadPoolExecutor(count, thread_name_prefix="quantize")
     ahead: deque[tuple[_Task, Future[_Packed]]] = deque()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
+from mlcweb.cores import cores
 from mlcweb.quantize.schemes import LARGEST_GROUP
 from mlcweb.reference.weights import ReferenceWeights
 
@@ -26,7 +26,7 @@ class Linear:
     def __init__(self, weights: ReferenceWeights, threads: int | None = None) -> None:
         """``threads`` share a product; as many as cores without it."""
         self._weights = weights
-        self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="reference")
+        self._pool = ThreadPoolExecutor(threads or cores(), thread_name_prefix="reference")
 
     def __call__(self, x: F32, name: str, part: range | None = None) -> F32:
         """x [T, K] times the parameter [N, K or K padded to its groups], or only its rows ``part``: float32 [T, N].

@@ -35,6 +35,8 @@ EXTRA_FLAGS = "MLCWEB_CHROMIUM_FLAGS"
 LOGGED = "mlcweb "  # begins what the engine logs (runtime-js/src/log.ts)
 SLICE_MS = 100  # how often a running call looks up, for Ctrl-C and the time limit
 IDLE_SECONDS = 900.0
+_RECENT = 20  # lines of the console in which the reason of a failure is looked for
+_FAULT = re.compile(r"blocked by CORS policy: (?P<cors>.*)|(?P<net>net::ERR_(?!FAILED)\w+)", re.DOTALL)
 _log = logger("engine")
 
 # What the page says is collected there and fetched in batches: waiting for us at each token would slow it.
@@ -60,10 +62,10 @@ WAIT_FOR_CALL = """ms => new Promise(resolve => {
 class Page:
     """A page, its console's errors, and calls into ``window.mlcweb`` that Ctrl-C and a time limit can end."""
 
-    def __init__(self, context: BrowserContext, interrupts: Interrupts, chromium: Path) -> None:
+    def __init__(self, context: BrowserContext, interrupts: Interrupts, *, remote: str = "") -> None:
         self.context = context
         self.interrupts = interrupts
-        self.chromium = chromium
+        self._remote = remote
         self.raw = context.pages[0] if context.pages else context.new_page()
         self._listeners: dict[str, Callable[[Any], None]] = {}
         self._uncaught: list[str] = []
@@ -87,6 +89,14 @@ class Page:
     def reason(self) -> str:
         """The page's last uncaught error, else the last one it logged."""
         return next(reversed(self._uncaught), "") or next(reversed(self._logged), "")
+
+    @property
+    def network_fault(self) -> str:
+        """Why the browser's last request failed, which it tells on the console alone; empty where it does not."""
+        for line in reversed(self._logged[-_RECENT:]):
+            if found := _FAULT.search(line):
+                return (found["cors"] or found["net"]).strip().rstrip(".")
+        return ""
 
     def open(self, url: str, *, ready: str = "true", ready_seconds: float = 60) -> None:
         """Load ``url`` and wait until the expression ``ready`` holds."""
@@ -158,7 +168,12 @@ class Page:
                     "the page crashed in Chromium",
                     hint="it may have run out of memory: try a smaller model or a shorter context",
                 ) from error
-            if "has been closed" in str(error):
+            if "has been closed" in str(error) or "Connection closed" in str(error):
+                if self._remote:
+                    raise BrowserError(
+                        f"the browser at {self._remote} is gone: it ended, or closed the connection",
+                        hint="See what it says there, and run this again.",
+                    ) from error
                 raise BrowserError("Chromium closed unexpectedly", hint="run `mlcweb doctor`") from error
             raise BrowserError(f"the page failed: {self.reason or first_line(error)}") from error
 
@@ -191,7 +206,7 @@ def open_page(
         context = _launch(stack.enter_context(driver()), executable, Path(folder), flags)
         stack.callback(_close, context)
         interrupts.check()
-        yield Page(context, interrupts, executable)
+        yield Page(context, interrupts)
 
 
 def _launch(playwright: Playwright, executable: Path, profile: Path, flags: Sequence[str]) -> BrowserContext:

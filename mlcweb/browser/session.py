@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mlcweb.browser.adapter import Adapter, probe_page
+from mlcweb.browser.harness import READY, open_harness
 from mlcweb.browser.page import IDLE_SECONDS, Page, open_page
+from mlcweb.browser.remote import RemoteBrowser, open_remote_page
 from mlcweb.debug import debug_level
 from mlcweb.errors import BrowserError, BundleError, MlcwebError
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.serve import serving
+from mlcweb.serve.handler import AnyOriginHandler
 
 Json = dict[str, Any]
 BUNDLE_ERRORS = ("integrity", "bundle")
+COUNTED = ("files", "weights")  # stages of bytes
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,11 @@ class LoadOptions:
 class Session:
     """``window.mlcweb`` of the harness page."""
 
-    def __init__(self, page: Page, bundle_url: str) -> None:
+    def __init__(self, page: Page, bundle_url: str, *, keep: bool = False) -> None:
+        """``keep``: loads take from the browser's cache what ``verify_files`` or a load put there."""
         self.page = page
         self.bundle_url = bundle_url
+        self._keep = keep
         self._on_delta: Callable[[str], None] = lambda text: None
         page.listen("mlcwebDelta", lambda text: self._on_delta(str(text)))
         self._loading = LoadProgress(SilentProgress())
@@ -87,6 +93,17 @@ class Session:
         self._on_delta = on_delta
         return self._call("chat", list(messages), options, stop=self._interrupt)
 
+    def describe(self) -> Json:
+        """The bundle's name, files, bytes, and what this browser lacks for each tier."""
+        return self._call("describe", self.bundle_url)
+
+    def verify_files(self, progress: Progress | None = None) -> list[Json]:
+        """Fetch and verify every file; those that are damaged or missing."""
+        self._loading = LoadProgress(progress or SilentProgress())
+        damaged = self._call("verifyFiles", self.bundle_url)["damaged"]
+        assert isinstance(damaged, list)
+        return damaged
+
     def validate(self, load_options: LoadOptions = LoadOptions(), progress: Progress | None = None) -> Json:
         """Replay the bundle's expected answer."""
         self._loading = LoadProgress(progress or SilentProgress(), "replay the answer")
@@ -116,9 +133,9 @@ class Session:
         return self._call("profile", options)
 
     def _options(self, load_options: LoadOptions) -> Json:
-        # The profile is thrown away, so keeping a copy of the weights in its cache would be work for nothing.
+        # The profile is thrown away, so keep a copy of the weights only where it is read again.
         chosen = {name: value for name, value in asdict(load_options).items() if value}
-        return {"cache": False, "debug": debug_level(), **chosen}
+        return {"cache": self._keep, "debug": debug_level(), **chosen}
 
     def _interrupt(self) -> None:
         self.page.evaluate("window.mlcweb.interrupt()")
@@ -136,7 +153,7 @@ class Session:
                 f"the engine's {method} answered {result!r}", hint="rebuild it with `make engine`"
             )
         if "error" in result:
-            raise engine_error(result["error"])
+            raise engine_error(result["error"], self.page.network_fault)
         return result
 
 
@@ -150,20 +167,21 @@ class LoadProgress:
         self._bytes = 0
 
     def hear(self, event: Json) -> None:
-        """One ``onProgress`` event: weights count bytes, the other stages just begin."""
+        """One ``onProgress`` event: weights and files count bytes, the other stages just begin."""
         stage, total = str(event["stage"]), int(event["totalBytes"])
-        if self._stage == "weights":
+        if self._stage in COUNTED:
             # Events are few, and the last of a stage is the first of the next.
             self._advance(int(event["loadedBytes"]))
         if stage == "ready":
             self._stage = stage  # a load that follows begins anew
             if self._after:
                 self._progress.start(self._after)
-        if stage == self._stage or stage not in ("weights", "kernels"):
+        if stage == self._stage or stage not in (*COUNTED, "kernels"):
             return
         self._stage, self._bytes = stage, 0
-        self._progress.start(f"load {stage}", *((total, "bytes") if stage == "weights" else ()))
-        if stage == "weights":
+        name = "verifying" if stage == "files" else f"load {stage}"
+        self._progress.start(name, *((total, "bytes") if stage in COUNTED else ()))
+        if stage in COUNTED:
             self._advance(int(event["loadedBytes"]))
 
     def _advance(self, loaded: int) -> None:
@@ -171,26 +189,49 @@ class LoadProgress:
         self._bytes = loaded
 
 
-def engine_error(error: Json) -> MlcwebError:
+def engine_error(error: Json, network_fault: str = "") -> MlcwebError:
     """The engine's typed error as ours: a damaged bundle is the bundle's fault, the rest the browser's."""
     code = str(error.get("code") or "browser")
     kind = BundleError if code in BUNDLE_ERRORS else BrowserError
-    raised = kind(str(error.get("message") or "the engine failed"), hint=str(error.get("hint") or ""))
+    message = str(error.get("message") or "the engine failed")
+    if code == "network" and network_fault:
+        message += f" The browser says: {network_fault}."
+    raised = kind(message, hint=str(error.get("hint") or ""))
     raised.code = code
     return raised
 
 
 @contextmanager
 def open_session(
-    bundle: Path,
+    bundle: Path | str,
     chromium: Path | None = None,
     progress: Progress | None = None,
     flags: Sequence[str] = (),
+    remote: RemoteBrowser | None = None,
 ) -> Iterator[Session]:
-    """Serve the bundle on a free port and open the harness on it, in a Chromium with ``flags`` beside ours."""
+    """Open the harness on a bundle: in a Chromium with ``flags`` beside ours, or in the ``remote`` browser.
+
+    A folder is served on a free port. A bundle at a URL stays there, and loads keep what they fetch of it.
+    """
     if progress:
-        progress.start("start Chromium")
-    with serving(bundle) as server, open_page(chromium, flags=flags) as page:
-        session = Session(page, f"{server.url}bundle/")
-        page.open(f"{server.url}harness.html", ready="() => Boolean(window.mlcweb)")
+        progress.start("open the remote browser" if remote else "start Chromium")
+    with ExitStack() as stack:
+        if isinstance(bundle, Path) and remote is None:
+            server = stack.enter_context(serving(bundle))
+            page = stack.enter_context(open_page(chromium, flags=flags))
+            session = Session(page, f"{server.url}bundle/")
+            page.open(f"{server.url}harness.html", ready=READY)
+            yield session
+            return
+        if remote is None:
+            page = stack.enter_context(open_page(chromium, flags=flags))
+        else:
+            page = stack.enter_context(open_remote_page(remote))
+        if isinstance(bundle, Path):
+            assert remote is not None
+            server = stack.enter_context(serving(bundle, host=remote.serve_host, handler=AnyOriginHandler))
+            session = Session(page, f"{server.network or server.url}bundle/")
+        else:
+            session = Session(page, bundle, keep=True)
+        open_harness(page)
         yield session

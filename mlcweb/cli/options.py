@@ -64,7 +64,8 @@ def built_bundles() -> list[str]:
     return sorted(manifest.parent.name for manifest in DIST.glob(f"*/{MANIFEST}"))
 
 
-def _complete_bundle(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_bundle(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of built bundles, else folders."""
     names = [CompletionItem(n) for n in built_bundles() if n.lower().startswith(incomplete.lower())]
     return names or [CompletionItem(incomplete, type="dir")]
 
@@ -97,7 +98,7 @@ def find_bundle(value: str) -> Path:
 
 
 bundle_argument = click.argument(
-    "bundle", callback=lambda ctx, param, value: find_bundle(value), shell_complete=_complete_bundle
+    "bundle", callback=lambda ctx, param, value: find_bundle(value), shell_complete=complete_bundle
 )
 bundles_argument = click.argument(
     "bundles",
@@ -105,13 +106,13 @@ bundles_argument = click.argument(
     nargs=-1,
     required=True,
     callback=lambda ctx, param, values: tuple(find_bundle(value) for value in values),
-    shell_complete=_complete_bundle,
+    shell_complete=complete_bundle,
 )
 optional_bundle_argument = click.argument(
     "bundle",
     required=False,
     callback=lambda ctx, param, value: None if value is None else find_bundle(value),
-    shell_complete=_complete_bundle,
+    shell_complete=complete_bundle,
 )
 tier_option = click.option("--tier", type=click.Choice(TIERS), help="Run this tier; by default the best one.")
 chromium_option = click.option(

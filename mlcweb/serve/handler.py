@@ -129,3 +129,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Errors are in the status that ``log_request`` shows."""
+
+
+class AnyOriginHandler(Handler):
+    """Lets pages of any origin read what it serves: the harness of a remote browser is not on this server."""
+
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Access-Control-Expose-Headers", "Content-Range, Retry-After")
+        super().end_headers()

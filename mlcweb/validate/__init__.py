@@ -1,6 +1,18 @@
-"""Replays a bundle's expected answer in a real browser, and says how far it is from the host reference."""
+"""Replays bundles' expected answers in a real browser, from a folder or over the network, and says how far they are
+from the host reference.
+"""
 
-from mlcweb.validate.report import TierReport
-from mlcweb.validate.run import require_pass, validate_bundle
+from mlcweb.validate.report import BundleReport, Check
+from mlcweb.validate.run import ValidateRequest, validate_bundle, validate_bundles
+from mlcweb.validate.sources import expand
+from mlcweb.validate.tier import TierReport
 
-__all__ = ["TierReport", "require_pass", "validate_bundle"]
+__all__ = [
+    "BundleReport",
+    "Check",
+    "TierReport",
+    "ValidateRequest",
+    "expand",
+    "validate_bundle",
+    "validate_bundles",
+]

@@ -1,93 +1,89 @@
-"""Reports what replaying a tier found."""
+"""Reports what was checked of a bundle: its files, and each tier."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mlcweb.errors import MlcwebError, ValidationError
+from mlcweb.validate.tier import TierReport
+
+Result = Literal["pass", "fail", "skip"]
 
 
 @dataclass(frozen=True)
-class TierReport:
-    """A tier's expected and actual tokens, and the largest logit difference relative to its step's range.
+class Check:
+    """One thing that was checked: ``files``, ``browser``, or ``tier base``.
 
-    ``activations`` is what prefill computed with: "float", "int8" or "matrix".
-    ``mismatch_at`` is the first token that differs without a near tie in the reference to excuse it, else -1.
-    ``wrong_step`` is the first step whose logits are further off than ``tolerance``, else -1: step 0 is the prompt's,
-    and each other feeds one token of the answer to decode.
-    ``chats`` is what differs from the compiler's in each example chat that the engine rendered, or None.
+    ``error`` is why it failed; ``said`` what was found, or why it was skipped. ``seconds`` is what it took.
     """
 
-    tier: str
-    activations: str
-    adapter: str
-    answer: str
-    expected: list[int]
-    tokens: list[int]
-    mismatch_at: int
-    largest_difference: float
-    wrong_step: int
-    tolerance: float
-    seconds: float
-    chats: list[str | None]
+    name: str
+    result: Result
+    said: str = ""
+    error: MlcwebError | None = None
+    seconds: float = 0.0
+    tier: TierReport | None = None
 
-    @property
-    def tokens_match(self) -> bool:
-        return self.mismatch_at < 0
+    def facts(self) -> dict[str, Any]:
+        """For JSON."""
+        error = self.error
+        failure = {"code": error.code, "message": error.message, "hint": error.hint} if error else None
+        return {
+            "name": self.name,
+            "result": self.result,
+            "said": self.said,
+            "error": failure,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass
+class BundleReport:
+    """What was checked of the bundle at a path, or at a URL without its query, in order.
+
+    ``model``, ``browser`` and ``adapter`` are empty where it was not got that far.
+    """
+
+    bundle: str
+    model: str = ""
+    browser: str = ""
+    adapter: str = ""
+    checks: list[Check] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
-        """Chats and tokens agree and logits are close; a difference that is not a number is never close."""
-        return not self.chat_difference and self.tokens_match and self.largest_difference <= self.tolerance
+        """Nothing failed, and a tier passed."""
+        return self.failure is None and any(check.tier for check in self.checks)
 
     @property
-    def chat_difference(self) -> str:
-        """The first chat that the engine renders otherwise than the compiler did, or nothing."""
-        differences = ((i, what) for i, what in enumerate(self.chats) if what)
-        return next((f"chat {i + 1} of {len(self.chats)}: {what}" for i, what in differences), "")
+    def failure(self) -> Check | None:
+        """The first check that failed."""
+        return next((check for check in self.checks if check.result == "fail"), None)
 
     @property
-    def chats_alike(self) -> str:
-        """``5 of 5``."""
-        return f"{self.chats.count(None)} of {len(self.chats)}"
+    def tiers(self) -> list[TierReport]:
+        """Of the tiers that answered, right or wrong."""
+        return [check.tier for check in self.checks if check.tier]
 
-    @property
-    def wrong_entry(self) -> str:
-        """Which entry makes the first logits that are off, or nothing."""
-        if self.wrong_step < 0:
-            return ""
-        if self.wrong_step == 0:
-            return "logits are off from step 0, the prompt's, which prefill makes"
-        return f"logits are right after the prompt and off from step {self.wrong_step}, which decode makes"
-
-    @property
-    def matching(self) -> str:
-        """``8 of 8``."""
-        count = len(self.expected)
-        return f"{count if self.tokens_match else self.mismatch_at} of {count}"
+    def require_pass(self) -> None:
+        """Raise the error of the first check that failed, or ValidationError where nothing was checked."""
+        failed = self.failure
+        if failed is not None and failed.error is not None:
+            raise failed.error
+        if not self.passed:
+            raise ValidationError(f"{self.bundle}: no tier was checked")
 
     def facts(self) -> dict[str, Any]:
-        """For JSON, which has no NaN: null stands for it."""
-        difference = self.largest_difference if math.isfinite(self.largest_difference) else None
-        verdict = {"tokens_match": self.tokens_match, "passed": self.passed}
-        return {**asdict(self), "largest_difference": difference, **verdict}
-
-    @classmethod
-    def from_engine(cls, answer: Mapping[str, Any], adapter: str) -> TierReport:
-        """The harness's ValidationReport. Where it fails a step, a NaN may have become null on the way."""
-        difference = answer["max_relative_difference"]
-        return cls(
-            tier=str(answer["tier"]),
-            activations=str(answer["activations"]),
-            adapter=adapter,
-            answer=str(answer["answer"]),
-            expected=[int(token) for token in answer["expected"]],
-            tokens=[int(token) for token in answer["greedy"]],
-            mismatch_at=int(answer["greedy_mismatch_at"]),
-            largest_difference=math.nan if difference is None else float(difference),
-            wrong_step=next((i for i, step in enumerate(answer["steps"]) if not step["ok"]), -1),
-            tolerance=float(answer["tolerance"]),
-            seconds=float(answer["seconds"]),
-            chats=[chat["difference"] for chat in answer["chats"]],
-        )
+        """For JSON."""
+        return {
+            "bundle": self.bundle,
+            "model": self.model,
+            "passed": self.passed,
+            "browser": self.browser,
+            "adapter": self.adapter,
+            "seconds": round(self.seconds, 3),
+            "checks": [check.facts() for check in self.checks],
+            "tiers": [tier.facts() for tier in self.tiers],
+        }

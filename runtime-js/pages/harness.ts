@@ -17,6 +17,7 @@ import {
   type Warning,
 } from "mlcweb";
 import { addModel, serveApi } from "./api.js";
+import { describeBundle, verifyFiles } from "./bundle_files.js";
 import { benchLoad } from "./load_bench.js";
 
 interface Failure {
@@ -27,12 +28,19 @@ type LoadJson = Pick<
   "tier" | "activations" | "contextLength" | "firstTokens" | "cache" | "depth" | "powerPreference" | "profile" | "debug"
 >;
 
+/** How far verifying a bundle's files is, in bytes. */
+interface FilesProgress {
+  stage: "files";
+  loadedBytes: number;
+  totalBytes: number;
+}
+
 declare global {
   interface Window {
     mlcweb: typeof harness;
     /** Bindings that automation may expose. */
     mlcwebDelta?: (text: string) => unknown;
-    mlcwebProgress?: (progress: LoadProgress) => unknown;
+    mlcwebProgress?: (progress: LoadProgress | FilesProgress) => unknown;
   }
 }
 
@@ -214,6 +222,19 @@ const harness = {
   encode: (text: string, special = true) => guarded(async () => ({ tokens: loaded().encode(text, special) })),
   encodeChat: (messages: { role: string; content: string }[]) =>
     guarded(async () => ({ tokens: loaded().encodeChat(messages) })),
+  /** What the bundle at a URL is, and what this device lacks for each of its tiers. */
+  describe: (url: string) => guarded(() => describeBundle(url)),
+  /** Fetches and verifies every file of the bundle at a URL, and keeps them for loads with `cache`. */
+  verifyFiles: (url: string) =>
+    guarded(async () => {
+      let said = 0;
+      const damaged = await verifyFiles(url, (loadedBytes, totalBytes) => {
+        if (performance.now() - said < 50 && loadedBytes < totalBytes) return;
+        said = performance.now();
+        window.mlcwebProgress?.({ stage: "files", loadedBytes, totalBytes });
+      });
+      return { damaged };
+    }),
   /** Replays validation.json of the bundle at a URL, or of the loaded one. JSON has no NaN: null stands for it. */
   validate: (url?: string, options: LoadJson = {}) =>
     guarded(async () => {

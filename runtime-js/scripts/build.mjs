@@ -84,7 +84,11 @@ const page = {
 await make({
   ...page,
   entryPoints: ["chat.ts", "harness.ts", ...pages].map((name) => `pages/${name}`),
-  plugins: [beside(/playground\/index\.js$/, "./playground.js"), beside(/\/models\.js$/, "./models.js")],
+  plugins: [
+    beside(/playground\/index\.js$/, "./playground.js"),
+    beside(/\/models\.js$/, "./models.js"),
+    beside(/\/errors\.js$/, "./mlcweb.js"),
+  ],
 });
 // Most who chat never open the playground, and few choose from a catalog.
 const playground = { playground: "pages/playground/index.ts" };

@@ -15,7 +15,7 @@ from mlcweb.cli.command import run
 from mlcweb.errors import BrowserError, ValidationError
 from mlcweb.serve import serving
 from mlcweb.serve.server import ENGINE
-from mlcweb.validate import TierReport, require_pass
+from mlcweb.validate import TierReport
 from tests.support.browser.fake_engine import finish, make_bundle, make_engine
 
 pytestmark = pytest.mark.usefixtures("chromium")

@@ -193,10 +193,11 @@ def engine_error(error: Json, network_fault: str = "") -> MlcwebError:
     """The engine's typed error as ours: a damaged bundle is the bundle's fault, the rest the browser's."""
     code = str(error.get("code") or "browser")
     kind = BundleError if code in BUNDLE_ERRORS else BrowserError
-    message = str(error.get("message") or "the engine failed")
+    message, hint = str(error.get("message") or "the engine failed"), str(error.get("hint") or "")
     if code == "network" and network_fault:
         message += f" The browser says: {network_fault}."
-    raised = kind(message, hint=str(error.get("hint") or ""))
+        hint = "" if "Access-Control" in network_fault else hint  # no second try will help
+    raised = kind(message, hint=hint)
     raised.code = code
     return raised
 

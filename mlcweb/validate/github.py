@@ -41,7 +41,8 @@ def add_summary(reports: Sequence[BundleReport], note: Callable[[str], None]) ->
 def summary(reports: Sequence[BundleReport]) -> str:
     """A Markdown table, a row for each check."""
     failed = sum(not report.passed for report in reports)
-    head = f"{failed} of {len(reports)} bundles failed" if failed else f"{len(reports)} bundles passed"
+    count = f"{len(reports)} bundle{'' if len(reports) == 1 else 's'}"
+    head = f"{failed} of {count} failed" if failed else f"{count} passed"
     lines = [f"### mlcweb validate: {head}", "", "| | bundle | check | found | time |", "|--|--|--|--|--|"]
     for report in reports:
         for check in report.checks:

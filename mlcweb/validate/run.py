@@ -11,7 +11,7 @@ from typing import Any
 
 from mlcweb.browser.remote import RemoteBrowser
 from mlcweb.browser.session import LoadOptions, Session, open_session
-from mlcweb.errors import BundleError, MlcwebError, ValidationError
+from mlcweb.errors import BrowserError, BundleError, MlcwebError, ValidationError
 from mlcweb.numbers import size
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.validate.report import BundleReport, Check, Result
@@ -90,7 +90,14 @@ class _Validation:
             self._source, self._request.chromium, self._progress, remote=self._request.remote
         )
         session = stack.enter_context(opened)
-        adapter = session.adapter()
+        try:
+            adapter = session.adapter()
+        except BrowserError as error:
+            if self._request.remote:
+                error.hint = (
+                    "start that browser with --enable-unsafe-webgpu, on a machine with a GPU or SwiftShader"
+                )
+            raise
         self._report.browser, self._report.adapter = adapter.browser, adapter.name
         return session
 
@@ -180,6 +187,8 @@ class _Validation:
         if not isinstance(self._source, Path) and error.code in _HOST_CODES:
             look = f"`mlcweb check-host {self._report.bundle}` says what a page meets there."
             error.hint = f"{error.hint} {look}".strip()
+        elif self._request.remote and error.code == "network":
+            error.hint = "Give --serve-host an address of this machine that the browser there can reach."
         seconds = time.monotonic() - self._since
         self._report.checks.append(Check(name, "fail", error.message, error, seconds))
 

@@ -43,7 +43,7 @@ def test_a_right_bundle_passes(bundle: Path, capsys: pytest.CaptureFixture[str])
     assert run(["validate", str(bundle), "--tier", "base", "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["passed"] is True
-    (tier,) = document["tiers"]
+    (tier,) = document["bundles"][0]["tiers"]
     assert tier["tier"] == "base"
     assert tier["tokens"] == tier["expected"]
     assert 0 <= tier["largest_difference"] <= tier["tolerance"]
@@ -57,7 +57,7 @@ def test_chats_are_rendered_here_too(bundle: Path, capsys: pytest.CaptureFixture
     chats = make_chats(PromptRenderer(files), "validate")
     rewrite_validation(bundle, chats=chats)
     assert run(["validate", str(bundle), "--tier", "base", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["tiers"][0]["chats"] == [None] * len(chats)
+    assert json.loads(capsys.readouterr().out)["bundles"][0]["tiers"][0]["chats"] == [None] * len(chats)
 
     chats[1]["text"] = chats[1]["text"].replace("True.", "true.")
     rewrite_validation(bundle, chats=chats)
@@ -112,7 +112,7 @@ def test_the_first_wrong_step_is_named(bundle: Path, capsys: pytest.CaptureFixtu
     rewrite_validation(bundle, steps=steps)
     assert run(["validate", str(bundle), "--tier", "base", "--format", "json"]) == 1
     said = capsys.readouterr()
-    assert json.loads(said.out)["tiers"][0]["wrong_step"] == 2
+    assert json.loads(said.out)["bundles"][0]["tiers"][0]["wrong_step"] == 2
     assert "right after the prompt and off from step 2, which decode makes" in said.err
 
 

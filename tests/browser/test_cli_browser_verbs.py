@@ -159,6 +159,12 @@ def report(**changes: object) -> TierReport:
     return TierReport.from_engine({**found, **changes}, "an adapter")
 
 
+def require_pass(reports: list[TierReport]) -> None:
+    for each in reports:
+        if each.error:
+            raise each.error
+
+
 def test_verdicts() -> None:
     assert report().passed
     require_pass([report()])

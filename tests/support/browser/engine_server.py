@@ -31,6 +31,8 @@ class EngineServer:
         self.delay = 0.0
         self.down = False
         self.portal = False
+        self.origins = ""
+        """Access-Control-Allow-Origin of the bundle's files."""
         self.asked: list[str] = []
         outer = self
 
@@ -52,6 +54,8 @@ class EngineServer:
                 if not file.is_file() or (outer.down and in_bundle):
                     self.send_response(503 if file.is_file() else 404)
                     self.send_header("Content-Length", "0")
+                    if outer.origins:
+                        self.send_header("Access-Control-Allow-Origin", outer.origins)
                     self.end_headers()
                     return
                 data = file.read_bytes()
@@ -71,6 +75,8 @@ class EngineServer:
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data) - start))
                 self.send_header("Cache-Control", "no-store")
+                if in_bundle and outer.origins:
+                    self.send_header("Access-Control-Allow-Origin", outer.origins)
                 self.end_headers()
                 if name in outer.drop_once:
                     outer.drop_once.discard(name)

@@ -64,7 +64,7 @@ def test_validate_passes_on_stock_chromium(
 ) -> None:
     bundle: Path = request.getfixturevalue(fixture)
     assert run(["validate", str(bundle), "--format", "json"]) == 0
-    (report,) = json.loads(capsys.readouterr().out)["tiers"]
+    (report,) = json.loads(capsys.readouterr().out)["bundles"][0]["tiers"]
     assert report["passed"] is True and report["answer"] == PARIS
     assert report["tokens"] == report["expected"] == validation(bundle)["greedy"]
     if report["adapter"] == "google swiftshader":
@@ -80,7 +80,7 @@ def test_validate_passes_with_shader_f16(
 ) -> None:
     monkeypatch.setenv("MLCWEB_CHROMIUM", str(f16_chromium))
     assert run(["validate", str(q4f16_bundle), "--tier", "f16-subgroups", "--format", "json"]) == 0
-    (report,) = json.loads(capsys.readouterr().out)["tiers"]
+    (report,) = json.loads(capsys.readouterr().out)["bundles"][0]["tiers"]
     assert report["tier"] == "f16-subgroups"
     assert report["passed"] is True and report["answer"] == PARIS
     assert report["tokens"] == report["expected"] == validation(q4f16_bundle)["greedy"]

@@ -1,8 +1,8 @@
-// Says what a bundle is and what this device lacks for each of its tiers, and fetches and verifies every file of it, for
-// `mlcweb validate`. A load does so for the files of one tier.
+// Says what a bundle is and what this device lacks for each of its tiers. Fetches and verifies every file of it, as a
+// load does with those of one tier. `mlcweb validate` asks for both.
 import { Source } from "../src/bundle/index.js";
 import { capabilities, requestAdapter } from "../src/device/adapter.js";
-import { missingFor } from "../src/device/tier.js";
+import { inTurn, missingFor } from "../src/device/tier.js";
 import { BundleError, IntegrityError, type MlcwebError, WebPageError } from "../src/errors.js";
 
 export interface Description {
@@ -11,7 +11,7 @@ export interface Description {
   readonly bytes: number;
   /** Whether it holds an expected answer. */
   readonly validation: boolean;
-  /** Best first, each with the features and limits that this device lacks. */
+  /** Best first for this device, each with the features and limits that this device lacks. */
   readonly tiers: readonly { readonly name: string; readonly missing: readonly string[] }[];
 }
 
@@ -24,7 +24,7 @@ export async function describeBundle(url: string): Promise<Description> {
     files: manifest.files.size,
     bytes: [...manifest.files.values()].reduce((sum, { bytes }) => sum + bytes, 0),
     validation: manifest.validation !== undefined,
-    tiers: manifest.tiers.map((tier) => ({ name: tier.name, missing: missingFor(tier, device) })),
+    tiers: inTurn(manifest.tiers, device).map((tier) => ({ name: tier.name, missing: missingFor(tier, device) })),
   };
 }
 

@@ -15,6 +15,7 @@ import yaml
 
 from tests.support.browser.mini_bundle import Mini
 from tests.support.engine import needs_engine
+from tests.support.pages import blocks_of
 from tests.support.workflow_steps import ROOT, WORKFLOWS, action, load, run_step
 
 
@@ -43,6 +44,17 @@ def test_the_action_and_the_workflows_are_linted() -> None:
         assert found.returncode == 0, found.stdout
     wrong = actionlint("-", said=workflow_of([{"run": "echo ${{ inputs.no-such-input }}"}]))
     assert wrong.returncode == 1 and "no-such-input" in wrong.stdout
+
+
+def test_the_workflows_in_the_pages_are_linted() -> None:
+    blocks = [block.text for block in blocks_of(ROOT / "docs" / "ci.md") if block.language == "yaml"]
+    assert len(blocks) == 2
+    for block in blocks:
+        found = actionlint("-", said=block)
+        assert found.returncode == 0, found.stdout
+        uses = [job.get("uses", "") for job in yaml.safe_load(block)["jobs"].values()]
+        for path in (use.partition("@")[0].removeprefix("OWNER/mlcweb/") for use in uses if use):
+            assert (ROOT / path).is_file()
 
 
 @pytest.mark.parametrize("path", [ROOT / "action.yml", *WORKFLOWS], ids=lambda path: path.name)

@@ -54,14 +54,14 @@ def main() -> int:
         "tiers": checked,
         "seconds": times,
         "medians": medians,
-        "ratio": medians["url"] / medians["folder"],
+        "ratio": statistics.median(u / f for u, f in zip(times["url"], times["folder"], strict=True)),
     }
     print(f"{result['machine']}; {result['browser']} on {result['adapter']}")
     print(f"{result['bundle']['name']}: {len(files)} files, {size(total)}; tiers {', '.join(checked)}")
     for name, values in times.items():
         rounds = ", ".join(f"{value:.2f}" for value in values)
         print(f"{name}: {medians[name]:.2f} s ({rounds})")
-    print(f"the URL takes {100 * result['ratio'] - 100:+.1f} % of the folder's time")
+    print(f"the URL's time is {100 * result['ratio']:.0f} % of the folder's (median of the rounds' ratios)")
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -187,7 +187,7 @@ class _Validation:
         if not isinstance(self._source, Path) and error.code in _HOST_CODES:
             look = f"`mlcweb check-host {self._report.bundle}` says what a page meets there."
             error.hint = f"{error.hint} {look}".strip()
-        elif self._request.remote and error.code == "network":
+        elif self._request.remote and error.code in ("network", "serve"):
             error.hint = "Give --serve-host an address of this machine that the browser there can reach."
         seconds = time.monotonic() - self._since
         self._report.checks.append(Check(name, "fail", error.message, error, seconds))

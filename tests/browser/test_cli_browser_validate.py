@@ -119,3 +119,33 @@ def test_the_first_wrong_step_is_named(bundle: Path, capsys: pytest.CaptureFixtu
 def test_a_tier_the_bundle_lacks(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["validate", str(bundle), "--tier", "f16-subgroups"]) == 1
     assert "no tier 'f16-subgroups'" in capsys.readouterr().err
+
+
+def test_a_tier_that_fails_leaves_the_next_a_page(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = json.loads((bundle / "mlcweb.json").read_text())
+    first = manifest["tiers"][0]
+    content = b"//// kernel store_chunk\nthis is no WGSL\n"
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"kernels.f16.{digest[:8]}.wgsl"
+    (bundle / name).write_bytes(content)
+    manifest["files"][name] = {"bytes": len(content), "sha256": digest}
+    first.update(features=[], kernels=name)
+    (bundle / "mlcweb.json").write_text(json.dumps(manifest))
+    assert run(["validate", str(bundle), "--format", "json"]) == 1
+    said = capsys.readouterr()
+    (report,) = json.loads(said.out)["bundles"]
+    results = {check["name"]: check["result"] for check in report["checks"]}
+    assert results == {"files": "pass", "tier f16": "fail", "tier base": "pass"}
+    assert [tier["tier"] for tier in report["tiers"]] == ["base"]
+    assert report["checks"][1]["error"]["message"] in said.err
+
+
+def test_activations_that_no_tier_has(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["validate", str(bundle), "--activations", "int8", "--format", "json"]) == 1
+    said = capsys.readouterr()
+    (report,) = json.loads(said.out)["bundles"]
+    results = {check["name"]: check["result"] for check in report["checks"]}
+    assert results == {"files": "pass", "tier f16": "skip", "tier base": "skip", "tiers": "fail"}
+    assert "no tier has a prefill of int8" in said.err
+    assert run(["validate", str(bundle), "--activations", "int8", "--tier", "base"]) == 1
+    assert "has no int8 prefill" in capsys.readouterr().err

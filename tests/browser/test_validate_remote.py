@@ -73,9 +73,13 @@ def test_chromium_with_a_devtools_port(
         with urlopen(f"{at}/json/list", timeout=30) as answer:
             pages = len(json.load(answer))
         known = helpers()
-        for url, bundles in ((address, [str(bundle)]), (at, [f"{host.url}bundle/"])):
-            assert run(["validate", *bundles, "--browser-url", url, "--format", "json"]) == 0
+        for url, of in ((address, [str(bundle), "--serve-host", "127.0.0.2"]), (at, [f"{host.url}bundle/"])):
+            assert run(["validate", *of, "--browser-url", url, "--format", "json"]) == 0
             assert results(capsys.readouterr().out) == [RIGHT]
+        elsewhere = ["--browser-url", address, "--serve-host", "192.0.2.1"]
+        assert run(["validate", str(bundle), *elsewhere]) == 1
+        said = capsys.readouterr().err
+        assert "cannot listen on 192.0.2.1" in said and "Give --serve-host an address of this machine" in said
         # Chrome has no browser at this path, but says that it speaks the protocol.
         nowhere = f"ws://{urlsplit(address).netloc}/?token=secret"
         assert run(["validate", str(bundle), "--browser-url", nowhere]) == 1

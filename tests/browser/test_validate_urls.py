@@ -75,13 +75,6 @@ def test_a_host_that_lets_no_page_read(host: EngineServer, capsys: pytest.Captur
     assert f"hint: `mlcweb check-host {host.url}bundle/` says what a page meets there." in said
 
 
-def test_a_url_of_nothing(host: EngineServer, capsys: pytest.CaptureFixture[str]) -> None:
-    assert validate(f"{host.url}nothing/") == 1
-    checks, said = found(capsys)
-    assert checks == {"files": "fail"}
-    assert "mlcweb.json answered 404" in said and "mlcweb check-host" in said
-
-
 def test_a_page_in_place_of_the_bundle(host: EngineServer, capsys: pytest.CaptureFixture[str]) -> None:
     host.portal = True
     assert validate(f"{host.url}bundle/") == 1
@@ -138,6 +131,8 @@ def test_it_goes_on_after_a_bundle_that_fails_and_tells_ci(
     assert run(["validate", *bundles, "--junit", str(junit)]) == 1
     said = capsys.readouterr()
     assert "error: 2 of 3 bundles failed" in said.err
+    assert f"{bundles[1]}: files: There is no bundle at {bundles[1]}: mlcweb.json answered 404." in said.err
+    assert f"`mlcweb check-host {bundles[1]}` says" in said.err
     assert [line.split("::")[1] for line in said.err.splitlines() if line.startswith("::")] == [
         f"error title={bundle.replace(':', '%3A')}%3A files" for bundle in bundles[:2]
     ]

@@ -130,7 +130,7 @@ lint: $(INSTALLED) $(MODULES) ## formats and types of Python, TypeScript and Mar
 	$(BIN)/ruff format --check .
 	$(BIN)/mdformat --check $(MARKDOWN)
 	$(BIN)/mypy
-	$(BIN)/actionlint
+	$(BIN)/actionlint .github/workflows/*.yml
 	$(BIN)/python -m mlcweb.contract.generate --check
 	$(BIN)/python -m scripts.webllm_models --check
 	$(NPM) run check

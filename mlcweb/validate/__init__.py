@@ -3,7 +3,7 @@ from the host reference.
 """
 
 from mlcweb.validate.report import BundleReport, Check
-from mlcweb.validate.run import ValidateRequest, validate_bundle, validate_bundles
+from mlcweb.validate.run import ValidateRequest, validate_bundle
 from mlcweb.validate.sources import expand
 from mlcweb.validate.tier import TierReport
 
@@ -14,5 +14,4 @@ __all__ = [
     "ValidateRequest",
     "expand",
     "validate_bundle",
-    "validate_bundles",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,16 +34,6 @@ class ValidateRequest:
     activations: str | None = None
     chromium: Path | None = None
     remote: RemoteBrowser | None = None
-
-
-def validate_bundles(
-    sources: Iterable[Source],
-    request: ValidateRequest = ValidateRequest(),
-    progress: Progress | None = None,
-) -> Iterator[BundleReport]:
-    """A report for each folder or URL, when it is done; a bundle that fails does not keep the others from it."""
-    for source in sources:
-        yield validate_bundle(source, request, progress)
 
 
 def validate_bundle(

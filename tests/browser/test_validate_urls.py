@@ -158,8 +158,11 @@ def test_a_catalogs_url_means_its_bundles(
         (report,) = json.loads(capsys.readouterr().out)["bundles"]
         assert report["bundle"].rstrip("/") == f"{url}mini" and report["passed"]
         assert validate(f"{url}none/catalog.json") == 1
-    checks, _ = found(capsys)
-    assert checks == {"files": "fail"}
+        assert found(capsys)[0] == {"files": "fail"}
+        (tmp_path / "catalog.json").write_text('{"format": "mlcweb-catalog", "version": 1, "models": []}')
+        assert validate(f"{url}catalog.json") == 1
+    checks, said = found(capsys)
+    assert checks == {"files": "fail"} and "lists no bundles: there is nothing to check" in said
 
 
 def test_a_browser_that_can_run_no_tier(

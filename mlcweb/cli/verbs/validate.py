@@ -107,7 +107,7 @@ def command(
 
 def _validated(output: Output, bundles: Sequence[str], request: ValidateRequest) -> Iterator[BundleReport]:
     """A report for each; what names no bundle is a bundle that fails."""
-    from mlcweb.errors import MlcwebError
+    from mlcweb.errors import MlcwebError, ValidationError
     from mlcweb.validate import expand, validate_bundle
     from mlcweb.validate.sources import is_url, shown
 
@@ -117,6 +117,9 @@ def _validated(output: Output, bundles: Sequence[str], request: ValidateRequest)
         except MlcwebError as error:
             yield _unfound(shown(value) if is_url(value) else value, error)
             continue
+        if not sources:
+            empty = ValidationError(f"{shown(value)} lists no bundles: there is nothing to check")
+            yield _unfound(shown(value), empty)
         for source in sources:
             with output.progress() as progress:
                 if len(bundles) + len(sources) > 2:
@@ -164,8 +167,6 @@ def _require_pass(output: Output, reports: Sequence[BundleReport]) -> None:
                 output.note(f"{report.bundle}: {check.name}: {check.error.message}")
                 if check.error.hint:
                     output.note(f"  {check.error.hint}")
-    if not reports:
-        raise ValidationError("the catalog lists no bundles: nothing was checked")
     if failed:
         what = "bundle" if len(reports) == 1 else "bundles"
         raise ValidationError(f"{len(failed)} of {len(reports)} {what} failed", hint="see above")

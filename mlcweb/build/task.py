@@ -181,14 +181,15 @@ class _Making:
     def _validate(self) -> None:
         from mlcweb.build.verdicts import passed_before, remember
         from mlcweb.bundle import MANIFEST_NAME
-        from mlcweb.validate import require_pass, validate_bundle
+        from mlcweb.validate import ValidateRequest, validate_bundle
 
         assert self.path
         sha256 = hashlib.sha256((self.path / MANIFEST_NAME).read_bytes()).hexdigest()
         if not self.task.force and passed_before(sha256):
             self.there.append("validate")
             return
-        require_pass(validate_bundle(self.path, (), self.task.chromium, self.progress))
+        request = ValidateRequest(best=True, chromium=self.task.chromium)
+        validate_bundle(self.path, request, self.progress).require_pass()
         remember(sha256)
 
     def _publish(self, publishing: Publishing) -> None:

@@ -25,12 +25,13 @@ _RECOMPILE = "compile it again with this mlcweb"
 
 @dataclass(frozen=True)
 class ValidateRequest:
-    """``tiers``: by default all that the bundle has and the browser can run. ``activations`` is what prefill computes
-    with: "float", "int8", "matrix", or None for what is faster there. The browser is the one of ``remote``, else
-    ``chromium``, else the one that is found.
+    """``tiers``: by default all that the bundle has and the browser can run, or of these the best with ``best``.
+    ``activations`` is what prefill computes with: "float", "int8", "matrix", or None for what is faster there. The
+    browser is the one of ``remote``, else ``chromium``, else the one that is found.
     """
 
     tiers: Sequence[str] = ()
+    best: bool = False
     activations: str | None = None
     chromium: Path | None = None
     remote: RemoteBrowser | None = None
@@ -136,7 +137,7 @@ class _Validation:
                 hint="use a browser whose GPU has these, or compile the bundle with the tier base",
             )
             self._fail("tiers", error)
-        return chosen
+        return chosen[:1] if self._request.best else chosen
 
     def _check_tiers(self, stack: ExitStack, session: Session, names: Sequence[str]) -> None:
         """A tier that fails otherwise than by its answer may leave the page broken: the next gets a new one."""

@@ -82,7 +82,7 @@ def command(
     if browser_url is not None and chromium is not None:
         raise click.UsageError("--chromium and --browser-url are two browsers: give one")
     remote = RemoteBrowser(browser_url, serve_host or "127.0.0.1") if browser_url else None
-    request = ValidateRequest(tiers, activations, chromium, remote)
+    request = ValidateRequest(tiers, activations=activations, chromium=chromium, remote=remote)
     reports: list[BundleReport] = []
     if junit:
         write_junit(

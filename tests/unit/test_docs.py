@@ -33,7 +33,9 @@ PAGES = [
             "README.md",
             "CONTRIBUTING.md",
             "CHANGELOG.md",
+            "mlcweb/README.md",
             "runtime-js/README.md",
+            "runtime-js/src/README.md",
             "tests/README.md",
         )
     ),

@@ -3,12 +3,13 @@
 
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { build, context } from "esbuild";
 import { licencesOf } from "./licences.mjs";
 
 const watching = process.argv.includes("--watch");
 
-const root = new URL("..", import.meta.url).pathname;
+const root = fileURLToPath(new URL("..", import.meta.url));
 const engine = `${root}../mlcweb/engine`;
 const common = {
   absWorkingDir: root,

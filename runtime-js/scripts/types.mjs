@@ -2,10 +2,11 @@
 // So pages' compilers see what is public and nothing else, and need none of the types that only the engine's insides
 // use, such as WebGPU's.
 import { readFile, rename, rm } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 import { dts } from "rolldown-plugin-dts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = fileURLToPath(new URL("..", import.meta.url));
 const declared = `${root}dist/declared`;
 const { exports: entries } = JSON.parse(await readFile(`${root}package.json`, "utf8"));
 

@@ -1,0 +1,43 @@
+"""The packages of this tree, built once a run; MLCWEB_PACKAGES=whole has the tests install all that users get, too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.support.packages import DIST_PYTHON, Packages, build
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test marked ``whole`` takes minutes and a network: `make packages-test` runs it."""
+    if os.environ.get("MLCWEB_PACKAGES") != "whole":
+        skip = pytest.mark.skip(reason="`make packages-test` runs it")
+        for item in items:
+            if item.get_closest_marker("whole"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Packages:
+    """The three packages. Where tests run in several processes, the first that needs them builds them."""
+    if not DIST_PYTHON.is_file():
+        pytest.skip("what builds packages is not here: run `make dist`")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "packages"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            build(folder)
+    return Packages(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Llama's checkpoint, far from the clone."""
+    from tests.support.tiny import TinyLlama, make_llama
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    make_llama(folder, TinyLlama())
+    return folder

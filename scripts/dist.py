@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,6 +88,19 @@ def stage(folder: Path) -> None:
     link_tree(ROOT / MODULES, folder / MODULES)
 
 
+def name_repository(folder: Path, url: str) -> None:
+    """Say in both packages where their source is: npm's provenance and PyPI's pages ask for it, and no file of the
+    clone knows where it was cloned from."""
+    path = folder / "runtime-js" / "package.json"
+    manifest = json.loads(path.read_text())
+    manifest["homepage"] = url
+    manifest["repository"] = {"type": "git", "url": f"git+{url}.git", "directory": "runtime-js"}
+    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    path = folder / "pyproject.toml"
+    head, scripts, rest = path.read_text().partition("[project.scripts]\n")
+    path.write_text(f'{head}[project.urls]\nRepository = "{url}"\n\n{scripts}{rest}')
+
+
 def link_tree(source: Path, target: Path) -> None:
     """The same tree again, of hard links; of copies where the file system has none."""
 
@@ -125,7 +140,7 @@ def run(*command: str | Path, cwd: Path, env: Mapping[str, str]) -> None:
         raise DistError(f"{' '.join(map(str, command))} failed:\n{done.stdout.strip()}")
 
 
-def build(out: Path) -> list[Path]:
+def build(out: Path, repository: str | None) -> list[Path]:
     """Make the three packages in ``out``, a folder that is there."""
     seconds = commit_time()
     # What the user's shell says about Python and npm stays out.
@@ -136,6 +151,8 @@ def build(out: Path) -> list[Path]:
     with tempfile.TemporaryDirectory(prefix="dist-stage-", dir=cache) as name:
         folder = Path(name)
         stage(folder)
+        if repository:
+            name_repository(folder, repository)
         say("building the engine")
         run("npm", "run", "build", cwd=folder / "runtime-js", env=env)
         settle(folder, seconds)
@@ -197,6 +214,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Builds the packages for PyPI and npm.")
     parser.add_argument("--out", type=Path, default=ROOT / "dist" / "packages", help="folder to write to")
     parser.add_argument("--release", metavar="TAG", help="refuse what is not exactly this tag, as v1.2.0")
+    parser.add_argument("--repository", metavar="URL", help="where the source is, for the packages' pages")
     options = parser.parse_args()
     out = options.out.resolve()
     try:
@@ -205,13 +223,17 @@ def main() -> int:
             raise DistError(f"git has changes, so this is no release: {changed[0].strip()}")
         if changed:
             say(f"{len(changed)} files differ from the commit: these packages are for trying out")
+        if options.repository and not re.fullmatch(r"https://[\w.-]+/[\w./-]*[\w-]", options.repository):
+            raise DistError(
+                f"--repository {options.repository} is no address such as https://host/owner/name"
+            )
         if wrong := version.problems(options.release):
             raise DistError("\n".join(wrong))
         if not (ROOT / MODULES).is_dir():
             raise DistError("runtime-js/node_modules is not here; `make dist` gets it")
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".packages-", dir=out.parent) as name:
-            built = build(Path(name))
+            built = build(Path(name), options.repository)
             check(built)
             sums = "".join(f"{digest(path)}  {path.name}\n" for path in built)
             out.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 python scripts/version.py           # prints it, or says which file differs, with status 1
 python scripts/version.py v1.2.0    # for a release of this tag
+python scripts/version.py --changes # what CHANGELOG.md says of this version
 """
 
 from __future__ import annotations
@@ -44,11 +45,24 @@ def problems(tag: str | None = None, root: Path = ROOT) -> list[str]:
     if tag is not None:
         if tag != f"v{version}":
             wrong.append(f"the tag is {tag}; for version {version} it is v{version}")
-        if not re.search(
-            rf"^## \[?{re.escape(version)}\]? - \d{{4}}-\d\d-\d\d$", (root / "CHANGELOG.md").read_text(), re.M
-        ):
-            wrong.append(f'CHANGELOG.md has no heading such as "## {version} - 2026-01-31"')
+        try:
+            changes(root)
+        except VersionError as error:
+            wrong.append(str(error))
     return wrong
+
+
+def changes(root: Path = ROOT) -> str:
+    """CHANGELOG.md's section of this version. Raises VersionError where there is none, or nothing in it."""
+    version = ours(root)
+    _, *sections = re.split(r"^## ", (root / "CHANGELOG.md").read_text(), flags=re.M)
+    for section in sections:
+        title, _, text = section.partition("\n")
+        if re.fullmatch(rf"{re.escape(version)} - \d{{4}}-\d\d-\d\d", title.strip()):
+            if not text.strip():
+                raise VersionError(f'CHANGELOG.md has nothing under "## {title.strip()}"')
+            return text.strip() + "\n"
+    raise VersionError(f'CHANGELOG.md has no heading such as "## {version} - 2026-01-31"')
 
 
 def _found(path: Path, pattern: str) -> str:
@@ -59,14 +73,18 @@ def _found(path: Path, pattern: str) -> str:
 
 
 def main() -> int:
+    shown, wrong = "", []
     try:
-        wrong = problems(*sys.argv[1:2])
+        if sys.argv[1:] == ["--changes"]:
+            shown = changes()
+        else:
+            wrong, shown = problems(*sys.argv[1:2]), f"{ours()}\n"
     except VersionError as error:
         wrong = [str(error)]
     for line in wrong:
         print(f"error: {line}", file=sys.stderr)
     if not wrong:
-        print(ours())
+        print(shown, end="")
     return int(bool(wrong))
 
 

@@ -1,4 +1,4 @@
-"""The packages of this tree, built once a run; MLCWEB_PACKAGES=whole has the tests install all that users get, too."""
+"""The packages, built once a run; with MLCWEB_PACKAGES=whole the tests install all that users get, too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from tests.support.packages import DIST_PYTHON, Packages, build
+from tests.support.tiny import TinyLlama, make_llama
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Packages:
+def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Packages:
     """The three packages. Where tests run in several processes, the first that needs them builds them."""
     if not DIST_PYTHON.is_file():
         pytest.skip("what builds packages is not here: run `make dist`")
@@ -34,10 +35,16 @@ def packages(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Packag
 
 
 @pytest.fixture(scope="session")
+def packages(request: pytest.FixtureRequest) -> Packages:
+    """Those of the folder MLCWEB_PACKAGES_FOLDER, which are about to be published, else those of this tree."""
+    named = os.environ.get("MLCWEB_PACKAGES_FOLDER")
+    made: Packages = Packages(Path(named)) if named else request.getfixturevalue("built")
+    return made
+
+
+@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Llama's checkpoint, far from the clone."""
-    from tests.support.tiny import TinyLlama, make_llama
-
     folder = tmp_path_factory.mktemp("models") / "tiny"
     make_llama(folder, TinyLlama())
     return folder

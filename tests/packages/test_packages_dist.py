@@ -1,8 +1,9 @@
-"""`make dist`: equal commits give equal bytes, nothing else of the clone gets in, and a release is what its tag says."""
+"""`make dist`: equal commits give equal bytes, nothing else of a clone gets in, and a release is its tag's commit."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ def git(*args: str, cwd: Path = ROOT) -> str:
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory, packages: Packages) -> Path:
+def clone(tmp_path_factory: pytest.TempPathFactory, built: Packages) -> Path:
     """A clone of this one in another place, with the same changes that are not committed yet."""
     folder = tmp_path_factory.mktemp("else where") / "clone"
     git("clone", "--quiet", str(ROOT), str(folder))
@@ -37,7 +38,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, packages: Packages) -> Path:
 
 
 def test_another_place_another_time_and_a_full_clone_give_the_same_bytes(
-    packages: Packages, clone: Path, tmp_path: Path
+    built: Packages, clone: Path, tmp_path: Path
 ) -> None:
     junk = (
         "mlcweb/notes.py",
@@ -60,15 +61,15 @@ def test_another_place_another_time_and_a_full_clone_give_the_same_bytes(
     status, said = dist("--out", out, root=clone, umask=0o077, TZ="Asia/Tokyo", LC_ALL="C")
     assert status == 0, said
     assert {path.name: path.read_bytes() for path in out.glob("mlcweb-*")} == {
-        path.name: path.read_bytes() for path in packages.all
+        path.name: path.read_bytes() for path in built.all
     }
 
 
-def test_the_table_and_the_sums_are_of_the_files(packages: Packages) -> None:
-    sums = dict(reversed(line.split()) for line in (packages.folder / "SHA256SUMS").read_text().splitlines())
-    assert sums == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in packages.all}
-    lines = list(program_dist().table(packages.all))
-    assert [line.split()[0] for line in lines] == ["package", *(path.name for path in packages.all)]
+def test_the_table_and_the_sums_are_of_the_files(built: Packages) -> None:
+    sums = dict(reversed(line.split()) for line in (built.folder / "SHA256SUMS").read_text().splitlines())
+    assert sums == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in built.all}
+    lines = list(program_dist().table(built.all))
+    assert [line.split()[0] for line in lines] == ["package", *(path.name for path in built.all)]
     assert all(sums[line.split()[0]] in line for line in lines[1:])
 
 
@@ -79,40 +80,40 @@ def program_dist() -> object:
         return program("scripts/dist.py")
 
 
-def test_every_file_has_the_commits_time_and_one_mode(packages: Packages) -> None:
+def test_every_file_has_the_commits_time_and_one_mode(built: Packages) -> None:
     seconds = int(git("log", "-1", "--format=%ct"))
-    with tarfile.open(packages.sdist) as archive:
+    with tarfile.open(built.sdist) as archive:
         members = archive.getmembers()
     assert {(m.mtime, m.mode, m.uid, m.gid, m.uname, m.gname) for m in members} == {
         (seconds, 0o644, 0, 0, "", "")
     }
     when = datetime.fromtimestamp(seconds, timezone.utc)
-    with zipfile.ZipFile(packages.wheel) as wheel:
+    with zipfile.ZipFile(built.wheel) as wheel:
         infos = wheel.infolist()
     assert {info.date_time for info in infos} == {(*when.timetuple()[:5], when.second // 2 * 2)}
     assert {info.external_attr >> 16 & 0o777 for info in infos} == {0o644}
-    with tarfile.open(packages.npm) as archive:
+    with tarfile.open(built.npm) as archive:
         assert {member.mode for member in archive} == {0o644}
 
 
-def test_the_sdist_makes_the_wheel_without_node(packages: Packages, tmp_path: Path) -> None:
+def test_the_sdist_makes_the_wheel_without_node(built: Packages, tmp_path: Path) -> None:
     """With no git, no Node, and nothing of the clone."""
-    with tarfile.open(packages.sdist) as archive:
+    with tarfile.open(built.sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
     env = {"PATH": "", "SOURCE_DATE_EPOCH": git("log", "-1", "--format=%ct").strip()}
     command = [DIST_PYTHON, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "out", source]
     subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True, timeout=120)
     (wheel,) = (tmp_path / "out").iterdir()
-    assert wheel.read_bytes() == packages.wheel.read_bytes()
+    assert wheel.read_bytes() == built.wheel.read_bytes()
 
 
-def test_the_wheel_is_for_every_machine_and_leaves_out_what_only_a_clone_uses(packages: Packages) -> None:
-    with zipfile.ZipFile(packages.wheel) as wheel:
+def test_the_wheel_is_for_every_machine_and_leaves_out_what_only_a_clone_uses(built: Packages) -> None:
+    with zipfile.ZipFile(built.wheel) as wheel:
         names = set(wheel.namelist())
         (metadata,) = (name for name in names if name.endswith("/METADATA"))
         text = wheel.read(metadata).decode()
-    assert packages.wheel.name.endswith("-py3-none-any.whl")
+    assert built.wheel.name.endswith("-py3-none-any.whl")
     recipes = {f"mlcweb/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.toml")}
     assert len(recipes) >= 64 and recipes <= names
     tracked = {name for name in git("ls-files", "mlcweb").splitlines() if name.endswith(".py")}
@@ -133,6 +134,24 @@ def test_packages_pages_have_no_links_into_the_repository() -> None:
     for page in ("mlcweb/README.md", "runtime-js/README.md"):
         text = (ROOT / page).read_text()
         assert "](" not in text and "<img" not in text, page
+
+
+def test_the_repository_is_named_when_it_is_known(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    status, said = dist("--repository", "https://git.example/owner/mlcweb", "--out", out)
+    assert status == 0, said
+    (tarball,), (wheel,) = out.glob("*.tgz"), out.glob("*.whl")
+    with tarfile.open(tarball) as archive:
+        manifest = archive.extractfile("package/package.json")
+        assert manifest and json.load(manifest)["repository"] == {
+            "type": "git",
+            "url": "git+https://git.example/owner/mlcweb.git",
+            "directory": "runtime-js",
+        }
+    with zipfile.ZipFile(wheel) as packed:
+        (name,) = (name for name in packed.namelist() if name.endswith("/METADATA"))
+        assert b"Project-URL: Repository, https://git.example/owner/mlcweb\n" in packed.read(name)
+    assert dist("--repository", "mlcweb", "--out", out)[0] == 1
 
 
 def test_a_release_of_changed_files_is_refused(clone: Path, tmp_path: Path) -> None:

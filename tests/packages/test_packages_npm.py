@@ -1,8 +1,9 @@
-"""The npm tarball in pages: by an import map without a bundler, and in an app of Vite's own starter, both under a strict
-Content-Security-Policy."""
+"""The npm tarball in pages under a strict Content-Security-Policy: by an import map without a bundler, and in an app
+of Vite's own starter."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -11,13 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Error
 from playwright.sync_api import Page as RawPage
 
 from mlcweb.browser.page import open_page
 from tests.support.browser import npm_app
 from tests.support.browser.policed_site import POLICY, hash_of, serve_policed
-from tests.support.packages import Packages
+from tests.support.packages import WITH_NODE, Packages
 
+CREATE_VITE = "9.3.0"
+TYPESCRIPTS = ("5.7", "5.8", "5.9", "6.0", "7.0")
+LINTERS = ("publint@0.3.25", "@arethetypeswrong/cli@0.18.5")
 IMPORT_MAP = json.dumps(
     {"imports": {"mlcweb": "/node_modules/mlcweb/dist/root.js", "mlcweb/": "/node_modules/mlcweb/dist/"}}
 )
@@ -50,7 +55,9 @@ def test_an_import_map_is_enough(installed: Path, page: RawPage, tmp_path: Path)
         script.replace("{worker}", npm_app.WORKER_URL.replace("{file}", "./worker.js"))
     )
     # An import map does not hold in workers.
-    (installed / "worker.js").write_text(npm_app.WORKER.replace("{serve}", "/node_modules/mlcweb/dist/serve.js"))
+    (installed / "worker.js").write_text(
+        npm_app.WORKER.replace("{serve}", "/node_modules/mlcweb/dist/serve.js")
+    )
     npm_app.write_models(installed / "models", tmp_path)
     with serve_policed(installed, POLICY.replace("{inline}", f" {hash_of(IMPORT_MAP)}")) as site:
         npm_app.check(npm_app.open_and_use(page, site.url))
@@ -72,4 +79,123 @@ def test_every_entry_is_there_and_has_types(installed: Path) -> None:
         assert all((script.parent / name).is_file() for name in named), script.name
     for types in (root / "dist" / "types").glob("*.d.ts"):
         # WebGPU's types are not in TypeScript's before 6
-        assert not re.search(r"\bGPU(?!Error)[A-Z]\w+", re.sub(r"/\*.*?\*/", "", types.read_text(), flags=re.S))
+        assert not re.search(
+            r"\bGPU(?!Error)[A-Z]\w+", re.sub(r"/\*.*?\*/", "", types.read_text(), flags=re.S)
+        )
+
+
+def npm(*args: str | Path, cwd: Path) -> str:
+    """What npm, or a program that it installed, prints; fails where it fails. With no settings of the clone's."""
+    done = subprocess.run(
+        [WITH_NODE, "sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", cwd, *args],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def app(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An app of Vite's starter for TypeScript, with the package, a page and a worker that use it, and a model."""
+    folder = tmp_path_factory.mktemp("vite")
+    create = ("npm", "create", "--yes", f"vite@{CREATE_VITE}", "app", "--")
+    npm(*create, "--template", "vanilla-ts", "--no-interactive", cwd=folder)
+    app = folder / "app"
+    npm("npm", "install", "--no-audit", "--no-fund", packages.npm, cwd=app)
+    worker = npm_app.WORKER_URL.replace("{file}", "./worker.ts")
+    script = npm_app.PAGE.replace("{suffix}", "").replace("{worker}", worker)
+    typed = script.replace('role: "user"', 'role: "user" as const')
+    (app / "src" / "main.ts").write_text("import './style.css';\n" + typed)
+    (app / "src" / "worker.ts").write_text(npm_app.WORKER.replace("{serve}", "mlcweb/serve"))
+    npm_app.write_models(app / "public" / "models", folder)
+    return app
+
+
+def test_an_app_of_vites_starter_type_checks(app: Path) -> None:
+    """With all that is strict on, types of packages checked too, and nothing installed for it."""
+    (app / "src" / "all.ts").write_text(importing_all(app))
+    npm("npx", "--no-install", "tsc", "--noEmit", "--strict", "--skipLibCheck", "false", cwd=app)
+    main = (app / "src" / "main.ts").read_text()
+    (app / "src" / "main.ts").write_text(
+        main + "\nexport const wrong: number = (await Engine.load('')).info.tier;\n"
+    )
+    with pytest.raises(AssertionError, match=r"main\.ts.*TS2322"):
+        npm("npx", "--no-install", "tsc", "--noEmit", "--strict", cwd=app)
+    (app / "src" / "main.ts").write_text(main)
+
+
+def importing_all(app: Path) -> str:
+    """A script with every entry of the package but ai-sdk, whose types are of a package that its users have."""
+    exports = json.loads((app / "node_modules" / "mlcweb" / "package.json").read_text())["exports"]
+    names = [name[1:] for name in exports if name != "./ai-sdk"]
+    return "".join(f'export * as e{i} from "mlcweb{name}";\n' for i, name in enumerate(names))
+
+
+def test_an_app_of_vites_starter_answers_under_a_strict_policy(app: Path, page: RawPage) -> None:
+    said = npm("npx", "--no-install", "vite", "build", cwd=app)
+    assert "warn" not in said.lower(), said
+    with serve_policed(app / "dist", POLICY.replace("{inline}", "")) as site:
+        npm_app.check(npm_app.open_and_use(page, site.url))
+    chunks = [
+        re.sub(r"-[\w-]{8}\.js$", "", path.rpartition("/")[2]) for path in site.asked if path.endswith(".js")
+    ]
+    optional = ["constrain", "catalog", "openai"]
+    assert [name for name in dict.fromkeys(chunks) if name in optional] == optional
+
+
+@pytest.mark.whole
+def test_vites_development_server_shows_it_too(app: Path, page: RawPage) -> None:
+    """Whose scripts are of its own making, so that no strict policy holds."""
+    command = [
+        WITH_NODE,
+        "sh",
+        "-c",
+        'cd "$1" && exec npx --no-install vite --port 0 --clearScreen false',
+        "sh",
+        app,
+    ]
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        url = next(m[0] for line in server.stdout if (m := re.search(r"http://localhost:\d+/", plain(line))))
+        for _ in range(3):  # it reloads the page once it has found what to prepare
+            with contextlib.suppress(Error):
+                npm_app.open_and_use(page, url)
+                break
+        npm_app.check(npm_app.open_and_use(page, url))
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def plain(line: str) -> str:
+    """Without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", line)
+
+
+@pytest.mark.whole
+def test_the_types_are_good_for_every_typescript_that_knows_generic_arrays(
+    packages: Packages, tmp_path: Path
+) -> None:
+    """5.7 and later, with their own DOM types alone."""
+    tools = [f"typescript-{version}@npm:typescript@~{version}.0" for version in TYPESCRIPTS]
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    npm("npm", "install", "--no-audit", "--no-fund", packages.npm, *tools, cwd=tmp_path)
+    (tmp_path / "all.ts").write_text(importing_all(tmp_path))
+    strict = ("--noEmit", "--strict", "--skipLibCheck", "false", "--target", "es2022", "--lib", "es2022,dom")
+    for version in TYPESCRIPTS:
+        tsc = tmp_path / "node_modules" / f"typescript-{version}" / "bin" / "tsc"
+        for resolution in (("--module", "esnext", "--moduleResolution", "bundler"), ("--module", "nodenext")):
+            npm("node", tsc, *strict, *resolution, "all.ts", cwd=tmp_path)
+
+
+@pytest.mark.whole
+def test_publint_and_are_the_types_wrong_find_nothing(packages: Packages, tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text("{}")
+    npm("npm", "install", "--no-audit", "--no-fund", *LINTERS, cwd=tmp_path)
+    npm("npx", "--no-install", "publint", "--strict", packages.npm, cwd=tmp_path)
+    # what resolves packages as Node 10 did, or by require(), has no ES modules
+    npm("npx", "--no-install", "attw", packages.npm, "--profile", "esm-only", cwd=tmp_path)

@@ -102,7 +102,12 @@ class Environment:
 
     def _run(self, command: list[str | Path]) -> None:
         done = subprocess.run(
-            command, cwd=self.folder, env=self._clean(os.environ), capture_output=True, text=True, timeout=1200
+            command,
+            cwd=self.folder,
+            env=self._clean(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=1200,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -22,6 +22,7 @@ from tests.support.packages import WITH_NODE, Packages
 
 CREATE_VITE = "9.3.0"
 TYPESCRIPTS = ("5.7", "5.8", "5.9", "6.0", "7.0")
+VITE = ("npx", "--no-install", "vite")
 LINTERS = ("publint@0.3.25", "@arethetypeswrong/cli@0.18.5")
 IMPORT_MAP = json.dumps(
     {"imports": {"mlcweb": "/node_modules/mlcweb/dist/root.js", "mlcweb/": "/node_modules/mlcweb/dist/"}}
@@ -135,7 +136,7 @@ def importing_all(app: Path) -> str:
 
 
 def test_an_app_of_vites_starter_answers_under_a_strict_policy(app: Path, page: RawPage) -> None:
-    said = npm("npx", "--no-install", "vite", "build", cwd=app)
+    said = npm(*VITE, "build", cwd=app)
     assert "warn" not in said.lower(), said
     with serve_policed(app / "dist", POLICY.replace("{inline}", "")) as site:
         npm_app.check(npm_app.open_and_use(page, site.url))
@@ -144,6 +145,20 @@ def test_an_app_of_vites_starter_answers_under_a_strict_policy(app: Path, page: 
     ]
     optional = ["constrain", "catalog", "openai"]
     assert [name for name in dict.fromkeys(chunks) if name in optional] == optional
+
+
+@pytest.mark.whole
+def test_vites_workers_of_modules_are_in_chunks(app: Path, page: RawPage) -> None:
+    config = (
+        "import { defineConfig } from 'vite';\nexport default defineConfig({ worker: { format: 'es' } });\n"
+    )
+    (app / "chunks.config.ts").write_text(config)
+    npm(*VITE, "build", "--config", "chunks.config.ts", "--outDir", "chunks", cwd=app)
+    with serve_policed(app / "chunks", POLICY.replace("{inline}", "")) as site:
+        npm_app.check(npm_app.open_and_use(page, site.url))
+    sizes = [(app / "chunks" / path[1:]).stat().st_size for path in site.asked if "/worker-" in path]
+    whole = [path.stat().st_size for path in (app / "dist" / "assets").glob("worker-*.js")]
+    assert sizes and max(sizes) < max(whole)
 
 
 @pytest.mark.whole

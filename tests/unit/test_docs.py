@@ -35,7 +35,6 @@ PAGES = [
             "CHANGELOG.md",
             "mlcweb/README.md",
             "runtime-js/README.md",
-            "runtime-js/src/README.md",
             "tests/README.md",
         )
     ),

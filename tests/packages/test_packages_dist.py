@@ -11,11 +11,17 @@ import tarfile
 import zipfile
 from datetime import datetime, timezone
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from tests.support.packages import DIST_PYTHON, ROOT, Packages, dist
 from tests.support.program import program
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
 
 
 def git(*args: str, cwd: Path = ROOT) -> str:
@@ -73,7 +79,7 @@ def test_the_table_and_the_sums_are_of_the_files(built: Packages) -> None:
     assert all(sums[line.split()[0]] in line for line in lines[1:])
 
 
-def program_dist() -> object:
+def program_dist() -> ModuleType:
     """scripts/dist.py, which finds version.py beside it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "scripts"))
@@ -137,21 +143,24 @@ def test_packages_pages_have_no_links_into_the_repository() -> None:
 
 
 def test_the_repository_is_named_when_it_is_known(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    status, said = dist("--repository", "https://git.example/owner/mlcweb", "--out", out)
-    assert status == 0, said
-    (tarball,), (wheel,) = out.glob("*.tgz"), out.glob("*.whl")
-    with tarfile.open(tarball) as archive:
-        manifest = archive.extractfile("package/package.json")
-        assert manifest and json.load(manifest)["repository"] == {
-            "type": "git",
-            "url": "git+https://git.example/owner/mlcweb.git",
-            "directory": "runtime-js",
-        }
-    with zipfile.ZipFile(wheel) as packed:
-        (name,) = (name for name in packed.namelist() if name.endswith("/METADATA"))
-        assert b"Project-URL: Repository, https://git.example/owner/mlcweb\n" in packed.read(name)
-    assert dist("--repository", "mlcweb", "--out", out)[0] == 1
+    """`name_repository` changes the files that are staged, and nothing else of them."""
+    (tmp_path / "runtime-js").mkdir()
+    for name in ("pyproject.toml", "runtime-js/package.json"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    program_dist().name_repository(tmp_path, "https://git.example/owner/mlcweb")
+    manifest = json.loads((tmp_path / "runtime-js" / "package.json").read_text())
+    assert manifest.pop("homepage") == "https://git.example/owner/mlcweb"
+    assert manifest.pop("repository") == {
+        "type": "git",
+        "url": "git+https://git.example/owner/mlcweb.git",
+        "directory": "runtime-js",
+    }
+    assert manifest == json.loads((ROOT / "runtime-js" / "package.json").read_text())
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())
+    assert project["project"].pop("urls") == {"Repository": "https://git.example/owner/mlcweb"}
+    assert project == tomllib.loads((ROOT / "pyproject.toml").read_text())
+    status, said = dist("--repository", "mlcweb", "--out", tmp_path / "out")
+    assert status == 1 and "is no address such as" in said
 
 
 def test_a_release_of_changed_files_is_refused(clone: Path, tmp_path: Path) -> None:
@@ -174,6 +183,14 @@ def test_a_build_that_fails_leaves_the_packages_of_before(clone: Path, tmp_path:
     assert "npm run build failed" in said and "TS2322" in said
     assert [path.name for path in out.iterdir()] == ["mlcweb-0.0.1.tgz"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_without_nodes_modules_it_says_so(clone: Path, tmp_path: Path) -> None:
+    modules = clone / "runtime-js" / "node_modules"
+    modules.rename(modules.with_name("away"))
+    status, said = dist("--out", tmp_path / "out", root=clone)
+    modules.with_name("away").rename(modules)
+    assert status == 1 and "runtime-js/node_modules is not here" in said and "Traceback" not in said
 
 
 def test_without_git_it_says_so(tmp_path: Path) -> None:

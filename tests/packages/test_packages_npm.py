@@ -18,7 +18,7 @@ from playwright.sync_api import Page as RawPage
 from mlcweb.browser.page import open_page
 from tests.support.browser import npm_app
 from tests.support.browser.policed_site import POLICY, hash_of, serve_policed
-from tests.support.packages import WITH_NODE, Packages
+from tests.support.packages import ROOT, WITH_NODE, Packages
 
 CREATE_VITE = "9.3.0"
 TYPESCRIPTS = ("5.7", "5.8", "5.9", "6.0", "7.0")
@@ -83,6 +83,23 @@ def test_every_entry_is_there_and_has_types(installed: Path) -> None:
         assert not re.search(
             r"\bGPU(?!Error)[A-Z]\w+", re.sub(r"/\*.*?\*/", "", types.read_text(), flags=re.S)
         )
+
+
+def test_code_of_others_ships_with_its_licence_or_not_at_all(installed: Path, tmp_path: Path) -> None:
+    dist = installed / "node_modules" / "mlcweb" / "dist"
+    text = (dist / "THIRD_PARTY_LICENSES.txt").read_text()
+    sources = {source for path in dist.glob("*.map") for source in json.loads(path.read_text())["sources"]}
+    others = {m[1] for source in sources if (m := re.search(r"node_modules/((?:@[^/]+/)?[^/]+)", source))}
+    assert others and all(re.search(rf"^{name} [\d.]+ \(", text, re.M) for name in others)
+    package = tmp_path / "node_modules" / "bare"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text('{"name": "bare", "version": "1.0.0", "license": "MIT"}')
+    script = f"""import {{ licencesOf }} from "{(ROOT / "runtime-js" / "scripts" / "licences.mjs").as_uri()}";
+await licencesOf("{tmp_path}/", ["src/a.ts", "node_modules/bare/index.js"]);"""
+    with pytest.raises(
+        AssertionError, match="node_modules/bare has no licence file, and its code would ship"
+    ):
+        npm("node", "--input-type=module", "--eval", script, cwd=tmp_path)
 
 
 def npm(*args: str | Path, cwd: Path) -> str:

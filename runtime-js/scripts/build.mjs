@@ -1,13 +1,15 @@
 // Builds dist/ (the npm package) and ../mlcweb/engine/ (what `mlcweb serve` and the validator show: pages and engine).
 // With --watch it goes on, and builds what changed.
 
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { build, context } from "esbuild";
+import { licencesOf } from "./licences.mjs";
 
 const watching = process.argv.includes("--watch");
 
-const root = new URL("..", import.meta.url).pathname;
+const root = fileURLToPath(new URL("..", import.meta.url));
 const engine = `${root}../mlcweb/engine`;
 const common = {
   absWorkingDir: root,
@@ -18,12 +20,14 @@ const common = {
   sourcemap: true,
   legalComments: "none",
   logLevel: "warning",
+  metafile: true,
 };
+const inputs = new Set();
 
 /** Once, or again whenever a file that went into it changes. */
 async function make(options) {
   if (watching) await (await context({ ...common, ...options })).watch();
-  else await build({ ...common, ...options });
+  else for (const path of Object.keys((await build({ ...common, ...options })).metafile.inputs)) inputs.add(path);
 }
 
 // The folders themselves stay: a server may be showing them.
@@ -95,3 +99,7 @@ const playground = { playground: "pages/playground/index.ts" };
 await make({ ...page, entryPoints: playground });
 await make({ ...page, entryPoints: { models: "pages/models.ts" } });
 await make({ ...page, entryPoints: { playground: "pages/playground/playground.css" } });
+if (!watching) {
+  const licences = await licencesOf(root, inputs);
+  for (const folder of [`${root}dist`, engine]) await writeFile(`${folder}/THIRD_PARTY_LICENSES.txt`, licences);
+}

@@ -1,8 +1,9 @@
 // Fails for lines of more than 120 characters in sources and benches: the formatter wraps neither comments nor strings.
 import { readdir, readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 
 const LONGEST = 120;
-const root = new URL("..", import.meta.url).pathname;
+const root = fileURLToPath(new URL("..", import.meta.url));
 const tooLong = [];
 for (const folder of ["src", "pages", "test", "scripts", "../bench"]) {
   for (const entry of await readdir(root + folder, { recursive: true, withFileTypes: true })) {

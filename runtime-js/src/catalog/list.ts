@@ -1,6 +1,6 @@
 // Lists a catalog's models for this device: what fits and what does not, and why, before anything is downloaded.
 import type { CatalogModel, CatalogTier } from "../contract/index.js";
-import { capabilities, requestAdapter } from "../device/adapter.js";
+import { capabilities, type PowerPreference, requestAdapter } from "../device/adapter.js";
 import { type Capabilities, inTurn, missingFor } from "../device/tier.js";
 import { NoWebGPUError } from "../errors.js";
 import { type ReadOptions, readCatalog } from "./read.js";
@@ -8,7 +8,7 @@ import { type ReadOptions, readCatalog } from "./read.js";
 export interface ListOptions extends ReadOptions {
   /** Tokens that a conversation is to have, for `memory`; by default the model's, at most 4096. */
   readonly contextLength?: number | undefined;
-  readonly powerPreference?: GPUPowerPreference | undefined;
+  readonly powerPreference?: PowerPreference | undefined;
 }
 
 export interface ListedModel extends Omit<CatalogModel, "url"> {

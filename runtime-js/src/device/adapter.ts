@@ -3,6 +3,9 @@ import type { Tier } from "../bundle/manifest.js";
 import { MissingFeatureError, NoWebGPUError } from "../errors.js";
 import type { Capabilities } from "./tier.js";
 
+/** WebGPU's name for it is not in the DOM types of TypeScript before 6, which pages may use. */
+export type PowerPreference = "low-power" | "high-performance";
+
 export interface AdapterFacts {
   readonly vendor: string;
   readonly architecture: string;
@@ -22,7 +25,7 @@ const BROWSERS =
   "Use a current Chrome, Edge, Safari 26 or Firefox (on Linux with dom.webgpu.enabled in about:config), " +
   "and check that hardware acceleration is on.";
 
-export async function requestAdapter(powerPreference: GPUPowerPreference = "high-performance"): Promise<GPUAdapter> {
+export async function requestAdapter(powerPreference: PowerPreference = "high-performance"): Promise<GPUAdapter> {
   const gpu = (globalThis.navigator as Navigator | undefined)?.gpu;
   if (!gpu) {
     if (globalThis.isSecureContext === false) {

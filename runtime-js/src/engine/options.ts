@@ -1,6 +1,7 @@
 // Declares the options of a load, and checks those that depend on the manifest.
 import type { FetchLike, Manifest, Warning } from "../bundle/index.js";
 import { FIRST_TOKENS } from "../decode/index.js";
+import type { PowerPreference } from "../device/index.js";
 import { InvalidRequestError } from "../errors.js";
 import type { DebugLevel } from "../log.js";
 import type { Activations } from "./activations.js";
@@ -25,7 +26,7 @@ export interface LoadOptions {
   readonly cache?: boolean | undefined;
   /** Decode steps in flight. */
   readonly depth?: number | undefined;
-  readonly powerPreference?: GPUPowerPreference | undefined;
+  readonly powerPreference?: PowerPreference | undefined;
   /** Open the device with timestamps, for `profile`. */
   readonly profile?: boolean | undefined;
   /** What to say through `console.debug`: 0 nothing (the default), 1 stages with times, 2 choices, 3 pipelines,

@@ -4,7 +4,7 @@ import { type GpuModel, stateWords } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
 import type { Entry } from "../plan/index.js";
 import { arithmeticSpeed, copySpeed } from "./peak.js";
-import { chained, type Encode, type InOrder, median, openTimer, submit, type Timer } from "./timer.js";
+import { chained, type Encode, type InOrder, median, openTimer, submit, type Timer, type TimerKind } from "./timer.js";
 import { type Work, workOf } from "./work.js";
 
 export interface ProfileOptions {
@@ -15,7 +15,7 @@ export interface ProfileOptions {
   /** Times that everything is measured, of which medians are reported; a slow device gets fewer. */
   readonly repeats?: number | undefined;
   /** "wall" leaves timestamps aside. */
-  readonly timing?: Timer["kind"] | undefined;
+  readonly timing?: TimerKind | undefined;
 }
 /** All of a kernel's launches in an entry; work and time are sums over them. */
 export interface KernelProfile extends Work {
@@ -46,7 +46,7 @@ export interface EntryProfile {
   readonly timeline: { readonly source: InOrder["source"] | "chains"; readonly launches: readonly TimelineLaunch[] };
 }
 export interface ProfileReport {
-  readonly timing: Timer["kind"];
+  readonly timing: TimerKind;
   /** Timestamps are multiples of 65.5 or 100 us: Chromium was not started with --enable-webgpu-developer-features. */
   readonly rounded_timestamps: boolean;
   readonly decode: EntryProfile;

@@ -2,8 +2,11 @@
 
 export type Encode = (pass: GPUComputePassEncoder) => void;
 
+/** By what passes are timed. */
+export type TimerKind = "timestamps" | "wall";
+
 export interface Timer {
-  readonly kind: "timestamps" | "wall";
+  readonly kind: TimerKind;
   /** The time below which a pass cannot be told from noise, in microseconds. */
   readonly shortest: number;
   /** Microseconds of each pass. */
@@ -32,7 +35,7 @@ export const median = (values: readonly number[]): number => [...values].sort((a
 const microseconds = (start: bigint, end: bigint): number => Math.max(0, Number(end - start) / 1000);
 
 /** The best timer of the device. Chromium rounds timestamps unless it runs with --enable-webgpu-developer-features. */
-export async function openTimer(device: GPUDevice, kind?: Timer["kind"]): Promise<Timer> {
+export async function openTimer(device: GPUDevice, kind?: TimerKind): Promise<Timer> {
   return kind !== "wall" && device.features.has("timestamp-query") ? Stamps.open(device) : WallClock.open(device);
 }
 

@@ -108,6 +108,13 @@ bundles_argument = click.argument(
     callback=lambda ctx, param, values: tuple(find_bundle(value) for value in values),
     shell_complete=complete_bundle,
 )
+optional_bundles_argument = click.argument(
+    "bundles",
+    metavar="[BUNDLE...]",
+    nargs=-1,
+    callback=lambda ctx, param, values: tuple(find_bundle(value) for value in values),
+    shell_complete=complete_bundle,
+)
 optional_bundle_argument = click.argument(
     "bundle",
     required=False,

@@ -18,11 +18,11 @@ POLICY = "; ".join(
         "worker-src 'self'",
         "style-src 'self'",
         "img-src 'self' data:",
-        "connect-src 'self'",
         "manifest-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
+        "connect-src 'self'",  # the last, to which an origin may be added
     )
 )
 ISOLATION = {
@@ -39,10 +39,14 @@ _CONTROLS = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Subclassed with the folders to serve; ``log`` is told each request's line."""
+    """Subclassed with the folders to serve; ``log`` is told each request's line.
+
+    ``connect`` is another origin that the page may fetch from.
+    """
 
     engine: Path
     bundle: Path | None = None
+    connect: str | None = None
     log: Callable[[str], None] | None = None
     protocol_version = "HTTP/1.1"
     server_version = "mlcweb"
@@ -90,7 +94,8 @@ class Handler(BaseHTTPRequestHandler):
         immutable = "public, max-age=31536000, immutable"
         self.send_header("Cache-Control", immutable if served.immutable else "no-cache")
         if served.content_type.startswith("text/html"):
-            self.send_header("Content-Security-Policy", POLICY)
+            more = f" {self.connect}" if self.connect else ""
+            self.send_header("Content-Security-Policy", POLICY + more)
         self.end_headers()
 
     def _copy(self, source: int, length: int) -> None:

@@ -108,12 +108,19 @@ def serving(
     engine: Path | None = None,
     log: Callable[[str], None] | None = None,
     handler: type[Handler] = Handler,
+    connect: str | None = None,
 ) -> Iterator[Server]:
     """Serve ``bundle`` and the engine in a thread while the block runs; port 0 takes any free one.
 
-    ``log`` is called with a line for each request, from the thread that answers it.
+    ``log`` is called with a line for each request, from the thread that answers it. ``connect`` is another origin that
+    the page may fetch from.
     """
-    bound = {"engine": engine or engine_folder(), "bundle": bundle, "log": log and staticmethod(log)}
+    bound = {
+        "engine": engine or engine_folder(),
+        "bundle": bundle,
+        "connect": connect,
+        "log": log and staticmethod(log),
+    }
     handler = type("BoundHandler", (handler,), bound)
     listener_type = (
         type("V6Listener", (_Listener,), {"address_family": socket.AF_INET6}) if ":" in host else _Listener

@@ -40,9 +40,20 @@ export interface Explained extends Words {
   readonly hint: string;
 }
 
+/** What this page's policy kept it from asking last. */
+let refused: string | undefined;
+document.addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) => {
+  if (effectiveDirective === "connect-src") refused = new URL(blockedURI).origin;
+});
+
 export function explain(error: unknown): Explained {
   if (error instanceof MlcwebError) {
-    const { code, message, hint } = error;
+    const { code, message } = error;
+    const hint =
+      code === "network" && refused
+        ? `This page's Content-Security-Policy does not let it ask ${refused}: add that to connect-src. ` +
+          "For a catalog, `mlcweb serve --catalog URL` does so."
+        : error.hint;
     return { ...(CODES[code] ?? OTHER), code, message, hint };
   }
   return {

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from mlcweb.browser.page import open_page
 from mlcweb.cli.command import run
+from mlcweb.serve import serving
 from tests.support.browser.mini_bundle import Mini
 from tests.support.engine import ENGINE, needs_engine
 
@@ -77,6 +78,16 @@ def test_a_catalog_that_is_not_there_says_so(page: Page, urls: tuple[str, str]) 
     here, cdn = urls
     page.goto(f"{here}chat.html?catalog={cdn}nothing/")
     expect(page.locator("#failure-message")).to_contain_text("catalog.json is missing")
+
+
+def test_the_served_page_asks_its_catalogs_origin_and_no_other(page: Page, urls: tuple[str, str]) -> None:
+    _, cdn = urls
+    with serving(None, connect=cdn.rstrip("/")) as server:
+        page.goto(f"{server.url}?catalog={cdn}")
+        expect(page.locator(".model")).to_have_count(2)
+    with serving(None) as server:
+        page.goto(f"{server.url}?catalog={cdn}")
+        expect(page.locator("#failure-hint")).to_contain_text(f"does not let it ask {cdn.rstrip('/')}")
 
 
 def test_engines_load_by_a_models_name(page: Page, urls: tuple[str, str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mlcweb.cli.command import run
 from mlcweb.errors import BundleError
 from mlcweb.serve import server as server_module
 from mlcweb.serve import serving
@@ -179,3 +180,20 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch, host: str, local: str | None
 def test_this_machines_own_address_or_none() -> None:
     actual = server_module._outward_address("0.0.0.0")
     assert actual is None or not server_module._is_loopback(actual)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give a BUNDLE, or --catalog URL"),
+        (["--api"], "give a BUNDLE"),
+        (["--catalog", "catalog.json"], "is no http or https URL"),
+        (["--catalog", "https://x;connect-src/y"], "is no http or https URL"),
+        (["--catalog", "https://models.example/web/", "--api"], "leave BUNDLE and --api out"),
+    ],
+)
+def test_what_serve_does_not_take(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["serve", *arguments]) == 2
+    assert said in capsys.readouterr().err

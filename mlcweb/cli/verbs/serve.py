@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 import click
 
-from mlcweb.cli.options import bundles_argument, chromium_option, tier_option, verb
+from mlcweb.cli.options import chromium_option, optional_bundles_argument, tier_option, verb
 from mlcweb.cli.output import Output
 
 if TYPE_CHECKING:
@@ -18,8 +20,21 @@ if TYPE_CHECKING:
 LOCAL = "127.0.0.1"
 
 
+def _catalog(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """An http or https URL of a host."""
+    if value is not None and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/\S*", value):
+        raise click.BadParameter(f"{value!r} is no http or https URL of a catalog.json", ctx, param)
+    return value
+
+
 @verb("serve")
-@bundles_argument
+@optional_bundles_argument
+@click.option(
+    "--catalog",
+    metavar="URL",
+    callback=_catalog,
+    help="Let the page choose from this published catalog.json: its origin is the only one that the page may ask.",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -46,6 +61,7 @@ LOCAL = "127.0.0.1"
 def command(
     output: Output,
     bundles: tuple[Path, ...],
+    catalog: str | None,
     port: int,
     host: str,
     open_it: bool,
@@ -56,7 +72,7 @@ def command(
     tier: str | None,
     chromium: Path | None,
 ) -> None:
-    """Serve a bundle and its chat page until Ctrl-C.
+    """Serve a bundle, or a published catalog's, and its chat page until Ctrl-C.
 
     With --api, OpenAI's API is below /v1: chat completions, completions and models, for programs on this machine. The
     engine runs in headless Chromium; several bundles are several models.
@@ -65,7 +81,12 @@ def command(
     Example:
       mlcweb serve SmolLM2-135M-Instruct-q4f32_1 --open
       mlcweb serve SmolLM2-135M-Instruct-q4f32_1 --api --port 8080
+      mlcweb serve --catalog https://models.example/web/catalog.json --open
     """
+    if catalog and (bundles or api):
+        raise click.UsageError("--catalog is a page by itself: leave BUNDLE and --api out")
+    if not bundles and not catalog:
+        raise click.UsageError("give a BUNDLE" + ("" if api else ", or --catalog URL"))
     if api:
         from mlcweb.cli.api_server import ApiOptions, serve_api
 
@@ -81,28 +102,34 @@ def command(
         raise click.UsageError("more than one bundle needs --api")
     from mlcweb.serve import serving
 
-    with serving(bundles[0], port=port, host=host, log=output.note if log else None) as server:
+    bundle = bundles[0] if bundles else None
+    query, origin = "", None
+    if catalog:
+        place = urlsplit(catalog)
+        query, origin = f"?catalog={quote(catalog, safe='')}", f"{place.scheme}://{place.netloc}"
+    note = output.note if log else None
+    with serving(bundle, port=port, host=host, log=note, connect=origin) as server:
         try:
-            _until_stopped(output, bundles[0], server, open_it)
+            _until_stopped(output, str(bundle or catalog), server, query, open_it)
         except KeyboardInterrupt:
             output.note("\nstopped")
 
 
-def _until_stopped(output: Output, bundle: Path, server: Server, open_it: bool) -> None:
+def _until_stopped(output: Output, served: str, server: Server, query: str, open_it: bool) -> None:
     from mlcweb.serve.server import EVERYWHERE
 
-    output.ready({"url": server.url})
+    output.ready({"url": server.url + query})
     if server.local:
-        output.line(f"Local:   {server.local}")
+        output.line(f"Local:   {server.local}{query}")
     if server.network:
-        output.line(f"Network: {server.network}")
+        output.line(f"Network: {server.network}{query}")
     elif server.host not in EVERYWHERE:
         output.note("Network: use --host 0.0.0.0 to let other machines in")
-    output.note(f"serving {bundle}; Ctrl-C stops it")
+    output.note(f"serving {served}; Ctrl-C stops it")
     if server.network:
         output.note(
             "browsers give WebGPU to https and localhost pages only, so another machine needs a tunnel or https"
         )
-    if open_it and not webbrowser.open(server.url):
+    if open_it and not webbrowser.open(server.url + query):
         output.note("no browser could be opened: go to the address above")
     threading.Event().wait()

@@ -161,7 +161,7 @@ def test_a_wrong_command_would_be_noticed() -> None:
         "compile x --quantum q4",
         "chat b --tier f8",
         "bench b --prefill many",
-        "serve",
+        "publish x",
     ):
         with pytest.raises((click.ClickException, AssertionError)):
             parse(shlex.split(line))

@@ -1,4 +1,4 @@
-"""Each architecture has a file: its config, its module in ``tvm.relax.frontend.nn``, and its checkpoint's names.
+"""Architectures, in ``tvm.relax.frontend.nn``: ``families`` has a file for each, built of ``parts``.
 
 ``architecture(config)`` finds the file for a Hugging Face config.
 """
@@ -6,22 +6,22 @@
 from typing import Any
 
 from mlcweb.errors import UnsupportedError
-from mlcweb.models.decoder import Decoder, DecoderConfig, declare_model
-from mlcweb.models.gemma import Gemma, GemmaConfig
-from mlcweb.models.gemma2 import Gemma2, Gemma2Config
-from mlcweb.models.gemma3 import Gemma3, Gemma3Config
-from mlcweb.models.gpt2 import GPT2, GPT2Config
-from mlcweb.models.gpt_neox import GPTNeoX, GPTNeoXConfig
-from mlcweb.models.llama import Llama, LlamaConfig
-from mlcweb.models.mistral import Mistral, MistralConfig
-from mlcweb.models.mixtral import Mixtral, MixtralConfig
-from mlcweb.models.olmo2 import Olmo2, Olmo2Config
-from mlcweb.models.phi import Phi, PhiConfig
-from mlcweb.models.phi3 import Phi3, Phi3Config
-from mlcweb.models.qwen2 import Qwen2, Qwen2Config
-from mlcweb.models.qwen3 import Qwen3, Qwen3Config
-from mlcweb.models.stablelm import StableLm, StableLmConfig
-from mlcweb.models.starcoder2 import Starcoder2, Starcoder2Config
+from mlcweb.models.families.gemma import Gemma, GemmaConfig
+from mlcweb.models.families.gemma2 import Gemma2, Gemma2Config
+from mlcweb.models.families.gemma3 import Gemma3, Gemma3Config
+from mlcweb.models.families.gpt2 import GPT2, GPT2Config
+from mlcweb.models.families.gpt_neox import GPTNeoX, GPTNeoXConfig
+from mlcweb.models.families.llama import Llama, LlamaConfig
+from mlcweb.models.families.mistral import Mistral, MistralConfig
+from mlcweb.models.families.mixtral import Mixtral, MixtralConfig
+from mlcweb.models.families.olmo2 import Olmo2, Olmo2Config
+from mlcweb.models.families.phi import Phi, PhiConfig
+from mlcweb.models.families.phi3 import Phi3, Phi3Config
+from mlcweb.models.families.qwen2 import Qwen2, Qwen2Config
+from mlcweb.models.families.qwen3 import Qwen3, Qwen3Config
+from mlcweb.models.families.stablelm import StableLm, StableLmConfig
+from mlcweb.models.families.starcoder2 import Starcoder2, Starcoder2Config
+from mlcweb.models.parts.decoder import Decoder, DecoderConfig, declare_model
 
 ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "GPT2LMHeadModel": (GPT2Config, GPT2),

@@ -23,7 +23,7 @@ from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Activation
 from mlcweb.models import Decoder
-from mlcweb.models.weights import declared
+from mlcweb.models.parts.weights import declared
 from mlcweb.reference.linear import Linear
 from mlcweb.reference.weights import ReferenceWeights
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from mlcweb.models.rope import RopeSettings
+from mlcweb.models.parts.rope import RopeSettings
 from tests.fixtures.models.rope import FILE
 
 ENTRIES = json.loads(FILE.read_text())

@@ -103,7 +103,7 @@ def test_every_recipe_has_a_published_count() -> None:
 def test_the_config_is_the_published_models(recipe: Recipe) -> None:
     assert footprint(recipe.config, "q0f32").parameters == PUBLISHED[recipe.name]
     _, model_class = architecture(recipe.config)
-    assert model_class.__module__ == f"mlcweb.models.{recipe.family}"
+    assert model_class.__module__ == f"mlcweb.models.families.{recipe.family}"
 
 
 @pytest.mark.parametrize(

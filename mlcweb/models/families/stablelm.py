@@ -12,13 +12,13 @@ from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.norms.head_norm import HeadNorm
-from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import Decoder, DecoderConfig
-from mlcweb.models.fields import Fields
-from mlcweb.models.layer import Layer, OneNormLayer
-from mlcweb.models.mlp import GatedMLP
-from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import WeightBuilder
+from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.decoder import Decoder, DecoderConfig
+from mlcweb.models.parts.fields import Fields
+from mlcweb.models.parts.layer import Layer, OneNormLayer
+from mlcweb.models.parts.mlp import GatedMLP
+from mlcweb.models.parts.rope import RopeSettings
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlcweb.models.fields import Fields
-from mlcweb.models.llama import Llama, LlamaConfig
+from mlcweb.models.families.llama import Llama, LlamaConfig
+from mlcweb.models.parts.fields import Fields
 
 
 @dataclass(frozen=True)

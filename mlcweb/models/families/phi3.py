@@ -9,11 +9,11 @@ from tvm.relax.frontend import nn
 
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.models.attention import Attention
-from mlcweb.models.llama import Llama
-from mlcweb.models.mistral import MistralConfig
-from mlcweb.models.mlp import GatedMLP
-from mlcweb.models.weights import WeightBuilder
+from mlcweb.models.families.llama import Llama
+from mlcweb.models.families.mistral import MistralConfig
+from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.mlp import GatedMLP
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 @dataclass(frozen=True, kw_only=True)

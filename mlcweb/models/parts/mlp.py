@@ -7,8 +7,8 @@ from tvm.relax.frontend import nn
 from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Activation
-from mlcweb.models.decoder import DecoderConfig, Step
-from mlcweb.models.weights import WeightBuilder
+from mlcweb.models.parts.decoder import DecoderConfig, Step
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 def gelu_of(name: str) -> Activation:

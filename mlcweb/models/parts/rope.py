@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.models.fields import is_positive, shown
+from mlcweb.models.parts.fields import is_positive, shown
 
 F64 = npt.NDArray[np.float64]
 

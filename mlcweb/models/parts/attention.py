@@ -10,9 +10,9 @@ from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
-from mlcweb.models.decoder import DecoderConfig, Step
-from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import Order, WeightBuilder
+from mlcweb.models.parts.decoder import DecoderConfig, Step
+from mlcweb.models.parts.rope import RopeSettings
+from mlcweb.models.parts.weights import Order, WeightBuilder
 
 
 class Attention(nn.Module):

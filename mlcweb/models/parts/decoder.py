@@ -16,9 +16,9 @@ from mlcweb.kernels.layouts.storage import Vector
 from mlcweb.kernels.ops import Array, Operations, Rope
 from mlcweb.kernels.ops.emitted import in_layer
 from mlcweb.kernels.products.matvec import Norm
-from mlcweb.models.fields import Fields, multiple_of
-from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import WeightBuilder, declared, origin
+from mlcweb.models.parts.fields import Fields, multiple_of
+from mlcweb.models.parts.rope import RopeSettings
+from mlcweb.models.parts.weights import WeightBuilder, declared, origin
 from mlcweb.quantize import Param, Scheme, get_scheme
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
-from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import Outline
-from mlcweb.models.fields import Fields
-from mlcweb.models.gemma import check_gemma
-from mlcweb.models.gemma2 import Gemma2, Gemma2Config, gemma_scoring
-from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import WeightBuilder
+from mlcweb.models.families.gemma import check_gemma
+from mlcweb.models.families.gemma2 import Gemma2, Gemma2Config, gemma_scoring
+from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.decoder import Outline
+from mlcweb.models.parts.fields import Fields
+from mlcweb.models.parts.rope import RopeSettings
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from tvm.relax.frontend import nn
 
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import Decoder, DecoderConfig
-from mlcweb.models.fields import Fields
-from mlcweb.models.layer import Layer
-from mlcweb.models.mlp import MLP
-from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import WeightBuilder
+from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.decoder import Decoder, DecoderConfig
+from mlcweb.models.parts.fields import Fields
+from mlcweb.models.parts.layer import Layer
+from mlcweb.models.parts.mlp import MLP
+from mlcweb.models.parts.rope import RopeSettings
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
-from mlcweb.models.attention import Attention
-from mlcweb.models.fields import Fields
-from mlcweb.models.llama import Llama, LlamaConfig
-from mlcweb.models.qwen2 import qwen_windows
-from mlcweb.models.weights import WeightBuilder
+from mlcweb.models.families.llama import Llama, LlamaConfig
+from mlcweb.models.families.qwen2 import qwen_windows
+from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.fields import Fields
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 @dataclass(frozen=True)

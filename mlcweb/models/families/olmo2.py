@@ -11,12 +11,12 @@ from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Array
-from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import Decoder, Step
-from mlcweb.models.fields import Fields
-from mlcweb.models.llama import LlamaConfig
-from mlcweb.models.mlp import GatedMLP
-from mlcweb.models.weights import WeightBuilder
+from mlcweb.models.families.llama import LlamaConfig
+from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.decoder import Decoder, Step
+from mlcweb.models.parts.fields import Fields
+from mlcweb.models.parts.mlp import GatedMLP
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 @dataclass(frozen=True)

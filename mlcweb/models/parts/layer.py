@@ -5,9 +5,9 @@ from __future__ import annotations
 from tvm.relax.frontend import nn
 
 from mlcweb.kernels.ops import Array
-from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import DecoderConfig, Step
-from mlcweb.models.weights import WeightBuilder
+from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.decoder import DecoderConfig, Step
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 class Layer(nn.Module):

@@ -14,11 +14,11 @@ from mlcweb.kernels.experts.route import MAX_EXPERTS
 from mlcweb.kernels.experts.weights import Experts, expert_ranges
 from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
-from mlcweb.models.decoder import Step
-from mlcweb.models.fields import Fields
-from mlcweb.models.llama import Llama, LlamaConfig
-from mlcweb.models.mistral import sliding_windows
-from mlcweb.models.weights import WeightBuilder
+from mlcweb.models.families.llama import Llama, LlamaConfig
+from mlcweb.models.families.mistral import sliding_windows
+from mlcweb.models.parts.decoder import Step
+from mlcweb.models.parts.fields import Fields
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 @dataclass(frozen=True, kw_only=True)

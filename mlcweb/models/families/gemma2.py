@@ -11,13 +11,13 @@ from mlcweb.errors import CheckpointError
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.ops import Array
-from mlcweb.models.attention import Attention
-from mlcweb.models.decoder import Decoder, DecoderConfig, Outline, Step
-from mlcweb.models.fields import Fields
-from mlcweb.models.gemma import check_gemma
-from mlcweb.models.mlp import GatedMLP
-from mlcweb.models.rope import RopeSettings
-from mlcweb.models.weights import WeightBuilder
+from mlcweb.models.families.gemma import check_gemma
+from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.decoder import Decoder, DecoderConfig, Outline, Step
+from mlcweb.models.parts.fields import Fields
+from mlcweb.models.parts.mlp import GatedMLP
+from mlcweb.models.parts.rope import RopeSettings
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 @dataclass(frozen=True)

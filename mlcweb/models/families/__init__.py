@@ -1,0 +1,1 @@
+"""A file for each architecture: its config, its module, and its checkpoint's names."""

@@ -19,6 +19,7 @@ from mlcweb.models.families.phi import Phi, PhiConfig
 from mlcweb.models.families.phi3 import Phi3, Phi3Config
 from mlcweb.models.families.qwen2 import Qwen2, Qwen2Config
 from mlcweb.models.families.qwen3 import Qwen3, Qwen3Config
+from mlcweb.models.families.smollm3 import SmolLM3, SmolLM3Config
 from mlcweb.models.families.stablelm import StableLm, StableLmConfig
 from mlcweb.models.families.starcoder2 import Starcoder2, Starcoder2Config
 from mlcweb.models.parts.decoder import Decoder, DecoderConfig, declare_model
@@ -37,6 +38,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "PhiForCausalLM": (PhiConfig, Phi),
     "Qwen2ForCausalLM": (Qwen2Config, Qwen2),
     "Qwen3ForCausalLM": (Qwen3Config, Qwen3),
+    "SmolLM3ForCausalLM": (SmolLM3Config, SmolLM3),
     "StableLmForCausalLM": (StableLmConfig, StableLm),
     "Starcoder2ForCausalLM": (Starcoder2Config, Starcoder2),
 }

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow  # it declares every recipe's model
 # Parameters as the models' pages and papers count them, a tied head once.
 PUBLISHED = {
     "DeepSeek-R1-Distill-Llama-8B": 8_030_261_248,
+    "DeepSeek-R1-Distill-Qwen-1.5B": 1_777_088_000,
     "DeepSeek-R1-Distill-Qwen-7B": 7_615_616_512,
     "Hermes-2-Pro-Llama-3-8B": 8_030_523_392,
     "Hermes-2-Pro-Mistral-7B": 7_241_994_240,
@@ -67,6 +68,7 @@ PUBLISHED = {
     "SmolLM2-1.7B": 1_711_376_384,
     "SmolLM2-135M": 134_515_008,
     "SmolLM2-360M": 361_821_120,
+    "SmolLM3-3B": 3_075_098_624,
     "TinyLlama-1.1B-Chat-v0.4": 1_100_060_672,
     "TinyLlama-1.1B-Chat-v1.0": 1_100_048_384,
     "WizardMath-7B-V1.1": 7_241_740_288,
@@ -74,8 +76,8 @@ PUBLISHED = {
     "gemma-2-2b-jpn-it": 2_614_341_888,
     "gemma-2-9b-it": 9_241_705_984,
     "gemma-2b-it": 2_506_172_416,
-    "gemma3-1b-it": 999_885_952,
     "gemma-3-270m": 268_098_176,
+    "gemma3-1b-it": 999_885_952,
     "gpt2": 124_439_808,
     "phi-1_5": 1_418_270_720,
     "phi-2": 2_779_683_840,

@@ -7,7 +7,6 @@ from typing import Any
 
 from tvm.relax.frontend import nn
 
-from mlcweb.errors import CheckpointError
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.ops import Array
@@ -47,13 +46,7 @@ def gemma_scoring(fields: Fields, layers: int, pattern: int) -> tuple[Scoring, .
     """Each layer's scoring: the window is off in every ``pattern``-th layer, or as ``layer_types`` says."""
     scale = fields.number("query_pre_attn_scalar", 256) ** -0.5
     cap, window = _cap(fields, "attn_logit_softcapping"), fields.optional("sliding_window")
-    types = fields.config.get("layer_types")
-    if types is None:
-        sliding = [(i + 1) % pattern != 0 for i in range(layers)]
-    elif not isinstance(types, list) or len(types) != layers:
-        raise CheckpointError(f"config.json: layer_types needs one entry for each of {layers} layers")
-    else:
-        sliding = [kind == "sliding_attention" for kind in types]
+    sliding = fields.sliding_layers([(i + 1) % pattern != 0 for i in range(layers)])
     return tuple(Scoring(scale, cap, window if slides else None) for slides in sliding)
 
 

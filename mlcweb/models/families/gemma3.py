@@ -7,10 +7,9 @@ from typing import Any
 
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.models.families.gemma import check_gemma
 from mlcweb.models.families.gemma2 import Gemma2, Gemma2Config, gemma_scoring
-from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.attention import Attention, NormedAttention
 from mlcweb.models.parts.decoder import Outline
 from mlcweb.models.parts.fields import Fields
 from mlcweb.models.parts.rope import RopeSettings
@@ -52,21 +51,6 @@ class Gemma3Config(Gemma2Config):
         )
 
 
-class Gemma3Attention(Attention):
-    """With norms of each query and key head, which all heads share."""
-
-    def __init__(
-        self, config: Gemma3Config, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
-    ) -> None:
-        super().__init__(config, w, layout, prefix, scoring=scoring, rope=0 if scoring.window is None else 1)
-        self.q_norm = w.row({f"{prefix}.q_norm.weight": (config.head_dim,)}, plus=1.0)
-        self.k_norm = w.row({f"{prefix}.k_norm.weight": (config.head_dim,)}, plus=1.0)
-        self.epsilon = config.norm_eps
-
-    def head_norm(self) -> HeadNorm:
-        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, "rms")
-
-
 class Gemma3(Gemma2):
     """The model."""
 
@@ -76,4 +60,5 @@ class Gemma3(Gemma2):
     def attention(
         self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
     ) -> Attention:
-        return Gemma3Attention(config, w, layout, prefix, scoring)
+        rope = 0 if scoring.window is None else 1
+        return NormedAttention(config, w, layout, prefix, scoring=scoring, rope=rope, plus=1.0)

@@ -11,7 +11,7 @@ from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.parts.attention import Attention
 from mlcweb.models.parts.decoder import Decoder, DecoderConfig
-from mlcweb.models.parts.fields import Fields
+from mlcweb.models.parts.fields import REQUIRED, Fields
 from mlcweb.models.parts.layer import Layer
 from mlcweb.models.parts.mlp import GatedMLP
 from mlcweb.models.parts.rope import RopeSettings
@@ -20,9 +20,12 @@ from mlcweb.models.parts.weights import WeightBuilder
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaConfig(DecoderConfig):
-    """Llama's numbers; ``windows`` has a layer's sliding window, which only Llama's relatives have."""
+    """Llama's numbers. Only its relatives have a layer's sliding window in ``windows``, and more than one RoPE, of
+    which ``layer_ropes`` says a layer's.
+    """
 
     windows: tuple[int | None, ...]
+    layer_ropes: tuple[int, ...] = ()
     attention_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
@@ -35,14 +38,25 @@ class LlamaConfig(DecoderConfig):
         return cls(**cls.common(fields), attention_bias=bias, output_bias=bias, mlp_bias=mlp_bias)
 
     @classmethod
-    def common(cls, fields: Fields, windows: tuple[int | None, ...] = ()) -> dict[str, Any]:
-        """The keys that Llama's relatives share, without biases."""
+    def common(
+        cls,
+        fields: Fields,
+        windows: tuple[int | None, ...] = (),
+        *,
+        tied: bool = False,
+        epsilon: float = REQUIRED,
+        theta: float = 10000.0,
+    ) -> dict[str, Any]:
+        """The keys that Llama's relatives share, without biases; ``tied``, ``epsilon`` and ``theta`` (RoPE's) are
+        what a missing key means.
+        """
         fields.only("hidden_act", "silu")
-        sizes = cls.sizes(fields)
-        rope = RopeSettings.from_hf(fields.config, sizes["head_dim"], sizes["max_position_embeddings"])
+        sizes = cls.sizes(fields, tied=tied)
+        longest = sizes["max_position_embeddings"]
+        rope = RopeSettings.from_hf(fields.config, sizes["head_dim"], longest, theta=theta)
         return {
             **sizes,
-            "norm_eps": fields.number("rms_norm_eps"),
+            "norm_eps": fields.number("rms_norm_eps", epsilon),
             "ropes": (rope,),
             "windows": windows or (None,) * sizes["num_hidden_layers"],
         }
@@ -54,15 +68,24 @@ class Llama(Decoder):
     def layer(self, config: LlamaConfig, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"model.layers.{index}"
         scoring = Scoring(config.head_dim**-0.5, window=config.windows[index])
-        attention = self.attention(config, w, layout, f"{prefix}.self_attn", scoring)
-        return Layer(config, w, prefix, attention, self.mlp(config, w, prefix))
+        rope = config.layer_ropes[index] if config.layer_ropes else 0
+        attention = self.attention(config, w, layout, f"{prefix}.self_attn", scoring, rope)
+        return self.assemble(config, w, prefix, attention, self.mlp(config, w, prefix))
+
+    def assemble(
+        self, config: Any, w: WeightBuilder, prefix: str, attention: Attention, mlp: nn.Module
+    ) -> nn.Module:
+        """A layer of its halves."""
+        return Layer(config, w, prefix, attention, mlp)
 
     def attention(
-        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring, rope: int
     ) -> Attention:
         """A layer's first half."""
         bias, out_bias = config.attention_bias, config.output_bias
-        return Attention(config, w, layout, prefix, scoring=scoring, qkv_bias=bias, out_bias=out_bias)
+        return Attention(
+            config, w, layout, prefix, scoring=scoring, qkv_bias=bias, out_bias=out_bias, rope=rope
+        )
 
     def mlp(self, config: Any, w: WeightBuilder, prefix: str) -> nn.Module:
         """A layer's second half; ``prefix`` is the layer's."""

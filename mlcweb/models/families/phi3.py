@@ -25,9 +25,9 @@ class Phi3(Llama):
     """The model."""
 
     def attention(
-        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring, rope: int
     ) -> Attention:
-        return Attention(config, w, layout, prefix, scoring=scoring, qkv=("qkv_proj",))
+        return Attention(config, w, layout, prefix, scoring=scoring, qkv=("qkv_proj",), rope=rope)
 
     def mlp(self, config: Any, w: WeightBuilder, prefix: str) -> nn.Module:
         return GatedMLP(config, w, f"{prefix}.mlp", names=("gate_up_proj",))

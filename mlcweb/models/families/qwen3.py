@@ -7,10 +7,9 @@ from typing import Any
 
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.models.families.llama import Llama, LlamaConfig
 from mlcweb.models.families.qwen2 import qwen_windows
-from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.attention import Attention, NormedAttention
 from mlcweb.models.parts.fields import Fields
 from mlcweb.models.parts.weights import WeightBuilder
 
@@ -27,26 +26,13 @@ class Qwen3Config(LlamaConfig):
         return cls(**cls.common(fields, qwen_windows(fields)), attention_bias=bias, output_bias=bias)
 
 
-class Qwen3Attention(Attention):
-    """With the norms' weights, which all heads share."""
-
-    def __init__(
-        self, config: Qwen3Config, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
-    ) -> None:
-        bias, size = config.attention_bias, (config.head_dim,)
-        super().__init__(config, w, layout, prefix, scoring=scoring, qkv_bias=bias, out_bias=bias)
-        self.q_norm = w.row({f"{prefix}.q_norm.weight": size})
-        self.k_norm = w.row({f"{prefix}.k_norm.weight": size})
-        self.epsilon = config.norm_eps
-
-    def head_norm(self) -> HeadNorm:
-        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, "rms")
-
-
 class Qwen3(Llama):
     """The model."""
 
     def attention(
-        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring
+        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring, rope: int
     ) -> Attention:
-        return Qwen3Attention(config, w, layout, prefix, scoring)
+        bias = config.attention_bias
+        return NormedAttention(
+            config, w, layout, prefix, scoring=scoring, rope=rope, qkv_bias=bias, out_bias=bias
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 from tvm.relax.frontend import nn
 
@@ -67,6 +69,35 @@ class Attention(nn.Module):
             qkv_TQ = ops.norm_heads(qkv_TQ, head_norm)
         heads_TA = ops.attention(qkv_TQ, step.ropes[self.rope], self.kv, self.scoring)
         return ops.linear("o", heads_TA, self.o_proj, bias=self.o_bias, residual=residual)
+
+
+class NormedAttention(Attention):
+    """With RMSNorms of queries and keys before RoPE: of each head by itself (``rms``), with weights that all heads
+    share, or of all heads together (``full_rms``). ``names`` are the checkpoint's; ``plus`` is added to the weights.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        w: WeightBuilder,
+        layout: HeadLayout,
+        prefix: str,
+        *,
+        kind: Literal["rms", "full_rms"] = "rms",
+        names: tuple[str, str] = ("q_norm", "k_norm"),
+        plus: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(config, w, layout, prefix, **options)
+        sizes = (config.query_width, config.key_width) if kind == "full_rms" else (config.head_dim,) * 2
+        weights = [f"{prefix}.{name}.weight" for name in names]
+        self.q_norm, self.k_norm = (
+            w.row({name: (size,)}, plus=plus) for name, size in zip(weights, sizes, strict=True)
+        )
+        self.kind, self.epsilon = kind, config.norm_eps
+
+    def head_norm(self) -> HeadNorm:
+        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, self.kind)
 
 
 def qkv_order(config: DecoderConfig, rope: RopeSettings) -> Order | None:

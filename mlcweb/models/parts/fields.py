@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 
-_REQUIRED: Any = object()
+REQUIRED: Any = object()  # the default of a key that has none
 
 # Far more than any model has. Whatever a config.json says, reading it takes little time and memory: how its sizes fit
 # the tensors is only seen afterwards.
@@ -27,7 +27,7 @@ class Fields:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
 
-    def count(self, key: str, default: Any = _REQUIRED) -> int:
+    def count(self, key: str, default: Any = REQUIRED) -> int:
         """A positive integer; null counts as missing."""
         value = self._get(key, default)
         if not (isinstance(value, int) and not isinstance(value, bool)) and not (
@@ -38,7 +38,7 @@ class Fields:
             raise CheckpointError(f"config.json: {key} is {shown(value)}, which no model has")
         return int(value)
 
-    def number(self, key: str, default: Any = _REQUIRED) -> float:
+    def number(self, key: str, default: Any = REQUIRED) -> float:
         """A positive number; null counts as missing."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -68,11 +68,27 @@ class Fields:
             )
         return value
 
+    def sliding_layers(self, sliding: Sequence[bool]) -> tuple[bool, ...]:
+        """Which layers see a window, by ``layer_types``; where it is missing, ``sliding``, an entry a layer."""
+        kinds = self.config.get("layer_types")
+        if kinds is None:
+            return tuple(sliding)
+        if not isinstance(kinds, list) or len(kinds) != len(sliding):
+            raise CheckpointError(
+                f"config.json: layer_types needs one entry for each of {len(sliding)} layers"
+            )
+        for kind in kinds:
+            if kind not in ("full_attention", "sliding_attention"):
+                raise UnsupportedError(
+                    f"config.json has a layer of the type {shown(kind)}, which is not supported"
+                )
+        return tuple(kind == "sliding_attention" for kind in kinds)
+
     def _get(self, key: str, default: Any) -> Any:
         value = self.config.get(key)
         if value is None:
             value = default
-        if value is _REQUIRED:
+        if value is REQUIRED:
             raise CheckpointError(
                 f"config.json lacks {key}",
                 hint="Is it the config.json that was published with these weights?",

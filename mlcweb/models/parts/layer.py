@@ -1,4 +1,4 @@
-"""Has the two layers that most architectures use; others are in their architecture's file."""
+"""Has the layers that several architectures use; others are in their architecture's file."""
 
 from __future__ import annotations
 
@@ -46,6 +46,27 @@ class Layer(nn.Module):
         norm = self.config.norm(self.post_attention_layernorm, self.post_attention_layernorm_bias)
         out_TD: Array = self.mlp(step, x_TD if self.parallel else y_TD, norm, y_TD)
         return out_TD
+
+
+class PostNormLayer(nn.Module):
+    """Attention and MLP; neither has a norm before it, and each one's outputs are normalized before they are added."""
+
+    def __init__(
+        self, config: DecoderConfig, w: WeightBuilder, prefix: str, attention: Attention, mlp: nn.Module
+    ) -> None:
+        hidden = config.hidden_size
+        self.self_attn = attention
+        self.post_attention_layernorm = w.vector(f"{prefix}.post_attention_layernorm.weight", hidden)
+        self.mlp = mlp
+        self.post_feedforward_layernorm = w.vector(f"{prefix}.post_feedforward_layernorm.weight", hidden)
+        self.config = config
+
+    def forward(self, step: Step[Array], x_TD: Array) -> Array:
+        norm, ops = self.config.norm, step.ops
+        y_TD = self.self_attn(step, x_TD, None, None)
+        x_TD = ops.norm(y_TD, norm(self.post_attention_layernorm), residual=x_TD)
+        y_TD = self.mlp(step, x_TD, None, None)
+        return ops.norm(y_TD, norm(self.post_feedforward_layernorm), residual=x_TD)
 
 
 class OneNormLayer(nn.Module):

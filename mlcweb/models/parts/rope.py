@@ -82,9 +82,9 @@ class RopeSettings:
         return result
 
     @classmethod
-    def none(cls, head_dim: int) -> RopeSettings:
-        """For an architecture without RoPE."""
-        return cls(head_dim, 0, 1.0, None, 1)
+    def none(cls, head_dim: int, longest: int = 1) -> RopeSettings:
+        """For an architecture without RoPE, or for the layers that have none, of contexts of ``longest``."""
+        return cls(head_dim, 0, 1.0, None, longest)
 
     @property
     def kind(self) -> str:

@@ -40,6 +40,11 @@ def mixtral(m: Metadata) -> Config:
     }
 
 
+def smollm3(m: Metadata) -> Config:
+    """Which layers have no RoPE is not in the file: llama.cpp knows."""
+    return llama(m) | {"no_rope_layer_interval": 4}
+
+
 def qwen2(m: Metadata) -> Config:
     """Its biases are part of the architecture."""
     return _sizes(m) | {"hidden_act": "silu", "rms_norm_eps": _rms_eps(m)}

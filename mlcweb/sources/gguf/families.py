@@ -175,6 +175,7 @@ FAMILIES: dict[str, Family] = {
     "olmo2": Family(
         "Olmo2ForCausalLM", "olmo2", gguf_config.olmo2, {**_ATTENTION, **_MLP, **_POST_NORMS, **_HEAD_NORMS}
     ),
+    "smollm3": Family("SmolLM3ForCausalLM", "smollm3", gguf_config.smollm3, _LLAMA, _PAIRS),
     "starcoder2": Family(
         "Starcoder2ForCausalLM",
         "starcoder2",

@@ -12,6 +12,8 @@ export const MODELS: readonly (readonly [id: string, megabytes: number, context:
   ["Llama-3.1-8B-Instruct-q4f16_1-MLC-1k", 4437, 1024],
   ["Llama-3.1-8B-Instruct-q4f32_1-MLC", 5812, 4096],
   ["Llama-3.1-8B-Instruct-q4f16_1-MLC", 4821, 4096],
+  ["DeepSeek-R1-Distill-Qwen-1.5B-q4f16_1-MLC", 1066, 4096],
+  ["DeepSeek-R1-Distill-Qwen-1.5B-q4f32_1-MLC", 1284, 4096],
   ["DeepSeek-R1-Distill-Qwen-7B-q4f16_1-MLC", 4310, 4096],
   ["DeepSeek-R1-Distill-Qwen-7B-q4f32_1-MLC", 4989, 4096],
   ["DeepSeek-R1-Distill-Llama-8B-q4f32_1-MLC", 5812, 4096],

@@ -20,7 +20,7 @@ from mlcweb.calibrate.text import spread
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.weights import Experts
 from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
-from mlcweb.kernels.layouts.storage import Values, WholeMatrix
+from mlcweb.kernels.layouts.storage import WholeMatrix
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models import Decoder
@@ -163,9 +163,7 @@ class _CalibrationOps(HostOps):
         self._progress.advance(1)
         return np.concatenate(outputs)
 
-    def head(
-        self, x: F32, norm: Norm, weight: Matrix, *, bias: Values | None = None, cap: float | None = None
-    ) -> F32:
+    def head(self, x: F32, norm: Norm, weight: Matrix, **options: Any) -> F32:
         """No logits."""
         self._users.setdefault(id(norm.weight), []).append((norm, weight))
         self._count(super().norm(x, norm), weight)

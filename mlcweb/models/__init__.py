@@ -6,15 +6,20 @@
 from typing import Any
 
 from mlcweb.errors import UnsupportedError
+from mlcweb.models.families.ernie4_5 import Ernie4_5, Ernie4_5Config
+from mlcweb.models.families.exaone4 import Exaone4, Exaone4Config
 from mlcweb.models.families.gemma import Gemma, GemmaConfig
 from mlcweb.models.families.gemma2 import Gemma2, Gemma2Config
 from mlcweb.models.families.gemma3 import Gemma3, Gemma3Config
 from mlcweb.models.families.gpt2 import GPT2, GPT2Config
 from mlcweb.models.families.gpt_neox import GPTNeoX, GPTNeoXConfig
+from mlcweb.models.families.granite import Granite, GraniteConfig
+from mlcweb.models.families.granite_hybrid import GraniteHybrid, GraniteHybridConfig
 from mlcweb.models.families.llama import Llama, LlamaConfig
 from mlcweb.models.families.mistral import Mistral, MistralConfig
 from mlcweb.models.families.mixtral import Mixtral, MixtralConfig
 from mlcweb.models.families.olmo2 import Olmo2, Olmo2Config
+from mlcweb.models.families.olmo3 import Olmo3, Olmo3Config
 from mlcweb.models.families.phi import Phi, PhiConfig
 from mlcweb.models.families.phi3 import Phi3, Phi3Config
 from mlcweb.models.families.qwen2 import Qwen2, Qwen2Config
@@ -25,15 +30,20 @@ from mlcweb.models.families.starcoder2 import Starcoder2, Starcoder2Config
 from mlcweb.models.parts.decoder import Decoder, DecoderConfig, declare_model
 
 ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
+    "Ernie4_5ForCausalLM": (Ernie4_5Config, Ernie4_5),
+    "Exaone4ForCausalLM": (Exaone4Config, Exaone4),
     "GPT2LMHeadModel": (GPT2Config, GPT2),
     "GPTNeoXForCausalLM": (GPTNeoXConfig, GPTNeoX),
     "Gemma2ForCausalLM": (Gemma2Config, Gemma2),
     "Gemma3ForCausalLM": (Gemma3Config, Gemma3),
     "GemmaForCausalLM": (GemmaConfig, Gemma),
+    "GraniteForCausalLM": (GraniteConfig, Granite),
+    "GraniteMoeHybridForCausalLM": (GraniteHybridConfig, GraniteHybrid),
     "LlamaForCausalLM": (LlamaConfig, Llama),
     "MistralForCausalLM": (MistralConfig, Mistral),
     "MixtralForCausalLM": (MixtralConfig, Mixtral),
     "Olmo2ForCausalLM": (Olmo2Config, Olmo2),
+    "Olmo3ForCausalLM": (Olmo3Config, Olmo3),
     "Phi3ForCausalLM": (Phi3Config, Phi3),
     "PhiForCausalLM": (PhiConfig, Phi),
     "Qwen2ForCausalLM": (Qwen2Config, Qwen2),

@@ -77,9 +77,10 @@ class HostOps:
         activation: Activation | None = None,
         gated: bool = False,
         residual: F32 | None = None,
+        factor: float = 1.0,
         rows: bool = False,
     ) -> F32:
-        """``residual + activation(linear(norm(x)) + bias)``, times the up half if ``gated``."""
+        """``residual + factor * activation(linear(norm(x)) + bias)``, times the up half if ``gated``."""
         x = self.norm(x, norm) if norm else x
         y = self._product(round_int8(x) if self.int8 and name != "head" else x, weight)
         if bias is not None:
@@ -88,6 +89,7 @@ class HostOps:
         if activation is not None:
             gate = activate(activation, gate)
         y = gate if up is None else gate * up
+        y = y if factor == 1.0 else y * np.float32(factor)
         return y if residual is None else residual + y
 
     def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None) -> F32:
@@ -168,13 +170,20 @@ class HostOps:
         return joined
 
     def head(
-        self, x: F32, norm: Norm, weight: Matrix, *, bias: Values | None = None, cap: float | None = None
+        self,
+        x: F32,
+        norm: Norm,
+        weight: Matrix,
+        *,
+        bias: Values | None = None,
+        cap: float | None = None,
+        factor: float = 1.0,
     ) -> F32:
         """Logits ``[1, V]`` of the last token, or ``[T, V]``."""
         logits = self.linear("head", x if self.every else x[-1:], weight, norm=norm, bias=bias)
         if cap is not None:
             logits = np.float32(cap) * np.tanh(logits / np.float32(cap))
-        return logits
+        return logits if factor == 1.0 else logits * np.float32(factor)
 
     def _row(self, table: Matrix, token: int) -> F32:
         """A row of an embedding, with the padding of its last group."""

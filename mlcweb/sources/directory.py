@@ -13,6 +13,7 @@ from mlcweb.sources.checkpoint import Checkpoint, LazyTensor, compute_fingerprin
 from mlcweb.sources.licence import read_licence
 from mlcweb.sources.prefixes import without_wrappers
 from mlcweb.sources.safetensors_file import open_safetensors
+from mlcweb.sources.text_part import text_config, text_tensors, wrapper_of
 from mlcweb.sources.tokenizer_files import find_eos_ids, read_json, read_tokenizer_files
 from mlcweb.words import quoted
 
@@ -47,6 +48,9 @@ def open_directory(
     if (folder / SINGLE_FILE).is_file() and (folder / INDEX_FILE).is_file():
         (progress or SilentProgress()).note(BOTH_NOTE.format(folder))
     tensors = without_wrappers(str(folder), _open_weights(folder))
+    if wrapper_of(config) is not None:
+        tensors = text_tensors(str(folder), tensors)
+        config = text_config(str(folder), config, tensors)
     files = read_tokenizer_files(folder, _vocab_size(config))
     source = source or {"kind": "directory", "name": folder.resolve().name}
     samples = ((name, tensor.shape, tensor.dtype, sample) for name, (tensor, sample) in tensors.items())

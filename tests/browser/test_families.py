@@ -28,14 +28,16 @@ def bundles() -> Iterator[Any]:
     seen: set[str] = set()
     others = [scheme for scheme in SCHEMES if scheme != "q4f32_1"]
     for case in CASES:
-        also = [] if case.architecture in seen or len(seen) % 2 else [others[len(seen) // 2 % len(others)]]
+        also = (
+            [] if case.text_architecture in seen or len(seen) % 2 else [others[len(seen) // 2 % len(others)]]
+        )
         for scheme in ("q4f32_1", *also):
             yield pytest.param(case, scheme, id=f"{case.name}-{scheme}")
-        seen.add(case.architecture)
+        seen.add(case.text_architecture)
 
 
 def test_every_architecture_has_a_case() -> None:
-    assert {case.architecture for case in CASES} == set(ARCHITECTURES)
+    assert {case.text_architecture for case in CASES} == set(ARCHITECTURES)
 
 
 @pytest.fixture(scope="module")

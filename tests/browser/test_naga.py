@@ -22,7 +22,7 @@ from tests.support.browser.vulkan import Vulkan, vulkan_of
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("wgpu") is None, reason="wgpu is not installed")
 
 NAGA = Path(__file__).parents[1] / "support" / "browser" / "naga.py"
-FIRST = {case.architecture: case.name for case in reversed(CASES)}
+FIRST = {case.text_architecture: case.name for case in reversed(CASES)}
 FEATURES = {"shader-f16": "shader-f16", "subgroups": "subgroup"}  # WebGPU's names, and wgpu's
 
 

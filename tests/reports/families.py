@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
-    names = [name for name in args.cases or BY_NAME if BY_NAME[name].architecture in ARCHITECTURES]
+    names = [name for name in args.cases or BY_NAME if BY_NAME[name].text_architecture in ARCHITECTURES]
     wanted = [(name, scheme) for name in names for scheme in SCHEMES]
     failed = False
     print(f"| model | architecture | {' | '.join(SCHEMES)} |")

@@ -17,8 +17,21 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("smollm3", {"no_rope_layers": None, "no_rope_layer_interval": 0}, "no_rope_layer_interval"),
     ("smollm3", {"layer_types": ["full_attention"]}, "layer_types"),
 ]
+CONTRADICTIONS += [
+    ("olmo-3", {"sliding_window": 0}, "sliding_window"),
+    ("olmo-3", {"layer_types": "sliding_attention"}, "layer_types"),
+    ("exaone-4-32b", {"layer_types": None, "sliding_window_pattern": 0}, "sliding_window_pattern"),
+    ("exaone-4-32b", {"layer_types": None, "sliding_window_pattern": ""}, "sliding_window_pattern"),
+    ("granite-3.3", {"logits_scaling": 0}, "logits_scaling"),
+    ("granite-3.3", {"residual_multiplier": "0.22"}, "residual_multiplier"),
+    ("ernie-4.5", {"use_bias": "no"}, "use_bias"),
+]
 UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("smollm3", {"layer_types": ["linear_attention"] * 4}, "linear_attention"),
+    ("granite-4-micro", {"layer_types": ["attention", "mamba"]}, "layer_types"),
+    ("granite-4-micro", {"layer_types": None}, "layer_types"),
+    ("granite-4-micro", {"num_local_experts": 62}, "num_local_experts = 62"),
+    ("granite-4-micro", {"position_embedding_type": "alibi"}, "position_embedding_type"),
 ]
 
 

@@ -89,7 +89,14 @@ class Decode(Ops):
         return decode_moe(self, x, norm, mixture, residual)
 
     def head(
-        self, x: Tensor, norm: Norm, weight: Matrix, *, bias: Values | None = None, cap: float | None = None
+        self,
+        x: Tensor,
+        norm: Norm,
+        weight: Matrix,
+        *,
+        bias: Values | None = None,
+        cap: float | None = None,
+        factor: float = 1.0,
     ) -> Tensor:
-        """Logits ``[1, V]``, soft-capped if ``cap``."""
-        return self._product("head", x, weight, norm, Folded(bias, cap=cap), None, rows=True)
+        """Logits ``[1, V]`` of the last token, soft-capped if ``cap``, times ``factor``."""
+        return self._product("head", x, weight, norm, Folded(bias, cap=cap, factor=factor), None, rows=True)

@@ -85,13 +85,20 @@ class Prefill(Ops):
         return prefill_moe(self, self.norm(x, norm), mixture, residual)
 
     def head(
-        self, x: Tensor, norm: Norm, weight: Matrix, *, bias: Values | None = None, cap: float | None = None
+        self,
+        x: Tensor,
+        norm: Norm,
+        weight: Matrix,
+        *,
+        bias: Values | None = None,
+        cap: float | None = None,
+        factor: float = 1.0,
     ) -> Tensor:
-        """Logits ``[1, V]`` of the last token, soft-capped if ``cap``."""
+        """Logits ``[1, V]`` of the last token, soft-capped if ``cap``, times ``factor``."""
         own = None if norm.centered else norm
         if norm.centered:
             x = self.norm(x, norm, last_row=True)
-        folded, y = Folded(bias, cap=cap), None
+        folded, y = Folded(bias, cap=cap, factor=factor), None
         vectors = Vectors(x_block_order=False, last_row=own is not None)
         for w, piece in pieces(weight):
             kernel = self.kernel(

@@ -45,10 +45,12 @@ class Operations(Protocol[Array]):
         activation: Activation | None = None,
         gated: bool = False,
         residual: Array | None = None,
+        factor: float = 1.0,
         rows: bool = False,
     ) -> Array:
-        """``residual + activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and the result
-        activation(gate) * up. ``rows``: for attention, which reads decode's outputs in their own order.
+        """``residual + factor * activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and
+        activation(gate) * up is in the activation's place. ``rows``: for attention, which reads decode's outputs in
+        their own order.
         """
 
     def norm(self, x: Array, norm: Norm, *, residual: Array | None = None) -> Array:
@@ -64,6 +66,13 @@ class Operations(Protocol[Array]):
         """``residual + mixture(norm(x))``, ``[T, D]``."""
 
     def head(
-        self, x: Array, norm: Norm, weight: Matrix, *, bias: Values | None = None, cap: float | None = None
+        self,
+        x: Array,
+        norm: Norm,
+        weight: Matrix,
+        *,
+        bias: Values | None = None,
+        cap: float | None = None,
+        factor: float = 1.0,
     ) -> Array:
-        """Logits ``[1, V]`` of the last token, soft-capped if ``cap``."""
+        """Logits ``[1, V]`` of the last token, soft-capped if ``cap``, times ``factor``."""

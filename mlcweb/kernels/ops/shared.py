@@ -77,11 +77,12 @@ class Ops:
         activation: Activation | None = None,
         gated: bool = False,
         residual: Tensor | None = None,
+        factor: float = 1.0,
         rows: bool = False,
     ) -> Tensor:
         """As ``Operations.linear``: a launch for each piece of the weight."""
         if not isinstance(weight, SplitGateUp):
-            folded = Folded(bias, activation=activation, gated=gated)
+            folded = Folded(bias, activation=activation, gated=gated, factor=factor)
             if residual is not None:
                 folded = replace(folded, joined="added")
             return self._product(name, x, weight, norm, folded, residual, rows=rows)

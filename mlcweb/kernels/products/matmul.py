@@ -287,4 +287,4 @@ class TileWriter:
         with self.k.when(column < self.outputs):
             at = column + self.piece.first if self.piece.first else column
             other = None if self.residual is None else load4(self.residual, row, at)
-            self.k.store(self.y, [row, ramp4(at)], self.folded.join(value(), other))
+            self.k.store(self.y, [row, ramp4(at)], self.folded.join(value(), other, lanes=4))

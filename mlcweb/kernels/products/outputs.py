@@ -17,7 +17,7 @@ ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu", "gelu_tanh")
 
 @dataclass(frozen=True)
 class Folded:
-    """What is folded into a product's outputs: ``other + activation(sums + bias)``, and so on.
+    """What is folded into a product's outputs: ``other + factor * activation(sums + bias)``, and so on.
 
     ``bias``: of which the product's outputs have the values from ``bias_first``. ``gated``: the weight is gate over
     up, and the result activation(gate) * up. ``cap``: soft, of decode's products alone. ``joined``: another tensor,
@@ -30,6 +30,7 @@ class Folded:
     gated: bool = False
     cap: float | None = None
     joined: Literal["added", "multiplied"] | None = None
+    factor: float = 1.0
 
     def outputs(self, rows: int) -> int:
         """Columns of the result, of a weight of ``rows`` rows."""
@@ -39,8 +40,10 @@ class Folded:
         """Declare what is joined as the kernel's next argument, if there is anything."""
         return k.buffer("residual", (rows, piece.outputs), "float32") if self.joined else None
 
-    def join(self, value: Expr, other: Expr | None) -> Expr:
-        """``value`` with what is joined."""
+    def join(self, value: Expr, other: Expr | None, lanes: int = 1) -> Expr:
+        """``value`` times the factor, with what is joined."""
+        if self.factor != 1.0:
+            value = value * (splat(f32(self.factor)) if lanes == 4 else f32(self.factor))
         if other is None:
             return value
         return other * value if self.joined == "multiplied" else other + value

@@ -27,20 +27,8 @@ class Gemma3Config(Gemma2Config):
         check_gemma(fields)
         sizes = cls.sizes(fields, tied=True)
         head_dim, longest = sizes["head_dim"], sizes["max_position_embeddings"]
-        nested = config.get("rope_parameters")
-        if isinstance(nested, dict) and "full_attention" in nested:  # as transformers 5 writes it
-            ropes = tuple(
-                RopeSettings.from_hf(
-                    config, head_dim, longest, theta=theta, parameters=nested.get(kind) or {}
-                )
-                for kind, theta in (("full_attention", 1e6), ("sliding_attention", 1e4))
-            )
-        else:
-            local = {"rope_theta": fields.number("rope_local_base_freq", 1e4)}
-            ropes = (
-                RopeSettings.from_hf(config, head_dim, longest, theta=1e6),
-                RopeSettings.from_hf(config, head_dim, longest, parameters=local),
-            )
+        local = {"rope_theta": fields.number("rope_local_base_freq", 1e4)}
+        ropes = RopeSettings.of_two_kinds(config, head_dim, longest, theta=1e6, local=local)
         pattern = fields.count("sliding_window_pattern", config.get("_sliding_window_pattern", 6))
         return cls(
             **sizes,

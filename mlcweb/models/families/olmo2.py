@@ -34,9 +34,9 @@ class Olmo2(Llama):
     def attention(
         self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring, rope: int
     ) -> Attention:
-        options = {"scoring": scoring, "rope": rope, "kind": "full_rms"}
-        bias = {"qkv_bias": config.attention_bias, "out_bias": config.output_bias}
-        return NormedAttention(config, w, layout, prefix, **options, **bias)
+        bias, out_bias = config.attention_bias, config.output_bias
+        options = {"scoring": scoring, "rope": rope, "qkv_bias": bias, "out_bias": out_bias}
+        return NormedAttention(config, w, layout, prefix, kind="full_rms", **options)
 
     def assemble(
         self, config: Any, w: WeightBuilder, prefix: str, attention: Attention, mlp: nn.Module

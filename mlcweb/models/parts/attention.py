@@ -22,7 +22,7 @@ class Attention(nn.Module):
 
     ``prefix`` is the checkpoint's, ``qkv`` and ``out`` its names of the projections: three, or one that is fused.
     ``rope`` is which of the config's. ``fused_order`` names the row of a fused tensor that is in each place of
-    queries, keys and values, one after the other.
+    queries, keys and values, one after the other. ``factor`` is what the outputs are multiplied by.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Attention(nn.Module):
         rope: int = 0,
         fused_order: Order | None = None,
         transposed: bool = False,
+        factor: float = 1.0,
     ) -> None:
         hidden, width = config.hidden_size, config.query_width
         each = (width, config.key_width, config.key_width)
@@ -55,20 +56,20 @@ class Attention(nn.Module):
         self.o_proj = w.matrix({f"{prefix}.{out}.weight": hidden}, width, transposed=transposed)
         self.o_bias = w.row({f"{prefix}.{out}.bias": (hidden,)}) if out_bias else None
         self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
-        self.scoring, self.rope = scoring, rope
+        self.scoring, self.rope, self.factor = scoring, rope, factor
 
     def head_norm(self) -> HeadNorm | None:
         """The norm of queries and keys, for architectures that have one."""
         return None
 
     def forward(self, step: Step[Array], x_TD: Array, norm: Norm | None, residual: Array | None) -> Array:
-        """``residual + attention(norm(x))``."""
+        """``residual + factor * attention(norm(x))``."""
         ops, head_norm = step.ops, self.head_norm()
         qkv_TQ = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=self.qkv_bias, rows=True)
         if head_norm is not None:
             qkv_TQ = ops.norm_heads(qkv_TQ, head_norm)
         heads_TA = ops.attention(qkv_TQ, step.ropes[self.rope], self.kv, self.scoring)
-        return ops.linear("o", heads_TA, self.o_proj, bias=self.o_bias, residual=residual)
+        return ops.linear("o", heads_TA, self.o_proj, bias=self.o_bias, residual=residual, factor=self.factor)
 
 
 class NormedAttention(Attention):

@@ -111,6 +111,7 @@ class Outline:
     positions: str | None = None  # learned ones
     scale: float = 1.0  # of embeddings
     cap: float | None = None  # of logits
+    factor: float = 1.0  # of logits
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ class Decoder(nn.Module):
                 x_TD = layer(step, x_TD)
         norm = self.config.norm(body.norm, body.norm_bias)
         head = body.embed_tokens if self.config.tie_word_embeddings else self.lm_head
-        return ops.head(x_TD, norm, head, bias=self.lm_head_bias, cap=outline.cap)
+        return ops.head(x_TD, norm, head, bias=self.lm_head_bias, cap=outline.cap, factor=outline.factor)
 
     @property
     def rope_tables(self) -> list[RopeTables]:

@@ -17,7 +17,9 @@ def gelu_of(name: str) -> Activation:
 
 
 class GatedMLP(nn.Module):
-    """``down(activation(gate(x)) * up(x))``; ``names`` are the checkpoint's gate and up, or one that is both."""
+    """``factor * down(activation(gate(x)) * up(x))``; ``names`` are the checkpoint's gate and up, or one that is both,
+    and ``down`` its down.
+    """
 
     def __init__(
         self,
@@ -27,15 +29,17 @@ class GatedMLP(nn.Module):
         *,
         activation: Activation = "silu",
         names: tuple[str, ...] = ("gate_proj", "up_proj"),
+        down: str = "down_proj",
         bias: bool = False,
+        factor: float = 1.0,
     ) -> None:
         hidden, inner = config.hidden_size, config.intermediate_size
         rows = 2 * inner // len(names)
         self.gate_up_proj = w.gated({f"{prefix}.{n}.weight": rows for n in names}, hidden)
-        self.down_proj = w.matrix({f"{prefix}.down_proj.weight": hidden}, inner)
+        self.down_proj = w.matrix({f"{prefix}.{down}.weight": hidden}, inner)
         self.gate_up_bias = w.row({f"{prefix}.{n}.bias": (rows,) for n in names}) if bias else None
-        self.down_bias = w.row({f"{prefix}.down_proj.bias": (hidden,)}) if bias else None
-        self.activation = activation
+        self.down_bias = w.row({f"{prefix}.{down}.bias": (hidden,)}) if bias else None
+        self.activation, self.factor = activation, factor
 
     def forward(self, step: Step[Array], x_TD: Array, norm: Norm | None, residual: Array | None) -> Array:
         """``residual + mlp(norm(x))``."""
@@ -49,7 +53,9 @@ class GatedMLP(nn.Module):
             activation=self.activation,
             gated=True,
         )
-        return ops.linear("down", hidden_TI, self.down_proj, bias=self.down_bias, residual=residual)
+        return ops.linear(
+            "down", hidden_TI, self.down_proj, bias=self.down_bias, residual=residual, factor=self.factor
+        )
 
 
 class MLP(nn.Module):

@@ -25,6 +25,7 @@ class RopeSettings:
     """What turns a head's first ``dims`` of ``head_dim`` dimensions; ``scaling`` is config.json's rope_scaling.
 
     ``longest`` is config.json's max_position_embeddings, ``original`` that before a context was extended.
+    ``neighbours``: a pair is two dimensions side by side, not half a head apart.
     """
 
     head_dim: int
@@ -33,6 +34,7 @@ class RopeSettings:
     scaling: Mapping[str, Any] | None
     longest: int
     original: int | None = None
+    neighbours: bool = False
 
     @classmethod
     def from_hf(
@@ -82,6 +84,33 @@ class RopeSettings:
         return result
 
     @classmethod
+    def of_two_kinds(
+        cls,
+        config: Mapping[str, Any],
+        head_dim: int,
+        longest: int,
+        *,
+        theta: float,
+        local: Mapping[str, Any] | None = None,
+    ) -> tuple[RopeSettings, RopeSettings]:
+        """Of layers that see everything, and of those with a window, which have no scaling.
+
+        transformers 5 keeps both in ``rope_parameters`` by the layers' types; before, ``rope_scaling`` was for the
+        first alone. ``local`` is what the second has where nothing is said, by default ``rope_theta`` too.
+        """
+        nested = config.get("rope_parameters")
+        if isinstance(nested, Mapping) and not {"full_attention", "sliding_attention"}.isdisjoint(nested):
+            thetas = (theta, (local or {}).get("rope_theta", theta))
+            both = zip(("full_attention", "sliding_attention"), thetas, strict=True)
+            first, second = (
+                cls.from_hf(config, head_dim, longest, theta=default, parameters=nested.get(kind) or {})
+                for kind, default in both
+            )
+            return first, second
+        first = cls.from_hf(config, head_dim, longest, theta=theta)
+        return first, cls.from_hf(config, head_dim, longest, parameters=local or {"rope_theta": first.theta})
+
+    @classmethod
     def none(cls, head_dim: int, longest: int = 1) -> RopeSettings:
         """For an architecture without RoPE, or for the layers that have none, of contexts of ``longest``."""
         return cls(head_dim, 0, 1.0, None, longest)
@@ -92,7 +121,8 @@ class RopeSettings:
         if self.scaling is None:
             return "default"
         kind = self.scaling.get("rope_type", self.scaling.get("type", "default"))
-        return "longrope" if kind == "su" else str(kind)  # its name before it was renamed
+        # "su" is longrope's name of before, and of text all of mrope's positions are one
+        return {"su": "longrope", "mrope": "default"}.get(str(kind), str(kind))
 
     @property
     def longest_context(self) -> int:
@@ -205,6 +235,8 @@ class RopeSettings:
         order, in which those that turn come first in each half: scores do not change if both are.
         """
         half, turning = self.head_dim // 2, self.dims // 2
+        if self.neighbours:
+            return np.concatenate([np.arange(0, self.head_dim, 2), np.arange(1, self.head_dim, 2)])
         rest = np.arange(self.dims, self.head_dim)
         first, second = np.split(rest, 2)
         low = np.concatenate([np.arange(turning), first])

@@ -76,17 +76,7 @@ def gemma3(m: Metadata) -> Config:
         "rope_local_base_freq": m.positive("rope.freq_base_swa", 10000.0),
         "sliding_window_pattern": 6,
     }
-    pattern = m.get("attention.sliding_window_pattern", (list, int), 6)
-    if isinstance(pattern, list):
-        if len(pattern) != m.count("block_count"):
-            raise CheckpointError(
-                f"{m.file.path}: gemma3.attention.sliding_window_pattern has {len(pattern)} entries for "
-                f"{m.count('block_count')} layers"
-            )
-        config["layer_types"] = ["sliding_attention" if slides else "full_attention" for slides in pattern]
-    else:
-        config["sliding_window_pattern"] = pattern
-    return config
+    return config | _layer_types(m)
 
 
 def phi2(m: Metadata) -> Config:
@@ -137,12 +127,31 @@ def gpt_neox(m: Metadata) -> Config:
     }
 
 
-def olmo2(m: Metadata) -> Config:
-    if m.has("attention.sliding_window"):
-        raise UnsupportedError(
-            f"{m.file.path}: is an OLMo-3, whose layers have sliding windows; only OLMo-2 is supported"
-        )
-    return llama(m)
+def olmo3(m: Metadata) -> Config:
+    return llama(m) | {"sliding_window": _window(m)} | _layer_types(m)
+
+
+def exaone4(m: Metadata) -> Config:
+    """Without a window, all layers see everything."""
+    window = _window(m)
+    config = qwen2(m) | {"sliding_window": window, "sliding_window_pattern": 4}
+    return config | (_layer_types(m) if window else {})
+
+
+def granite(m: Metadata) -> Config:
+    """llama.cpp takes a scaling that is not finetuned for no RoPE."""
+    if not m.get("rope.scaling.finetuned", bool, True):
+        raise UnsupportedError(f"{m.file.path}: is a Granite without RoPE", hint="Compile its safetensors.")
+    return llama(m) | {
+        "attention_multiplier": m.positive("attention.scale"),
+        "embedding_multiplier": m.positive("embedding_scale"),
+        "residual_multiplier": m.positive("residual_scale"),
+        "logits_scaling": m.positive("logit_scale"),
+    }
+
+
+def ernie4_5(m: Metadata) -> Config:
+    return qwen2(m) | {"use_bias": m.has_tensor("blk.0.attn_q.bias")}
 
 
 def starcoder2(m: Metadata) -> Config:
@@ -200,6 +209,19 @@ def _layer_eps(m: Metadata) -> Any:
 def _window(m: Metadata) -> int | None:
     """0 is none: so Phi-4 is told from Phi-3."""
     return m.get("attention.sliding_window", int, 0) or None
+
+
+def _layer_types(m: Metadata) -> Config:
+    """Which layers see a window, if the file says so: an entry a layer, or that all but every so many do."""
+    pattern = m.get("attention.sliding_window_pattern", (list, int), None)
+    if not isinstance(pattern, list):
+        return {} if pattern is None else {"sliding_window_pattern": pattern}
+    if len(pattern) != m.count("block_count"):
+        raise CheckpointError(
+            f"{m.file.path}: {m.architecture}.attention.sliding_window_pattern has {len(pattern)} entries for "
+            f"{m.count('block_count')} layers"
+        )
+    return {"layer_types": ["sliding_attention" if slides else "full_attention" for slides in pattern]}
 
 
 def _query_scalar(m: Metadata) -> int:

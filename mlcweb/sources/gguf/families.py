@@ -85,10 +85,14 @@ _MIXTRAL = Family(
     {**_PAIRS, "ffn_gate_exps": stacked, "ffn_down_exps": stacked, "ffn_up_exps": stacked},
 )
 _MISTRAL = Family("MistralForCausalLM", "mistral", gguf_config.mistral, _LLAMA, _PAIRS)
+_OLMO2 = {**_ATTENTION, **_MLP, **_POST_NORMS, **_HEAD_NORMS}
+_OLMO3 = Family("Olmo3ForCausalLM", "olmo3", gguf_config.olmo3, _OLMO2)
 FAMILIES: dict[str, Family] = {
     "llama": Family("LlamaForCausalLM", "llama", gguf_config.llama, _LLAMA, _PAIRS),
     "qwen2": Family("Qwen2ForCausalLM", "qwen2", gguf_config.qwen2, _LLAMA),
     "qwen3": Family("Qwen3ForCausalLM", "qwen3", gguf_config.qwen3, {**_LLAMA, **_HEAD_NORMS}),
+    "qwen2vl": Family("Qwen2ForCausalLM", "qwen2", gguf_config.qwen2, _LLAMA),
+    "qwen3vl": Family("Qwen3ForCausalLM", "qwen3", gguf_config.qwen3, {**_LLAMA, **_HEAD_NORMS}),
     "gemma": Family("GemmaForCausalLM", "gemma", gguf_config.gemma, _LLAMA, _MINUS_ONE),
     "gemma2": Family("Gemma2ForCausalLM", "gemma2", gguf_config.gemma2, _GEMMA2, _MINUS_ONE),
     "gemma3": Family(
@@ -172,9 +176,10 @@ FAMILIES: dict[str, Family] = {
         },
         "gpt_neox.layers",
     ),
-    "olmo2": Family(
-        "Olmo2ForCausalLM", "olmo2", gguf_config.olmo2, {**_ATTENTION, **_MLP, **_POST_NORMS, **_HEAD_NORMS}
-    ),
+    "olmo2": Family("Olmo2ForCausalLM", "olmo2", gguf_config.llama, _OLMO2),
+    "granite": Family("GraniteForCausalLM", "granite", gguf_config.granite, _LLAMA, _PAIRS),
+    "exaone4": Family("Exaone4ForCausalLM", "exaone4", gguf_config.exaone4, _OLMO2),
+    "ernie4_5": Family("Ernie4_5ForCausalLM", "ernie4_5", gguf_config.ernie4_5, _LLAMA),
     "smollm3": Family("SmolLM3ForCausalLM", "smollm3", gguf_config.smollm3, _LLAMA, _PAIRS),
     "starcoder2": Family(
         "Starcoder2ForCausalLM",
@@ -198,6 +203,8 @@ def find_family(m: Metadata) -> Family:
         return _MIXTRAL
     if m.architecture == "llama" and m.has("attention.sliding_window"):
         return _MISTRAL
+    if m.architecture == "olmo2" and m.has("attention.sliding_window"):
+        return _OLMO3
     return FAMILIES[m.architecture]
 
 

@@ -16,6 +16,7 @@ from mlcweb.models.families.gpt_neox import GPTNeoX, GPTNeoXConfig
 from mlcweb.models.families.granite import Granite, GraniteConfig
 from mlcweb.models.families.granite_hybrid import GraniteHybrid, GraniteHybridConfig
 from mlcweb.models.families.llama import Llama, LlamaConfig
+from mlcweb.models.families.ministral3 import Ministral3, Ministral3Config
 from mlcweb.models.families.mistral import Mistral, MistralConfig
 from mlcweb.models.families.mixtral import Mixtral, MixtralConfig
 from mlcweb.models.families.olmo2 import Olmo2, Olmo2Config
@@ -40,6 +41,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "GraniteForCausalLM": (GraniteConfig, Granite),
     "GraniteMoeHybridForCausalLM": (GraniteHybridConfig, GraniteHybrid),
     "LlamaForCausalLM": (LlamaConfig, Llama),
+    "Ministral3ForCausalLM": (Ministral3Config, Ministral3),
     "MistralForCausalLM": (MistralConfig, Mistral),
     "MixtralForCausalLM": (MixtralConfig, Mixtral),
     "Olmo2ForCausalLM": (Olmo2Config, Olmo2),

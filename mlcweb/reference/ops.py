@@ -152,6 +152,9 @@ class HostOps:
 
         q_JGTP = _rotate(q_THP, positions, pair_frequencies).reshape(count, kv_heads, -1, dim)
         q_JGTP = q_JGTP.transpose(1, 2, 0, 3) * np.float32(scoring.scale)
+        if (growth := scoring.growth) is not None:
+            factors = 1 + growth.beta * np.log(1 + positions // growth.length)
+            q_JGTP = q_JGTP * factors[:, None].astype(np.float32)
         tokens = np.arange(end)
         hidden_TS = tokens > positions[:, None]
         if scoring.window is not None:

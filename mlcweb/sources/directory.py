@@ -10,6 +10,7 @@ from typing import Any
 from mlcweb.errors import CheckpointError, SourceError, UnsupportedError
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor, compute_fingerprint
+from mlcweb.sources.fp8 import without_fp8
 from mlcweb.sources.licence import read_licence
 from mlcweb.sources.prefixes import without_wrappers
 from mlcweb.sources.safetensors_file import open_safetensors
@@ -47,7 +48,7 @@ def open_directory(
     refuse_prequantized(config, folder.name if source is None else source.get("id", folder.name))
     if (folder / SINGLE_FILE).is_file() and (folder / INDEX_FILE).is_file():
         (progress or SilentProgress()).note(BOTH_NOTE.format(folder))
-    tensors = without_wrappers(str(folder), _open_weights(folder))
+    tensors = without_fp8(str(folder), without_wrappers(str(folder), _open_weights(folder)))
     if wrapper_of(config) is not None:
         tensors = text_tensors(str(folder), tensors)
         config = text_config(str(folder), config, tensors)
@@ -71,10 +72,15 @@ def _vocab_size(config: dict[str, Any]) -> int | None:
 
 
 def refuse_prequantized(config: dict[str, Any], name: str) -> None:
-    """Raise UnsupportedError if the config says that the weights are GPTQ, AWQ, bitsandbytes, fp8, …"""
+    """Raise UnsupportedError if the config says that the weights are GPTQ, AWQ, bitsandbytes, …
+
+    Those of 8-bit floats are read.
+    """
     quantization = config.get("quantization_config")
     if quantization:
         method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
+        if method == "fp8":
+            return
         raise UnsupportedError(
             f"{name}: its weights are already quantized ({method})",
             hint="Compile the original checkpoint; mlcweb quantizes by itself.",

@@ -20,12 +20,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.sources import fp8
 from mlcweb.sources.checkpoint import LazyTensor, read_span, sample_span
 
 _DTYPES: dict[str, tuple[str, Any]] = {
     "F32": ("float32", np.float32),
     "F16": ("float16", np.float16),
     "BF16": ("bfloat16", ml_dtypes.bfloat16),
+    "F8_E4M3": (fp8.DTYPE, ml_dtypes.float8_e4m3fn),
 }
 
 

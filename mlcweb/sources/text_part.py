@@ -31,7 +31,7 @@ _PREFIXES = {
 }
 _HEAD = "lm_head.weight"
 # what a wrapper's config.json says of the tokenizer and the head, for the text model too
-_SHARED = ("bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype", "quantization_config")
+_SHARED = ("bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype")
 _IMAGE_TOKENS = ("image_token_id", "image_token_index")
 
 
@@ -57,7 +57,9 @@ WRAPPERS = {
             "max_position_embeddings": 131072,
         },
     ),
-    "Mistral3ForConditionalGeneration": Wrapper({"mistral": "MistralForCausalLM"}),
+    "Mistral3ForConditionalGeneration": Wrapper(
+        {"mistral": "MistralForCausalLM", "ministral3": "Ministral3ForCausalLM"}
+    ),
     "Qwen2VLForConditionalGeneration": Wrapper(
         {"qwen2_vl": "Qwen2ForCausalLM", "qwen2_vl_text": "Qwen2ForCausalLM"}, flat=True
     ),

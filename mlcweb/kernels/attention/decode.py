@@ -79,7 +79,7 @@ class _Split:
         """RoPE on the group's queries, scaled, into workgroup memory."""
         k, layout = self.k, self.layout
         head_dim, half = layout.head_dim, layout.head_dim // 2
-        factor = splat(f32(self.scoring.scale))
+        factor = splat(self.scoring.scale_at(position))
         work = layout.group * half // 4
         with k.loop(T.ceildiv(work - self.tid, THREADS)) as i:
             item = k.let(i * THREADS + self.tid, "item")

@@ -3,7 +3,8 @@
 from tvm import tirx
 
 from mlcweb.contract.constants import State
-from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel, load4, ramp4, splat
+from mlcweb.kernels.attention.scoring import Scoring
+from mlcweb.kernels.language.builder import KernelBuilder, dynamic, kernel, load4, ramp4, splat
 from mlcweb.kernels.language.expr import T
 from mlcweb.kernels.layouts.kv_cache import HeadLayout, NewTokens, page_of, rotate4, slot_of
 
@@ -11,8 +12,8 @@ THREADS = 64
 
 
 @kernel
-def rope_append(layout: HeadLayout, context: int, scale: float) -> tirx.PrimFunc:
-    """Kernel: queries ``[n, H * P]``, rotated and times ``scale``; rotated keys, and values, to the KV cache.
+def rope_append(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
+    """Kernel: queries ``[n, H * P]``, rotated and scaled; rotated keys, and values, to the KV cache.
 
     Arguments: qkv ``[n, (H + 2 J) * P]``, RoPE tables, state, page_table, kv (written), queries.
     """
@@ -36,7 +37,7 @@ def rope_append(layout: HeadLayout, context: int, scale: float) -> tirx.PrimFunc
         with k.when(head < heads + kv_heads):
             first, second = rotate4(k, low, high, new.coarse, new.fine, position, pair, head_dim)
             with k.when(head < heads):
-                factor = splat(f32(scale))
+                factor = splat(scoring.scale_at(position))
                 k.store(queries, [row, ramp4(head * head_dim + pair)], first * factor)
                 k.store(queries, [row, ramp4(head * head_dim + half + pair)], second * factor)
             with k.when(head >= heads):

@@ -2,13 +2,26 @@
 
 from dataclasses import dataclass, replace
 
-from mlcweb.kernels.language.builder import KernelBuilder, bits, u32
+from mlcweb.kernels.language.builder import KernelBuilder, bits, f32, u32
 from mlcweb.kernels.language.expr import Expr, Index, T
 
 
 @dataclass(frozen=True)
+class Growth:
+    """Queries grow with their position: by ``1 + beta * log(1 + floor(position / length))``."""
+
+    beta: float
+    length: int
+
+    def at(self, position: Expr) -> Expr:
+        """The factor of the query at ``position``, float32."""
+        spans = T.Cast("float32", position // self.length + 1)
+        return f32(1.0) + f32(self.beta) * T.log(spans)
+
+
+@dataclass(frozen=True)
 class Scoring:
-    """``score = scale * q · k``, then ``cap * tanh(score / cap)`` if there is a cap.
+    """``score = scale * q · k``, then ``cap * tanh(score / cap)`` if there is a cap; scales may have a ``growth``.
 
     With a ``window`` a token sees itself and the ``window - 1`` tokens before it, else all tokens before it.
     """
@@ -16,6 +29,7 @@ class Scoring:
     scale: float
     cap: float | None = None
     window: int | None = None
+    growth: Growth | None = None
 
     def __post_init__(self) -> None:
         if self.cap is not None and not self.cap > 0:
@@ -24,8 +38,14 @@ class Scoring:
             raise ValueError(f"attention's window is {self.window} tokens, which must be at least 1")
 
     def within(self, context: int) -> "Scoring":
-        """The same for a context of so many tokens: a window that holds all of it is none."""
-        return self if self.window is None or self.window < context else replace(self, window=None)
+        """The same for a context of so many tokens: a window that holds all of it is none, nor has growth begun."""
+        window = None if self.window is None or self.window >= context else self.window
+        growth = None if self.growth is None or self.growth.length >= context else self.growth
+        return replace(self, window=window, growth=growth)
+
+    def scale_at(self, position: Expr) -> Expr:
+        """What the query at ``position`` is multiplied by, float32."""
+        return f32(self.scale) if self.growth is None else f32(self.scale) * self.growth.at(position)
 
     def say_window(self, k: KernelBuilder) -> None:
         """Tell the profiler that a kernel reads the last ``window`` tokens of the KV cache, if there is a window."""

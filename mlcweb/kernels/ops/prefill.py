@@ -1,5 +1,6 @@
 """Launches the operations on a chunk of n tokens."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 from tvm.relax.frontend.nn import Tensor
@@ -67,7 +68,7 @@ class Prefill(Ops):
         state, table = self.inputs.state, self.inputs.page_table
         written = self.launch(
             "rope",
-            self.kernel(rope_append, layout, self.context, scoring.scale),
+            self.kernel(rope_append, layout, self.context, replace(scoring, cap=None, window=None)),
             qkv=qkv,
             rope_coarse=rope.coarse,
             rope_fine=rope.fine,

@@ -171,6 +171,11 @@ def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: E
     pairs = [k.local(2, name="pair") for _ in range(size)]
     page, slot = page_of(new.table, position[0]), slot_of(position[0])
     owner = k.let(T.And(begin <= position[0], position[0] < end), "owner")
+    scale = rows.scoring.scale_at(position[0])
+    if rows.scoring.growth is not None:
+        grown = k.local(1, name="grown")
+        k.store(grown, 0, scale)
+        scale = grown[0]
     for i in range(0, half, size):
         dims = rows.dims()[i : i + size]
         for e, (dim, angle, pair) in enumerate(zip(dims, angles, pairs, strict=True)):
@@ -180,7 +185,7 @@ def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: E
                 _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + head_dim // 2])
                 for part in range(2):
                     at = g * rows.mine + i + e + part * half
-                    k.store(rows.queries, at, pair[part] * f32(rows.scoring.scale))
+                    k.store(rows.queries, at, pair[part] * scale)
         # a lane reads back only what it writes here itself, so nobody waits
         with k.when(owner):
             for dim, angle, pair in zip(dims, angles, pairs, strict=True):

@@ -33,6 +33,13 @@ def mistral(m: Metadata) -> Config:
     return llama(m) | {"sliding_window": _window(m)}
 
 
+def mistral3(m: Metadata) -> Config:
+    config = mistral(m)
+    if m.has("attention.temperature_scale") and config["rope_scaling"] is not None:
+        config["rope_scaling"]["llama_4_scaling_beta"] = m.positive("attention.temperature_scale")
+    return config
+
+
 def mixtral(m: Metadata) -> Config:
     return mistral(m) | {
         "num_local_experts": m.count("expert_count"),

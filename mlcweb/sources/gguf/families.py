@@ -89,6 +89,7 @@ _OLMO2 = {**_ATTENTION, **_MLP, **_POST_NORMS, **_HEAD_NORMS}
 _OLMO3 = Family("Olmo3ForCausalLM", "olmo3", gguf_config.olmo3, _OLMO2)
 FAMILIES: dict[str, Family] = {
     "llama": Family("LlamaForCausalLM", "llama", gguf_config.llama, _LLAMA, _PAIRS),
+    "mistral3": Family("Ministral3ForCausalLM", "ministral3", gguf_config.mistral3, _LLAMA, _PAIRS),
     "qwen2": Family("Qwen2ForCausalLM", "qwen2", gguf_config.qwen2, _LLAMA),
     "qwen3": Family("Qwen3ForCausalLM", "qwen3", gguf_config.qwen3, {**_LLAMA, **_HEAD_NORMS}),
     "qwen2vl": Family("Qwen2ForCausalLM", "qwen2", gguf_config.qwen2, _LLAMA),

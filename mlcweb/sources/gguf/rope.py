@@ -66,6 +66,11 @@ def _read_yarn(m: Metadata) -> dict[str, Any]:
     ):
         if m.has(f"rope.scaling.{key}"):
             scaling[name] = m.number(f"rope.scaling.{key}")
+    if m.has(
+        "rope.scaling.yarn_log_multiplier"
+    ):  # which its models are published with beside an mscale alike
+        multiplier = m.positive("rope.scaling.yarn_log_multiplier")
+        scaling |= {"mscale": multiplier, "mscale_all_dim": multiplier}
     return scaling
 
 

@@ -21,10 +21,12 @@ from mlcweb.models.families.mistral import Mistral, MistralConfig
 from mlcweb.models.families.mixtral import Mixtral, MixtralConfig
 from mlcweb.models.families.olmo2 import Olmo2, Olmo2Config
 from mlcweb.models.families.olmo3 import Olmo3, Olmo3Config
+from mlcweb.models.families.olmoe import Olmoe, OlmoeConfig
 from mlcweb.models.families.phi import Phi, PhiConfig
 from mlcweb.models.families.phi3 import Phi3, Phi3Config
 from mlcweb.models.families.qwen2 import Qwen2, Qwen2Config
 from mlcweb.models.families.qwen3 import Qwen3, Qwen3Config
+from mlcweb.models.families.qwen3_moe import Qwen3Moe, Qwen3MoeConfig
 from mlcweb.models.families.smollm3 import SmolLM3, SmolLM3Config
 from mlcweb.models.families.stablelm import StableLm, StableLmConfig
 from mlcweb.models.families.starcoder2 import Starcoder2, Starcoder2Config
@@ -46,10 +48,12 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "MixtralForCausalLM": (MixtralConfig, Mixtral),
     "Olmo2ForCausalLM": (Olmo2Config, Olmo2),
     "Olmo3ForCausalLM": (Olmo3Config, Olmo3),
+    "OlmoeForCausalLM": (OlmoeConfig, Olmoe),
     "Phi3ForCausalLM": (Phi3Config, Phi3),
     "PhiForCausalLM": (PhiConfig, Phi),
     "Qwen2ForCausalLM": (Qwen2Config, Qwen2),
     "Qwen3ForCausalLM": (Qwen3Config, Qwen3),
+    "Qwen3MoeForCausalLM": (Qwen3MoeConfig, Qwen3Moe),
     "SmolLM3ForCausalLM": (SmolLM3Config, SmolLM3),
     "StableLmForCausalLM": (StableLmConfig, StableLm),
     "Starcoder2ForCausalLM": (Starcoder2Config, Starcoder2),

@@ -120,7 +120,8 @@ class HostOps:
         ids = np.argsort(-logits, axis=1, kind="stable")[:, : mixture.experts_per_token]
         top = np.take_along_axis(logits, ids, 1)
         shares = np.exp(top - top[:, :1])
-        shares /= shares.sum(axis=1, keepdims=True)
+        among = shares if mixture.normalized else np.exp(logits - top[:, :1])
+        shares /= among.sum(axis=1, keepdims=True)
         x = round_int8(x) if self.int8 else x
         for expert in np.unique(ids):
             tokens, choice = np.nonzero(ids == expert)

@@ -71,7 +71,8 @@ def tokens_ids(n: int, experts: int, experts_per_token: int, *, same: bool = Fal
     ],
 )
 @pytest.mark.parametrize(
-    ("experts", "experts_per_token", "width", "n"), [(8, 2, 576, 33), (4, 2, 100, 5), (64, 6, 96, 3)]
+    ("experts", "experts_per_token", "width", "n"),
+    [(8, 2, 576, 33), (4, 2, 100, 5), (64, 6, 96, 3), (128, 8, 96, 5)],
 )
 def test_route(
     kernel_page: Any, scheme: str, tier: Tier, experts: int, experts_per_token: int, width: int, n: int
@@ -91,6 +92,12 @@ def test_route(
     np.testing.assert_array_equal(actual, ids)
     close(weights, shares, 1e-4)
 
+    kernel = route(router, experts_per_token, tier, normalized=False)
+    *_, actual, weights = run_kernel(kernel_page, kernel, tier, [x, weight, *outs], n=n)
+    np.testing.assert_array_equal(actual, ids)
+    top = np.exp(logits - logits.max(1, keepdims=True))
+    close(weights, np.take_along_axis(top / top.sum(1, keepdims=True), ids, 1), 1e-4)
+
     scale = (1 + 0.1 * rng.standard_normal(width)).astype(dtype)
     norm = Norm(Vector(width, dtype, tier), 1e-5)
     normed = x[:1] / np.sqrt((x[:1] ** 2).mean() + 1e-5) * scale.astype(np.float32)
@@ -105,7 +112,10 @@ def test_route(
 
 
 @pytest.mark.parametrize(("browser", "tier"), on("stock f16", BASE))
-@pytest.mark.parametrize(("experts", "experts_per_token", "rows"), [(8, 2, 32), (4, 2, 64), (64, 6, 64)])
+@pytest.mark.parametrize(
+    ("experts", "experts_per_token", "rows"),
+    [(8, 2, 32), (4, 2, 64), (64, 6, 64), (128, 8, 64), (256, 8, 32)],
+)
 def test_group(kernel_page: Any, tier: Tier, experts: int, experts_per_token: int, rows: int) -> None:
     kernel = lower_kernel("grouped", group(experts, experts_per_token, rows), tier)
     for n in (1, 5, 33, 100, 1000):

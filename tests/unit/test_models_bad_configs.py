@@ -26,17 +26,37 @@ CONTRADICTIONS += [
     ("granite-3.3", {"residual_multiplier": "0.22"}, "residual_multiplier"),
     ("ernie-4.5", {"use_bias": "no"}, "use_bias"),
 ]
+CONTRADICTIONS += [
+    ("ministral-3", {"rope_parameters": None}, "rope_parameters"),
+    (
+        "ministral-3",
+        {"rope_parameters": {"rope_type": "default", "llama_4_scaling_beta": 0.1}},
+        "original_max",
+    ),
+    (
+        "ministral-3",
+        {"rope_parameters": {"rope_type": "default", "llama_4_scaling_beta": "x"}},
+        "scaling_beta",
+    ),
+    ("qwen3-30b-a3b", {"num_experts_per_tok": 13}, "num_experts_per_tok is 13"),
+    ("qwen3-30b-a3b", {"moe_intermediate_size": None}, "moe_intermediate_size"),
+    ("olmoe", {"num_experts": 2}, "there are 2 experts"),
+]
 UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("smollm3", {"layer_types": ["linear_attention"] * 4}, "linear_attention"),
     ("granite-4-micro", {"layer_types": ["attention", "mamba"]}, "layer_types"),
     ("granite-4-micro", {"layer_types": None}, "layer_types"),
+    ("qwen3-30b-a3b", {"num_experts": 512}, "num_experts = 512"),
+    ("qwen3-30b-a3b", {"mlp_only_layers": [0]}, "mlp_only_layers"),
+    ("qwen3-30b-a3b", {"decoder_sparse_step": 2}, "decoder_sparse_step"),
+    ("olmoe", {"clip_qkv": 8.0}, "clip_qkv"),
     ("granite-4-micro", {"num_local_experts": 62}, "num_local_experts = 62"),
     ("granite-4-micro", {"position_embedding_type": "alibi"}, "position_embedding_type"),
 ]
 
 
 def refused(case: str, changes: dict[str, Any], kind: type[MlcwebError], key: str) -> None:
-    config = {**BY_NAME[case].config, **changes}
+    config = {**BY_NAME[case].text, **changes}
     with pytest.raises(kind, match=key):
         architecture(config)[0].from_hf(config)
 

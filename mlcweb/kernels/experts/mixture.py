@@ -12,7 +12,7 @@ class Mixture:
     """``router`` ``[E, D]``, and of each expert ``gate_up``, gate over up, ``[2I, D]`` and ``down`` ``[D, I]``.
 
     A token's output is the sum of its ``experts_per_token`` experts of the largest logits, weighted by the softmax
-    over those.
+    over those, or over all experts' logits if not ``normalized``.
     """
 
     router: Values
@@ -20,3 +20,4 @@ class Mixture:
     down: Experts
     experts_per_token: int
     activation: Activation = "silu"
+    normalized: bool = True

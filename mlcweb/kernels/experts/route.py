@@ -15,21 +15,28 @@ from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.matvec import Norm
 
-MAX_EXPERTS = 64  # whose counts fit in workgroup memory
+MAX_EXPERTS = 256  # whose counts fit in workgroup memory
 _THREADS = 64
+_COUNTS = 2048  # of ``group``'s, an expert's for each thread: 8 KiB
 _ROUTE_THREADS = 128
 _AT_ONCE = 8  # experts whose logits are summed together
 
 
 @kernel
 def route(
-    router: Values, experts_per_token: int, tier: Tier, *, norm: Norm | None = None, block_order: bool = False
+    router: Values,
+    experts_per_token: int,
+    tier: Tier,
+    *,
+    normalized: bool = True,
+    norm: Norm | None = None,
+    block_order: bool = False,
 ) -> tirx.PrimFunc:
     """Kernel: each token's ``experts_per_token`` experts of the largest logits, the first of equals, and their shares.
 
     Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, ids i32 ``[n, X]``, shares f32 ``[n, X]``: the softmax
-    over the chosen ones' logits. ``norm`` is folded in for decode, which has one token; its x may
-    be in ``block_order``.
+    over the chosen ones' logits, or over all if not ``normalized``. ``norm`` is folded in for decode, which has one
+    token; its x may be in ``block_order``.
     """
     experts, columns = router.rows, router.columns
     threads, at_once = _ROUTE_THREADS, min(_AT_ONCE, experts)
@@ -65,7 +72,7 @@ def route(
             k.store(logits, first + tid, totals(tid) * scale)
         k.barrier()
     with k.when(tid == 0):
-        _select(k, logits, experts, experts_per_token, row, ids, shares)
+        _select(k, logits, experts, experts_per_token, normalized, row, ids, shares)
     return k.finish()
 
 
@@ -74,6 +81,7 @@ def _select(
     logits: Buffer,
     experts: int,
     experts_per_token: int,
+    normalized: bool,
     row: Expr,
     ids: Buffer,
     shares: Buffer,
@@ -84,17 +92,21 @@ def _select(
         k.local(experts_per_token, name="top"),
         k.local(1, name="total"),
     )
+    k.store(total, 0, f32(0.0))
     for j in range(experts_per_token):
         k.store(best, 0, 0)
         with k.loop(experts - 1) as e, k.when(logits[e + 1] > logits[best[0]]):
             k.store(best, 0, e + 1)
         k.store(top, j, logits[best[0]])
         k.store(ids, [row, j], best[0])
+        if j == 0 and not normalized:
+            with k.loop(experts) as e:
+                k.store(total, 0, total[0] + T.exp(logits[e] - top[0]))
         k.store(logits, best[0], f32(-3.0e38))
-    k.store(total, 0, f32(0.0))
     for j in reversed(range(experts_per_token)):  # the largest, which the others need, is first
         k.store(top, j, T.exp(top[j] - top[0]) if j else f32(1.0))
-        k.store(total, 0, total[0] + top[j])
+        if normalized:
+            k.store(total, 0, total[0] + top[j])
     for j in range(experts_per_token):
         k.store(shares, [row, j], top[j] / total[0])
 
@@ -109,7 +121,7 @@ def group(experts: int, experts_per_token: int, rows: int) -> tirx.PrimFunc:
     """Kernel: ids i32 ``[n, experts_per_token]`` → slots i32 ``[tiles * rows]``, of ``tiles_of`` tiles."""
     if experts > MAX_EXPERTS:
         raise ValueError(f"{experts} experts; there is room for {MAX_EXPERTS}")
-    threads = _THREADS if experts <= MAX_EXPERTS // 2 else _THREADS // 2
+    threads = next(count for count in (64, 32, 16, 8) if experts * count <= _COUNTS)
     k = KernelBuilder("group")
     n = dynamic("n")
     ids = k.buffer("ids", (n, experts_per_token), "int32")

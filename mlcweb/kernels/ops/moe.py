@@ -93,6 +93,12 @@ def _route(ops: Ops, x: Tensor, mixture: Mixture, norm: Norm | None) -> dict[str
     """``ids`` and ``shares`` of each token's experts."""
     block_order = norm is not None and choose.uses_block_order(ops.tier)
     kernel = ops.kernel(
-        route, mixture.router, mixture.experts_per_token, ops.tier, norm=norm, block_order=block_order
+        route,
+        mixture.router,
+        mixture.experts_per_token,
+        ops.tier,
+        normalized=mixture.normalized,
+        norm=norm,
+        block_order=block_order,
     )
     return ops.launch("experts_route", kernel, x=x, norm=norm and norm.weight, router=mixture.router)

@@ -61,6 +61,24 @@ def qwen3(m: Metadata) -> Config:
     return qwen2(m) | {"attention_bias": m.has_tensor("blk.0.attn_q.bias")}
 
 
+def qwen3moe(m: Metadata) -> Config:
+    return qwen3(m) | _experts(m) | {"norm_topk_prob": True}
+
+
+def olmoe(m: Metadata) -> Config:
+    """Each family's shares are as llama.cpp's graph of it has them."""
+    return llama(m) | _experts(m) | {"norm_topk_prob": False}
+
+
+def _experts(m: Metadata) -> Config:
+    inner = m.count("expert_feed_forward_length", m.count("feed_forward_length"))
+    return {
+        "moe_intermediate_size": inner,
+        "num_experts": m.count("expert_count"),
+        "num_experts_per_tok": m.count("expert_used_count"),
+    }
+
+
 def gemma(m: Metadata) -> Config:
     activation = {"hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
     return _sizes(m) | activation | {"rms_norm_eps": _rms_eps(m), "attention_bias": False}

@@ -82,9 +82,17 @@ _MIXTRAL = Family(
         "ffn_down_exps": "block_sparse_moe.experts.{}.w2",
         "ffn_up_exps": "block_sparse_moe.experts.{}.w3",
     },
-    {**_PAIRS, "ffn_gate_exps": stacked, "ffn_down_exps": stacked, "ffn_up_exps": stacked},
+    {**_PAIRS, **dict.fromkeys(("ffn_gate_exps", "ffn_down_exps", "ffn_up_exps"), stacked)},
 )
 _MISTRAL = Family("MistralForCausalLM", "mistral", gguf_config.mistral, _LLAMA, _PAIRS)
+_EXPERTS = {
+    "ffn_gate_inp": "mlp.gate",
+    "ffn_gate_exps": "mlp.experts.{}.gate_proj",
+    "ffn_down_exps": "mlp.experts.{}.down_proj",
+    "ffn_up_exps": "mlp.experts.{}.up_proj",
+}
+_STACKED: Mapping[str, Undo] = dict.fromkeys(("ffn_gate_exps", "ffn_down_exps", "ffn_up_exps"), stacked)
+_MOE = {**_NORMS, **_ATTENTION, **_HEAD_NORMS, **_EXPERTS}
 _OLMO2 = {**_ATTENTION, **_MLP, **_POST_NORMS, **_HEAD_NORMS}
 _OLMO3 = Family("Olmo3ForCausalLM", "olmo3", gguf_config.olmo3, _OLMO2)
 FAMILIES: dict[str, Family] = {
@@ -92,6 +100,8 @@ FAMILIES: dict[str, Family] = {
     "mistral3": Family("Ministral3ForCausalLM", "ministral3", gguf_config.mistral3, _LLAMA, _PAIRS),
     "qwen2": Family("Qwen2ForCausalLM", "qwen2", gguf_config.qwen2, _LLAMA),
     "qwen3": Family("Qwen3ForCausalLM", "qwen3", gguf_config.qwen3, {**_LLAMA, **_HEAD_NORMS}),
+    "qwen3moe": Family("Qwen3MoeForCausalLM", "qwen3_moe", gguf_config.qwen3moe, _MOE, _STACKED),
+    "olmoe": Family("OlmoeForCausalLM", "olmoe", gguf_config.olmoe, _MOE, _STACKED),
     "qwen2vl": Family("Qwen2ForCausalLM", "qwen2", gguf_config.qwen2, _LLAMA),
     "qwen3vl": Family("Qwen3ForCausalLM", "qwen3", gguf_config.qwen3, {**_LLAMA, **_HEAD_NORMS}),
     "gemma": Family("GemmaForCausalLM", "gemma", gguf_config.gemma, _LLAMA, _MINUS_ONE),

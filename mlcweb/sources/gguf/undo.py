@@ -64,7 +64,7 @@ def transposed(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor
 def stacked(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Several tensors along axis 0, such as experts."""
     if ".experts." in name:
-        count = config["num_local_experts"]
+        count = config.get("num_local_experts") or config["num_experts"]
     else:
         count = config["num_attention_heads" if ".q_" in name else "num_key_value_heads"]
     if len(tensor.shape) < 2 or tensor.shape[0] != count:

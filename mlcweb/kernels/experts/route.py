@@ -92,7 +92,8 @@ def _select(
         k.local(experts_per_token, name="top"),
         k.local(1, name="total"),
     )
-    k.store(total, 0, f32(0.0))
+    if not normalized:
+        k.store(total, 0, f32(0.0))
     for j in range(experts_per_token):
         k.store(best, 0, 0)
         with k.loop(experts - 1) as e, k.when(logits[e + 1] > logits[best[0]]):
@@ -103,6 +104,8 @@ def _select(
             with k.loop(experts) as e:
                 k.store(total, 0, total[0] + T.exp(logits[e] - top[0]))
         k.store(logits, best[0], f32(-3.0e38))
+    if normalized:
+        k.store(total, 0, f32(0.0))
     for j in reversed(range(experts_per_token)):  # the largest, which the others need, is first
         k.store(top, j, T.exp(top[j] - top[0]) if j else f32(1.0))
         if normalized:

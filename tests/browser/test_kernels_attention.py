@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlcweb.kernels.attention.rope_append import rope_append
-from mlcweb.kernels.attention.scoring import Scoring
+from mlcweb.kernels.attention.scoring import Growth, Scoring
 from mlcweb.kernels.choice.choose import attend, flash_attention, merge, splits, uses_block_order
 from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
@@ -74,6 +74,8 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, start: int, scoring: 
     for h in range(heads):
         kv_head = h // (heads // k.shape[1])
         scores = q[:, h] @ k[:, kv_head].T * scoring.scale
+        if scoring.growth is not None:
+            scores *= 1 + scoring.growth.beta * np.log(1 + position // scoring.growth.length)
         if scoring.cap is not None:
             scores = scoring.cap * np.tanh(scores / scoring.cap)
         scores[unseen] = -np.inf
@@ -165,7 +167,7 @@ def check_prefill(page: Any, case: Case, variant: Variant, n: int) -> None:
     layout, tier = case.layout, variant.tier
     out = np.zeros((n, layout.heads * layout.head_dim), np.float32)
     args = [*case.inputs(), out]
-    *_, kv, queries = run_kernel(page, rope_append(layout, CONTEXT, case.scoring.scale), tier, args, n=n)
+    *_, kv, queries = run_kernel(page, rope_append(layout, CONTEXT, case.scoring), tier, args, n=n)
     np.testing.assert_allclose(kv.view(case.dtype), case.after, atol=variant.tolerance)
     args = [queries, case.state, case.table, kv, out]
     *_, actual = run_kernel(page, flash_attention(layout, case.scoring, tier), tier, args, n=n)
@@ -204,12 +206,15 @@ def check_decode(page: Any, case: Case, variant: Variant) -> None:
 WINDOWS = [Scoring(0.2, window=window) for window in (1, 15, 16, 17, 100)]
 CAP = Scoring(1.0, cap=0.5)  # tanh of up to 100, whose exponentials no float32 holds
 BOTH = Scoring(0.2, cap=3.0, window=33)
+GROWING = Scoring(0.2, growth=Growth(0.3, 48))
 # Most with float32, where a wrong token shows; where only elements differ, one.
-SCORED = [(DEFAULT[1], scoring) for scoring in (*WINDOWS, CAP, BOTH)]
-SCORED += [(DEFAULT[2], scoring) for scoring in (*WINDOWS[::2], CAP, BOTH)]
+SCORED = [(DEFAULT[1], scoring) for scoring in (*WINDOWS, CAP, BOTH, GROWING)]
+SCORED += [(DEFAULT[2], scoring) for scoring in (*WINDOWS[::2], CAP, BOTH, GROWING)]
 SCORED += [(variant, BOTH) for variant in (DEFAULT[0], *ASKED_FOR[:2])]
 scored = pytest.mark.parametrize(
-    ("variant", "scoring"), SCORED, ids=[f"{v}-cap{s.cap}-window{s.window}" for v, s in SCORED]
+    ("variant", "scoring"),
+    SCORED,
+    ids=[f"{v}-cap{s.cap}-window{s.window}{'-growing' if s.growth else ''}" for v, s in SCORED],
 )
 
 

@@ -15,7 +15,7 @@ from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.matvec import Norm
 
-MAX_EXPERTS = 256  # whose counts fit in workgroup memory
+MAX_EXPERTS = 128  # whose counts fit in workgroup memory
 _THREADS = 64
 _COUNTS = 2048  # of ``group``'s, an expert's for each thread: 8 KiB
 _ROUTE_THREADS = 128
@@ -124,7 +124,7 @@ def group(experts: int, experts_per_token: int, rows: int) -> tirx.PrimFunc:
     """Kernel: ids i32 ``[n, experts_per_token]`` → slots i32 ``[tiles * rows]``, of ``tiles_of`` tiles."""
     if experts > MAX_EXPERTS:
         raise ValueError(f"{experts} experts; there is room for {MAX_EXPERTS}")
-    threads = next(count for count in (64, 32, 16, 8) if experts * count <= _COUNTS)
+    threads = next(count for count in (64, 32, 16) if experts * count <= _COUNTS)
     k = KernelBuilder("group")
     n = dynamic("n")
     ids = k.buffer("ids", (n, experts_per_token), "int32")

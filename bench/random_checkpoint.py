@@ -36,6 +36,22 @@ _LLAMA3 = {
     "tie_word_embeddings": True,
     "hidden_act": "silu",
 }
+_QWEN35 = {
+    "architectures": ["Qwen3_5ForCausalLM"],
+    "model_type": "qwen3_5_text",
+    "vocab_size": 248320,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "head_dim": 256,
+    "hidden_act": "silu",
+    "linear_num_key_heads": 16,
+    "linear_num_value_heads": 16,
+    "max_position_embeddings": 262144,
+    "rms_norm_eps": 1e-6,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e7, "partial_rotary_factor": 0.25},
+    "tie_word_embeddings": True,
+}
 SHAPES: dict[str, dict[str, Any]] = {
     "small": {
         **_LLAMA3,
@@ -79,6 +95,21 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 8,
         "head_dim": 128,
     },
+    "lfm2-1.2b": {
+        "architectures": ["Lfm2ForCausalLM"],
+        "model_type": "lfm2",
+        "vocab_size": 65536,
+        "hidden_size": 2048,
+        "block_ff_dim": 12288,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "full_attn_idxs": [2, 5, 8, 10, 12, 14],
+        "max_position_embeddings": 128000,
+        "rope_theta": 1000000.0,
+    },
+    "qwen3.5-0.8b": {**_QWEN35, "hidden_size": 1024, "intermediate_size": 3584},
+    "qwen3.5-2b": {**_QWEN35, "hidden_size": 2048, "intermediate_size": 6144},
 }
 _BLOCK = 1 << 20
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
-from mlcweb.contract.constants import DTYPE_BYTES
+from mlcweb.contract.constants import DTYPE_BYTES, RECURRENT_COPIES
 from mlcweb.kernel_cache import KernelCache, source_digest
 from mlcweb.quantize import Scheme, packed_tensors
 
@@ -23,11 +23,12 @@ class Footprint:
     parameters: int
     weights: int
     kv_cache: int
+    recurrent: int = 0  # the states of recurrent layers, with the copies that the engine goes back to
 
     @property
     def gpu(self) -> int:
-        """Weights and KV cache."""
-        return self.weights + self.kv_cache
+        """Weights, KV cache and recurrent states."""
+        return self.weights + self.kv_cache + self.recurrent
 
 
 def footprints(
@@ -61,9 +62,14 @@ def _count(
 
     config_class, model_class = architecture(hf_config)
     config = config_class.from_hf(hf_config)
-    # Two layers are declared, and the second stands for all that follow: declaring 80 would take longer than the rest.
-    model = declare_model(model_class, replace(config, num_hidden_layers=2), context=context)
-    more = config.num_hidden_layers - 1
+    if config.alike:
+        # Two layers are declared, and the second stands for all that follow: 80 would take longer than the rest.
+        model = declare_model(model_class, replace(config, num_hidden_layers=2), context=context)
+        more, attending = config.num_hidden_layers - 1, config.num_hidden_layers
+    else:
+        model = declare_model(model_class, config, context=context)
+        more, attending = 1, sum(name.endswith(".kv") for name, _ in model.states())
+    recurrent = sum(math.prod(p.shape) for name, p in model.states() if not name.endswith(".kv"))
     params = [(more if p.name.startswith("model.layers.1.") else 1, p) for p in model.params()]
     tables = sum(table.nbytes for table in model.constants().values())
 
@@ -73,7 +79,8 @@ def _count(
         return Footprint(
             parameters=sum(n * math.prod(param.shape) for n, param in params),
             weights=tables + sum(n * t.nbytes for n, param in params for t in packed_tensors(param, scheme)),
-            kv_cache=config.num_hidden_layers * math.prod(page_shape) * DTYPE_BYTES[dtype],
+            kv_cache=attending * math.prod(page_shape) * DTYPE_BYTES[dtype],
+            recurrent=(1 + RECURRENT_COPIES) * recurrent * DTYPE_BYTES["float32"],
         )
 
     return {scheme.name: footprint(scheme) for scheme in schemes}

@@ -10,6 +10,7 @@ from typing import Any
 from mlcweb.bundle.manifest import TierFacts
 from mlcweb.bundle.readable_plan import kernel_bindings, readable_plan
 from mlcweb.bundle.reader import Bundle
+from mlcweb.contract.constants import RECURRENT_COPIES
 from mlcweb.contract.plan import Plan
 from mlcweb.errors import BundleError
 
@@ -105,7 +106,7 @@ def gpu_memory(plan: Plan, context: int, page_size: int) -> dict[str, int]:
     entries that few answers need (``_LATE``), which take as much as a prefill. Of several prefills it is the one with
     the most launches; with float activations it is a few hundred bytes a layer less.
     """
-    kinds = ("weight", "kv", "input", "output", "scratch", "uniform")
+    kinds = ("weight", "kv", "recurrent", "input", "output", "scratch", "uniform")
     sizes = dict.fromkeys((*kinds, "kv_at_load"), 0)
     for buffer in plan["buffers"]:
         if buffer["kind"] == "kv":
@@ -113,7 +114,8 @@ def gpu_memory(plan: Plan, context: int, page_size: int) -> dict[str, int]:
             first = -(-min(context, FIRST_TOKENS) // page_size)
             sizes["kv_at_load"] += _allocated(buffer["page_bytes"] * min(first, buffer["pages"]))
         else:
-            sizes[buffer["kind"]] += _allocated(buffer["bytes"])
+            copies = 1 + RECURRENT_COPIES if buffer["kind"] == "recurrent" else 1
+            sizes[buffer["kind"]] += copies * _allocated(buffer["bytes"])
     prefill = 0
     for name, entry in plan["entries"].items():
         if name in _LATE:

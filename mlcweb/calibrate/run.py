@@ -23,6 +23,8 @@ from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
 from mlcweb.kernels.layouts.storage import WholeMatrix
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
+from mlcweb.kernels.recurrent.causal_conv import CausalConv
+from mlcweb.kernels.recurrent.gated_delta import GatedDelta
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.reference.checkpoint_weights import CheckpointWeights
@@ -162,6 +164,16 @@ class _CalibrationOps(HostOps):
             self._kv_cache.clear()  # nothing follows
         self._progress.advance(1)
         return np.concatenate(outputs)
+
+    def causal_conv(self, x: F32, conv: CausalConv, recurrent: Tensor) -> F32:
+        if conv.gated:  # a layer by itself; else the delta rule follows
+            self._progress.advance(1)
+        return np.concatenate([HostOps.causal_conv(self, x[s], conv, recurrent) for s in self._spans])
+
+    def gated_delta(self, qkv: F32, ba: F32, delta: GatedDelta, recurrent: Tensor) -> F32:
+        self._progress.advance(1)
+        spans = self._spans
+        return np.concatenate([HostOps.gated_delta(self, qkv[s], ba[s], delta, recurrent) for s in spans])
 
     def head(self, x: F32, norm: Norm, weight: Matrix, **options: Any) -> F32:
         """No logits."""

@@ -27,7 +27,7 @@ from mlcweb.quantize import AS_IT_IS, Scheme, get_scheme
 from mlcweb.quantize.suited import suited
 from mlcweb.recipes import Recipe
 from mlcweb.reference.prompt import PromptRenderer
-from mlcweb.sources import Checkpoint, require, with_prefix
+from mlcweb.sources import Checkpoint, require, with_matrices, with_prefix
 from mlcweb.sources.generation import read_generation
 
 DEFAULT_CONTEXT = 4096
@@ -49,7 +49,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         checkpoint = replace(checkpoint, licence=recipe.licence)
     check_fit(config, checkpoint.tensors)
     model = declare_model(model_class, config)
-    checkpoint = with_prefix(checkpoint, model.prefix)
+    checkpoint = with_matrices(with_prefix(checkpoint, model.prefix))
     if request.adapter is not None:
         checkpoint = merged(checkpoint, request.adapter, model, progress)
         config = config_class.from_hf(checkpoint.config)

@@ -67,6 +67,7 @@ HASH_DIGITS: Final = 8  # hex digits of its sha256 in a file's name
 GRID_WORDS: Final = 3  # words of a launch's record before its uniform: the grid
 BLOCK: Final = 32  # elements of a block, in block order
 PAGE_TOKENS: Final = 16  # tokens of a KV page, as this compiler makes them
+RECURRENT_COPIES: Final = 4  # copies of a recurrent buffer that the engine keeps to go back to
 
 DTYPE_BYTES: Final = {"uint32": 4, "int32": 4, "float16": 2, "float32": 4}
 SHARED_BUFFERS: Final = ("tokens", "state", "page_table", "sampling", "logits", "mask", "counts")
@@ -92,8 +93,8 @@ TURN_WRITERS: Final[tuple[TurnWriter, ...]] = ("template", "engine")
 Binding = Literal["read-only-storage", "storage", "uniform"]
 BINDINGS: Final[tuple[Binding, ...]] = ("read-only-storage", "storage", "uniform")
 
-BufferKind = Literal["weight", "input", "output", "scratch"]
-BUFFER_KINDS: Final[tuple[BufferKind, ...]] = ("weight", "input", "output", "scratch")
+BufferKind = Literal["weight", "recurrent", "input", "output", "scratch"]
+BUFFER_KINDS: Final[tuple[BufferKind, ...]] = ("weight", "recurrent", "input", "output", "scratch")
 
 MatrixComponent = Literal["f16", "f32", "i8", "u8", "i32", "u32"]
 MATRIX_COMPONENTS: Final[tuple[MatrixComponent, ...]] = ("f16", "f32", "i8", "u8", "i32", "u32")

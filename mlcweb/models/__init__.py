@@ -15,6 +15,7 @@ from mlcweb.models.families.gpt2 import GPT2, GPT2Config
 from mlcweb.models.families.gpt_neox import GPTNeoX, GPTNeoXConfig
 from mlcweb.models.families.granite import Granite, GraniteConfig
 from mlcweb.models.families.granite_hybrid import GraniteHybrid, GraniteHybridConfig
+from mlcweb.models.families.lfm2 import Lfm2, Lfm2Config
 from mlcweb.models.families.llama import Llama, LlamaConfig
 from mlcweb.models.families.ministral3 import Ministral3, Ministral3Config
 from mlcweb.models.families.mistral import Mistral, MistralConfig
@@ -26,6 +27,7 @@ from mlcweb.models.families.phi import Phi, PhiConfig
 from mlcweb.models.families.phi3 import Phi3, Phi3Config
 from mlcweb.models.families.qwen2 import Qwen2, Qwen2Config
 from mlcweb.models.families.qwen3 import Qwen3, Qwen3Config
+from mlcweb.models.families.qwen3_5 import Qwen35, Qwen35Config
 from mlcweb.models.families.qwen3_moe import Qwen3Moe, Qwen3MoeConfig
 from mlcweb.models.families.smollm3 import SmolLM3, SmolLM3Config
 from mlcweb.models.families.stablelm import StableLm, StableLmConfig
@@ -42,6 +44,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "GemmaForCausalLM": (GemmaConfig, Gemma),
     "GraniteForCausalLM": (GraniteConfig, Granite),
     "GraniteMoeHybridForCausalLM": (GraniteHybridConfig, GraniteHybrid),
+    "Lfm2ForCausalLM": (Lfm2Config, Lfm2),
     "LlamaForCausalLM": (LlamaConfig, Llama),
     "Ministral3ForCausalLM": (Ministral3Config, Ministral3),
     "MistralForCausalLM": (MistralConfig, Mistral),
@@ -53,6 +56,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "PhiForCausalLM": (PhiConfig, Phi),
     "Qwen2ForCausalLM": (Qwen2Config, Qwen2),
     "Qwen3ForCausalLM": (Qwen3Config, Qwen3),
+    "Qwen3_5ForCausalLM": (Qwen35Config, Qwen35),
     "Qwen3MoeForCausalLM": (Qwen3MoeConfig, Qwen3Moe),
     "SmolLM3ForCausalLM": (SmolLM3Config, SmolLM3),
     "StableLmForCausalLM": (StableLmConfig, StableLm),

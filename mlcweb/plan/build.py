@@ -18,12 +18,13 @@ from mlcweb.kernels.ops.entries import EntryPoint
 from mlcweb.lower import Entries, LoweredKernel, lower_kernel
 from mlcweb.plan.sizes import substitute
 
+RECURRENT = "recurrent_"  # begins the name of a model's attribute that is a layer's recurrent state
 KERNEL_MARK = "//// kernel "  # begins the line before a kernel, with its name
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """A GPU buffer; ``kind`` is weight, kv, input, output or scratch. ``bytes`` is exact, before alignment."""
+    """A GPU buffer; ``kind`` is one of the contract's, or kv. ``bytes`` is exact, before alignment."""
 
     name: str
     kind: BufferKind | Literal["kv"]
@@ -178,6 +179,10 @@ class _PlanBuilder:
         if name.endswith(".kv"):
             layer = name.split(".")[-3]
             return self._buffer(f"kv.{layer}", "kv", size, int(param.ty.shape.values[0]))
+        own = name.rsplit(".", 1)[-1]
+        if own.startswith(RECURRENT):
+            layer = name.removeprefix("model.layers.").partition(".")[0]
+            return self._buffer(f"recurrent.{layer}.{own.removeprefix(RECURRENT)}", "recurrent", size)
         return self._buffer(name, "weight", size)
 
     def _resolve_result(self, function: Any) -> Any:

@@ -22,6 +22,8 @@ from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Activation
+from mlcweb.kernels.recurrent.causal_conv import CausalConv
+from mlcweb.kernels.recurrent.gated_delta import GatedDelta
 from mlcweb.models import Decoder
 from mlcweb.models.parts.weights import declared
 from mlcweb.reference.linear import Linear
@@ -52,6 +54,7 @@ class HostOps:
         self._capacity, self.position = capacity, 0
         self.tokens: Sequence[int] = ()
         self._kv_cache: dict[int, tuple[F32, F32]] = {}
+        self._recurrent: dict[int, F32] = {}
         self._pair_frequencies = {
             id(table.coarse): settings.pair_frequencies(context)
             for table, settings in zip(model.rope_tables, model.config.ropes, strict=True)
@@ -77,6 +80,7 @@ class HostOps:
         activation: Activation | None = None,
         gated: bool = False,
         residual: F32 | None = None,
+        times: F32 | None = None,
         factor: float = 1.0,
         rows: bool = False,
     ) -> F32:
@@ -90,6 +94,8 @@ class HostOps:
             gate = activate(activation, gate)
         y = gate if up is None else gate * up
         y = y if factor == 1.0 else y * np.float32(factor)
+        if times is not None:
+            y = times * y
         return y if residual is None else residual + y
 
     def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None) -> F32:
@@ -173,6 +179,52 @@ class HostOps:
         joined: F32 = out_JGTP.transpose(2, 0, 1, 3).reshape(count, heads * dim)
         return joined
 
+    def norm_spans(self, x: F32, weight: Values, epsilon: float) -> F32:
+        """RMSNorm of each span of x that is as wide as ``weight``."""
+        spans = x.reshape(len(x), -1, weight.columns)
+        normed = _normalize(spans, epsilon, False) * self._vector(weight)
+        return normed.reshape(x.shape)
+
+    def gated_delta(self, qkv: F32, ba: F32, delta: GatedDelta, recurrent: Tensor) -> F32:
+        """The rule, a token at a time."""
+        count, heads, keys = len(qkv), delta.heads, delta.key_width
+        cuts = [delta.key_heads * keys, 2 * delta.key_heads * keys]
+        q_T, k_T, v_T = (part.reshape(count, -1, w) for part, w in zip(
+            np.split(qkv, cuts, axis=1), (keys, keys, delta.value_width), strict=True))  # fmt: skip
+        q_T, k_T = (np.repeat(_unit(x), heads // delta.key_heads, axis=1) for x in (q_T, k_T))
+        q_T = q_T * np.float32(keys**-0.5)
+        b_TH = activate("sigmoid", ba[:, :heads])
+        gate_TH = np.logaddexp(np.float32(0), ba[:, heads:] + self._vector(delta.shift))
+        decay_TH = np.exp(-np.exp(self._vector(delta.rate)) * gate_TH)
+        state_HKV = np.zeros((heads, keys, delta.value_width), np.float32)
+        if self.position:
+            state_HKV = self._recurrent[id(recurrent)]
+        out = np.empty((count, heads, delta.value_width), np.float32)
+        for t in range(count):
+            state_HKV = state_HKV * decay_TH[t][:, None, None]
+            seen_HV = np.einsum("hkv,hk->hv", state_HKV, k_T[t])
+            correction = (v_T[t] - seen_HV) * b_TH[t][:, None]
+            state_HKV = state_HKV + k_T[t][:, :, None] * correction[:, None, :]
+            out[t] = np.einsum("hkv,hk->hv", state_HKV, q_T[t])
+        self._recurrent[id(recurrent)] = state_HKV
+        return out.reshape(count, -1)
+
+    def causal_conv(self, x: F32, conv: CausalConv, recurrent: Tensor) -> F32:
+        """The convolution of x with the inputs before, which are kept."""
+        taps_KD = self._weights.rows(self._names[id(conv.taps)], 0, conv.taps.rows)
+        b, c, v = np.split(x, 3, axis=1) if conv.gated else (None, None, x)
+        inputs = v if b is None else b * v
+        before = np.zeros((conv.kept, conv.width), np.float32)
+        if self.position:
+            before = self._recurrent[id(recurrent)]
+        all_TD = np.concatenate([before, inputs])
+        self._recurrent[id(recurrent)] = all_TD[len(x) :]
+        y = np.zeros_like(inputs) if conv.bias is None else np.tile(self._vector(conv.bias), (len(x), 1))
+        for tap in range(conv.taps.rows):
+            y = y + all_TD[tap : tap + len(x)] * taps_KD[tap]
+        y = y if conv.activation is None else activate(conv.activation, y)
+        return y if c is None else c * y
+
     def head(
         self,
         x: F32,
@@ -216,6 +268,8 @@ class HostOps:
 def activate(kind: Activation, x: F32) -> F32:
     """The activation of each value; tanh does not overflow where exp(-x) would."""
     half = np.float32(0.5)
+    if kind == "sigmoid":
+        return half + half * np.tanh(half * x)  # type: ignore[no-any-return]
     if kind == "silu":
         inner = np.tanh(half * x)
     elif kind == "gelu_tanh":
@@ -233,6 +287,12 @@ def round_int8(x: F32) -> F32:
     codes = np.rint(groups / np.where(scale == 0, np.float32(1), scale))
     rounded: F32 = (codes * scale).reshape(len(x), -1)[:, : x.shape[1]]
     return rounded
+
+
+def _unit(x: F32) -> F32:
+    """Vectors along the last axis, of length 1."""
+    unit: F32 = x / np.sqrt(np.square(x).sum(axis=-1, keepdims=True) + np.float32(1e-6))
+    return unit
 
 
 _erf = np.frompyfunc(math.erf, 1, 1)

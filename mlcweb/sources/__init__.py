@@ -4,7 +4,7 @@ from mlcweb.sources.adapter.merge import Tie, merge_adapter
 from mlcweb.sources.adapter.open import Adapter, open_adapter
 from mlcweb.sources.checkpoint import Checkpoint, LazyTensor
 from mlcweb.sources.open import open_checkpoint
-from mlcweb.sources.require import require, with_prefix
+from mlcweb.sources.require import require, with_matrices, with_prefix
 
 __all__ = [
     "Adapter",
@@ -15,5 +15,6 @@ __all__ = [
     "open_adapter",
     "open_checkpoint",
     "require",
+    "with_matrices",
     "with_prefix",
 ]

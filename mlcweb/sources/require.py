@@ -77,6 +77,17 @@ def with_prefix(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
     return replace(checkpoint, tensors=tensors)
 
 
+def with_matrices(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, in which a depthwise convolution's taps ``[D, 1, K]`` are a matrix ``[D, K]``."""
+    tensors = {
+        name: replace(tensor, shape=(tensor.shape[0], tensor.shape[2]))
+        if len(tensor.shape) == 3 and tensor.shape[1] == 1
+        else tensor
+        for name, tensor in checkpoint.tensors.items()
+    }
+    return replace(checkpoint, tensors=tensors)
+
+
 def _enumerate(items: Iterable[str], separator: str = ", ") -> str:
     items = list(items)
     text = separator.join(items[:_LISTED])

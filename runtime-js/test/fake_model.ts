@@ -42,7 +42,7 @@ export class FakeModel implements Model {
   }
   /** What was fed, and whether it ran ahead. */
   fedAt: { size: number; ahead: boolean }[] = [];
-  private put(tokens: readonly number[], position: number, ahead = false): void {
+  protected put(tokens: readonly number[], position: number, ahead = false): void {
     this.fedAt.push({ size: tokens.length, ahead });
     if (position + tokens.length > Math.min(this.contextLength, this.kvTokens)) throw new Error("past the KV cache");
     this.chunks.push(tokens.length);
@@ -60,8 +60,16 @@ export class FakeModel implements Model {
       return value;
     });
   }
+  /** Feeds the token that was sampled last. */
+  protected step(): void {
+    this.kv[this.position++] = this.token;
+  }
+  /** All tokens up to the last that was fed. */
+  protected history(): number[] {
+    return this.kv.slice(0, this.position);
+  }
   private next(): number {
-    this.token = this.rule(this.kv.slice(0, this.position));
+    this.token = this.rule(this.history());
     return this.token;
   }
   prefill(tokens: readonly number[], position: number): Promise<void> {
@@ -78,7 +86,7 @@ export class FakeModel implements Model {
     for (let i = 0; i < count; i++) {
       if (this.taken++ === this.failAt) return Promise.reject(new DeviceLostError("gone"));
       if (this.position >= Math.min(this.contextLength, this.kvTokens)) throw new Error("past the KV cache");
-      this.kv[this.position++] = this.token;
+      this.step();
       tokens.push(this.next());
     }
     return this.later(tokens, count);
@@ -124,7 +132,7 @@ export class FakeModel implements Model {
   }
   private logits(): Float32Array {
     const out = new Float32Array(100);
-    out[this.rule(this.kv.slice(0, this.position))] = 5;
+    out[this.rule(this.history())] = 5;
     return out;
   }
   prefillAndRead(tokens: readonly number[], position: number): Promise<Float32Array> {

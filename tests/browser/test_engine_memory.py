@@ -45,7 +45,7 @@ def inspected(folder: Path, context: int, capsys: pytest.CaptureFixture[str]) ->
     return row
 
 
-KINDS = ("weight", "input", "output", "scratch", "uniform")
+KINDS = ("weight", "recurrent", "input", "output", "scratch", "uniform")
 
 
 @pytest.mark.parametrize("context", [200, 2048])

@@ -31,6 +31,7 @@ def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
         ("gemma-2", "q4f32_1"),  # norms after products, a cap of scores
         ("gpt2", "q0f32"),  # LayerNorm with a bias, learned positions, an MLP that is not gated
         ("mixtral", "q4f32_1"),  # experts
+        ("lfm2", "q4f32_1"),  # convolutions
     ],
 )
 def test_logits_are_those_of_steps(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlcweb.contract.constants import RECURRENT_COPIES
 from mlcweb.footprint import Footprint, footprints
 from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SUBGROUPS
 from mlcweb.models import architecture
@@ -29,6 +30,11 @@ PUBLISHED: dict[str, int | float] = {
     "Hermes-2-Theta-Llama-3-8B": 8_030_261_248,
     "Hermes-3-Llama-3.1-8B": 8_030_261_248,
     "Hermes-3-Llama-3.2-3B": 3_212_749_824,
+    "LFM2-1.2B": 1_170_340_608,
+    "LFM2-2.6B": 2_569_272_320,
+    "LFM2-350M": 354_483_968,
+    "LFM2-700M": 742_489_344,
+    "LFM2.5-1.2B": 1_170_340_608,
     "Llama-2-13b-chat-hf": 13_015_864_320,
     "Llama-2-7b-chat-hf": 6_738_415_616,
     "Llama-3-70B": 70_553_706_496,
@@ -157,7 +163,8 @@ def test_the_plan_is_within_the_limits_and_takes_what_list_says(recipe: Recipe) 
     assert all(buffer.bytes <= MAX_BINDING for buffer in plan.buffers if buffer.kind != "kv")
     taken = footprint(recipe.config, quantization_of(recipe), recipe.context_length)
     assert (taken.weights, taken.kv_cache) == (plan.memory("weight"), plan.memory("kv"))
-    assert taken.gpu == taken.weights + taken.kv_cache
+    assert taken.recurrent == (1 + RECURRENT_COPIES) * plan.memory("recurrent")
+    assert taken.gpu == taken.weights + taken.kv_cache + taken.recurrent
     assert taken.parameters == model_of(recipe).weight_count
 
 

@@ -45,7 +45,11 @@ def opened(path: Path, case: Case, kind: Kind = Kind.F32) -> Checkpoint:
 
 
 def original(case: Case) -> dict[str, np.ndarray]:
-    return text_weights(case)
+    """The case's tensors; GGUF has a convolution's taps as a matrix."""
+    return {
+        name: tensor.squeeze(1) if name.endswith(".conv.conv.weight") else tensor
+        for name, tensor in text_weights(case).items()
+    }
 
 
 @each_case

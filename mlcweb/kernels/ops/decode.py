@@ -14,6 +14,7 @@ from mlcweb.kernels.ops.protocol import Rope
 from mlcweb.kernels.ops.shared import Ops
 from mlcweb.kernels.products.matvec import Norm, Vectors
 from mlcweb.kernels.products.outputs import Folded
+from mlcweb.kernels.recurrent.causal_conv import CausalConv, causal_conv
 from mlcweb.kernels.vocabulary.embedding import embed
 
 
@@ -83,6 +84,13 @@ class Decode(Ops):
         )["partial"]
         merge = self.kernel(choose.merge, self.layout, self.tier)
         return self.launch("merge", merge, partial=partial)["attention"]
+
+    def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:
+        """The convolution of the token's x with those before, ``[1, D]``; moves the state on."""
+        order = choose.uses_block_order(self.tier) and conv.gated
+        kernel = self.kernel(causal_conv, conv, decode=True, block_order=order)
+        given = {"x": x, "taps": conv.taps, "bias": conv.bias, "state": self.inputs.state}
+        return self.launch("conv", kernel, **given, recurrent=recurrent)["y"]
 
     def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
         """``residual + mixture(norm(x))``, ``[1, D]``."""

@@ -16,6 +16,7 @@ from mlcweb.kernels.ops.protocol import Rope
 from mlcweb.kernels.ops.shared import Ops
 from mlcweb.kernels.products.matvec import Norm, Vectors
 from mlcweb.kernels.products.outputs import Folded
+from mlcweb.kernels.recurrent.causal_conv import CausalConv, causal_conv, keep_inputs
 from mlcweb.kernels.vocabulary.embedding import embed
 
 
@@ -80,6 +81,14 @@ class Prefill(Ops):
         return self.launch(
             "attend", kernel, queries=written["queries"], state=state, page_table=table, kv=written["kv"]
         )["attention"]
+
+    def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:
+        """The convolution of the chunk's x with those before, ``[n, D]``; moves the state on."""
+        kernel, state = self.kernel(causal_conv, conv), self.inputs.state
+        given = {"taps": conv.taps, "bias": conv.bias, "recurrent": recurrent}
+        y = self.launch("conv", kernel, x=x, state=state, **given)["y"]
+        self.launch("keep", self.kernel(keep_inputs, conv), x=x, state=state, recurrent=recurrent)
+        return y
 
     def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
         """``residual + mixture(norm(x))``, ``[n, D]``."""

@@ -33,6 +33,8 @@ class PrefillFew(Prefill):
             kernel = self.kernel(choose.normalize, norm, self.tier, to_block_order=True)
             x = self.launch("norm", kernel, way="few", x=x, norm=norm.weight, bias=norm.bias)["y"]
         hidden = folded.gated or folded.activation is not None or name.endswith("_up")
+        if folded.joined == "multiplied":
+            hidden = other is self._hidden  # a factor that is in its own order
         vectors, y = Vectors(x_block_order=in_order, y_block_order=hidden, each_row=True), None
         for w, piece in pieces(weight):
             kernel = self.kernel(choose.matvec, w, self.tier, folded=folded, vectors=vectors, piece=piece)

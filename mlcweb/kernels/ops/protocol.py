@@ -16,6 +16,8 @@ from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Activation
+from mlcweb.kernels.recurrent.causal_conv import CausalConv
+from mlcweb.kernels.recurrent.gated_delta import GatedDelta
 
 Array = TypeVar("Array")  # what activations are: tensors of the frontend, or numpy's arrays
 
@@ -45,12 +47,13 @@ class Operations(Protocol[Array]):
         activation: Activation | None = None,
         gated: bool = False,
         residual: Array | None = None,
+        times: Array | None = None,
         factor: float = 1.0,
         rows: bool = False,
     ) -> Array:
-        """``residual + factor * activation(linear(norm(x)) + bias)``; ``gated``: the weight is gate over up, and
-        activation(gate) * up is in the activation's place. ``rows``: for attention, which reads decode's outputs in
-        their own order.
+        """``residual + factor * activation(linear(norm(x)) + bias)``, or ``times`` that; ``gated``: the weight is gate
+        over up, and activation(gate) * up is in the activation's place. ``rows``: for attention, which reads decode's
+        outputs in their own order.
         """
 
     def norm(self, x: Array, norm: Norm, *, residual: Array | None = None) -> Array:
@@ -61,6 +64,15 @@ class Operations(Protocol[Array]):
 
     def attention(self, qkv: Array, rope: Rope, kv: Tensor, scoring: Scoring) -> Array:
         """``[T, H * P]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages."""
+
+    def norm_spans(self, x: Array, weight: Values, epsilon: float) -> Array:
+        """RMSNorm of each span of x that is as wide as ``weight``."""
+
+    def gated_delta(self, qkv: Array, ba: Array, delta: GatedDelta, recurrent: Tensor) -> Array:
+        """The gated delta rule's ``[T, H * V]``; moves the state on."""
+
+    def causal_conv(self, x: Array, conv: CausalConv, recurrent: Tensor) -> Array:
+        """The convolution of x ``[T, D]`` or ``[T, 3 D]`` along the tokens, ``[T, D]``; moves the state on."""
 
     def moe(self, x: Array, norm: Norm, mixture: Mixture, *, residual: Array) -> Array:
         """``residual + mixture(norm(x))``, ``[T, D]``."""

@@ -9,16 +9,19 @@ from typing import ClassVar, ParamSpec
 from tvm import tirx
 from tvm.relax.frontend.nn import Tensor
 
+from mlcweb.kernels.choice import choose
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
+from mlcweb.kernels.norms.span_norm import norm_spans
 from mlcweb.kernels.ops.launch import Stored, launch
 from mlcweb.kernels.ops.memo import KernelMemo
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Activation, Folded
+from mlcweb.kernels.recurrent.gated_delta import GatedDelta, gated_delta
 
 P = ParamSpec("P")
 
@@ -77,15 +80,18 @@ class Ops:
         activation: Activation | None = None,
         gated: bool = False,
         residual: Tensor | None = None,
+        times: Tensor | None = None,
         factor: float = 1.0,
         rows: bool = False,
     ) -> Tensor:
         """As ``Operations.linear``: a launch for each piece of the weight."""
         if not isinstance(weight, SplitGateUp):
-            folded = Folded(bias, activation=activation, gated=gated, factor=factor)
+            folded, other = Folded(bias, activation=activation, gated=gated, factor=factor), residual
             if residual is not None:
                 folded = replace(folded, joined="added")
-            return self._product(name, x, weight, norm, folded, residual, rows=rows)
+            elif times is not None:
+                folded, other = replace(folded, joined="multiplied"), times
+            return self._product(name, x, weight, norm, folded, other, rows=rows)
         up = Folded(bias, bias_first=weight.gate.rows)
         times = self._product(f"{name}_up", x, weight.up, norm, up, None, rows=rows)
         gate = Folded(bias, activation=activation, joined="multiplied")
@@ -104,6 +110,20 @@ class Ops:
     ) -> Tensor:
         """A product with what is folded into it; ``other`` is what is joined."""
         raise NotImplementedError
+
+    def norm_spans(self, x: Tensor, weight: Values, epsilon: float) -> Tensor:
+        """RMSNorm of each span of x ``[T, spans * W]``, of which ``weight`` has W values."""
+        decode = self.phase == "decode"
+        order = decode and choose.uses_block_order(self.tier)
+        spans = int(x.shape[1]) // weight.columns
+        kernel = self.kernel(norm_spans, weight, spans, epsilon, self.tier, decode=decode, block_order=order)
+        return self.launch("norm_spans", kernel, x=x, weight=weight)["y"]
+
+    def gated_delta(self, qkv: Tensor, ba: Tensor, delta: GatedDelta, recurrent: Tensor) -> Tensor:
+        """The gated delta rule's ``[T, H * V]``; moves the state on."""
+        kernel = self.kernel(gated_delta, delta, decode=self.phase == "decode")
+        given = {"rate": delta.rate, "shift": delta.shift, "state": self.inputs.state, "recurrent": recurrent}
+        return self.launch("delta", kernel, qkv=qkv, ba=ba, **given)["o"]
 
     def norm_heads(self, qkv: Tensor, norm: HeadNorm) -> Tensor:
         """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys normalized."""

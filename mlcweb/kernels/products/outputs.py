@@ -11,8 +11,8 @@ from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.storage import Values
 
-Activation = Literal["silu", "gelu", "gelu_tanh"]
-ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu", "gelu_tanh")
+Activation = Literal["silu", "gelu", "gelu_tanh", "sigmoid"]
+ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu", "gelu_tanh", "sigmoid")
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,15 @@ _TANH_IS_ONE = 30.0  # 2x, where 1 - tanh(x) is far below float32's last bit and
 
 
 def activate(kind: Activation, value: Expr, lanes: int = 1) -> Expr:
-    """The activation of a value: ``silu``, ``gelu`` (by erf) or ``gelu_tanh`` (its approximation by tanh)."""
+    """The activation of a value; ``gelu`` is by erf, and ``gelu_tanh`` its approximation by tanh."""
 
     def number(constant: float) -> Expr:
         return splat(f32(constant)) if lanes == 4 else f32(constant)
 
     if kind == "silu":
         return _times_sigmoid(value, value, lanes)
+    if kind == "sigmoid":
+        return _times_sigmoid(number(1.0), value, lanes)
     if kind == "gelu_tanh":
         # 0.5 (1 + tanh u) = sigmoid(2 u)
         cubic = value + value * value * value * number(0.044715)

@@ -40,6 +40,7 @@ class DecoderConfig:
 
     centered: ClassVar[bool] = False  # the norms are LayerNorms, with biases, not RMSNorms
     mixture: ClassVar[bool] = False  # of experts
+    alike: ClassVar[bool] = True  # a layer's weights are as many as another's
     learned_positions: ClassVar[bool] = False  # a row for each of max_position_embeddings
 
     @classmethod
@@ -201,6 +202,11 @@ class Decoder(nn.Module):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The checkpoint tensors that ``params`` needs, with their shapes."""
         return {name: shape for _, w in declared(self) for name, shape in origin(w).sources.items()}
+
+    def states(self) -> list[tuple[str, nn.Parameter]]:
+        """What layers keep of the tokens before, by name: ``.kv``, pages of the KV cache, and ``.recurrent_…``."""
+        named = self.named_parameters()
+        return [(name, p) for name, p in named if name.rpartition(".")[2].startswith(("kv", "recurrent_"))]
 
     def constants(self) -> dict[str, npt.NDArray[np.float32]]:
         """Tensors of the bundle that no checkpoint has: RoPE's tables."""

@@ -23,7 +23,7 @@ class Layer(nn.Module):
         config: DecoderConfig,
         w: WeightBuilder,
         prefix: str,
-        attention: Attention,
+        attention: nn.Module,
         mlp: nn.Module,
         *,
         norms: tuple[str, str] = ("input_layernorm", "post_attention_layernorm"),

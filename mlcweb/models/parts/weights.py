@@ -73,7 +73,7 @@ class WeightBuilder:
         whole: bool = False,
     ) -> Matrix:
         """A matrix ``[rows, columns]``: the sources ``[rows, columns]`` stacked, or ``[columns, rows]`` if
-        ``transposed``, its rows in ``order``. ``vocab``: an embedding or a head.
+        ``transposed``, its rows in ``order``, which may leave some out. ``vocab``: an embedding or a head.
 
         It is in pieces where it is too large for a default binding, or its sources are stored in several ways;
         ``whole`` refuses the latter. Raises UnsupportedError.
@@ -143,7 +143,7 @@ class WeightBuilder:
         transposed: bool = False,
     ) -> Matrix:
         """A matrix of sources that are stored alike; ``paired``: gate over up, and each piece is too."""
-        rows = sum(sources.values())
+        rows = sum(sources.values()) if order is None else len(order)
         shapes = {name: (columns, n) if transposed else (n, columns) for name, n in sources.items()}
         whole = Origin((rows, columns), shapes, quantized, order=order, transposed=transposed, vocab=vocab)
         ranges = rows_of_pieces(whole.param(""), self.scheme, paired=paired)
@@ -189,6 +189,13 @@ class WeightBuilder:
         size = sum(math.prod(shape) for shape in sources.values())
         made = Values((1, size), self.scheme.activation, self.tier)
         made.origin = Origin((size,), sources, order=order, plus=plus)
+        return made
+
+    def taps(self, source: str, columns: int, count: int) -> Values:
+        """A depthwise convolution's taps ``[count, columns]``, of a source ``[columns, 1, count]``, which the
+        compiler opens as ``[columns, count]`` (``sources.with_matrices``)."""
+        made = Values((count, columns), self.scheme.activation, self.tier)
+        made.origin = Origin((count, columns), {source: (columns, count)}, transposed=True)
         return made
 
     def computed(self, array: npt.NDArray[np.float32]) -> Values:

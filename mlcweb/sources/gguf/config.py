@@ -188,8 +188,23 @@ def starcoder2(m: Metadata) -> Config:
     }
 
 
-def _sizes(m: Metadata) -> Config:
-    """The keys that all families but GPT-2 share, RoPE's among them."""
+def lfm2(m: Metadata) -> Config:
+    """Layers without heads of keys and values are convolutions."""
+    layers, kv_heads = m.count("block_count"), m.get("attention.head_count_kv", (list, int))
+    each = kv_heads if isinstance(kv_heads, list) else [kv_heads] * layers
+    if len(each) != layers or len({count for count in each if count}) != 1:
+        raise CheckpointError(f"{m.file.path}: lfm2.attention.head_count_kv is {each} for {layers} layers")
+    return _sizes(m, max(each)) | {
+        "block_auto_adjust_ff_dim": False,
+        "conv_L_cache": m.count("shortconv.l_cache", 3),
+        "conv_bias": any(m.has_tensor(f"blk.{i}.shortconv.conv.bias") for i in range(layers)),
+        "layer_types": ["full_attention" if count else "conv" for count in each],
+        "norm_eps": _rms_eps(m),
+    }
+
+
+def _sizes(m: Metadata, kv_heads: int | None = None) -> Config:
+    """The keys that all families but GPT-2 share, RoPE's among them; ``kv_heads`` where layers differ."""
     hidden, heads = m.count("embedding_length"), m.count("attention.head_count")
     head_dim = m.count("attention.key_length", hidden // heads)
     if not head_dim or head_dim % 2:
@@ -199,7 +214,7 @@ def _sizes(m: Metadata) -> Config:
         "intermediate_size": m.count("feed_forward_length"),
         "num_hidden_layers": m.count("block_count"),
         "num_attention_heads": heads,
-        "num_key_value_heads": m.count("attention.head_count_kv", heads),
+        "num_key_value_heads": kv_heads or m.count("attention.head_count_kv", heads),
         "head_dim": head_dim,
         "max_position_embeddings": m.count("context_length"),
         "tie_word_embeddings": not m.has_tensor("output.weight"),

@@ -28,7 +28,7 @@ from mlcweb.sources.gguf.undo import (
     transposed,
 )
 
-_LAYER_TENSOR = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
+_LAYER_TENSOR = re.compile(r"blk\.(\d+)\.([\w.]+)\.(weight|bias)")
 _TOP_TENSOR = re.compile(r"(\w+)\.(weight|bias)")
 
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
@@ -192,6 +192,30 @@ FAMILIES: dict[str, Family] = {
     "exaone4": Family("Exaone4ForCausalLM", "exaone4", gguf_config.exaone4, _OLMO2),
     "ernie4_5": Family("Ernie4_5ForCausalLM", "ernie4_5", gguf_config.ernie4_5, _LLAMA),
     "smollm3": Family("SmolLM3ForCausalLM", "smollm3", gguf_config.smollm3, _LLAMA, _PAIRS),
+    "lfm2": Family(
+        "Lfm2ForCausalLM",
+        "lfm2",
+        gguf_config.lfm2,
+        {
+            **_ATTENTION,
+            "attn_norm": "operator_norm",
+            "attn_output": "self_attn.out_proj",
+            "attn_q_norm": "self_attn.q_layernorm",
+            "attn_k_norm": "self_attn.k_layernorm",
+            "shortconv.conv": "conv.conv",
+            "shortconv.in_proj": "conv.in_proj",
+            "shortconv.out_proj": "conv.out_proj",
+            "ffn_norm": "ffn_norm",
+            "ffn_gate": "feed_forward.w1",
+            "ffn_down": "feed_forward.w2",
+            "ffn_up": "feed_forward.w3",
+        },
+        top={
+            "token_embd": "model.embed_tokens",
+            "token_embd_norm": "model.embedding_norm",
+            "output": "lm_head",
+        },
+    ),
     "starcoder2": Family(
         "Starcoder2ForCausalLM",
         "starcoder2",

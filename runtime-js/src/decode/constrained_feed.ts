@@ -156,6 +156,7 @@ export class ConstrainedFeed implements Feed {
   /** Submits steps under the same mask. Where a step takes long, a latency is nothing, and a vain step is much. */
   private runAhead(): void {
     const { answer, inFlight, stepMs } = this;
+    if (this.model.recurrent) return; // a vain step cannot be taken back at once
     const most = stepMs > SLOW_MS ? 0 : stepMs < FAST_MS ? AHEAD : 1;
     while (inFlight.length <= Math.min(most, this.depth - 1)) {
       if (!this.hasRoom(answer.length + inFlight.length)) return;

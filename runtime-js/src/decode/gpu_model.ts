@@ -8,6 +8,7 @@ import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";
 import { KvGrowth } from "./kv_growth.js";
 import type { Model, Sampling } from "./model.js";
 import { nudgeUntil } from "./nudge.js";
+import type { Recurrent } from "./recurrent.js";
 import { stateWords } from "./state.js";
 
 export interface GpuModelParts {
@@ -23,6 +24,8 @@ export interface GpuModelParts {
   readonly prefillChunk: number;
   readonly contextLength: number;
   readonly pageSize: number;
+  /** The state of recurrent layers, if the plan has any. */
+  readonly recurrent: Recurrent | undefined;
   /** Up to so many tokens, steps take less time than a prefill. */
   readonly stepTokens: number;
   readonly log: Log;
@@ -36,6 +39,7 @@ export class GpuModel implements Model {
   readonly vocabSize: number;
   readonly prefillChunk: number;
   readonly contextLength: number;
+  readonly recurrent: Recurrent | undefined;
   private readonly growth: KvGrowth;
   private readonly free = new Map<number, GPUBuffer[]>();
   private few: Entry | undefined;
@@ -48,6 +52,7 @@ export class GpuModel implements Model {
     this.vocabSize = parts.vocabSize;
     this.prefillChunk = parts.prefillChunk;
     this.contextLength = parts.contextLength;
+    this.recurrent = parts.recurrent;
     const { device, guard, planBuffers, entries } = parts;
     const few = (): Entry | undefined => this.few;
     this.growth = new KvGrowth(
@@ -134,7 +139,8 @@ export class GpuModel implements Model {
 
   steps(count: number): Promise<number[]> {
     const pass = this.pass("decode", ...this.choice());
-    return this.readTokens(this.submit(pass, "state", State.bytes, count));
+    const stepped = (encoder: GPUCommandEncoder): void => this.recurrent?.stepped(count, encoder);
+    return this.readTokens(this.submit(pass, "state", State.bytes, count, stepped));
   }
 
   /** Compiles what feeds few tokens, of which most answers have no use; where it fails, they are fed as steps. */
@@ -157,6 +163,7 @@ export class GpuModel implements Model {
       tokens.forEach((token, i) => {
         this.write("state", stateWords(position + i, token, 1, sampled));
         this.decode();
+        this.recurrent?.fed(position + i + 1);
       });
   }
 
@@ -168,10 +175,11 @@ export class GpuModel implements Model {
   }
 
   decode(): void {
-    this.submit(this.pass("decode"));
+    this.submit(this.pass("decode"), undefined, 0, 1, (encoder) => this.recurrent?.stepped(1, encoder));
   }
 
   sampleAgain(): Promise<number> {
+    if (this.recurrent) throw new Error("A vain step of a recurrent layer cannot be taken back.");
     return this.sampled("decode", ...this.choice("mask"));
   }
 
@@ -195,6 +203,7 @@ export class GpuModel implements Model {
   async decodeAndRead(token: number, position: number): Promise<Float32Array> {
     this.parts.guard.check();
     this.write("state", stateWords(position, token, 1));
+    this.recurrent?.fed(position + 1);
     return this.readLogits(this.pass("decode"));
   }
 
@@ -209,6 +218,7 @@ export class GpuModel implements Model {
     this.write("tokens", Int32Array.from(tokens));
     this.write("state", stateWords(position, 0, tokens.length, sampled));
     prefill.prepare([tokens.length]);
+    this.recurrent?.fed(position + tokens.length);
     return sample
       ? this.submit(this.pass(prefill, ...this.choice()), "state", State.bytes)
       : this.submit(this.pass(prefill));
@@ -248,6 +258,7 @@ export class GpuModel implements Model {
     from?: string,
     size = 0,
     times = 1,
+    after?: (encoder: GPUCommandEncoder) => void,
   ): Readback {
     const { device, guard } = this.parts;
     guard.check();
@@ -262,6 +273,7 @@ export class GpuModel implements Model {
       }
       if (staging) encoder.copyBufferToBuffer(this.buffer(from!), 0, staging, i * size, size);
     }
+    after?.(encoder);
     device.queue.submit([encoder.finish()]);
     // Asked for at once: the answer is then under way while later steps run.
     const mapped = staging?.mapAsync(GPUMapMode.READ, 0, bytes);

@@ -8,5 +8,6 @@ export { GpuModel } from "./gpu_model.js";
 export { type HostParams, needsHost, type Processor, type StepTimes, type TokenLogprobs } from "./host_sampling.js";
 export { FIRST_TOKENS } from "./kv_growth.js";
 export { type GeneratedToken, type GenerateEnd, type GenerateParams, generateTokens } from "./loop.js";
-export type { Model, Sampling } from "./model.js";
+export type { Model, RecurrentState, Sampling } from "./model.js";
+export { Recurrent } from "./recurrent.js";
 export { stateWords } from "./state.js";

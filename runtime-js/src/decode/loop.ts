@@ -51,7 +51,9 @@ export async function* generateTokens(
   checkPrompt(prompt, model);
   throwIfAborted(params.signal);
   if (params.interrupted?.()) return { reason: "abort" };
-  const cached = kv.reuse(prompt);
+  const common = kv.reuse(prompt);
+  const cached = model.recurrent?.rewind(common) ?? common;
+  kv.truncate(cached);
   params.onCached?.(cached);
   const limit = Math.min(params.maxTokens, model.contextLength - prompt.length);
   const end = (reason: GenerateEnd["reason"]): GenerateEnd => ({ reason });
@@ -122,6 +124,15 @@ export async function prefillAllButLast(
     await cancellable(before, signal);
     before = running;
   }
+  // The last token by itself, so that another answer to this prompt can begin after the others.
+  const rest = prompt.slice(kv.length, -1);
+  if (model.recurrent && rest.length > 0) {
+    throwIfAborted(signal);
+    if (interrupted?.()) return false;
+    model.prefill(rest, kv.length).catch(() => {});
+    kv.push(...rest);
+  }
+  model.recurrent?.mark();
   throwIfAborted(signal);
   return true;
 }

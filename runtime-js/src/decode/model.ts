@@ -17,6 +17,13 @@ export interface Penalties {
   readonly presence: number;
 }
 
+export interface RecurrentState {
+  /** Goes back to at most so many tokens, and returns how many it has seen then: those after are to be fed again. */
+  rewind(position: number): number;
+  /** Says that an answer begins here, to which others may come back. */
+  mark(): void;
+}
+
 export interface Model {
   readonly vocabSize: number;
   readonly prefillChunk: number;
@@ -24,6 +31,8 @@ export interface Model {
   readonly contextLength: number;
   /** Tokens that it has room for now; what is submitted must not go past them. */
   readonly kvTokens: number;
+  /** The state of its recurrent layers, if it has any. */
+  readonly recurrent?: RecurrentState | undefined;
   /** Makes room in the KV cache for so many tokens in all; throws OutOfMemoryError, and then all is as it was. */
   reserve(tokens: number): Promise<void>;
   /** Whether its own sampler takes penalties. */

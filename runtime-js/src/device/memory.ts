@@ -1,7 +1,7 @@
 // Allocates GPU buffers under error scopes and counts them by kind; `destroy` returns all of them.
 import { GpuError, OutOfMemoryError } from "../errors.js";
 
-export type BufferKind = "weight" | "kv" | "input" | "output" | "scratch" | "uniform" | "staging";
+export type BufferKind = "weight" | "kv" | "recurrent" | "input" | "output" | "scratch" | "uniform" | "staging";
 export type MemoryUse = Readonly<Record<BufferKind, number>> & { readonly total: number };
 
 type Allocator = Pick<GPUDevice, "createBuffer" | "pushErrorScope" | "popErrorScope">;
@@ -11,6 +11,7 @@ export class Memory {
   private readonly bytes: Record<BufferKind, number> = {
     weight: 0,
     kv: 0,
+    recurrent: 0,
     input: 0,
     output: 0,
     scratch: 0,

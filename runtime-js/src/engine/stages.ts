@@ -1,6 +1,6 @@
 // Defines the stages of a load, in the order in which load.ts runs them. Each takes the results of those before it.
 import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from "../bundle/index.js";
-import { GpuModel } from "../decode/index.js";
+import { GpuModel, Recurrent } from "../decode/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import { chooseTier, Guard, Memory, mergeRequirements, openDevice, requestAdapter } from "../device/index.js";
 import { missingFor } from "../device/tier.js";
@@ -285,12 +285,13 @@ export async function makeModel(
     mask: ready(mask),
     sample: ready(sample),
   }));
+  const recurrent = await Recurrent.of(plan, buffers, memory, device);
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
   // A cancellation takes effect between chunks, so chunks are short where a token takes long.
   const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, chunk) : chunk;
   const stepTokens = isSoftware(adapter.info) ? 1 : STEP_TOKENS;
   const sizes = { vocabSize, prefillChunk, contextLength, pageSize, stepTokens };
-  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, log, ...sizes });
+  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, recurrent, log, ...sizes });
 }
 
 /** The bytes of the tier's files and of every weight chunk. A tier that binds fewer tensors may skip chunks, and then

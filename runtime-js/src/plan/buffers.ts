@@ -56,6 +56,13 @@ export class PlanBuffers {
 function create(memory: Memory, buffer: PlanBuffer, pages: number): GPUBuffer {
   const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
   const both = STORAGE | COPY_DST | COPY_SRC;
-  const usage = { weight: STORAGE | COPY_DST, kv: both, scratch: STORAGE, input: both, output: STORAGE | COPY_SRC };
+  const usage = {
+    weight: STORAGE | COPY_DST,
+    kv: both,
+    recurrent: both,
+    scratch: STORAGE,
+    input: both,
+    output: STORAGE | COPY_SRC,
+  };
   return memory.create(buffer.kind, buffer.name, bytesOf(buffer, pages), usage[buffer.kind]);
 }

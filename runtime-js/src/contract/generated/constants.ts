@@ -103,6 +103,8 @@ export const GRID_WORDS = 3;
 export const BLOCK = 32;
 /** tokens of a KV page, as this compiler makes them */
 export const PAGE_TOKENS = 16;
+/** copies of a recurrent buffer that the engine keeps to go back to */
+export const RECURRENT_COPIES = 4;
 
 export const DTYPE_BYTES = { uint32: 4, int32: 4, float16: 2, float32: 4 } as const;
 export const SHARED_BUFFERS = ["tokens", "state", "page_table", "sampling", "logits", "mask", "counts"] as const;
@@ -114,7 +116,7 @@ export type ToolCallForm = "json" | "named-json" | "pythonic" | "tagged";
 export type ToolTeller = "template" | "message" | "engine";
 export type TurnWriter = "template" | "engine";
 export type Binding = "read-only-storage" | "storage" | "uniform";
-export type BufferKind = "weight" | "input" | "output" | "scratch";
+export type BufferKind = "weight" | "recurrent" | "input" | "output" | "scratch";
 export type MatrixComponent = "f16" | "f32" | "i8" | "u8" | "i32" | "u32";
 export type MatrixResult = "f16" | "f32" | "i32" | "u32";
 

@@ -1,0 +1,1 @@
+"""Operations with a state of a fixed size, which each token changes: causal convolutions."""

@@ -1,0 +1,105 @@
+"""The gated delta rule and norms of spans against numpy in float64, a token at a time and in chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcweb.contract.constants import State
+from mlcweb.kernels.choice.tier import BASE, F16, SUBGROUPS, Tier
+from mlcweb.kernels.layouts.block_order import offset
+from mlcweb.kernels.layouts.storage import Values
+from mlcweb.kernels.norms.span_norm import norm_spans
+from mlcweb.kernels.recurrent.gated_delta import GatedDelta, gated_delta
+from tests.support.browser.kernel_page import run_kernel
+
+VARIANTS = [("stock", "float32", BASE), ("stock", "float16", SUBGROUPS), ("f16", "float16", F16)]
+
+
+def expected(
+    qkv: np.ndarray,
+    ba: np.ndarray,
+    rate: np.ndarray,
+    shift: np.ndarray,
+    heads: int,
+    key_heads: int,
+    keys: int,
+) -> np.ndarray:
+    """o ``[T, H * V]`` of all tokens from the first on, by the rule as it is written."""
+    count = len(qkv)
+    q, k = (
+        qkv[:, i * key_heads * keys : (i + 1) * key_heads * keys].reshape(count, key_heads, keys)
+        for i in (0, 1)
+    )
+    v = qkv[:, 2 * key_heads * keys :].reshape(count, heads, -1)
+    q, k = (x / np.sqrt((x**2).sum(-1, keepdims=True) + 1e-6) for x in (q, k))
+    q, k = (np.repeat(x, heads // key_heads, axis=1) for x in (q * keys**-0.5, k))
+    b = 1 / (1 + np.exp(-ba[:, :heads]))
+    g = -np.exp(rate) * np.log1p(np.exp(ba[:, heads:] + shift))
+    state, out = np.zeros((heads, keys, v.shape[-1])), []
+    for t in range(count):
+        state *= np.exp(g[t])[:, None, None]
+        seen = np.einsum("hkv,hk->hv", state, k[t])
+        state += k[t][:, :, None] * ((v[t] - seen) * b[t][:, None])[:, None, :]
+        out.append(np.einsum("hkv,hk->hv", state, q[t]).reshape(-1))
+    return np.array(out)
+
+
+@pytest.mark.parametrize(("browser", "dtype", "tier"), VARIANTS)
+@pytest.mark.parametrize(
+    ("heads", "key_heads", "keys", "values", "chunks"),
+    [
+        (4, 2, 32, 48, [5, 1, 1, 9]),  # heads share keys; values in a workgroup and a half
+        (2, 2, 128, 128, [3, 40, 1]),
+        (3, 1, 16, 16, [1, 1, 2]),
+    ],
+)
+def test_gated_delta(
+    kernel_page: Any,
+    dtype: str,
+    tier: Tier,
+    heads: int,
+    key_heads: int,
+    keys: int,
+    values: int,
+    chunks: list[int],
+) -> None:
+    rng = np.random.default_rng(heads * keys)
+    rate, shift = (rng.standard_normal((1, heads)).astype(dtype) for _ in range(2))
+    stored = [Values(array.shape, dtype, tier) for array in (rate, shift)]
+    delta = GatedDelta(heads, key_heads, keys, values, *stored)
+    qkv = rng.standard_normal((sum(chunks), delta.width)).astype(np.float32)
+    ba = (2 * rng.standard_normal((sum(chunks), 2 * heads))).astype(np.float32)
+    ba[0, heads] = 100.0  # whose exponential is no float32
+    wide = [array.astype(np.float64) for array in (qkv, ba, rate, shift)]
+    wanted = expected(*wide, heads, key_heads, keys)
+    recurrent = np.full(delta.state_shape, np.nan, np.float32)  # what another conversation left
+    position = 0
+    for count in chunks:
+        fed = slice(position, position + count)
+        state = np.zeros(State.WORDS, np.int32)
+        state[State.POSITION] = position
+        o = np.zeros((count, heads * values), np.float32)
+        func = gated_delta(delta, decode=count == 1)
+        given = [qkv[fed], ba[fed], rate, shift, state, recurrent, o]
+        *_, recurrent, actual = run_kernel(kernel_page, func, tier, given, n=count)
+        np.testing.assert_allclose(actual, wanted[fed], rtol=2e-5, atol=2e-5)
+        position += count
+
+
+@pytest.mark.parametrize(("browser", "dtype", "tier"), VARIANTS)
+@pytest.mark.parametrize(("spans", "width", "n"), [(3, 128, 4), (16, 32, 1), (2, 300, 2)])
+def test_norm_spans(kernel_page: Any, dtype: str, tier: Tier, spans: int, width: int, n: int) -> None:
+    rng = np.random.default_rng(width)
+    x = (rng.standard_normal((n, spans * width)) * 10.0 ** rng.uniform(-2, 1, (n, 1))).astype(np.float32)
+    weight = rng.standard_normal((1, width)).astype(dtype)
+    decode = n == 1
+    func = norm_spans(Values(weight.shape, dtype, tier), spans, 1e-3, tier, decode=decode, block_order=decode)
+    *_, actual = run_kernel(kernel_page, func, tier, [x, weight, np.zeros_like(x)], n=n)
+    parts = x.astype(np.float64).reshape(n, spans, width)
+    wanted = parts / np.sqrt((parts**2).mean(-1, keepdims=True) + 1e-3) * weight.astype(np.float64)
+    if decode:
+        actual = actual[:, [int(offset(i, spans * width)) for i in range(spans * width)]]
+    np.testing.assert_allclose(actual, wanted.reshape(n, -1), rtol=2e-5, atol=2e-5)

@@ -9,8 +9,10 @@ from fnmatch import fnmatchcase
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources.checkpoint import FLOAT_DTYPES, Checkpoint
 
-# Buffers that old transformers versions saved with the weights; every implementation recomputes them.
+# Buffers that old transformers versions saved with the weights, which every implementation recomputes, and the layers
+# that predict several tokens, which transformers leaves out too.
 IGNORED = (
+    "mtp.*",
     "*.rotary_emb.inv_freq",
     "*.attn.bias",
     "*.attn.masked_bias",

@@ -15,7 +15,7 @@ from mlcweb.quantize.searched import Calibration
 from mlcweb.quantize.stream import quantize_params
 from mlcweb.reference import ArrayStore, HostModel, PackedWeights
 from mlcweb.reference.checkpoint_weights import CheckpointWeights
-from mlcweb.sources import open_checkpoint, with_prefix
+from mlcweb.sources import open_checkpoint, with_matrices, with_prefix
 from mlcweb.sources.checkpoint import LazyTensor
 from tests.fixtures.models.cases import CASES
 from tests.fixtures.models.checkpoint import make_checkpoint
@@ -90,7 +90,7 @@ def test_norms_of_every_architecture(tmp_path, name):
     config_class, model_class = architecture(checkpoint.config)
     config = config_class.from_hf(checkpoint.config)
     model = declare_model(model_class, config, "q4f32_1")
-    checkpoint = with_prefix(checkpoint, model.prefix)
+    checkpoint = with_matrices(with_prefix(checkpoint, model.prefix))
     tokens = [token % config.vocab_size for token in TOKENS[:40]]
     actual = measure(checkpoint, model, tokens, 64)
     rng = np.random.default_rng(5)

@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KernelCache:
     monkeypatch.setenv("MLCWEB_KERNEL_CACHE", str(tmp_path / "kernels"))
-    monkeypatch.setattr(lower, "_cpus", lambda: 2)
+    monkeypatch.setattr(lower, "cores", lambda: 2)
     return KernelCache(tmp_path / "kernels")
 
 

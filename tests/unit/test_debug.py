@@ -127,7 +127,7 @@ def test_a_long_record_of_a_process_arrives_whole(
         pytest.skip("only Linux lowers in forked processes")
     monkeypatch.setenv("MLCWEB_KERNEL_CACHE", "")
     monkeypatch.setenv(VARIABLE, "4")
-    monkeypatch.setattr(lower, "_cpus", lambda: 2)
+    monkeypatch.setattr(lower, "cores", lambda: 2)
     really, here = lower.lower_tier, os.getpid()
 
     def talking(*args: object) -> object:

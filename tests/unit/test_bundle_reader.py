@@ -192,7 +192,8 @@ def test_a_prefill_on_matrices_is_read_and_told_of(tmp_path: Path, monkeypatch: 
 
 def test_memory_counts_whole_pages_and_uniform_slots() -> None:
     assert gpu_memory(plan("base"), 17, 16) == {
-        "weight": 576, "kv": 2000, "recurrent": 0, "scratch": 96, "input": 64 + 32 + 16 + 32 + 16, "output": 128, "uniform": 5 * 256,
+        "weight": 576, "kv": 2000, "recurrent": 0, "scratch": 96, "input": 64 + 32 + 16 + 32 + 16, "output": 128,
+        "uniform": 5 * 256,
         "total": 4240, "kv_at_load": 2000, "total_at_load": 4240,
     }  # fmt: skip
     assert gpu_memory(plan("base"), 1000, 16)["kv"] == 4000

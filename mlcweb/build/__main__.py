@@ -17,7 +17,7 @@ from typing import IO
 from mlcweb.build.process import TO_UNWIND, Event
 from mlcweb.build.task import make
 
-SHOWN_EVERY = 0.25  # seconds
+SHOWN_EVERY = 0.5  # seconds; a Dask worker sends each to its scheduler
 
 
 class _Events:

@@ -6,13 +6,12 @@ Dask sends what a lost worker had to another one, three times at most.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from mlcweb.build.process import Event, Stopped, run_in_process
+from mlcweb.build.process import Event, run_in_process
 from mlcweb.build.task import STEPS, Task, TaskResult
 from mlcweb.compile.job import compiler_digest
 from mlcweb.cores import cores
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from mlcweb.build.run import BuildView
 
 _TO_CONNECT = "10s"
-_SHOWN_EVERY = 1.0  # seconds
 
 
 def make_on_dask(tasks: Sequence[Task], address: str, view: BuildView) -> Iterator[TaskResult]:
@@ -70,35 +68,14 @@ def make_on_worker(task: Task, topic: str) -> TaskResult:
     from distributed import get_worker
 
     worker = get_worker()
-    sender = _Sender(lambda event: worker.log_event(topic, {"label": task.label, **event}))
-    sender.send({"began": True})
-    stop = threading.Event()
-    try:
-        result = run_in_process(task, sender.show, stop, max(1, cores() // worker.state.nthreads))
-    finally:
-        stop.set()
+
+    def show(event: Event) -> None:
+        worker.log_event(topic, {"label": task.label, **event})
+
+    show({"began": True})
+    share = max(1, cores() // worker.state.nthreads)
+    result = run_in_process(task, show, threading.Event(), share)
     return replace(result, worker=worker.address)
-
-
-class _Sender:
-    """Sends events to the scheduler, what advances about once a second."""
-
-    def __init__(self, send: Any) -> None:
-        self.send = send
-        self._amount = 0
-        self._shown = 0.0
-
-    def show(self, event: Event) -> None:
-        if "advance" in event:
-            self._amount += event["advance"]
-            if time.monotonic() < self._shown + _SHOWN_EVERY:
-                return
-            event = {}
-        if self._amount:
-            self.send({"advance": self._amount})
-        self._amount, self._shown = 0, time.monotonic()
-        if event:
-            self.send(event)
 
 
 def _show(event: dict[str, Any], view: BuildView) -> None:
@@ -122,8 +99,6 @@ def _result(future: Any, task: Task) -> TaskResult:
         hint = "Look at the workers' logs; memory that ran out is a usual reason."
     except (ModuleNotFoundError, ImportError) as error:
         message, hint = f"a worker cannot load mlcweb: {error}", "Install mlcweb on each worker."
-    except Stopped:
-        message, hint = "the worker ended it", ""
     except Exception as error:
         message, hint = f"Dask: {type(error).__name__}: {error}", ""
     return TaskResult(task.label, failed=STEPS[0], failure=Failure("build", message, hint))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mlcweb.build.task import Publishing
 from mlcweb.bundle import MANIFEST_NAME, Manifest
 from mlcweb.contract.constants import CATALOG_NAME, MAX_CATALOG_BYTES, MAX_MANIFEST_BYTES
-from mlcweb.errors import BundleError, PublishError
+from mlcweb.errors import BundleError
 from mlcweb.publish import open_target, read_catalog
 from mlcweb.publish.address import read_address
 
@@ -36,7 +36,7 @@ def published(publishing: Publishing, name: str, inputs: str) -> Published | Non
     try:
         manifest = Manifest.from_json(found.data)
         catalog = read_catalog(listed.data, CATALOG_NAME)
-    except (BundleError, PublishError):
+    except BundleError:
         return None
     if manifest.inputs != inputs:
         return None

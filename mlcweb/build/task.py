@@ -112,7 +112,7 @@ class _Making:
             path=path,
             bytes=self.bytes,
             tiers=self.tiers,
-            seconds=self.seconds,
+            seconds={step: took for step, took in self.seconds.items() if step not in self.there},
             there=tuple(self.there),
             notes=tuple(self.progress.notes),
         )
@@ -142,7 +142,6 @@ class _Making:
             found = published(task.publishing, job.name, job.digest())
             if found is not None:
                 self.bytes, self.tiers = found.bytes, found.tiers
-                self.seconds.clear()
                 self.there += [step for step in STEPS if step != "validate" or task.validate]
                 return
         with self._doing("compile"):
@@ -160,8 +159,7 @@ class _Making:
         self.began(step)
         began = time.monotonic()
         yield
-        if step not in self.there:
-            self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - began
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - began
 
     def _compile(self, request: CompileRequest, job: object) -> None:
         from mlcweb.bundle import open_bundle
@@ -173,7 +171,6 @@ class _Making:
         if made.warning:
             self.progress.note(made.warning)
         if made.reused:
-            self.seconds.clear()
             self.there.append("compile")
         self.bytes = made.bytes
         self.tiers = tuple(tier.name for tier in open_bundle(self.path).manifest.tiers)

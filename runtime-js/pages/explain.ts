@@ -49,11 +49,12 @@ document.addEventListener("securitypolicyviolation", ({ effectiveDirective, bloc
 export function explain(error: unknown): Explained {
   if (error instanceof MlcwebError) {
     const { code, message } = error;
-    const hint =
-      code === "network" && refused
-        ? `This page's Content-Security-Policy does not let it ask ${refused}: add that to connect-src. ` +
-          "For a catalog, `mlcweb serve --catalog URL` does so."
-        : error.hint;
+    const policed = code === "network" ? refused : undefined;
+    refused = undefined; // the next failure may have another reason
+    const hint = policed
+      ? `This page's Content-Security-Policy does not let it ask ${policed}: add that to connect-src. ` +
+        "For a catalog, `mlcweb serve --catalog URL` does so."
+      : error.hint;
     return { ...(CODES[code] ?? OTHER), code, message, hint };
   }
   return {

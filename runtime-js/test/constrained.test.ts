@@ -7,7 +7,7 @@ import {
   generateTokens,
 } from "../src/decode/index.js";
 import { CancelledError, DeviceLostError } from "../src/errors.js";
-import { argmax, END, FakeModel, HOST_OFF, sum } from "./fake_model.js";
+import { argmax, END, FakeModel, params as greedy, HOST_OFF, sum } from "./fake_model.js";
 
 const ONLY_END = [END];
 /** One for each list: where places have the same, their masks are the same. */
@@ -42,15 +42,8 @@ class Places implements Constraint {
 }
 const ANY = Array.from({ length: 89 }, (_, i) => i);
 
-const params = (constraint: Constraint, more: Partial<GenerateParams> = {}): GenerateParams => ({
-  sampling: { temperature: 0, topP: 1, topK: 0, seed: 0 },
-  host: HOST_OFF,
-  maxTokens: Infinity,
-  stopTokens: new Set([END]),
-  depth: 4,
-  constraint,
-  ...more,
-});
+const params = (constraint: Constraint, more: Partial<GenerateParams> = {}): GenerateParams =>
+  greedy({ constraint, ...more });
 
 async function run(
   model: FakeModel,

@@ -1,5 +1,5 @@
 // Defines a model without a GPU, whose answers are known.
-import type { Constraint, Model, Sampling } from "../src/decode/index.js";
+import type { Constraint, GenerateParams, Model, Sampling } from "../src/decode/index.js";
 import { DeviceLostError, OutOfMemoryError } from "../src/errors.js";
 
 export const END = 99;
@@ -167,3 +167,12 @@ export const HOST_OFF = {
   logitBias: new Map<number, number>(),
   topLogprobs: undefined,
 };
+/** The most likely tokens, without an end but END, with some steps in flight. */
+export const params = (more: Partial<GenerateParams> = {}): GenerateParams => ({
+  sampling: { temperature: 0, topP: 1, topK: 0, seed: 0 },
+  host: HOST_OFF,
+  maxTokens: Infinity,
+  stopTokens: new Set([END]),
+  depth: 4,
+  ...more,
+});

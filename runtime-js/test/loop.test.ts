@@ -13,16 +13,7 @@ import {
   InvalidRequestError,
   OutOfMemoryError,
 } from "../src/errors.js";
-import { argmax, END, FakeModel, HOST_OFF, sum, upTo } from "./fake_model.js";
-
-const params = (more: Partial<GenerateParams> = {}): GenerateParams => ({
-  sampling: { temperature: 0, topP: 1, topK: 0, seed: 0 },
-  host: HOST_OFF,
-  maxTokens: Infinity,
-  stopTokens: new Set([END]),
-  depth: 4,
-  ...more,
-});
+import { argmax, END, FakeModel, HOST_OFF, params, sum, upTo } from "./fake_model.js";
 
 async function run(
   model: Model,

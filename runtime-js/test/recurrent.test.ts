@@ -4,7 +4,7 @@ import { CachedTokens, type GenerateParams, generateTokens, type RecurrentState 
 import { Recurrent, STEPS_APART } from "../src/decode/recurrent.js";
 import type { Memory } from "../src/device/index.js";
 import type { Plan } from "../src/plan/index.js";
-import { argmax, END, FakeModel, FREE, HOST_OFF, sum } from "./fake_model.js";
+import { argmax, FakeModel, FREE, HOST_OFF, params, sum } from "./fake_model.js";
 
 vi.stubGlobal("GPUBufferUsage", { COPY_SRC: 4, COPY_DST: 8 });
 
@@ -66,15 +66,6 @@ class RecurrentModel extends FakeModel {
   }
 }
 
-const params = (more: Partial<GenerateParams> = {}): GenerateParams => ({
-  sampling: { temperature: 0, topP: 1, topK: 0, seed: 0 },
-  host: HOST_OFF,
-  maxTokens: Infinity,
-  stopTokens: new Set([END]),
-  depth: 16,
-  ...more,
-});
-
 async function answer(
   model: FakeModel,
   kv: CachedTokens,
@@ -83,7 +74,7 @@ async function answer(
   more: Partial<GenerateParams> = {},
 ): Promise<number[]> {
   const tokens: number[] = [];
-  const generation = generateTokens(model, kv, argmax, prompt, params({ maxTokens: take + 20, ...more }));
+  const generation = generateTokens(model, kv, argmax, prompt, params({ depth: 16, maxTokens: take + 20, ...more }));
   while (tokens.length < take) {
     const next = await generation.next();
     if (next.done) break;

@@ -13,7 +13,9 @@ from playwright.sync_api import expect
 from mlcweb.browser.adapter import open_blank
 from mlcweb.browser.page import open_page
 from mlcweb.browser.session import Session, open_session
+from tests.support.browser.engine_server import EngineServer
 from tests.support.browser.model_page import Site, serve_site
+from tests.support.engine import ENGINE
 
 # A guard against hangs: an answer of the software adapter takes seconds when tests run side by side.
 expect.set_options(timeout=60_000)
@@ -40,6 +42,14 @@ def f16_gpu_page(f16_chromium: Path) -> Iterator[RawPage]:
     with open_page(f16_chromium, hold_signals=False) as page:
         open_blank(page)
         yield page.raw
+
+
+@pytest.fixture
+def host(bundle: Path) -> Iterator[EngineServer]:
+    """A server of the module's ``bundle`` on another origin than the harness's, which lets every page read it."""
+    with EngineServer(ENGINE, bundle) as running:
+        running.origins = "*"
+        yield running
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -18,7 +17,7 @@ from mlcweb.serve import serving
 from tests.support.browser.engine_server import EngineServer
 from tests.support.browser.mini_bundle import Mini
 from tests.support.browser.remote_browsers import devtools_chromium, kill_group, playwright_server
-from tests.support.engine import ENGINE, needs_engine
+from tests.support.engine import needs_engine
 
 pytestmark = needs_engine
 
@@ -26,13 +25,6 @@ pytestmark = needs_engine
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Mini().write(tmp_path_factory.mktemp("site") / "mini")
-
-
-@pytest.fixture
-def host(bundle: Path) -> Iterator[EngineServer]:
-    with EngineServer(ENGINE, bundle) as running:
-        running.origins = "*"
-        yield running
 
 
 def helpers() -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,7 +13,7 @@ from mlcweb.serve import serving
 from mlcweb.serve.handler import AnyOriginHandler
 from tests.support.browser.engine_server import EngineServer
 from tests.support.browser.mini_bundle import Mini
-from tests.support.engine import ENGINE, needs_engine
+from tests.support.engine import needs_engine
 
 pytestmark = [pytest.mark.usefixtures("chromium"), needs_engine]
 
@@ -22,14 +21,6 @@ pytestmark = [pytest.mark.usefixtures("chromium"), needs_engine]
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Mini().write(tmp_path_factory.mktemp("site") / "mini")
-
-
-@pytest.fixture
-def host(bundle: Path) -> Iterator[EngineServer]:
-    """Another origin than the harness's, which lets every page read the bundle."""
-    with EngineServer(ENGINE, bundle) as running:
-        running.origins = "*"
-        yield running
 
 
 def found(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, str], str]:

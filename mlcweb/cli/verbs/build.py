@@ -108,10 +108,12 @@ def command(
 
 
 def _table(output: Output, results: list[TaskResult]) -> None:
-    columns = ("BUNDLE", "SIZE", "COMPILE", "VALIDATE", "PUBLISH", "RESULT")
+    from mlcweb.build import STEPS
+
+    columns = ("BUNDLE", "SIZE", *(step.upper() for step in STEPS), "RESULT")
     rows = []
     for result in results:
-        steps = [_step(result, step) for step in ("compile", "validate", "publish")]
+        steps = [_step(result, step) for step in STEPS]
         rows.append(
             (
                 result.name or result.label,

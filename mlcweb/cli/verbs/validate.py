@@ -85,9 +85,8 @@ def command(
     request = ValidateRequest(tiers, activations=activations, chromium=chromium, remote=remote)
     reports: list[BundleReport] = []
     if junit:
-        write_junit(
-            junit, reports
-        )  # in place of an older one, and a path that cannot be written ends this now
+        # in place of an older one; and a path that cannot be written ends this now
+        write_junit(junit, reports)
     for report in _validated(output, bundles, request):
         reports.append(report)
         if junit:

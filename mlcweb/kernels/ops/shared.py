@@ -94,8 +94,17 @@ class Ops:
             return self._product(name, x, weight, norm, folded, other, rows=rows)
         up = Folded(bias, bias_first=weight.gate.rows)
         times = self._product(f"{name}_up", x, weight.up, norm, up, None, rows=rows)
-        gate = Folded(bias, activation=activation, joined="multiplied")
-        return self._product(f"{name}_gate", x, weight.gate, norm, gate, times, rows=rows)
+        return self.linear(
+            f"{name}_gate",
+            x,
+            weight.gate,
+            norm=norm,
+            bias=bias,
+            activation=activation,
+            times=times,
+            factor=factor,
+            rows=rows,
+        )
 
     def _product(
         self,

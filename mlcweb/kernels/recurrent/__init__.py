@@ -1,1 +1,2 @@
-"""Operations with a state of a fixed size, which each token changes: causal convolutions."""
+"""Operations with a state of a fixed size, which each token changes: causal convolutions, and the gated delta
+rule."""

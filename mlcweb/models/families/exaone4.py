@@ -8,10 +8,8 @@ from typing import Any
 from tvm.relax.frontend import nn
 
 from mlcweb.errors import CheckpointError
-from mlcweb.kernels.attention.scoring import Scoring
-from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.families.llama import Llama, LlamaConfig
-from mlcweb.models.parts.attention import Attention, NormedAttention
+from mlcweb.models.parts.attention import Attention
 from mlcweb.models.parts.fields import Fields, shown
 from mlcweb.models.parts.layer import PostNormLayer
 from mlcweb.models.parts.rope import RopeSettings
@@ -49,10 +47,7 @@ def _sliding(fields: Fields) -> tuple[bool, ...]:
 class Exaone4(Llama):
     """The model."""
 
-    def attention(
-        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring, rope: int
-    ) -> Attention:
-        return NormedAttention(config, w, layout, prefix, scoring=scoring, rope=rope)
+    head_norms = "rms"
 
     def assemble(
         self, config: Any, w: WeightBuilder, prefix: str, attention: Attention, mlp: nn.Module

@@ -7,14 +7,12 @@ from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
 
-from mlcweb.errors import CheckpointError
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.recurrent.causal_conv import CausalConv
-from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.attention import NormedAttention
 from mlcweb.models.parts.decoder import Decoder, DecoderConfig, Outline, Step
 from mlcweb.models.parts.fields import Fields
 from mlcweb.models.parts.layer import Layer
@@ -49,7 +47,7 @@ class Lfm2Config(DecoderConfig):
             **sizes,
             norm_eps=fields.number("norm_eps", 1e-5),
             ropes=(rope,),
-            attends=_attends(config, sizes["num_hidden_layers"]),
+            attends=_attends(fields, sizes["num_hidden_layers"]),
             taps=fields.count("conv_L_cache", 3),
             conv_bias=fields.flag("conv_bias"),
         )
@@ -67,16 +65,10 @@ def _adjusted(fields: Fields, inner: int) -> int:
     return -(-inner // multiple) * multiple
 
 
-def _attends(config: dict[str, Any], layers: int) -> tuple[bool, ...]:
-    kinds, chosen = config.get("layer_types"), config.get("full_attn_idxs")
-    if kinds is None:
-        chosen = range(layers) if chosen is None else chosen
-        kinds = ["full_attention" if i in chosen else "conv" for i in range(layers)]
-    if not isinstance(kinds, list) or len(kinds) != layers or not set(kinds) <= {"full_attention", "conv"}:
-        raise CheckpointError(
-            f"config.json: layer_types is not full_attention or conv for each of {layers} layers"
-        )
-    return tuple(kind == "full_attention" for kind in kinds)
+def _attends(fields: Fields, layers: int) -> tuple[bool, ...]:
+    chosen = fields.config.get("full_attn_idxs")
+    default = ["full_attention" if chosen is None or i in chosen else "conv" for i in range(layers)]
+    return tuple(kind == "full_attention" for kind in fields.layer_types(default, "conv"))
 
 
 class ShortConv(nn.Module):
@@ -101,19 +93,6 @@ class ShortConv(nn.Module):
         return ops.linear("conv_out", y_TD, self.out_proj, bias=self.out_bias, residual=residual)
 
 
-class Lfm2Attention(Attention):
-    """With norms of each query and key head."""
-
-    def __init__(self, config: Lfm2Config, w: WeightBuilder, layout: HeadLayout, prefix: str) -> None:
-        super().__init__(config, w, layout, prefix, scoring=Scoring(config.head_dim**-0.5), out="out_proj")
-        self.q_norm = w.row({f"{prefix}.q_layernorm.weight": (config.head_dim,)})
-        self.k_norm = w.row({f"{prefix}.k_layernorm.weight": (config.head_dim,)})
-        self.epsilon = config.norm_eps
-
-    def head_norm(self) -> HeadNorm:
-        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, "rms")
-
-
 class Lfm2(Decoder):
     """The model."""
 
@@ -124,7 +103,10 @@ class Lfm2(Decoder):
         prefix = f"model.layers.{index}"
         first: nn.Module
         if config.attends[index]:
-            first = Lfm2Attention(config, w, layout, f"{prefix}.self_attn")
+            scoring, names = Scoring(config.head_dim**-0.5), ("q_layernorm", "k_layernorm")
+            first = NormedAttention(
+                config, w, layout, f"{prefix}.self_attn", scoring=scoring, names=names, out="out_proj"
+            )
         else:
             first = ShortConv(config, w, f"{prefix}.conv")
         mlp = GatedMLP(config, w, f"{prefix}.feed_forward", names=("w1", "w3"), down="w2")

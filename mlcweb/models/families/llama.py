@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from tvm.relax.frontend import nn
 
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.models.parts.attention import Attention
+from mlcweb.models.parts.attention import Attention, NormedAttention
 from mlcweb.models.parts.decoder import Decoder, DecoderConfig
 from mlcweb.models.parts.fields import REQUIRED, Fields
 from mlcweb.models.parts.layer import Layer
@@ -63,7 +63,9 @@ class LlamaConfig(DecoderConfig):
 
 
 class Llama(Decoder):
-    """The model; its relatives replace a layer's attention or MLP."""
+    """The model; its relatives replace a layer's attention or MLP. ``head_norms``: of queries and keys."""
+
+    head_norms: ClassVar[Literal["rms", "full_rms"] | None] = None
 
     def layer(self, config: LlamaConfig, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         prefix = f"model.layers.{index}"
@@ -83,9 +85,10 @@ class Llama(Decoder):
     ) -> Attention:
         """A layer's first half."""
         bias, out_bias = config.attention_bias, config.output_bias
-        return Attention(
-            config, w, layout, prefix, scoring=scoring, qkv_bias=bias, out_bias=out_bias, rope=rope
-        )
+        options: dict[str, Any] = {"scoring": scoring, "qkv_bias": bias, "out_bias": out_bias, "rope": rope}
+        if self.head_norms is not None:
+            return NormedAttention(config, w, layout, prefix, kind=self.head_norms, **options)
+        return Attention(config, w, layout, prefix, **options)
 
     def mlp(self, config: Any, w: WeightBuilder, prefix: str) -> nn.Module:
         """A layer's second half; ``prefix`` is the layer's."""

@@ -7,10 +7,8 @@ from typing import Any
 
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.attention.scoring import Scoring
-from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.families.llama import Llama, LlamaConfig
-from mlcweb.models.parts.attention import Attention, NormedAttention
+from mlcweb.models.parts.attention import Attention
 from mlcweb.models.parts.fields import Fields
 from mlcweb.models.parts.layer import PostNormLayer
 from mlcweb.models.parts.weights import WeightBuilder
@@ -31,12 +29,7 @@ class Olmo2Config(LlamaConfig):
 class Olmo2(Llama):
     """The model."""
 
-    def attention(
-        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring, rope: int
-    ) -> Attention:
-        bias, out_bias = config.attention_bias, config.output_bias
-        options = {"scoring": scoring, "rope": rope, "qkv_bias": bias, "out_bias": out_bias}
-        return NormedAttention(config, w, layout, prefix, kind="full_rms", **options)
+    head_norms = "full_rms"
 
     def assemble(
         self, config: Any, w: WeightBuilder, prefix: str, attention: Attention, mlp: nn.Module

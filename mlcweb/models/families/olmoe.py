@@ -8,10 +8,7 @@ from typing import Any, ClassVar
 from tvm.relax.frontend import nn
 
 from mlcweb.errors import UnsupportedError
-from mlcweb.kernels.attention.scoring import Scoring
-from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.families.llama import Llama, LlamaConfig
-from mlcweb.models.parts.attention import Attention, NormedAttention
 from mlcweb.models.parts.fields import Fields, shown
 from mlcweb.models.parts.mixture import MixtureMLP, expert_counts
 from mlcweb.models.parts.weights import WeightBuilder
@@ -48,12 +45,7 @@ class OlmoeConfig(LlamaConfig):
 class Olmoe(Llama):
     """The model."""
 
-    def attention(
-        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring, rope: int
-    ) -> Attention:
-        bias, out_bias = config.attention_bias, config.output_bias
-        options = {"scoring": scoring, "rope": rope, "qkv_bias": bias, "out_bias": out_bias}
-        return NormedAttention(config, w, layout, prefix, kind="full_rms", **options)
+    head_norms = "full_rms"
 
     def mlp(self, config: Any, w: WeightBuilder, prefix: str) -> nn.Module:
         return MixtureMLP(config, w, f"{prefix}.mlp", normalized=config.normalized)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlcweb.kernels.attention.scoring import Scoring
-from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.models.families.llama import Llama, LlamaConfig
 from mlcweb.models.families.qwen2 import qwen_windows
-from mlcweb.models.parts.attention import Attention, NormedAttention
 from mlcweb.models.parts.fields import Fields
-from mlcweb.models.parts.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
@@ -29,10 +25,4 @@ class Qwen3Config(LlamaConfig):
 class Qwen3(Llama):
     """The model."""
 
-    def attention(
-        self, config: Any, w: WeightBuilder, layout: HeadLayout, prefix: str, scoring: Scoring, rope: int
-    ) -> Attention:
-        bias = config.attention_bias
-        return NormedAttention(
-            config, w, layout, prefix, scoring=scoring, rope=rope, qkv_bias=bias, out_bias=bias
-        )
+    head_norms = "rms"

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 from tvm.relax.frontend import nn
 
-from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.errors import CheckpointError
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.recurrent.causal_conv import CausalConv
 from mlcweb.kernels.recurrent.gated_delta import GatedDelta
-from mlcweb.models.parts.attention import qkv_order
+from mlcweb.models.parts.attention import NormedAttention
 from mlcweb.models.parts.decoder import Decoder, DecoderConfig, Outline, Step
 from mlcweb.models.parts.fields import Fields, multiple_of
 from mlcweb.models.parts.layer import Layer
@@ -73,46 +71,9 @@ class Qwen35Config(DecoderConfig):
 
 
 def _attends(fields: Fields, layers: int) -> tuple[bool, ...]:
-    kinds = fields.config.get("layer_types")
-    if kinds is None:
-        interval = fields.count("full_attention_interval", 4)
-        return tuple((i + 1) % interval == 0 for i in range(layers))
-    if not isinstance(kinds, list) or len(kinds) != layers:
-        raise CheckpointError(f"config.json: layer_types does not say what each of {layers} layers is")
-    odd = next((kind for kind in kinds if kind not in ("full_attention", "linear_attention")), None)
-    if odd is not None:
-        raise UnsupportedError(f"config.json has a layer of the type {odd!r}, which is not supported")
-    return tuple(kind == "full_attention" for kind in kinds)
-
-
-class GatedAttention(nn.Module):
-    """Attention whose heads are multiplied by gates, which the checkpoint has beside each head's queries."""
-
-    def __init__(self, config: Qwen35Config, w: WeightBuilder, layout: HeadLayout, prefix: str) -> None:
-        heads, dim, hidden = config.num_attention_heads, config.head_dim, config.hidden_size
-        rows = {f"{prefix}.q_proj.weight": 2 * heads * dim}
-        pairs = np.arange(2 * heads * dim).reshape(heads, 2, dim)
-        keys_values = np.arange(2 * config.key_width) + 2 * heads * dim
-        order = np.concatenate([pairs[:, 0].reshape(-1), keys_values])
-        turned = qkv_order(config, config.ropes[0])
-        each = {f"{prefix}.{name}_proj.weight": config.key_width for name in "kv"}
-        self.qkv_proj = w.matrix({**rows, **each}, hidden, order=order if turned is None else order[turned])
-        self.gate_proj = w.matrix(rows, hidden, order=pairs[:, 1].reshape(-1))
-        self.o_proj = w.matrix({f"{prefix}.o_proj.weight": hidden}, config.query_width)
-        head = config.ropes[0].head_order()
-        self.q_norm = w.row({f"{prefix}.q_norm.weight": (dim,)}, order=head, plus=1.0)
-        self.k_norm = w.row({f"{prefix}.k_norm.weight": (dim,)}, order=head, plus=1.0)
-        self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
-        self.scoring, self.epsilon = Scoring(dim**-0.5), config.norm_eps
-
-    def forward(self, step: Step[Array], x_TD: Array, norm: Norm | None, residual: Array | None) -> Array:
-        """``residual + attention(norm(x))``."""
-        ops = step.ops
-        qkv_TQ = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, rows=True)
-        qkv_TQ = ops.norm_heads(qkv_TQ, HeadNorm(self.q_norm, self.k_norm, self.epsilon, "rms"))
-        heads_TA = ops.attention(qkv_TQ, step.ropes[0], self.kv, self.scoring)
-        heads_TA = ops.linear("gate", x_TD, self.gate_proj, norm=norm, activation="sigmoid", times=heads_TA)
-        return ops.linear("o", heads_TA, self.o_proj, residual=residual)
+    interval = fields.count("full_attention_interval", 4)
+    default = ["linear_attention" if (i + 1) % interval else "full_attention" for i in range(layers)]
+    return tuple(kind == "full_attention" for kind in fields.layer_types(default, "linear_attention"))
 
 
 class GatedDeltaNet(nn.Module):
@@ -166,7 +127,10 @@ class Qwen35(Decoder):
         prefix = f"model.layers.{index}"
         first: nn.Module
         if config.attends[index]:
-            first = GatedAttention(config, w, layout, f"{prefix}.self_attn")
+            scoring = Scoring(config.head_dim**-0.5)
+            first = NormedAttention(
+                config, w, layout, f"{prefix}.self_attn", scoring=scoring, plus=1.0, gated=True
+            )
         else:
             first = GatedDeltaNet(config, w, f"{prefix}.linear_attn")
         return Layer(config, w, prefix, first, GatedMLP(config, w, f"{prefix}.mlp"), plus=1.0)

@@ -22,7 +22,8 @@ class Attention(nn.Module):
 
     ``prefix`` is the checkpoint's, ``qkv`` and ``out`` its names of the projections: three, or one that is fused.
     ``rope`` is which of the config's. ``fused_order`` names the row of a fused tensor that is in each place of
-    queries, keys and values, one after the other. ``factor`` is what the outputs are multiplied by.
+    queries, keys and values, one after the other. ``factor`` is what the outputs are multiplied by. ``gated``: heads
+    are multiplied by the sigmoid of gates, which the checkpoint has beside each head's queries.
     """
 
     def __init__(
@@ -41,9 +42,16 @@ class Attention(nn.Module):
         fused_order: Order | None = None,
         transposed: bool = False,
         factor: float = 1.0,
+        gated: bool = False,
     ) -> None:
         hidden, width = config.hidden_size, config.query_width
         each = (width, config.key_width, config.key_width)
+        gates = None
+        if gated:
+            pairs = np.arange(2 * width).reshape(-1, 2, config.head_dim)
+            gates, keys_values = pairs[:, 1].reshape(-1), np.arange(2 * config.key_width) + 2 * width
+            fused_order = np.concatenate([pairs[:, 0].reshape(-1), keys_values])
+            each = (2 * width, config.key_width, config.key_width)
         rows = dict(zip(qkv, each if len(qkv) == 3 else (sum(each),), strict=True))
         order = qkv_order(config, config.ropes[rope])
         if fused_order is not None:
@@ -53,6 +61,9 @@ class Attention(nn.Module):
         )
         biases = {f"{prefix}.{n}.bias": (r,) for n, r in rows.items()}
         self.qkv_bias = w.row(biases, order=order) if qkv_bias else None
+        self.gate_proj = (
+            None if gates is None else w.matrix({f"{prefix}.{qkv[0]}.weight": each[0]}, hidden, order=gates)
+        )
         self.o_proj = w.matrix({f"{prefix}.{out}.weight": hidden}, width, transposed=transposed)
         self.o_bias = w.row({f"{prefix}.{out}.bias": (hidden,)}) if out_bias else None
         self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
@@ -69,6 +80,10 @@ class Attention(nn.Module):
         if head_norm is not None:
             qkv_TQ = ops.norm_heads(qkv_TQ, head_norm)
         heads_TA = ops.attention(qkv_TQ, step.ropes[self.rope], self.kv, self.scoring)
+        if self.gate_proj is not None:
+            heads_TA = ops.linear(
+                "gate", x_TD, self.gate_proj, norm=norm, activation="sigmoid", times=heads_TA
+            )
         return ops.linear("o", heads_TA, self.o_proj, bias=self.o_bias, residual=residual, factor=self.factor)
 
 
@@ -90,10 +105,15 @@ class NormedAttention(Attention):
         **options: Any,
     ) -> None:
         super().__init__(config, w, layout, prefix, **options)
-        sizes = (config.query_width, config.key_width) if kind == "full_rms" else (config.head_dim,) * 2
-        weights = [f"{prefix}.{name}.weight" for name in names]
+        head = _turned(config.ropes[self.rope])
+        each = (config.num_attention_heads, config.num_key_value_heads) if kind == "full_rms" else (1, 1)
         self.q_norm, self.k_norm = (
-            w.row({name: (size,)}, plus=plus) for name, size in zip(weights, sizes, strict=True)
+            w.row(
+                {f"{prefix}.{name}.weight": (heads * config.head_dim,)},
+                order=None if head is None else _of_heads(head, heads),
+                plus=plus,
+            )
+            for name, heads in zip(names, each, strict=True)
         )
         self.kind, self.epsilon = kind, config.norm_eps
 
@@ -103,10 +123,20 @@ class NormedAttention(Attention):
 
 def qkv_order(config: DecoderConfig, rope: RopeSettings) -> Order | None:
     """Rows of queries, keys and values in the order that ``RopeSettings.head_order`` wants; None if it is theirs."""
-    head = rope.head_order()
-    if np.array_equal(head, np.arange(config.head_dim)):
+    head = _turned(rope)
+    if head is None:
         return None
     turned = config.num_attention_heads + config.num_key_value_heads
-    firsts = np.arange(turned)[:, None] * config.head_dim
     values = np.arange(config.key_width) + turned * config.head_dim
-    return np.concatenate([(firsts + head).reshape(-1), values])
+    return np.concatenate([_of_heads(head, turned), values])
+
+
+def _turned(rope: RopeSettings) -> Order | None:
+    """A head's dimensions in the order that kernels want; None if it is theirs."""
+    head = rope.head_order()
+    return None if np.array_equal(head, np.arange(len(head))) else head
+
+
+def _of_heads(head: Order, count: int) -> Order:
+    """The same order in each of ``count`` heads."""
+    return (np.arange(count)[:, None] * len(head) + head).reshape(-1)

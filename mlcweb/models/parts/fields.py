@@ -68,21 +68,27 @@ class Fields:
             )
         return value
 
-    def sliding_layers(self, sliding: Sequence[bool]) -> tuple[bool, ...]:
-        """Which layers see a window, by ``layer_types``; where it is missing, ``sliding``, an entry a layer."""
+    def layer_types(self, default: Sequence[str], other: str) -> tuple[str, ...]:
+        """What each layer is, ``full_attention`` or ``other``; where config.json does not say, ``default``."""
         kinds = self.config.get("layer_types")
         if kinds is None:
-            return tuple(sliding)
-        if not isinstance(kinds, list) or len(kinds) != len(sliding):
+            kinds = list(default)
+        if not isinstance(kinds, list) or len(kinds) != len(default):
             raise CheckpointError(
-                f"config.json: layer_types needs one entry for each of {len(sliding)} layers"
+                f"config.json: layer_types needs one entry for each of {len(default)} layers"
             )
         for kind in kinds:
-            if kind not in ("full_attention", "sliding_attention"):
+            if kind not in ("full_attention", other):
                 raise UnsupportedError(
                     f"config.json has a layer of the type {shown(kind)}, which is not supported"
                 )
-        return tuple(kind == "sliding_attention" for kind in kinds)
+        return tuple(kinds)
+
+    def sliding_layers(self, sliding: Sequence[bool]) -> tuple[bool, ...]:
+        """Which layers see a window, by ``layer_types``; where it is missing, ``sliding``, an entry a layer."""
+        other = "sliding_attention"
+        default = [other if slides else "full_attention" for slides in sliding]
+        return tuple(kind == other for kind in self.layer_types(default, other))
 
     def _get(self, key: str, default: Any) -> Any:
         value = self.config.get(key)

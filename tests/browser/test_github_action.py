@@ -93,8 +93,6 @@ def test_the_steps_install_mlcweb_and_validate(chromium: Path, tmp_path: Path) -
         "GITHUB_ACTIONS": "true",
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
         "PYTHONPATH": sysconfig.get_path("purelib"),
-        "PIP_NO_DEPS": "1",
-        "PIP_NO_BUILD_ISOLATION": "1",
     }
     inputs = {"bundles": "\nbundles/a*\nbundles/damaged;touch x\n", "tiers": "base", "junit": "out/r.xml"}
     for name, status in (("Install Chrome", 0), ("Install mlcweb", 0), ("Validate", 1)):

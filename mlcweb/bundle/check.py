@@ -129,6 +129,26 @@ def _check_model(data: Any, fail: Any) -> None:
     for i, token in enumerate(data["tokenizer"]["eos_token_ids"]):
         if token >= model["vocab_size"]:
             fail(f"tokenizer.eos_token_ids[{i}]", f"{token} is outside the vocabulary")
+    _check_texts(data, fail)
+
+
+def _check_texts(data: Any, fail: Any) -> None:
+    """A model of whole texts makes embeddings or scores, of texts that fit a call."""
+    embedding, model = data.get("embedding"), data["model"]
+    if embedding is None and "reranking" not in data:
+        return
+    if embedding is not None and "reranking" in data:
+        fail("reranking", "the bundle has embedding too, and a model makes one of them")
+    if model["context_length"] > model["prefill_chunk"]:
+        fail("model.prefill_chunk", f"less than a text's {model['context_length']} tokens")
+    if embedding is None:
+        return
+    for i, size in enumerate(embedding.get("matryoshka", [])):
+        if size > embedding["dimensions"]:
+            fail(f"embedding.matryoshka[{i}]", f"{size} of {embedding['dimensions']} dimensions")
+    default = embedding.get("default_prompt")
+    if default is not None and default not in embedding.get("prompts", {}):
+        fail("embedding.default_prompt", f"{_brief(repr(default))} is none of the prompts")
 
 
 def _check_chunks(weights: Any, files: Any, fail: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlcweb.bundle.check import check_schema
 from mlcweb.bundle.manifest import Manifest
-from mlcweb.contract.constants import DTYPE_BYTES, ENTRIES, GRID_WORDS, Sampling, State
+from mlcweb.contract.constants import DTYPE_BYTES, ENTRIES, GRID_WORDS, Place, Sampling, State
 from mlcweb.contract.plan import Plan
 from mlcweb.errors import BundleError
 
@@ -31,6 +31,12 @@ def check_plan(plan: Any, tier: str, file: str) -> None:
         # The engine gives the last binding its uniform, and the launch's buffers to the others.
         if [b == "uniform" for b in kernel["bindings"]] != [False] * (len(kernel["bindings"]) - 1) + [True]:
             fail(f"kernels[{i}].bindings", "the last binding, and only that, is a uniform")
+    alone = [row.name for row in ENTRIES if row.texts and row.name in plan["entries"]]
+    if alone and len(plan["entries"]) > 1:
+        fail("entries", f"{alone[0]} is not alone")
+    missing = [row.name for row in ENTRIES if row.required and row.name not in plan["entries"]]
+    if missing and not alone:
+        fail("entries", f"{missing[0]} is missing")
     if ("penalize" in plan["entries"]) != ("count" in plan["entries"]):
         fail("entries", "has one of penalize and count alone")
     for row in ENTRIES:
@@ -77,6 +83,29 @@ def check_plan_fits(plan: Plan, manifest: Manifest, file: str) -> None:
                 raise BundleError(
                     f"{file}: entries.{name}.launches[{i}].layer: {launch['layer']}, but there are {layers} layers"
                 )
+    alone, expected = texts_entry(plan), None
+    if manifest.embedding or manifest.reranking:
+        expected = "embed" if manifest.embedding else "score"
+    if alone != expected:
+        raise BundleError(f"{file}: entries: {alone or 'prefill'} is not for what the manifest says")
+    needed = _of_texts(manifest) if alone else _of_answers(plan, manifest)
+    shared = {
+        buffer["name"]: buffer["bytes"]
+        for buffer in plan["buffers"]
+        if buffer["kind"] != "kv" and buffer["kind"] != "weight"
+    }
+    for name, size in needed.items():
+        if shared.get(name, 0) < size:
+            raise BundleError(f"{file}: buffers: {name} has {shared.get(name, 'none')} of {size} bytes")
+
+
+def texts_entry(plan: Plan) -> str | None:
+    """The entry of a model of whole texts, ``embed`` or ``score``; None of a model that answers."""
+    return next((row.name for row in ENTRIES if row.texts and row.name in plan["entries"]), None)
+
+
+def _of_answers(plan: Plan, manifest: Manifest) -> dict[str, int]:
+    """Bytes of the buffers that the engine shares with the kernels of a model that answers."""
     pages = max([1, *(buffer["pages"] for buffer in plan["buffers"] if buffer["kind"] == "kv")])
     needed = {
         "tokens": DTYPE_BYTES["int32"] * manifest.model.prefill_chunk,
@@ -88,11 +117,16 @@ def check_plan_fits(plan: Plan, manifest: Manifest, file: str) -> None:
     }
     if "penalize" in plan["entries"]:
         needed["counts"] = DTYPE_BYTES["int32"] * manifest.model.vocab_size
-    shared = {
-        buffer["name"]: buffer["bytes"]
-        for buffer in plan["buffers"]
-        if buffer["kind"] != "kv" and buffer["kind"] != "weight"
+    return needed
+
+
+def _of_texts(manifest: Manifest) -> dict[str, int]:
+    """The same of a model of whole texts, of which a call takes as many as tokens."""
+    chunk, embedding = manifest.model.prefill_chunk, manifest.embedding
+    output, width = ("embeddings", embedding.dimensions) if embedding else ("scores", 1)
+    return {
+        "tokens": DTYPE_BYTES["int32"] * chunk,
+        "places": Place.BYTES * chunk,
+        "texts": DTYPE_BYTES["int32"] * chunk,
+        output: DTYPE_BYTES["float32"] * chunk * width,
     }
-    for name, size in needed.items():
-        if shared.get(name, 0) < size:
-            raise BundleError(f"{file}: buffers: {name} has {shared.get(name, 'none')} of {size} bytes")

@@ -16,9 +16,10 @@ from mlcweb.bundle.check import decode_json
 from mlcweb.bundle.manifest import FileEntry, Manifest, TierFacts
 from mlcweb.bundle.plan_check import check_plan, check_plan_fits
 from mlcweb.bundle.stored import StoredWeights
-from mlcweb.bundle.validation_check import check_validation
+from mlcweb.bundle.validation_check import check_text_validation, check_validation
 from mlcweb.contract.constants import MANIFEST_NAME, MAX_MANIFEST_BYTES
 from mlcweb.contract.plan import Plan
+from mlcweb.contract.text_validation import TextValidation
 from mlcweb.contract.validation import Validation
 from mlcweb.errors import BundleError
 from mlcweb.progress import Progress, SilentProgress
@@ -96,10 +97,24 @@ class Bundle:
             raise BundleError(f"{name}: holds no config", hint=_AGAIN)
         return {"config": {}, "types": {}, **document}
 
-    def validation(self) -> Validation | None:
-        """The bundle's validation, checked, where it has one. Raises BundleError naming the field."""
+    def text_validation(self) -> TextValidation | None:
+        """As ``validation``, of a model of whole texts."""
         file = self.manifest.validation
-        if file is None:
+        if file is None or not self.of_texts:
+            return None
+        validation: TextValidation = decode_json(self.file(file), file, fractions=True)
+        check_text_validation(validation, self.manifest, file)
+        return validation
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether the model makes embeddings or scores of whole texts, and answers no prompts."""
+        return bool(self.manifest.embedding or self.manifest.reranking)
+
+    def validation(self) -> Validation | None:
+        """The bundle's validation, checked, where it has one of answers. Raises BundleError naming the field."""
+        file = self.manifest.validation
+        if file is None or self.of_texts:
             return None
         validation: Validation = decode_json(self.file(file), file, fractions=True)
         check_validation(validation, self.manifest, file)

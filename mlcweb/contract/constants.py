@@ -56,6 +56,9 @@ MAX_SOURCE_CHARACTERS: Final = 4096  # characters of a string of `source`
 MAX_VALIDATION_STEPS: Final = 1024  # steps of a validation
 MAX_VALIDATION_TOP: Final = 1000  # logits of a step
 MAX_VALIDATION_TOKENS: Final = 16384  # tokens of a validation's prompt, or of a chat
+MAX_EMBEDDING_SIZES: Final = 64  # sizes that an embedding can be cut to, and prompts
+MAX_PROMPT_CHARACTERS: Final = 65536  # characters of a prompt before a text, and of a template of pairs
+MAX_VALIDATION_TEXTS: Final = 256  # texts of a validation
 MAX_CHATS: Final = 1000  # example chats, messages of one, and its tools
 MAX_CATALOG_BYTES: Final = 16777216  # bytes of a catalog
 MAX_CATALOG_MODELS: Final = 4096  # models of a catalog
@@ -71,6 +74,7 @@ RECURRENT_COPIES: Final = 4  # copies of a recurrent buffer that the engine keep
 
 DTYPE_BYTES: Final = {"uint32": 4, "int32": 4, "float16": 2, "float32": 4}
 SHARED_BUFFERS: Final = ("tokens", "state", "page_table", "sampling", "logits", "mask", "counts")
+TEXT_BUFFERS: Final = ("tokens", "places", "texts", "embeddings", "scores")
 
 TensorDtype = Literal["uint32", "float16", "float32"]
 TENSOR_DTYPES: Final[tuple[TensorDtype, ...]] = ("uint32", "float16", "float32")
@@ -89,6 +93,15 @@ TOOL_TELLERS: Final[tuple[ToolTeller, ...]] = ("template", "message", "engine")
 
 TurnWriter = Literal["template", "engine"]
 TURN_WRITERS: Final[tuple[TurnWriter, ...]] = ("template", "engine")
+
+Pooling = Literal["mean", "cls", "last"]
+POOLINGS: Final[tuple[Pooling, ...]] = ("mean", "cls", "last")
+
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+SIMILARITIES: Final[tuple[Similarity, ...]] = ("cosine", "dot", "euclidean", "manhattan")
+
+ScoreActivation = Literal["sigmoid", "none"]
+SCORE_ACTIVATIONS: Final[tuple[ScoreActivation, ...]] = ("sigmoid", "none")
 
 Binding = Literal["read-only-storage", "storage", "uniform"]
 BINDINGS: Final[tuple[Binding, ...]] = ("read-only-storage", "storage", "uniform")
@@ -123,24 +136,27 @@ TIERS: Final = (
 
 @dataclass(frozen=True)
 class EntryRow:
-    """An entry's dynamic sizes, whether every plan has it, and whether it has ``needs``."""
+    """``required``: of plans that answer; ``needs``: it has some; ``texts``: it is a plan's only one."""
 
     name: str
     dims: tuple[str, ...]
     required: bool
     needs: bool
+    texts: bool
 
 
 ENTRIES: Final = (
-    EntryRow(name="prefill", dims=("n",), required=True, needs=False),
-    EntryRow(name="prefill_int8", dims=("n",), required=False, needs=False),
-    EntryRow(name="prefill_matrix", dims=("n",), required=False, needs=True),
-    EntryRow(name="prefill_few", dims=("n",), required=False, needs=False),
-    EntryRow(name="decode", dims=(), required=True, needs=False),
-    EntryRow(name="penalize", dims=(), required=False, needs=False),
-    EntryRow(name="mask", dims=(), required=True, needs=False),
-    EntryRow(name="sample", dims=(), required=True, needs=False),
-    EntryRow(name="count", dims=(), required=False, needs=False),
+    EntryRow(name="prefill", dims=("n",), required=True, needs=False, texts=False),
+    EntryRow(name="prefill_int8", dims=("n",), required=False, needs=False, texts=False),
+    EntryRow(name="prefill_matrix", dims=("n",), required=False, needs=True, texts=False),
+    EntryRow(name="prefill_few", dims=("n",), required=False, needs=False, texts=False),
+    EntryRow(name="decode", dims=(), required=True, needs=False, texts=False),
+    EntryRow(name="penalize", dims=(), required=False, needs=False, texts=False),
+    EntryRow(name="mask", dims=(), required=True, needs=False, texts=False),
+    EntryRow(name="sample", dims=(), required=True, needs=False, texts=False),
+    EntryRow(name="count", dims=(), required=False, needs=False, texts=False),
+    EntryRow(name="embed", dims=("n", "b"), required=False, needs=False, texts=True),
+    EntryRow(name="score", dims=("n", "b"), required=False, needs=False, texts=True),
 )
 
 
@@ -167,6 +183,17 @@ class Sampling:
     PRESENCE_PENALTY: Final = 6  # 0 is off
     WORDS: Final = 8
     BYTES: Final = 32
+
+
+class Place:
+    """Words of ``place``."""
+
+    BEGIN: Final = 0  # the first token of its text
+    END: Final = 1  # the token after the last of its text
+    POSITION: Final = 2  # its place in the text, from 0
+    KIND: Final = 3  # its token type: 1 in the second text of a pair, else 0
+    WORDS: Final = 4
+    BYTES: Final = 16
 
 
 class HostSample:

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mlcweb.contract.constants import KvCacheDtype, Scales, TensorDtype, ToolCallForm, ToolTeller, TurnWriter
+from mlcweb.contract.constants import (
+    KvCacheDtype,
+    Pooling,
+    Scales,
+    ScoreActivation,
+    Similarity,
+    TensorDtype,
+    ToolCallForm,
+    ToolTeller,
+    TurnWriter,
+)
 
 
 @dataclass(frozen=True)
@@ -158,6 +168,34 @@ class GenerationDefaults:
 
 
 @dataclass(frozen=True)
+class EmbeddingFacts:
+    """Of a model that makes embeddings of texts: how many numbers, and of which tokens; ``normalized``: their
+    length is 1. ``matryoshka``: the sizes that they may be cut to. ``prompts``: what is written before a
+    text, by purpose, and which of them without a wish.
+    """
+
+    dimensions: int
+    pooling: Pooling
+    normalized: bool
+    similarity: Similarity
+    matryoshka: tuple[int, ...] | None = field(default=None, kw_only=True)
+    prompts: Mapping[str, str] | None = field(default=None, kw_only=True)
+    default_prompt: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class RerankingFacts:
+    """Of a model that scores how well a document answers a query. ``template``: the text of a pair, with
+    {query}, {document} and {instruction} in it, and ``instruction`` where a request has none; without it the
+    tokenizer joins the two.
+    """
+
+    activation: ScoreActivation
+    template: str | None = field(default=None, kw_only=True)
+    instruction: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """A file's size in bytes and its sha256 in lower-case hex."""
 
@@ -183,4 +221,6 @@ class Manifest:
     quality: Quality | None = field(default=None, kw_only=True)
     answers: AnswerSyntax | None = field(default=None, kw_only=True)
     generation: GenerationDefaults | None = field(default=None, kw_only=True)
+    embedding: EmbeddingFacts | None = field(default=None, kw_only=True)
+    reranking: RerankingFacts | None = field(default=None, kw_only=True)
     files: Mapping[str, FileEntry]

@@ -31,6 +31,9 @@ def files() -> dict[str, str]:
             schemas["validation"], table, "The validation's JSON."
         ),
     }
+    made[f"{contract}/text_validation.py"] = python.typed_dicts(
+        schemas["text_validation"], table, "The JSON of a validation of whole texts."
+    )
     made[f"{contract}/catalog.py"] = python.typed_dicts(schemas["catalog"], table, "The catalog's JSON.")
     made = {path: _formatted(path, text) for path, text in made.items()}
     made[f"{engine}/constants.ts"] = typescript.constants(table)

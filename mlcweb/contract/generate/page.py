@@ -53,7 +53,7 @@ def _entries(table: dict[str, Any]) -> str:
         (
             f"`{name}`",
             ", ".join(f"`{dim}`" for dim in entry["dims"]) or "none",
-            "always" if entry.get("required") else "perhaps",
+            "alone" if entry.get("texts") else "always" if entry.get("required") else "perhaps",
             "yes" if entry.get("needs") else "no",
             entry["does"],
         )
@@ -63,7 +63,15 @@ def _entries(table: dict[str, Any]) -> str:
 
 
 def _shared_buffers(table: dict[str, Any]) -> str:
-    rows = [(f"`{name}`", row["type"], row["is"]) for name, row in table["shared_buffers"].items()]
+    return _buffers(table["shared_buffers"])
+
+
+def _text_buffers(table: dict[str, Any]) -> str:
+    return _buffers(table["text_buffers"])
+
+
+def _buffers(named: dict[str, Any]) -> str:
+    rows = [(f"`{name}`", row["type"], row["is"]) for name, row in named.items()]
     return _markdown(("buffer", "type", "meaning"), rows)
 
 
@@ -88,5 +96,6 @@ _TABLES = {
     "tiers": _tiers,
     "entries": _entries,
     "shared_buffers": _shared_buffers,
+    "text_buffers": _text_buffers,
     "words": _words,
 }

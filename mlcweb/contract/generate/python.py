@@ -28,7 +28,8 @@ def constants(table: dict[str, Any]) -> str:
             text += f"{prefix}{name.upper()}: Final = {row['is']}  # {row['of']}\n"
         text += "\n"
     text += f"DTYPE_BYTES: Final = {_literal(table['dtypes'])}\n"
-    text += f"SHARED_BUFFERS: Final = {_literal(tuple(table['shared_buffers']))}\n\n"
+    text += f"SHARED_BUFFERS: Final = {_literal(tuple(table['shared_buffers']))}\n"
+    text += f"TEXT_BUFFERS: Final = {_literal(tuple(table['text_buffers']))}\n\n"
     for name, key in ENUMS.items():
         text += f"{name} = Literal[{', '.join(map(_literal, table[key]))}]\n"
         text += f"{key.upper()}: Final[tuple[{name}, ...]] = {_literal(tuple(table[key]))}\n\n"
@@ -55,15 +56,18 @@ ENUMS = {
     "ToolCallForm": "tool_call_forms",
     "ToolTeller": "tool_tellers",
     "TurnWriter": "turn_writers",
+    "Pooling": "poolings",
+    "Similarity": "similarities",
+    "ScoreActivation": "score_activations",
     "Binding": "bindings",
     "BufferKind": "buffer_kinds",
     "MatrixComponent": "matrix_components",
     "MatrixResult": "matrix_results",
 }
 _TIER_DOC = "A tier's WebGPU features; ``software`` is for adapters that are a CPU."
-_ENTRY_DOC = "An entry's dynamic sizes, whether every plan has it, and whether it has ``needs``."
+_ENTRY_DOC = "``required``: of plans that answer; ``needs``: it has some; ``texts``: it is a plan's only one."
 TIER = {"name": "str", "features": "tuple[str, ...]", "software": "bool"}
-ENTRY = {"name": "str", "dims": "tuple[str, ...]", "required": "bool", "needs": "bool"}
+ENTRY = {"name": "str", "dims": "tuple[str, ...]", "required": "bool", "needs": "bool", "texts": "bool"}
 
 
 def rows(key: str, columns: dict[str, str], table: dict[str, Any]) -> list[dict[str, Any]]:

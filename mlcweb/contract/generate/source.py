@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent
-SCHEMAS = ("manifest", "plan", "validation", "catalog")
+SCHEMAS = ("manifest", "plan", "validation", "text_validation", "catalog")
 
 
 def constants() -> dict[str, Any]:
@@ -24,12 +24,7 @@ def constants() -> dict[str, Any]:
 
 def schemas(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The JSON Schemas by name, with the table's values in them."""
-    entries = table["entries"]
-    table = {
-        **table,
-        "required_entries": [name for name, entry in entries.items() if entry.get("required")],
-        "entry_properties": {name: {"$ref": "#/$defs/Entry"} for name in entries},
-    }
+    table = {**table, "entry_properties": {name: {"$ref": "#/$defs/Entry"} for name in table["entries"]}}
     return {name: _inlined(_filled(_read(name), table)) for name in SCHEMAS}
 
 

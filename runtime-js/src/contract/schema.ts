@@ -42,6 +42,7 @@ const TYPES = {
   string: ["a string", (value: unknown) => typeof value === "string"],
   integer: ["an integer", Number.isSafeInteger],
   number: ["a number", Number.isFinite],
+  boolean: ["true or false", (value: unknown) => typeof value === "boolean"],
 } as const;
 
 /** `value`, which the schema accepts. Throws a BundleError that names the field at fault in `document`. */

@@ -81,6 +81,8 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
     const { record_words, dims, launch, launches } = json.entries[name]!;
     return { name, dims, launch, recordWords: record_words, launches };
   };
+  for (const name of Object.keys(ENTRIES) as EntryName[])
+    check(!ENTRIES[name].required || json.entries[name] !== undefined, `plan.entries.${name}`, "is missing");
   const { prefill_int8, prefill_few, prefill_matrix, penalize, count } = json.entries;
   check((penalize === undefined) === (count === undefined), "plan.entries", "has one of penalize and count alone");
   for (const name of Object.keys(ENTRIES) as EntryName[]) if (json.entries[name]) checkEntry(name, json, manifest);

@@ -82,6 +82,12 @@ export const MAX_VALIDATION_STEPS = 1024;
 export const MAX_VALIDATION_TOP = 1000;
 /** tokens of a validation's prompt, or of a chat */
 export const MAX_VALIDATION_TOKENS = 16384;
+/** sizes that an embedding can be cut to, and prompts */
+export const MAX_EMBEDDING_SIZES = 64;
+/** characters of a prompt before a text, and of a template of pairs */
+export const MAX_PROMPT_CHARACTERS = 65536;
+/** texts of a validation */
+export const MAX_VALIDATION_TEXTS = 256;
 /** example chats, messages of one, and its tools */
 export const MAX_CHATS = 1000;
 /** bytes of a catalog */
@@ -109,12 +115,18 @@ export const RECURRENT_COPIES = 4;
 export const DTYPE_BYTES = { uint32: 4, int32: 4, float16: 2, float32: 4 } as const;
 export const SHARED_BUFFERS = ["tokens", "state", "page_table", "sampling", "logits", "mask", "counts"] as const;
 export type SharedBuffer = (typeof SHARED_BUFFERS)[number];
+/** Those of a model of whole texts, which has `embeddings` or `scores`. */
+export const TEXT_BUFFERS = ["tokens", "places", "texts", "embeddings", "scores"] as const;
+export type TextBuffer = (typeof TEXT_BUFFERS)[number];
 export type TensorDtype = "uint32" | "float16" | "float32";
 export type KvCacheDtype = "float16" | "float32";
 export type Scales = "calibrated" | "mlc";
 export type ToolCallForm = "json" | "named-json" | "pythonic" | "tagged";
 export type ToolTeller = "template" | "message" | "engine";
 export type TurnWriter = "template" | "engine";
+export type Pooling = "mean" | "cls" | "last";
+export type Similarity = "cosine" | "dot" | "euclidean" | "manhattan";
+export type ScoreActivation = "sigmoid" | "none";
 export type Binding = "read-only-storage" | "storage" | "uniform";
 export type BufferKind = "weight" | "recurrent" | "input" | "output" | "scratch";
 export type MatrixComponent = "f16" | "f32" | "i8" | "u8" | "i32" | "u32";
@@ -131,15 +143,17 @@ export const TIERS = [
 
 /** Entries' dynamic sizes, whether every plan has them, and whether they have `needs`. */
 export const ENTRIES = {
-  prefill: { dims: ["n"], required: true, needs: false },
-  prefill_int8: { dims: ["n"], required: false, needs: false },
-  prefill_matrix: { dims: ["n"], required: false, needs: true },
-  prefill_few: { dims: ["n"], required: false, needs: false },
-  decode: { dims: [], required: true, needs: false },
-  penalize: { dims: [], required: false, needs: false },
-  mask: { dims: [], required: true, needs: false },
-  sample: { dims: [], required: true, needs: false },
-  count: { dims: [], required: false, needs: false },
+  prefill: { dims: ["n"], required: true, needs: false, texts: false },
+  prefill_int8: { dims: ["n"], required: false, needs: false, texts: false },
+  prefill_matrix: { dims: ["n"], required: false, needs: true, texts: false },
+  prefill_few: { dims: ["n"], required: false, needs: false, texts: false },
+  decode: { dims: [], required: true, needs: false, texts: false },
+  penalize: { dims: [], required: false, needs: false, texts: false },
+  mask: { dims: [], required: true, needs: false, texts: false },
+  sample: { dims: [], required: true, needs: false, texts: false },
+  count: { dims: [], required: false, needs: false, texts: false },
+  embed: { dims: ["n", "b"], required: false, needs: false, texts: true },
+  score: { dims: ["n", "b"], required: false, needs: false, texts: true },
 } as const;
 export type EntryName = keyof typeof ENTRIES;
 
@@ -175,6 +189,20 @@ export const Sampling = {
   presence_penalty: 6,
   words: 8,
   bytes: 32,
+} as const;
+
+/** Words of `place`. */
+export const Place = {
+  /** the first token of its text */
+  begin: 0,
+  /** the token after the last of its text */
+  end: 1,
+  /** its place in the text, from 0 */
+  position: 2,
+  /** its token type: 1 in the second text of a pair, else 0 */
+  kind: 3,
+  words: 4,
+  bytes: 16,
 } as const;
 
 /** Words of `host_sample`. */

@@ -6,7 +6,10 @@ import type {
   KvCacheDtype,
   MatrixComponent,
   MatrixResult,
+  Pooling,
   Scales,
+  ScoreActivation,
+  Similarity,
   TensorDtype,
   ToolCallForm,
   ToolTeller,
@@ -129,6 +132,28 @@ export interface GenerationDefaults {
   readonly repetition_penalty?: number;
 }
 
+/** Of a model that makes embeddings of texts: how many numbers, and of which tokens; `normalized`: their length is 1.
+ * `matryoshka`: the sizes that they may be cut to. `prompts`: what is written before a text, by purpose, and which of
+ * them without a wish. */
+export interface EmbeddingFacts {
+  readonly dimensions: number;
+  readonly pooling: Pooling;
+  readonly normalized: boolean;
+  readonly similarity: Similarity;
+  readonly matryoshka?: readonly number[];
+  readonly prompts?: Readonly<Record<string, string>>;
+  readonly default_prompt?: string;
+}
+
+/** Of a model that scores how well a document answers a query. `template`: the text of a pair, with {query},
+ * {document} and {instruction} in it, and `instruction` where a request has none; without it the tokenizer joins the
+ * two. */
+export interface RerankingFacts {
+  readonly activation: ScoreActivation;
+  readonly template?: string;
+  readonly instruction?: string;
+}
+
 /** A file's size in bytes and its sha256 in lower-case hex. */
 export interface FileEntry {
   readonly bytes: number;
@@ -153,6 +178,8 @@ export interface ManifestDocument {
   readonly quality?: Quality;
   readonly answers?: AnswerSyntax;
   readonly generation?: GenerationDefaults;
+  readonly embedding?: EmbeddingFacts;
+  readonly reranking?: RerankingFacts;
   readonly files: Readonly<Record<string, FileEntry>>;
 }
 
@@ -225,17 +252,19 @@ export interface Entry {
   readonly launches: readonly Launch[];
 }
 
-/** The entries that a plan has. */
+/** The entries that a plan has: those of a model that answers, or `embed` or `score` alone. */
 export interface Entries {
-  readonly prefill: Entry;
+  readonly prefill?: Entry;
   readonly prefill_int8?: Entry;
   readonly prefill_matrix?: Entry;
   readonly prefill_few?: Entry;
-  readonly decode: Entry;
+  readonly decode?: Entry;
   readonly penalize?: Entry;
-  readonly mask: Entry;
-  readonly sample: Entry;
+  readonly mask?: Entry;
+  readonly sample?: Entry;
   readonly count?: Entry;
+  readonly embed?: Entry;
+  readonly score?: Entry;
 }
 
 /** plan.<tier>.<hash>.json: what a tier's engine replays. Kernels, arguments and buffers are indices. */
@@ -279,6 +308,28 @@ export interface ValidationDocument {
   readonly chats?: readonly ExampleChat[];
   readonly steps: readonly Step[];
   readonly tolerance: Tolerance;
+}
+
+/** A text as a request gives it, or a query with its `document`; its tokens; and its embedding, or its score alone,
+ * before an activation. */
+export interface CheckedText {
+  readonly text: string;
+  readonly document?: string;
+  readonly tokens: readonly number[];
+  readonly output: readonly number[];
+}
+
+/** The largest relative difference admitted, by the least precise type of a sum's terms: of an embedding the length
+ * of the difference over its own, of scores over the range of all. */
+export interface TextTolerance {
+  readonly float32: number;
+  readonly float16: number;
+}
+
+/** validation.<hash>.json of a model of whole texts: what the host reference makes of some. */
+export interface TextValidationDocument {
+  readonly texts: readonly CheckedText[];
+  readonly tolerance: TextTolerance;
 }
 
 /** GPU memory in bytes when the KV cache has room for `context` tokens. */

@@ -12,7 +12,7 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 from tvm.relax.frontend.nn.exporter import Exporter
 
-from mlcweb.contract.constants import Sampling, State
+from mlcweb.contract.constants import Place, Sampling, State
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.ops import Inputs, Target, count, mask, penalize, sample
@@ -71,6 +71,9 @@ class _EntryPoints(nn.Module):
         def decode(state: Tensor, page_table: Tensor) -> Tensor:
             return forward(Inputs(state, page_table))
 
+        def texts(tokens: Tensor, places: Tensor, texts: Tensor) -> Tensor:
+            return forward(Inputs(tokens=tokens, places=places, texts=texts))
+
         methods: dict[Phase, Callable[..., Tensor]] = {
             "prefill": prefill,
             "decode": decode,
@@ -78,12 +81,19 @@ class _EntryPoints(nn.Module):
             "mask": mask,
             "sample": sample,
             "count": count,
+            "texts": texts,
         }
         return methods[point.phase]
 
 
 def _inputs(phase: Phase, layout: HeadLayout, vocab: int) -> dict[str, Any]:
     """The shapes and types of a phase's inputs, by name."""
+    if phase == "texts":
+        return {
+            "tokens": nn.spec.Tensor(["n"], "int32"),
+            "places": nn.spec.Tensor(["n", Place.WORDS], "int32"),
+            "texts": nn.spec.Tensor(["b"], "int32"),
+        }
     state, pages = nn.spec.Tensor([State.WORDS], "int32"), nn.spec.Tensor([layout.pages], "int32")
     logits = {"logits": nn.spec.Tensor([1, vocab], "float32")}
     if phase == "mask":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 
 from mlcweb.contract import plan as contract
 from mlcweb.contract.constants import DTYPE_BYTES, GRID_WORDS, BufferKind
@@ -40,12 +40,16 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel and the buffers at its bindings, both as indices into the plan's lists; the operation and layer."""
+    """A kernel and the buffers at its bindings, both as indices into the plan's lists; the operation and layer.
+
+    ``sizes``: those of the kernel's dynamic sizes that are not the entry's of the same name, and what they are.
+    """
 
     kernel: int
     args: tuple[int, ...]
     op: str
     layer: int | None = None
+    sizes: tuple[tuple[str, Any], ...] = ()
 
     def to_json(self) -> contract.Launch:
         launch: contract.Launch = {"kernel": self.kernel, "op": self.op, "args": list(self.args)}
@@ -126,6 +130,25 @@ def _nbytes(ty: Any, dims: dict[str, int]) -> int:
     return math.prod(shape) * DTYPE_BYTES[str(ty.dtype.dtype if hasattr(ty.dtype, "dtype") else ty.dtype)]
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A call of a kernel (its index) with buffers, or ("scratch", i); ``sizes`` as a launch has them."""
+
+    kernel: int
+    args: list[Any]
+    sizes: tuple[tuple[str, Any], ...]
+
+
+def _own_sizes(kernel: tirx.PrimFunc, args: Any) -> tuple[tuple[str, Any], ...]:
+    """What a call makes of the kernel's dynamic sizes, where that is not the entry's size of the same name."""
+    sizes: dict[str, Any] = {}
+    for param, arg in zip(kernel.params, args, strict=True):
+        for extent, value in zip(param.shape, arg.ty.shape.values, strict=True):
+            if isinstance(extent, tirx.Var) and str(extent.name) != str(getattr(value, "name", "")):
+                sizes.setdefault(str(extent.name), value)
+    return tuple(sizes.items())
+
+
 class _PlanBuilder:
     def __init__(self, entries: Entries, tier: Tier, cache: KernelCache | None) -> None:
         self.entries, self.tier, self.cache = entries, tier, cache
@@ -136,7 +159,7 @@ class _PlanBuilder:
         self.done: list[Entry] = []
         # entries never run at the same time, so they share scratch: the i-th largest of each are one buffer
         self.scratch: list[int] = []
-        self.pending: list[tuple[Entry, list[tuple[int, list[Any]]], list[int]]] = []
+        self.pending: list[tuple[Entry, list[_Call], list[int]]] = []
 
     def _buffer(self, name: str, kind: BufferKind | Literal["kv"], nbytes: int, pages: int = 0) -> int:
         if name not in self.index:
@@ -159,13 +182,14 @@ class _PlanBuilder:
         for i, param in enumerate(function.params):
             values[param] = self._parameter(i - inputs, param, dims)
         storages: list[int] = []
-        calls: list[tuple[int, list[Any]]] = []
+        calls: list[_Call] = []
+        self._output = point.output
         result = self._resolve_result(function)
         for block in function.body.blocks:
             for binding in block.bindings:
                 values[binding.var] = self._binding(binding, values, storages, calls, dims, result)
         noted = self.entries.emitted[point.name]
-        if [self.kernels[kernel].name for kernel, _ in calls] != [call.kernel for call in noted]:
+        if [self.kernels[call.kernel].name for call in calls] != [call.kernel for call in noted]:
             raise CompileError(
                 f"the calls of {point.name} are not those that the model emitted: a Relax pass moved them"
             )
@@ -202,7 +226,7 @@ class _PlanBuilder:
         binding: Any,
         values: dict[Any, Any],
         storages: list[int],
-        calls: list[tuple[int, list[Any]]],
+        calls: list[_Call],
         dims: dict[str, int],
         result: Any,
     ) -> Any:
@@ -216,7 +240,8 @@ class _PlanBuilder:
         operation = value.op
         if isinstance(operation, tvm.ir.GlobalVar):
             args = [values[a] for a in value.args]
-            calls.append((self._kernel(str(operation.name_hint)), args))
+            sizes = _own_sizes(self.entries.module[operation], value.args)
+            calls.append(_Call(self._kernel(str(operation.name_hint)), args, sizes))
             return None
         name = str(operation.name)
         if name == "relax.memory.alloc_storage":
@@ -231,12 +256,12 @@ class _PlanBuilder:
         if name == "relax.builtin.alloc_tensor":
             if binding.var != result:
                 raise CompileError(f"a tensor of {_nbytes(binding.var.ty, dims)} bytes was left unplanned")
-            return self._buffer("logits", "output", _nbytes(binding.var.ty, dims))
+            return self._buffer(self._output, "output", _nbytes(binding.var.ty, dims))
         raise CompileError(f"Relax operation {name} has no kernel")
 
     def finish(self) -> Plan:
         """Give scratch its buffers and put each launch's buffers in binding order."""
-        used = {b for _, calls, _ in self.pending for _, args in calls for b in args if isinstance(b, int)}
+        used = {b for _, calls, _ in self.pending for call in calls for b in call.args if isinstance(b, int)}
         order = [i for i in range(len(self.buffers)) if i in used]
         buffers = [self.buffers[i] for i in order]
         moved = {old: new for new, old in enumerate(order)}
@@ -253,9 +278,9 @@ class _PlanBuilder:
         buffers += [Buffer(f"scratch.{i}", "scratch", size) for i, size in enumerate(sizes)]
         entries = []
         for (entry, calls, _), ranked in zip(self.pending, ranks, strict=True):
-            for (kernel, args), noted in zip(calls, self.entries.emitted[entry.name], strict=True):
-                flat = [moved[a] if isinstance(a, int) else first + ranked[a[1]] for a in args]
-                bound = tuple(flat[a] for a in self.kernels[kernel].arguments)
-                entry.launches.append(Launch(kernel, bound, noted.op, noted.layer))
+            for call, noted in zip(calls, self.entries.emitted[entry.name], strict=True):
+                flat = [moved[a] if isinstance(a, int) else first + ranked[a[1]] for a in call.args]
+                bound = tuple(flat[a] for a in self.kernels[call.kernel].arguments)
+                entry.launches.append(Launch(call.kernel, bound, noted.op, noted.layer, call.sizes))
             entries.append(entry)
         return Plan(self.tier, buffers, self.kernels, entries)

@@ -163,9 +163,10 @@ class HostOps:
             factors = 1 + growth.beta * np.log(1 + positions // growth.length)
             q_JGTP = q_JGTP * factors[:, None].astype(np.float32)
         tokens = np.arange(end)
-        hidden_TS = tokens > positions[:, None]
+        distance_TS = positions[:, None] - tokens  # to a token before; below 0, it is ahead
+        hidden_TS = np.zeros_like(distance_TS, bool) if scoring.ahead else distance_TS < 0
         if scoring.window is not None:
-            hidden_TS |= positions[:, None] - tokens >= scoring.window
+            hidden_TS |= np.abs(distance_TS) >= scoring.window
         out_JGTP = np.empty_like(q_JGTP)
         for head in range(kv_heads):  # one KV head at a time bounds the scores' memory
             s_GTS = q_JGTP[head] @ keys[head, :end].T
@@ -270,6 +271,8 @@ def activate(kind: Activation, x: F32) -> F32:
     half = np.float32(0.5)
     if kind == "sigmoid":
         return half + half * np.tanh(half * x)  # type: ignore[no-any-return]
+    if kind == "tanh":
+        return np.tanh(x)
     if kind == "silu":
         inner = np.tanh(half * x)
     elif kind == "gelu_tanh":

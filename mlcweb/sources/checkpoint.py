@@ -7,12 +7,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from mlcweb.sources.sentence_transformers import SentenceModel
 
 FLOAT_DTYPES = ("float32", "float16", "bfloat16")
 
@@ -81,6 +84,7 @@ class Checkpoint:
     source: dict[str, str]
     fingerprint: str
     licence: str = ""  # as the source states it, such as "apache-2.0"
+    sentence: SentenceModel | None = None  # what sentence-transformers saved beside the model
 
 
 def read_span(path: Path, offset: int, size: int) -> npt.NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mlcweb.sources.fp8 import without_fp8
 from mlcweb.sources.licence import read_licence
 from mlcweb.sources.prefixes import without_wrappers
 from mlcweb.sources.safetensors_file import open_safetensors
+from mlcweb.sources.sentence_transformers import read_sentence_model
 from mlcweb.sources.text_part import text_config, text_tensors, wrapper_of
 from mlcweb.sources.tokenizer_files import find_eos_ids, read_json, read_tokenizer_files
 from mlcweb.words import quoted
@@ -52,6 +53,9 @@ def open_directory(
     if wrapper_of(config) is not None:
         tensors = text_tensors(str(folder), tensors)
         config = text_config(str(folder), config, tensors)
+    sentence = read_sentence_model(folder)
+    if sentence is not None:
+        tensors = {**tensors, **sentence[1]}
     files = read_tokenizer_files(folder, _vocab_size(config))
     source = source or {"kind": "directory", "name": folder.resolve().name}
     samples = ((name, tensor.shape, tensor.dtype, sample) for name, (tensor, sample) in tensors.items())
@@ -61,8 +65,14 @@ def open_directory(
         tokenizer_files=files,
         eos_token_ids=find_eos_ids(config, files),
         source=source,
-        fingerprint=compute_fingerprint(config, files, samples, commit=source.get("revision", "")),
+        fingerprint=compute_fingerprint(
+            {**config, **({"sentence": asdict(sentence[0])} if sentence else {})},
+            files,
+            samples,
+            commit=source.get("revision", ""),
+        ),
         licence=read_licence(folder),
+        sentence=sentence[0] if sentence else None,
     )
 
 

@@ -24,13 +24,15 @@ def launch_table(plan: Plan, entry: Entry, largest: dict[str, int]) -> tirx.Prim
     table = builder.at(pointer, (words * len(entry.launches),), "uint32")
     for i, launch in enumerate(entry.launches):
         kernel = plan.kernels[launch.kernel]
+        own = {name: substitute(value, dims) for name, value in launch.sizes}
+        most = {name: substitute(value, largest) for name, value in launch.sizes}
         grid = [*kernel.grid, *[1] * (3 - len(kernel.grid))]
         for extent in grid:
-            if substitute(extent, largest) > MAX_GRID:
+            if substitute(extent, {**largest, **most}) > MAX_GRID:
                 raise CompileError(f"kernel {kernel.name} needs a grid of {extent}, over WebGPU's {MAX_GRID}")
         # TVM's packGridDimX, the uniform's last word, is the grid's x as long as that fits in one dimension
         for j, value in enumerate([*grid, *kernel.scalars, grid[0]]):
-            builder.store(table, i * words + j, _word(substitute(value, dims)))
+            builder.store(table, i * words + j, _word(substitute(value, {**dims, **own})))
     return builder.finish()
 
 

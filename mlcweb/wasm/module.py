@@ -44,8 +44,12 @@ def build_wasm(plans: Sequence[Plan], chunk: int) -> bytes:
 
 def compile_tables(plan: Plan, chunk: int) -> bytes:
     """An object with a tier's launch tables. Raises CompileError for a grid over WebGPU's limit."""
-    tables = [(plan.launch_export(entry), launch_table(plan, entry, {"n": chunk})) for entry in plan.entries]
-    return compile_object(dict(tables))
+    return compile_object(
+        {
+            plan.launch_export(entry): launch_table(plan, entry, dict.fromkeys(entry.dims, chunk))
+            for entry in plan.entries
+        }
+    )
 
 
 def link_model(tables: Sequence[bytes], exports: Sequence[str]) -> bytes:

@@ -5,6 +5,7 @@ tiles of 64 tokens; queries, keys, weights and values pass through workgroup mem
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 from tvm import tirx
 
@@ -48,7 +49,7 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     """
     k = KernelBuilder("flash_attention")
     scoring.say_window(k)
-    tile = _Tile(k, layout, scoring)
+    tile = AttentionTile(k, layout, scoring)
     tile.begin()
     base, last = tile.base, tile.last
     # a page's first token, as four tokens of a tile are to share a page
@@ -69,19 +70,31 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     return k.finish()
 
 
-class _Tile:
+class KeysAndValues(Protocol):
+    """Four dimensions of a token's key or value, by its page and its place there."""
+
+    def key4(self, page: Index, head: Index, slot: Index, quad: Index) -> Expr: ...
+
+    def value4(self, page: Index, head: Index, slot: Index, quad: Index) -> Expr: ...
+
+
+class AttentionTile:
     """32 rows of a KV head's queries over tiles of 64 tokens; the phases of ``flash_attention``, in order."""
 
     def __init__(self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring) -> None:
         self.k, self.layout, self.scoring, self.n = k, layout, scoring, dynamic("n")
-        width = layout.heads * layout.head_dim
-        self.queries = k.buffer("queries", (self.n, width), "float32")
-        self.state = k.buffer("state", (State.WORDS,), "int32")
-        self.table = k.buffer("page_table", (layout.pages,), "int32")
-        self.kv = KVCache(k, layout, fours=True)
-        self.out = k.output("attention", (self.n, width), "float32")
+        self._bind()
+        self.out = k.output("attention", (self.n, layout.heads * layout.head_dim), "float32")
         # tokens whose values are staged at a time, in 16 KiB
         self.value_tokens = PAGE_SIZE if layout.head_dim <= 128 else PAGE_SIZE // 2
+
+    def _bind(self) -> None:
+        """Declare what is read: queries, and keys and values by pages."""
+        k, layout = self.k, self.layout
+        self.queries = k.buffer("queries", (self.n, layout.heads * layout.head_dim), "float32")
+        self.state = k.buffer("state", (State.WORDS,), "int32")
+        self.table = k.buffer("page_table", (layout.pages,), "int32")
+        self.kv: KeysAndValues = KVCache(k, layout, fours=True)
 
     def flat(self, row: Index) -> Expr:
         """Which (query, head) of the chunk a row is."""
@@ -100,9 +113,7 @@ class _Tile:
         self.tx, self.ty = k.let(self.tid % 8, "tx"), k.let(self.tid // 8, "ty")
         # the longest first, so that none is left alone at the end
         self.row0 = k.let((tiles - 1 - wg) * ROWS, "row0")
-        self.base = k.let(self.state[State.POSITION], "base")
-        self.last = k.let(self.flat(ROWS - 1) // self.layout.group, "last")
-        self.end = k.let(self.base + self.last + 1, "end")
+        self._limits()
         self.tile = k.shared(
             max(_DEPTH * (ROWS + TOKENS), self.value_tokens * (ROWS + head_dim)), name="tile"
         )
@@ -117,6 +128,13 @@ class _Tile:
             k.store(self.total, i, f32(0.0))
             for j in range(self.vectors):
                 k.store(self.sums, i * self.vectors + j, splat(f32(0.0)))
+
+    def _limits(self) -> None:
+        """Which tokens the workgroup's rows see: those before ``end``. ``last`` is its last query."""
+        k = self.k
+        self.base = k.let(self.state[State.POSITION], "base")
+        self.last = k.let(self.flat(ROWS - 1) // self.layout.group, "last")
+        self.end = k.let(self.base + self.last + 1, "end")
 
     def score(self, start: Expr) -> None:
         """``scores``: of the thread's 4 rows with 8 tokens, 16 dimensions at a time."""
@@ -148,9 +166,8 @@ class _Tile:
         with k.when(tid < quads * ROWS // 4):
             for i in range(4):
                 row = k.let(self.flat(fours * 4 + i), "row")
-                k.store(
-                    q, i, load4(self.queries, row // group, self._offset(row) + (step * quads + quad) * 4)
-                )
+                column = self._offset(row) + (step * quads + quad) * 4
+                k.store(q, i, self._scaled(load4(self.queries, row // group, column)))
         key_quad, token4 = k.let(tid // (TOKENS // 4), "key_quad"), k.let(tid % (TOKENS // 4), "token4")
         first = k.let(start + token4 * 4, "first")  # four tokens of one page
         page, slot = self._page(first), k.let(slot_of(first), "slot")
@@ -164,6 +181,10 @@ class _Tile:
             at = _DEPTH * ROWS + (key_quad * 4 + c) * TOKENS + token4 * 4
             k.store(tile, ramp4(at), _across(keys, c))
         k.barrier()
+
+    def _scaled(self, query: Expr) -> Expr:
+        """Four of a query's dimensions as they are multiplied: ``rope_append`` has scaled them."""
+        return query
 
     def _page(self, first: Expr) -> Expr:
         return self.k.let(page_of(self.table, T.min(first, self.end - 1)), "page")

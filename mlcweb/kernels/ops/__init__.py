@@ -1,6 +1,7 @@
-"""Launches kernels as a model's operations: ``Decode`` works on one token, ``Prefill`` on a chunk of n.
+"""Launches kernels as a model's operations: ``Decode`` works on one token, ``Prefill`` on a chunk of n, ``Texts`` on
+whole texts side by side.
 
-Both are ``Operations``, so a model is written once; each method is one or two launches. ``reference.ops`` is the
+All are ``Operations``, so a model is written once; each method is one or two launches. ``reference.ops`` is the
 same in numpy.
 """
 
@@ -8,9 +9,10 @@ from mlcweb.kernels.ops.decode import Decode
 from mlcweb.kernels.ops.prefill import Prefill
 from mlcweb.kernels.ops.prefill_int8 import PrefillInt8
 from mlcweb.kernels.ops.prefill_matrix import PrefillMatrix
-from mlcweb.kernels.ops.protocol import Array, Operations, Rope
+from mlcweb.kernels.ops.protocol import Array, Operations, Rope, TextOperations
 from mlcweb.kernels.ops.sample import count, mask, penalize, sample
 from mlcweb.kernels.ops.shared import Inputs, Target
+from mlcweb.kernels.ops.texts import Texts
 
 __all__ = [
     "Array",
@@ -22,6 +24,8 @@ __all__ = [
     "PrefillMatrix",
     "Rope",
     "Target",
+    "TextOperations",
+    "Texts",
     "count",
     "mask",
     "penalize",

@@ -22,17 +22,18 @@ from mlcweb.kernels.ops.prefill_int8 import PrefillInt8
 from mlcweb.kernels.ops.prefill_matrix import PrefillMatrix
 from mlcweb.kernels.ops.protocol import Operations
 from mlcweb.kernels.ops.shared import Inputs, Target
+from mlcweb.kernels.ops.texts import Texts
 from mlcweb.kernels.products.matmul_matrix import needs_beyond
 from mlcweb.quantize import Scheme
 
-Phase = Literal["prefill", "decode", "penalize", "mask", "sample", "count"]
+Phase = Literal["prefill", "decode", "penalize", "mask", "sample", "count", "texts"]
 _DIMS = {row.name: row.dims for row in ENTRIES}
 MakeOps = Callable[[Target, Inputs], Operations[Tensor]]
 
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """One entry: ``phase`` decides its inputs.
+    """One entry: ``phase`` decides its inputs, and ``output`` is the buffer that it returns.
 
     ``ops`` are the operations that the model's ``forward`` is run with; masking and sampling have no model. ``exists``
     says whether a scheme has it on a tier, ``needs`` what it needs of a device beyond its tier, as the plan has it.
@@ -45,6 +46,7 @@ class EntryPoint:
     exists: Callable[[Scheme, Tier], bool] = lambda scheme, tier: True
     needs: Callable[[Tier], Needs] | None = None
     asked_for: bool = False
+    output: str = "logits"
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -66,6 +68,19 @@ ENTRY_POINTS = (
 )
 
 
-def entry_points(scheme: Scheme, tier: Tier, *, matrix: bool = False) -> tuple[EntryPoint, ...]:
-    """The entries of a scheme's plan for a tier; ``matrix``: also those that somebody must ask for."""
+# A model of whole texts has one of these alone, by what it makes of them.
+TEXT_ENTRY_POINTS = {
+    "embed": EntryPoint("embed", "texts", Texts, output="embeddings"),
+    "score": EntryPoint("score", "texts", Texts, output="scores"),
+}
+
+
+def entry_points(
+    scheme: Scheme, tier: Tier, *, matrix: bool = False, texts: str | None = None
+) -> tuple[EntryPoint, ...]:
+    """The entries of a scheme's plan for a tier; ``matrix``: also those that somebody must ask for. ``texts``: what
+    the model makes of whole texts, if it does.
+    """
+    if texts is not None:
+        return (TEXT_ENTRY_POINTS[texts],)
     return tuple(e for e in ENTRY_POINTS if e.exists(scheme, tier) and (matrix or not e.asked_for))

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from tvm.relax.frontend.nn import Tensor
 
+from mlcweb.contract.constants import Pooling
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp
@@ -24,10 +25,11 @@ Array = TypeVar("Array")  # what activations are: tensors of the frontend, or nu
 
 @dataclass(frozen=True)
 class Rope:
-    """RoPE's tables, as parameters of the model."""
+    """RoPE's tables, as parameters of the model; one that does not turn leaves queries and keys as they are."""
 
     coarse: Values
     fine: Values
+    turns: bool = True
 
 
 class Operations(Protocol[Array]):
@@ -88,3 +90,26 @@ class Operations(Protocol[Array]):
         factor: float = 1.0,
     ) -> Array:
         """Logits ``[1, V]`` of the last token, soft-capped if ``cap``, times ``factor``."""
+
+
+class TextOperations(Operations[Array], Protocol[Array]):
+    """What a model of whole texts may call besides: the tokens are those of b texts side by side."""
+
+    def embed(
+        self,
+        table: Matrix,
+        *,
+        scale: float = 1.0,
+        positions: WholeMatrix | None = None,
+        kinds: WholeMatrix | None = None,
+    ) -> Array:
+        """As ``Operations.embed``, plus a row of ``kinds`` for each token's type."""
+
+    def pool(self, x: Array, pooling: Pooling) -> Array:
+        """``[b, D]``: of each text's rows of x ``[n, D]`` the mean, the first (``cls``) or the last."""
+
+    def unit(self, x: Array) -> Array:
+        """x ``[b, D]``, each row of length 1."""
+
+    def score(self, x: Array, weight: WholeMatrix, bias: Values | None) -> Array:
+        """``[b, 1]``: x ``[b, D]`` times the last row of ``weight``, less x times its first if it has two."""

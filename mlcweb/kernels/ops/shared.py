@@ -38,11 +38,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Inputs:
-    """An entry's tensors: ``state`` i32 ``[8]``, the page table, and ``tokens`` i32 ``[n]``, which decode has not."""
+    """An entry's tensors: ``state`` i32 ``[8]``, the page table, and ``tokens`` i32 ``[n]``, which decode has not.
 
-    state: Tensor
-    page_table: Tensor
+    A model of whole texts has tokens, ``places`` i32 ``[n, 4]`` and ``texts`` i32 ``[b]``.
+    """
+
+    state: Tensor | None = None
+    page_table: Tensor | None = None
     tokens: Tensor | None = None
+    places: Tensor | None = None
+    texts: Tensor | None = None
 
 
 class Ops:

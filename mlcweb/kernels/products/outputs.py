@@ -11,8 +11,8 @@ from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.storage import Values
 
-Activation = Literal["silu", "gelu", "gelu_tanh", "sigmoid"]
-ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu", "gelu_tanh", "sigmoid")
+Activation = Literal["silu", "gelu", "gelu_tanh", "sigmoid", "tanh"]
+ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu", "gelu_tanh", "sigmoid", "tanh")
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ def activate(kind: Activation, value: Expr, lanes: int = 1) -> Expr:
         return _times_sigmoid(value, value, lanes)
     if kind == "sigmoid":
         return _times_sigmoid(number(1.0), value, lanes)
+    if kind == "tanh":
+        return soft_cap(value, 1.0, lanes)
     if kind == "gelu_tanh":
         # 0.5 (1 + tanh u) = sigmoid(2 u)
         cubic = value + value * value * value * number(0.044715)

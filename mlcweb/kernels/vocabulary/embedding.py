@@ -8,6 +8,7 @@ from mlcweb.kernels.language.expr import T
 from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.storage import WholeMatrix
+from mlcweb.kernels.texts.place import Places
 
 THREADS = 64
 
@@ -20,20 +21,25 @@ def embed(
     block_order: bool = False,
     scale: float = 1.0,
     positions: WholeMatrix | None = None,
+    kinds: WholeMatrix | None = None,
+    texts: bool = False,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``x[n, D] = scale * table[tokens] [+ positions[…]]`` in float32.
 
-    Arguments: the ids, table's tensors, [state i32 ``[8]`` in prefill, positions' tensors], x. Prefill reads
-    ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``block_order``: x is in block order.
-    ``piece``: which rows of the whole table there are; only tokens of those are written.
+    Arguments: the ids, table's tensors, [state i32 ``[8]`` in prefill, positions' tensors], [kinds' tensors], x.
+    Prefill reads ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``block_order``: x is in block order.
+    ``piece``: which rows of the whole table there are; only tokens of those are written. ``texts``: positions are by
+    ``places``, which is there in place of state, and with ``kinds`` a row by the token's type is added too.
     """
     k = KernelBuilder("embed")
     n = dynamic("n") if prefill else 1
     ids = k.buffer("ids", (n if prefill else 8,), "int32")
     w = table.bind(k, "w")
-    state = k.buffer("state", (State.WORDS,), "int32") if prefill and positions else ids
+    places = Places.bind(k, n) if texts and (positions or kinds) else None
+    state = k.buffer("state", (State.WORDS,), "int32") if prefill and positions and not texts else ids
     learned = positions.bind(k, "positions") if positions else None
+    types = kinds.bind(k, "kinds") if kinds else None
     x = k.output("x", (n, table.columns), "float32")
     quads = table.columns // 4
     (wg, row), tid = k.launch([T.ceildiv(quads, THREADS), n], THREADS)
@@ -51,6 +57,9 @@ def embed(
         if scale != 1.0:
             value = value * splat(f32(scale))
         if learned is not None:
-            value = value + learned.four(k, state[State.POSITION] + row, quad * 4)
+            position = places.position(row) if places else state[State.POSITION] + row
+            value = value + learned.four(k, position, quad * 4)
+        if types is not None and places is not None:
+            value = value + types.four(k, places.kind(row), quad * 4)
         k.store(x, [row, ramp4(at)], value)
     return k.finish()

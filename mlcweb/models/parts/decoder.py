@@ -18,6 +18,7 @@ from mlcweb.kernels.ops.emitted import in_layer
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.models.parts.fields import Fields, multiple_of
 from mlcweb.models.parts.rope import RopeSettings
+from mlcweb.models.parts.text_head import TextHead, TextTask
 from mlcweb.models.parts.weights import WeightBuilder, declared, origin
 from mlcweb.quantize import Param, Scheme, get_scheme
 
@@ -79,6 +80,11 @@ class DecoderConfig:
         """Outputs of the key, or the value, projection."""
         return self.num_key_value_heads * self.head_dim
 
+    @property
+    def norm_biased(self) -> bool:
+        """Whether the norms have biases, as LayerNorms mostly do."""
+        return self.centered
+
     def norm(self, weight: Vector, bias: Vector | None = None) -> Norm:
         """A norm with the model's epsilon."""
         return Norm(weight, self.norm_eps, self.centered, bias)
@@ -105,11 +111,13 @@ class Outline:
     """What is around the layers, by the checkpoint's names."""
 
     embed: str = "model.embed_tokens.weight"
-    norm: str = "model.norm"
+    embed_norm: str | None = None
+    norm: str | None = "model.norm"
     head: str = "lm_head.weight"
     norm_plus: float = 0.0
     head_bias: str | None = None
     positions: str | None = None  # learned ones
+    kinds: str | None = None  # of tokens, as in the two texts of a pair
     scale: float = 1.0  # of embeddings
     cap: float | None = None  # of logits
     factor: float = 1.0  # of logits
@@ -134,14 +142,17 @@ class _Body(nn.Module):
         self.layers = nn.ModuleList(
             [decoder.layer(config, w, layout, i) for i in range(config.num_hidden_layers)]
         )
-        plus, bias = outline.norm_plus, config.centered
-        self.norm, self.norm_bias = w.norm(outline.norm, hidden, bias=bias, plus=plus)
+        plus, bias = outline.norm_plus, config.norm_biased
+        self.norm = None
+        if outline.norm:
+            self.norm, self.norm_bias = w.norm(outline.norm, hidden, bias=bias, plus=plus)
 
 
 class RopeTables(nn.Module):
     """The tables of one of a model's RoPEs."""
 
     def __init__(self, settings: RopeSettings, context: int, w: WeightBuilder) -> None:
+        self.turns = settings.dims > 0
         frequencies, scale = settings.pair_frequencies(context)
         coarse, fine = rope_tables(frequencies, context, scale)
         self.coarse, self.fine = w.computed(coarse), w.computed(fine)
@@ -151,13 +162,19 @@ class Decoder(nn.Module):
     """A model for one tier; ``forward`` serves decode, prefill and the host reference alike.
 
     An architecture gives ``outline`` and ``layer``. ``kv_dtype`` is the type of the KV cache's elements, float16 or
-    float32; None takes the tier's.
+    float32; None takes the tier's. With ``texts`` the model makes that of whole texts, and no logits.
     """
 
     prefix: ClassVar[str] = "model."  # of the base model's tensors; some checkpoints leave it out
 
     def __init__(
-        self, config: Any, scheme: Scheme, tier: Tier, context: int, kv_dtype: str | None = None
+        self,
+        config: Any,
+        scheme: Scheme,
+        tier: Tier,
+        context: int,
+        kv_dtype: str | None = None,
+        texts: TextTask | None = None,
     ) -> None:
         w = WeightBuilder(scheme, tier)
         self.config, self.outline = config, self.make_outline(config)
@@ -165,10 +182,11 @@ class Decoder(nn.Module):
         self.model = _Body(self, config, w, self.layout)
         self.rope = RopeTables(config.ropes[0], context, w)
         self.local_rope = RopeTables(config.ropes[1], context, w) if len(config.ropes) > 1 else None
-        if not config.tie_word_embeddings:
+        self.text_head = TextHead(texts, w, config.hidden_size, self.head_source) if texts else None
+        if not config.tie_word_embeddings and texts is None:
             self.lm_head = w.matrix({self.outline.head: config.vocab_size}, config.hidden_size, vocab=True)
         name = self.outline.head_bias
-        self.lm_head_bias = w.row({name: (config.vocab_size,)}) if name else None
+        self.lm_head_bias = w.row({name: (config.vocab_size,)}) if name and texts is None else None
 
     def make_outline(self, config: Any) -> Outline:
         """What is around the layers."""
@@ -179,16 +197,35 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def forward(self, ops: Operations[Array]) -> Array:
-        """Logits ``[1, V]`` of the last of the tokens that ``ops`` is for."""
-        body, outline = self.model, self.outline
-        step = Step(ops, tuple(Rope(t.coarse, t.fine) for t in self.rope_tables))
-        x_TD = ops.embed(body.embed_tokens, scale=outline.scale, positions=body.positions)
-        for index, layer in enumerate(body.layers):
-            with in_layer(index):
-                x_TD = layer(step, x_TD)
-        norm = self.config.norm(body.norm, body.norm_bias)
+        """Logits ``[1, V]`` of the last of the tokens that ``ops`` is for, or what the model makes of whole texts."""
+        x_TD, body, outline = self._hidden(ops), self.model, self.outline
+        norm = None if body.norm is None else self.config.norm(body.norm, body.norm_bias)
+        if self.text_head is not None:
+            made: Array = self.text_head(ops, x_TD if norm is None else ops.norm(x_TD, norm))
+            return made
+        assert norm is not None, "only a model of whole texts may end without a norm"
         head = body.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         return ops.head(x_TD, norm, head, bias=self.lm_head_bias, cap=outline.cap, factor=outline.factor)
+
+    def _hidden(self, ops: Operations[Array]) -> Array:
+        """x ``[T, D]`` after the last layer."""
+        step = Step(ops, tuple(Rope(t.coarse, t.fine, t.turns) for t in self.rope_tables))
+        x_TD = self._embedded(ops)
+        for index, layer in enumerate(self.model.layers):
+            with in_layer(index):
+                x_TD = layer(step, x_TD)
+        return x_TD
+
+    def _embedded(self, ops: Operations[Array]) -> Array:
+        """x ``[T, D]`` before the first layer."""
+        body = self.model
+        return ops.embed(body.embed_tokens, scale=self.outline.scale, positions=body.positions)
+
+    @property
+    def head_source(self) -> tuple[str, int]:
+        """The checkpoint's tensor that makes logits, and its rows."""
+        tied = self.config.tie_word_embeddings
+        return self.outline.embed if tied else self.outline.head, self.config.vocab_size
 
     @property
     def rope_tables(self) -> list[RopeTables]:
@@ -220,7 +257,11 @@ class Decoder(nn.Module):
 
 
 def declare_model(
-    model: type[Decoder], config: DecoderConfig, scheme: str = "q0f32", context: int = 64
+    model: type[Decoder],
+    config: DecoderConfig,
+    scheme: str = "q0f32",
+    context: int = 64,
+    texts: TextTask | None = None,
 ) -> Decoder:
     """A model without a device, to ask for its weights: ``params``, ``shapes``, ``constants``."""
-    return model(config, get_scheme(scheme), BASE, context)
+    return model(config, get_scheme(scheme), BASE, context, texts=texts)

@@ -28,6 +28,7 @@ from mlcweb.sources.hub.errors import explained
 from mlcweb.sources.hub.gguf import choose, is_complete, models_in
 from mlcweb.sources.hub.name import HubName
 from mlcweb.sources.licence import CARD_FILE
+from mlcweb.sources.sentence_transformers import is_module_weights, is_small_file
 from mlcweb.sources.tokenizer_files import OPTIONAL_FILES, REQUIRED_FILES, TEMPLATE_FILE, TEMPLATE_FOLDER
 from mlcweb.words import quoted
 
@@ -118,6 +119,7 @@ def _download(client: HubClient, named: HubName, kind: _Kind, progress: Progress
         _, sizes = client.listing(commit)
     small = [name for name in _SMALL_FILES if name in sizes]
     small += [name for name in sizes if name.startswith(f"{TEMPLATE_FOLDER}/") and name.endswith(".jinja")]
+    small += [name for name in sizes if is_small_file(name)]
     weights = kind.weights(client, folder, sizes, commit)
     if SINGLE_FILE in weights and INDEX_FILE in sizes:
         progress.note(BOTH_NOTE.format(named.repo))
@@ -187,7 +189,7 @@ def _model_weights(client: HubClient, folder: Path, sizes: Mapping[str, int], co
     missing = [name for name in weights if name not in sizes]
     if missing:
         raise CheckpointError(f"{repo}: {INDEX_FILE} names {missing[0]}, which the repository does not hold")
-    return weights
+    return [*(name for name in sizes if is_module_weights(name)), *weights]
 
 
 def _adapter_weights(client: HubClient, folder: Path, sizes: Mapping[str, int], commit: str) -> list[str]:

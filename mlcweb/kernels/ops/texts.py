@@ -1,0 +1,99 @@
+"""Launches the operations on whole texts side by side, n tokens of b texts together, without a KV cache."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NoReturn
+
+from tvm.relax.frontend.nn import Tensor
+
+from mlcweb.contract.constants import Pooling
+from mlcweb.errors import UnsupportedError
+from mlcweb.kernels.attention.scoring import Scoring
+from mlcweb.kernels.layouts.pieces import Matrix, pieces
+from mlcweb.kernels.layouts.storage import Values, WholeMatrix
+from mlcweb.kernels.ops.prefill import Prefill
+from mlcweb.kernels.ops.protocol import Rope
+from mlcweb.kernels.recurrent.causal_conv import CausalConv
+from mlcweb.kernels.recurrent.gated_delta import GatedDelta
+from mlcweb.kernels.texts.attention import attend_texts
+from mlcweb.kernels.texts.pool import pool, unit
+from mlcweb.kernels.texts.rotate import rotate
+from mlcweb.kernels.texts.score import score
+from mlcweb.kernels.vocabulary.embedding import embed
+
+
+class Texts(Prefill):
+    """Prefill's products and norms; each token sees only its own text, by ``places``."""
+
+    phase: ClassVar[str] = "texts"
+
+    def embed(
+        self,
+        table: Matrix,
+        *,
+        scale: float = 1.0,
+        positions: WholeMatrix | None = None,
+        kinds: WholeMatrix | None = None,
+    ) -> Tensor:
+        """x ``[n, D]`` of the tokens, scaled; plus rows of learned ``positions``, and of token types."""
+        x: Tensor | None = None
+        places = self.inputs.places if positions or kinds else None
+        for w, piece in pieces(table):
+            kernel = self.kernel(
+                embed,
+                w,
+                prefill=True,
+                scale=scale,
+                positions=positions,
+                kinds=kinds,
+                texts=True,
+                piece=piece,
+            )
+            x = self.launch(
+                "embed",
+                kernel,
+                ids=self.inputs.tokens,
+                w=w,
+                places=places,
+                positions=positions,
+                kinds=kinds,
+                x=x,
+            )["x"]
+        assert x is not None
+        return x
+
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
+        """``[n, H * P]``, within each text; nothing is kept in ``kv``."""
+        scoring = scoring.within(self.context)
+        if scoring.growth is not None:
+            raise UnsupportedError("a model whose queries grow with their position makes no embeddings here")
+        places = self.inputs.places
+        if rope.turns:
+            kernel = self.kernel(rotate, self.layout, self.context)
+            given = {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
+            qkv = self.launch("rope", kernel, qkv=qkv, places=places, **given)["turned"]
+        kernel = self.kernel(attend_texts, self.layout, scoring)
+        return self.launch("attend", kernel, qkv=qkv, places=places)["attention"]
+
+    def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> NoReturn:
+        """Raises UnsupportedError: the state of one text would go into the next."""
+        raise UnsupportedError("a model with recurrent layers makes no embeddings here")
+
+    def gated_delta(self, qkv: Tensor, ba: Tensor, delta: GatedDelta, recurrent: Tensor) -> NoReturn:
+        """As ``causal_conv``."""
+        raise UnsupportedError("a model with recurrent layers makes no embeddings here")
+
+    def pool(self, x: Tensor, pooling: Pooling) -> Tensor:
+        """``[b, D]``: of each text's rows of x ``[n, D]`` the mean, the first or the last."""
+        kernel = self.kernel(pool, int(x.shape[1]), pooling)
+        return self.launch("pool", kernel, x=x, places=self.inputs.places, texts=self.inputs.texts)["y"]
+
+    def unit(self, x: Tensor) -> Tensor:
+        """x ``[b, D]``, each row of length 1."""
+        return self.launch("unit", self.kernel(unit, int(x.shape[1]), self.tier), x=x)["y"]
+
+    def score(self, x: Tensor, weight: WholeMatrix, bias: Values | None) -> Tensor:
+        """``[b, 1]``: x ``[b, D]`` times the last row of ``weight``, less x times its first if it has two."""
+        return self.launch("score", self.kernel(score, weight, bias, self.tier), x=x, w=weight, bias=bias)[
+            "y"
+        ]

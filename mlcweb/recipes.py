@@ -59,6 +59,8 @@ class Recipe:
     expect: str | None = None  # a greedy answer to the prompt contains this
     prefill_chunk: int | None = None  # tokens; by the model's width by default
     kv_cache_dtype: str | None = None  # float16 or float32; each tier's own by default
+    task: str | None = None  # embed or rerank, of models of whole texts
+    matryoshka: list[int] = dataclasses.field(default_factory=list)  # sizes that embeddings may be cut to
     pypi: PypiSource | None = None  # the same model, for when the hub cannot be reached
 
 
@@ -102,6 +104,10 @@ def load_recipe(path: Path) -> Recipe:
         value = getattr(recipe, field)
         if value is not None and value < 1:
             raise RecipeError(f"{path}: {field} is {value}, expected a positive number")
+    if recipe.task not in (None, "embed", "rerank"):
+        raise RecipeError(f"{path}: task is {recipe.task!r}, expected embed or rerank")
+    if not all(isinstance(size, int) and size > 0 for size in recipe.matryoshka):
+        raise RecipeError(f"{path}: matryoshka is {recipe.matryoshka!r}, expected positive numbers")
     if recipe.kv_cache_dtype not in (None, *KV_CACHE_DTYPES):
         raise RecipeError(
             f"{path}: kv_cache_dtype is {recipe.kv_cache_dtype!r}, expected {' or '.join(KV_CACHE_DTYPES)}"

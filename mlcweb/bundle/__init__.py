@@ -1,11 +1,13 @@
 """Writes, checks and reads a bundle on disk (docs/bundle-format.md)."""
 
 from mlcweb.bundle.manifest import (
+    EmbeddingFacts,
     FileEntry,
     Manifest,
     MemoryFacts,
     ModelFacts,
     Quality,
+    RerankingFacts,
     TensorEntry,
     TierFacts,
     TokenizerFiles,
@@ -21,11 +23,13 @@ __all__ = [
     "MANIFEST_NAME",
     "Bundle",
     "BundleWriter",
+    "EmbeddingFacts",
     "FileEntry",
     "Manifest",
     "MemoryFacts",
     "ModelFacts",
     "Quality",
+    "RerankingFacts",
     "StoredWeights",
     "TensorEntry",
     "TierFacts",

@@ -13,11 +13,13 @@ from mlcweb.contract import manifest as contract
 from mlcweb.contract.constants import FORMAT, MANIFEST_NAME, VERSION
 from mlcweb.contract.manifest import (
     AnswerSyntax,
+    EmbeddingFacts,
     FileEntry,
     GenerationDefaults,
     MemoryFacts,
     ModelFacts,
     Quality,
+    RerankingFacts,
     TensorEntry,
     TokenizerFiles,
     Weights,
@@ -26,12 +28,14 @@ from mlcweb.contract.manifest import Tier as TierFacts
 
 __all__ = [
     "AnswerSyntax",
+    "EmbeddingFacts",
     "FileEntry",
     "GenerationDefaults",
     "Manifest",
     "MemoryFacts",
     "ModelFacts",
     "Quality",
+    "RerankingFacts",
     "TensorEntry",
     "TierFacts",
     "TokenizerFiles",

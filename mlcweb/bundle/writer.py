@@ -14,12 +14,14 @@ from mlcweb import __version__
 from mlcweb.bundle import disk, replace
 from mlcweb.bundle.manifest import (
     AnswerSyntax,
+    EmbeddingFacts,
     FileEntry,
     GenerationDefaults,
     Manifest,
     MemoryFacts,
     ModelFacts,
     Quality,
+    RerankingFacts,
     TierFacts,
     TokenizerFiles,
     Weights,
@@ -112,6 +114,8 @@ class BundleWriter:
         quality: Quality | None = None,
         answers: AnswerSyntax | None = None,
         generation: GenerationDefaults | None = None,
+        embedding: EmbeddingFacts | None = None,
+        reranking: RerankingFacts | None = None,
         inputs: str | None = None,
     ) -> Path:
         """Write the manifest and put the bundle in its place; returns that folder.
@@ -135,6 +139,8 @@ class BundleWriter:
             quality=quality,
             answers=answers,
             generation=generation,
+            embedding=embedding,
+            reranking=reranking,
             inputs=inputs,
         )
         text = manifest.to_json()

@@ -16,6 +16,7 @@ from mlcweb.compile.keep import has_types, keep_file_types
 from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.scales import calibration, check_scales
 from mlcweb.compile.source import open_source
+from mlcweb.compile.texts import check_text_options, find_task, make_text_job, text_context
 from mlcweb.contract.constants import KV_CACHE_DTYPES
 from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import CheckpointError, UnsupportedError
@@ -48,13 +49,15 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         _compare(config, config_class.from_hf(recipe.config), recipe.name, progress)
         checkpoint = replace(checkpoint, licence=recipe.licence)
     check_fit(config, checkpoint.tensors)
-    model = declare_model(model_class, config)
+    texts = make_text_job(find_task(request, recipe, checkpoint), checkpoint, recipe, config, model_class)
+    task = texts.task if texts else None
+    model = declare_model(model_class, config, texts=task)
     checkpoint = with_matrices(with_prefix(checkpoint, model.prefix))
     if request.adapter is not None:
         checkpoint = merged(checkpoint, request.adapter, model, progress)
         config = config_class.from_hf(checkpoint.config)
-        model = declare_model(model_class, config)
-    copies = [model.outline.head] if config.tie_word_embeddings else []
+        model = declare_model(model_class, config, texts=task)
+    copies = [*model.unused, *([model.outline.head] if config.tie_word_embeddings or texts else [])]
     require(checkpoint, model.shapes(), copies=copies)
     _check_eos(checkpoint, config)
     read_generation(checkpoint.tokenizer_files)  # refuses here what it would refuse after the work
@@ -63,9 +66,15 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     if scheme.as_it_is:
         checkpoint, scheme = keep_file_types(checkpoint, model, progress)
     tiers = _tiers(request, scheme)
+    if texts is not None:
+        check_text_options(request)
     if request.matrix:
         _check_matrix(scheme, tiers, config)
-    context = _context(request, recipe, config)
+    longest = config.longest_context
+    context = (
+        text_context(request, checkpoint, recipe, longest) if texts else _context(request, recipe, longest)
+    )
+    chunk = request.prefill_chunk or (recipe and recipe.prefill_chunk) or default_chunk(config)
     base = recipe.bundle_name if recipe else as_name(_origin(checkpoint))
     if request.adapter is not None:
         base += f"-{as_name(checkpoint.source['adapter'])}"
@@ -84,18 +93,17 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         scheme=scheme,
         tiers=tiers,
         context=context,
-        chunk=min(
-            request.prefill_chunk or (recipe and recipe.prefill_chunk) or default_chunk(config), context
-        ),
+        chunk=max(chunk, context) if texts else min(chunk, context),
         kv_cache_dtype=next((dtype for dtype in KV_CACHE_DTYPES if dtype == kv_cache_dtype), None),
         name=request.name or f"{base}-{scheme.name}",
         licence=checkpoint.licence,
         prompt=prompt,
-        prompt_tokens=_prompt_tokens(renderer, prompt, config, context),
+        prompt_tokens=() if texts else _prompt_tokens(renderer, prompt, config, context),
         renderer=renderer,
         matrix=request.matrix,
         evaluate=request.evaluate,
-        calibration=calibration(request, text, scheme, renderer, config.vocab_size),
+        calibration=None if texts else calibration(request, text, scheme, renderer, config.vocab_size),
+        texts=texts,
     )
 
 
@@ -146,8 +154,7 @@ def _compare(config: DecoderConfig, expected: DecoderConfig, recipe: str, progre
         )
 
 
-def _context(request: CompileRequest, recipe: Recipe | None, config: DecoderConfig) -> int:
-    longest = config.longest_context
+def _context(request: CompileRequest, recipe: Recipe | None, longest: int) -> int:
     if request.context_length is None:
         return min(recipe.context_length if recipe else DEFAULT_CONTEXT, longest)
     if request.context_length > longest:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from mlcweb import __version__
 from mlcweb.calibrate import Text
+from mlcweb.compile.texts import TextJob
 from mlcweb.contract.constants import KvCacheDtype
 from mlcweb.evaluate.text import held_out_digest
 from mlcweb.kernel_cache import source_digest
@@ -44,7 +45,8 @@ class Job:
 
     ``kv_cache_dtype`` is None where each tier takes its own; ``prompt_tokens`` is the prompt as the engine renders it.
     ``evaluate``: a short evaluation goes into the manifest. ``matrix``: the tiers that can have ``prefill_matrix`` do.
-    ``calibration``: the text that scales are calibrated on; None where they are MLC's, or there are none.
+    ``calibration``: the text that scales are calibrated on; None where they are MLC's, or there are none. ``texts``:
+    what a model of whole texts makes of them, which has no prompt.
     """
 
     checkpoint: Checkpoint
@@ -63,10 +65,12 @@ class Job:
     matrix: bool = False
     evaluate: bool = True
     calibration: Text | None = None
+    texts: TextJob | None = None
 
     def model(self, tier: Tier) -> Decoder:
         """The model for a tier."""
-        return self.model_class(self.config, self.scheme, tier, self.context, self.kv_cache_dtype)
+        task = self.texts.task if self.texts else None
+        return self.model_class(self.config, self.scheme, tier, self.context, self.kv_cache_dtype, task)
 
     @cached_property
     def reference_model(self) -> Decoder:
@@ -95,6 +99,7 @@ class Job:
             "name": self.name,
             "licence": self.licence,
             "prompt": self.prompt,
+            "texts": self.texts and self.texts.facts(),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -99,6 +99,7 @@ def tier_key(job: Job, tier: Tier) -> Any:
         "chunk": job.chunk,
         "kv_cache_dtype": job.kv_cache_dtype,
         "matrix": job.matrix,
+        "texts": job.texts and asdict(job.texts.task),
     }
 
 
@@ -112,7 +113,7 @@ def lower_tier(job: Job, tier: Tier, cache: KernelCache | None, dump: TierDump |
     entries = lower_entries(
         job.model(tier),
         tier,
-        entry_points(job.scheme, tier, matrix=job.matrix),
+        entry_points(job.scheme, tier, matrix=job.matrix, texts=job.texts.task.kind if job.texts else None),
         vocab=job.config.vocab_size,
         context=job.context,
         chunk=job.chunk,

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mlcweb.compile.dump import Dump
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
 from mlcweb.compile.scales import calibrated
+from mlcweb.compile.texts import make_validation_of_texts
 from mlcweb.compile.tier import LoweredTier
 from mlcweb.contract.constants import Scales
 from mlcweb.debug import logged_stage, logger
@@ -39,6 +41,7 @@ from mlcweb.quantize.stream import count_bytes, quantize_params
 from mlcweb.reference import PackedWeights, int8_difference, make_validation
 from mlcweb.reference.answer_syntax import find_answer_syntax
 from mlcweb.reference.chats import make_chats
+from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.sources import Checkpoint
 from mlcweb.sources.generation import read_generation
 from mlcweb.wasm import link_model
@@ -70,8 +73,8 @@ def write_bundle(
         with timed(stages, "reference"):
             validation = _validation(writer, job, progress)
             lowered = _without_bad_int8(writer, job, lowered, validation, progress)
-        quality = None
-        if job.evaluate:
+        quality, texts = None, job.texts
+        if job.evaluate and not texts:
             with timed(stages, "evaluate"):
                 quality = _quality(writer, job, progress)
         with timed(stages, "finish"):
@@ -93,8 +96,10 @@ def write_bundle(
                 validation=writer.add_file("validation", "json", _json(validation)),
                 config=writer.add_file("config", "json", _json(_definition(job))),
                 quality=quality,
-                answers=find_answer_syntax(job.renderer),
-                generation=read_generation(job.checkpoint.tokenizer_files),
+                answers=None if texts else find_answer_syntax(job.renderer),
+                generation=None if texts else read_generation(job.checkpoint.tokenizer_files),
+                embedding=texts.embedding if texts else None,
+                reranking=texts.reranking if texts else None,
             )
     return open_bundle(out_dir).manifest
 
@@ -126,7 +131,7 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
         name=lowered.tier.name,
         features=lowered.tier.features,
         limits=limits,
-        kv_cache_dtype=job.kv_cache_dtype or lowered.tier.kv_dtype,
+        kv_cache_dtype=None if job.texts else job.kv_cache_dtype or lowered.tier.kv_dtype,
         plan=writer.add_file(f"plan.{lowered.tier.name}", "json", _json(lowered.plan)),
         kernels=writer.add_file(f"kernels.{lowered.tier.name}", "wgsl", lowered.wgsl.encode()),
     )
@@ -152,6 +157,13 @@ def _quantize(
 
 
 def _validation(writer: BundleWriter, job: Job, progress: Progress) -> dict[str, Any]:
+    if job.texts is not None:
+        source = None
+        if job.evaluate and job.scheme.quantizes:
+            exact = replace(job, scheme=get_scheme(UNQUANTIZED), calibration=None).model(BASE)
+            source = exact, CheckpointWeights(job.checkpoint, exact.params())
+        packed, model = _packed(writer, job), job.reference_model
+        return make_validation_of_texts(job.texts, model, packed, job.context, progress, source)
     return make_validation(
         _packed(writer, job),
         job.reference_model,

@@ -6,6 +6,7 @@
 from typing import Any
 
 from mlcweb.errors import UnsupportedError
+from mlcweb.models.families.bert import Bert, BertConfig
 from mlcweb.models.families.ernie4_5 import Ernie4_5, Ernie4_5Config
 from mlcweb.models.families.exaone4 import Exaone4, Exaone4Config
 from mlcweb.models.families.gemma import Gemma, GemmaConfig
@@ -35,6 +36,8 @@ from mlcweb.models.families.starcoder2 import Starcoder2, Starcoder2Config
 from mlcweb.models.parts.decoder import Decoder, DecoderConfig, declare_model
 
 ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
+    "BertForSequenceClassification": (BertConfig, Bert),
+    "BertModel": (BertConfig, Bert),
     "Ernie4_5ForCausalLM": (Ernie4_5Config, Ernie4_5),
     "Exaone4ForCausalLM": (Exaone4Config, Exaone4),
     "GPT2LMHeadModel": (GPT2Config, GPT2),

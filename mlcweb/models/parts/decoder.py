@@ -81,6 +81,11 @@ class DecoderConfig:
         return self.num_key_value_heads * self.head_dim
 
     @property
+    def ahead(self) -> bool:
+        """Whether tokens see those after them, so that the model makes no answers, only embeddings of whole texts."""
+        return False
+
+    @property
     def norm_biased(self) -> bool:
         """Whether the norms have biases, as LayerNorms mostly do."""
         return self.centered
@@ -166,6 +171,7 @@ class Decoder(nn.Module):
     """
 
     prefix: ClassVar[str] = "model."  # of the base model's tensors; some checkpoints leave it out
+    unused: ClassVar[tuple[str, ...]] = ()  # patterns of tensors that checkpoints have for other tasks
 
     def __init__(
         self,
@@ -191,6 +197,11 @@ class Decoder(nn.Module):
     def make_outline(self, config: Any) -> Outline:
         """What is around the layers."""
         return Outline()
+
+    @classmethod
+    def scorer(cls, config: Any) -> TextTask:
+        """What the architecture's class for sequence classification makes of a text, with one label."""
+        return TextTask("score", "last", scorer="score")
 
     def layer(self, config: Any, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         """Layer ``index``, called with (step, x)."""

@@ -21,6 +21,7 @@ from mlcweb.models.families.llama import Llama, LlamaConfig
 from mlcweb.models.families.ministral3 import Ministral3, Ministral3Config
 from mlcweb.models.families.mistral import Mistral, MistralConfig
 from mlcweb.models.families.mixtral import Mixtral, MixtralConfig
+from mlcweb.models.families.modernbert import ModernBert, ModernBertConfig
 from mlcweb.models.families.olmo2 import Olmo2, Olmo2Config
 from mlcweb.models.families.olmo3 import Olmo3, Olmo3Config
 from mlcweb.models.families.olmoe import Olmoe, OlmoeConfig
@@ -44,6 +45,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "GPTNeoXForCausalLM": (GPTNeoXConfig, GPTNeoX),
     "Gemma2ForCausalLM": (Gemma2Config, Gemma2),
     "Gemma3ForCausalLM": (Gemma3Config, Gemma3),
+    "Gemma3TextModel": (Gemma3Config, Gemma3),
     "GemmaForCausalLM": (GemmaConfig, Gemma),
     "GraniteForCausalLM": (GraniteConfig, Granite),
     "GraniteMoeHybridForCausalLM": (GraniteHybridConfig, GraniteHybrid),
@@ -52,6 +54,9 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "Ministral3ForCausalLM": (Ministral3Config, Ministral3),
     "MistralForCausalLM": (MistralConfig, Mistral),
     "MixtralForCausalLM": (MixtralConfig, Mixtral),
+    "ModernBertForMaskedLM": (ModernBertConfig, ModernBert),
+    "ModernBertForSequenceClassification": (ModernBertConfig, ModernBert),
+    "ModernBertModel": (ModernBertConfig, ModernBert),
     "Olmo2ForCausalLM": (Olmo2Config, Olmo2),
     "Olmo3ForCausalLM": (Olmo3Config, Olmo3),
     "OlmoeForCausalLM": (OlmoeConfig, Olmoe),
@@ -59,6 +64,8 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "PhiForCausalLM": (PhiConfig, Phi),
     "Qwen2ForCausalLM": (Qwen2Config, Qwen2),
     "Qwen3ForCausalLM": (Qwen3Config, Qwen3),
+    "Qwen3ForSequenceClassification": (Qwen3Config, Qwen3),
+    "Qwen3Model": (Qwen3Config, Qwen3),
     "Qwen3_5ForCausalLM": (Qwen35Config, Qwen35),
     "Qwen3MoeForCausalLM": (Qwen3MoeConfig, Qwen3Moe),
     "SmolLM3ForCausalLM": (SmolLM3Config, SmolLM3),

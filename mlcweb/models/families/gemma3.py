@@ -1,8 +1,11 @@
-"""Gemma 3's text models (``Gemma3ForCausalLM``): Gemma 2 with norms of heads for caps, and two RoPEs."""
+"""Gemma 3's text models (``Gemma3ForCausalLM``): Gemma 2 with norms of heads for caps, and two RoPEs.
+
+EmbeddingGemma (``Gemma3TextModel``) is one whose tokens see those after them too.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlcweb.kernels.attention.scoring import Scoring
@@ -30,13 +33,26 @@ class Gemma3Config(Gemma2Config):
         local = {"rope_theta": fields.number("rope_local_base_freq", 1e4)}
         ropes = RopeSettings.of_two_kinds(config, head_dim, longest, theta=1e6, local=local)
         pattern = fields.count("sliding_window_pattern", config.get("_sliding_window_pattern", 6))
+        scoring = gemma_scoring(fields, sizes["num_hidden_layers"], pattern)
+        if fields.flag("use_bidirectional_attention"):
+            scoring = tuple(_ahead(layer) for layer in scoring)
         return cls(
             **sizes,
             norm_eps=fields.number("rms_norm_eps", 1e-6),
             ropes=ropes,
-            scoring=gemma_scoring(fields, sizes["num_hidden_layers"], pattern),
+            scoring=scoring,
             logit_cap=None,
         )
+
+    @property
+    def ahead(self) -> bool:
+        return any(layer.ahead for layer in self.scoring)
+
+
+def _ahead(scoring: Scoring) -> Scoring:
+    """EmbeddingGemma's: the window is half on either side, as transformers' config makes it."""
+    window = None if scoring.window is None else scoring.window // 2 + 1
+    return replace(scoring, window=window, ahead=True)
 
 
 class Gemma3(Gemma2):

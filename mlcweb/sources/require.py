@@ -70,12 +70,15 @@ def require(
 
 
 def with_prefix(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
-    """The checkpoint, its tensors renamed if it was saved without the ``prefix`` of the base model (GPT-2's was)."""
+    """The checkpoint, its tensors renamed if it was saved without the ``prefix`` of the base model (GPT-2's was).
+
+    Those of products after pooling are not the base model's.
+    """
     if any(name.startswith(prefix) for name in checkpoint.tensors):
         return checkpoint
-    tensors = {
-        prefix + name: replace(tensor, name=prefix + name) for name, tensor in checkpoint.tensors.items()
-    }
+    dense = tuple(f"{layer.name}." for layer in checkpoint.sentence.dense) if checkpoint.sentence else ()
+    names = {name: name if name.startswith(dense) else prefix + name for name in checkpoint.tensors}
+    tensors = {new: replace(checkpoint.tensors[name], name=new) for name, new in names.items()}
     return replace(checkpoint, tensors=tensors)
 
 

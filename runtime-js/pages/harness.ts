@@ -188,7 +188,7 @@ const harness = {
   feedFew: (tokens: number[], few: number[], next: number) =>
     guarded(async () => {
       // biome-ignore lint/complexity/useLiteralKeys: a private member, which no page needs
-      const { model } = loaded()["alive"]();
+      const { model } = loaded()["answering"]();
       await loaded().reset();
       await model.prepareFew();
       await model.prefill(tokens, 0);

@@ -19,6 +19,7 @@ const sources = {
   "ai-sdk": "ai_sdk/index",
   "prompt-api": "prompt_api/index",
   constrain: "constrain/index",
+  embed: "embed/index",
   catalog: "catalog/index",
   openai: "openai/index",
 };

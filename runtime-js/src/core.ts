@@ -9,6 +9,18 @@ export type { ChatSource } from "./chat/source.js";
 export type * from "./chat/types.js";
 export type { GeneratedToken, GenerateEnd, TokenLogprobs } from "./decode/index.js";
 export { type ProbeReport, probe } from "./device/probe.js";
+export type {
+  EmbeddingAnswer,
+  EmbeddingData,
+  EmbeddingInput,
+  EmbeddingRequest,
+  RerankAnswer,
+  RerankDocument,
+  RerankRequest,
+  RerankResult,
+  TextsProgress,
+  TextsUsage,
+} from "./embed/index.js";
 export type { GenerateRequest } from "./engine/engine.js";
 export * from "./engine/index.js";
 export * from "./errors.js";

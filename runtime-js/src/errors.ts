@@ -137,12 +137,13 @@ export class CancelledError extends MlcwebError {
 export class ContextLengthError extends MlcwebError {
   readonly promptTokens: number;
   readonly contextLength: number;
-  constructor(promptTokens: number, contextLength: number) {
-    super(
-      "context-length",
-      `The prompt has ${promptTokens} tokens; with a context of ${contextLength} at most ${contextLength - 1} fit.`,
-      "Shorten the conversation, or load with a larger contextLength.",
-    );
+  constructor(
+    promptTokens: number,
+    contextLength: number,
+    message = `The prompt has ${promptTokens} tokens; with a context of ${contextLength} at most ${contextLength - 1} fit.`,
+    hint = "Shorten the conversation, or load with a larger contextLength.",
+  ) {
+    super("context-length", message, hint);
     this.name = "ContextLengthError";
     this.promptTokens = promptTokens;
     this.contextLength = contextLength;
@@ -155,6 +156,18 @@ export class InvalidRequestError extends MlcwebError {
     super("invalid-request", `${param}: ${message}`, hint);
     this.name = "InvalidRequestError";
     this.param = param;
+  }
+}
+
+/** The model is for something else than what was asked of it: for chats, for embeddings, or for ranking. */
+export class WrongModelError extends MlcwebError {
+  constructor(model: string, call: string) {
+    super(
+      "wrong-model",
+      `${model} is a model for engine.${call}, and for nothing else.`,
+      `Call engine.${call}, or load the bundle of another model.`,
+    );
+    this.name = "WrongModelError";
   }
 }
 

@@ -2,7 +2,10 @@
 // (tests/fixtures/text/make_tokenizers.py writes them).
 /// <reference types="vite/client" />
 import { describe, expect, it } from "vitest";
+import { Inputs } from "../src/embed/inputs.js";
+import { correctEncoder } from "../src/text/encoders.js";
 import { StreamDecoder, TextCodec } from "../src/text/index.js";
+import { readPostProcessor } from "../src/text/post_processor.js";
 import { TextTokenizer } from "../src/text/tokenizer.js";
 import { randomNumbers } from "./random_texts.js";
 
@@ -12,11 +15,14 @@ interface Fixture {
   decoded: { ids: number[]; decoded: string }[];
 }
 const fixtures = Object.entries(
-  import.meta.glob<Fixture>("../../tests/fixtures/text/tokenizers/*.json", { eager: true, import: "default" }),
+  import.meta.glob<Fixture>("../../tests/fixtures/text/{tokenizers,encoders}/*.json", {
+    eager: true,
+    import: "default",
+  }),
 ).map(([path, fixture]) => [path.replace(/.*\/|\.json/g, ""), fixture] as const);
 
 describe.each(fixtures)("%s", (_, fixture) => {
-  const tokenizer = new TextTokenizer(fixture.tokenizer);
+  const tokenizer = new TextTokenizer(fixture.tokenizer, correctEncoder);
 
   it("has the ids of the reference, with special tokens and without", () => {
     const actual = fixture.encoded.map(({ text }) => ({
@@ -151,3 +157,29 @@ it.each(Object.entries(cases))("has transformers' ids: %s", (_, { encoded, compl
   const tokenizer = new TextTokenizer({ ...completed, model });
   expect(encoded.map(({ text }) => ({ text, ids: tokenizer.encode(text, false) }))).toEqual(encoded);
 });
+
+// Special tokens around texts and pairs, their types, and how they are cut (tests/fixtures/text/make_pairs.py).
+interface Pairs {
+  tokenizer: string;
+  whose: string;
+  post_processor?: object | null;
+  encoded: { texts: string[]; most: number | null; ids: number[]; types: number[] }[];
+}
+const pairs = Object.values(
+  import.meta.glob<Pairs[]>("../../tests/fixtures/text/pairs.json", { eager: true, import: "default" }),
+)[0]!;
+
+it.each(pairs.map((one) => [`${one.tokenizer}, ${one.whose}`, one] as const))(
+  "has the reference's pairs: %s",
+  (_, { tokenizer: name, encoded, ...own }) => {
+    const definition = { ...fixtures.find(([actual]) => actual === name)![1].tokenizer, ...own };
+    const codec = TextCodec.parse(JSON.stringify(definition), "{}", correctEncoder);
+    const around = readPostProcessor(codec.postProcessor as Record<string, unknown> | null);
+    const rules = { codec, around, vocabSize: 1000 };
+    const actual = encoded.map(({ texts, most }) => {
+      const { tokens, types } = new Inputs({ ...rules, limit: most ?? Infinity }, true).read(texts);
+      return { texts, most, ids: tokens, types };
+    });
+    expect(actual).toEqual(encoded);
+  },
+);

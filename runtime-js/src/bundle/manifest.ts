@@ -3,6 +3,7 @@ import {
   type AnswerSyntax,
   check,
   DTYPE_BYTES,
+  type EmbeddingFacts,
   type FileEntry,
   type GenerationDefaults,
   HASH_DIGITS,
@@ -12,6 +13,7 @@ import {
   type ManifestDocument,
   type ModelFacts,
   manifestDocument,
+  type RerankingFacts,
   TENSOR_ALIGNMENT,
   type TensorEntry,
 } from "../contract/index.js";
@@ -44,6 +46,9 @@ export interface Manifest {
   readonly answers: AnswerSyntax | undefined;
   /** How answers are sampled where a request does not say. */
   readonly generation?: GenerationDefaults | undefined;
+  /** Of a model of whole texts, which answers no prompts. The code for such models checks them further. */
+  readonly embedding?: EmbeddingFacts | undefined;
+  readonly reranking?: RerankingFacts | undefined;
   readonly files: ReadonlyMap<string, FileEntry>;
 }
 
@@ -75,6 +80,8 @@ export function parseManifest(source: string): Manifest {
     validation: json.validation,
     answers: json.answers,
     generation: json.generation,
+    embedding: json.embedding,
+    reranking: json.reranking,
     files,
   };
 }

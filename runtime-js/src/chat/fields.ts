@@ -69,3 +69,11 @@ export const flag = (fallback = false): Field<boolean, boolean> => ({ parse: che
 
 /** A field of OpenAI's that has no meaning here: any value is accepted and ignored. */
 export const ignored = <Input>(): Field<Input, undefined> => ({ parse: () => undefined, fallback: undefined });
+
+export const signal: Field<AbortSignal, AbortSignal | undefined> = {
+  parse: (value, name) => {
+    if (!(value instanceof AbortSignal)) throw new InvalidRequestError(name, "must be an AbortSignal.");
+    return value;
+  },
+  fallback: undefined,
+};

@@ -15,6 +15,7 @@ import {
   parseFields,
   type RequestOf,
   refuseOthers,
+  signal,
   type ValuesOf,
 } from "./fields.js";
 import { parseExtraBody, parseMessages, parseVariables } from "./messages.js";
@@ -57,7 +58,7 @@ const SAMPLING = {
     ResponseFormat,
     AnswerFormat | undefined
   >,
-  signal: { parse: parseSignal, fallback: undefined } as Field<AbortSignal, AbortSignal | undefined>,
+  signal,
   user: ignored<string>(),
   metadata: ignored<Record<string, unknown>>(),
   store: ignored<boolean>(),
@@ -187,11 +188,6 @@ function sampled(fields: ValuesOf<typeof SAMPLING>, { generation = {} }: Request
 function parsePrompt(value: unknown, name: string): string {
   if (typeof value !== "string" || value === "")
     throw new InvalidRequestError(name, "must be a string that is not empty.");
-  return value;
-}
-
-function parseSignal(value: unknown, name: string): AbortSignal {
-  if (!(value instanceof AbortSignal)) throw new InvalidRequestError(name, "must be an AbortSignal.");
   return value;
 }
 

@@ -1,7 +1,6 @@
-// Runs the compiled model on a device. It writes the shared buffers, encodes one compute pass a step, and reads back
-// through a small ring of staging buffers.
+// Runs the compiled model on a device. It writes the shared buffers, encodes one compute pass a step, and reads back.
 import { Sampling as SamplingWords, State } from "../contract/index.js";
-import type { Guard, Memory } from "../device/index.js";
+import { type Guard, type Memory, Readbacks } from "../device/index.js";
 import { GpuError } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";
@@ -41,7 +40,7 @@ export class GpuModel implements Model {
   readonly contextLength: number;
   readonly recurrent: Recurrent | undefined;
   private readonly growth: KvGrowth;
-  private readonly free = new Map<number, GPUBuffer[]>();
+  private readonly readbacks: Readbacks;
   private few: Entry | undefined;
   private makingFew: Promise<void> | undefined;
   private penalties: Promise<Penalizing> | undefined;
@@ -53,6 +52,7 @@ export class GpuModel implements Model {
     this.prefillChunk = parts.prefillChunk;
     this.contextLength = parts.contextLength;
     this.recurrent = parts.recurrent;
+    this.readbacks = new Readbacks(parts.guard, parts.memory);
     const { device, guard, planBuffers, entries } = parts;
     const few = (): Entry | undefined => this.few;
     this.growth = new KvGrowth(
@@ -213,7 +213,7 @@ export class GpuModel implements Model {
     sample: boolean,
     sampled = 0,
     prefill = this.parts.entries.prefill,
-  ): Readback {
+  ): Promise<ArrayBuffer> {
     this.parts.guard.check();
     this.write("tokens", Int32Array.from(tokens));
     this.write("state", stateWords(position, 0, tokens.length, sampled));
@@ -237,12 +237,12 @@ export class GpuModel implements Model {
 
   private async readLogits(encode?: (pass: GPUComputePassEncoder) => void): Promise<Float32Array> {
     const { device } = this.parts;
-    const read = this.read(this.submit(encode, "logits", this.vocabSize * 4));
+    const read = this.submit(encode, "logits", this.vocabSize * 4);
     return new Float32Array(await nudgeUntil(device.queue, read));
   }
 
-  private async readTokens(readback: Readback): Promise<number[]> {
-    const states = new Int32Array(await this.read(readback));
+  private async readTokens(read: Promise<ArrayBuffer>): Promise<number[]> {
+    const states = new Int32Array(await read);
     const tokens = Array.from(
       { length: states.length / State.words },
       (_, i) => states[i * State.words + State.token]!,
@@ -252,19 +252,19 @@ export class GpuModel implements Model {
     return tokens;
   }
 
-  /** One submission: `times` the pass, each followed by a copy of a buffer's first bytes to a staging buffer. */
+  /** One submission: `times` the pass, each followed by a copy of a buffer's first bytes, which are the result. */
   private submit(
     encode: ((pass: GPUComputePassEncoder) => void) | undefined,
     from?: string,
     size = 0,
     times = 1,
     after?: (encoder: GPUCommandEncoder) => void,
-  ): Readback {
+  ): Promise<ArrayBuffer> {
     const { device, guard } = this.parts;
     guard.check();
     const encoder = device.createCommandEncoder();
     const bytes = size * times;
-    const staging = from === undefined ? undefined : this.staging(bytes);
+    const staging = from === undefined ? undefined : this.readbacks.staging(bytes);
     for (let i = 0; i < times; i++) {
       if (encode) {
         const pass = encoder.beginComputePass();
@@ -275,30 +275,9 @@ export class GpuModel implements Model {
     }
     after?.(encoder);
     device.queue.submit([encoder.finish()]);
-    // Asked for at once: the answer is then under way while later steps run.
-    const mapped = staging?.mapAsync(GPUMapMode.READ, 0, bytes);
-    mapped?.catch(() => {});
-    return { staging, mapped, bytes };
-  }
-
-  private async read({ staging, mapped, bytes }: Readback): Promise<ArrayBuffer> {
-    await this.parts.guard.race(mapped!);
-    const copy = staging!.getMappedRange(0, bytes).slice(0);
-    staging!.unmap();
-    this.free.get(bytes)!.push(staging!);
-    return copy;
-  }
-
-  private staging(bytes: number): GPUBuffer {
-    let free = this.free.get(bytes);
-    if (!free) {
-      free = [];
-      this.free.set(bytes, free);
-    }
-    return (
-      free.pop() ??
-      this.parts.memory.create("staging", "readback", bytes, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST)
-    );
+    const read = staging ? this.readbacks.read(staging, bytes) : Promise.resolve(new ArrayBuffer(0));
+    read.catch(() => {}); // who waits for it later hears of it
+    return read;
   }
 
   private buffer(name: string): GPUBuffer {
@@ -315,9 +294,4 @@ type LateName = "prefill_few" | "penalize" | "count";
 interface Penalizing {
   readonly penalize: Entry;
   readonly count: Entry;
-}
-interface Readback {
-  readonly staging: GPUBuffer | undefined;
-  readonly mapped: Promise<undefined> | undefined;
-  readonly bytes: number;
 }

@@ -4,4 +4,5 @@ export { type AdapterFacts, describeAdapter, openDevice, type PowerPreference, r
 export { Guard } from "./guard.js";
 export { type BufferKind, Memory, type MemoryUse } from "./memory.js";
 export { mergeRequirements, missingNeeds, type Needs } from "./needs.js";
+export { Readbacks } from "./readback.js";
 export { type Capabilities, chooseTier, missingFor } from "./tier.js";

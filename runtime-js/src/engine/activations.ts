@@ -17,7 +17,7 @@ import {
 
 export type Activations = "float" | "int8" | "matrix";
 
-/** One of the plan's prefills. */
+/** One of the plan's prefills, or the entry of a model of whole texts, which is the only one there. */
 export interface Prefill {
   readonly activations: Activations;
   readonly entry: PlanEntry;
@@ -120,7 +120,7 @@ export async function openChoice(asked: Activations | undefined, choosing: Choos
 function candidates({ plan, matrix }: Choosing): Prefill[] {
   const { prefill, prefill_int8, prefill_matrix } = plan.entries;
   const all = [
-    { activations: "float", entry: prefill },
+    { activations: "float", entry: plan.texts ?? prefill },
     { activations: "int8", entry: prefill_int8 },
     { activations: "matrix", entry: matrix ? prefill_matrix : undefined },
   ] as const;
@@ -194,7 +194,8 @@ function commonKernels(plan: Plan, prefills: readonly Prefill[]): Set<number> {
   const [first, ...others] = prefills.map(({ entry }) => kernelsOf(entry));
   const shared = [...first!].filter((kernel) => others.every((other) => other.has(kernel)));
   const { decode, mask, sample } = plan.entries;
-  return new Set([...[decode, mask, sample].flatMap((entry) => [...kernelsOf(entry)]), ...shared]);
+  const beside = plan.texts ? [] : [decode, mask, sample];
+  return new Set([...beside.flatMap((entry) => [...kernelsOf(entry)]), ...shared]);
 }
 
 /** Asks for the timed kernels before all others, so that the choice waits for no other pipeline; weights are fetched

@@ -2,8 +2,8 @@
 import type { AnswerRules } from "../chat/index.js";
 import type { Constrainer } from "../constrain/index.js";
 import type { Constraint } from "../decode/index.js";
-import { MlcwebError, NetworkError } from "../errors.js";
-import type { Loaded } from "./load.js";
+import type { Answering } from "./engine.js";
+import { fetchCode } from "./late_code.js";
 import type { LoadOptions } from "./options.js";
 
 export class LazyConstrainer {
@@ -11,7 +11,7 @@ export class LazyConstrainer {
 
   /** `alive` gives what is loaded, or throws; `given` is the code, where it cannot be fetched. */
   constructor(
-    private readonly alive: () => Loaded,
+    private readonly alive: () => Answering,
     private readonly given: LoadOptions["constrain"],
   ) {}
 
@@ -22,14 +22,9 @@ export class LazyConstrainer {
       const { codec, model, manifest } = this.alive();
       return new Constrainer(codec, model.vocabSize, manifest.tokenizer.eosTokenIds);
     });
-    const constrainer = await this.made.catch((cause) => {
+    const constrainer = await fetchCode(this.made, "What constrains answers", "constrain").catch((error) => {
       this.made = undefined; // the next request fetches it again
-      if (cause instanceof MlcwebError) throw cause;
-      throw new NetworkError(
-        `What constrains answers cannot be fetched: ${(cause as Error).message}`,
-        "Serve constrain.js beside mlcweb.js. A service worker may not fetch it: import mlcweb/serve-service there.",
-        { cause },
-      );
+      throw error;
     });
     await few;
     this.alive();

@@ -11,9 +11,10 @@ import {
   Queue,
   type SamplingRequest,
 } from "../chat/index.js";
-import { CachedTokens, type GeneratedToken, type GenerateEnd, generateTokens } from "../decode/index.js";
+import { CachedTokens, type GeneratedToken, type GenerateEnd, type GpuModel, generateTokens } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
+import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest, Texts } from "../embed/index.js";
 import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
@@ -23,6 +24,8 @@ import { LazyConstrainer } from "./constrainer.js";
 import { type Loaded, load, type Timings } from "./load.js";
 import type { LoadOptions } from "./options.js";
 import { RAW } from "./raw.js";
+import { type Task, taskOf, wrongModel } from "./tasks.js";
+import type { ValidationReport } from "./validate.js";
 
 export interface EngineInfo {
   readonly name: string;
@@ -31,6 +34,10 @@ export interface EngineInfo {
   readonly model: Manifest["model"];
   /** What the bundle says of sampling: requests that ask for none of it get it. */
   readonly generation: NonNullable<Manifest["generation"]>;
+  /** What the model's embeddings are, where it computes some. */
+  readonly embedding: Manifest["embedding"];
+  /** What the model's scores are, where it ranks documents. */
+  readonly reranking: Manifest["reranking"];
   readonly tier: string;
   readonly tiers: readonly string[];
   /** The type of the KV cache's elements, where the bundle says it. */
@@ -57,6 +64,11 @@ const DEFAULT_DEPTH = 16;
 export class Engine {
   readonly chat: { readonly completions: ChatCompletions };
   readonly completions: Completions;
+  readonly embeddings = {
+    /** Vectors of texts, in OpenAI's shape. */
+    create: async (request: EmbeddingRequest): Promise<EmbeddingAnswer> =>
+      this.texts("embedding").embed(this.queue, request),
+  };
   private readonly queue = new Queue();
   private readonly kv = new CachedTokens();
   private loaded: Loaded | undefined;
@@ -68,7 +80,7 @@ export class Engine {
     constrain?: LoadOptions["constrain"],
   ) {
     this.loaded = loaded;
-    this.constrainer = new LazyConstrainer(() => this.alive(), constrain);
+    this.constrainer = new LazyConstrainer(() => this.answering(), constrain);
     loaded.guard.onFailure((error) => this.queue.close(error));
     this.chat = { completions: new ChatCompletions(() => this.backend()) };
     this.completions = new Completions(() => this.backend());
@@ -85,20 +97,22 @@ export class Engine {
   }
 
   get info(): EngineInfo {
-    const { manifest, tier, activations, adapter, model, memory, timings, base } = this.alive();
+    const { manifest, tier, activations, adapter, model, contextLength, memory, timings, base } = this.alive();
     return {
       name: manifest.name,
       url: base,
       createdBy: manifest.createdBy,
       model: manifest.model,
       generation: manifest.generation ?? {},
+      embedding: manifest.embedding,
+      reranking: manifest.reranking,
       tier: tier.name,
       tiers: manifest.tiers.map((t) => t.name),
       kvCacheDtype: tier.kvCacheDtype,
       activations,
       adapter,
-      contextLength: model.contextLength,
-      kvTokens: model.kvTokens,
+      contextLength,
+      kvTokens: model?.kvTokens ?? 0,
       memory: memory.use,
       cachedTokens: this.kv.length,
       timings,
@@ -113,7 +127,7 @@ export class Engine {
     { goesOn = false, ...extras }: HostExtras & { readonly goesOn?: boolean } = {},
   ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
     const { stop_tokens: stopTokens, ...rest } = request;
-    const { model, host, manifest } = this.alive();
+    const { model, host, manifest } = this.answering();
     const parsed = parseSampling(rest, { vocabSize: model.vocabSize, generation: manifest.generation });
     if (parsed.format && stopTokens != null)
       throw new InvalidRequestError("stop_tokens", "cannot go with response_format, which ends with the model's.");
@@ -162,7 +176,7 @@ export class Engine {
     tokens: readonly number[],
     following: readonly number[],
   ): AsyncGenerator<Float32Array, void, void> {
-    const { model } = this.alive();
+    const { model } = this.answering();
     checkPrompt(tokens, model);
     checkPrompt([...tokens, ...following.slice(0, -1)], model);
     const { kv } = this;
@@ -181,6 +195,11 @@ export class Engine {
         yield await logits;
       }
     });
+  }
+
+  /** Documents by how well they answer a query, in the shape of Cohere's and Jina's APIs. */
+  async rerank(request: RerankRequest): Promise<RerankAnswer> {
+    return this.texts("reranking").rerank(this.queue, request);
   }
 
   /** Ends the answer that is being generated, with finish_reason "abort", also one that nobody reads any more; where
@@ -218,9 +237,14 @@ export class Engine {
     return text === undefined ? undefined : JSON.parse(text);
   }
 
+  /** @internal Compares what a model of whole texts makes of its validation's. */
+  async validateTexts(task: Task): Promise<ValidationReport> {
+    return this.texts(task).validate(this.queue, await this.validation(), this.info.tier);
+  }
+
   /** Where the time of a step goes. Load with `profile: true`, so that the device has timestamps where it can. */
   async profile(options: ProfileOptions = {}): Promise<ProfileReport> {
-    const { model, manifest } = this.alive();
+    const { model, manifest } = this.answering();
     const { profileModel } = await import("../profile/index.js");
     const { leave } = await this.queue.enter();
     try {
@@ -249,8 +273,22 @@ export class Engine {
     return this.loaded;
   }
 
+  /** Throws where the model answers no prompts. */
+  private answering(): Answering {
+    const loaded = this.alive();
+    if (!isAnswering(loaded)) throw wrongModel(loaded.manifest);
+    return loaded;
+  }
+
+  /** Throws where the model is for something else. */
+  private texts(task: Task): Texts {
+    const { manifest, texts } = this.alive();
+    if (!texts || task !== taskOf(manifest)) throw wrongModel(manifest);
+    return texts;
+  }
+
   private backend(): Backend {
-    const { manifest, model, host, codec } = this.alive();
+    const { manifest, model, host, codec } = this.answering();
     return {
       name: manifest.name,
       queue: this.queue,
@@ -275,3 +313,7 @@ export class Engine {
     };
   }
 }
+
+/** What is loaded, of a model that answers prompts. */
+export type Answering = Loaded & { readonly model: GpuModel };
+const isAnswering = (loaded: Loaded): loaded is Answering => loaded.model !== undefined;

@@ -3,6 +3,7 @@
 import type { Manifest, Tier } from "../bundle/index.js";
 import type { GpuModel } from "../decode/index.js";
 import { type AdapterFacts, describeAdapter, type Guard, type Memory } from "../device/index.js";
+import type { Texts } from "../embed/index.js";
 import { CancelledError, throwIfAborted } from "../errors.js";
 import { Log } from "../log.js";
 import { type Host, PlanBuffers } from "../plan/index.js";
@@ -14,9 +15,11 @@ import {
   chooseTarget,
   compilePrefill,
   fetchPlan,
+  fetchTextsCode,
   type Loading,
   makeCodec,
   makeModel,
+  makeTexts,
   openBundle,
   openGpu,
   rankPrefills,
@@ -44,7 +47,12 @@ export interface Loaded {
   readonly device: GPUDevice;
   readonly guard: Guard;
   readonly memory: Memory;
-  readonly model: GpuModel;
+  /** Of a model that answers prompts; undefined where `texts` is there. */
+  readonly model: GpuModel | undefined;
+  /** Of a model of whole texts. */
+  readonly texts: Texts | undefined;
+  /** Tokens that a conversation, or a text, may have. */
+  readonly contextLength: number;
   readonly host: Host;
   readonly codec: TextCodec;
   readonly timings: Timings;
@@ -92,15 +100,25 @@ async function runStages(
   const target = await timed("choose tier", chooseTarget(manifest, loading));
   const planned = await timed("fetch plan", fetchPlan(bundle, target, loading));
   const gpu = await timed("open device", openGpu(manifest, target, planned, loading));
+  const code = fetchTextsCode(bundle, loading);
+  code.catch(() => {}); // it is waited for below
   const kernels = await requestKernels(bundle, target, gpu, loading);
   const buffers = await timed("allocate", PlanBuffers.allocate(gpu.plan, gpu.memory, target.firstPages));
   const ranking = rankPrefills(kernels, gpu, loading);
-  const [, prefill, codec] = await settle(controller, [
+  const [, prefill, codec, forTexts] = await settle(controller, [
     timed("upload weights", uploadWeights(bundle, gpu, buffers.all, ranking, loading)),
     timed("compile pipelines", compilePrefill(kernels, ranking, gpu, loading)),
-    timed("read tokenizer", makeCodec(bundle)),
+    timed("read tokenizer", makeCodec(bundle, code)),
+    code,
   ] as const);
-  const model = await timed("make bind groups", makeModel(manifest, target, gpu, buffers, prefill.entry, loading));
+  const { entry } = prefill;
+  const [model, texts] = await timed(
+    "make bind groups",
+    Promise.all([
+      forTexts ? undefined : makeModel(manifest, target, gpu, buffers, entry, loading),
+      forTexts && makeTexts(forTexts, manifest, target, gpu, buffers, entry, codec),
+    ]),
+  );
   gpu.guard.check();
   log.say(1, ({ took }) => took(`load ${manifest.name}`, 1000 * seconds()));
   loading.progress.ready();
@@ -114,6 +132,8 @@ async function runStages(
     guard: gpu.guard,
     memory: gpu.memory,
     model,
+    texts,
+    contextLength: target.contextLength,
     host: gpu.host,
     codec,
     timings: { ...timings, choice: kernels.choice.report, total_s: seconds() },

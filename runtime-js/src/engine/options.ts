@@ -35,11 +35,17 @@ export interface LoadOptions {
   readonly fetch?: FetchLike | undefined;
   /** The module mlcweb/constrain, where it cannot be fetched when it is needed, as in a service worker. */
   readonly constrain?: typeof import("../constrain/index.js") | undefined;
+  /** The same of mlcweb/embed, which models of embeddings and rerankers need. */
+  readonly embed?: typeof import("../embed/index.js") | undefined;
 }
 
-/** `contextLength`, or its default. Throws InvalidRequestError for what the model cannot have. */
-export function chooseContext({ model }: Pick<Manifest, "model">, contextLength: number | undefined): number {
-  if (contextLength === undefined) return Math.min(model.context_length, 4096);
+/** `contextLength`, or its default: texts keep nothing in memory, and may be as long as the model reads them. Throws
+ * InvalidRequestError for what the model cannot have. */
+export function chooseContext(
+  { model, embedding, reranking }: Pick<Manifest, "model" | "embedding" | "reranking">,
+  contextLength: number | undefined,
+): number {
+  if (contextLength === undefined) return Math.min(model.context_length, embedding || reranking ? Infinity : 4096);
   if (!Number.isInteger(contextLength) || contextLength < 2)
     throw new InvalidRequestError("contextLength", "must be an integer of at least 2.");
   if (contextLength > model.context_length)

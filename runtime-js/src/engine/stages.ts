@@ -2,8 +2,17 @@
 import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from "../bundle/index.js";
 import { GpuModel, Recurrent } from "../decode/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
-import { chooseTier, Guard, Memory, mergeRequirements, openDevice, requestAdapter } from "../device/index.js";
+import {
+  chooseTier,
+  Guard,
+  Memory,
+  mergeRequirements,
+  openDevice,
+  Readbacks,
+  requestAdapter,
+} from "../device/index.js";
 import { missingFor } from "../device/tier.js";
+import type { Texts } from "../embed/index.js";
 import { throwIfAborted } from "../errors.js";
 import type { Log } from "../log.js";
 import {
@@ -28,6 +37,7 @@ import {
   type PrefillChoice,
   requestPipelines,
 } from "./activations.js";
+import { fetchCode } from "./late_code.js";
 import { chooseContext, chooseFirstTokens, type LoadOptions } from "./options.js";
 import type { Progress } from "./progress.js";
 
@@ -247,13 +257,17 @@ export async function compilePrefill(
 }
 
 /** Reads the tokenizer and the chat template; their code is a chunk of its own in the split build. */
-export async function makeCodec({ manifest, readText }: Bundle): Promise<TextCodec> {
-  const [{ TextCodec: Codec }, tokenizer, config] = await Promise.all([
+export async function makeCodec(
+  { manifest, readText }: Bundle,
+  code: Promise<TextsCode | undefined>,
+): Promise<TextCodec> {
+  const [{ TextCodec: Codec }, forTexts, tokenizer, config] = await Promise.all([
     import("../text/codec.js"),
+    code,
     readText(manifest.tokenizer.tokenizer),
     readText(manifest.tokenizer.config),
   ]);
-  return Codec.parse(tokenizer, config);
+  return Codec.parse(tokenizer, config, forTexts?.correctEncoder);
 }
 
 /** Makes the bind groups of all entries, and the model that replays them. */
@@ -265,12 +279,9 @@ export async function makeModel(
   prefill: PlanEntry,
   { log }: Loading,
 ): Promise<GpuModel> {
-  const { device, guard, memory, plan, pipelines, host } = gpu;
+  const { device, guard, memory, plan, pipelines } = gpu;
   const buffers = planBuffers.all;
-  const ready = (entry: PlanEntry): Entry => {
-    host.requireFunction(entry.launch);
-    return new Entry(device, host, entry, plan, memory, buffers, pipelines);
-  };
+  const ready = (entry: PlanEntry): Entry => makeEntry(gpu, buffers, entry);
   const { decode, mask, sample, prefill_few, penalize, count } = plan.entries;
   const later = (entry: PlanEntry | undefined): (() => Promise<Entry>) | undefined =>
     entry &&
@@ -287,12 +298,49 @@ export async function makeModel(
   }));
   const recurrent = await Recurrent.of(plan, buffers, memory, device);
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
-  // A cancellation takes effect between chunks, so chunks are short where a token takes long.
-  const prefillChunk = isSoftware(adapter.info) ? Math.min(SOFTWARE_CHUNK, chunk) : chunk;
+  const prefillChunk = chunkFor(adapter, chunk);
   const stepTokens = isSoftware(adapter.info) ? 1 : STEP_TOKENS;
   const sizes = { vocabSize, prefillChunk, contextLength, pageSize, stepTokens };
   return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, recurrent, log, ...sizes });
 }
+
+/** Code that only models of whole texts need. */
+export type TextsCode = typeof import("../embed/index.js");
+
+/** Fetches it for a model that needs it, and lets it check the manifest. */
+export async function fetchTextsCode({ manifest }: Bundle, { options }: Loading): Promise<TextsCode | undefined> {
+  if (!manifest.embedding && !manifest.reranking) return undefined;
+  const code = options.embed ?? (await fetchCode(import("../embed/index.js"), "What reads texts", "embed"));
+  code.checkTextManifest(manifest);
+  return code;
+}
+
+/** Makes the bind groups of a model of whole texts, and what answers with it. */
+export function makeTexts(
+  { openTexts }: TextsCode,
+  manifest: Manifest,
+  { adapter, contextLength }: Target,
+  gpu: Gpu,
+  { all: buffers }: PlanBuffers,
+  entry: PlanEntry,
+  codec: TextCodec,
+): Promise<Texts> {
+  const readbacks = new Readbacks(gpu.guard, gpu.memory);
+  const callTokens = chunkFor(adapter, manifest.model.prefill_chunk);
+  return gpu.memory.scoped(() => {
+    const parts = { ...gpu, readbacks, buffers, entry: makeEntry(gpu, buffers, entry), callTokens };
+    return openTexts(manifest, codec, contextLength, parts);
+  });
+}
+
+function makeEntry({ device, host, plan, memory, pipelines }: Gpu, buffers: Buffers, entry: PlanEntry): Entry {
+  host.requireFunction(entry.launch);
+  return new Entry(device, host, entry, plan, memory, buffers, pipelines);
+}
+
+/** A cancellation takes effect between chunks, so chunks are short where a token takes long. */
+const chunkFor = ({ info }: GPUAdapter, chunk: number): number =>
+  isSoftware(info) ? Math.min(SOFTWARE_CHUNK, chunk) : chunk;
 
 /** The bytes of the tier's files and of every weight chunk. A tier that binds fewer tensors may skip chunks, and then
  * fetches fewer bytes than this. */

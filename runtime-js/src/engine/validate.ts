@@ -1,10 +1,12 @@
 // Replays a bundle's validation.json: example chats are rendered again, the logits of every step are compared with the
 // host reference's, and the real loop gives its greedy answer.
 import { check, type Step, type Tolerance, type ValidationDocument, validationDocument } from "../contract/index.js";
+import type { TextReport } from "../embed/index.js";
 import { BundleError } from "../errors.js";
 import type { Activations } from "./activations.js";
 import { type ChatReport, checkChats } from "./chats.js";
 import type { Engine } from "./engine.js";
+import { taskOf } from "./tasks.js";
 
 export interface ValidationReport {
   readonly ok: boolean;
@@ -26,11 +28,15 @@ export interface ValidationReport {
   readonly answer: string;
   readonly expected_answer: string | null;
   readonly seconds: number;
+  /** Each text of a model of embeddings or scores; such a report has no steps, greedy tokens or chats. */
+  readonly texts: readonly TextReport[];
 }
 
 export async function validate(engine: Engine): Promise<ValidationReport> {
   const started = performance.now();
   const { tier, activations, model, kvCacheDtype } = engine.info;
+  const task = taskOf(engine.info);
+  if (task !== "answers") return engine.validateTexts(task);
   const activation =
     activations !== "float"
       ? activations
@@ -70,6 +76,7 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
     answer: engine.decode(greedy),
     expected_answer: expected.answer ?? null,
     seconds: (performance.now() - started) / 1000,
+    texts: [],
   };
 }
 

@@ -48,7 +48,7 @@ export interface Plan {
   readonly kernels: readonly PlanKernel[];
   /** What `prefill` does, `prefill_int8` does with activations rounded to int8, `prefill_matrix` on subgroup matrices,
    * where the device has what it needs, and `prefill_few` in less time where tokens are few. A plan has both of
-   * `penalize` and `count`, or neither. */
+   * `penalize` and `count`, or neither. With `texts` it has none of these. */
   readonly entries: Readonly<
     Record<"prefill" | "decode" | "mask" | "sample", PlanEntry> & {
       prefill_int8: PlanEntry | undefined;
@@ -58,6 +58,8 @@ export interface Plan {
       prefill_matrix: (PlanEntry & { readonly needs: Needs }) | undefined;
     }
   >;
+  /** `embed` or `score`, of a model of whole texts. */
+  readonly texts: PlanEntry | undefined;
 }
 
 /** The kernels that an entry launches. */
@@ -77,32 +79,32 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
     const ends = bindings.indexOf("uniform") === bindings.length - 1;
     check(ends, `plan.kernels[${i}].bindings`, "the last binding, and only that, is a uniform");
   });
+  const texts = checkEntries(json, manifest);
   const entry = (name: EntryName): PlanEntry => {
     const { record_words, dims, launch, launches } = json.entries[name]!;
     return { name, dims, launch, recordWords: record_words, launches };
   };
-  for (const name of Object.keys(ENTRIES) as EntryName[])
-    check(!ENTRIES[name].required || json.entries[name] !== undefined, `plan.entries.${name}`, "is missing");
-  const { prefill_int8, prefill_few, prefill_matrix, penalize, count } = json.entries;
-  check((penalize === undefined) === (count === undefined), "plan.entries", "has one of penalize and count alone");
-  for (const name of Object.keys(ENTRIES) as EntryName[]) if (json.entries[name]) checkEntry(name, json, manifest);
   checkWeights(json.buffers, manifest);
-  checkShared(json, manifest);
+  if (!texts) checkShared(json, manifest);
+  const { prefill_int8, prefill_few, prefill_matrix, penalize, count } = json.entries;
   return {
     tier,
     buffers: json.buffers.map((buffer) => (buffer.kind === "kv" ? kvBuffer(buffer) : buffer)),
     kernels: json.kernels.map(({ uniform_words, ...kernel }) => ({ ...kernel, uniformWords: uniform_words })),
-    entries: {
-      prefill: entry("prefill"),
-      prefill_int8: prefill_int8 && entry("prefill_int8"),
-      prefill_few: prefill_few && entry("prefill_few"),
-      penalize: penalize && entry("penalize"),
-      count: count && entry("count"),
-      prefill_matrix: prefill_matrix && { ...entry("prefill_matrix"), needs: needsOf(prefill_matrix) },
-      decode: entry("decode"),
-      mask: entry("mask"),
-      sample: entry("sample"),
-    },
+    texts: texts && entry(texts),
+    entries: texts
+      ? ({} as Plan["entries"])
+      : {
+          prefill: entry("prefill"),
+          prefill_int8: prefill_int8 && entry("prefill_int8"),
+          prefill_few: prefill_few && entry("prefill_few"),
+          penalize: penalize && entry("penalize"),
+          count: count && entry("count"),
+          prefill_matrix: prefill_matrix && { ...entry("prefill_matrix"), needs: needsOf(prefill_matrix) },
+          decode: entry("decode"),
+          mask: entry("mask"),
+          sample: entry("sample"),
+        },
   };
 }
 
@@ -119,6 +121,25 @@ function needsOf({ needs }: Entry): Needs {
     subgroupSize: subgroup_size,
     subgroupMatrix: subgroup_matrix,
   };
+}
+
+/** Returns the entry of a model of whole texts, which is alone. */
+function checkEntries(json: PlanDocument, manifest: Manifest): "embed" | "score" | undefined {
+  const { entries } = json,
+    path = "plan.entries";
+  const texts = manifest.embedding ? "embed" : manifest.reranking && "score";
+  for (const name of Object.keys(ENTRIES) as EntryName[]) {
+    const row = ENTRIES[name];
+    const needed = texts ? name === texts : row.required;
+    check(entries[name] ? needed || !(texts || row.texts) : !needed, path, `${needed ? "lacks" : "has"} ${name}`);
+    if (entries[name]) checkEntry(name, json, manifest);
+  }
+  check(
+    (entries.penalize === undefined) === (entries.count === undefined),
+    path,
+    "has one of penalize and count alone",
+  );
+  return texts;
 }
 
 function checkEntry(name: EntryName, { entries, kernels, buffers }: PlanDocument, manifest: Manifest): void {

@@ -15,11 +15,16 @@ export class TextCodec {
     this.anchor = { tokens, text: tokenizer.decode(tokens, false) };
   }
 
-  static parse(tokenizerJson: string, configJson: string): TextCodec {
+  /** `correct`: of encoders' tokenizers, what encoders.ts has. */
+  static parse(
+    tokenizerJson: string,
+    configJson: string,
+    correct?: ConstructorParameters<typeof TextTokenizer>[1],
+  ): TextCodec {
     try {
       const config = JSON.parse(configJson) as Record<string, unknown>;
       return new TextCodec(
-        new TextTokenizer(JSON.parse(tokenizerJson) as Record<string, unknown>),
+        new TextTokenizer(JSON.parse(tokenizerJson) as Record<string, unknown>, correct),
         new ChatTemplate(config),
       );
     } catch (cause) {
@@ -30,6 +35,11 @@ export class TextCodec {
 
   encode(text: string, addSpecialTokens: boolean): number[] {
     return this.tokenizer.encode(text, addSpecialTokens);
+  }
+
+  /** As tokenizer.json has it. */
+  get postProcessor(): unknown {
+    return this.tokenizer.postProcessor;
   }
 
   /** A chat rendered by the template, which writes the special tokens itself. */

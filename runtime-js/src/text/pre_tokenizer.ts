@@ -11,7 +11,7 @@ interface Pattern {
 }
 
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-const PUNCTUATION = "[\\p{P}!-\\/:-@\\[-`{-~]";
+const MARKS = "\\p{P}!-\\/:-@\\[-`{-~";
 
 /** The definition with its pre-tokenizer rewritten. Throws BundleError for a behaviour that is not known. */
 export function rewritePreTokenizer(definition: Json): Json {
@@ -29,9 +29,11 @@ function rewriteStep(step: Json): Json {
     case "Digits":
       return isolated(step.individual_digits ? "\\p{N}" : "\\p{N}+");
     case "Punctuation":
-      return split(PUNCTUATION, behaviour(step, "Isolated"));
+      return split(`[${MARKS}]`, behaviour(step, "Isolated"));
     case "Whitespace":
-      return { type: "Split", pattern: { Regex: "\\w+|[^\\w\\s]+" }, behavior: "Removed", invert: true };
+      return matches("\\w+|[^\\w\\s]+");
+    case "BertPreTokenizer":
+      return matches(`[^\\s${MARKS}]+|[${MARKS}]`);
     case "WhitespaceSplit":
       return split("\\s+", "Removed");
     case "Metaspace":
@@ -55,7 +57,7 @@ function rewriteSplit(step: Json): Json {
   const regex = Regex === undefined ? escaped(text ?? "") : foldLikeOniguruma(Regex);
   const kind = behaviour(step, "Isolated");
   if (!step.invert || kind === "Isolated") return split(regex, kind);
-  if (kind === "Removed") return { type: "Split", pattern: { Regex: regex }, behavior: kind, invert: true };
+  if (kind === "Removed") return matches(regex);
   throw new BundleError(`The tokenizer splits by a pattern that is inverted and ${kind}, which is not supported.`);
 }
 
@@ -97,6 +99,13 @@ const isolated = (regex: string): Json => ({
   pattern: { Regex: regex },
   behavior: "Isolated",
   invert: false,
+});
+/** Only what matches is kept. */
+const matches = (regex: string): Json => ({
+  type: "Split",
+  pattern: { Regex: regex },
+  behavior: "Removed",
+  invert: true,
 });
 const sequence = (...pretokenizers: Json[]): Json => ({ type: "Sequence", pretokenizers });
 const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");

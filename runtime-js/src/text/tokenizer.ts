@@ -27,12 +27,16 @@ export class TextTokenizer {
   private readonly specials: ReadonlySet<number>;
   /** Tokens that the vocabulary spells as they are written. */
   private readonly added: ReadonlyMap<number, string>;
+  /** As tokenizer.json has it. */
+  readonly postProcessor: unknown;
   private readonly before: readonly number[];
   private readonly after: readonly number[];
 
-  /** Throws an Error when the definition cannot be used. */
-  constructor(definition: Json) {
+  /** `correct` corrects what only encoders have. Throws an Error when the definition cannot be used. */
+  constructor(definition: Json, correct?: (library: Tokenizer) => void) {
     this.library = new Tokenizer(rewritePreTokenizer(definition), {});
+    correct?.(this.library);
+    this.postProcessor = definition.post_processor;
     const { normalizer, decoder, model, post_processor: post } = this.library;
     correctNormalizer(normalizer);
     correctDecoder(decoder);

@@ -37,6 +37,7 @@ const LOAD_FIELDS: Readonly<Record<keyof MLCEngineConfig, true>> = {
   debug: true,
   fetch: true,
   constrain: true,
+  embed: true,
   appConfig: true,
   initProgressCallback: true,
   logitProcessorRegistry: true,

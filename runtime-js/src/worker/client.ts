@@ -2,6 +2,7 @@
 import { resolveBundleUrl } from "../bundle/url.js";
 import type { ChatCompletions, Completions } from "../chat/index.js";
 import type { GeneratedToken, GenerateEnd } from "../decode/index.js";
+import type { RerankAnswer, RerankRequest } from "../embed/index.js";
 import { type CataloguedModel, findInCatalog } from "../engine/catalogued.js";
 import type { GenerateRequest } from "../engine/engine.js";
 import type { Engine, EngineInfo, LoadOptions, ProfileOptions, ProfileReport } from "../engine/index.js";
@@ -23,14 +24,17 @@ type Across<M> = M extends (...args: infer A) => infer R
 
 /** Engine's public members, as they are across a worker: a member that Engine gets must come to WorkerEngine too. */
 export type EngineAcross = {
-  readonly [K in Exclude<keyof Engine, "chat" | "completions" | "interrupt">]: Across<Engine[K]>;
+  readonly [K in Exclude<keyof Engine, "chat" | "completions" | "embeddings" | "interrupt" | "validateTexts">]: Across<
+    Engine[K]
+  >;
 } & {
   readonly chat: { readonly completions: Omit<ChatCompletions, "observe"> };
   readonly completions: Omit<Completions, "observe">;
+  readonly embeddings: Engine["embeddings"];
   interrupt(): void;
 };
 
-export interface WorkerLoadOptions extends Omit<LoadOptions, "fetch" | "constrain"> {
+export interface WorkerLoadOptions extends Omit<LoadOptions, "fetch" | "constrain" | "embed"> {
   /** A service worker ends when nothing was asked of it for half a minute, and its model with it. By default it is kept
    * from that for as long as the page uses the model; with false, only while it answers. */
   readonly keepAlive?: boolean | undefined;
@@ -49,6 +53,10 @@ export class WorkerEngine implements EngineAcross {
     create: ((request) => this.call("completions.create", request)) as Completions["create"],
   };
 
+  readonly embeddings: EngineAcross["embeddings"] = {
+    create: (request) => this.call("embeddings.create", request),
+  };
+
   private constructor(
     private readonly connection: Connection,
     private readonly facts: { last?: Facts },
@@ -64,7 +72,7 @@ export class WorkerEngine implements EngineAcross {
     const { keepAlive = true, startMs, ...rest } = options;
     const { signal, onProgress: _, ...again } = rest;
     throwIfAborted(signal);
-    for (const name of ["fetch", "constrain"])
+    for (const name of ["fetch", "constrain", "embed"])
       if (name in rest && (rest as Record<string, unknown>)[name] !== undefined)
         throw new InvalidRequestError(name, "cannot cross to a worker.", `Give it there: serveEngine({ ${name} }).`);
     const url = typeof source === "string" ? source : await findInCatalog(source, rest);
@@ -133,6 +141,9 @@ export class WorkerEngine implements EngineAcross {
     yield* await this.call<RemoteStream<Float32Array>>("replaySteps", tokens, following);
   }
 
+  rerank(request: RerankRequest): Promise<RerankAnswer> {
+    return this.call("rerank", request);
+  }
   /** Ends the answer that is being generated, if it is one of this page's. */
   interrupt(): void {
     // In a worker that has ended nothing is to be ended. Who waits for the answer hears of what is wrong.

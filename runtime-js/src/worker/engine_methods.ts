@@ -9,7 +9,7 @@ import { type Listener, SharedEngine } from "./shared_engine.js";
 export const SERVICE = "engine";
 
 /** Options of a load that the worker's script gives, since they cannot cross. */
-export type Own = Pick<LoadOptions, "fetch" | "constrain">;
+export type Own = Pick<LoadOptions, "fetch" | "constrain" | "embed">;
 
 /** What a page hears of its engine with the end of a call. */
 export type Facts = { readonly info: Engine["info"] } | { readonly error: ReturnType<typeof errorToJson> };
@@ -31,6 +31,8 @@ export class EngineHost {
     "chat.completions.prompt": (context, request) =>
       this.engine(context).chat.completions.prompt(withSignal(request, context)),
     "completions.create": (context, request) => this.engine(context).completions.create(withSignal(request, context)),
+    "embeddings.create": (context, request) => this.engine(context).embeddings.create(withSignal(request, context)),
+    rerank: (context, request) => this.engine(context).rerank(withSignal(request, context)),
     generate: (context, tokens, request = {}) => this.engine(context).generate(tokens, withSignal(request, context)),
     replaySteps: (context, tokens, following) => this.engine(context).replaySteps(tokens, following),
     interrupt: (context) => this.engine(context).interrupt(this.mine(context)),

@@ -14,6 +14,6 @@ const common = new EngineHost({});
 /** Serves engines to the pages of this worker: dedicated, shared or service worker, an extension's worker or its
  * offscreen page. Call it while the script runs for the first time, not later. */
 export function serveEngine({ port, ...own }: ServeEngineOptions = {}): void {
-  const host = own.fetch || own.constrain ? new EngineHost(own) : common;
+  const host = Object.keys(own).length > 0 ? new EngineHost(own) : common;
   listen(host.options.service, (wire) => serve(wire, host.methods, host.options), port);
 }

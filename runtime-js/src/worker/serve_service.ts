@@ -1,7 +1,8 @@
 // Exports serveEngine for service workers, which must import all of their code when they start: what constrains answers
-// is imported too.
+// and what embeds texts is imported too.
 import * as constrain from "../constrain/index.js";
+import * as embed from "../embed/index.js";
 import { type ServeEngineOptions, serveEngine as serve } from "./serve_engine.js";
 
-export const serveEngine = (options: ServeEngineOptions = {}): void => serve({ constrain, ...options });
+export const serveEngine = (options: ServeEngineOptions = {}): void => serve({ constrain, embed, ...options });
 export type { ServeEngineOptions };

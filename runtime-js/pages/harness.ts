@@ -6,6 +6,7 @@ import {
   type ChatMessage,
   type ChatRequest,
   deleteFromCache,
+  type EmbeddingRequest,
   Engine,
   type EngineInfo,
   type LoadOptions,
@@ -13,6 +14,8 @@ import {
   MlcwebError,
   type ProfileOptions,
   probe,
+  type RerankRequest,
+  type TextsProgress,
   validate,
   type Warning,
 } from "mlcweb";
@@ -28,6 +31,10 @@ type LoadJson = Pick<
   "tier" | "activations" | "contextLength" | "firstTokens" | "cache" | "depth" | "powerPreference" | "profile" | "debug"
 >;
 
+/** How far a request about texts is. */
+interface TextsDone extends TextsProgress {
+  stage: "texts";
+}
 /** How far verifying a bundle's files is, in bytes. */
 interface FilesProgress {
   stage: "files";
@@ -40,7 +47,7 @@ declare global {
     mlcweb: typeof harness;
     /** Bindings that automation may expose. */
     mlcwebDelta?: (text: string) => unknown;
-    mlcwebProgress?: (progress: LoadProgress | FilesProgress) => unknown;
+    mlcwebProgress?: (progress: LoadProgress | FilesProgress | TextsDone) => unknown;
   }
 }
 
@@ -108,6 +115,16 @@ async function replace(
   return { info: engine.info, warnings, progress };
 }
 
+/** The request, which `abort` cancels, and whose progress goes to the binding `mlcwebProgress`. */
+function asked<T extends object>(request: T): T & { signal: AbortSignal; onProgress: (p: TextsProgress) => void } {
+  answering = new AbortController();
+  return {
+    ...request,
+    signal: answering.signal,
+    onProgress: ({ done, total }) => void window.mlcwebProgress?.({ stage: "texts", done, total }),
+  };
+}
+
 function base64(values: Float32Array): string {
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   let text = "";
@@ -170,7 +187,7 @@ const harness = {
   interrupt: () => {
     engine?.interrupt();
   },
-  /** Cancels the answer that is under way: `chat` returns the error "cancelled". */
+  /** Cancels the answer that is under way: `chat`, `embed` or `rerank` returns the error "cancelled". */
   abort: () => {
     answering?.abort();
   },
@@ -219,6 +236,9 @@ const harness = {
       }
       return { logits };
     }),
+  /** Embeddings of texts, and documents ranked by a query, of models for that. */
+  embed: (request: EmbeddingRequest) => guarded(async () => loaded().embeddings.create(asked(request))),
+  rerank: (request: RerankRequest) => guarded(async () => loaded().rerank(asked(request))),
   encode: (text: string, special = true) => guarded(async () => ({ tokens: loaded().encode(text, special) })),
   encodeChat: (messages: { role: string; content: string }[]) =>
     guarded(async () => ({ tokens: loaded().encodeChat(messages) })),
@@ -244,6 +264,7 @@ const harness = {
       return {
         ...report,
         max_relative_difference: finite(report.max_relative_difference),
+        texts: report.texts.map((text) => ({ ...text, relative_difference: finite(text.relative_difference) })),
         steps: report.steps.map((step) => ({ ...step, relative_difference: finite(step.relative_difference) })),
         adapter: e.info.adapter,
         timings: e.info.timings,

@@ -9,10 +9,15 @@ import { COMMON, compute, type TextsBackend, text } from "./work.js";
 /** A text, texts, a text's tokens, or those of several texts. */
 export type EmbeddingInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
 type Format = "float" | "base64";
+/** Each a text or its tokens; `alone`: one that is in no list. */
+interface Parsed {
+  readonly texts: readonly (string | readonly unknown[])[];
+  readonly alone: boolean;
+}
 
 const EMBEDDING = {
   ...COMMON,
-  input: { parse: parseInput } as Field<EmbeddingInput, readonly (string | readonly unknown[])[]>,
+  input: { parse: parseInput } as Field<EmbeddingInput, Parsed>,
   encoding_format: { parse: parseFormat, fallback: "float" } as Field<Format, Format>,
   /** How many numbers a vector has: one of the sizes that the model was trained to be cut to. */
   dimensions: integer(1, 2 ** 31 - 1, undefined),
@@ -32,12 +37,12 @@ export async function embed(backend: TextsBackend, request: unknown): Promise<Em
   const asked = fields.prompt ?? fields.prompt_name;
   if (fields.prompt !== undefined && fields.prompt_name !== undefined)
     throw new InvalidRequestError("prompt", "cannot go with prompt_name.");
-  if (asked !== undefined && typeof input[0] !== "string")
+  if (asked !== undefined && typeof input.texts[0] !== "string")
     throw new InvalidRequestError("prompt", "goes before a text, and the input is tokens.");
   const prompt = fields.prompt ?? promptOf(facts, fields.prompt_name);
-  const { rows, usage } = await compute(backend, fields, input.length, function* (inputs) {
-    for (const [i, one] of input.entries()) {
-      const at = Array.isArray((request as { input: unknown }).input) ? `input[${i}]` : "input";
+  const { rows, usage } = await compute(backend, fields, input.texts.length, function* (inputs) {
+    for (const [i, one] of input.texts.entries()) {
+      const at = input.alone ? "input" : `input[${i}]`;
       yield typeof one === "string" ? inputs.text([prompt + one], at) : inputs.tokens(one, at);
     }
   });
@@ -72,16 +77,16 @@ function parseFormat(value: unknown, name: string): Format {
   return value;
 }
 
-function parseInput(value: unknown, name: string): (string | unknown[])[] {
-  if (typeof value === "string") return [value];
+function parseInput(value: unknown, name: string): Parsed {
+  if (typeof value === "string") return { texts: [value], alone: true };
   if (!Array.isArray(value))
     throw new InvalidRequestError(name, "must be a text, a list of texts, a text's tokens, or a list of those.");
   if (value.length === 0) throw new InvalidRequestError(name, "has no texts.");
-  if (typeof value[0] === "number") return [value];
+  if (typeof value[0] === "number") return { texts: [value], alone: true };
   const kind = typeof value[0] === "string" ? "a string" : "a list of token ids";
   value.forEach((one: unknown, i) => {
     if (kind === "a string" ? typeof one !== "string" : !Array.isArray(one))
       throw new InvalidRequestError(`${name}[${i}]`, `must be ${kind}.`);
   });
-  return value as (string | unknown[])[];
+  return { texts: value as Parsed["texts"], alone: false };
 }

@@ -40,23 +40,25 @@ export class Inputs {
     return { ...assemble(around, cut), size };
   }
 
-  /** A document among the words around it, in which it alone is cut. */
+  /** A document among the words around it, special tokens too, in which it alone is cut. */
   filled(document: string, around: (part: string) => string, at: string): Typed {
-    const { limit } = this.rules;
-    const read = (length: number): Typed & { readonly size: number } => {
+    const { codec, limit } = this.rules;
+    const read = (length: number): number[] => {
       const cut = document.slice(0, length).replace(/[\uD800-\uDBFF]$/, ""); // no half of a character
-      return new Inputs(this.rules, false).read([around(cut)]);
+      return codec.encode(around(cut), false);
     };
-    const whole = read(document.length);
-    const { size } = whole;
-    if (!this.truncate || size <= limit) return this.checked(whole, at, size);
-    let fits = 0;
-    for (let tooLong = document.length; tooLong - fits > 1; ) {
-      const tried = Math.floor((fits + tooLong) / 2);
-      if (read(tried).size > limit) tooLong = tried;
-      else fits = tried;
+    let tokens = read(document.length);
+    const { length: size } = tokens;
+    if (this.truncate && size > limit) {
+      let fits = 0;
+      for (let tooLong = document.length; tooLong - fits > 1; ) {
+        const tried = Math.floor((fits + tooLong) / 2);
+        if (read(tried).length > limit) tooLong = tried;
+        else fits = tried;
+      }
+      tokens = read(fits);
     }
-    return this.checked(read(fits), at, size);
+    return this.checked({ tokens, types: tokens.map(() => 0) }, at, size);
   }
 
   /** Tokens as the caller has made them. */

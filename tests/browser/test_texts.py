@@ -81,7 +81,7 @@ def test_on_every_tier(page: ModelPage, site: Site, name: str, tier: str) -> Non
         assert off(actual, output) < 2e-5
 
 
-@pytest.mark.parametrize(("scheme", "least"), [("q8f32_1", 0.99), ("q8f16_1", 0.99), ("q4f32_1", 0.7)])
+@pytest.mark.parametrize(("scheme", "least"), [("q8f32_1", 0.99), ("q8f16_1", 0.99), ("q4f32_1", 0.4)])
 @pytest.mark.parametrize("name", ["modernbert", "qwen3_embedding"])
 def test_quantized(page: ModelPage, site: Site, name: str, scheme: str, least: float) -> None:
     """The engine makes what the host makes of the rounded weights, which are near transformers' by their bits."""

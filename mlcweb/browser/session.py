@@ -48,7 +48,7 @@ class Session:
         self._keep = keep
         self._on_delta: Callable[[str], None] = lambda text: None
         page.listen("mlcwebDelta", lambda text: self._on_delta(str(text)))
-        self._loading = LoadProgress(SilentProgress())
+        self._loading: LoadProgress | TextsProgress = LoadProgress(SilentProgress())
         page.listen("mlcwebProgress", lambda event: self._loading.hear(event))
 
     def adapter(self) -> Adapter:
@@ -93,6 +93,16 @@ class Session:
         self._on_delta = on_delta
         return self._call("chat", list(messages), options, stop=self._interrupt)
 
+    def embed(self, request: Json, progress: Progress | None = None) -> Json:
+        """Embeddings of the request's ``input`` by the loaded bundle, in OpenAI's shape; Ctrl-C cancels."""
+        self._loading = TextsProgress(progress or SilentProgress())
+        return self._call("embed", request, stop=self._abort)
+
+    def rerank(self, request: Json, progress: Progress | None = None) -> Json:
+        """The request's ``documents`` by how well they answer its ``query``, in Cohere's shape; Ctrl-C cancels."""
+        self._loading = TextsProgress(progress or SilentProgress())
+        return self._call("rerank", request, stop=self._abort)
+
     def describe(self) -> Json:
         """The bundle's name, files, bytes, and what this browser lacks for each tier."""
         return self._call("describe", self.bundle_url)
@@ -136,6 +146,9 @@ class Session:
         # The profile is thrown away, so keep a copy of the weights only where it is read again.
         chosen = {name: value for name, value in asdict(load_options).items() if value}
         return {"cache": self._keep, "debug": debug_level(), **chosen}
+
+    def _abort(self) -> None:
+        self.page.evaluate("window.mlcweb.abort()")
 
     def _interrupt(self) -> None:
         self.page.evaluate("window.mlcweb.interrupt()")
@@ -187,6 +200,21 @@ class LoadProgress:
     def _advance(self, loaded: int) -> None:
         self._progress.advance(loaded - self._bytes)
         self._bytes = loaded
+
+
+class TextsProgress:
+    """The engine's events of a request about texts as a stage."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._done = progress, -1
+
+    def hear(self, event: Json) -> None:
+        """One ``onProgress`` event: how many texts are done, of how many."""
+        if self._done < 0:
+            self._progress.start("texts", int(event["total"]), "items")
+            self._done = 0
+        self._progress.advance(int(event["done"]) - self._done)
+        self._done = int(event["done"])
 
 
 def engine_error(error: Json, network_fault: str = "") -> MlcwebError:

@@ -18,6 +18,8 @@ from mlcweb.debug import log_to_stderr
 VERBS = (
     "compile",
     "chat",
+    "embed",
+    "rerank",
     "validate",
     "eval",
     "serve",

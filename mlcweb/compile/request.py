@@ -46,7 +46,7 @@ class CompileResult:
     """What was made, or found there and current (``reused``). ``stages`` are seconds.
 
     ``peak_memory_bytes`` is this process's; those that lower tiers end before its peak. ``quality`` is None where it
-    was not asked for, and ``warning`` what to do about a low one.
+    was not asked for, and ``warning`` what to do about a low one. ``task``: what the model is for.
     """
 
     path: Path
@@ -58,3 +58,4 @@ class CompileResult:
     reused: bool = False
     quality: Quality | None = None
     warning: str | None = None
+    task: str = "chat"

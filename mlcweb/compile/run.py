@@ -56,6 +56,7 @@ def compile_bundle(
         reused=current is not None,
         quality=quality,
         warning=_warning(job, quality) if quality else None,
+        task="embed" if manifest.embedding else "rerank" if manifest.reranking else "chat",
     )
 
 

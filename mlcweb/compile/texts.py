@@ -74,7 +74,13 @@ class TextJob:
     def tokens(self, text: str, document: str | None = None) -> TokenizedText:
         """The tokens of a text, or of a pair, as the engine makes them. Raises CheckpointError."""
         if document is None:
-            return self.tokenizer.text(text)
+            facts = self.embedding
+            prompt = (
+                facts.prompts[facts.default_prompt]
+                if facts and facts.prompts and facts.default_prompt
+                else ""
+            )
+            return self.tokenizer.text(prompt + text)
         assert self.reranking is not None
         if self.reranking.template is None:
             return self.tokenizer.pair(text, document)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mlcweb.errors import ValidationError
@@ -23,7 +23,9 @@ class TierReport:
     ``mismatch_at`` is the first token that differs without a near tie in the reference to excuse it, else -1.
     ``wrong_step`` is the first step whose logits are further off than ``tolerance``, else -1: step 0 is the prompt's,
     and each other feeds one token of the answer to decode.
-    ``chats`` is what differs from the compiler's in each example chat that the engine rendered, or None.
+    ``chats`` is what differs from the compiler's in each example chat that the engine rendered, or None. ``texts``, of
+    a model of whole texts: whether the engine makes the compiler's tokens of each; ``wrong_step`` is then the first
+    text whose embedding or score is off.
     """
 
     tier: str
@@ -38,10 +40,11 @@ class TierReport:
     tolerance: float
     seconds: float
     chats: list[str | None]
+    texts: list[bool] = field(default_factory=list)
 
     @property
     def tokens_match(self) -> bool:
-        return self.mismatch_at < 0
+        return self.mismatch_at < 0 and all(self.texts)
 
     @property
     def passed(self) -> bool:
@@ -56,13 +59,15 @@ class TierReport:
 
     @property
     def chats_alike(self) -> str:
-        """``5 of 5``."""
+        """``5 of 5``; nothing of a model of whole texts."""
+        if self.texts:
+            return "none"
         return f"{self.chats.count(None)} of {len(self.chats)}"
 
     @property
     def wrong_entry(self) -> str:
         """Which entry makes the first logits that are off, or nothing."""
-        if self.wrong_step < 0:
+        if self.wrong_step < 0 or self.texts:
             return ""
         if self.wrong_step == 0:
             return "logits are off from step 0, the prompt's, which prefill makes"
@@ -70,7 +75,9 @@ class TierReport:
 
     @property
     def matching(self) -> str:
-        """``8 of 8``."""
+        """``8 of 8`` tokens of the answer, or ``5 of 5`` texts whose tokens are the compiler's."""
+        if self.texts:
+            return f"{sum(self.texts)} of {len(self.texts)}"
         count = len(self.expected)
         return f"{count if self.tokens_match else self.mismatch_at} of {count}"
 
@@ -85,6 +92,8 @@ class TierReport:
                 hint="compile the model again with this mlcweb; if it stays so, report the model's chat template",
             )
         where = f"tier {self.tier} on {self.adapter}" if self.adapter else f"tier {self.tier}"
+        if self.texts:
+            return self._error_of_texts(where)
         entry = f"; {self.wrong_entry}" if self.wrong_entry else ""
         if not self.tokens_match:
             said = f"{self.matching} tokens agree, then it says {self.answer!r}"
@@ -92,6 +101,19 @@ class TierReport:
         return ValidationError(
             f"{where}: a logit differs by {self.largest_difference:.2e} of its range; "
             f"the tolerance is {self.tolerance:.1e}{entry}",
+            hint=HINT,
+        )
+
+    def _error_of_texts(self, where: str) -> ValidationError:
+        if not all(self.texts):
+            text = self.texts.index(False) + 1
+            return ValidationError(
+                f"the engine and the compiler make other tokens of text {text} of {len(self.texts)}",
+                hint="compile the model again with this mlcweb; if it stays so, report the model's tokenizer.json",
+            )
+        return ValidationError(
+            f"{where}: what is made of text {self.wrong_step + 1} differs by {self.largest_difference:.2e} of its "
+            f"length; the tolerance is {self.tolerance:.1e}",
             hint=HINT,
         )
 
@@ -114,8 +136,11 @@ class TierReport:
             tokens=[int(token) for token in answer["greedy"]],
             mismatch_at=int(answer["greedy_mismatch_at"]),
             largest_difference=math.nan if difference is None else float(difference),
-            wrong_step=next((i for i, step in enumerate(answer["steps"]) if not step["ok"]), -1),
+            wrong_step=next(
+                (i for i, step in enumerate(answer["texts"] or answer["steps"]) if not step["ok"]), -1
+            ),
             tolerance=float(answer["tolerance"]),
             seconds=float(answer["seconds"]),
             chats=[chat["difference"] for chat in answer["chats"]],
+            texts=[bool(text["tokens_equal"]) for text in answer["texts"]],
         )

@@ -43,6 +43,7 @@ def fake_compile(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
             reused=False,
             quality=Quality(255, 133, 624_000, 3_430_000, 80_700, 44_500),
             warning="warning: too far",
+            task="chat",
         )
 
     module.CompileRequest = lambda **fields: fields  # type: ignore[attr-defined]
@@ -57,7 +58,7 @@ def test_the_next_command_can_be_pasted(
 ) -> None:
     module = ModuleType("mlcweb.compile")
     facts = {"bytes": 1, "seconds": 1.0, "peak_memory_bytes": 1, "stages": {}, "reused": False}
-    facts |= {"quality": None, "warning": None}
+    facts |= {"quality": None, "warning": None, "task": "chat"}
     result = SimpleNamespace(path=Path(folder), name="x", **facts)
     module.CompileRequest = lambda **fields: fields  # type: ignore[attr-defined]
     module.compile_bundle = lambda request, progress: result  # type: ignore[attr-defined]

@@ -33,7 +33,7 @@ def job_of(case: TextCase, folder: Path) -> Job:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_outputs(case: TextCase, tmp_path: Path) -> None:
     job = job_of(case, tmp_path)
-    assert job.texts is not None and job.context == CONTEXT or not case.modules
+    assert job.texts is not None and (job.context == CONTEXT or not case.modules)
     task = TextTask("score", "last", rows=case.rows) if case.rows else job.texts.task
     model = job.model_class(job.config, job.scheme, job.tiers[-1], CONTEXT, texts=task)
     host = HostTexts(model, CheckpointWeights(job.checkpoint, model.params()), CONTEXT)

@@ -48,7 +48,8 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
 @click.option(
     "--context",
     type=click.IntRange(1),
-    help="The most tokens of a conversation; by default the recipe's number or 4096, at most the model's.",
+    help="The most tokens of a conversation, by default the recipe's number or 4096, or of a text, by default the "
+    "checkpoint's number or 2048; at most the model's.",
 )
 @click.option("--prefill-chunk", type=click.IntRange(1), help="The most tokens that one prefill step takes.")
 @click.option(
@@ -97,6 +98,12 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
     help="The text for that run, in UTF-8, ideally like what the model will read; mlcweb's own by default.",
 )
 @click.option(
+    "--task",
+    type=click.Choice(["chat", "embed", "rerank"]),
+    help="What the model is for; by default what the recipe or the checkpoint says: embed where it has "
+    "sentence-transformers' modules.json, rerank where it has a classifier.",
+)
+@click.option(
     "--dump",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
@@ -125,6 +132,7 @@ def command(
     no_eval: bool,
     scales: str | None,
     calibrate: Path | None,
+    task: str | None,
     dump: Path | None,
     force: bool,
 ) -> None:
@@ -142,6 +150,7 @@ def command(
       mlcweb compile org/name-GGUF:Q4_K_M
       mlcweb compile SmolLM2-135M --adapter ./my-lora
       mlcweb compile ./my-llama --calibrate ./typical.txt
+      mlcweb compile ./all-MiniLM-L6-v2 --quant q8f16_1
       mlcweb compile SmolLM2-135M --dump ./seen
     """
     from dataclasses import asdict
@@ -167,6 +176,7 @@ def command(
         calibrate=calibrate,
         dump=dump,
         force=force,
+        task=task,
     )
     with output.progress() as progress:
         result = compile_bundle(request, progress)
@@ -181,6 +191,7 @@ def command(
         "quality": asdict(result.quality) if result.quality else None,
         "warning": result.warning,
         "dump": str(dump) if dump else None,
+        "task": result.task,
     }
     output.data(document, lambda: output.line(str(result.path)))
     if dump:
@@ -194,4 +205,5 @@ def command(
             output.note(quality_line(result.quality))
         if result.warning:
             output.note(result.warning)
-        output.note(f'next: mlcweb chat {quoted(result.path)} "Hello"')
+        words = {"chat": '"Hello"', "embed": '"Hello"', "rerank": '"Hello?" "Hello." "Goodbye."'}[result.task]
+        output.note(f"next: mlcweb {result.task} {quoted(result.path)} {words}")

@@ -1,0 +1,101 @@
+"""Models of whole texts, compiled and run in a browser, against transformers, side by side and one by one."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcweb.compile import CompileRequest, compile_bundle
+from mlcweb.evaluate.cosine import cosine
+from tests.fixtures.texts.cases import BY_NAME, CASES, CONTEXT, TextCase
+from tests.fixtures.texts.checkpoint import expected, make_folder
+from tests.support.browser.model_page import ModelPage, Site, open_model_page, serve_site
+from tests.support.engine import needs_engine
+
+pytestmark = [needs_engine, pytest.mark.slow]
+
+EMBEDDINGS = [case for case in CASES if case.modules is not None]
+SCORES = [case for case in CASES if case.modules is None and case.rows is None]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("texts") / "site"
+    folder.mkdir()
+    with serve_site(folder) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
+    with open_model_page(chromium, site) as opened:
+        yield opened
+
+
+def compiled(site: Site, case: TextCase, scheme: str, tiers: tuple[str, ...] = ("software",)) -> str:
+    """The name under which the case's bundle is served."""
+    served = "-".join([case.name, scheme, *tiers])
+    if not (site.folder / served).exists():
+        source = site.folder.with_name("models") / case.name
+        if not source.exists():
+            make_folder(source, case)
+        request = CompileRequest(
+            str(source), scheme, site.folder / served, served, tiers=tiers, context_length=CONTEXT
+        )
+        compile_bundle(request)
+    return served
+
+
+def embeddings(page: ModelPage, texts: list[list[int]]) -> list[np.ndarray]:
+    answer = page.right("embed", {"input": texts, "encoding_format": "base64"})
+    assert [item["index"] for item in answer["data"]] == list(range(len(texts)))
+    return [np.frombuffer(base64.b64decode(item["embedding"]), np.float32) for item in answer["data"]]
+
+
+def off(actual: np.ndarray, wanted: np.ndarray) -> float:
+    assert actual.shape == wanted.shape
+    return float(np.linalg.norm(actual - wanted) / np.linalg.norm(wanted))
+
+
+@pytest.mark.parametrize("case", EMBEDDINGS, ids=lambda case: case.name)
+def test_embeddings_are_transformers(page: ModelPage, site: Site, case: TextCase) -> None:
+    page.load(compiled(site, case, "q0f32"))
+    texts, wanted = case.texts(), expected(case).outputs
+    for actual, output in zip(embeddings(page, texts * 3), wanted * 3, strict=True):
+        assert off(actual, output) < 2e-5
+    for text, output in zip(texts, wanted, strict=True):
+        assert off(embeddings(page, [text])[0], output) < 2e-5
+
+
+@pytest.mark.parametrize("tier", ["base", "subgroups"])
+@pytest.mark.parametrize("name", ["bert_mean", "embedding_gemma"])
+def test_on_every_tier(page: ModelPage, site: Site, name: str, tier: str) -> None:
+    case = BY_NAME[name]
+    page.load(compiled(site, case, "q0f32", (tier,)))
+    for actual, output in zip(embeddings(page, case.texts()), expected(case).outputs, strict=True):
+        assert off(actual, output) < 2e-5
+
+
+@pytest.mark.parametrize(("scheme", "least"), [("q8f32_1", 0.99), ("q8f16_1", 0.99), ("q4f32_1", 0.4)])
+@pytest.mark.parametrize("name", ["modernbert", "qwen3_embedding"])
+def test_quantized(page: ModelPage, site: Site, name: str, scheme: str, least: float) -> None:
+    """The engine makes what the host makes of the rounded weights, which are near transformers' by their bits."""
+    case = BY_NAME[name]
+    served = compiled(site, case, scheme)
+    report = page.validate(served, "software")
+    assert report["ok"] and report["max_relative_difference"] < 1e-4, report
+    page.load(served)
+    for actual, output in zip(embeddings(page, case.texts()), expected(case).outputs, strict=True):
+        assert cosine(actual, output) > least
+
+
+@pytest.mark.parametrize("case", SCORES, ids=lambda case: case.name)
+def test_scores_are_the_hosts(page: ModelPage, site: Site, case: TextCase) -> None:
+    """Which tests/unit/test_reference_texts.py compares with transformers."""
+    report: dict[str, Any] = page.validate(compiled(site, case, "q0f32"), "software")
+    assert report["ok"] and report["max_relative_difference"] < 2e-5, report

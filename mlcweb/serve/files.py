@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from mlcweb.contract.constants import MANIFEST_NAME
 
 MIME_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -23,7 +26,7 @@ MIME_TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 HASHED = re.compile(r"\.[0-9a-f]{8}\.[a-z]+$")
-INDEX = "chat.html"
+CHAT_PAGE, SEARCH_PAGE = "chat.html", "search.html"
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,17 @@ class Served:
     immutable: bool
 
 
-def find_file(target: str, engine: Path, bundle: Path | None) -> Served | None:
-    """The file that the request target names; None means 404."""
+def page_for(bundle: Path | None) -> str:
+    """The page at ``/``: the search page where the bundle's model makes embeddings, else the chat page."""
+    try:
+        manifest = json.loads((bundle / MANIFEST_NAME).read_bytes()) if bundle else None
+    except (OSError, ValueError, RecursionError):  # the page says what is wrong with the bundle
+        return CHAT_PAGE
+    return SEARCH_PAGE if isinstance(manifest, dict) and "embedding" in manifest else CHAT_PAGE
+
+
+def find_file(target: str, engine: Path, bundle: Path | None, index: str = CHAT_PAGE) -> Served | None:
+    """The file that the request target names, ``index`` for ``/``; None means 404."""
     try:
         path = unquote(urlsplit(target).path, errors="strict")
     except (ValueError, UnicodeDecodeError):
@@ -50,7 +62,7 @@ def find_file(target: str, engine: Path, bundle: Path | None) -> Served | None:
             return None
         root, parts = bundle, parts[1:]
     elif parts == [""]:
-        parts = [INDEX]
+        parts = [index]
     if any(not acceptable(part) for part in parts):
         return None
     file_path = root.joinpath(*parts)

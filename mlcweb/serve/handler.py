@@ -8,7 +8,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-from mlcweb.serve.files import Served, find_file, parse_range
+from mlcweb.serve.files import CHAT_PAGE, Served, find_file, parse_range
 
 SEND_BYTES = 1 << 20  # at a time
 POLICY = "; ".join(
@@ -41,11 +41,12 @@ _CONTROLS = {
 class Handler(BaseHTTPRequestHandler):
     """Subclassed with the folders to serve; ``log`` is told each request's line.
 
-    ``connect`` is another origin that the page may fetch from.
+    ``connect`` is another origin that the page may fetch from. ``index`` is the page at ``/``.
     """
 
     engine: Path
     bundle: Path | None = None
+    index: str = CHAT_PAGE
     connect: str | None = None
     log: Callable[[str], None] | None = None
     protocol_version = "HTTP/1.1"
@@ -60,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
-        served = find_file(self.path, self.engine, self.bundle)
+        served = find_file(self.path, self.engine, self.bundle, self.index)
         if served is None:
             self._refuse(HTTPStatus.NOT_FOUND, "not found\n", with_body)
             return

@@ -12,6 +12,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from mlcweb.errors import BundleError, MlcwebError
+from mlcweb.serve.files import page_for
 from mlcweb.serve.handler import Handler
 
 EVERYWHERE = ("0.0.0.0", "::", "")  # hosts that mean all of this machine's addresses
@@ -118,6 +119,7 @@ def serving(
     bound = {
         "engine": engine or engine_folder(),
         "bundle": bundle,
+        "index": page_for(bundle),
         "connect": connect,
         "log": log and staticmethod(log),
     }

@@ -1,12 +1,13 @@
 // Runs the chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL, percent-encoded where that has
 // a query, or one to choose of ?catalog=URL. ?tier= and ?context= choose how it is loaded, and ?debug=1 to 4 what the
 // console is told.
-import { type ChatMessage, type DebugLevel, Engine, InvalidRequestError, type LoadProgress } from "mlcweb";
+import { type ChatMessage, type DebugLevel, Engine, InvalidRequestError } from "mlcweb";
 import { reply } from "./answer.js";
 import { $, add, onScroll, toEnd } from "./dom.js";
 import { closeDrawer, drawerRequest, forgets } from "./drawer.js";
 import { type Explained, explain, type Remedy } from "./explain.js";
-import { duration, machineFacts, mebibytes, modelFacts } from "./numbers.js";
+import { showFailure, showProgress, showTarget } from "./load_view.js";
+import { machineFacts, modelFacts } from "./numbers.js";
 import type { Playground } from "./playground/index.js";
 
 const query = new URLSearchParams(location.search);
@@ -56,9 +57,7 @@ async function choose(url: string): Promise<void> {
 
 async function start(): Promise<void> {
   if (catalog !== null) return choose(catalog);
-  progress({ fraction: 0, text: "Starting", stage: "manifest" });
-  // A token in the query is not for the screen.
-  $("target").textContent = (URL.parse(bundle, location.href)?.href ?? bundle).replace(/[?#].*$/, "");
+  showTarget(bundle);
   show("loading");
   loading = new AbortController();
   try {
@@ -72,7 +71,7 @@ async function start(): Promise<void> {
     engine = undefined;
     engine = await Engine.load(bundle, {
       signal: loading.signal,
-      onProgress: progress,
+      onProgress: showProgress,
       onWarning: ({ message }) => {
         $("speed").textContent = message;
       },
@@ -80,6 +79,10 @@ async function start(): Promise<void> {
       contextLength,
       debug: Number(query.get("debug") ?? 0) as DebugLevel, // the engine refuses what is no level
     });
+    if (engine.info.embedding) {
+      location.replace(`./search.html${location.search}`);
+      return;
+    }
     document.title = $("name").textContent = engine.info.name;
     $("facts").textContent = modelFacts(engine.info);
     $("machine").textContent = machineFacts(engine.info);
@@ -91,28 +94,8 @@ async function start(): Promise<void> {
   }
 }
 
-function progress({
-  fraction,
-  text,
-  bytesPerSecond,
-  secondsLeft,
-  stage,
-}: Pick<LoadProgress, "fraction" | "text" | "bytesPerSecond" | "secondsLeft" | "stage">): void {
-  $<HTMLProgressElement>("bar").value = fraction;
-  $("percent").textContent = `${Math.floor(fraction * 100)}%`;
-  $("stage").textContent = text;
-  const rate = bytesPerSecond === undefined ? "" : `${mebibytes(bytesPerSecond)}/s`;
-  const left = secondsLeft === undefined || !Number.isFinite(secondsLeft) ? "" : `, ${duration(secondsLeft)} left`;
-  $("detail").textContent = stage === "weights" ? rate + left : "";
-}
-
 function fail(why: Explained): void {
-  $("failure-title").textContent = why.title;
-  $("failure-message").textContent = why.message;
-  $("failure-hint").textContent = why.hint;
-  $("failure-code").textContent = why.code;
-  $("failure").classList.toggle("calm", why.calm === true);
-  $("retry").textContent = why.again ?? "Try again";
+  showFailure(why);
   const remedy = why.remedy && REMEDIES[why.remedy];
   $("remedy").hidden = !remedy;
   $("remedy").textContent = remedy?.label ?? "";

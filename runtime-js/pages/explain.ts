@@ -29,6 +29,7 @@ const CODES: Record<string, Words> = {
   cancelled: { title: "Loading was cancelled", calm: true, again: "Load the model" },
   "context-length": { title: "The conversation is too long", remedy: "new-chat" },
   "invalid-request": { title: "The request is not valid" },
+  "wrong-model": { title: "This model is for something else" },
   unloaded: { title: "No model is loaded", fatal: true, again: "Load the model" },
   worker: { title: "The model's worker has ended", fatal: true, again: "Load the model again" },
 };

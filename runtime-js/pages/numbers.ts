@@ -7,7 +7,7 @@ export const duration = (seconds: number): string =>
   seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
 export const mebibytes = (bytes: number): string => `${(bytes / MIB).toFixed(bytes < 10 * MIB ? 1 : 0)} MiB`;
 const rate = (tokens: number): string => tokens.toFixed(tokens < 100 ? 1 : 0);
-const latency = (seconds: number): string =>
+export const latency = (seconds: number): string =>
   seconds < 1 ? `${(seconds * 1000).toFixed(0)} ms` : `${seconds.toFixed(1)} s`;
 export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
 export const tokenRate = (perSecond: number): string => `${rate(perSecond)} tokens/s`;
@@ -20,11 +20,12 @@ export function modelFacts({ model, timings }: EngineInfo): string {
   return `${model.quantization} · ${parametersOf(model.parameters)} parameters · loaded in ${latency(timings.total_s)}`;
 }
 
-/** What it runs on: adapter, tier, GPU memory, and how full the context is. */
-export function machineFacts({ adapter, tier, memory, cachedTokens, contextLength }: EngineInfo): string {
+/** What it runs on: adapter, tier, GPU memory, and how full the context is, or how long a text may be. */
+export function machineFacts({ adapter, tier, memory, cachedTokens, contextLength, embedding }: EngineInfo): string {
   const gpu = adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed GPU";
   const name = adapter.software ? `${gpu} (software)` : gpu;
-  return `${name} · ${tier} · ${mebibytes(memory.total)} on the GPU · context ${cachedTokens}/${contextLength}`;
+  const context = embedding ? `texts of ${contextLength} tokens` : `context ${cachedTokens}/${contextLength}`;
+  return `${name} · ${tier} · ${mebibytes(memory.total)} on the GPU · ${context}`;
 }
 
 export function answerFacts({ completion_tokens, extra }: Usage): string[] {

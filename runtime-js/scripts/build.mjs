@@ -82,16 +82,16 @@ await make({
 });
 // The same engine in chunks: text is fetched while weights load, the profiler when it is asked for.
 await make({ entryPoints: { core: "src/core.ts" }, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
-const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css)$/.test(name));
+const pages = (await readdir(`${root}pages`)).filter((name) => /\.(html|css|txt)$/.test(name));
 const page = {
   outdir: engine,
   external: ["./mlcweb.js", "./openai.js", "./catalog.js"],
   alias: { mlcweb: "./mlcweb.js", "mlcweb/openai": "./openai.js", "mlcweb/catalog": "./catalog.js" },
-  loader: { ".html": "copy", ".css": "copy" },
+  loader: { ".html": "copy", ".css": "copy", ".txt": "copy" },
 };
 await make({
   ...page,
-  entryPoints: ["chat.ts", "harness.ts", ...pages].map((name) => `pages/${name}`),
+  entryPoints: ["chat.ts", "search.ts", "harness.ts", ...pages].map((name) => `pages/${name}`),
   plugins: [
     beside(/playground\/index\.js$/, "./playground.js"),
     beside(/\/models\.js$/, "./models.js"),

@@ -140,7 +140,8 @@ export class ContextLengthError extends MlcwebError {
   constructor(
     promptTokens: number,
     contextLength: number,
-    message = `The prompt has ${promptTokens} tokens; with a context of ${contextLength} at most ${contextLength - 1} fit.`,
+    message = `The prompt has ${promptTokens} tokens; with a context of ${contextLength} at most ` +
+      `${contextLength - 1} fit.`,
     hint = "Shorten the conversation, or load with a larger contextLength.",
   ) {
     super("context-length", message, hint);

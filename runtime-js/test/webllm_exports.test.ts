@@ -79,7 +79,8 @@ describe("checks of requests", () => {
     expect(() => webllm.postInitAndCheckFieldsChatCompletion(wrong, "x", webllm.ModelType.LLM)).toThrow(/^temperature/);
     webllm.postInitAndCheckFieldsCompletion({ prompt: "x", echo: true, logit_bias: { 5: 1 } }, "x");
     expect(() => webllm.postInitAndCheckFieldsCompletion({ prompt: "x", suffix: "y" }, "x")).toThrow(/^suffix/);
-    expect(() => webllm.postInitAndCheckFieldsEmbedding({ input: "x" }, "x")).toThrow(/^embeddings/);
+    webllm.postInitAndCheckFieldsEmbedding({ input: "x" }, "x");
+    expect(() => webllm.postInitAndCheckFieldsEmbedding({ input: [] }, "x")).toThrow(/^input/);
     const kept = { prompt: "x", extra_body: { resumable: { enabled: true } } } as never;
     expect(() => webllm.rejectCompletionResumable(kept)).toThrow(/^extra_body\.resumable/);
     webllm.rejectCompletionResumable({ prompt: "x" });

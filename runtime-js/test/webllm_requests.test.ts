@@ -128,9 +128,9 @@ describe("what WebLLM refuses and this engine too", () => {
     expect(named("response_format.type", { type: "poem" })).toBe("InvalidRequestError");
   });
 
-  it("is embeddings, of a model of text", async () => {
+  it("is embeddings, of a chat model", async () => {
     const mlc = await load();
-    const refused = { name: "IncorrectPipelineLoadedError", param: "embeddings" };
+    const refused = { name: "IncorrectPipelineLoadedError", code: "wrong-model" };
     await expect(mlc.embeddings.create({ input: "x" })).rejects.toMatchObject(refused);
   });
 });

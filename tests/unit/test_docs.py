@@ -264,6 +264,16 @@ def test_request_parameters_are_all_documented() -> None:
             assert re.search(rf"`{name}[`.:]", page), f"docs/engine.md does not mention {name}"
 
 
+def test_parameters_of_requests_about_texts_are_all_documented() -> None:
+    folder = ROOT / "runtime-js" / "src" / "embed"
+    page = (ROOT / "docs" / "embeddings.md").read_text()
+    for file, table in (("work.ts", "COMMON"), ("embeddings.ts", "EMBEDDING"), ("rerank.ts", "RERANK")):
+        fields = re.search(rf"const {table} = \{{(.*?)\n\}}", (folder / file).read_text(), flags=re.S)
+        assert fields, file
+        for name in re.findall(r"^  (\w+)[:,]", fields[1], flags=re.M):
+            assert re.search(rf"`{name}[`(]", page), f"docs/embeddings.md does not mention {name}"
+
+
 def example(heading: str) -> Any:
     """The JSON-like example under a heading of the format page, with its ellipses filled in."""
     page = (ROOT / "docs" / "bundle-format.md").read_text()

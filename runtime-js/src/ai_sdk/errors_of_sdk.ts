@@ -11,3 +11,13 @@ export const unsupported = (functionality: string): Error =>
 
 export const noSuchModel = (modelId: string, modelType: string, message: string): Error =>
   marked("AI_NoSuchModelError", message, { modelId, modelType });
+
+/** The SDK knows a cancelled call by the signal's own reason. */
+export async function bySignal<T>(signal: AbortSignal | undefined, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  }
+}

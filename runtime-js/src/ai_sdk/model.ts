@@ -9,27 +9,29 @@ import type {
 import { readable } from "../chat/readable.js";
 import type { ChatSource } from "../chat/source.js";
 import type { ChatCompletion, ChatCompletionChunk } from "../chat/types.js";
-import { noSuchModel } from "./errors_of_sdk.js";
+import { bySignal, noSuchModel } from "./errors_of_sdk.js";
 import { contentOf, partsOf, reasonOf, usageOf } from "./parts.js";
 import { requestOf } from "./request.js";
+import { mlcwebEmbedding, mlcwebReranking } from "./texts.js";
 
 /** A language model for generateText, streamText and the rest of the AI SDK. */
 export const mlcweb = (engine: ChatSource): LanguageModelV4 => new EngineModel(engine);
 
-/** A provider of engines by name, as for a registry. Bundles have language models only. */
+/** A provider of engines by name, as for a registry: each for what its model does. */
 export function createMlcweb(engines: Readonly<Record<string, ChatSource>>): ProviderV4 {
-  const refuse = (type: string) => (modelId: string) => {
-    throw noSuchModel(modelId, type, `mlcweb has language models only, so ${modelId} is no ${type}.`);
+  const find = (modelId: string, type: string): ChatSource => {
+    if (Object.hasOwn(engines, modelId)) return engines[modelId]!;
+    const known = Object.keys(engines).join(", ");
+    throw noSuchModel(modelId, type, `There is no engine named ${modelId}: there is ${known}.`);
   };
   return {
     specificationVersion: "v4",
-    languageModel: (modelId) => {
-      if (Object.hasOwn(engines, modelId)) return mlcweb(engines[modelId]!);
-      const known = Object.keys(engines).join(", ");
-      throw noSuchModel(modelId, "languageModel", `There is no engine named ${modelId}: there is ${known}.`);
+    languageModel: (modelId) => mlcweb(find(modelId, "languageModel")),
+    embeddingModel: (modelId) => mlcwebEmbedding(find(modelId, "embeddingModel")),
+    rerankingModel: (modelId) => mlcwebReranking(find(modelId, "rerankingModel")),
+    imageModel: (modelId) => {
+      throw noSuchModel(modelId, "imageModel", `mlcweb makes no images, so ${modelId} is no imageModel.`);
     },
-    embeddingModel: refuse("embeddingModel"),
-    imageModel: refuse("imageModel"),
   };
 }
 
@@ -76,15 +78,5 @@ class EngineModel implements LanguageModelV4 {
     })) as AsyncIterable<ChatCompletionChunk>;
     const stream = readable(partsOf(chunks, warnings, includeRawChunks ?? false), signal, stop);
     return { stream, request: { body: request } };
-  }
-}
-
-/** The SDK knows a cancelled call by the signal's own reason. */
-async function bySignal<T>(signal: AbortSignal | undefined, call: Promise<T>): Promise<T> {
-  try {
-    return await call;
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
   }
 }

@@ -1,5 +1,6 @@
 // Declares what the doors to an engine (src/openai, src/ai_sdk, src/prompt_api) ask of it. Engine has it, and so has
 // any object of its shape.
+import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from "../embed/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { ChatRequest, CompletionRequest } from "./request.js";
 import type { ChatCompletion, ChatCompletionChunk, Completion } from "./types.js";
@@ -13,6 +14,9 @@ export interface ChatSource {
   };
   readonly completions: { create(request: CompletionRequest): Promise<Completion | AsyncIterable<Completion>> };
   interrupt(): void | Promise<void>;
+  /** Of an engine that knows them, whatever its model is for. */
+  readonly embeddings?: { create(request: EmbeddingRequest): Promise<EmbeddingAnswer> };
+  rerank?(request: RerankRequest): Promise<RerankAnswer>;
 }
 
 /** The same with its tokenizer, for who counts tokens. */

@@ -9,7 +9,7 @@ export interface TextsProgress {
 export interface TextsUsage {
   prompt_tokens: number;
   total_tokens: number;
-  extra: { e2e_latency_s: number; tokens_per_s: number };
+  extra: { e2e_latency_s: number; prefill_tokens_per_s: number };
 }
 
 export interface EmbeddingData {

@@ -78,6 +78,6 @@ export async function compute(
   );
   const seconds = (performance.now() - start) / 1000;
   const { count } = inputs;
-  const extra = { e2e_latency_s: seconds, tokens_per_s: count / seconds };
+  const extra = { e2e_latency_s: seconds, prefill_tokens_per_s: count / seconds };
   return { rows, usage: { prompt_tokens: count, total_tokens: count, extra } };
 }

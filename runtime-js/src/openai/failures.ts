@@ -31,6 +31,7 @@ export interface ErrorBody {
 const STATUS: Readonly<Record<string, number>> = {
   "invalid-request": 400,
   "context-length": 400,
+  "wrong-model": 400,
   cancelled: 499,
   "device-lost": 503,
   unloaded: 503,

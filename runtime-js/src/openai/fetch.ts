@@ -1,7 +1,8 @@
 // Makes the function that stands in for `fetch`: it finds the request's path and model, and answers in OpenAI's shapes.
 import type { ChatSource } from "../chat/source.js";
+import type { EmbeddingRequest, RerankRequest } from "../embed/index.js";
 import { answerFor, HttpFailure, refuse } from "./failures.js";
-import { chatRequest, completionRequest } from "./requests.js";
+import { chatRequest, completionRequest, textsRequest } from "./requests.js";
 import { chatChunkOf, chatOf, completionOf } from "./shapes.js";
 import { eventStream } from "./sse.js";
 
@@ -18,10 +19,12 @@ export interface FetchOptions {
   readonly maxBodyBytes?: number | undefined;
 }
 
+const PATHS = ["/chat/completions", "/completions", "/embeddings", "/rerank", "/models"];
 const BASE_URL = "http://page/v1";
 const MAX_BODY_BYTES = 16 << 20;
 
-/** A `fetch` that answers /chat/completions, /completions and /models below `baseURL` with the engines. */
+/** A `fetch` that answers /chat/completions, /completions, /embeddings, /rerank and /models below `baseURL` with the
+ * engines. */
 export function createFetch(models: Models, options: FetchOptions = {}): typeof fetch {
   const door = new Door(named(models), options);
   return (input, init) => door.fetch(input, init);
@@ -34,7 +37,7 @@ function named(models: Models): ReadonlyMap<string, ChatSource> {
 }
 
 const isSource = (models: Models): models is ChatSource =>
-  "chat" in models && typeof (models as ChatSource).chat?.completions?.create === "function";
+  typeof (models as ChatSource).info?.name === "string" && "chat" in models;
 
 class Door {
   private readonly base: URL;
@@ -95,11 +98,20 @@ class Door {
         const asked = completionRequest(body, request.signal);
         return respond(request, this.find(body.model).completions, asked, completionOf, completionOf);
       }
-      case "/embeddings":
-        allow(request, "POST");
-        throw refuse("model", "makes no embeddings: bundles have language models only.");
+      case "/embeddings": {
+        const body = await this.body(request);
+        const { embeddings } = this.find(body.model);
+        if (!embeddings) throw refuse("model", "makes no embeddings.");
+        return json(await embeddings.create(textsRequest<EmbeddingRequest>(body, request.signal)));
+      }
+      case "/rerank": {
+        const body = await this.body(request);
+        const source = this.find(body.model);
+        if (!source.rerank) throw refuse("model", "ranks no documents.");
+        return json(await source.rerank(textsRequest<RerankRequest>(body, request.signal)));
+      }
       default:
-        throw new HttpFailure(404, `There is no ${path} here: only /chat/completions, /completions and /models.`);
+        throw new HttpFailure(404, `There is no ${path} here: only ${PATHS.join(", ")}.`);
     }
   }
 

@@ -24,6 +24,11 @@ export function completionRequest(body: Body, signal: AbortSignal): CompletionRe
   } as unknown as CompletionRequest;
 }
 
+/** Of embeddings, or of documents to rank. */
+export function textsRequest<Asked>(body: Body, signal: AbortSignal): Asked {
+  return common(body, signal) as unknown as Asked;
+}
+
 function common(body: Body, signal: AbortSignal): Record<string, unknown> {
   if (body.signal != null) throw refuse("signal", "is not a known parameter.");
   const known = Object.entries(body).filter(([name]) => !OF_SERVERS.includes(name));

@@ -1,5 +1,5 @@
 // Corrects the library's pieces that only encoders have, BERT's, to Python's `tokenizers`. Its normalizer misses
-// ideographs beyond U+FFFF, and lowercases a sigma by its place in a word. Its WordPiece joins characters for every try.
+// ideographs beyond U+FFFF, and lowercases a sigma by its place in a word. Its WordPiece joins characters for each try.
 import type { Tokenizer, WordPiece } from "@huggingface/tokenizers";
 
 type Step = NonNullable<Tokenizer["normalizer"]>;
@@ -12,8 +12,11 @@ interface BertFlags {
 
 /** Control characters but tab and line ends, formats, private ones, and U+FFFD. */
 const UNCLEAN = /(?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}\uFFFD]/gu;
-const IDEOGRAPH =
-  /[\u4E00-\u9FFF\u3400-\u4DBF\uF900-\uFAFF\u{20000}-\u{2A6DF}\u{2A700}-\u{2B73F}\u{2B740}-\u{2B81F}\u{2B920}-\u{2CEAF}\u{2F800}-\u{2FA1F}]/gu;
+const IDEOGRAPH = new RegExp(
+  "[\\u4E00-\\u9FFF\\u3400-\\u4DBF\\uF900-\\uFAFF\\u{20000}-\\u{2A6DF}\\u{2A700}-\\u{2B81F}" +
+    "\\u{2B920}-\\u{2CEAF}\\u{2F800}-\\u{2FA1F}]",
+  "gu",
+);
 
 export function correctEncoder({ normalizer, model }: Tokenizer): void {
   if (normalizer) correctNormalizer(normalizer);

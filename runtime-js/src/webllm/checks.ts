@@ -1,6 +1,6 @@
 // Checks requests by WebLLM's names of these checks, without an engine.
 import { parseChatRequest, parseCompletionRequest, type RequestFacts } from "../chat/request.js";
-import { noEmbeddings } from "./errors.js";
+import { noInput } from "./errors.js";
 import { refusal } from "./names.js";
 import { prepare, refuseResumable } from "./requests.js";
 import type { ModelType } from "./types/config.js";
@@ -26,9 +26,8 @@ export function postInitAndCheckFieldsCompletion(request: CompletionCreateParams
   check(request, parseCompletionRequest);
 }
 
-/** Always throws: no bundle computes embeddings yet. */
-export function postInitAndCheckFieldsEmbedding(_request: EmbeddingCreateParams, currentModelId: string): void {
-  throw noEmbeddings(currentModelId);
+export function postInitAndCheckFieldsEmbedding({ input }: EmbeddingCreateParams, _currentModelId: string): void {
+  if (input == null || input.length === 0) throw noInput();
 }
 
 /** Throws for a completion that is to survive a crash. */

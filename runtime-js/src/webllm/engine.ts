@@ -4,7 +4,7 @@ import type { LoadOptions } from "../engine/options.js";
 import { InvalidRequestError, throwIfAborted } from "../errors.js";
 import { Engine, findInCatalog, isInCache, type Warning } from "../index.js";
 import { baseOf, prebuiltAppConfig } from "./config.js";
-import { modelNotFound, modelTwice, noEmbeddings, renamed, sizesDiffer, unsupported } from "./errors.js";
+import { modelNotFound, modelTwice, renamed, sizesDiffer, unsupported } from "./errors.js";
 import { type Located, Place } from "./locate.js";
 import { Notes } from "./log.js";
 import { LoadedModel } from "./model.js";
@@ -116,8 +116,7 @@ export class MLCEngine implements MLCEngineInterface {
   }
 
   async embedding(request: EmbeddingCreateParams): Promise<CreateEmbeddingResponse> {
-    const { id } = this.models.pick(request?.model, "EmbeddingCreateParams");
-    throw noEmbeddings(id);
+    return this.models.pick(request?.model, "EmbeddingCreateParams").embed(request);
   }
 
   async listResumableSessions(): Promise<ResumeProbeResult[]> {

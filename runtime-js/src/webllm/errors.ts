@@ -6,6 +6,7 @@ import {
   type MlcwebError,
   NoWebGPUError,
   UnloadedError,
+  WrongModelError,
 } from "../errors.js";
 
 function named<T extends MlcwebError>(name: string, error: T): T {
@@ -16,6 +17,7 @@ function named<T extends MlcwebError>(name: string, error: T): T {
 /** The same error, by WebLLM's name where it has one. */
 export function renamed(error: unknown): unknown {
   if (error instanceof ContextLengthError) return named("ContextWindowSizeExceededError", error);
+  if (error instanceof WrongModelError) return named("IncorrectPipelineLoadedError", error);
   if (error instanceof NoWebGPUError) return named("WebGPUNotAvailableError", error);
   if (!(error instanceof MissingFeatureError)) return error;
   return named(error.missing.includes("shader-f16") ? "ShaderF16SupportError" : "FeatureSupportError", error);
@@ -58,11 +60,9 @@ export const otherModel = (loaded: readonly string[], asked: string, request: st
     new InvalidRequestError("model", `${request} asks for ${asked}, and ${loaded.join(", ")} is loaded.`, HINT),
   );
 
-export const noEmbeddings = (id: string): InvalidRequestError =>
-  named(
-    "IncorrectPipelineLoadedError",
-    new InvalidRequestError("embeddings", `${id} computes none: no bundle does yet.`),
-  );
+/** Of a request for embeddings of nothing. */
+export const noInput = (): InvalidRequestError =>
+  named("EmbeddingInputEmptyError", new InvalidRequestError("input", "has no texts."));
 
 /** Of an engine in a worker, before its first load. */
 export const neverLoaded = (): UnloadedError =>

@@ -14,6 +14,8 @@ import type {
   ChatCompletionRequestBase,
   Completion,
   CompletionCreateParamsBase,
+  CreateEmbeddingResponse,
+  EmbeddingCreateParams,
 } from "./types/openai.js";
 
 export class LoadedModel {
@@ -56,6 +58,12 @@ export class LoadedModel {
       .observe(asked, this.observer(), { processor, times })
       .catch(rethrow(body));
     return Symbol.asyncIterator in answer ? dress.chunks(answer) : dress.whole(answer);
+  }
+
+  /** Vectors of texts, of a model for that. */
+  async embed(request: EmbeddingCreateParams): Promise<CreateEmbeddingResponse> {
+    const answer = await this.engine.embeddings.create(request).catch(rethrow({ ...request }));
+    return { ...answer, model: this.id } as CreateEmbeddingResponse; // base64 is text, which WebLLM's types leave out
   }
 
   /** The token that follows what the KV cache holds and these, which it holds then. */

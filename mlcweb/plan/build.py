@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 
 from mlcweb.contract import plan as contract
 from mlcweb.contract.constants import DTYPE_BYTES, GRID_WORDS, BufferKind
@@ -40,18 +41,29 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel and the buffers at its bindings, both as indices into the plan's lists; the operation and layer."""
+    """A kernel and the buffers at its bindings, both as indices into the plan's lists; the operation and layer.
+
+    ``numbers`` are the launch's values of the kernel's scalars, by name: the launch table has them, not the plan.
+    """
 
     kernel: int
     args: tuple[int, ...]
     op: str
     layer: int | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> contract.Launch:
         launch: contract.Launch = {"kernel": self.kernel, "op": self.op, "args": list(self.args)}
         if self.layer is not None:
             launch["layer"] = self.layer
         return launch
+
+
+@dataclass(frozen=True)
+class Number:
+    """What a launch gives to a kernel's scalar."""
+
+    value: int
 
 
 @dataclass
@@ -215,7 +227,7 @@ class _PlanBuilder:
             return values[value.tuple_value][value.index]
         operation = value.op
         if isinstance(operation, tvm.ir.GlobalVar):
-            args = [values[a] for a in value.args]
+            args = [Number(int(a)) if isinstance(a, tirx.IntImm) else values[a] for a in value.args]
             calls.append((self._kernel(str(operation.name_hint)), args))
             return None
         name = str(operation.name)
@@ -254,8 +266,14 @@ class _PlanBuilder:
         entries = []
         for (entry, calls, _), ranked in zip(self.pending, ranks, strict=True):
             for (kernel, args), noted in zip(calls, self.entries.emitted[entry.name], strict=True):
-                flat = [moved[a] if isinstance(a, int) else first + ranked[a[1]] for a in args]
-                bound = tuple(flat[a] for a in self.kernels[kernel].arguments)
-                entry.launches.append(Launch(kernel, bound, noted.op, noted.layer))
+                params = self.entries.module[noted.kernel].params
+                numbers = {
+                    str(p.name): a.value for p, a in zip(params, args, strict=True) if isinstance(a, Number)
+                }
+                bound = tuple(
+                    moved[a] if isinstance(a, int) else first + ranked[a[1]]
+                    for a in (args[i] for i in self.kernels[kernel].arguments)
+                )
+                entry.launches.append(Launch(kernel, bound, noted.op, noted.layer, numbers))
             entries.append(entry)
         return Plan(self.tier, buffers, self.kernels, entries)

@@ -30,7 +30,7 @@ def launch_table(plan: Plan, entry: Entry, largest: dict[str, int]) -> tirx.Prim
                 raise CompileError(f"kernel {kernel.name} needs a grid of {extent}, over WebGPU's {MAX_GRID}")
         # TVM's packGridDimX, the uniform's last word, is the grid's x as long as that fits in one dimension
         for j, value in enumerate([*grid, *kernel.scalars, grid[0]]):
-            builder.store(table, i * words + j, _word(substitute(value, dims)))
+            builder.store(table, i * words + j, _word(substitute(value, {**dims, **launch.numbers})))
     return builder.finish()
 
 

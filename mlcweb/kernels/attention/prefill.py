@@ -81,7 +81,7 @@ class _Tile:
         self.kv = KVCache(k, layout, fours=True)
         self.out = k.output("attention", (self.n, width), "float32")
         # tokens whose values are staged at a time, in 16 KiB
-        self.value_tokens = PAGE_SIZE if layout.head_dim <= 128 else PAGE_SIZE // 2
+        self.value_tokens = PAGE_SIZE if layout.head_dim <= 128 else 8 if layout.head_dim <= 256 else 4
 
     def flat(self, row: Index) -> Expr:
         """Which (query, head) of the chunk a row is."""

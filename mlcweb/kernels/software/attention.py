@@ -138,7 +138,7 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     head_dim, group = layout.head_dim, layout.group
     k = KernelBuilder("attend")
     scoring.say_window(k)
-    new = NewTokens.bind(k, layout, context)
+    new = NewTokens.bind(k, layout, context, written=layout.appends)
     partial = k.output("partial", (layout.heads, SPLITS, head_dim + 2), "float32")
 
     (head, split), tid = k.launch([layout.kv_heads, SPLITS], QUAD)
@@ -170,7 +170,7 @@ def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: E
     angles = [k.local(4, name="turn") for _ in range(size)]
     pairs = [k.local(2, name="pair") for _ in range(size)]
     page, slot = page_of(new.table, position[0]), slot_of(position[0])
-    owner = k.let(T.And(begin <= position[0], position[0] < end), "owner")
+    owner = k.let(T.And(begin <= position[0], position[0] < end), "owner") if layout.appends else None
     scale = rows.scoring.scale_at(position[0])
     if rows.scoring.growth is not None:
         grown = k.local(1, name="grown")
@@ -186,6 +186,8 @@ def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: E
                 for part in range(2):
                     at = g * rows.mine + i + e + part * half
                     k.store(rows.queries, at, pair[part] * scale)
+        if owner is None:
+            continue
         # a lane reads back only what it writes here itself, so nobody waits
         with k.when(owner):
             for dim, angle, pair in zip(dims, angles, pairs, strict=True):

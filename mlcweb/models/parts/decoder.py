@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic
 
@@ -117,10 +118,11 @@ class Outline:
 
 @dataclass(frozen=True)
 class Step(Generic[Array]):
-    """What a layer has besides its input."""
+    """What a layer has besides its input; ``own`` is what the model makes for a layer alone, by its index."""
 
     ops: Operations[Array]
     ropes: tuple[Rope, ...]
+    own: Callable[[int], Array] | None = None
 
 
 class _Body(nn.Module):
@@ -178,11 +180,24 @@ class Decoder(nn.Module):
         """Layer ``index``, called with (step, x)."""
         raise NotImplementedError
 
+    def own(self, ops: Operations[Array], x_TD: Array) -> Callable[[int], Array] | None:
+        """What is made for each layer alone, of the tokens and their embedding ``x_TD``."""
+        return None
+
+    def shared_kv(self) -> list[nn.Parameter]:
+        """The KV caches that layers after their own read."""
+        return []
+
+    def unused(self) -> list[str]:
+        """Tensors that checkpoints have, and the model does not read."""
+        return [self.outline.head] if self.config.tie_word_embeddings else []
+
     def forward(self, ops: Operations[Array]) -> Array:
         """Logits ``[1, V]`` of the last of the tokens that ``ops`` is for."""
         body, outline = self.model, self.outline
-        step = Step(ops, tuple(Rope(t.coarse, t.fine) for t in self.rope_tables))
         x_TD = ops.embed(body.embed_tokens, scale=outline.scale, positions=body.positions)
+        ropes = tuple(Rope(t.coarse, t.fine) for t in self.rope_tables)
+        step = Step(ops, ropes, self.own(ops, x_TD))
         for index, layer in enumerate(body.layers):
             with in_layer(index):
                 x_TD = layer(step, x_TD)

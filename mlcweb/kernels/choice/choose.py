@@ -45,7 +45,7 @@ class AttentionKernels:
 
 _SOFTWARE = AttentionKernels(
     software.attention.SPLITS,
-    lambda layout: layout.appends,
+    software.attention.appends,
     software.attention.attend,
     software.attention.merge,
     software.attention.flash_attention,

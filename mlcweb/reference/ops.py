@@ -107,9 +107,7 @@ class HostOps:
             y = times * y
         return y if residual is None else residual + y
 
-    def norm(
-        self, x: F32, norm: Norm, *, residual: F32 | None = None, scale: Values | None = None
-    ) -> F32:
+    def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None, scale: Values | None = None) -> F32:
         """``norm(x)``, or ``residual + norm(x)``; times ``scale``, if there is one."""
         y = _normalize(x, norm.epsilon, norm.centered) * self._vector(norm.weight)
         if norm.bias is not None:
@@ -209,7 +207,8 @@ class HostOps:
         """``other + factor * norm(x)`` of a span ``[T, W]``."""
         columns = slice(span * weight.columns, (span + 1) * weight.columns)
         normed = _normalize(x[:, columns], epsilon, False) * self._vector(weight)
-        return other[:, columns] + np.float32(factor) * normed
+        sums: F32 = other[:, columns] + np.float32(factor) * normed
+        return sums
 
     def gated_delta(self, qkv: F32, ba: F32, delta: GatedDelta, recurrent: Tensor) -> F32:
         """The rule, a token at a time."""

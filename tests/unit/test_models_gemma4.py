@@ -27,7 +27,9 @@ def config(**changes: Any) -> Gemma4Config:
 
 def test_missing_values_take_transformers_defaults() -> None:
     missing = dict.fromkeys(("layer_types", "num_kv_shared_layers", "rope_parameters", "sliding_window"), ...)
-    missing |= dict.fromkeys(("head_dim", "global_head_dim", "num_key_value_heads", "use_double_wide_mlp"), ...)
+    missing |= dict.fromkeys(
+        ("head_dim", "global_head_dim", "num_key_value_heads", "use_double_wide_mlp"), ...
+    )
     missing |= {"final_logit_softcapping": ..., "vocab_size_per_layer_input": ..., "num_hidden_layers": 12}
     actual = config(**missing)
     assert actual.sliding == (*[True] * 5, False) * 2
@@ -40,7 +42,10 @@ def test_missing_values_take_transformers_defaults() -> None:
 
 
 def test_the_last_layer_sees_everything() -> None:
-    assert config(layer_types=["sliding_attention"] * 6, num_kv_shared_layers=0).sliding == (*[True] * 5, False)
+    assert config(layer_types=["sliding_attention"] * 6, num_kv_shared_layers=0).sliding == (
+        *[True] * 5,
+        False,
+    )
 
 
 def test_layers_read_the_last_of_their_kind_that_has_keys() -> None:

@@ -166,9 +166,7 @@ def normalize(
 ) -> tirx.PrimFunc:
     """``norms.norm.normalize``; decode's vectors are in block order where the tier has it."""
     if tier.software:
-        return software.norm.normalize(
-            norm, decode=decode, residual=residual, last_row=last_row, scale=scale
-        )
+        return software.norm.normalize(norm, decode=decode, residual=residual, last_row=last_row, scale=scale)
     order = {"block_order": decode, "to_block_order": to_block_order}
     return norm_.normalize(
         norm, tier, decode=decode, residual=residual, last_row=last_row, scale=scale, **order

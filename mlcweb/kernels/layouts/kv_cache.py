@@ -221,7 +221,9 @@ class NewTokens:
         fours: bool = False,
         written: bool = True,
     ) -> NewTokens:
-        """Declare them as the kernel's next arguments, for ``rows`` tokens (``fours``, ``written``: see ``KVCache``)."""
+        """Declare them as the kernel's next arguments, for ``rows`` tokens; ``fours`` and ``written`` as in
+        ``KVCache``.
+        """
         coarse, fine = rope_shapes(layout.head_dim, context)
         return cls(
             k.buffer("qkv", (rows, layout.qkv_width), "float32"),

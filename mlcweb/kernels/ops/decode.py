@@ -80,12 +80,12 @@ class Decode(Ops):
         kernel = self.kernel(
             choose.normalize, norm, self.tier, decode=True, residual=residual is not None, scale=scale
         )
-        given = {"bias": norm.bias, "residual": residual, "scale": scale}
-        return self.launch("norm", kernel, x=x, norm=norm.weight, **given)["y"]
+        written = self.launch(
+            "norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual, scale=scale
+        )
+        return written["y"]
 
-    def attention(
-        self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout
-    ) -> Tensor:
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> Tensor:
         """``[1, H * P]``; appends the token's key and value to ``kv``, if the layer has its own."""
         scoring = scoring.within(self.context)
         given = {

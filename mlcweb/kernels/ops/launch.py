@@ -46,7 +46,9 @@ def arguments(kernel: tirx.PrimFunc) -> list[Argument]:
     """What a kernel declares, in its order; a scalar has no extents."""
     _, *roles = kernel.attrs[ARGUMENTS]
     return [
-        Argument(str(p.name), tuple(getattr(p, "shape", ())), "int32" if role == "scalar" else str(p.dtype), role)
+        Argument(
+            str(p.name), tuple(getattr(p, "shape", ())), "int32" if role == "scalar" else str(p.dtype), role
+        )
         for p, role in zip(kernel.params, (_ROLES[str(role)] for role in roles), strict=True)
     ]
 
@@ -83,9 +85,7 @@ def launch(
     made = [argument for argument in written if argument.name not in tensors]
     if declared[len(passed) :] != made:
         raise ArgumentError(f"{where}: {made[0].name!r} is to be made, and is not the last of its arguments")
-    args = [
-        tirx.IntImm("int32", numbers[a.name]) if a.role == "scalar" else tensors[a.name] for a in passed
-    ]
+    args = [tirx.IntImm("int32", numbers[a.name]) if a.role == "scalar" else tensors[a.name] for a in passed]
     outs = [Tensor.placeholder(_shape(argument, sizes), argument.dtype) for argument in written]
     out = outs if len(outs) > 1 else outs[0]
     with for_operation(operation):

@@ -40,8 +40,9 @@ class Prefill(Ops):
         for w, piece in pieces(table):
             kernel = self.kernel(embed, w, prefill=True, scale=scale, positions=positions, piece=piece)
             state = self.inputs.state if positions else None
-            given = {"w": w, "state": state, "positions": positions, "x": x}
-            x = self.launch(name, kernel, ids=self.inputs.tokens, **given)["x"]
+            x = self.launch(name, kernel, ids=self.inputs.tokens, w=w, state=state, positions=positions, x=x)[
+                "x"
+            ]
         return x
 
     def _product(
@@ -76,12 +77,12 @@ class Prefill(Ops):
         kernel = self.kernel(
             choose.normalize, norm, self.tier, residual=residual is not None, last_row=last_row, scale=scale
         )
-        given = {"bias": norm.bias, "residual": residual, "scale": scale}
-        return self.launch("norm", kernel, x=x, norm=norm.weight, **given)["y"]
+        written = self.launch(
+            "norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual, scale=scale
+        )
+        return written["y"]
 
-    def attention(
-        self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout
-    ) -> Tensor:
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> Tensor:
         """``[n, H * P]``, causal; appends the chunk's keys and values to ``kv``, if the layer has its own."""
         scoring, scaling = scoring.within(self.context), replace(scoring, cap=None, window=None)
         state, table = self.inputs.state, self.inputs.page_table
@@ -91,7 +92,9 @@ class Prefill(Ops):
             written = self.launch("rope", kernel, **given, page_table=table, kv=kv)
             queries, kv = written["queries"], written["kv"]
         else:
-            queries = self.launch("rope", self.kernel(rope_queries, layout, self.context, scaling), **given)["queries"]
+            queries = self.launch("rope", self.kernel(rope_queries, layout, self.context, scaling), **given)[
+                "queries"
+            ]
         kernel = self.kernel(choose.flash_attention, layout, scoring, self.tier)
         given = {"queries": queries, "state": state, "page_table": table, "kv": kv}
         return self.launch("attend", kernel, **given)["attention"]

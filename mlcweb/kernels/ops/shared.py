@@ -60,7 +60,13 @@ class Ops:
         return self._kernels(make, *args, **options)
 
     def launch(
-        self, operation: str, kernel: tirx.PrimFunc, /, *, way: str = "", **given: Tensor | Stored | int | None
+        self,
+        operation: str,
+        kernel: tirx.PrimFunc,
+        /,
+        *,
+        way: str = "",
+        **given: Tensor | Stored | int | None,
     ) -> dict[str, Tensor]:
         """A launch of an operation such as ``qkv``, with tensors by the kernel's names; ``way``: int8 or matrix.
 

@@ -35,7 +35,9 @@ _MINUS_INFINITY = -1.0e30
 def share(layout: HeadLayout) -> int:
     """Query heads of a KV head that a thread takes: all, or a part of them where heads are large."""
     fit = range(layout.group, 0, -1)
-    return next(n for n in fit if layout.group % n == 0 and (n == 1 or n * layout.head_dim // QUAD <= _LARGEST))
+    return next(
+        n for n in fit if layout.group % n == 0 and (n == 1 or n * layout.head_dim // QUAD <= _LARGEST)
+    )
 
 
 def _kv_head(layout: HeadLayout, heads: Expr) -> Expr:

@@ -6,8 +6,8 @@ the keys and values of the last layer of their kind that has its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
@@ -125,7 +125,7 @@ class PerLayerEmbeddings(nn.Module):
         self.scale, self.factor, self.epsilon = (width / 2) ** 0.5, config.hidden_size**-0.5, config.norm_eps
 
     def forward(self, ops: Operations[Array], x_TD: Array) -> Callable[[int], Array]:
-        """A layer's sum by its index, ``[T, W]``: its own embedding, and the norm of the product, over the root of 2."""
+        """A layer's sum by its index, ``[T, W]``: its own embedding and the product's norm, over the root of 2."""
         own = ops.embed(self.table, name="per_layer_embed", scale=self.scale, rows=True)
         projected = ops.linear("per_layer_project", x_TD, self.projection, factor=self.factor, rows=True)
 

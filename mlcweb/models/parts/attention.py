@@ -49,7 +49,7 @@ class Attention(nn.Module):
         shared: nn.Parameter | None = None,
     ) -> None:
         hidden, width = config.hidden_size, config.query_width
-        each = (width, config.key_width, config.key_width)
+        each: tuple[int, ...] = (width, config.key_width, config.key_width)
         if shared is not None:
             layout, qkv, each = replace(layout, appends=False), qkv[:1], (width,)
         gates = None

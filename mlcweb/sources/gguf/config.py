@@ -105,7 +105,7 @@ def gemma3(m: Metadata) -> Config:
 
 
 def gemma4(m: Metadata) -> Config:
-    """Lengths without ``swa`` are of layers that see everything; ``rope_freqs`` says which of their pairs stand still."""
+    """Lengths without ``swa`` are of layers that see everything, as are the factors of RoPE that a tensor has."""
     inner = m.get("feed_forward_length", (list, int))
     each = inner if isinstance(inner, list) else [inner]
     kv_heads = m.get("attention.head_count_kv", (list, int))

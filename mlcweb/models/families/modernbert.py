@@ -37,6 +37,7 @@ class ModernBertConfig(DecoderConfig):
     classifier_activation: Activation
 
     centered: ClassVar[bool] = True
+    alike: ClassVar[bool] = False  # the first layer has a norm less
 
     @classmethod
     def from_hf(cls, config: dict[str, Any]) -> ModernBertConfig:

@@ -21,7 +21,7 @@ const BINDING_BYTES = 134217728;
 export const prebuiltAppConfig: AppConfig = {
   cacheBackend: "cache",
   model_list: MODELS.map(([id, megabytes, context]): ModelRecord => {
-    const bundle = id.replace(/-MLC(-1k)?$/, "");
+    const bundle = id.replace(/-MLC(-1k|-b\d+)?$/, "");
     return {
       model: bundle,
       model_id: id,

@@ -3,14 +3,15 @@ import { modelNotFound } from "./errors.js";
 import type { AppConfig, ModelRecord } from "./types/config.js";
 
 /** Where a model's bundle is, and what its id asks for. WebLLM's ids end in `-MLC`, which no bundle's name has, and in
- * `-MLC-1k` for the same weights with 1024 tokens of context. */
+ * `-MLC-1k` for the same weights with 1024 tokens of context, or `-MLC-b32` for 32 texts of an embedding model at a
+ * time; here a call has as many as fit. */
 export function locate(modelId: string, baseUrl: string | undefined): { url: string; contextLength?: number } {
   const [path, query] = split(modelId);
   if (path.includes("/")) {
     const relative = baseUrl !== undefined && !/^([a-z]+:)?\/\//i.test(modelId);
     return { url: relative ? join(baseUrl, path, query) : modelId };
   }
-  const [, name = path, short] = /^(.*)-MLC(-1k)?$/.exec(path) ?? [];
+  const [, name = path, short] = /^(.*)-MLC(?:(-1k)|-b\d+)?$/.exec(path) ?? [];
   const url = baseUrl === undefined ? name + query : join(baseUrl, name, query);
   return short === undefined ? { url } : { url, contextLength: 1024 };
 }

@@ -152,4 +152,8 @@ export const MODELS: readonly (readonly [id: string, megabytes: number, context:
   ["TinyLlama-1.1B-Chat-v0.4-q4f32_1-MLC", 745, 2048],
   ["TinyLlama-1.1B-Chat-v0.4-q4f16_1-MLC-1k", 613, 1024],
   ["TinyLlama-1.1B-Chat-v0.4-q4f32_1-MLC-1k", 701, 1024],
+  ["snowflake-arctic-embed-m-q0f32-MLC-b32", 416, 512],
+  ["snowflake-arctic-embed-m-q0f32-MLC-b4", 416, 512],
+  ["snowflake-arctic-embed-s-q0f32-MLC-b32", 127, 512],
+  ["snowflake-arctic-embed-s-q0f32-MLC-b4", 127, 512],
 ];

@@ -15,7 +15,7 @@ export interface Reload {
  * so that several pages share it. */
 export function methodsOf(
   engine: () => MLCEngine,
-  own: Pick<MLCEngineConfig, "fetch" | "constrain">,
+  own: Pick<MLCEngineConfig, "fetch" | "constrain" | "embed">,
   keeps: boolean,
 ): Methods {
   let last = "";

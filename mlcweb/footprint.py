@@ -69,21 +69,22 @@ def _count(
     if config.alike:
         # Two layers are declared, and the second stands for all that follow: 80 would take longer than the rest.
         model = declare_model(model_class, replace(config, num_hidden_layers=2), context=context, texts=texts)
-        more, attending = config.num_hidden_layers - 1, config.num_hidden_layers
+        more, declared = config.num_hidden_layers - 1, 2
     else:
         model = declare_model(model_class, config, context=context, texts=texts)
-        more, attending = 1, sum(name.endswith(".kv") for name, _ in model.states())
+        more, declared = 1, config.num_hidden_layers
+    kv_cache = sum(math.prod(p.shape) for name, p in model.states() if name.endswith(".kv"))
+    kv_cache = 0 if texts else kv_cache * config.num_hidden_layers // declared
     recurrent = sum(math.prod(p.shape) for name, p in model.states() if not name.endswith(".kv"))
     params = [(more if p.name.startswith("model.layers.1.") else 1, p) for p in model.params()]
     tables = sum(table.nbytes for table in model.constants().values())
 
     def footprint(scheme: Scheme) -> Footprint:
         dtype = kv_dtype or scheme.activation
-        page_shape = config.layout(context, dtype).page_shape
         return Footprint(
             parameters=sum(n * math.prod(param.shape) for n, param in params),
             weights=tables + sum(n * t.nbytes for n, param in params for t in packed_tensors(param, scheme)),
-            kv_cache=0 if texts else attending * math.prod(page_shape) * DTYPE_BYTES[dtype],
+            kv_cache=kv_cache * DTYPE_BYTES[dtype],
             recurrent=(1 + RECURRENT_COPIES) * recurrent * DTYPE_BYTES["float32"],
         )
 

@@ -19,8 +19,8 @@ from tvm.relax.frontend.nn import Tensor
 from mlcweb.calibrate.text import spread
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.weights import Experts
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
-from mlcweb.kernels.layouts.storage import WholeMatrix
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.recurrent.causal_conv import CausalConv
@@ -113,6 +113,8 @@ class _CalibrationOps(HostOps):
         ends = list(itertools.accumulate(lengths))
         self._spans = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
         self._progress = progress
+        self._read_again = {id(kv) for kv in model.shared_kv()}
+        self._caches: list[dict[int, tuple[F32, F32]]] = [{} for _ in lengths]
         self._sums: dict[str, npt.NDArray[np.float64]] = {}
         self._counts: dict[str, int] = {}
         self._users: dict[
@@ -124,12 +126,12 @@ class _CalibrationOps(HostOps):
         """By parameter, float32 [K]."""
         return {name: (total / self._counts[name]).astype(np.float32) for name, total in self._sums.items()}
 
-    def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> F32:
+    def embed(self, table: Matrix, **options: Any) -> F32:
         self._apart.add(id(table))
         everything, rows = self.tokens, []
         for span in self._spans:
             self.tokens = everything[span]
-            rows.append(super().embed(table, scale=scale, positions=positions))
+            rows.append(super().embed(table, **options))
         self.tokens = everything
         return np.concatenate(rows)
 
@@ -141,9 +143,9 @@ class _CalibrationOps(HostOps):
             self._users.setdefault(id(norm.weight), []).append((norm, weight))
         return super().linear(name, x, weight, **options)
 
-    def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None) -> F32:
+    def norm(self, x: F32, norm: Norm, **options: Any) -> F32:
         self._apart.add(id(norm.weight))
-        return super().norm(x, norm, residual=residual)
+        return super().norm(x, norm, **options)
 
     def norms(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
         """Those for one matrix alone, as ``Measured`` has them."""
@@ -157,11 +159,13 @@ class _CalibrationOps(HostOps):
             lone.append((names, tuple(self._names[id(matrix)] for matrix, _ in pieces(weight))))
         return tuple(lone)
 
-    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring) -> F32:
+    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> F32:
         outputs = []
-        for span in self._spans:
-            outputs.append(super().attention(qkv[span], rope, kv, scoring))
-            self._kv_cache.clear()  # nothing follows
+        for span, cache in zip(self._spans, self._caches, strict=True):
+            self._kv_cache = cache
+            outputs.append(super().attention(qkv[span], rope, kv, scoring, layout))
+            if id(kv) not in self._read_again:
+                cache.pop(id(kv))
         self._progress.advance(1)
         return np.concatenate(outputs)
 

@@ -57,8 +57,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         checkpoint = merged(checkpoint, request.adapter, model, progress)
         config = config_class.from_hf(checkpoint.config)
         model = declare_model(model_class, config, texts=task)
-    copies = [*model.unused, *([model.outline.head] if config.tie_word_embeddings or texts else [])]
-    require(checkpoint, model.shapes(), copies=copies)
+    require(checkpoint, model.shapes(), unused=model.unused())
     _check_eos(checkpoint, config)
     read_generation(checkpoint.tokenizer_files)  # refuses here what it would refuse after the work
     quantization = request.quantization or _default_quantization(checkpoint, model, progress)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from mlcweb.contract.constants import TextTask
+
 
 class CatalogMemory(TypedDict):
     """GPU memory in bytes when the KV cache has room for ``context`` tokens."""
@@ -53,10 +55,11 @@ class _CatalogModelRequired(TypedDict):
 class CatalogModel(_CatalogModelRequired, total=False):
     """A bundle of the catalog. ``id`` is the bundle's name, ``model`` its source's. ``bytes`` is what a first
     visit downloads at most, ``manifest_sha256`` that of its mlcweb.json. ``url`` is relative to the
-    catalog's: a folder beside it.
+    catalog's: a folder beside it. ``task``: what a model of whole texts is for; others answer.
     """
 
     quality: CatalogQuality
+    task: TextTask
 
 
 class Catalog(TypedDict):

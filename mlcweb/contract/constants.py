@@ -100,6 +100,9 @@ POOLINGS: Final[tuple[Pooling, ...]] = ("mean", "cls", "last")
 Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
 SIMILARITIES: Final[tuple[Similarity, ...]] = ("cosine", "dot", "euclidean", "manhattan")
 
+TextTask = Literal["embed", "rerank"]
+TEXT_TASKS: Final[tuple[TextTask, ...]] = ("embed", "rerank")
+
 ScoreActivation = Literal["sigmoid", "none"]
 SCORE_ACTIVATIONS: Final[tuple[ScoreActivation, ...]] = ("sigmoid", "none")
 

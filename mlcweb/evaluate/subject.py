@@ -9,7 +9,7 @@ from mlcweb.bundle import Bundle, open_bundle
 from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
 from mlcweb.compile.request import CompileRequest
-from mlcweb.errors import BundleError, MlcwebError
+from mlcweb.errors import BundleError, MlcwebError, UnsupportedError
 from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.predictor import HostPredictor
 from mlcweb.kernels.choice.tier import BASE
@@ -56,6 +56,11 @@ def bundle_subject(bundle: Bundle, source: Job | None = None) -> Subject:
     Raises BundleError where the config is not that of the bundle, or missing.
     """
     manifest = bundle.manifest
+    if bundle.of_texts:
+        raise BundleError(
+            f"{manifest.name} makes embeddings or scores, and an evaluation compares predictions of tokens",
+            hint="`mlcweb compile` says how near its embeddings are to the source's.",
+        )
     if manifest.config is None and source is not None:
         config, model_class = source.config, source.model_class
     else:
@@ -95,7 +100,13 @@ def bundle_subject(bundle: Bundle, source: Job | None = None) -> Subject:
 def open_job(source: str, kind: str, adapter: str | None, progress: Progress) -> Job:
     """A source (a recipe's name, a hub id, a folder or a .gguf file) that is to be judged as it is."""
     request = CompileRequest(source, quantization=UNQUANTIZED, source_kind=kind, adapter=adapter)
-    return decide(request, progress)
+    job = decide(request, progress)
+    if job.texts is not None:
+        raise UnsupportedError(
+            f"{source} makes embeddings or scores, and an evaluation compares predictions of tokens",
+            hint="`mlcweb compile` says how near a bundle's embeddings are to the source's.",
+        )
+    return job
 
 
 def source_subject(job: Job, context: int, keep_bytes: int = KEEP_BYTES) -> Subject:

@@ -152,7 +152,7 @@ def lower_entries(
     exporter = Exporter(debug=False)
     exporter.builder = builder = _Builder()
     module, parameters, _ = exporter.build(
-        nn.spec.ModuleSpec.from_raw(specs, _EntryPoints(model, Target(tier, layout, context), points))
+        nn.spec.ModuleSpec.from_raw(specs, _EntryPoints(model, Target(tier, context), points))
     )
     for variable, function in module.functions_items():
         if dims.get(variable.name_hint):

@@ -42,7 +42,8 @@ class Buffer:
 class Launch:
     """A kernel and the buffers at its bindings, both as indices into the plan's lists; the operation and layer.
 
-    ``sizes``: those of the kernel's dynamic sizes that are not the entry's of the same name, and what they are.
+    ``sizes``: values of the kernel's scalars by name, numbers or expressions of the entry's sizes, where they are not
+    the entry's size of the same name; the launch table has them, not the plan.
     """
 
     kernel: int
@@ -140,9 +141,12 @@ class _Call:
 
 
 def _own_sizes(kernel: tirx.PrimFunc, args: Any) -> tuple[tuple[str, Any], ...]:
-    """What a call makes of the kernel's dynamic sizes, where that is not the entry's size of the same name."""
+    """What a call gives for the kernel's scalars, where that is not the entry's size of the same name."""
     sizes: dict[str, Any] = {}
     for param, arg in zip(kernel.params, args, strict=True):
+        if isinstance(arg, tirx.IntImm):
+            sizes[str(param.name)] = int(arg)
+            continue
         for extent, value in zip(param.shape, arg.ty.shape.values, strict=True):
             if isinstance(extent, tirx.Var) and str(extent.name) != str(getattr(value, "name", "")):
                 sizes.setdefault(str(extent.name), value)
@@ -239,7 +243,7 @@ class _PlanBuilder:
             return values[value.tuple_value][value.index]
         operation = value.op
         if isinstance(operation, tvm.ir.GlobalVar):
-            args = [values[a] for a in value.args]
+            args = [None if isinstance(a, tirx.IntImm) else values[a] for a in value.args]
             sizes = _own_sizes(self.entries.module[operation], value.args)
             calls.append(_Call(self._kernel(str(operation.name_hint)), args, sizes))
             return None
@@ -279,8 +283,10 @@ class _PlanBuilder:
         entries = []
         for (entry, calls, _), ranked in zip(self.pending, ranks, strict=True):
             for call, noted in zip(calls, self.entries.emitted[entry.name], strict=True):
-                flat = [moved[a] if isinstance(a, int) else first + ranked[a[1]] for a in call.args]
-                bound = tuple(flat[a] for a in self.kernels[call.kernel].arguments)
+                bound = tuple(
+                    moved[a] if isinstance(a, int) else first + ranked[a[1]]
+                    for a in (call.args[i] for i in self.kernels[call.kernel].arguments)
+                )
                 entry.launches.append(Launch(call.kernel, bound, noted.op, noted.layer, call.sizes))
             entries.append(entry)
         return Plan(self.tier, buffers, self.kernels, entries)

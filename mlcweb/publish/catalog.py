@@ -58,6 +58,8 @@ def catalog_model(local: LocalBundle) -> CatalogModel:
         "manifest_sha256": local.sha256,
         "url": f"{quote(manifest.name, safe='~')}/",
     }
+    if manifest.embedding or manifest.reranking:
+        model["task"] = "embed" if manifest.embedding else "rerank"
     if manifest.quality:
         quality = manifest.quality
         model["quality"] = {

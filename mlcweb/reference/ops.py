@@ -16,6 +16,7 @@ from tvm.relax.frontend.nn import Tensor
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.weights import Experts
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
 from mlcweb.kernels.layouts.storage import GROUP, Values, Vector, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
@@ -48,7 +49,7 @@ class HostOps:
         threads: int | None,
     ) -> None:
         self.int8 = self.every = False
-        self.layout, self._weights = model.layout, weights
+        self._weights = weights
         self._names = {id(weight): name for name, weight in declared(model)}
         self._linear = Linear(weights, threads)
         self._capacity, self.position = capacity, 0
@@ -60,7 +61,15 @@ class HostOps:
             for table, settings in zip(model.rope_tables, model.config.ropes, strict=True)
         }
 
-    def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> F32:
+    def embed(
+        self,
+        table: Matrix,
+        *,
+        name: str = "embed",
+        scale: float = 1.0,
+        positions: WholeMatrix | None = None,
+        rows: bool = False,
+    ) -> F32:
         """x ``[T, D]`` of the tokens."""
         x_TD: F32 = np.stack([self._row(table, token) for token in self.tokens])[:, : table.columns]
         x_TD = x_TD * np.float32(scale)
@@ -98,19 +107,25 @@ class HostOps:
             y = times * y
         return y if residual is None else residual + y
 
-    def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None) -> F32:
-        """``norm(x)``, or ``residual + norm(x)``."""
+    def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None, scale: Values | None = None) -> F32:
+        """``norm(x)``, or ``residual + norm(x)``; times ``scale``, if there is one."""
         y = _normalize(x, norm.epsilon, norm.centered) * self._vector(norm.weight)
         if norm.bias is not None:
             y = y + self._vector(norm.bias)
-        return y if residual is None else residual + y
+        y = y if residual is None else residual + y
+        return y if scale is None else y * self._vector(scale)
 
-    def norm_heads(self, qkv: F32, norm: HeadNorm) -> F32:
-        """Queries and keys normalized, values as they are."""
-        layout, parts = self.layout, []
+    def norm_heads(self, qkv: F32, norm: HeadNorm, layout: HeadLayout) -> F32:
+        """Queries and keys normalized, and values as the norm says."""
+        parts = []
         widths = np.cumsum([layout.heads * layout.head_dim, layout.kv_heads * layout.head_dim])
         queries, keys, values = np.split(qkv, widths, axis=1)
+        if norm.values:
+            heads = values.reshape(len(values), -1, layout.head_dim)
+            values = _normalize(heads, norm.epsilon, False).reshape(values.shape)
         for part, weight in ((queries, norm.q_weight), (keys, norm.k_weight)):
+            if weight is None:
+                continue
             width = part.shape[1] if norm.kind == "full_rms" else layout.head_dim
             heads = part.reshape(len(part), -1, width)
             scale = self._vector(weight).reshape(-1, width)
@@ -142,9 +157,9 @@ class HostOps:
         first = (expert - experts.ranges[stack].start) * experts.rows
         return self._linear(x, self._names[id(experts[stack])], range(first, first + experts.rows))
 
-    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring) -> F32:
-        """``[T, H * P]``; appends the tokens' keys and values to the KV cache."""
-        layout, count = self.layout, len(qkv)
+    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> F32:
+        """``[T, H * P]``; appends the tokens' keys and values to the KV cache, if the layer has its own."""
+        count = len(qkv)
         heads, kv_heads, dim = layout.heads, layout.kv_heads, layout.head_dim
         positions = np.arange(self.position, self.position + count)
         end = self.position + count
@@ -154,8 +169,9 @@ class HostOps:
         keys, values = self._kv_cache.setdefault(
             id(kv), (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
         )
-        keys[:, self.position : end] = _rotate(k_TJP, positions, pair_frequencies).swapaxes(0, 1)
-        values[:, self.position : end] = v_TJP.swapaxes(0, 1)
+        if layout.appends:
+            keys[:, self.position : end] = _rotate(k_TJP, positions, pair_frequencies).swapaxes(0, 1)
+            values[:, self.position : end] = v_TJP.swapaxes(0, 1)
 
         q_JGTP = _rotate(q_THP, positions, pair_frequencies).reshape(count, kv_heads, -1, dim)
         q_JGTP = q_JGTP.transpose(1, 2, 0, 3) * np.float32(scoring.scale)
@@ -185,6 +201,15 @@ class HostOps:
         spans = x.reshape(len(x), -1, weight.columns)
         normed = _normalize(spans, epsilon, False) * self._vector(weight)
         return normed.reshape(x.shape)
+
+    def add_norm_of_span(
+        self, x: F32, weight: Values, epsilon: float, other: F32, *, span: int, factor: float
+    ) -> F32:
+        """``other + factor * norm(x)`` of a span ``[T, W]``."""
+        columns = slice(span * weight.columns, (span + 1) * weight.columns)
+        normed = _normalize(x[:, columns], epsilon, False) * self._vector(weight)
+        sums: F32 = other[:, columns] + np.float32(factor) * normed
+        return sums
 
     def gated_delta(self, qkv: F32, ba: F32, delta: GatedDelta, recurrent: Tensor) -> F32:
         """The rule, a token at a time."""

@@ -42,15 +42,18 @@ class _HostTextOps(HostOps):
         self,
         table: Matrix,
         *,
+        name: str = "embed",
         scale: float = 1.0,
         positions: WholeMatrix | None = None,
+        rows: bool = False,
         kinds: WholeMatrix | None = None,
     ) -> F32:
         x_TD = super().embed(table, scale=scale, positions=positions)
         if kinds is None:
             return x_TD
-        rows = self._weights.rows(self._names[id(kinds)], 0, kinds.rows)
-        return x_TD + rows[list(self.kinds or [0] * len(self.tokens))]
+        by_kind = self._weights.rows(self._names[id(kinds)], 0, kinds.rows)
+        typed: F32 = x_TD + by_kind[list(self.kinds or [0] * len(self.tokens))]
+        return typed
 
     def pool(self, x: F32, pooling: Pooling) -> F32:
         if pooling == "mean":

@@ -24,13 +24,13 @@ _LISTED = 5
 
 
 def require(
-    checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], *, copies: Iterable[str] = ()
+    checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], *, unused: Iterable[str] = ()
 ) -> None:
     """Check that the checkpoint holds exactly the tensors ``expected``, each of its shape and in floats.
 
     Extra tensors are an error too: weights that the model definition does not use mean that it is the wrong
-    definition, and its answers would be quietly wrong. ``copies`` may be stored too, as a head that is tied to
-    the embeddings is by some. Raises CheckpointError (missing, extra, shapes) or UnsupportedError (stored in
+    definition, and its answers would be quietly wrong. Those that are ``unused`` may be there too, as a head that is
+    tied to the embeddings is in some. Raises CheckpointError (missing, extra, shapes) or UnsupportedError (stored in
     no float type).
     """
     tensors = checkpoint.tensors
@@ -50,7 +50,7 @@ def require(
             f"shapes disagree with config.json: {_enumerate(wrong, '; ')}",
             hint="Use the config.json that was published with these weights.",
         )
-    ignored = [*IGNORED, *copies]
+    ignored = [*IGNORED, *unused]
     extra = [
         name
         for name in tensors

@@ -1,4 +1,4 @@
-"""Takes the text model out of a checkpoint that wraps it beside a tower for pictures.
+"""Takes the text model out of a checkpoint that wraps it beside towers for pictures and sound.
 
 The text model's keys lie in ``text_config``, and its tensors' names have a prefix. What is left is the checkpoint that
 the text model alone would have; the tower's tensors are left out.
@@ -22,6 +22,9 @@ _TOWERS = (
     "model.vision_tower.",
     "model.multi_modal_projector.",
     "model.visual.",
+    "model.audio_tower.",
+    "model.embed_vision.",
+    "model.embed_audio.",
 )
 # as they are saved, and as transformers has them since 4.52
 _PREFIXES = {
@@ -57,6 +60,7 @@ WRAPPERS = {
             "max_position_embeddings": 131072,
         },
     ),
+    "Gemma4ForConditionalGeneration": Wrapper({"gemma4_text": "Gemma4ForCausalLM"}),
     "Mistral3ForConditionalGeneration": Wrapper(
         {"mistral": "MistralForCausalLM", "ministral3": "Ministral3ForCausalLM"}
     ),

@@ -4,14 +4,16 @@ import { type ListedModel, listModels } from "mlcweb/catalog";
 import { add } from "./dom.js";
 import { mebibytes, parametersOf } from "./numbers.js";
 
-/** Fills `list`. A model's link is this page's with the bundle added. Throws what the catalog's reading throws. */
+/** Fills `list` with the models that answer. A model's link is this page's with the bundle added. Throws what the
+ * catalog's reading throws. */
 export async function showModels(list: HTMLElement, status: HTMLElement, catalog: string): Promise<void> {
   status.textContent = "Reading the catalog";
-  const models = await listModels(catalog, { contextLength: CONTEXT });
+  const models = (await listModels(catalog, { contextLength: CONTEXT })).filter(({ task }) => task === undefined);
   list.replaceChildren();
   for (const model of models) addModel(list, model);
   const fit = models.filter(({ fits }) => fits).length;
-  status.textContent = models.length === 0 ? "The catalog is empty." : `${fit} of ${models.length} run on this device.`;
+  status.textContent =
+    models.length === 0 ? "The catalog has no models to chat with." : `${fit} of ${models.length} run on this device.`;
 }
 
 const CONTEXT = 4096;

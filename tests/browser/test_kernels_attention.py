@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.kernels.attention.rope_append import rope_append
+from mlcweb.kernels.attention.rope_append import append, rope_append, rope_queries
 from mlcweb.kernels.attention.scoring import Growth, Scoring
-from mlcweb.kernels.choice.choose import attend, flash_attention, merge, splits, uses_block_order
+from mlcweb.kernels.choice.choose import (
+    appends_before,
+    attend,
+    flash_attention,
+    merge,
+    splits,
+    uses_block_order,
+)
 from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
 from mlcweb.quantize.block_order import to_block_order
@@ -85,7 +92,10 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, start: int, scoring: 
 
 
 class Case:
-    """A context of ``start`` cached tokens and ``n`` new ones, on shuffled pages; ``scoring`` is usual by default."""
+    """A context of ``start`` cached tokens and ``n`` new ones, on shuffled pages; ``scoring`` is usual by default.
+
+    ``appends``: the new ones' keys and values are new too; else they are in the cache already.
+    """
 
     def __init__(
         self,
@@ -96,10 +106,12 @@ class Case:
         n: int,
         variant: Variant,
         scoring: Scoring | None = None,
+        *,
+        appends: bool = True,
     ) -> None:
         rng = np.random.default_rng(start * 1000 + n + d)
         storage = kv_storage(variant.dtype, variant.tier)
-        self.layout = HeadLayout(heads, kv_heads, d, CONTEXT // PAGE_SIZE, storage)
+        self.layout = HeadLayout(heads, kv_heads, d, CONTEXT // PAGE_SIZE, storage, appends)
         frequencies = 1e4 ** (-np.arange(0, d, 2) / d)
         self.coarse, self.fine = rope_tables(frequencies, CONTEXT)
         self.table = rng.permutation(self.layout.pages).astype(np.int32)
@@ -116,10 +128,10 @@ class Case:
         self.unseen = (
             0 if self.scoring.window is None else max(0, start - self.scoring.window + 1) // PAGE_SIZE
         )
-        new = (queries, keys[start:], self.values[start:])
+        new = (queries, keys[start:], self.values[start:])[: 3 if appends else 1]
         self.qkv = np.concatenate([part.reshape(n, -1) for part in new], 1).astype(np.float32)
         self.dtype = variant.dtype
-        self.before = self._cache(start).view(storage)
+        self.before = self._cache(start if appends else total).view(storage)
         self.after = self._cache(total)
 
     def _cache(self, tokens: int) -> np.ndarray:
@@ -140,6 +152,7 @@ class Case:
 
 
 SHAPES = [(9, 3, 64), (8, 8, 80), (4, 1, 128), (4, 2, 96), (2, 1, 256)]
+LARGE = (8, 1, 512)  # a workgroup has a part of the heads
 
 
 @pytest.mark.parametrize("variant", DEFAULT, ids=str)
@@ -166,9 +179,13 @@ def test_prefill_with_another_element(page: Any, variant: Variant, case: tuple[i
 def check_prefill(page: Any, case: Case, variant: Variant, n: int) -> None:
     layout, tier = case.layout, variant.tier
     out = np.zeros((n, layout.heads * layout.head_dim), np.float32)
-    args = [*case.inputs(), out]
-    *_, kv, queries = run_kernel(page, rope_append(layout, CONTEXT, case.scoring), tier, args, n=n)
-    np.testing.assert_allclose(kv.view(case.dtype), case.after, atol=variant.tolerance)
+    if layout.appends:
+        args = [*case.inputs(), out]
+        *_, kv, queries = run_kernel(page, rope_append(layout, CONTEXT, case.scoring), tier, args, n=n)
+        np.testing.assert_allclose(kv.view(case.dtype), case.after, atol=variant.tolerance)
+    else:
+        args, kv = [case.qkv, case.coarse, case.fine, case.state, out], case.before
+        *_, queries = run_kernel(page, rope_queries(layout, CONTEXT, case.scoring), tier, args, n=n)
     args = [queries, case.state, case.table, kv, out]
     *_, actual = run_kernel(page, flash_attention(layout, case.scoring, tier), tier, args, n=n)
     assert np.abs(actual - case.expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
@@ -192,15 +209,31 @@ def test_decode_with_another_element(page: Any, variant: Variant, case: tuple[in
 
 
 def check_decode(page: Any, case: Case, variant: Variant) -> None:
-    layout, tier = case.layout, variant.tier
+    layout, tier, inputs = case.layout, variant.tier, case.inputs()
+    if appends_before(layout, tier):
+        *_, inputs[-1] = run_kernel(page, append(layout, CONTEXT), tier, inputs)
     partial = np.zeros((layout.heads, splits(tier), layout.head_dim + 2), np.float32)
     func = attend(layout, CONTEXT, case.scoring, tier)
-    *_, kv, partial = run_kernel(page, func, tier, [*case.inputs(), partial])
+    *_, kv, partial = run_kernel(page, func, tier, [*inputs, partial])
     np.testing.assert_allclose(kv.view(case.dtype), case.after, atol=variant.tolerance)
     out = np.zeros((1, layout.heads * layout.head_dim), np.float32)
     *_, actual = run_kernel(page, merge(layout, tier), tier, [partial, out])
     expected = to_block_order(case.expected) if uses_block_order(tier) else case.expected
     assert np.abs(actual - expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
+
+
+@pytest.mark.parametrize("variant", [*DEFAULT, ASKED_FOR[1]], ids=str)
+def test_a_layer_that_reads_anothers_cache(page: Any, variant: Variant) -> None:
+    check_prefill(page, Case(6, 2, 64, 33, 40, variant, appends=False), variant, 40)
+    windowed = Case(6, 2, 64, 200, 1, variant, Scoring(0.2, window=48), appends=False)
+    check_decode(page, windowed, variant)
+
+
+@pytest.mark.parametrize("variant", [*DEFAULT[1:], ASKED_FOR[0]], ids=str)
+def test_heads_of_which_a_workgroup_has_a_part(page: Any, variant: Variant) -> None:
+    for appends in (True, False) if variant == DEFAULT[1] else (True,):
+        check_decode(page, Case(*LARGE, 70, 1, variant, appends=appends), variant)
+    check_prefill(page, Case(*LARGE, 33, 20, variant), variant, 20)
 
 
 WINDOWS = [Scoring(0.2, window=window) for window in (1, 15, 16, 17, 100)]

@@ -11,7 +11,7 @@ from mlcweb.contract.constants import State
 from mlcweb.kernels.choice.tier import BASE, F16, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.block_order import offset
 from mlcweb.kernels.layouts.storage import Values
-from mlcweb.kernels.norms.span_norm import norm_spans
+from mlcweb.kernels.norms.span_norm import add_norm_of_span, norm_spans
 from mlcweb.kernels.recurrent.gated_delta import GatedDelta, gated_delta
 from tests.support.browser.kernel_page import run_kernel
 
@@ -103,3 +103,23 @@ def test_norm_spans(kernel_page: Any, dtype: str, tier: Tier, spans: int, width:
     if decode:
         actual = actual[:, [int(offset(i, spans * width)) for i in range(spans * width)]]
     np.testing.assert_allclose(actual, wanted.reshape(n, -1), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(("browser", "dtype", "tier"), VARIANTS)
+@pytest.mark.parametrize(("spans", "width", "n", "span"), [(3, 128, 4, 2), (16, 32, 1, 5), (2, 300, 2, 0)])
+def test_add_norm_of_span(
+    kernel_page: Any, dtype: str, tier: Tier, spans: int, width: int, n: int, span: int
+) -> None:
+    rng = np.random.default_rng(width)
+    x, other = rng.standard_normal((2, n, spans * width)).astype(np.float32)
+    weight, decode = rng.standard_normal((1, width)).astype(dtype), n == 1
+    stored = Values(weight.shape, dtype, tier)
+    func = add_norm_of_span(stored, spans, 1e-3, 0.7, tier, decode=decode, block_order=decode)
+    place = np.zeros(1, np.int32)  # of the number, which is no buffer
+    given = [x, weight, other, place, np.zeros((n, width), np.float32)]
+    *_, actual = run_kernel(kernel_page, func, tier, given, n=n, span=span)
+    part, added = (array.astype(np.float64).reshape(n, spans, width)[:, span] for array in (x, other))
+    normed = part / np.sqrt((part**2).mean(-1, keepdims=True) + 1e-3) * weight.astype(np.float64)
+    if decode:
+        actual = actual[:, [int(offset(i, width)) for i in range(width)]]
+    np.testing.assert_allclose(actual, added + 0.7 * normed, rtol=2e-5, atol=2e-5)

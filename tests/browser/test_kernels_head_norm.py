@@ -76,6 +76,49 @@ def test_norm_heads(
     np.testing.assert_allclose(actual, wanted, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize(("browser", "dtype", "tier"), [("stock", "float16", BASE)])
+@pytest.mark.parametrize(("heads", "kv_heads", "d", "n"), [(5, 1, 96, 3), (8, 2, 256, 1)])
+def test_values_are_normalized_without_a_weight(
+    kernel_page: Any, dtype: str, tier: Tier, heads: int, kv_heads: int, d: int, n: int
+) -> None:
+    rng = np.random.default_rng(d)
+    weights = [(1 + 0.3 * rng.standard_normal(d)).astype(dtype) for _ in range(2)]
+    qkv = (rng.standard_normal((n, (heads + 2 * kv_heads) * d)) * 0.1).astype(np.float32)
+    given = zip(
+        np.split(qkv.astype(np.float64), [heads * d, (heads + kv_heads) * d], 1),
+        (*(weight.astype(np.float64) for weight in weights), np.ones(d)),
+        (heads, kv_heads, kv_heads),
+        strict=True,
+    )
+    wanted = np.concatenate([expected(part, weight, "rms", count) for part, weight, count in given], 1)
+    norm = HeadNorm(*(Values(w.shape, dtype, tier) for w in weights), EPSILON, "rms", values=True)
+    func = norm_heads(HeadLayout(heads, kv_heads, d, 4), norm, decode=n == 1)
+    *_, actual = run_kernel(kernel_page, func, tier, [qkv, *weights, np.zeros_like(qkv)], n=n)
+    np.testing.assert_allclose(actual, wanted, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(("browser", "dtype", "tier"), [("stock", "float16", BASE)])
+@pytest.mark.parametrize("kind", ["rms", "full_rms"])
+def test_a_layer_may_have_queries_alone(kernel_page: Any, dtype: str, tier: Tier, kind: Any) -> None:
+    rng = np.random.default_rng(6)
+    heads, d, n = 6, 64, 2
+    weight = (1 + 0.3 * rng.standard_normal(d if kind == "rms" else heads * d)).astype(dtype)
+    q = rng.standard_normal((n, heads * d)).astype(np.float32)
+    norm = HeadNorm(Values(weight.shape, dtype, tier), None, EPSILON, kind)
+    func = norm_heads(HeadLayout(heads, 2, d, 4, appends=False), norm)
+    *_, actual = run_kernel(kernel_page, func, tier, [q, weight, np.zeros_like(q)], n=n)
+    wanted = expected(q.astype(np.float64), weight.astype(np.float64), kind, heads)
+    np.testing.assert_allclose(actual, wanted, rtol=2e-5, atol=2e-5)
+
+
+def test_what_has_no_keys_has_no_norm_of_them() -> None:
+    weight = Values((64,), "float32", BASE)
+    with pytest.raises(ValueError, match="keys have a norm where"):
+        norm_heads(HeadLayout(4, 2, 64, 4, appends=False), HeadNorm(weight, weight, EPSILON, "rms"))
+    with pytest.raises(ValueError, match="only rms does that"):
+        norm_heads(HeadLayout(4, 2, 64, 4), HeadNorm(weight, weight, EPSILON, "layer", values=True))
+
+
 def test_a_weight_of_another_size_is_refused() -> None:
     norm = HeadNorm(Values((64,), "float32", BASE), Values((48,), "float32", BASE), EPSILON, "rms")
     with pytest.raises(ValueError, match="a weight of 48 values"):

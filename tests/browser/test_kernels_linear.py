@@ -233,6 +233,8 @@ def test_embedding_with_a_scale_and_learned_positions(kernel_page: Any, scheme: 
         (96, ("residual",)),
         (2080, ("last_row",)),
         (576, ("decode", "residual")),
+        (96, ("residual", "scale")),
+        (576, ("decode", "residual", "scale")),
         (36, ("centered", "bias")),
         (96, ("centered", "bias", "residual", "decode")),
         (2080, ("centered", "last_row")),
@@ -263,8 +265,14 @@ def test_normalize(kernel_page: Any, tier: Tier, width: int, fused: tuple[str, .
         residual = rng.standard_normal(expected.shape).astype(np.float32)
         args.append(laid(residual))
         expected = expected + residual
+    factor = None
+    if "scale" in fused:
+        factor = Values((1,), "float16", tier)
+        args.append(np.array([0.75, 0], np.float16))  # a word
+        expected = expected * np.float32(0.75)
     norm = Norm(Vector(width, "float16", tier), 1e-5, centered, bias)
-    flags = {flag: flag in fused for flag in ("decode", "residual", "last_row", "to_block_order")}
+    flags: dict[str, Any] = {"scale": factor}
+    flags |= {flag: flag in fused for flag in ("decode", "residual", "last_row", "to_block_order")}
     args.append(np.zeros_like(expected))
     *_, y = run_kernel(kernel_page, normalize(norm, tier, **flags), tier, args, n=n)
     close(y, (to_block_order if "to_block_order" in fused else laid)(expected), 1e-5)

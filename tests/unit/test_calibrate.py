@@ -65,6 +65,19 @@ def test_mean_squares_are_those_of_every_product(opened):
         np.testing.assert_allclose(actual[name], squares, rtol=1e-4, err_msg=name)
 
 
+def test_layers_that_read_anothers_cache_read_their_own_sequences(tmp_path):
+    (case,) = (case for case in CASES if case.name == "gemma-4-e2b")
+    checkpoint = open_checkpoint(str(make_checkpoint(tmp_path, case)))
+    config_class, model_class = architecture(checkpoint.config)
+    model = declare_model(model_class, config_class.from_hf(checkpoint.config), "q4f32_1")
+    tokens = [token % case.vocab_size for token in TOKENS[:70]]
+    expected = by_token(checkpoint, model, cut(tokens, [], model, 40), 40)
+    actual = measure(checkpoint, model, tokens, 40).mean_squares
+    assert set(actual) == set(expected)
+    for name, squares in expected.items():
+        np.testing.assert_allclose(actual[name], squares, rtol=1e-3, err_msg=name)
+
+
 def test_norms_of_one_matrix_are_known(opened):
     checkpoint, model = opened
     layers = range(model.config.num_hidden_layers)

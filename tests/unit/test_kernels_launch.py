@@ -19,6 +19,7 @@ from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.storage import Values, Vector, matrix
 from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
+from mlcweb.kernels.norms.span_norm import add_norm_of_span
 from mlcweb.kernels.ops.entries import ENTRY_POINTS, entry_points
 from mlcweb.kernels.ops.launch import ArgumentError, launch
 from mlcweb.kernels.ops.memo import KernelMemo
@@ -126,6 +127,17 @@ def test_what_is_updated_in_place_must_be_given(function: None) -> None:
     assert list(made) == ["kv", "partial"]
 
 
+def test_a_number_is_for_a_scalar(function: None) -> None:
+    weight = Values((32,), "float32", BASE)
+    kernel = add_norm_of_span(weight, 3, 1e-5, 1.0, BASE, decode=True)
+    tensors = {"x": _tensor(1, 96), "weight": weight, "other": _tensor(1, 96)}
+    assert list(launch("decode", "span", kernel, {**tensors, "span": 2})) == ["y"]
+    with pytest.raises(ArgumentError, match=r"the numbers \[\] are given, and it has \['span'\]"):
+        launch("decode", "span", kernel, tensors)
+    with pytest.raises(ArgumentError, match=r"the numbers \['row', 'span'\] are given"):
+        launch("decode", "span", kernel, {**tensors, "span": 2, "row": 1})
+
+
 Make = Callable[..., Any]
 HEADS = HeadLayout(2, 1, 32, 4)
 
@@ -175,6 +187,7 @@ CASES: list[tuple[Make, Callable[[], dict[str, Any]], list[dict[str, Any]]]] = [
             {"residual": True},
             {"decode": True},
             {"last_row": True},
+            {"scale": Values((1,), "float32", BASE)},
         ],
     ),
     (
@@ -185,6 +198,8 @@ CASES: list[tuple[Make, Callable[[], dict[str, Any]], list[dict[str, Any]]]] = [
             {"norm": heads(width=64)},
             {"decode": False},
             {"layout": replace(HEADS, pages=5)},
+            {"norm": replace(heads(), values=True)},
+            {"norm": replace(heads(), k_weight=None), "layout": replace(HEADS, appends=False)},
         ],
     ),
     (

@@ -42,6 +42,15 @@ CONTRADICTIONS += [
     ("qwen3-30b-a3b", {"moe_intermediate_size": None}, "moe_intermediate_size"),
     ("olmoe", {"num_experts": 2}, "there are 2 experts"),
 ]
+GEMMA4_ROPES = {"full_attention": {"rope_type": "proportional", "rope_theta": 1e6}}
+CONTRADICTIONS += [
+    ("gemma-4-e2b", {"num_kv_shared_layers": 5}, "num_kv_shared_layers is 5"),
+    ("gemma-4-e2b", {"num_kv_shared_layers": 6}, "num_kv_shared_layers is 6"),
+    ("gemma-4-e2b", {"num_kv_shared_layers": -1}, "num_kv_shared_layers"),
+    ("gemma-4-e2b", {"hidden_size_per_layer_input": "256"}, "hidden_size_per_layer_input"),
+    ("gemma-4-e2b", {"rope_parameters": GEMMA4_ROPES}, "no object for sliding_attention"),
+    ("gemma-4-e2b", {"layer_types": ["full_attention"]}, "layer_types"),
+]
 UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("smollm3", {"layer_types": ["linear_attention"] * 4}, "linear_attention"),
     ("granite-4-micro", {"layer_types": ["attention", "mamba"]}, "layer_types"),
@@ -52,6 +61,14 @@ UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("olmoe", {"clip_qkv": 8.0}, "clip_qkv"),
     ("granite-4-micro", {"num_local_experts": 62}, "num_local_experts = 62"),
     ("granite-4-micro", {"position_embedding_type": "alibi"}, "position_embedding_type"),
+    ("gemma-4-e2b", {"enable_moe_block": True}, "enable_moe_block"),
+    ("gemma-4-e2b", {"attention_k_eq_v": True}, "attention_k_eq_v"),
+    ("gemma-4-e2b", {"attention_bias": True}, "attention_bias"),
+    ("gemma-4-e2b", {"use_bidirectional_attention": "all"}, "use_bidirectional_attention"),
+    ("gemma-4-e2b", {"hidden_activation": "silu"}, "hidden_activation"),
+    ("gemma-4-e2b", {"global_head_dim": 40}, "global_head_dim"),
+    ("gemma-4-e2b", {"hidden_size_per_layer_input": 30}, "hidden_size_per_layer_input"),
+    ("gemma-4-e2b", {"vocab_size_per_layer_input": 128}, "vocab_size_per_layer_input = 128"),
 ]
 
 

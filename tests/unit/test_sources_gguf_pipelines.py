@@ -25,7 +25,7 @@ def definition_of(name: str) -> dict[str, Any]:
     return definition
 
 
-def converted(name: str, **keys: Any) -> GgufFile:
+def converted(name: str, *, with_merges: bool = False, **keys: Any) -> GgufFile:
     """The metadata that convert_hf_to_gguf.py writes of a tokenizer.json, or of the tokenizer.model it was made of."""
     definition = definition_of(name)["tokenizer"]
     model, added = definition["model"], {token["content"]: token for token in definition["added_tokens"]}
@@ -38,7 +38,8 @@ def converted(name: str, **keys: Any) -> GgufFile:
     for text in sorted(ids, key=lambda text: ids[text]):
         if text in added:
             user_defined = not added[text]["special"]
-            tokens.append(text.replace("▁", " ") if sentencepiece and user_defined else text)
+            spaced = sentencepiece and user_defined and not with_merges
+            tokens.append(text.replace("▁", " ") if spaced else text)
             types.append(4 if user_defined else 2 if text == "<unk>" else 3)
             scores.append(-1000.0)
         else:
@@ -46,8 +47,9 @@ def converted(name: str, **keys: Any) -> GgufFile:
             types.append(6 if sentencepiece and re.fullmatch("<0x[0-9A-F]{2}>", text) else 1)
             scores.append(-float(ranks.get(text, len(ranks))))
     metadata: dict[str, Any] = {"model": "llama", "scores": scores}
-    if not sentencepiece:
-        metadata = {"model": "gpt2", "merges": [" ".join(merge) for merge in model["merges"]]}
+    if not sentencepiece or with_merges:
+        kind = "gemma4" if sentencepiece else "gpt2"
+        metadata = {"model": kind, "merges": [" ".join(merge) for merge in model["merges"]]}
     bos = next((text for text in ("<s>", "<bos>", "<|begin_of_text|>") if text in ids), None)
     if bos:
         metadata["bos_token_id"] = ids[bos]
@@ -90,6 +92,13 @@ def test_texts_become_the_ids_of_the_familys_tokenizer(name: str, keys: dict[str
         assert tokenizer.encode(entry["text"]).ids == entry["with_special"], entry["text"]
         if "\ufffd" not in entry["decoded"]:
             assert tokenizer.decode(entry["ids"]) == entry["decoded"], entry["text"]
+
+
+def test_gemma_4s_merges_are_in_its_file() -> None:
+    """Gemma's tokenizer as llama.cpp's converter writes that of Gemma 4."""
+    tokenizer = tokenizer_of(converted("gemma", with_merges=True, add_space_prefix=False))
+    for entry in definition_of("gemma")["encoded"]:
+        assert tokenizer.encode(entry["text"], add_special_tokens=False).ids == entry["ids"], entry["text"]
 
 
 def test_gemmas_runs_of_spaces_are_the_longest_token() -> None:

@@ -60,7 +60,7 @@ def test_recomputed_buffers_are_not_extra(change):
 
 def test_a_stored_copy_of_a_tied_head_is_not_extra_and_an_untied_one_is(change):
     checkpoint = change(**{"lm_head.weight": np.ones((320, 64), np.float32)})
-    require(checkpoint, TinyLlama().shapes(), copies=["lm_head.weight"])
+    require(checkpoint, TinyLlama().shapes(), unused=["lm_head.weight"])
     with pytest.raises(CheckpointError, match=r"lm_head\.weight"):
         require(checkpoint, TinyLlama().shapes())
 

@@ -58,6 +58,7 @@ ENUMS = {
     "TurnWriter": "turn_writers",
     "Pooling": "poolings",
     "Similarity": "similarities",
+    "TextTask": "text_tasks",
     "ScoreActivation": "score_activations",
     "Binding": "bindings",
     "BufferKind": "buffer_kinds",

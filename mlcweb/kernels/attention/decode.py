@@ -3,6 +3,9 @@
 Launch one has a workgroup for each (KV head, split). It rotates the queries and the new key (RoPE); the split that
 owns the position appends the new key and value to the KV cache; online softmax runs over the split's tokens in tiles
 of 64: a thread has a token for the scores, and a word for the values. Launch two merges the splits.
+
+Where the queries of a KV head's whole group do not fit workgroup memory, a workgroup has a part of them. Then the new
+key and value are in the cache before, since no workgroup waits for another; so they are where a layer appends none.
 """
 
 from tvm import tirx
@@ -26,19 +29,32 @@ THREADS = 64
 SPLITS = 32
 _MINUS_INFINITY = -1.0e30
 _LANES = 16  # threads that reduce one head's scores of a tile
+_MEMORY = 16384 // 4  # floats of workgroup memory
+
+
+def share(layout: HeadLayout) -> int:
+    """Query heads of a KV head that a workgroup takes: all, or as many of them as fit."""
+    each = layout.head_dim + THREADS + _LANES
+    return next(n for n in range(layout.group, 0, -1) if layout.group % n == 0 and n * each <= _MEMORY)
+
+
+def appends(layout: HeadLayout) -> bool:
+    """Whether ``attend`` appends the new key and value."""
+    return layout.appends and share(layout) == layout.group
 
 
 @kernel
 def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 J) * P]``, RoPE tables, state,
-    page_table, kv (read and written), partial ``[H, SPLITS, P + 2]`` (weighted values, maximum, sum).
+    page_table, kv (read, and written where ``appends``), partial ``[H, SPLITS, P + 2]`` (weighted values, maximum,
+    sum).
     """
     k = KernelBuilder("attend")
     scoring.say_window(k)
-    new = NewTokens.bind(k, layout, context)
+    new = NewTokens.bind(k, layout, context, written=appends(layout))
     partial = k.output("partial", (layout.heads, SPLITS, layout.head_dim + 2), "float32")
 
-    (head, split), tid = k.launch([layout.kv_heads, SPLITS], THREADS)
+    (heads, split), tid = k.launch([layout.heads // share(layout), SPLITS], THREADS)
     position = k.let(new.state[State.POSITION], "position")
     # whole pages, so that a tile of 64 tokens is four pages
     origin = scoring.begin(k, position, PAGE_SIZE)
@@ -46,14 +62,16 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     per_split = k.let((pages + SPLITS - 1) // SPLITS * PAGE_SIZE, "share")
     begin = k.let(origin + split * per_split, "begin")
     end = k.let(T.min(begin + per_split, position + 1), "end")
-    owner = k.let((position - origin) // per_split, "owner")
+    owner = k.let((position - origin) // per_split, "owner") if appends(layout) else None
 
-    part = _Split(k, layout, scoring, new, head, tid)
+    part = _Split(k, layout, scoring, new, heads, tid)
     part.rotate_queries(position)
-    with k.when(split == owner):
-        part.append(position)
+    if owner is not None:
+        with k.when(split == owner):
+            part.append(position)
     k.barrier()
-    k.storage_barrier()  # the owning split reads back the key and value that its other threads stored
+    if owner is not None:
+        k.storage_barrier()  # the owning split reads back the key and value that its other threads stored
     part.begin()
     with k.loop(T.max(T.ceildiv(end - begin, THREADS), 0)) as token_tile:
         start = k.let(begin + token_tile * THREADS, "start")
@@ -65,26 +83,32 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
 
 
 class _Split:
-    """A workgroup's part of the context, for the query heads of one KV head; the phases of ``attend``, in order."""
+    """A workgroup's part of the context, for ``share`` query heads, the ``heads``-th of all; the phases of ``attend``,
+    in order.
+    """
 
     def __init__(
-        self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring, new: NewTokens, head: Expr, tid: Expr
+        self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring, new: NewTokens, heads: Expr, tid: Expr
     ) -> None:
-        self.k, self.layout, self.scoring, self.new, self.head, self.tid = k, layout, scoring, new, head, tid
-        self.queries = k.shared(layout.group * layout.head_dim, name="queries")
-        self.scores = k.shared(layout.group * THREADS, name="scores")
-        self.tops = k.shared(layout.group * _LANES, name="tops")
+        self.k, self.layout, self.scoring, self.new, self.tid = k, layout, scoring, new, tid
+        self.group = share(layout)
+        self.first = heads * self.group
+        parts = layout.group // self.group
+        self.head = heads if parts == 1 else k.let(heads // parts, "head")  # of keys and values
+        self.queries = k.shared(self.group * layout.head_dim, name="queries")
+        self.scores = k.shared(self.group * THREADS, name="scores")
+        self.tops = k.shared(self.group * _LANES, name="tops")
 
     def rotate_queries(self, position: Expr) -> None:
-        """RoPE on the group's queries, scaled, into workgroup memory."""
+        """RoPE on the queries, scaled, into workgroup memory."""
         k, layout = self.k, self.layout
         head_dim, half = layout.head_dim, layout.head_dim // 2
         factor = splat(self.scoring.scale_at(position))
-        work = layout.group * half // 4
+        work = self.group * half // 4
         with k.loop(T.ceildiv(work - self.tid, THREADS)) as i:
             item = k.let(i * THREADS + self.tid, "item")
             g, pair = k.let(item // (half // 4), "g"), k.let((item % (half // 4)) * 4, "pair")
-            base = k.let((self.head * layout.group + g) * head_dim + pair, "base")
+            base = k.let((self.first + g) * head_dim + pair, "base")
             first, second = self._rotated(base, pair, position)
             k.store(self.queries, ramp4(g * head_dim + pair), first * factor)
             k.store(self.queries, ramp4(g * head_dim + pair + half), second * factor)
@@ -114,7 +138,7 @@ class _Split:
 
     def begin(self) -> None:
         """Registers: of each head the softmax's maximum and sum, and the sums of the thread's words of the values."""
-        k, group = self.k, self.layout.group
+        k, group = self.k, self.group
         self.words = -(-self.layout.words // THREADS)  # of the values, that a thread keeps
         self.dims = self.words * self.layout.word
         self.maximum, self.total = k.local(group, name="maximum"), k.local(group, name="total")
@@ -128,7 +152,7 @@ class _Split:
 
     def score(self, start: Expr, end: Expr, position: Expr) -> None:
         """A token a thread: its scores, in registers and in workgroup memory."""
-        k, scoring, group = self.k, self.scoring, self.layout.group
+        k, scoring, group = self.k, self.scoring, self.group
         token = k.let(start + self.tid, "token")
         for g in range(group):
             k.store(self.own, g, f32(_MINUS_INFINITY))
@@ -145,20 +169,20 @@ class _Split:
         """``own``: the product of each head's query with the token's key."""
         k, layout, quads = self.k, self.layout, self.layout.head_dim // 4
         page, slot = k.let(page_of(self.new.table, token), "page"), k.let(slot_of(token), "slot")
-        for g in range(layout.group):
+        for g in range(self.group):
             k.store(self.own, g, f32(0.0))
         unroll = next(u for u in (8, 5, 4, 3, 2, 1) if quads % u == 0)  # loads in flight at once
         with k.loop(quads // unroll) as step:
             base = [k.let(step * unroll + u, "quad") for u in range(unroll)]
             keys = [k.let(self.new.kv.key4(page, self.head, slot, quad), "key") for quad in base]
             for quad, key in zip(base, keys, strict=True):
-                for g in range(layout.group):
+                for g in range(self.group):
                     dot = call("float32", "dot", load4(self.queries, g * layout.head_dim + quad * 4), key)
                     k.store(self.own, g, self.own[g] + dot)
 
     def reduce(self) -> None:
         """Raise the maxima, rescale what was summed, and leave the tile's weights in workgroup memory."""
-        k, group, maximum, rescale = self.k, self.layout.group, self.maximum, self.rescale
+        k, group, maximum, rescale = self.k, self.group, self.maximum, self.rescale
         _tile_tops(k, group, self.tid, self.scores, self.tops)
         k.barrier()
         for g in range(group):
@@ -177,7 +201,7 @@ class _Split:
 
     def add_values(self, start: Expr, end: Expr) -> None:
         """Add the tile's values, a page at a time: its loads are in flight together; weights past the end are 0."""
-        k, layout, group = self.k, self.layout, self.layout.group
+        k, layout, group = self.k, self.layout, self.group
         with k.loop(T.min(T.ceildiv(end - start, PAGE_SIZE), THREADS // PAGE_SIZE)) as i:
             page = k.let(page_of(self.new.table, start + i * PAGE_SIZE), "page")
             weights = [
@@ -212,8 +236,8 @@ class _Split:
     def store(self, partial: Buffer, split: Expr) -> None:
         """The split's results."""
         k, layout = self.k, self.layout
-        for g in range(layout.group):
-            row = self.head * layout.group + g
+        for g in range(self.group):
+            row = self.first + g
             for j in range(self.words):
                 word = self.tid + j * THREADS
                 with k.when(word < layout.words):

@@ -86,7 +86,7 @@ class AttentionTile:
         self._bind()
         self.out = k.output("attention", (self.n, layout.heads * layout.head_dim), "float32")
         # tokens whose values are staged at a time, in 16 KiB
-        self.value_tokens = PAGE_SIZE if layout.head_dim <= 128 else PAGE_SIZE // 2
+        self.value_tokens = PAGE_SIZE if layout.head_dim <= 128 else 8 if layout.head_dim <= 256 else 4
 
     def _bind(self) -> None:
         """Declare what is read: queries, and keys and values by pages."""

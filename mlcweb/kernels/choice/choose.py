@@ -19,7 +19,7 @@ from mlcweb.kernels.experts.weights import ChosenExperts, ExpertRange
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
-from mlcweb.kernels.layouts.storage import WholeMatrix
+from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms import norm as norm_
 from mlcweb.kernels.products import matmul as matmul_
 from mlcweb.kernels.products import matvec as matvec_
@@ -32,9 +32,12 @@ from mlcweb.quantize import Scheme
 
 @dataclass(frozen=True)
 class AttentionKernels:
-    """Attention's kernels; ``attend`` divides the context into ``splits``."""
+    """Attention's kernels; ``attend`` divides the context into ``splits``, and ``appends`` says whether it appends
+    the new key and value.
+    """
 
     splits: int
+    appends: Callable[[HeadLayout], bool]
     attend: Callable[[HeadLayout, int, Scoring], tirx.PrimFunc]
     merge: Callable[[HeadLayout], tirx.PrimFunc]
     flash_attention: Callable[[HeadLayout, Scoring], tirx.PrimFunc]
@@ -42,12 +45,14 @@ class AttentionKernels:
 
 _SOFTWARE = AttentionKernels(
     software.attention.SPLITS,
+    software.attention.appends,
     software.attention.attend,
     software.attention.merge,
     software.attention.flash_attention,
 )
 _GENERAL = AttentionKernels(
     attention_decode.SPLITS,
+    attention_decode.appends,
     attention_decode.attend,
     attention_decode.merge,
     attention_prefill.flash_attention,
@@ -157,17 +162,25 @@ def normalize(
     residual: bool = False,
     last_row: bool = False,
     to_block_order: bool = False,
+    scale: Values | None = None,
 ) -> tirx.PrimFunc:
     """``norms.norm.normalize``; decode's vectors are in block order where the tier has it."""
     if tier.software:
-        return software.norm.normalize(norm, decode=decode, residual=residual, last_row=last_row)
+        return software.norm.normalize(norm, decode=decode, residual=residual, last_row=last_row, scale=scale)
     order = {"block_order": decode, "to_block_order": to_block_order}
-    return norm_.normalize(norm, tier, decode=decode, residual=residual, last_row=last_row, **order)
+    return norm_.normalize(
+        norm, tier, decode=decode, residual=residual, last_row=last_row, scale=scale, **order
+    )
 
 
 def splits(tier: Tier) -> int:
     """How many splits ``attend`` makes of the context."""
     return _attention(tier).splits
+
+
+def appends_before(layout: HeadLayout, tier: Tier) -> bool:
+    """Whether decode's new key and value are to be in the KV cache before ``attend``."""
+    return layout.appends and not _attention(tier).appends(layout)
 
 
 def attend(layout: HeadLayout, context: int, scoring: Scoring, tier: Tier) -> tirx.PrimFunc:

@@ -22,7 +22,7 @@ from mlcweb.kernels.language.expr import Buffer, Index, Shape, T, Value
 from mlcweb.kernels.language.expr import Expr as Expr
 
 P = ParamSpec("P")
-Role = Literal["input", "output", "in_place"]
+Role = Literal["input", "output", "in_place", "scalar"]
 
 # A call of this name and a number stands for that text of the attribute, after directives and functions.
 WGSL_CALL, WGSL_TEXT = "mlcweb_wgsl_", "mlcweb.wgsl"
@@ -100,8 +100,8 @@ class KernelBuilder:
         self._reads.update(counts)
 
     def scalar(self, name: str) -> Expr:
-        """Declare the next argument, an int32 (host functions only)."""
-        self._roles.append("input")
+        """Declare the next argument, an int32: a host function is given it, or a launch of a kernel."""
+        self._roles.append("scalar")
         return typed(Expr, ir.arg(name, tirx.Var(name, "int32")))
 
     def pointer(self, name: str, dtype: str) -> Expr:

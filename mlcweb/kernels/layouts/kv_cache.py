@@ -29,6 +29,7 @@ class HeadLayout:
     """Attention's shape: query heads, KV heads, head size, and the KV cache's pages.
 
     ``storage`` is the dtype of the KV cache's words: float32, float16, or uint32 for two float16 (``kv_storage``).
+    ``appends``: the layer has keys and values of its own; else it reads those of an earlier layer's cache.
     """
 
     heads: int
@@ -36,6 +37,12 @@ class HeadLayout:
     head_dim: int
     pages: int
     storage: str = "float32"
+    appends: bool = True
+
+    @property
+    def qkv_width(self) -> int:
+        """Columns of queries, and of keys and values where the layer has its own."""
+        return (self.heads + (2 * self.kv_heads if self.appends else 0)) * self.head_dim
 
     @property
     def group(self) -> int:
@@ -194,7 +201,7 @@ def rope_shapes(head_dim: int, context: int) -> tuple[tuple[int, int], tuple[int
 
 @dataclass(frozen=True)
 class NewTokens:
-    """What takes new tokens in: qkv ``[n, (H + 2 J) * P]``, RoPE's tables, state, page table and kv."""
+    """What takes new tokens in: qkv ``[n, (H + 2 J) * P]``, or queries alone, RoPE's tables, state, page table, kv."""
 
     qkv: Buffer
     coarse: Buffer
@@ -205,18 +212,26 @@ class NewTokens:
 
     @classmethod
     def bind(
-        cls, k: KernelBuilder, layout: HeadLayout, context: int, rows: Index = 1, *, fours: bool = False
+        cls,
+        k: KernelBuilder,
+        layout: HeadLayout,
+        context: int,
+        rows: Index = 1,
+        *,
+        fours: bool = False,
+        written: bool = True,
     ) -> NewTokens:
-        """Declare them as the kernel's next arguments, for ``rows`` tokens (``fours``: see ``KVCache``)."""
-        width = (layout.heads + 2 * layout.kv_heads) * layout.head_dim
+        """Declare them as the kernel's next arguments, for ``rows`` tokens; ``fours`` and ``written`` as in
+        ``KVCache``.
+        """
         coarse, fine = rope_shapes(layout.head_dim, context)
         return cls(
-            k.buffer("qkv", (rows, width), "float32"),
+            k.buffer("qkv", (rows, layout.qkv_width), "float32"),
             k.buffer("rope_coarse", coarse, "float32"),
             k.buffer("rope_fine", fine, "float32"),
             k.buffer("state", (State.WORDS,), "int32"),
             k.buffer("page_table", (layout.pages,), "int32"),
-            KVCache(k, layout, fours=fours, written=True),
+            KVCache(k, layout, fours=fours, written=written),
         )
 
 

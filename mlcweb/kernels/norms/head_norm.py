@@ -18,32 +18,36 @@ class HeadNorm:
     """How queries and keys are normalized: ``rms`` and ``layer`` (LayerNorm without bias) each head by itself,
     ``full_rms`` all heads' queries as one vector, and all keys as another.
 
-    Weights are in natural order: ``[1, P]`` where heads share them, else ``[1, H * P]`` and ``[1, J * P]``.
+    Weights are in natural order: ``[1, P]`` where heads share them, else ``[1, H * P]`` and ``[1, J * P]``. A layer
+    that has queries alone has no ``k_weight``. ``values``: they are normalized too, each head by itself, and have no
+    weight.
     """
 
     q_weight: Values
-    k_weight: Values
+    k_weight: Values | None
     epsilon: float
     kind: Literal["rms", "layer", "full_rms"]
+    values: bool = False
 
 
 @kernel
 def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> tirx.PrimFunc:
-    """Kernel ``y[n, (H + 2 J) * P]``: qkv with queries and keys normalized and values as they are, in float32.
+    """Kernel ``y[n, (H + 2 J) * P]``: qkv with queries and keys normalized, and values as ``norm`` says, in float32;
+    ``y[n, H * P]`` where the layer has queries alone.
 
-    Arguments: qkv, q_weight, k_weight, y; n is 1 in ``decode``. Raises ValueError for weights of other sizes.
+    Arguments: qkv, q_weight, [k_weight], y; n is 1 in ``decode``. Raises ValueError for weights of other sizes.
     """
-    head_dim, heads, kv_heads = layout.head_dim, layout.heads, layout.kv_heads
+    head_dim, heads, kv_heads = layout.head_dim, layout.heads, layout.kv_heads if layout.appends else 0
     full = norm.kind == "full_rms"
     _check(layout, norm, full)
     k, rows = KernelBuilder("norm_heads"), 1 if decode else dynamic("n")
-    width = (heads + 2 * kv_heads) * head_dim
-    qkv = k.buffer("qkv", (rows, width), "float32")
-    q_weight, k_weight = norm.q_weight.bind(k, "q_weight"), norm.k_weight.bind(k, "k_weight")
-    y = k.output("y", (rows, width), "float32")
+    qkv = k.buffer("qkv", (rows, layout.qkv_width), "float32")
+    q_weight = norm.q_weight.bind(k, "q_weight")
+    k_weight = norm.k_weight.bind(k, "k_weight") if norm.k_weight else None
+    y = k.output("y", (rows, layout.qkv_width), "float32")
 
     # a span is what has a norm of its own, or is copied; neighbouring threads take it together
-    queries, spans = (1, 3) if full else (heads, heads + 2 * kv_heads)
+    queries, spans = (1, 3 if kv_heads else 1) if full else (heads, heads + 2 * kv_heads)
     keys = (spans - queries) // 2
     lanes = THREADS if full else min(head_dim // 4, THREADS)
     together = THREADS // lanes
@@ -84,17 +88,23 @@ def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> t
         with k.when(span < queries):
             at = inside if norm.q_weight.columns == head_dim else column
             k.store(y, [row, ramp4(column)], scaled * q_weight.four(k, 0, at))
-        with k.when(T.And(span >= queries, span < queries + keys)):
-            at = inside if norm.k_weight.columns == head_dim else column - heads * head_dim
-            k.store(y, [row, ramp4(column)], scaled * k_weight.four(k, 0, at))
-        with k.when(span >= queries + keys):
-            k.store(y, [row, ramp4(column)], x)
+        if norm.k_weight is not None and k_weight is not None:
+            with k.when(T.And(span >= queries, span < queries + keys)):
+                at = inside if norm.k_weight.columns == head_dim else column - heads * head_dim
+                k.store(y, [row, ramp4(column)], scaled * k_weight.four(k, 0, at))
+            with k.when(span >= queries + keys):
+                k.store(y, [row, ramp4(column)], scaled if norm.values else x)
     return k.finish()
 
 
 def _check(layout: HeadLayout, norm: HeadNorm, full: bool) -> None:
     head_dim = layout.head_dim
-    for weight, count in ((norm.q_weight, layout.heads), (norm.k_weight, layout.kv_heads)):
+    if layout.appends != (norm.k_weight is not None):
+        raise ValueError("keys have a norm where the layer has keys, and only there")
+    if norm.values and norm.kind != "rms":
+        raise ValueError(f"values are normalized with {norm.kind}, and only rms does that")
+    weights = ((norm.q_weight, layout.heads), (norm.k_weight, layout.kv_heads))
+    for weight, count in ((weight, count) for weight, count in weights if weight is not None):
         if weight.columns != count * head_dim and (full or weight.columns != head_dim):
             raise ValueError(
                 f"{norm.kind} of {count} heads of {head_dim}: a weight of {weight.columns} values"

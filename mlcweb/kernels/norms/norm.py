@@ -12,7 +12,7 @@ from mlcweb.kernels.language.builder import KernelBuilder, call, dynamic, f32, k
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.language.reduce import reduce_rows
 from mlcweb.kernels.layouts.block_order import offset4
-from mlcweb.kernels.layouts.storage import VectorReader
+from mlcweb.kernels.layouts.storage import Values, VectorReader
 from mlcweb.kernels.products.matvec import Norm
 
 THREADS = 64
@@ -20,12 +20,16 @@ THREADS = 64
 
 @dataclass(frozen=True)
 class NormRows:
-    """What a norm of rows is given, a row a workgroup: ``row`` of x is read, and ``to`` of y and residual written."""
+    """What a norm of rows is given, a row a workgroup: ``row`` of x is read, and ``to`` of y and residual written.
+
+    ``scale`` multiplies the sum, where there is one.
+    """
 
     x: Buffer
     weight: VectorReader
     bias: VectorReader | None
     residual: Buffer | None
+    scale: Expr | None
     y: Buffer
     row: Index
     to: Expr
@@ -33,7 +37,15 @@ class NormRows:
 
     @classmethod
     def bind(
-        cls, k: KernelBuilder, norm: Norm, threads: int, *, decode: bool, residual: bool, last_row: bool
+        cls,
+        k: KernelBuilder,
+        norm: Norm,
+        threads: int,
+        *,
+        decode: bool,
+        residual: bool,
+        last_row: bool,
+        scale: Values | None,
     ) -> NormRows:
         """Declare the kernel's arguments, and launch ``threads`` for each row of y."""
         n, width = 1 if decode else dynamic("n"), norm.weight.columns
@@ -42,9 +54,11 @@ class NormRows:
         weight = norm.weight.bind(k, "norm")
         bias = norm.bias.bind(k, "bias") if norm.bias else None
         r = k.buffer("residual", (rows, width), "float32") if residual else None
+        factor = scale.bind(k, "scale") if scale else None
         y = k.output("y", (rows, width), "float32")
         (to,), tid = k.launch([rows], threads)
-        return cls(x, weight, bias, r, y, n - 1 if last_row else to, to, tid)
+        times = k.let(factor.one(k, 0, 0), "times") if factor else None
+        return cls(x, weight, bias, r, times, y, n - 1 if last_row else to, to, tid)
 
 
 @kernel
@@ -57,14 +71,16 @@ def normalize(
     block_order: bool = False,
     to_block_order: bool = False,
     last_row: bool = False,
+    scale: Values | None = None,
 ) -> tirx.PrimFunc:
-    """Kernel ``y[n, D] = [residual +] norm(x)`` in float32. Arguments: x ``[n, D]``, weight, [bias], [residual], y.
+    """Kernel ``y[n, D] = [residual +] norm(x)``, times the one value of ``scale`` if there is one, in float32.
+    Arguments: x ``[n, D]``, weight, [bias], [residual], [scale], y.
 
     ``decode``: n is 1; ``block_order``: all vectors are in block order; ``to_block_order``: y alone is.
     ``last_row``: y ``[1, D]`` is of x's last.
     """
     k = KernelBuilder("norm")
-    rows = NormRows.bind(k, norm, THREADS, decode=decode, residual=residual, last_row=last_row)
+    rows = NormRows.bind(k, norm, THREADS, decode=decode, residual=residual, last_row=last_row, scale=scale)
     width, tid, row, to = norm.weight.columns, rows.tid, rows.row, rows.to
     x, weight, bias, r, y = rows.x, rows.weight, rows.bias, rows.residual, rows.y
     quads = width // 4
@@ -101,5 +117,6 @@ def normalize(
         if bias is not None:
             value = value + read(bias)
         at = offset4(column, width) if to_block_order else column
-        k.store(y, [to, ramp4(at)], value if r is None else load4(r, to, column) + value)
+        value = value if r is None else load4(r, to, column) + value
+        k.store(y, [to, ramp4(at)], value if rows.scale is None else value * splat(rows.scale))
     return k.finish()

@@ -4,9 +4,11 @@ from typing import ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
+from mlcweb.kernels.attention.rope_append import append
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.experts.mixture import Mixture
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, pieces
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.ops.moe import decode_moe
@@ -23,7 +25,15 @@ class Decode(Ops):
 
     phase: ClassVar[str] = "decode"
 
-    def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> Tensor:
+    def embed(
+        self,
+        table: Matrix,
+        *,
+        name: str = "embed",
+        scale: float = 1.0,
+        positions: WholeMatrix | None = None,
+        rows: bool = False,
+    ) -> Tensor:
         """x ``[1, D]`` of the token in the state, scaled; plus its learned position, if there are ``positions``."""
         x: Tensor | None = None
         for w, piece in pieces(table):
@@ -31,12 +41,12 @@ class Decode(Ops):
                 embed,
                 w,
                 prefill=False,
-                block_order=choose.uses_block_order(self.tier),
+                block_order=choose.uses_block_order(self.tier) and not rows,
                 scale=scale,
                 positions=positions,
                 piece=piece,
             )
-            written = self.launch("embed", kernel, ids=self.inputs.state, w=w, positions=positions, x=x)
+            written = self.launch(name, kernel, ids=self.inputs.state, w=w, positions=positions, x=x)
             x = written["x"]
         return x
 
@@ -63,26 +73,33 @@ class Decode(Ops):
             y = written["y"]
         return y
 
-    def norm(self, x: Tensor, norm: Norm, *, residual: Tensor | None = None) -> Tensor:
-        """``norm(x)``, or ``residual + norm(x)``."""
-        kernel = self.kernel(choose.normalize, norm, self.tier, decode=True, residual=residual is not None)
-        written = self.launch("norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual)
+    def norm(
+        self, x: Tensor, norm: Norm, *, residual: Tensor | None = None, scale: Values | None = None
+    ) -> Tensor:
+        """``norm(x)``, or ``residual + norm(x)``; times ``scale``, if there is one."""
+        kernel = self.kernel(
+            choose.normalize, norm, self.tier, decode=True, residual=residual is not None, scale=scale
+        )
+        written = self.launch(
+            "norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual, scale=scale
+        )
         return written["y"]
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
-        """``[1, H * P]``; appends the token's key and value to ``kv``."""
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> Tensor:
+        """``[1, H * P]``; appends the token's key and value to ``kv``, if the layer has its own."""
         scoring = scoring.within(self.context)
-        partial = self.launch(
-            "attend",
-            self.kernel(choose.attend, self.layout, self.context, scoring, self.tier),
-            qkv=qkv,
-            rope_coarse=rope.coarse,
-            rope_fine=rope.fine,
-            state=self.inputs.state,
-            page_table=self.inputs.page_table,
-            kv=kv,
-        )["partial"]
-        merge = self.kernel(choose.merge, self.layout, self.tier)
+        given = {
+            "qkv": qkv,
+            "rope_coarse": rope.coarse,
+            "rope_fine": rope.fine,
+            "state": self.inputs.state,
+            "page_table": self.inputs.page_table,
+        }
+        if choose.appends_before(layout, self.tier):
+            kv = self.launch("append", self.kernel(append, layout, self.context), **given, kv=kv)["kv"]
+        attend = self.kernel(choose.attend, layout, self.context, scoring, self.tier)
+        partial = self.launch("attend", attend, **given, kv=kv)["partial"]
+        merge = self.kernel(choose.merge, layout, self.tier)
         return self.launch("merge", merge, partial=partial)["attention"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:

@@ -13,7 +13,12 @@ from tvm.relax.frontend.nn import Tensor, op
 from mlcweb.kernels.language.builder import ARGUMENTS, Role
 from mlcweb.kernels.ops.emitted import for_operation
 
-_ROLES: dict[str, Role] = {"input": "input", "output": "output", "in_place": "in_place"}
+_ROLES: dict[str, Role] = {
+    "input": "input",
+    "output": "output",
+    "in_place": "in_place",
+    "scalar": "scalar",
+}
 
 
 class ArgumentError(TypeError):
@@ -38,41 +43,49 @@ class Argument:
 
 
 def arguments(kernel: tirx.PrimFunc) -> list[Argument]:
-    """What a kernel declares, in its order."""
+    """What a kernel declares, in its order; a scalar has no extents."""
     _, *roles = kernel.attrs[ARGUMENTS]
     return [
-        Argument(str(p.name), tuple(p.shape), str(p.dtype), _ROLES[str(role)])
-        for p, role in zip(kernel.params, roles, strict=True)
+        Argument(
+            str(p.name), tuple(getattr(p, "shape", ())), "int32" if role == "scalar" else str(p.dtype), role
+        )
+        for p, role in zip(kernel.params, (_ROLES[str(role)] for role in roles), strict=True)
     ]
 
 
 def launch(
-    entry: str, operation: str, kernel: tirx.PrimFunc, given: Mapping[str, Tensor | Stored | None]
+    entry: str, operation: str, kernel: tirx.PrimFunc, given: Mapping[str, Tensor | Stored | int | None]
 ) -> dict[str, Tensor]:
     """Emit a call of ``kernel`` for an operation of an entry, such as ``qkv`` of ``decode``; both name it in the plan.
     Returns what it writes, by name.
 
     ``given`` has a tensor for each argument's name; None counts as left out. A weight ``w`` is for the argument ``w``,
-    or ``w_codes``, ``w_scales`` and so on. An output that is not given is made, of the shape that is declared; one
-    that is given is written in place. Raises ArgumentError, with the kernel's and the argument's names.
+    or ``w_codes``, ``w_scales`` and so on; a number is for a scalar. An output that is not given is made, of the
+    shape that is declared; one that is given is written in place. Raises ArgumentError, with the kernel's and the
+    argument's names.
     """
     declared, name = arguments(kernel), f"{entry}_{operation}"
     where = f"{name}: kernel {kernel.attrs[ARGUMENTS][0]}"
-    tensors = _by_argument(where, declared, {k: v for k, v in given.items() if v is not None})
+    numbers = {name: value for name, value in given.items() if isinstance(value, int)}
+    scalars = [argument.name for argument in declared if argument.role == "scalar"]
+    if sorted(numbers) != sorted(scalars):
+        raise ArgumentError(f"{where}: the numbers {sorted(numbers)} are given, and it has {sorted(scalars)}")
+    given = {name: value for name, value in given.items() if value is not None and name not in numbers}
+    tensors = _by_argument(where, declared, given)
     sizes = _sizes(where, declared, tensors)
     for argument in declared:
         if argument.name in tensors:
             _check(where, argument, tensors[argument.name], sizes)
-        elif argument.role != "output":
+        elif argument.role in ("input", "in_place"):
             raise ArgumentError(f"{where}: nothing is given for {argument.name!r}")
-    passed = [argument for argument in declared if argument.name in tensors]
-    written = [argument for argument in declared if argument.role != "input"]
+    passed = [argument for argument in declared if argument.name in {*tensors, *scalars}]
+    written = [argument for argument in declared if argument.role in ("output", "in_place")]
     if not written:
         raise ArgumentError(f"{where} declares no output")
     made = [argument for argument in written if argument.name not in tensors]
     if declared[len(passed) :] != made:
         raise ArgumentError(f"{where}: {made[0].name!r} is to be made, and is not the last of its arguments")
-    args = [tensors[argument.name] for argument in passed]
+    args = [tirx.IntImm("int32", numbers[a.name]) if a.role == "scalar" else tensors[a.name] for a in passed]
     outs = [Tensor.placeholder(_shape(argument, sizes), argument.dtype) for argument in written]
     out = outs if len(outs) > 1 else outs[0]
     with for_operation(operation):

@@ -5,10 +5,11 @@ from typing import ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.kernels.attention.rope_append import rope_append
+from mlcweb.kernels.attention.rope_append import rope_append, rope_queries
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.experts.mixture import Mixture
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, pieces
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.ops.moe import prefill_moe
@@ -25,15 +26,23 @@ class Prefill(Ops):
 
     phase: ClassVar[str] = "prefill"
 
-    def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> Tensor:
+    def embed(
+        self,
+        table: Matrix,
+        *,
+        name: str = "embed",
+        scale: float = 1.0,
+        positions: WholeMatrix | None = None,
+        rows: bool = False,
+    ) -> Tensor:
         """x ``[n, D]`` of the tokens, scaled; plus learned ``positions``, of which the state has the first."""
         x: Tensor | None = None
         for w, piece in pieces(table):
             kernel = self.kernel(embed, w, prefill=True, scale=scale, positions=positions, piece=piece)
             state = self.inputs.state if positions else None
-            x = self.launch(
-                "embed", kernel, ids=self.inputs.tokens, w=w, state=state, positions=positions, x=x
-            )["x"]
+            x = self.launch(name, kernel, ids=self.inputs.tokens, w=w, state=state, positions=positions, x=x)[
+                "x"
+            ]
         return x
 
     def _product(
@@ -54,33 +63,41 @@ class Prefill(Ops):
         return y
 
     def norm(
-        self, x: Tensor, norm: Norm, *, residual: Tensor | None = None, last_row: bool = False
+        self,
+        x: Tensor,
+        norm: Norm,
+        *,
+        residual: Tensor | None = None,
+        scale: Values | None = None,
+        last_row: bool = False,
     ) -> Tensor:
-        """``norm(x)``, or ``residual + norm(x)``; of the last token only if ``last_row``."""
+        """``norm(x)``, or ``residual + norm(x)``, times ``scale``, if there is one; of the last token only if
+        ``last_row``.
+        """
         kernel = self.kernel(
-            choose.normalize, norm, self.tier, residual=residual is not None, last_row=last_row
+            choose.normalize, norm, self.tier, residual=residual is not None, last_row=last_row, scale=scale
         )
-        written = self.launch("norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual)
+        written = self.launch(
+            "norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual, scale=scale
+        )
         return written["y"]
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
-        """``[n, H * P]``, causal; appends the chunk's keys and values to ``kv``."""
-        layout, scoring = self.layout, scoring.within(self.context)
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> Tensor:
+        """``[n, H * P]``, causal; appends the chunk's keys and values to ``kv``, if the layer has its own."""
+        scoring, scaling = scoring.within(self.context), replace(scoring, cap=None, window=None)
         state, table = self.inputs.state, self.inputs.page_table
-        written = self.launch(
-            "rope",
-            self.kernel(rope_append, layout, self.context, replace(scoring, cap=None, window=None)),
-            qkv=qkv,
-            rope_coarse=rope.coarse,
-            rope_fine=rope.fine,
-            state=state,
-            page_table=table,
-            kv=kv,
-        )
+        given = {"qkv": qkv, "rope_coarse": rope.coarse, "rope_fine": rope.fine, "state": state}
+        if layout.appends:
+            kernel = self.kernel(rope_append, layout, self.context, scaling)
+            written = self.launch("rope", kernel, **given, page_table=table, kv=kv)
+            queries, kv = written["queries"], written["kv"]
+        else:
+            queries = self.launch("rope", self.kernel(rope_queries, layout, self.context, scaling), **given)[
+                "queries"
+            ]
         kernel = self.kernel(choose.flash_attention, layout, scoring, self.tier)
-        return self.launch(
-            "attend", kernel, queries=written["queries"], state=state, page_table=table, kv=written["kv"]
-        )["attention"]
+        given = {"queries": queries, "state": state, "page_table": table, "kv": kv}
+        return self.launch("attend", kernel, **given)["attention"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:
         """The convolution of the chunk's x with those before, ``[n, D]``; moves the state on."""

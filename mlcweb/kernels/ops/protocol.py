@@ -12,6 +12,7 @@ from tvm.relax.frontend.nn import Tensor
 from mlcweb.contract.constants import Pooling
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.mixture import Mixture
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
@@ -35,8 +36,18 @@ class Rope:
 class Operations(Protocol[Array]):
     """Activations are float32 ``[T, …]``: T is 1 in decode, n in prefill, and however many tokens the host is fed."""
 
-    def embed(self, table: Matrix, *, scale: float = 1.0, positions: WholeMatrix | None = None) -> Array:
-        """x ``[T, D]``: the tokens' rows of ``table``, scaled; plus their learned positions, if there are any."""
+    def embed(
+        self,
+        table: Matrix,
+        *,
+        name: str = "embed",
+        scale: float = 1.0,
+        positions: WholeMatrix | None = None,
+        rows: bool = False,
+    ) -> Array:
+        """x ``[T, D]``: the tokens' rows of ``table``, scaled; plus their learned positions, if there are any.
+        ``rows``: for an operation that reads decode's inputs in their own order.
+        """
 
     def linear(
         self,
@@ -58,17 +69,24 @@ class Operations(Protocol[Array]):
         outputs in their own order.
         """
 
-    def norm(self, x: Array, norm: Norm, *, residual: Array | None = None) -> Array:
-        """``norm(x)``, or ``residual + norm(x)``."""
+    def norm(
+        self, x: Array, norm: Norm, *, residual: Array | None = None, scale: Values | None = None
+    ) -> Array:
+        """``norm(x)``, or ``residual + norm(x)``; times the one value of ``scale``, if there is one."""
 
-    def norm_heads(self, qkv: Array, norm: HeadNorm) -> Array:
-        """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys normalized."""
+    def norm_heads(self, qkv: Array, norm: HeadNorm, layout: HeadLayout) -> Array:
+        """``qkv`` ``[T, (H + 2 J) * P]``, or queries alone, normalized."""
 
-    def attention(self, qkv: Array, rope: Rope, kv: Tensor, scoring: Scoring) -> Array:
-        """``[T, H * P]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages."""
+    def attention(self, qkv: Array, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> Array:
+        """``[T, H * P]``, causal; appends the tokens' keys and values, if the layer has its own, to ``kv``, pages."""
 
     def norm_spans(self, x: Array, weight: Values, epsilon: float) -> Array:
         """RMSNorm of each span of x that is as wide as ``weight``."""
+
+    def add_norm_of_span(
+        self, x: Array, weight: Values, epsilon: float, other: Array, *, span: int, factor: float
+    ) -> Array:
+        """``other + factor * norm(x)``, of the one span ``[T, W]`` of both: ``norm_spans`` of a span alone."""
 
     def gated_delta(self, qkv: Array, ba: Array, delta: GatedDelta, recurrent: Tensor) -> Array:
         """The gated delta rule's ``[T, H * V]``; moves the state on."""
@@ -99,8 +117,10 @@ class TextOperations(Operations[Array], Protocol[Array]):
         self,
         table: Matrix,
         *,
+        name: str = "embed",
         scale: float = 1.0,
         positions: WholeMatrix | None = None,
+        rows: bool = False,
         kinds: WholeMatrix | None = None,
     ) -> Array:
         """As ``Operations.embed``, plus a row of ``kinds`` for each token's type."""

@@ -16,7 +16,7 @@ from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
-from mlcweb.kernels.norms.span_norm import norm_spans
+from mlcweb.kernels.norms.span_norm import add_norm_of_span, norm_spans
 from mlcweb.kernels.ops.launch import Stored, launch
 from mlcweb.kernels.ops.memo import KernelMemo
 from mlcweb.kernels.products.matvec import Norm
@@ -28,10 +28,9 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True)
 class Target:
-    """What kernels are made for, a tier, the attention's shape and the longest context in tokens; and those made."""
+    """What kernels are made for, a tier and the longest context in tokens; and those made."""
 
     tier: Tier
-    layout: HeadLayout
     context: int
     kernels: KernelMemo = field(default_factory=KernelMemo)
 
@@ -56,7 +55,7 @@ class Ops:
     phase: ClassVar[str]
 
     def __init__(self, target: Target, inputs: Inputs) -> None:
-        self.tier, self.layout, self.context = target.tier, target.layout, target.context
+        self.tier, self.context = target.tier, target.context
         self.inputs, self._kernels = inputs, target.kernels
 
     def kernel(
@@ -66,7 +65,13 @@ class Ops:
         return self._kernels(make, *args, **options)
 
     def launch(
-        self, operation: str, kernel: tirx.PrimFunc, /, *, way: str = "", **given: Tensor | Stored | None
+        self,
+        operation: str,
+        kernel: tirx.PrimFunc,
+        /,
+        *,
+        way: str = "",
+        **given: Tensor | Stored | int | None,
     ) -> dict[str, Tensor]:
         """A launch of an operation such as ``qkv``, with tensors by the kernel's names; ``way``: int8 or matrix.
 
@@ -133,15 +138,27 @@ class Ops:
         kernel = self.kernel(norm_spans, weight, spans, epsilon, self.tier, decode=decode, block_order=order)
         return self.launch("norm_spans", kernel, x=x, weight=weight)["y"]
 
+    def add_norm_of_span(
+        self, x: Tensor, weight: Values, epsilon: float, other: Tensor, *, span: int, factor: float
+    ) -> Tensor:
+        """``other + factor * norm(x)`` of a span ``[T, W]``."""
+        decode = self.phase == "decode"
+        order = decode and choose.uses_block_order(self.tier)
+        spans = int(x.shape[1]) // weight.columns
+        kernel = self.kernel(
+            add_norm_of_span, weight, spans, epsilon, factor, self.tier, decode=decode, block_order=order
+        )
+        return self.launch("span", kernel, x=x, weight=weight, other=other, span=span)["y"]
+
     def gated_delta(self, qkv: Tensor, ba: Tensor, delta: GatedDelta, recurrent: Tensor) -> Tensor:
         """The gated delta rule's ``[T, H * V]``; moves the state on."""
         kernel = self.kernel(gated_delta, delta, decode=self.phase == "decode")
         given = {"rate": delta.rate, "shift": delta.shift, "state": self.inputs.state, "recurrent": recurrent}
         return self.launch("delta", kernel, qkv=qkv, ba=ba, **given)["o"]
 
-    def norm_heads(self, qkv: Tensor, norm: HeadNorm) -> Tensor:
-        """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys normalized."""
-        kernel = self.kernel(norm_heads, self.layout, norm, decode=self.phase == "decode")
+    def norm_heads(self, qkv: Tensor, norm: HeadNorm, layout: HeadLayout) -> Tensor:
+        """``qkv`` ``[T, (H + 2 J) * P]``, or queries alone, normalized."""
+        kernel = self.kernel(norm_heads, layout, norm, decode=self.phase == "decode")
         written = self.launch("norm_heads", kernel, qkv=qkv, q_weight=norm.q_weight, k_weight=norm.k_weight)
         return written["y"]
 

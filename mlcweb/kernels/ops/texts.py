@@ -9,6 +9,7 @@ from tvm.relax.frontend.nn import Tensor
 from mlcweb.contract.constants import Pooling
 from mlcweb.errors import UnsupportedError
 from mlcweb.kernels.attention.scoring import Scoring
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, pieces
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.ops.prefill import Prefill
@@ -31,8 +32,10 @@ class Texts(Prefill):
         self,
         table: Matrix,
         *,
+        name: str = "embed",
         scale: float = 1.0,
         positions: WholeMatrix | None = None,
+        rows: bool = False,
         kinds: WholeMatrix | None = None,
     ) -> Tensor:
         """x ``[n, D]`` of the tokens, scaled; plus rows of learned ``positions``, and of token types."""
@@ -50,7 +53,7 @@ class Texts(Prefill):
                 piece=piece,
             )
             x = self.launch(
-                "embed",
+                name,
                 kernel,
                 ids=self.inputs.tokens,
                 w=w,
@@ -62,17 +65,19 @@ class Texts(Prefill):
         assert x is not None
         return x
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
+    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> Tensor:
         """``[n, H * P]``, within each text; nothing is kept in ``kv``."""
+        if not layout.appends:
+            raise UnsupportedError("a model whose layers share keys and values makes no embeddings here")
         scoring = scoring.within(self.context)
         if scoring.growth is not None:
             raise UnsupportedError("a model whose queries grow with their position makes no embeddings here")
         places = self.inputs.places
         if rope.turns:
-            kernel = self.kernel(rotate, self.layout, self.context)
+            kernel = self.kernel(rotate, layout, self.context)
             given = {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
             qkv = self.launch("rope", kernel, qkv=qkv, places=places, **given)["turned"]
-        kernel = self.kernel(attend_texts, self.layout, scoring)
+        kernel = self.kernel(attend_texts, layout, scoring)
         return self.launch("attend", kernel, qkv=qkv, places=places)["attention"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> NoReturn:

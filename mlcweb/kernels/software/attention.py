@@ -28,7 +28,27 @@ from mlcweb.kernels.software.quads import QUAD, quad_sum
 SPLITS = 4  # of decode's context: with the KV heads, workgroups for all of a few CPUs
 _ROWS = 6  # of prefill
 _REGISTERS = 128  # values that prefill's queries may take: more is slower than loading keys again
+_LARGEST = 512  # values of a lane's queries: SwiftShader compiles a kernel of more for minutes
 _MINUS_INFINITY = -1.0e30
+
+
+def share(layout: HeadLayout) -> int:
+    """Query heads of a KV head that a thread takes: all, or a part of them where heads are large."""
+    fit = range(layout.group, 0, -1)
+    return next(
+        n for n in fit if layout.group % n == 0 and (n == 1 or n * layout.head_dim // QUAD <= _LARGEST)
+    )
+
+
+def _kv_head(layout: HeadLayout, heads: Expr) -> Expr:
+    """The KV head of the ``heads``-th part of the query heads."""
+    parts = layout.group // share(layout)
+    return heads if parts == 1 else heads // parts
+
+
+def appends(layout: HeadLayout) -> bool:
+    """Whether ``attend`` appends the new key and value; where it has a part of the heads, they are there before."""
+    return layout.appends and share(layout) == layout.group
 
 
 @dataclass
@@ -135,13 +155,14 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token, with the arguments of ``attention.decode.attend`` and SPLITS of
     this file.
     """
-    head_dim, group = layout.head_dim, layout.group
+    head_dim, group = layout.head_dim, share(layout)
     k = KernelBuilder("attend")
     scoring.say_window(k)
-    new = NewTokens.bind(k, layout, context)
+    new = NewTokens.bind(k, layout, context, written=appends(layout))
     partial = k.output("partial", (layout.heads, SPLITS, head_dim + 2), "float32")
 
-    (head, split), tid = k.launch([layout.kv_heads, SPLITS], QUAD)
+    (heads, split), tid = k.launch([layout.heads // group, SPLITS], QUAD)
+    head, first = _kv_head(layout, heads), heads * group
     lane, position = k.local(1, "int32", name="lane"), k.local(1, "int32", name="position")
     k.store(lane, 0, tid)
     k.store(position, 0, new.state[State.POSITION])
@@ -152,25 +173,29 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     end = k.let(T.min(begin + per_split, position[0] + 1), "end")
 
     rows = _Rows(k, layout, scoring, group, lane)
-    _take_in(rows, new, head, position, begin, end)
+    _take_in(rows, new, head, first, position, begin, end)
     rows.attend(new.kv, new.table, head, begin, end, [position[0]] * group)
     for g in range(group):
         for i, dim in enumerate(rows.dims()):
-            k.store(partial, [head * group + g, split, dim], rows.sums[g * rows.mine + i])
+            k.store(partial, [first + g, split, dim], rows.sums[g * rows.mine + i])
         with k.when(tid == 0):
-            k.store(partial, [head * group + g, split, head_dim], rows.maximum[g])
-            k.store(partial, [head * group + g, split, head_dim + 1], rows.total[g])
+            k.store(partial, [first + g, split, head_dim], rows.maximum[g])
+            k.store(partial, [first + g, split, head_dim + 1], rows.total[g])
     return k.finish()
 
 
-def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: Expr, end: Expr) -> None:
-    """Rotate the queries into registers; the split that has the position appends key and value to the KV cache."""
+def _take_in(
+    rows: _Rows, new: NewTokens, head: Expr, first: Expr, position: Buffer, begin: Expr, end: Expr
+) -> None:
+    """Rotate the queries from head ``first`` on into registers; the split that has the position appends key and value
+    to the KV cache.
+    """
     k, layout, lane = rows.k, rows.layout, rows.lane
-    head_dim, group, half, size = layout.head_dim, layout.group, rows.mine // 2, layout.word
+    head_dim, group, half, size = layout.head_dim, rows.count, rows.mine // 2, layout.word
     angles = [k.local(4, name="turn") for _ in range(size)]
     pairs = [k.local(2, name="pair") for _ in range(size)]
     page, slot = page_of(new.table, position[0]), slot_of(position[0])
-    owner = k.let(T.And(begin <= position[0], position[0] < end), "owner")
+    owner = k.let(T.And(begin <= position[0], position[0] < end), "owner") if appends(layout) else None
     scale = rows.scoring.scale_at(position[0])
     if rows.scoring.growth is not None:
         grown = k.local(1, name="grown")
@@ -181,11 +206,13 @@ def _take_in(rows: _Rows, new: NewTokens, head: Expr, position: Buffer, begin: E
         for e, (dim, angle, pair) in enumerate(zip(dims, angles, pairs, strict=True)):
             _rope_angle(k, angle, new.coarse, new.fine, position[0], dim, head_dim)
             for g in range(group):
-                base = (head * group + g) * head_dim + dim
+                base = (first + g) * head_dim + dim
                 _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + head_dim // 2])
                 for part in range(2):
                     at = g * rows.mine + i + e + part * half
                     k.store(rows.queries, at, pair[part] * scale)
+        if owner is None:
+            continue
         # a lane reads back only what it writes here itself, so nobody waits
         with k.when(owner):
             for dim, angle, pair in zip(dims, angles, pairs, strict=True):
@@ -253,7 +280,7 @@ def merge(layout: HeadLayout) -> tirx.PrimFunc:
 def _tokens_for(layout: HeadLayout) -> int:
     """Queries whose heads are a prefill thread's rows."""
     rows = min(_ROWS, _REGISTERS // (layout.head_dim // QUAD))
-    return max(1, rows // layout.group)
+    return max(1, rows // share(layout))
 
 
 @kernel
@@ -261,7 +288,7 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * P]``: causal attention of a chunk, with the arguments of
     ``attention.prefill.flash_attention``.
     """
-    head_dim, group, together = layout.head_dim, layout.group, _tokens_for(layout)
+    head_dim, group, together = layout.head_dim, share(layout), _tokens_for(layout)
     k = KernelBuilder("flash_attention")
     scoring.say_window(k)
     n = dynamic("n")
@@ -271,7 +298,8 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     kv = KVCache(k, layout)
     out = k.output("attention", (n, layout.heads * head_dim), "float32")
 
-    (batch, head), tid = k.launch([T.ceildiv(n, together), layout.kv_heads], QUAD)
+    (batch, heads), tid = k.launch([T.ceildiv(n, together), layout.heads // group], QUAD)
+    head, first = _kv_head(layout, heads), heads * group
     lane, base = k.local(1, "int32", name="lane"), k.local(1, "int32", name="base")
     k.store(lane, 0, tid)
     k.store(base, 0, state[State.POSITION])
@@ -279,7 +307,7 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     tokens = [batch * together + t for t in range(together) for _ in range(group)]
     for row, token in enumerate(tokens):
         for i, dim in enumerate(rows.dims()):
-            column = (head * group + row % group) * head_dim + dim
+            column = (first + row % group) * head_dim + dim
             k.store(rows.queries, row * rows.mine + i, queries[T.min(token, n - 1), column])
     end = k.let(base[0] + T.min(batch * together + together, n), "end")
     begin = scoring.begin(k, base[0] + batch * together, QUAD)
@@ -287,6 +315,6 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     for row, token in enumerate(tokens):
         with k.when(token < n):
             for i, dim in enumerate(rows.dims()):
-                column = (head * group + row % group) * head_dim + dim
+                column = (first + row % group) * head_dim + dim
                 k.store(out, [token, column], rows.sums[row * rows.mine + i] / rows.total[row])
     return k.finish()

@@ -4,6 +4,7 @@ from tvm import tirx
 
 from mlcweb.kernels.language.builder import KernelBuilder, f32, kernel
 from mlcweb.kernels.language.expr import Expr, T
+from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.norms.norm import NormRows
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.software.quads import QUAD, quad_sum
@@ -11,11 +12,16 @@ from mlcweb.kernels.software.quads import QUAD, quad_sum
 
 @kernel
 def normalize(
-    norm: Norm, *, decode: bool = False, residual: bool = False, last_row: bool = False
+    norm: Norm,
+    *,
+    decode: bool = False,
+    residual: bool = False,
+    last_row: bool = False,
+    scale: Values | None = None,
 ) -> tirx.PrimFunc:
-    """Kernel ``y[n, D] = [residual +] norm(x)`` in float32: the arguments and options of ``norm.normalize``."""
+    """Kernel ``y[n, D] = [scale *] ([residual +] norm(x))`` in float32: the arguments of ``norm.normalize``."""
     k = KernelBuilder("norm")
-    rows = NormRows.bind(k, norm, QUAD, decode=decode, residual=residual, last_row=last_row)
+    rows = NormRows.bind(k, norm, QUAD, decode=decode, residual=residual, last_row=last_row, scale=scale)
     width, tid, row, to = norm.weight.columns, rows.tid, rows.row, rows.to
     x, weight, bias, r, y = rows.x, rows.weight, rows.bias, rows.residual, rows.y
     factor, value = k.local(1, name="factor"), k.local(1, name="value")
@@ -41,5 +47,6 @@ def normalize(
         result = load(column) * factor[0] * weight.one(k, column)
         if bias is not None:
             result = result + bias.one(k, column)
-        k.store(y, [to, column], result if r is None else r[to, column] + result)
+        result = result if r is None else r[to, column] + result
+        k.store(y, [to, column], result if rows.scale is None else result * rows.scale)
     return k.finish()

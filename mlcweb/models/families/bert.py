@@ -55,13 +55,15 @@ class Bert(Encoder):
     """The model."""
 
     prefix: ClassVar[str] = "bert."
-    unused: ClassVar[tuple[str, ...]] = ("bert.pooler.*", "cls.*")
 
     @classmethod
     def scorer(cls, config: BertConfig) -> TextTask:
         """What ``BertForSequenceClassification`` makes of a pair of texts."""
         pooler = Dense("bert.pooler.dense", config.hidden_size, bias=True, activation="tanh")
         return TextTask("score", "cls", dense=(pooler,), scorer="classifier", scorer_bias=True)
+
+    def unused(self) -> list[str]:
+        return [*super().unused(), "bert.pooler.*", "cls.*"]
 
     def make_outline(self, config: BertConfig) -> Outline:
         prefix = "bert.embeddings"

@@ -38,19 +38,20 @@ class Gemma2Config(DecoderConfig):
             norm_eps=fields.number("rms_norm_eps", 1e-6),
             ropes=(rope,),
             scoring=gemma_scoring(fields, sizes["num_hidden_layers"], pattern=2),
-            logit_cap=_cap(fields, "final_logit_softcapping"),
+            logit_cap=soft_cap(fields, "final_logit_softcapping"),
         )
 
 
 def gemma_scoring(fields: Fields, layers: int, pattern: int) -> tuple[Scoring, ...]:
     """Each layer's scoring: the window is off in every ``pattern``-th layer, or as ``layer_types`` says."""
     scale = fields.number("query_pre_attn_scalar", 256) ** -0.5
-    cap, window = _cap(fields, "attn_logit_softcapping"), fields.optional("sliding_window")
+    cap, window = soft_cap(fields, "attn_logit_softcapping"), fields.optional("sliding_window")
     sliding = fields.sliding_layers([(i + 1) % pattern != 0 for i in range(layers)])
     return tuple(Scoring(scale, cap, window if slides else None) for slides in sliding)
 
 
-def _cap(fields: Fields, key: str) -> float | None:
+def soft_cap(fields: Fields, key: str) -> float | None:
+    """A soft cap, None where config.json has none."""
     return None if fields.config.get(key) is None else fields.number(key)
 
 

@@ -77,8 +77,6 @@ class ModernBertConfig(DecoderConfig):
 class ModernBert(Encoder):
     """The model."""
 
-    unused: ClassVar[tuple[str, ...]] = ("head.*", "decoder.*", "classifier.*")
-
     @classmethod
     def scorer(cls, config: ModernBertConfig) -> TextTask:
         """What ``ModernBertForSequenceClassification`` makes of a pair of texts."""
@@ -92,6 +90,9 @@ class ModernBert(Encoder):
             epsilon=config.norm_eps,
         )
         return TextTask("score", config.pooling, dense=(head,), scorer="classifier", scorer_bias=True)
+
+    def unused(self) -> list[str]:
+        return [*super().unused(), "head.*", "decoder.*", "classifier.*"]
 
     def make_outline(self, config: ModernBertConfig) -> Outline:
         return Outline(

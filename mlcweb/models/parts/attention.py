@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from tvm.relax.frontend import nn
 
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Array
 from mlcweb.kernels.products.matvec import Norm
@@ -23,7 +25,8 @@ class Attention(nn.Module):
     ``prefix`` is the checkpoint's, ``qkv`` and ``out`` its names of the projections: three, or one that is fused.
     ``rope`` is which of the config's. ``fused_order`` names the row of a fused tensor that is in each place of
     queries, keys and values, one after the other. ``factor`` is what the outputs are multiplied by. ``gated``: heads
-    are multiplied by the sigmoid of gates, which the checkpoint has beside each head's queries.
+    are multiplied by the sigmoid of gates, which the checkpoint has beside each head's queries. ``shared`` is an
+    earlier layer's KV cache, which this one reads: it has queries alone.
     """
 
     def __init__(
@@ -43,9 +46,12 @@ class Attention(nn.Module):
         transposed: bool = False,
         factor: float = 1.0,
         gated: bool = False,
+        shared: nn.Parameter | None = None,
     ) -> None:
         hidden, width = config.hidden_size, config.query_width
-        each = (width, config.key_width, config.key_width)
+        each: tuple[int, ...] = (width, config.key_width, config.key_width)
+        if shared is not None:
+            layout, qkv, each = replace(layout, appends=False), qkv[:1], (width,)
         gates = None
         if gated:
             pairs = np.arange(2 * width).reshape(-1, 2, config.head_dim)
@@ -54,6 +60,8 @@ class Attention(nn.Module):
             each = (2 * width, config.key_width, config.key_width)
         rows = dict(zip(qkv, each if len(qkv) == 3 else (sum(each),), strict=True))
         order = qkv_order(config, config.ropes[rope])
+        if order is not None:
+            order = order[: sum(each)]
         if fused_order is not None:
             order = fused_order if order is None else fused_order[order]
         self.qkv_proj = w.matrix(
@@ -66,8 +74,11 @@ class Attention(nn.Module):
         )
         self.o_proj = w.matrix({f"{prefix}.{out}.weight": hidden}, width, transposed=transposed)
         self.o_bias = w.row({f"{prefix}.{out}.bias": (hidden,)}) if out_bias else None
-        self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
-        self.scoring, self.rope, self.factor = scoring, rope, factor
+        if shared is None:
+            self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
+        # in a tuple, in which nobody looks for a layer's own parameters
+        self.reads = (self.kv if shared is None else shared,)
+        self.scoring, self.rope, self.factor, self.layout = scoring, rope, factor, layout
 
     def head_norm(self) -> HeadNorm | None:
         """The norm of queries and keys, for architectures that have one."""
@@ -78,8 +89,9 @@ class Attention(nn.Module):
         ops, head_norm = step.ops, self.head_norm()
         qkv_TQ = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=self.qkv_bias, rows=True)
         if head_norm is not None:
-            qkv_TQ = ops.norm_heads(qkv_TQ, head_norm)
-        heads_TA = ops.attention(qkv_TQ, step.ropes[self.rope], self.kv, self.scoring)
+            qkv_TQ = ops.norm_heads(qkv_TQ, head_norm, self.layout)
+        (kv,) = self.reads
+        heads_TA = ops.attention(qkv_TQ, step.ropes[self.rope], kv, self.scoring, self.layout)
         if self.gate_proj is not None:
             heads_TA = ops.linear(
                 "gate", x_TD, self.gate_proj, norm=norm, activation="sigmoid", times=heads_TA
@@ -90,6 +102,7 @@ class Attention(nn.Module):
 class NormedAttention(Attention):
     """With RMSNorms of queries and keys before RoPE: of each head by itself (``rms``), with weights that all heads
     share, or of all heads together (``full_rms``). ``names`` are the checkpoint's; ``plus`` is added to the weights.
+    ``values``: they have a norm without weights.
     """
 
     def __init__(
@@ -102,23 +115,24 @@ class NormedAttention(Attention):
         kind: Literal["rms", "full_rms"] = "rms",
         names: tuple[str, str] = ("q_norm", "k_norm"),
         plus: float = 0.0,
+        values: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(config, w, layout, prefix, **options)
         head = _turned(config.ropes[self.rope])
         each = (config.num_attention_heads, config.num_key_value_heads) if kind == "full_rms" else (1, 1)
-        self.q_norm, self.k_norm = (
-            w.row(
-                {f"{prefix}.{name}.weight": (heads * config.head_dim,)},
-                order=None if head is None else _of_heads(head, heads),
-                plus=plus,
-            )
-            for name, heads in zip(names, each, strict=True)
-        )
-        self.kind, self.epsilon = kind, config.norm_eps
+        appends = self.layout.appends
+
+        def norm(name: str, heads: int) -> Values:
+            order = None if head is None else _of_heads(head, heads)
+            return w.row({f"{prefix}.{name}.weight": (heads * config.head_dim,)}, order=order, plus=plus)
+
+        self.q_norm = norm(names[0], each[0])
+        self.k_norm = norm(names[1], each[1]) if appends else None
+        self.kind, self.epsilon, self.values = kind, config.norm_eps, values and appends
 
     def head_norm(self) -> HeadNorm:
-        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, self.kind)
+        return HeadNorm(self.q_norm, self.k_norm, self.epsilon, self.kind, self.values)
 
 
 def qkv_order(config: DecoderConfig, rope: RopeSettings) -> Order | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic
 
@@ -130,10 +131,11 @@ class Outline:
 
 @dataclass(frozen=True)
 class Step(Generic[Array]):
-    """What a layer has besides its input."""
+    """What a layer has besides its input; ``own`` is what the model makes for a layer alone, by its index."""
 
     ops: Operations[Array]
     ropes: tuple[Rope, ...]
+    own: Callable[[int], Array] | None = None
 
 
 class _Body(nn.Module):
@@ -171,7 +173,6 @@ class Decoder(nn.Module):
     """
 
     prefix: ClassVar[str] = "model."  # of the base model's tensors; some checkpoints leave it out
-    unused: ClassVar[tuple[str, ...]] = ()  # patterns of tensors that checkpoints have for other tasks
 
     def __init__(
         self,
@@ -207,6 +208,18 @@ class Decoder(nn.Module):
         """Layer ``index``, called with (step, x)."""
         raise NotImplementedError
 
+    def own(self, ops: Operations[Array], x_TD: Array) -> Callable[[int], Array] | None:
+        """What is made for each layer alone, of the tokens and their embedding ``x_TD``."""
+        return None
+
+    def shared_kv(self) -> list[nn.Parameter]:
+        """The KV caches that layers after their own read."""
+        return []
+
+    def unused(self) -> list[str]:
+        """Tensors that checkpoints have, and the model does not read; patterns have ``*``."""
+        return [self.outline.head] if self.config.tie_word_embeddings or self.text_head else []
+
     def forward(self, ops: Operations[Array]) -> Array:
         """Logits ``[1, V]`` of the last of the tokens that ``ops`` is for, or what the model makes of whole texts."""
         x_TD, body, outline = self._hidden(ops), self.model, self.outline
@@ -220,8 +233,9 @@ class Decoder(nn.Module):
 
     def _hidden(self, ops: Operations[Array]) -> Array:
         """x ``[T, D]`` after the last layer."""
-        step = Step(ops, tuple(Rope(t.coarse, t.fine, t.turns) for t in self.rope_tables))
         x_TD = self._embedded(ops)
+        ropes = tuple(Rope(t.coarse, t.fine, t.turns) for t in self.rope_tables)
+        step = Step(ops, ropes, self.own(ops, x_TD))
         for index, layer in enumerate(self.model.layers):
             with in_layer(index):
                 x_TD = layer(step, x_TD)

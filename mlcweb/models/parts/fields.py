@@ -38,6 +38,11 @@ class Fields:
             raise CheckpointError(f"config.json: {key} is {shown(value)}, which no model has")
         return int(value)
 
+    def count_or_0(self, key: str, default: int) -> int:
+        """As ``count``, or 0."""
+        value = self._get(key, default)
+        return 0 if value == 0 and not isinstance(value, bool) else self.count(key, default)
+
     def number(self, key: str, default: Any = REQUIRED) -> float:
         """A positive number; null counts as missing."""
         value = self._get(key, default)

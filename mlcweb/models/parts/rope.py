@@ -17,7 +17,7 @@ F64 = npt.NDArray[np.float64]
 
 _MAX_POSITIONS = (1 << 31) - 1
 
-TYPES = ("default", "linear", "dynamic", "yarn", "llama3", "longrope")
+TYPES = ("default", "linear", "dynamic", "yarn", "llama3", "longrope", "proportional")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class RopeSettings:
             raise CheckpointError(
                 f"config.json: RoPE turns {known['partial_rotary_factor']} of a head, not a part"
             )
+        if (scaling or {}).get("rope_type") == "proportional":
+            known["partial_rotary_factor"] = 1.0  # all pairs turn, those past the part by nothing
         result = cls(
             head_dim,
             int(head_dim * known["partial_rotary_factor"]),
@@ -216,6 +218,11 @@ class RopeSettings:
         if scaling.get("attention_factor") is not None:
             attention = _number(scaling, "attention_factor")
         return base / np.array(factors, np.float64), attention
+
+    def _proportional(self, scaling: Mapping[str, Any], base: F64, context: int) -> tuple[F64, float]:
+        """Gemma 4's: the first pairs of all, a part of them, turn as in a whole head, and the others stand still."""
+        turning = int(_number(scaling, "partial_rotary_factor", 1.0) * self.dims // 2)
+        return np.where(np.arange(len(base)) < turning, base, 0.0) / _number(scaling, "factor", 1.0), 1.0
 
     def pair_frequencies(self, context: int) -> tuple[F64, F64]:
         """Radians a position and the factor of cosine and sine, for each of a head's pairs ``[head_dim / 2]``.

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.sources.gguf.metadata import Metadata
-from mlcweb.sources.gguf.rope import read_rope
+from mlcweb.sources.gguf.rope import read_proportional, read_rope
 
 Config = dict[str, Any]
 
@@ -102,6 +102,49 @@ def gemma3(m: Metadata) -> Config:
         "sliding_window_pattern": 6,
     }
     return config | _layer_types(m)
+
+
+def gemma4(m: Metadata) -> Config:
+    """Lengths without ``swa`` are of layers that see everything, as are the factors of RoPE that a tensor has."""
+    inner = m.get("feed_forward_length", (list, int))
+    each = inner if isinstance(inner, list) else [inner]
+    kv_heads = m.get("attention.head_count_kv", (list, int))
+    counts = set(kv_heads) if isinstance(kv_heads, list) else {kv_heads}
+    if len(counts) != 1 or m.has_tensor("blk.0.ffn_gate_inp.weight"):
+        raise UnsupportedError(
+            f"{m.file.path}: is a Gemma 4 with experts, or with fewer KV heads in some layers",
+            hint="E2B and E4B can be compiled.",
+        )
+    per_layer = m.file.tensors.get("per_layer_token_embd.weight")
+    return {
+        "attention_bias": False,
+        "final_logit_softcapping": m.number("final_logit_softcapping", None),
+        "global_head_dim": m.count("attention.key_length"),
+        "head_dim": m.count("attention.key_length_swa"),
+        "hidden_activation": "gelu_pytorch_tanh",
+        "hidden_size": m.count("embedding_length"),
+        "hidden_size_per_layer_input": m.get("embedding_length_per_layer_input", int, 0),
+        "intermediate_size": each[0],
+        "max_position_embeddings": m.count("context_length"),
+        "num_attention_heads": m.count("attention.head_count"),
+        "num_hidden_layers": m.count("block_count"),
+        "num_key_value_heads": counts.pop(),
+        "num_kv_shared_layers": m.get("attention.shared_kv_layers", int, 0),
+        "rms_norm_eps": _rms_eps(m),
+        "rope_parameters": {
+            "full_attention": read_proportional(m) | {"rope_theta": m.positive("rope.freq_base", 1e6)},
+            "sliding_attention": {
+                "rope_type": "default",
+                "rope_theta": m.positive("rope.freq_base_swa", 1e4),
+            },
+        },
+        "sliding_window": m.count("attention.sliding_window"),
+        "tie_word_embeddings": not m.has_tensor("output.weight"),
+        "use_double_wide_mlp": len(set(each)) > 1,
+        "vocab_size": _vocab_size(m),
+        **({} if per_layer is None else {"vocab_size_per_layer_input": per_layer.shape[0]}),
+        **_layer_types(m),
+    }
 
 
 def phi2(m: Metadata) -> Config:

@@ -26,6 +26,7 @@ from mlcweb.sources.gguf.undo import (
     rotary_pairs,
     stacked,
     transposed,
+    without_suffix,
 )
 
 _LAYER_TENSOR = re.compile(r"blk\.(\d+)\.([\w.]+)\.(weight|bias)")
@@ -108,6 +109,26 @@ FAMILIES: dict[str, Family] = {
     "gemma2": Family("Gemma2ForCausalLM", "gemma2", gguf_config.gemma2, _GEMMA2, _MINUS_ONE),
     "gemma3": Family(
         "Gemma3ForCausalLM", "gemma3_text", gguf_config.gemma3, {**_GEMMA2, **_HEAD_NORMS}, _MINUS_ONE
+    ),
+    "gemma4": Family(
+        "Gemma4ForCausalLM",
+        "gemma4_text",
+        gguf_config.gemma4,
+        {
+            **_GEMMA2,
+            **_HEAD_NORMS,
+            "inp_gate": "per_layer_input_gate",
+            "proj": "per_layer_projection",
+            "post_norm": "post_per_layer_input_norm",
+            "layer_output_scale": "layer_scalar",
+        },
+        {"layer_output_scale": without_suffix},
+        {
+            **_TOP,
+            "per_layer_token_embd": "model.embed_tokens_per_layer",
+            "per_layer_model_proj": "model.per_layer_model_projection",
+            "per_layer_proj_norm": "model.per_layer_projection_norm",
+        },
     ),
     "phi2": Family(
         "PhiForCausalLM",

@@ -26,6 +26,24 @@ def read_rope(m: Metadata, dims: int) -> dict[str, Any]:
     return {"rope_theta": theta, "rope_scaling": _read_scaling(m, dims, theta)}
 
 
+def read_proportional(m: Metadata) -> dict[str, Any]:
+    """The RoPE of heads of which the first pairs turn: the others' frequencies are divided by 1e30.
+
+    Raises UnsupportedError for other factors than that and 1.
+    """
+    scaling: dict[str, Any] = {"rope_type": "proportional", "partial_rotary_factor": 1.0}
+    if not m.has_tensor(LLAMA3_FACTORS):
+        return scaling
+    factors = _read_factors(m, LLAMA3_FACTORS)
+    turning = int((factors == 1).sum())
+    if not (np.all(factors[:turning] == 1) and np.all(factors[turning:] > 1e29)):
+        raise UnsupportedError(
+            f"{m.file.path}: its rope factors ({LLAMA3_FACTORS}) are not of the proportional kind",
+            hint="Compile the safetensors checkpoint; its config.json says what they are.",
+        )
+    return scaling | {"partial_rotary_factor": turning / len(factors)}
+
+
 def _read_scaling(m: Metadata, dims: int, theta: float) -> dict[str, Any] | None:
     # llama.cpp takes a factor without a type for a linear one's
     kind = m.get("rope.scaling.type", str, "linear" if m.has("rope.scaling.factor") else "none")

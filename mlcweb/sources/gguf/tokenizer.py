@@ -1,7 +1,7 @@
 """Makes tokenizer.json and tokenizer_config.json from a GGUF file's ``tokenizer.ggml.*`` metadata.
 
-Two kinds exist among the supported families: ``gpt2`` (byte-level BPE with merges) and ``llama`` (SentencePiece BPE
-with scores). Schema: the ``tokenizers`` library's serialization.
+Three kinds exist among the supported families: ``gpt2`` (byte-level BPE with merges), ``llama`` (SentencePiece BPE
+with scores) and ``gemma4`` (SentencePiece's with merges). Schema: the ``tokenizers`` library's serialization.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ def build_tokenizer_files(file: GgufFile, vocabulary: Vocabulary, max_length: in
         tokenizer, merges = _byte_level(file, vocabulary)
     elif model == "llama":
         tokenizer, merges = _sentencepiece(file, vocabulary)
+    elif model == "gemma4":
+        tokenizer, merges = _sentencepiece(file, vocabulary, merges=_read_merges(file, vocabulary))
     else:
         raise UnsupportedError(
-            f"{file.path}: tokenizer model {describe(model)}", hint="gpt2 and llama are known."
+            f"{file.path}: tokenizer model {describe(model)}", hint="gpt2, llama and gemma4 are known."
         )
-    special = {CONTROL, UNKNOWN} if model == "llama" else {CONTROL}
+    special = {CONTROL} if model == "gpt2" else {CONTROL, UNKNOWN}
     phi3 = model == "llama" and file.metadata.get("general.architecture") == "phi3"
     document = {
         "version": "1.0",
@@ -73,18 +75,7 @@ def _byte_level(file: GgufFile, vocabulary: Vocabulary) -> tuple[dict[str, Any],
     kind = "default"
     if "tokenizer.ggml.pre" in file.metadata:
         kind = file.require("tokenizer.ggml.pre", str)
-    ids, pairs = vocabulary.ids, array("i")
-    for merge in read_list(file, "merges", str):
-        # Byte-level tokens hold no space (it is written Ġ), but a later one could, so cut after the first
-        # letter.
-        head, _, right = merge[1:].partition(" ")
-        left = merge[:1] + head
-        if left not in ids or right not in ids or left + right not in ids:
-            raise CheckpointError(
-                f"{file.path}: merge {describe(merge)} names tokens that are not in the vocabulary"
-            )
-        pairs.append(ids[left])
-        pairs.append(ids[right])
+    merges = _read_merges(file, vocabulary)
     try:
         normalizer, pre_tokenizer, ignore_merges = byte_level_pipeline(kind)
     except UnsupportedError as error:
@@ -95,18 +86,38 @@ def _byte_level(file: GgufFile, vocabulary: Vocabulary) -> tuple[dict[str, Any],
         "decoder": BYTE_LEVEL_DECODER,
         "model": _bpe(ignore_merges=ignore_merges),
     }
-    return tokenizer, np.array(pairs, np.int32).reshape(-1, 2)
+    return tokenizer, merges
 
 
-def _sentencepiece(file: GgufFile, vocabulary: Vocabulary) -> tuple[dict[str, Any], Merges]:
+def _read_merges(file: GgufFile, vocabulary: Vocabulary) -> Merges:
+    """Ids of each merge's tokens, in the file's order."""
+    ids, pairs = vocabulary.ids, array("i")
+    for merge in read_list(file, "merges", str):
+        # Tokens hold no space (it is written Ġ or ▁), but a later one could, so cut after the first letter.
+        head, _, right = merge[1:].partition(" ")
+        left = merge[:1] + head
+        if left not in ids or right not in ids or left + right not in ids:
+            raise CheckpointError(
+                f"{file.path}: merge {describe(merge)} names tokens that are not in the vocabulary"
+            )
+        pairs.append(ids[left])
+        pairs.append(ids[right])
+    return np.array(pairs, np.int32).reshape(-1, 2)
+
+
+def _sentencepiece(
+    file: GgufFile, vocabulary: Vocabulary, merges: Merges | None = None
+) -> tuple[dict[str, Any], Merges]:
+    """``merges`` are the file's; without them, scores say what is merged before what."""
     tokens, types = vocabulary.tokens, vocabulary.types
-    scores = np.array(read_list(file, "scores", (int, float)), np.float64)
-    if len(scores) != len(tokens):
-        raise CheckpointError(f"{file.path}: {len(tokens)} tokens, but {len(scores)} scores")
     unknown = next((text for i, text in enumerate(tokens) if types[i] == UNKNOWN), None)
     add_prefix = file.metadata.get("tokenizer.ggml.add_space_prefix", True)
     model = _bpe(unk_token=unknown, fuse_unk=True, byte_fallback=True)
-    merges = rank_merges(tokens, scores, np.array(types) == NORMAL)
+    if merges is None:
+        scores = np.array(read_list(file, "scores", (int, float)), np.float64)
+        if len(scores) != len(tokens):
+            raise CheckpointError(f"{file.path}: {len(tokens)} tokens, but {len(scores)} scores")
+        merges = rank_merges(tokens, scores, np.array(types) == NORMAL)
     return {**sentencepiece_pipeline(add_prefix), "model": model}, merges
 
 

@@ -32,6 +32,11 @@ def as_it_is(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     ]
 
 
+def without_suffix(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """A tensor that is called ``weight`` in the file alone."""
+    return as_it_is(tensor, name.removesuffix(".weight"), config)
+
+
 def rotary_pairs(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Rows that RoPE turns together lie side by side; in the checkpoint they are half a head apart."""
     heads = config["num_attention_heads" if ".q_proj." in name else "num_key_value_heads"]

@@ -3,14 +3,15 @@ import { InvalidRequestError, MissingFeatureError } from "../errors.js";
 import { type ListedModel, type ListOptions, listModels } from "./list.js";
 
 export interface ChooseOptions extends ListOptions {
-  /** A quantization's name; by default the smallest download that is not of three bits. */
+  /** A quantization's name; by default that of the smallest download, but not of three bits, nor of four where the
+   * model makes embeddings. */
   readonly quantization?: string | undefined;
 }
 
 /** The bundle of a model's name for this device. The name is a bundle's id, or its model's with or without what stands
  * before its slash; WebLLM's ids are bundles' ids with `-MLC` after them. Of several bundles of the model that fit, it
- * is the one that downloads least; three bits are taken where there is nothing else. Throws InvalidRequestError for a
- * model that the catalog has not, and MissingFeatureError for one that does not fit. */
+ * is the one that downloads least; three bits are taken where there is nothing else, and four in embeddings. Throws
+ * InvalidRequestError for a model that the catalog has not, and MissingFeatureError for one that does not fit. */
 export async function chooseModel(
   catalogUrl: string,
   model: string,
@@ -26,7 +27,7 @@ export async function chooseModel(
     throw new InvalidRequestError("quantization", `is ${quantization}; the catalog has ${model} in ${there}.`);
   }
   const fitting = wanted.filter(({ fits }) => fits);
-  const chosen = fitting.find((listed) => !listed.quantization.startsWith("q3")) ?? fitting[0];
+  const chosen = fitting.find(({ quantization, task }) => !(task ? /^q[34]/ : /^q3/).test(quantization)) ?? fitting[0];
   if (chosen) return chosen;
   const { why, missing } = wanted[0]!;
   throw new MissingFeatureError(`${model} does not run here: ${why}`, missing);
@@ -36,7 +37,9 @@ function isNamed({ id, model }: ListedModel, name: string): boolean {
   const lower = name.toLowerCase();
   const bundle = id.toLowerCase(),
     source = model.toLowerCase();
-  return [bundle, source, source.replace(/^.*\//, "")].includes(lower) || lower.replace(/-mlc(-1k)?$/, "") === bundle;
+  return (
+    [bundle, source, source.replace(/^.*\//, "")].includes(lower) || lower.replace(/-mlc(-1k|-b\d+)?$/, "") === bundle
+  );
 }
 
 /** A hint with the catalog's models, at most ten. */

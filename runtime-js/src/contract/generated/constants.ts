@@ -126,6 +126,7 @@ export type ToolTeller = "template" | "message" | "engine";
 export type TurnWriter = "template" | "engine";
 export type Pooling = "mean" | "cls" | "last";
 export type Similarity = "cosine" | "dot" | "euclidean" | "manhattan";
+export type TextTask = "embed" | "rerank";
 export type ScoreActivation = "sigmoid" | "none";
 export type Binding = "read-only-storage" | "storage" | "uniform";
 export type BufferKind = "weight" | "recurrent" | "input" | "output" | "scratch";

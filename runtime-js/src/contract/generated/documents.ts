@@ -11,6 +11,7 @@ import type {
   ScoreActivation,
   Similarity,
   TensorDtype,
+  TextTask,
   ToolCallForm,
   ToolTeller,
   TurnWriter,
@@ -356,7 +357,8 @@ export interface CatalogQuality {
 }
 
 /** A bundle of the catalog. `id` is the bundle's name, `model` its source's. `bytes` is what a first visit downloads
- * at most, `manifest_sha256` that of its mlcweb.json. `url` is relative to the catalog's: a folder beside it. */
+ * at most, `manifest_sha256` that of its mlcweb.json. `url` is relative to the catalog's: a folder beside it. `task`:
+ * what a model of whole texts is for; others answer. */
 export interface CatalogModel {
   readonly id: string;
   readonly model: string;
@@ -368,6 +370,7 @@ export interface CatalogModel {
   readonly tiers: readonly CatalogTier[];
   readonly licence: string;
   readonly quality?: CatalogQuality;
+  readonly task?: TextTask;
   readonly manifest_sha256: string;
   readonly url: string;
 }

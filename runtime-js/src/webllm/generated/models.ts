@@ -47,6 +47,8 @@ export const MODELS: readonly (readonly [id: string, megabytes: number, context:
   ["SmolLM2-360M-Instruct-q4f32_1-MLC", 536, 4096],
   ["SmolLM2-135M-Instruct-q0f16-MLC", 347, 4096],
   ["SmolLM2-135M-Instruct-q0f32-MLC", 694, 4096],
+  ["gemma-4-E2B-it-q4f16_1-MLC", 2556, 4096],
+  ["gemma-4-E2B-it-q4f32_1-MLC", 2905, 4096],
   ["gemma-2-2b-it-q4f16_1-MLC", 1819, 4096],
   ["gemma-2-2b-it-q4f32_1-MLC", 2392, 4096],
   ["gemma-2-2b-it-q4f16_1-MLC-1k", 1507, 1024],

@@ -1,9 +1,11 @@
-"""Takes the chat page's pictures for the docs: the real page, a real model, answers as they come.
+"""Takes the pages' pictures for the docs: the real page, a real model, answers as they come.
 
     .venv/bin/python docs/images/take.py dist/SmolLM2-135M-Instruct-q4f32_1
+    .venv/bin/python docs/images/take.py dist/all-MiniLM-L6-v2-q8f16_1 --search
 
-``make demo`` makes that bundle. MLCWEB_CHROMIUM names the browser. ``--all DIR`` takes every state of the page, light,
-dark and narrow, for looking at. Pictures are nicer where a good sans-serif is installed (Debian: fonts-inter).
+``make demo`` makes the first bundle; the second one's pictures are of the search page. MLCWEB_CHROMIUM names the
+browser. ``--all DIR`` takes every state of the chat page, light, dark and narrow, for looking at. Pictures are nicer
+where a good sans-serif is installed (Debian: fonts-inter).
 """
 
 from __future__ import annotations
@@ -77,6 +79,16 @@ def shoot(page: Page, path: Path, scheme: str = "light") -> None:
     print(f"{path}  {path.stat().st_size / 1024:.0f} KiB")
 
 
+def take_search(running: Browser, url: str) -> None:
+    """Without a GPU the thousand sentences take minutes."""
+    page = open_page(running, url, 1000, 760)
+    page.locator("#query").fill("my kitchen tap is leaking", timeout=PATIENCE_MS)
+    expect(page.locator("#size")).to_contain_text("sentences embedded in", timeout=10 * PATIENCE_MS)
+    expect(page.locator("#timing")).to_contain_text(" 1000 vectors", timeout=PATIENCE_MS)
+    shoot(page, HERE / "search.png")
+    shoot(page, HERE / "search-dark.png", "dark")
+
+
 def take_playground(running: Browser, url: str) -> None:
     page = running.new_page(viewport={"width": 1280, "height": 720}, device_scale_factor=1.25)
     page.goto(url)
@@ -147,8 +159,12 @@ def main() -> None:
     )
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--all", type=Path, metavar="DIR")
+    parser.add_argument("--search", action="store_true")
     args = parser.parse_args()
     with serving(args.bundle) as server, browser() as running:
+        if args.search:
+            take_search(running, server.url)
+            return
         if args.all:
             take_all(running, server.url, args.all)
             return

@@ -1,7 +1,7 @@
 // Runs the chat page that `mlcweb serve` shows. Its bundle is ./bundle/, or ?bundle=URL, percent-encoded where that has
 // a query, or one to choose of ?catalog=URL. ?tier= and ?context= choose how it is loaded, and ?debug=1 to 4 what the
 // console is told.
-import { type ChatMessage, type DebugLevel, Engine, InvalidRequestError } from "mlcweb";
+import { type ChatMessage, type DebugLevel, Engine, InvalidRequestError, WrongModelError } from "mlcweb";
 import { reply } from "./answer.js";
 import { $, add, onScroll, toEnd } from "./dom.js";
 import { closeDrawer, drawerRequest, forgets } from "./drawer.js";
@@ -79,10 +79,12 @@ async function start(): Promise<void> {
       contextLength,
       debug: Number(query.get("debug") ?? 0) as DebugLevel, // the engine refuses what is no level
     });
-    if (engine.info.embedding) {
+    const { name, embedding, reranking } = engine.info;
+    if (embedding) {
       location.replace(`./search.html${location.search}`);
       return;
     }
+    if (reranking) throw new WrongModelError(name, "rerank");
     document.title = $("name").textContent = engine.info.name;
     $("facts").textContent = modelFacts(engine.info);
     $("machine").textContent = machineFacts(engine.info);

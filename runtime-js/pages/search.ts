@@ -1,5 +1,5 @@
 // Runs the search page: a thousand sentences, or the visitor's own, searched by meaning while typing. Its bundle is
-// ./bundle/, or ?bundle=URL; `mlcweb serve` shows it for a model of embeddings.
+// ./bundle/, or ?bundle=URL, and ?tier= chooses how it is loaded; `mlcweb serve` shows it for a model of embeddings.
 import { Engine, MlcwebError } from "mlcweb";
 import { $, add } from "./dom.js";
 import { explain } from "./explain.js";
@@ -7,7 +7,8 @@ import { showFailure, showProgress, showTarget } from "./load_view.js";
 import { latency, machineFacts, modelFacts } from "./numbers.js";
 import { SearchIndex } from "./search_index.js";
 
-const bundle = new URLSearchParams(location.search).get("bundle") ?? "./bundle/";
+const asked = new URLSearchParams(location.search);
+const bundle = asked.get("bundle") ?? "./bundle/";
 const SHOWN = 12;
 /** Sentences of a request at first: where they take long, searches go between the requests. */
 const FEW = 8,
@@ -17,12 +18,12 @@ const WAITING_MS = 300;
 const SUGGESTIONS = [
   "my kitchen tap is leaking",
   "animals that sleep through the cold season",
-  "who invented the web of inheritance laws",
+  "who discovered radioactive elements",
   "a metal for wires",
   "something spicy from Asia",
   "I can't fall asleep",
   "music with strings",
-  "why is the sky coloured",
+  "the reason for a red evening sky",
 ];
 
 let engine: Engine | undefined;
@@ -44,7 +45,7 @@ async function start(): Promise<void> {
   try {
     const { signal } = loading;
     [engine, sentences] = await Promise.all([
-      Engine.load(bundle, { signal, onProgress: showProgress }),
+      Engine.load(bundle, { signal, onProgress: showProgress, tier: asked.get("tier") ?? undefined }),
       fetch("./sentences.txt", { signal }).then(async (answer) => linesOf(await answer.text())),
     ]);
     document.title = $("name").textContent = engine.info.name;
@@ -123,9 +124,9 @@ async function search(): Promise<void> {
   searching.abort();
   searching = new AbortController();
   const { signal } = searching;
-  const asked = query.value.trim();
-  $("suggestions").hidden = asked !== "";
-  if (asked === "" || !engine) {
+  const words = query.value.trim();
+  $("suggestions").hidden = words !== "";
+  if (words === "" || !engine) {
     $("results").replaceChildren();
     $("timing").textContent = "";
     return;
@@ -135,7 +136,7 @@ async function search(): Promise<void> {
   }, WAITING_MS);
   try {
     const began = performance.now();
-    const input = { input: asked, truncate: true, signal, ...promptOf("query", "search_query") };
+    const input = { input: words, truncate: true, signal, ...promptOf("query", "search_query") };
     const { data } = await engine.embeddings.create(input);
     const embedded = performance.now();
     const found = index.nearest(data[0]!.embedding as number[], SHOWN);

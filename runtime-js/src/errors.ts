@@ -165,7 +165,7 @@ export class WrongModelError extends MlcwebError {
   constructor(model: string, call: string) {
     super(
       "wrong-model",
-      `${model} is a model for engine.${call}, and for nothing else.`,
+      `${model} is for engine.${call} alone.`,
       `Call engine.${call}, or load the bundle of another model.`,
     );
     this.name = "WrongModelError";

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { parseManifest } from "../src/bundle/index.js";
 import { catalogDocument } from "../src/contract/catalog.js";
+import { checkTextManifest } from "../src/embed/index.js";
 import { parseValidation } from "../src/engine/validate.js";
 import { BundleError } from "../src/errors.js";
 import { parsePlan } from "../src/plan/index.js";
@@ -9,7 +10,10 @@ import { CASES, type Document, GOOD, made } from "./contract_cases.js";
 
 const manifest = parseManifest(JSON.stringify(GOOD.manifest));
 const READERS: Readonly<Record<Document, (source: string) => unknown>> = {
-  manifest: parseManifest,
+  manifest: (source) => {
+    const parsed = parseManifest(source);
+    if (parsed.embedding ?? parsed.reranking) checkTextManifest(parsed);
+  },
   plan: (source) => parsePlan(source, manifest, "base"),
   catalog: catalogDocument,
   validation: (source) => parseValidation(JSON.parse(source), manifest.model.vocab_size),

@@ -152,7 +152,7 @@ describe("an answer", () => {
       await expect(mlc.chatCompletion({ ...request, ...(wrong as object) })).rejects.toMatchObject({ param: field });
     const fine = { extra_body: { enable_thinking: undefined, resumable: null, other: undefined } };
     expect(textOf(await mlc.chatCompletion({ ...request, ...fine }))).not.toBe("");
-    await expect(mlc.embedding({ input: "x" })).rejects.toThrow(/for nothing else/);
+    await expect(mlc.embedding({ input: "x" })).rejects.toThrow(/is for engine\.chat\.completions\.create alone/);
   });
 
   it("says where each token's seconds went, where it is asked to", async () => {

@@ -99,3 +99,6 @@ def test_the_chat_page_sends_an_embedding_model_here_and_a_chat_model_stays(
         expect(page.locator("#composer")).to_be_visible()
         page.goto(f"{server.url}search.html")
         expect(page.locator("#failure-code")).to_have_text("wrong-model")
+    with serving(MiniTexts(reranks=True).write(tmp_path / "ranks")) as server:
+        page.goto(server.url)
+        expect(page.locator("#failure-hint")).to_contain_text("engine.rerank")

@@ -238,8 +238,8 @@ export class Engine {
   }
 
   /** @internal Compares what a model of whole texts makes of its validation's. */
-  async validateTexts(task: Task): Promise<ValidationReport> {
-    return this.texts(task).validate(this.queue, await this.validation(), this.info.tier);
+  async validateTexts(task: Task, tier: string): Promise<ValidationReport> {
+    return this.texts(task).validate(this.queue, await this.validation(), tier);
   }
 
   /** Where the time of a step goes. Load with `profile: true`, so that the device has timestamps where it can. */

@@ -36,7 +36,7 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
   const started = performance.now();
   const { tier, activations, model, kvCacheDtype } = engine.info;
   const task = taskOf(engine.info);
-  if (task !== "answers") return engine.validateTexts(task);
+  if (task !== "answers") return engine.validateTexts(task, tier);
   const activation =
     activations !== "float"
       ? activations

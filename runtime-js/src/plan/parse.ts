@@ -80,31 +80,30 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
     check(ends, `plan.kernels[${i}].bindings`, "the last binding, and only that, is a uniform");
   });
   const texts = checkEntries(json, manifest);
-  const entry = (name: EntryName): PlanEntry => {
+  checkWeights(json.buffers, manifest);
+  if (!texts) checkShared(json, manifest);
+  const { prefill_matrix } = json.entries;
+  const known = (name: EntryName): PlanEntry => {
     const { record_words, dims, launch, launches } = json.entries[name]!;
     return { name, dims, launch, recordWords: record_words, launches };
   };
-  checkWeights(json.buffers, manifest);
-  if (!texts) checkShared(json, manifest);
-  const { prefill_int8, prefill_few, prefill_matrix, penalize, count } = json.entries;
+  const entry = (name: EntryName): PlanEntry | undefined => json.entries[name] && known(name);
   return {
     tier,
     buffers: json.buffers.map((buffer) => (buffer.kind === "kv" ? kvBuffer(buffer) : buffer)),
     kernels: json.kernels.map(({ uniform_words, ...kernel }) => ({ ...kernel, uniformWords: uniform_words })),
-    texts: texts && entry(texts),
-    entries: texts
-      ? ({} as Plan["entries"])
-      : {
-          prefill: entry("prefill"),
-          prefill_int8: prefill_int8 && entry("prefill_int8"),
-          prefill_few: prefill_few && entry("prefill_few"),
-          penalize: penalize && entry("penalize"),
-          count: count && entry("count"),
-          prefill_matrix: prefill_matrix && { ...entry("prefill_matrix"), needs: needsOf(prefill_matrix) },
-          decode: entry("decode"),
-          mask: entry("mask"),
-          sample: entry("sample"),
-        },
+    texts: texts && known(texts),
+    entries: {
+      prefill: entry("prefill")!,
+      prefill_int8: entry("prefill_int8"),
+      prefill_few: entry("prefill_few"),
+      penalize: entry("penalize"),
+      count: entry("count"),
+      prefill_matrix: prefill_matrix && { ...known("prefill_matrix"), needs: needsOf(prefill_matrix) },
+      decode: entry("decode")!,
+      mask: entry("mask")!,
+      sample: entry("sample")!,
+    },
   };
 }
 

@@ -15,7 +15,7 @@ export interface Reload {
  * so that several pages share it. */
 export function methodsOf(
   engine: () => MLCEngine,
-  own: Pick<MLCEngineConfig, "fetch" | "constrain">,
+  own: Pick<MLCEngineConfig, "fetch" | "constrain" | "embed">,
   keeps: boolean,
 ): Methods {
   let last = "";
@@ -41,7 +41,7 @@ export function methodsOf(
     },
     chatCompletion: (context, request) => engine().chatCompletion(ended(request, context)),
     completion: (context, request) => engine().completion(ended(request, context)),
-    embedding: (_, request) => engine().embedding(request),
+    embedding: (context, request) => engine().embedding(ended(request, context)),
     unload: () => engine().unload(),
     interruptGenerate: () => engine().interruptGenerate(),
     resetChat: (_, keepStats, modelId) => engine().resetChat(keepStats, modelId),

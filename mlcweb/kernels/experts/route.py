@@ -31,10 +31,11 @@ def route(
     normalized: bool = True,
     norm: Norm | None = None,
     block_order: bool = False,
+    bias: Values | None = None,
 ) -> tirx.PrimFunc:
     """Kernel: each token's ``experts_per_token`` experts of the largest logits, the first of equals, and their shares.
 
-    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, ids i32 ``[n, X]``, shares f32 ``[n, X]``: the softmax
+    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, [bias ``[1, E]``], ids i32 ``[n, X]``, shares f32 ``[n, X]``: the softmax
     over the chosen ones' logits, or over all if not ``normalized``. ``norm`` is folded in for decode, which has one
     token; its x may be in ``block_order``.
     """
@@ -45,6 +46,7 @@ def route(
     x = k.buffer("x", (n, columns), "float32")
     norm_weight = norm.weight.bind(k, "norm") if norm else None
     w = router.bind(k, "router")
+    b = bias.bind(k, "bias") if bias else None
     ids = k.output("ids", (n, experts_per_token), "int32")
     shares = k.output("shares", (n, experts_per_token), "float32")
 
@@ -69,7 +71,8 @@ def route(
         totals = reduce_rows(k, tier, tid, sums, count, threads)
         with k.when(tid < at_once), k.when(first + tid < experts):
             scale: Expr = T.rsqrt(totals(at_once) / float(columns) + f32(norm.epsilon)) if norm else f32(1.0)
-            k.store(logits, first + tid, totals(tid) * scale)
+            logit = totals(tid) * scale
+            k.store(logits, first + tid, logit if b is None else logit + b.one(k, 0, first + tid))
         k.barrier()
     with k.when(tid == 0):
         _select(k, logits, experts, experts_per_token, normalized, row, ids, shares)

@@ -69,7 +69,9 @@ class Decode(Ops):
         written = self.launch("norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual)
         return written["y"]
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
+    def attention(
+        self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, sinks: Values | None = None
+    ) -> Tensor:
         """``[1, H * P]``; appends the token's key and value to ``kv``."""
         scoring = scoring.within(self.context)
         partial = self.launch(
@@ -82,8 +84,8 @@ class Decode(Ops):
             page_table=self.inputs.page_table,
             kv=kv,
         )["partial"]
-        merge = self.kernel(choose.merge, self.layout, self.tier)
-        return self.launch("merge", merge, partial=partial)["attention"]
+        merge = self.kernel(choose.merge, self.layout, self.tier, sinks)
+        return self.launch("merge", merge, partial=partial, sinks=sinks)["attention"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:
         """The convolution of the token's x with those before, ``[1, D]``; moves the state on."""

@@ -63,7 +63,9 @@ class Prefill(Ops):
         written = self.launch("norm", kernel, x=x, norm=norm.weight, bias=norm.bias, residual=residual)
         return written["y"]
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring) -> Tensor:
+    def attention(
+        self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, sinks: Values | None = None
+    ) -> Tensor:
         """``[n, H * P]``, causal; appends the chunk's keys and values to ``kv``."""
         layout, scoring = self.layout, scoring.within(self.context)
         state, table = self.inputs.state, self.inputs.page_table
@@ -77,10 +79,9 @@ class Prefill(Ops):
             page_table=table,
             kv=kv,
         )
-        kernel = self.kernel(choose.flash_attention, layout, scoring, self.tier)
-        return self.launch(
-            "attend", kernel, queries=written["queries"], state=state, page_table=table, kv=written["kv"]
-        )["attention"]
+        kernel = self.kernel(choose.flash_attention, layout, scoring, self.tier, sinks)
+        given = {"state": state, "page_table": table, "kv": written["kv"], "sinks": sinks}
+        return self.launch("attend", kernel, queries=written["queries"], **given)["attention"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:
         """The convolution of the chunk's x with those before, ``[n, D]``; moves the state on."""

@@ -59,11 +59,18 @@ class Operations(Protocol[Array]):
     def norm(self, x: Array, norm: Norm, *, residual: Array | None = None) -> Array:
         """``norm(x)``, or ``residual + norm(x)``."""
 
+    def rotate_heads(self, qkv: Array, rope: Rope) -> Array:
+        """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys turned by RoPE."""
+
     def norm_heads(self, qkv: Array, norm: HeadNorm) -> Array:
         """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys normalized."""
 
-    def attention(self, qkv: Array, rope: Rope, kv: Tensor, scoring: Scoring) -> Array:
-        """``[T, H * P]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages."""
+    def attention(
+        self, qkv: Array, rope: Rope, kv: Tensor, scoring: Scoring, sinks: Values | None = None
+    ) -> Array:
+        """``[T, H * P]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages. ``sinks`` ``[1, H]``:
+        one more score of each head's softmax, without a value.
+        """
 
     def norm_spans(self, x: Array, weight: Values, epsilon: float) -> Array:
         """RMSNorm of each span of x that is as wide as ``weight``."""
@@ -76,6 +83,9 @@ class Operations(Protocol[Array]):
 
     def moe(self, x: Array, norm: Norm, mixture: Mixture, *, residual: Array) -> Array:
         """``residual + mixture(norm(x))``, ``[T, D]``."""
+
+    def add_scaled(self, x: Array, scales: Array, residual: Array) -> Array:
+        """``residual + scales[:, :1] * x``, ``[T, D]``, of scales ``[T, 4]``."""
 
     def head(
         self,

@@ -23,7 +23,9 @@ class Attention(nn.Module):
     ``prefix`` is the checkpoint's, ``qkv`` and ``out`` its names of the projections: three, or one that is fused.
     ``rope`` is which of the config's. ``fused_order`` names the row of a fused tensor that is in each place of
     queries, keys and values, one after the other. ``factor`` is what the outputs are multiplied by. ``gated``: heads
-    are multiplied by the sigmoid of gates, which the checkpoint has beside each head's queries.
+    are multiplied by the sigmoid of gates, which the checkpoint has beside each head's queries. ``sinks``: the
+    checkpoint has a score of each head that joins its softmax, and no value with it.
+    ``rope_before_norm`` is which RoPE turns queries and keys before their norm, where ``rope`` turns nothing.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Attention(nn.Module):
         transposed: bool = False,
         factor: float = 1.0,
         gated: bool = False,
+        sinks: bool = False,
+        rope_before_norm: int | None = None,
     ) -> None:
         hidden, width = config.hidden_size, config.query_width
         each = (width, config.key_width, config.key_width)
@@ -66,8 +70,10 @@ class Attention(nn.Module):
         )
         self.o_proj = w.matrix({f"{prefix}.{out}.weight": hidden}, width, transposed=transposed)
         self.o_bias = w.row({f"{prefix}.{out}.bias": (hidden,)}) if out_bias else None
+        self.sinks = w.row({f"{prefix}.sinks": (config.num_attention_heads,)}) if sinks else None
         self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
         self.scoring, self.rope, self.factor = scoring, rope, factor
+        self.rope_before_norm = rope_before_norm
 
     def head_norm(self) -> HeadNorm | None:
         """The norm of queries and keys, for architectures that have one."""
@@ -77,9 +83,11 @@ class Attention(nn.Module):
         """``residual + factor * attention(norm(x))``."""
         ops, head_norm = step.ops, self.head_norm()
         qkv_TQ = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=self.qkv_bias, rows=True)
+        if self.rope_before_norm is not None:
+            qkv_TQ = ops.rotate_heads(qkv_TQ, step.ropes[self.rope_before_norm])
         if head_norm is not None:
             qkv_TQ = ops.norm_heads(qkv_TQ, head_norm)
-        heads_TA = ops.attention(qkv_TQ, step.ropes[self.rope], self.kv, self.scoring)
+        heads_TA = ops.attention(qkv_TQ, step.ropes[self.rope], self.kv, self.scoring, self.sinks)
         if self.gate_proj is not None:
             heads_TA = ops.linear(
                 "gate", x_TD, self.gate_proj, norm=norm, activation="sigmoid", times=heads_TA

@@ -79,6 +79,16 @@ def stacked(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     return tensors
 
 
+def one_row(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """A matrix of one row, which files may have as a vector."""
+    return as_it_is(replace(tensor, shape=(1, tensor.shape[-1])), name, config)
+
+
+def without_suffix(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """A parameter that is no layer's weight."""
+    return as_it_is(tensor, name.removesuffix(".weight"), config)
+
+
 def fused(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Queries, keys and values in one, which the checkpoint has apart: ``{}`` is q, k or v."""
     query, key = (config[f"num_{kind}_heads"] * config["head_dim"] for kind in ("attention", "key_value"))

@@ -22,14 +22,18 @@ from tests.fixtures.models.checkpoint import text_weights
 from tests.fixtures.models.expected import load
 from tests.fixtures.models.gguf_converter import write_gguf
 from tests.fixtures.models.host import feed
+from tests.fixtures.models.stacks import separate
 from tests.support.gguf_metadata import metadata_of
 
-# What GGUF has no place for: windows of some, and a scale of Gemma's scores that is no published model's of its size.
+# What GGUF has no place for: windows of some, a scale of Gemma's scores that is no published model's of its size, and
+# a limit of SwiGLU.
 _UNWRITTEN: dict[str, dict[str, Any]] = {
     "mistral-v0.1": {"sliding_window": None},
     "starcoder2": {"sliding_window": None},
     "gemma-2": {"query_pre_attn_scalar": 128},
     "gemma-3": {"query_pre_attn_scalar": 256},
+    "gpt-oss": {"swiglu_limit": 7.0},
+    "gpt-oss-mxfp4": {"swiglu_limit": 7.0},
 }
 _WRITTEN = [
     dataclasses.replace(case, config={**case.config, **_UNWRITTEN.get(case.name, {})})
@@ -48,7 +52,7 @@ def original(case: Case) -> dict[str, np.ndarray]:
     """The case's tensors; GGUF has a convolution's taps as a matrix."""
     return {
         name: tensor.squeeze(1) if name.endswith(".conv.conv.weight") else tensor
-        for name, tensor in text_weights(case).items()
+        for name, tensor in separate(text_weights(case)).items()
     }
 
 

@@ -65,6 +65,40 @@ def qwen3moe(m: Metadata) -> Config:
     return qwen3(m) | _experts(m) | {"norm_topk_prob": True}
 
 
+def qwen2moe(m: Metadata) -> Config:
+    """Its shares are of all experts, and its biases part of the architecture."""
+    shared = m.file.tensors.get("blk.0.ffn_gate_shexp.weight")
+    return (
+        qwen2(m)
+        | _experts(m)
+        | {
+            "norm_topk_prob": False,
+            "qkv_bias": True,
+            "shared_expert_intermediate_size": shared.shape[0]
+            if shared
+            else m.count("expert_shared_feed_forward_length"),
+        }
+    )
+
+
+def gpt_oss(m: Metadata) -> Config:
+    """Every second layer has a window, and YaRN's ramp is not cut to whole dimensions: the file does not say so."""
+    config = qwen2(m) | _experts(m)
+    if isinstance(config["rope_scaling"], dict) and config["rope_scaling"]["rope_type"] == "yarn":
+        config["rope_scaling"]["truncate"] = False
+    return config | {
+        "attention_bias": m.has_tensor("blk.0.attn_q.bias"),
+        "intermediate_size": config["moe_intermediate_size"],
+        "num_local_experts": config["num_experts"],
+        "sliding_window": _window(m),
+    }
+
+
+def hunyuan_dense(m: Metadata) -> Config:
+    """The converter stretches theta itself."""
+    return qwen2(m) | {"attention_bias": m.has_tensor("blk.0.attn_q.bias")}
+
+
 def olmoe(m: Metadata) -> Config:
     """Each family's shares are as llama.cpp's graph of it has them."""
     return llama(m) | _experts(m) | {"norm_topk_prob": False}

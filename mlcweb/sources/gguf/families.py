@@ -23,6 +23,7 @@ from mlcweb.sources.gguf.undo import (
     fused,
     heads_together,
     minus_one,
+    one_row,
     rotary_pairs,
     stacked,
     transposed,
@@ -94,12 +95,49 @@ _EXPERTS = {
 }
 _STACKED: Mapping[str, Undo] = dict.fromkeys(("ffn_gate_exps", "ffn_down_exps", "ffn_up_exps"), stacked)
 _MOE = {**_NORMS, **_ATTENTION, **_HEAD_NORMS, **_EXPERTS}
+_SHARED = {
+    "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
+    "ffn_gate_shexp": "mlp.shared_expert.gate_proj",
+    "ffn_down_shexp": "mlp.shared_expert.down_proj",
+    "ffn_up_shexp": "mlp.shared_expert.up_proj",
+}
 _OLMO2 = {**_ATTENTION, **_MLP, **_POST_NORMS, **_HEAD_NORMS}
 _OLMO3 = Family("Olmo3ForCausalLM", "olmo3", gguf_config.olmo3, _OLMO2)
 FAMILIES: dict[str, Family] = {
     "llama": Family("LlamaForCausalLM", "llama", gguf_config.llama, _LLAMA, _PAIRS),
     "mistral3": Family("Ministral3ForCausalLM", "ministral3", gguf_config.mistral3, _LLAMA, _PAIRS),
     "qwen2": Family("Qwen2ForCausalLM", "qwen2", gguf_config.qwen2, _LLAMA),
+    "qwen2moe": Family(
+        "Qwen2MoeForCausalLM",
+        "qwen2_moe",
+        gguf_config.qwen2moe,
+        {**_NORMS, **_ATTENTION, **_EXPERTS, **_SHARED},
+        {**_STACKED, "ffn_gate_inp_shexp": one_row},
+    ),
+    "gpt-oss": Family(
+        "GptOssForCausalLM",
+        "gpt_oss",
+        gguf_config.gpt_oss,
+        {
+            **_ATTENTION,
+            **_EXPERTS,
+            "attn_norm": "input_layernorm",
+            "post_attention_norm": "post_attention_layernorm",
+            "attn_sinks": "self_attn.sinks",
+            "ffn_gate_inp": "mlp.router",
+        },
+        {**_STACKED, "attn_sinks": without_suffix},
+    ),
+    "hunyuan-dense": Family(
+        "HunYuanDenseV1ForCausalLM",
+        "hunyuan_v1_dense",
+        gguf_config.hunyuan_dense,
+        {
+            **_LLAMA,
+            "attn_q_norm": "self_attn.query_layernorm",
+            "attn_k_norm": "self_attn.key_layernorm",
+        },
+    ),
     "qwen3": Family("Qwen3ForCausalLM", "qwen3", gguf_config.qwen3, {**_LLAMA, **_HEAD_NORMS}),
     "qwen3moe": Family("Qwen3MoeForCausalLM", "qwen3_moe", gguf_config.qwen3moe, _MOE, _STACKED),
     "olmoe": Family("OlmoeForCausalLM", "olmoe", gguf_config.olmoe, _MOE, _STACKED),

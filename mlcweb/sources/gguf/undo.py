@@ -32,11 +32,6 @@ def as_it_is(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     ]
 
 
-def without_suffix(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
-    """A tensor that is called ``weight`` in the file alone."""
-    return as_it_is(tensor, name.removesuffix(".weight"), config)
-
-
 def rotary_pairs(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Rows that RoPE turns together lie side by side; in the checkpoint they are half a head apart."""
     heads = config["num_attention_heads" if ".q_proj." in name else "num_key_value_heads"]
@@ -82,6 +77,16 @@ def stacked(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
         part = replace(tensor, shape=tensor.shape[1:], offset=tensor.offset + i * size, size=size)
         tensors += as_it_is(part, name.format(i), config)
     return tensors
+
+
+def one_row(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """A matrix of one row, which files may have as a vector."""
+    return as_it_is(replace(tensor, shape=(1, tensor.shape[-1])), name, config)
+
+
+def without_suffix(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """A parameter that is no layer's weight."""
+    return as_it_is(tensor, name.removesuffix(".weight"), config)
 
 
 def fused(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:

@@ -107,7 +107,10 @@ class HostOps:
 
     def rotate_heads(self, qkv: F32, rope: Rope) -> F32:
         """Queries and keys turned, values as they are."""
-        heads, width = qkv.reshape(len(qkv), -1, self.layout.head_dim), self.layout.heads + self.layout.kv_heads
+        heads, width = (
+            qkv.reshape(len(qkv), -1, self.layout.head_dim),
+            self.layout.heads + self.layout.kv_heads,
+        )
         positions = np.arange(self.position, self.position + len(qkv))
         turned = _rotate(heads[:, :width], positions, self._pair_frequencies[id(rope.coarse)])
         return np.concatenate([turned, heads[:, width:]], axis=1).reshape(qkv.shape)
@@ -296,7 +299,8 @@ def gated(kind: Activation | ClampedSwiGLU, gate: F32, up: F32) -> F32:
         return activate(kind, gate) * up
     limit = np.float32(kind.limit)
     gate, up = np.minimum(gate, limit), np.clip(up, -limit, limit)
-    return gate * activate("sigmoid", np.float32(kind.steepness) * gate) * (up + np.float32(1))
+    y: F32 = gate * activate("sigmoid", np.float32(kind.steepness) * gate) * (up + np.float32(1))
+    return y
 
 
 def activate(kind: Activation, x: F32) -> F32:

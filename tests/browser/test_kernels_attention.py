@@ -268,7 +268,10 @@ def test_sinks_join_the_softmax(page: Any, variant: Variant) -> None:
 def test_queries_and_keys_are_rotated_in_a_launch_of_their_own(page: Any, variant: Variant) -> None:
     for start, n in ((0, 1), (67, 1), (33, 40)):
         case = Case(6, 2, 64, start, n, variant)
-        heads, frequencies = case.qkv.reshape(n, -1, 64).astype(np.float64), 1e4 ** (-np.arange(0, 64, 2) / 64)
+        heads, frequencies = (
+            case.qkv.reshape(n, -1, 64).astype(np.float64),
+            1e4 ** (-np.arange(0, 64, 2) / 64),
+        )
         turned = rotate(heads[:, :8], start + np.arange(n), frequencies)
         expected = np.concatenate([turned, heads[:, 8:]], axis=1).reshape(n, -1)
         args = [case.qkv, case.coarse, case.fine, case.state, np.zeros_like(case.qkv)]

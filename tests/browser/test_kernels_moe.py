@@ -301,7 +301,9 @@ def clamped_product(y: np.ndarray) -> np.ndarray:
     return gate / (1 + np.exp(-1.7 * gate)) * (up + 1)
 
 
-def biases(rng: np.random.Generator, experts: int, width: int, dtype: str, tier: Tier) -> tuple[Values, np.ndarray]:
+def biases(
+    rng: np.random.Generator, experts: int, width: int, dtype: str, tier: Tier
+) -> tuple[Values, np.ndarray]:
     return Values((experts, width), dtype, tier), rng.standard_normal((experts, width)).astype(dtype)
 
 
@@ -315,7 +317,9 @@ def test_experts_with_biases_and_a_clamped_swiglu(kernel_page: Any, scheme: str,
     laid = to_block_order if uses_block_order(tier) else np.array
     storage, tensors, dequantized = stored(rng.standard_normal((4 * 2 * INNER, HIDDEN)) * 0.1, quant, tier)
     gate_up = dequantized.reshape(4, 2 * INNER, HIDDEN)
-    down_storage, down_tensors, dequantized = stored(rng.standard_normal((4 * HIDDEN, INNER)) * 0.1, quant, tier)
+    down_storage, down_tensors, dequantized = stored(
+        rng.standard_normal((4 * HIDDEN, INNER)) * 0.1, quant, tier
+    )
     down = dequantized.reshape(4, HIDDEN, INNER)
     gate_up_values, gate_up_bias = biases(rng, experts, 2 * INNER, quant.activation, tier)
     down_values, down_bias = biases(rng, experts, HIDDEN, quant.activation, tier)

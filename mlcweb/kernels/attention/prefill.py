@@ -74,9 +74,7 @@ def flash_attention(layout: HeadLayout, scoring: Scoring, sinks: Values | None =
 class _Tile:
     """32 rows of a KV head's queries over tiles of 64 tokens; the phases of ``flash_attention``, in order."""
 
-    def __init__(
-        self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring, sinks: Values | None
-    ) -> None:
+    def __init__(self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring, sinks: Values | None) -> None:
         self.k, self.layout, self.scoring, self.n = k, layout, scoring, dynamic("n")
         width = layout.heads * layout.head_dim
         self.queries = k.buffer("queries", (self.n, width), "float32")

@@ -68,8 +68,9 @@ class Operations(Protocol[Array]):
     def attention(
         self, qkv: Array, rope: Rope, kv: Tensor, scoring: Scoring, sinks: Values | None = None
     ) -> Array:
-        """``[T, H * P]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages. ``sinks`` ``[1, H]``:
-        one more score of each head's softmax, without a value.
+        """``[T, H * P]``, causal; appends the tokens' keys and values to ``kv``, a layer's pages.
+
+        ``sinks`` ``[1, H]``: one more score of each head's softmax, without a value.
         """
 
     def norm_spans(self, x: Array, weight: Values, epsilon: float) -> Array:

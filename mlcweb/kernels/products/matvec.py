@@ -250,7 +250,6 @@ class _Matvec:
             other = None if self.residual is None else self.residual[other_row, at]
             k.store(self.y, [self.y_at, at], folded.join(value, other))
 
-
     def _bias_of(self, column: Expr) -> Expr:
         """The bias of an output: of the chosen expert, or of those in the range by their shares."""
         k, bias = self.k, self.bias

@@ -78,6 +78,4 @@ class GptOss(Llama):
         return Attention(config, w, layout, prefix, qkv_bias=bias, out_bias=bias, **options)
 
     def mlp(self, config: Any, w: WeightBuilder, prefix: str) -> nn.Module:
-        return MixtureMLP(
-            config, w, f"{prefix}.mlp", router="router", activation=config.swiglu, bias=True
-        )
+        return MixtureMLP(config, w, f"{prefix}.mlp", router="router", activation=config.swiglu, bias=True)

@@ -1,6 +1,4 @@
-"""Qwen2's mixtures of experts (``Qwen2MoeForCausalLM``, Qwen1.5-MoE): Qwen2, with an expert that every token takes beside
-those it chooses.
-"""
+"""Qwen1.5-MoE (``Qwen2MoeForCausalLM``): Qwen2, with an expert of every token beside those that a token chooses."""
 
 from __future__ import annotations
 
@@ -49,6 +47,10 @@ class Qwen2Moe(Llama):
 
     def mlp(self, config: Any, w: WeightBuilder, prefix: str) -> nn.Module:
         shared = SharedExpert(
-            w, f"{prefix}.mlp.shared_expert", config, config.shared_size, gate=f"{prefix}.mlp.shared_expert_gate"
+            w,
+            f"{prefix}.mlp.shared_expert",
+            config,
+            config.shared_size,
+            gate=f"{prefix}.mlp.shared_expert_gate",
         )
         return MixtureMLP(config, w, f"{prefix}.mlp", normalized=config.normalized, shared=shared)

@@ -328,7 +328,8 @@ def gated(kind: Activation | ClampedSwiGLU, gate: F32, up: F32) -> F32:
         return activate(kind, gate) * up
     limit = np.float32(kind.limit)
     gate, up = np.minimum(gate, limit), np.clip(up, -limit, limit)
-    return gate * activate("sigmoid", np.float32(kind.steepness) * gate) * (up + np.float32(1))
+    y: F32 = gate * activate("sigmoid", np.float32(kind.steepness) * gate) * (up + np.float32(1))
+    return y
 
 
 def activate(kind: Activation, x: F32) -> F32:

@@ -1,9 +1,8 @@
 """Takes apart experts that a checkpoint has in one tensor, as gpt-oss's has: floats, or MXFP4.
 
-Floats are ``[E, in, out]``. MXFP4 is ``[E, out, in / 32, 16]``, bytes of two codes, beside a scale ``[E, out, in / 32]``
-for each 32 codes (https://www.opencompute.org/documents/ocp-microscaling-formats-mx-v1-0-spec-final-pdf). Rows of
-gates and ups alternate. Every expert becomes matrices ``[out, in]`` of its own, and MXFP4's rows keep their codes as
-GGUF has them.
+Floats are ``[E, in, out]``. MXFP4 is bytes of two codes ``[E, out, in / 32, 16]``, and scales ``[E, out, in / 32]``
+(https://www.opencompute.org/documents/ocp-microscaling-formats-mx-v1-0-spec-final-pdf). Rows of gates and ups
+alternate. Every expert becomes matrices ``[out, in]`` of its own, and MXFP4's rows keep their codes as GGUF has them.
 """
 
 from __future__ import annotations
@@ -130,7 +129,8 @@ def _read(load: Load, expert: int) -> Array:
 
 
 def _one(tensor: LazyTensor, expert: int) -> Array:
-    return tensor.read(slice(expert, expert + 1))[0]
+    rows: Array = tensor.read(slice(expert, expert + 1))[0]
+    return rows
 
 
 def _transposed(tensor: LazyTensor, expert: int) -> Array:
@@ -144,7 +144,7 @@ def _gguf_rows(blocks: LazyTensor, scales: LazyTensor, expert: int) -> npt.NDArr
     pairs = _one(blocks, expert)
     codes = np.stack([pairs & 0xF, pairs >> 4], axis=-1).reshape(*pairs.shape[:2], _GROUP)
     packed = codes[..., :_BYTES] | codes[..., _BYTES:] << 4
-    rows = np.concatenate([_one(scales, expert)[..., None], packed], axis=-1)
+    rows: npt.NDArray[np.uint8] = np.concatenate([_one(scales, expert)[..., None], packed], axis=-1)
     return rows.reshape(len(rows), -1)
 
 

@@ -35,9 +35,9 @@ def route(
 ) -> tirx.PrimFunc:
     """Kernel: each token's ``experts_per_token`` experts of the largest logits, the first of equals, and their shares.
 
-    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, [bias ``[1, E]``], ids i32 ``[n, X]``, shares f32 ``[n, X]``: the softmax
-    over the chosen ones' logits, or over all if not ``normalized``. ``norm`` is folded in for decode, which has one
-    token; its x may be in ``block_order``.
+    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, [bias ``[1, E]``], ids i32 ``[n, X]``, shares f32
+    ``[n, X]``: the softmax over the chosen ones' logits, or over all if not ``normalized``. ``norm`` is folded in
+    for decode, which has one token; its x may be in ``block_order``.
     """
     experts, columns = router.rows, router.columns
     threads, at_once = _ROUTE_THREADS, min(_AT_ONCE, experts)

@@ -90,6 +90,7 @@ class Operations(Protocol[Array]):
         sinks: Values | None = None,
     ) -> Array:
         """``[T, H * P]``, causal; appends the tokens' keys and values, if the layer has its own, to ``kv``, pages.
+
         ``sinks`` ``[1, H]``: one more score of each head's softmax, without a value.
         """
 

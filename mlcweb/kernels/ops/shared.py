@@ -167,8 +167,8 @@ class Ops:
     def rotate_heads(self, qkv: Tensor, rope: Rope, layout: HeadLayout) -> Tensor:
         """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys turned by RoPE."""
         kernel = self.kernel(rotate_heads, layout, self.context, decode=self.phase == "decode")
-        given = {"rope_coarse": rope.coarse, "rope_fine": rope.fine, "state": self.inputs.state}
-        return self.launch("rotate_heads", kernel, qkv=qkv, **given)["y"]
+        tables = {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
+        return self.launch("rotate_heads", kernel, qkv=qkv, state=self.inputs.state, **tables)["y"]
 
     def norm_heads(self, qkv: Tensor, norm: HeadNorm, layout: HeadLayout) -> Tensor:
         """``qkv`` ``[T, (H + 2 J) * P]``, or queries alone, normalized."""

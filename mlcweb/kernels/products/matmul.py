@@ -245,7 +245,7 @@ class TileWriter:
     residual: Buffer | None
     bias_row: Index = 0
 
-    def of_expert(self, expert: Expr) -> TileWriter:
+    def of_expert(self, expert: Index) -> TileWriter:
         """The same with an expert's row of the bias."""
         return replace(self, bias_row=expert)
 

@@ -1,6 +1,4 @@
-"""Qwen2's mixtures of experts (``Qwen2MoeForCausalLM``, Qwen1.5-MoE): Qwen2, with an expert that every token takes beside
-those it chooses.
-"""
+"""Qwen1.5-MoE (``Qwen2MoeForCausalLM``): Qwen2, with an expert of every token beside those that a token chooses."""
 
 from __future__ import annotations
 

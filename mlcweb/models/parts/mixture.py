@@ -115,7 +115,7 @@ class MixtureMLP(nn.Module):
             self.down_bias,
         )
         y_TD = step.ops.moe(x_TD, norm, mixture, residual=residual)
-        return y_TD if self.shared is None else self.shared(step, x_TD, norm, y_TD)  # type: ignore[no-any-return]
+        return y_TD if self.shared is None else self.shared(step, x_TD, norm, y_TD)
 
 
 def _stacked(w: WeightBuilder, experts: Sequence[Mapping[str, int]], columns: int) -> Experts:

@@ -37,7 +37,7 @@ def rotary_pairs(tensor: GgufTensor, name: str, config: Config) -> list[LazyTens
     heads = config["num_attention_heads" if ".q_proj." in name else "num_key_value_heads"]
     _check_rows(tensor, heads * config["head_dim"])
     pairs = np.arange(tensor.shape[0]).reshape(heads, -1, 2)
-    return _in_order(tensor, name, pairs.swapaxes(1, 2).reshape(-1), config["head_dim"])
+    return in_order(tensor, name, pairs.swapaxes(1, 2).reshape(-1), config["head_dim"])
 
 
 def heads_together(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
@@ -45,7 +45,7 @@ def heads_together(tensor: GgufTensor, name: str, config: Config) -> list[LazyTe
     heads, size = config["num_attention_heads"], config["head_dim"]
     _check_rows(tensor, 3 * heads * size)
     rows = np.arange(tensor.shape[0]).reshape(3, heads, size)
-    return _in_order(tensor, name, rows.swapaxes(0, 1).reshape(-1), size)
+    return in_order(tensor, name, rows.swapaxes(0, 1).reshape(-1), size)
 
 
 def minus_one(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
@@ -112,7 +112,8 @@ def _check_rows(tensor: GgufTensor, rows: int) -> None:
         )
 
 
-def _in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int) -> list[LazyTensor]:
+def in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int) -> list[LazyTensor]:
+    """Rows ``order`` of a tensor; those at most ``near`` apart are read at once."""
     load, load_blocks = (
         partial(_load_in_order, rows, order, near) for rows in (tensor.load_rows, tensor.load_blocks)
     )

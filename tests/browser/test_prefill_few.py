@@ -29,6 +29,7 @@ def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
     [
         ("llama-2", "q4f32_1"),  # RMSNorm, a gated MLP
         ("gemma-2", "q4f32_1"),  # norms after products, a cap of scores
+        ("gemma-4-e2b", "q4f32_1"),  # caches that later layers read, and factors in their own order
         ("gpt2", "q0f32"),  # LayerNorm with a bias, learned positions, an MLP that is not gated
         ("mixtral", "q4f32_1"),  # experts
         ("lfm2", "q4f32_1"),  # convolutions

@@ -2,6 +2,9 @@
 
 A workgroup owns 32 rows, a row being a (query, head of the group) pair of one KV head, and walks the context in
 tiles of 64 tokens; queries, keys, weights and values pass through workgroup memory, transposed for register tiles.
+
+Of heads of more than 256 dimensions, a workgroup makes a part of the outputs, and so scores more than once: the sums
+of all would not fit a thread's registers.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -38,6 +41,7 @@ ROWS = 32  # of a workgroup of flash attention; few, so that a short chunk of a 
 TOKENS = 64
 _DEPTH = 16  # dimensions staged at a time for the scores
 _MINUS_INFINITY = -1.0e30
+_DIMS = 256  # of a head's outputs, that a workgroup makes at most
 
 
 @kernel
@@ -90,8 +94,12 @@ class AttentionTile:
         self._bind()
         self.sinks = sinks.bind(k, "sinks") if sinks else None
         self.out = k.output("attention", (self.n, layout.heads * layout.head_dim), "float32")
+        # a part is whole fours
+        quads = layout.head_dim // 4
+        self.parts = next(n for n in range(1, quads + 1) if quads % n == 0 and 4 * quads // n <= _DIMS)
+        self.dims = layout.head_dim // self.parts  # of the outputs, that this workgroup makes
         # tokens whose values are staged at a time, in 16 KiB
-        self.value_tokens = PAGE_SIZE if layout.head_dim <= 128 else 8 if layout.head_dim <= 256 else 4
+        self.value_tokens = PAGE_SIZE if self.dims <= 128 else PAGE_SIZE // 2
 
     def _bind(self) -> None:
         """Declare what is read: queries, and keys and values by pages."""
@@ -112,18 +120,22 @@ class AttentionTile:
 
     def begin(self) -> None:
         """The workgroup's rows, its memory, and a thread's registers."""
-        k, head_dim = self.k, self.layout.head_dim
+        k = self.k
         tiles = T.ceildiv(self.n * self.layout.group, ROWS)
-        (wg, self.head), self.tid = k.launch([tiles, self.layout.kv_heads], THREADS)
+        (wg, self.head), self.tid = k.launch([tiles, self.layout.kv_heads * self.parts], THREADS)
+        self.first_quad: Index = 0  # of the outputs
+        if self.parts > 1:
+            self.first_quad = k.let(self.head % self.parts * (self.dims // 4), "first_quad")
+            self.head = k.let(self.head // self.parts, "kv_head")
         self.tx, self.ty = k.let(self.tid % 8, "tx"), k.let(self.tid // 8, "ty")
         # the longest first, so that none is left alone at the end
         self.row0 = k.let((tiles - 1 - wg) * ROWS, "row0")
         self._limits()
         self.tile = k.shared(
-            max(_DEPTH * (ROWS + TOKENS), self.value_tokens * (ROWS + head_dim)), name="tile"
+            max(_DEPTH * (ROWS + TOKENS), self.value_tokens * (ROWS + self.dims)), name="tile"
         )
         self.tops = k.shared(ROWS * 8, name="tops")
-        quads = head_dim // 4
+        quads = self.dims // 4
         self.vectors = -(-quads // 8)  # of four dimensions, that a thread keeps for each of its rows
         self.maximum, self.total = k.local(4, name="maximum"), k.local(4, name="total")
         self.sums = k.local(4 * self.vectors, "float32x4", name="sums")
@@ -242,14 +254,14 @@ class AttentionTile:
     def add_values(self, start: Expr) -> None:
         """Add the tile's values by their weights, ``value_tokens`` tokens at a time."""
         k, value_tokens, tile, sums = self.k, self.value_tokens, self.tile, self.sums
-        head_dim, quads = self.layout.head_dim, self.layout.head_dim // 4
+        dims, quads = self.dims, self.dims // 4
         with k.loop(T.min(T.ceildiv(self.end - start, value_tokens), TOKENS // value_tokens)) as part:
             self._stage_values(start + part * value_tokens, part)
             with k.loop(value_tokens) as token:
                 weight = k.let(load4(tile, token * ROWS + self.ty * 4), "weight")
                 for j in range(self.vectors):
                     quad = T.min(self.tx + j * 8, quads - 1)
-                    value = k.let(load4(tile, value_tokens * ROWS + token * head_dim + quad * 4), "value")
+                    value = k.let(load4(tile, value_tokens * ROWS + token * dims + quad * 4), "value")
                     for i in range(4):
                         at = i * self.vectors + j
                         k.store(sums, at, sums[at] + splat(lane(weight, i)) * value)
@@ -257,14 +269,15 @@ class AttentionTile:
     def _stage_values(self, first: Expr, part: Expr) -> None:
         """``tile``: weights of ``value_tokens`` tokens, transposed ``[tokens, ROWS]``, and values ``[tokens, P]``."""
         k, value_tokens, tid, scores = self.k, self.value_tokens, self.tid, self.scores
-        quads = self.layout.head_dim // 4
+        quads = self.dims // 4
         tx, ty = tid % 8, tid // 8
         items = value_tokens * quads
         values = k.local(-(-items // THREADS), "float32x4", name="values")
         page, slot = self._page(first), k.let(slot_of(first), "slot")
         for i in range(0, items, THREADS):
             item = T.min(tid + i, items - 1)
-            value = self.kv.value4(page, self.head, slot + item // quads, item % quads)
+            quad = item % quads if self.parts == 1 else self.first_quad + item % quads
+            value = self.kv.value4(page, self.head, slot + item // quads, quad)
             k.store(values, i // THREADS, value)
         k.barrier()
         for i in range(0, items, THREADS):
@@ -297,8 +310,9 @@ class AttentionTile:
                 row = k.let(self.flat(self.ty * 4 + i), "row")
                 for j in range(self.vectors):
                     quad = self.tx + j * 8
-                    with k.when(quad < self.layout.head_dim // 4):
-                        index = ramp4(self._offset(row) + quad * 4)
+                    with k.when(quad < self.dims // 4):
+                        first = self._offset(row) + self.first_quad * 4
+                        index = ramp4(first + quad * 4)
                         value = self.sums[i * self.vectors + j] / splat(total[i])
                         k.store(self.out, [row // group, index], value)
 

@@ -73,7 +73,7 @@ def tokens_ids(n: int, experts: int, experts_per_token: int, *, same: bool = Fal
 )
 @pytest.mark.parametrize(
     ("experts", "experts_per_token", "width", "n"),
-    [(8, 2, 576, 33), (4, 2, 100, 5), (64, 6, 96, 3), (128, 8, 96, 5)],
+    [(8, 2, 576, 33), (4, 2, 100, 5), (64, 6, 96, 3), (128, 8, 96, 5), (512, 10, 96, 3)],
 )
 def test_route(
     kernel_page: Any, scheme: str, tier: Tier, experts: int, experts_per_token: int, width: int, n: int

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlcweb.contract.constants import DTYPE_BYTES, RECURRENT_COPIES
 from mlcweb.kernel_cache import KernelCache, source_digest
-from mlcweb.quantize import Scheme, packed_tensors
+from mlcweb.quantize import Param, Scheme, packed_tensors
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,16 @@ def _count(
     def footprint(scheme: Scheme) -> Footprint:
         dtype = kv_dtype or scheme.activation
         return Footprint(
-            parameters=sum(n * math.prod(param.shape) for n, param in params),
+            parameters=sum(n * _weights(param) for n, param in params),
             weights=tables + sum(n * t.nbytes for n, param in params for t in packed_tensors(param, scheme)),
             kv_cache=kv_cache * DTYPE_BYTES[dtype],
             recurrent=(1 + RECURRENT_COPIES) * recurrent * DTYPE_BYTES["float32"],
         )
 
     return {scheme.name: footprint(scheme) for scheme in schemes}
+
+
+def _weights(param: Param) -> int:
+    """Of the checkpoint: a row that is stored several times counts once."""
+    rows = param.shape[0] if param.order is None else len(set(param.order.tolist()))
+    return rows * math.prod(param.shape[1:])

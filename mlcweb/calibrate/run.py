@@ -21,6 +21,7 @@ from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.weights import Experts
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
+from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.recurrent.causal_conv import CausalConv
@@ -159,15 +160,26 @@ class _CalibrationOps(HostOps):
             lone.append((names, tuple(self._names[id(matrix)] for matrix, _ in pieces(weight))))
         return tuple(lone)
 
-    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> F32:
+    def attention(
+        self,
+        qkv: F32,
+        rope: Rope,
+        kv: Tensor,
+        scoring: Scoring,
+        layout: HeadLayout,
+        sinks: Values | None = None,
+    ) -> F32:
         outputs = []
         for span, cache in zip(self._spans, self._caches, strict=True):
             self._kv_cache = cache
-            outputs.append(super().attention(qkv[span], rope, kv, scoring, layout))
+            outputs.append(super().attention(qkv[span], rope, kv, scoring, layout, sinks))
             if id(kv) not in self._read_again:
                 cache.pop(id(kv))
         self._progress.advance(1)
         return np.concatenate(outputs)
+
+    def rotate_heads(self, qkv: F32, rope: Rope, layout: HeadLayout) -> F32:
+        return np.concatenate([HostOps.rotate_heads(self, qkv[span], rope, layout) for span in self._spans])
 
     def causal_conv(self, x: F32, conv: CausalConv, recurrent: Tensor) -> F32:
         if conv.gated:  # a layer by itself; else the delta rule follows
@@ -190,11 +202,11 @@ class _CalibrationOps(HostOps):
             self._count(x, weight)
         return super()._product(x, weight)
 
-    def _expert(self, x: F32, experts: Experts, expert: int) -> F32:
+    def _expert(self, x: F32, experts: Experts, expert: int, bias: Values | None = None) -> F32:
         # the experts of a range share a parameter, and so their inputs' squares
         stack = next(i for i, numbers in enumerate(experts.ranges) if expert in numbers)
         self._count(x, experts[stack])
-        return super()._expert(x, experts, expert)
+        return super()._expert(x, experts, expert, bias)
 
     def _count(self, x: F32, weight: Matrix) -> None:
         squares = np.einsum("tk,tk->k", x, x, dtype=np.float64)

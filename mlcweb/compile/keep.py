@@ -25,7 +25,7 @@ _MULTIPLE = 32
 
 
 def has_types(checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint comes from a GGUF file, whose types can be kept."""
+    """Whether the checkpoint has types that can be kept: a GGUF file's, or MXFP4."""
     return any(tensor.gguf_blocks is not None for tensor in checkpoint.tensors.values())
 
 
@@ -54,7 +54,7 @@ def keep_file_types(checkpoint: Checkpoint, model: Decoder, progress: Progress) 
                     tensor, gguf_blocks=GgufBlocks(_OTHERS, _requantized_bytes(tensor), _Requantized(tensor))
                 )
                 types[name] = _OTHERS
-                reason = "merged with the adapter" if blocks is None else blocks.kind
+                reason = _reason(checkpoint, tensor)
                 changed[reason] = changed.get(reason, 0) + 1
             else:
                 types[name] = "F32"
@@ -62,6 +62,12 @@ def keep_file_types(checkpoint: Checkpoint, model: Decoder, progress: Progress) 
         what = f"{count} matrices are" if count > 1 else "1 matrix is"
         progress.note(f"{what} stored as {_OTHERS}, quantized again: {reason}")
     return replace(checkpoint, tensors=tensors), keep_types(types)
+
+
+def _reason(checkpoint: Checkpoint, tensor: LazyTensor) -> str:
+    if tensor.gguf_blocks is not None:
+        return tensor.gguf_blocks.kind
+    return "merged with the adapter" if "adapter" in checkpoint.source else tensor.dtype
 
 
 def _keeps(blocks: GgufBlocks, transposed: bool) -> bool:

@@ -15,8 +15,10 @@ from mlcweb.models.families.gemma3 import Gemma3, Gemma3Config
 from mlcweb.models.families.gemma4 import Gemma4, Gemma4Config
 from mlcweb.models.families.gpt2 import GPT2, GPT2Config
 from mlcweb.models.families.gpt_neox import GPTNeoX, GPTNeoXConfig
+from mlcweb.models.families.gpt_oss import GptOss, GptOssConfig
 from mlcweb.models.families.granite import Granite, GraniteConfig
 from mlcweb.models.families.granite_hybrid import GraniteHybrid, GraniteHybridConfig
+from mlcweb.models.families.hunyuan import Hunyuan, HunyuanConfig
 from mlcweb.models.families.lfm2 import Lfm2, Lfm2Config
 from mlcweb.models.families.llama import Llama, LlamaConfig
 from mlcweb.models.families.ministral3 import Ministral3, Ministral3Config
@@ -29,6 +31,7 @@ from mlcweb.models.families.olmoe import Olmoe, OlmoeConfig
 from mlcweb.models.families.phi import Phi, PhiConfig
 from mlcweb.models.families.phi3 import Phi3, Phi3Config
 from mlcweb.models.families.qwen2 import Qwen2, Qwen2Config
+from mlcweb.models.families.qwen2_moe import Qwen2Moe, Qwen2MoeConfig
 from mlcweb.models.families.qwen3 import Qwen3, Qwen3Config
 from mlcweb.models.families.qwen3_5 import Qwen35, Qwen35Config
 from mlcweb.models.families.qwen3_moe import Qwen3Moe, Qwen3MoeConfig
@@ -50,8 +53,10 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "Gemma3TextModel": (Gemma3Config, Gemma3),
     "Gemma4ForCausalLM": (Gemma4Config, Gemma4),
     "GemmaForCausalLM": (GemmaConfig, Gemma),
+    "GptOssForCausalLM": (GptOssConfig, GptOss),
     "GraniteForCausalLM": (GraniteConfig, Granite),
     "GraniteMoeHybridForCausalLM": (GraniteHybridConfig, GraniteHybrid),
+    "HunYuanDenseV1ForCausalLM": (HunyuanConfig, Hunyuan),
     "Lfm2ForCausalLM": (Lfm2Config, Lfm2),
     "LlamaForCausalLM": (LlamaConfig, Llama),
     "Ministral3ForCausalLM": (Ministral3Config, Ministral3),
@@ -66,6 +71,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "Phi3ForCausalLM": (Phi3Config, Phi3),
     "PhiForCausalLM": (PhiConfig, Phi),
     "Qwen2ForCausalLM": (Qwen2Config, Qwen2),
+    "Qwen2MoeForCausalLM": (Qwen2MoeConfig, Qwen2Moe),
     "Qwen3ForCausalLM": (Qwen3Config, Qwen3),
     "Qwen3ForSequenceClassification": (Qwen3Config, Qwen3),
     "Qwen3Model": (Qwen3Config, Qwen3),

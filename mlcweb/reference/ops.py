@@ -22,7 +22,7 @@ from mlcweb.kernels.layouts.storage import GROUP, Values, Vector, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
-from mlcweb.kernels.products.outputs import Activation
+from mlcweb.kernels.products.outputs import Activation, ClampedSwiGLU
 from mlcweb.kernels.recurrent.causal_conv import CausalConv
 from mlcweb.kernels.recurrent.gated_delta import GatedDelta
 from mlcweb.models import Decoder
@@ -115,6 +115,13 @@ class HostOps:
         y = y if residual is None else residual + y
         return y if scale is None else y * self._vector(scale)
 
+    def rotate_heads(self, qkv: F32, rope: Rope, layout: HeadLayout) -> F32:
+        """Queries and keys turned, values as they are."""
+        heads, width = qkv.reshape(len(qkv), -1, layout.head_dim), layout.heads + layout.kv_heads
+        positions = np.arange(self.position, self.position + len(qkv))
+        turned = _rotate(heads[:, :width], positions, self._pair_frequencies[id(rope.coarse)])
+        return np.concatenate([turned, heads[:, width:]], axis=1).reshape(qkv.shape)
+
     def norm_heads(self, qkv: F32, norm: HeadNorm, layout: HeadLayout) -> F32:
         """Queries and keys normalized, and values as the norm says."""
         parts = []
@@ -138,6 +145,8 @@ class HostOps:
         total: F32 = residual.copy()
         x = self.norm(x, norm)
         logits = self._linear(x, self._names[id(mixture.router)])
+        if mixture.router_bias is not None:
+            logits = logits + self._vector(mixture.router_bias)
         ids = np.argsort(-logits, axis=1, kind="stable")[:, : mixture.experts_per_token]
         top = np.take_along_axis(logits, ids, 1)
         shares = np.exp(top - top[:, :1])
@@ -146,18 +155,31 @@ class HostOps:
         x = round_int8(x) if self.int8 else x
         for expert in np.unique(ids):
             tokens, choice = np.nonzero(ids == expert)
-            gate, up = np.split(self._expert(x[tokens], mixture.gate_up, expert), 2, axis=1)
-            y = self._expert(activate(mixture.activation, gate) * up, mixture.down, expert)
+            both = self._expert(x[tokens], mixture.gate_up, expert, mixture.gate_up_bias)
+            hidden = gated(mixture.activation, *np.split(both, 2, axis=1))
+            y = self._expert(hidden, mixture.down, expert, mixture.down_bias)
             total[tokens] += shares[tokens, choice, None] * y
         return total
 
-    def _expert(self, x: F32, experts: Experts, expert: int) -> F32:
-        """x times an expert's matrix."""
+    def _expert(self, x: F32, experts: Experts, expert: int, bias: Values | None = None) -> F32:
+        """x times an expert's matrix, plus its row of the bias."""
         stack = next(i for i, numbers in enumerate(experts.ranges) if expert in numbers)
         first = (expert - experts.ranges[stack].start) * experts.rows
-        return self._linear(x, self._names[id(experts[stack])], range(first, first + experts.rows))
+        y = self._linear(x, self._names[id(experts[stack])], range(first, first + experts.rows))
+        if bias is None:
+            return y
+        at = expert * bias.columns
+        return y + self._weights.rows(self._names[id(bias)], at, at + bias.columns)
 
-    def attention(self, qkv: F32, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> F32:
+    def attention(
+        self,
+        qkv: F32,
+        rope: Rope,
+        kv: Tensor,
+        scoring: Scoring,
+        layout: HeadLayout,
+        sinks: Values | None = None,
+    ) -> F32:
         """``[T, H * P]``; appends the tokens' keys and values to the KV cache, if the layer has its own."""
         count = len(qkv)
         heads, kv_heads, dim = layout.heads, layout.kv_heads, layout.head_dim
@@ -189,12 +211,21 @@ class HostOps:
             if scoring.cap is not None:
                 s_GTS = np.float32(scoring.cap) * np.tanh(s_GTS / np.float32(scoring.cap))
             s_GTS[:, hidden_TS] = -np.inf
-            s_GTS -= s_GTS.max(axis=-1, keepdims=True)
+            top_GT1, sink_G11 = s_GTS.max(axis=-1, keepdims=True), None
+            if sinks is not None:
+                sink_G11 = self._vector(sinks).reshape(kv_heads, -1, 1, 1)[head]
+                top_GT1 = np.maximum(top_GT1, sink_G11)
+            s_GTS -= top_GT1
             np.exp(s_GTS, out=s_GTS)
-            s_GTS /= s_GTS.sum(axis=-1, keepdims=True)
+            total_GT1 = s_GTS.sum(axis=-1, keepdims=True)
+            s_GTS /= total_GT1 if sink_G11 is None else total_GT1 + np.exp(sink_G11 - top_GT1)
             out_JGTP[head] = s_GTS @ values[head, :end]
         joined: F32 = out_JGTP.transpose(2, 0, 1, 3).reshape(count, heads * dim)
         return joined
+
+    def add_scaled(self, x: F32, scales: F32, residual: F32) -> F32:
+        """``residual + scales[:, :1] * x``."""
+        return residual + scales[:, :1] * x
 
     def norm_spans(self, x: F32, weight: Values, epsilon: float) -> F32:
         """RMSNorm of each span of x that is as wide as ``weight``."""
@@ -289,6 +320,16 @@ class HostOps:
 
     def _vector(self, weight: Values | Vector) -> F32:
         return self._weights.rows(self._names[id(weight)], 0, weight.columns)
+
+
+def gated(kind: Activation | ClampedSwiGLU, gate: F32, up: F32) -> F32:
+    """The activation of gates, times their ups."""
+    if not isinstance(kind, ClampedSwiGLU):
+        return activate(kind, gate) * up
+    limit = np.float32(kind.limit)
+    gate, up = np.minimum(gate, limit), np.clip(up, -limit, limit)
+    y: F32 = gate * activate("sigmoid", np.float32(kind.steepness) * gate) * (up + np.float32(1))
+    return y
 
 
 def activate(kind: Activation, x: F32) -> F32:

@@ -15,6 +15,7 @@ from mlcweb.sources.licence import read_licence
 from mlcweb.sources.prefixes import without_wrappers
 from mlcweb.sources.safetensors_file import open_safetensors
 from mlcweb.sources.sentence_transformers import read_sentence_model
+from mlcweb.sources.stacked_experts import without_stacks
 from mlcweb.sources.text_part import text_config, text_tensors, wrapper_of
 from mlcweb.sources.tokenizer_files import find_eos_ids, read_json, read_tokenizer_files
 from mlcweb.words import quoted
@@ -50,6 +51,7 @@ def open_directory(
     if (folder / SINGLE_FILE).is_file() and (folder / INDEX_FILE).is_file():
         (progress or SilentProgress()).note(BOTH_NOTE.format(folder))
     tensors = without_fp8(str(folder), without_wrappers(str(folder), _open_weights(folder)))
+    tensors = without_stacks(str(folder), config, tensors)
     if wrapper_of(config) is not None:
         tensors = text_tensors(str(folder), tensors)
         config = text_config(str(folder), config, tensors)
@@ -84,12 +86,12 @@ def _vocab_size(config: dict[str, Any]) -> int | None:
 def refuse_prequantized(config: dict[str, Any], name: str) -> None:
     """Raise UnsupportedError if the config says that the weights are GPTQ, AWQ, bitsandbytes, …
 
-    Those of 8-bit floats are read.
+    Those of 8-bit floats and MXFP4 are read.
     """
     quantization = config.get("quantization_config")
     if quantization:
         method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
-        if method == "fp8":
+        if method in ("fp8", "mxfp4"):
             return
         raise UnsupportedError(
             f"{name}: its weights are already quantized ({method})",

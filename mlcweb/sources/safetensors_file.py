@@ -27,6 +27,7 @@ _DTYPES: dict[str, tuple[str, Any]] = {
     "F32": ("float32", np.float32),
     "F16": ("float16", np.float16),
     "BF16": ("bfloat16", ml_dtypes.bfloat16),
+    "U8": ("uint8", np.uint8),
     "F8_E4M3": (fp8.DTYPE, ml_dtypes.float8_e4m3fn),
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlcweb.kernels.attention.rope_append import append, rope_append, rope_queries
+from mlcweb.kernels.attention.rotate import rotate_heads
 from mlcweb.kernels.attention.scoring import Growth, Scoring
 from mlcweb.kernels.choice.choose import (
     appends_before,
@@ -20,6 +21,7 @@ from mlcweb.kernels.choice.choose import (
 )
 from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, kv_storage, rope_tables
+from mlcweb.kernels.layouts.storage import Values
 from mlcweb.quantize.block_order import to_block_order
 from tests.support.browser.kernel_page import run_kernel
 
@@ -73,7 +75,14 @@ def rotate(x: np.ndarray, positions: np.ndarray, frequencies: np.ndarray) -> np.
     return np.concatenate([low * cosine - high * sine, high * cosine + low * sine], -1)
 
 
-def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, start: int, scoring: Scoring) -> np.ndarray:
+def attention(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    start: int,
+    scoring: Scoring,
+    sinks: np.ndarray | None = None,
+) -> np.ndarray:
     n, heads, d = q.shape
     position, token = start + np.arange(n)[:, None], np.arange(len(k))[None]
     unseen = (token > position) | (position - token >= (scoring.window or len(k)))
@@ -86,8 +95,11 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, start: int, scoring: 
         if scoring.cap is not None:
             scores = scoring.cap * np.tanh(scores / scoring.cap)
         scores[unseen] = -np.inf
+        if sinks is not None:
+            scores = np.concatenate([scores, np.full((n, 1), sinks[h])], axis=1)
         weights = np.exp(scores - scores.max(1, keepdims=True))
-        out[:, h] = weights / weights.sum(1, keepdims=True) @ v[:, kv_head]
+        shares = weights / weights.sum(1, keepdims=True)
+        out[:, h] = shares[:, : len(v)] @ v[:, kv_head]
     return out.reshape(n, heads * d)
 
 
@@ -108,6 +120,7 @@ class Case:
         scoring: Scoring | None = None,
         *,
         appends: bool = True,
+        sinks: bool = False,
     ) -> None:
         rng = np.random.default_rng(start * 1000 + n + d)
         storage = kv_storage(variant.dtype, variant.tier)
@@ -123,7 +136,10 @@ class Case:
         rotated = rotate(queries, start + np.arange(n), frequencies)
         cached = [x.astype(variant.dtype).astype(np.float64) for x in (self.keys, self.values)]
         self.scoring = scoring or Scoring(d**-0.5)
-        self.expected = attention(rotated, *cached, start, self.scoring)
+        # below what the scores have, among them, and above them all
+        self.sinks = np.linspace(-9, 12, heads, dtype=np.float32)[None] if sinks else None
+        own = None if self.sinks is None else self.sinks[0]
+        self.expected = attention(rotated, *cached, start, self.scoring, own)
         # whole pages that no new token sees: who reads them has NaN
         self.unseen = (
             0 if self.scoring.window is None else max(0, start - self.scoring.window + 1) // PAGE_SIZE
@@ -146,6 +162,12 @@ class Case:
                 kv[page, 1, h].reshape(PAGE_SIZE, d)[slot] = self.values[t, h]
         kv[self.table[: self.unseen]] = np.nan
         return kv
+
+    def stored_sinks(self, tier: Tier) -> tuple[Values | None, list[np.ndarray]]:
+        """The kernels' last argument before what they write, if there are any."""
+        if self.sinks is None:
+            return None, []
+        return Values(self.sinks.shape, "float32", tier), [self.sinks]
 
     def inputs(self) -> list[np.ndarray]:
         return [self.qkv, self.coarse, self.fine, self.state, self.table, self.before]
@@ -186,8 +208,9 @@ def check_prefill(page: Any, case: Case, variant: Variant, n: int) -> None:
     else:
         args, kv = [case.qkv, case.coarse, case.fine, case.state, out], case.before
         *_, queries = run_kernel(page, rope_queries(layout, CONTEXT, case.scoring), tier, args, n=n)
-    args = [queries, case.state, case.table, kv, out]
-    *_, actual = run_kernel(page, flash_attention(layout, case.scoring, tier), tier, args, n=n)
+    sinks, stored = case.stored_sinks(tier)
+    args = [queries, case.state, case.table, kv, *stored, out]
+    *_, actual = run_kernel(page, flash_attention(layout, case.scoring, tier, sinks), tier, args, n=n)
     assert np.abs(actual - case.expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
 
 
@@ -217,7 +240,8 @@ def check_decode(page: Any, case: Case, variant: Variant) -> None:
     *_, kv, partial = run_kernel(page, func, tier, [*inputs, partial])
     np.testing.assert_allclose(kv.view(case.dtype), case.after, atol=variant.tolerance)
     out = np.zeros((1, layout.heads * layout.head_dim), np.float32)
-    *_, actual = run_kernel(page, merge(layout, tier), tier, [partial, out])
+    sinks, stored = case.stored_sinks(tier)
+    *_, actual = run_kernel(page, merge(layout, tier, sinks), tier, [partial, *stored, out])
     expected = to_block_order(case.expected) if uses_block_order(tier) else case.expected
     assert np.abs(actual - expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
 
@@ -262,3 +286,28 @@ def test_prefill_of_other_scores(page: Any, variant: Variant, scoring: Scoring) 
 def test_decode_of_other_scores(page: Any, variant: Variant, scoring: Scoring) -> None:
     for start in (0, 15, 100, 986):
         check_decode(page, Case(4, 2, 32, start, 1, variant, scoring), variant)
+
+
+@pytest.mark.parametrize("variant", DEFAULT, ids=str)
+def test_sinks_join_the_softmax(page: Any, variant: Variant) -> None:
+    for scoring in (Scoring(0.3), Scoring(0.3, window=16)):
+        for start, n in ((0, 1), (0, 40), (37, 33)):
+            check_prefill(page, Case(6, 2, 64, start, n, variant, scoring, sinks=True), variant, n)
+        for start in (0, 200):
+            check_decode(page, Case(6, 2, 64, start, 1, variant, scoring, sinks=True), variant)
+
+
+@pytest.mark.parametrize("variant", DEFAULT[1:], ids=str)
+def test_queries_and_keys_are_rotated_in_a_launch_of_their_own(page: Any, variant: Variant) -> None:
+    for start, n in ((0, 1), (67, 1), (33, 40)):
+        case = Case(6, 2, 64, start, n, variant)
+        heads, frequencies = (
+            case.qkv.reshape(n, -1, 64).astype(np.float64),
+            1e4 ** (-np.arange(0, 64, 2) / 64),
+        )
+        turned = rotate(heads[:, :8], start + np.arange(n), frequencies)
+        expected = np.concatenate([turned, heads[:, 8:]], axis=1).reshape(n, -1)
+        args = [case.qkv, case.coarse, case.fine, case.state, np.zeros_like(case.qkv)]
+        kernel = rotate_heads(case.layout, CONTEXT, decode=n == 1)
+        *_, actual = run_kernel(page, kernel, variant.tier, args, n=n)
+        np.testing.assert_allclose(actual, expected, atol=1e-5)

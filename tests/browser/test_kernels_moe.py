@@ -13,12 +13,13 @@ import pytest
 from mlcweb.kernels.choice.choose import matmul, matvec, uses_block_order
 from mlcweb.kernels.choice.tier import BASE, F16, F16_SUBGROUPS, SOFTWARE, SUBGROUPS, Tier
 from mlcweb.kernels.experts.route import combine, group, route
+from mlcweb.kernels.experts.shared import add_scaled
 from mlcweb.kernels.experts.weights import ChosenExperts, ExpertRange, expert_ranges
 from mlcweb.kernels.layouts.storage import Values, Vector
 from mlcweb.kernels.products.matmul import NARROW, WIDE, Tile
 from mlcweb.kernels.products.matmul_int8 import ROWS, in_pairs, matmul_int8
 from mlcweb.kernels.products.matvec import Norm, Vectors
-from mlcweb.kernels.products.outputs import Folded
+from mlcweb.kernels.products.outputs import ClampedSwiGLU, Folded
 from mlcweb.lower import lower_kernel
 from mlcweb.quantize import get_scheme
 from mlcweb.quantize.block_order import to_block_order
@@ -114,7 +115,7 @@ def test_route(
 @pytest.mark.parametrize(("browser", "tier"), on("stock f16", BASE))
 @pytest.mark.parametrize(
     ("experts", "experts_per_token", "rows"),
-    [(8, 2, 32), (4, 2, 64), (64, 6, 64), (128, 8, 64)],
+    [(8, 2, 32), (4, 2, 64), (60, 4, 64), (64, 6, 64), (128, 8, 64), (256, 8, 64), (512, 10, 64)],
 )
 def test_group(kernel_page: Any, tier: Tier, experts: int, experts_per_token: int, rows: int) -> None:
     kernel = lower_kernel("grouped", group(experts, experts_per_token, rows), tier)
@@ -289,3 +290,103 @@ def test_parts_are_whole_experts_within_a_binding(
     spans = expert_ranges(experts, rows, columns, get_scheme(scheme))
     assert [len(span) for span in spans] == counts
     assert [expert for span in spans for expert in span] == list(range(experts))
+
+
+CLAMPED = ClampedSwiGLU(limit=0.8, steepness=1.7)
+
+
+def clamped_product(y: np.ndarray) -> np.ndarray:
+    gate, up = np.split(y, 2, axis=1)
+    gate, up = np.minimum(gate, 0.8), np.clip(up, -0.8, 0.8)
+    return gate / (1 + np.exp(-1.7 * gate)) * (up + 1)
+
+
+def biases(
+    rng: np.random.Generator, experts: int, width: int, dtype: str, tier: Tier
+) -> tuple[Values, np.ndarray]:
+    return Values((experts, width), dtype, tier), rng.standard_normal((experts, width)).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("browser", "scheme", "tier"),
+    [*on("stock", BASE, "q4f16_1"), *on("f16", F16_SUBGROUPS, "q4f16_1"), *on("stock", SOFTWARE, "q4f32_1")],
+)
+def test_experts_with_biases_and_a_clamped_swiglu(kernel_page: Any, scheme: str, tier: Tier) -> None:
+    rng, quant, experts, experts_per_token = np.random.default_rng(3), get_scheme(scheme), 8, 2
+    span = ExpertRange(first=1, count=4, total=experts, experts_per_token=experts_per_token)
+    laid = to_block_order if uses_block_order(tier) else np.array
+    storage, tensors, dequantized = stored(rng.standard_normal((4 * 2 * INNER, HIDDEN)) * 0.1, quant, tier)
+    gate_up = dequantized.reshape(4, 2 * INNER, HIDDEN)
+    down_storage, down_tensors, dequantized = stored(
+        rng.standard_normal((4 * HIDDEN, INNER)) * 0.1, quant, tier
+    )
+    down = dequantized.reshape(4, HIDDEN, INNER)
+    gate_up_values, gate_up_bias = biases(rng, experts, 2 * INNER, quant.activation, tier)
+    down_values, down_bias = biases(rng, experts, HIDDEN, quant.activation, tier)
+    gated, biased = Folded(gate_up_values, activation=CLAMPED, gated=True), Folded(down_values)
+    tolerance = 3e-3 if tier.f16 else 2e-5
+
+    def made(x: np.ndarray, e: int) -> np.ndarray:
+        return clamped_product(x @ gate_up[e - 1].T + gate_up_bias[e].astype(np.float32))[0]
+
+    def summed(hidden: np.ndarray, e: int) -> np.ndarray:
+        return hidden @ down[e - 1].T + down_bias[e].astype(np.float32)
+
+    x = rng.standard_normal((1, HIDDEN)).astype(np.float32)
+    shares, pair = np.array([[0.75, 0.25]], np.float32), (2, 6)  # the second is not in the range
+    ids, hidden = np.array([pair], np.int32), rng.standard_normal((2, INNER)).astype(np.float32)
+    expected = np.full((2, INNER), 7, np.float32)
+    expected[0] = laid(made(x, 2)[None])[0]
+    func = matvec(storage, tier, folded=gated, vectors=IN_BLOCK_ORDER, experts=ChosenExperts(span))
+    args = [laid(x), *tensors, gate_up_bias, ids, np.full_like(expected, 7)]
+    *_, y = run_kernel(kernel_page, func, tier, args)
+    close(y, expected, 2e-5)
+    mixed = ChosenExperts(span, mixed=True, in_place=True)
+    func = matvec(down_storage, tier, folded=biased, vectors=IN_BLOCK_ORDER, experts=mixed)
+    rows = np.concatenate([laid(row[None]) for row in hidden])
+    *_, y = run_kernel(kernel_page, func, tier, [rows, *down_tensors, down_bias, ids, shares, laid(x)])
+    close(y, laid(x + 0.75 * summed(hidden[0], 2)), 2e-5)
+
+    n = 33
+    ids = tokens_ids(n, experts, experts_per_token)
+    slots = slots_of(ids, experts, NARROW.rows)
+    x = rng.standard_normal((n, HIDDEN)).astype(np.float32)
+    hidden = rng.standard_normal((2 * n, INNER)).astype(np.float32)
+    expected, pairs = np.full((2 * n, INNER), 7, np.float32), np.full((2 * n, HIDDEN), 7, np.float32)
+    for at, e in enumerate(ids.ravel()):
+        if 1 <= e < 5:
+            expected[at], pairs[at] = made(x[None, at // 2], e), summed(hidden[at], e)
+    func = matmul(storage, tier, folded=gated, tile=NARROW, experts=span)
+    *_, y = run_kernel(
+        kernel_page, func, tier, [x, *tensors, ids, slots, gate_up_bias, np.full_like(expected, 7)], n=n
+    )
+    close(y, expected, tolerance)
+    func = matmul(down_storage, tier, folded=biased, tile=NARROW, experts=span, from_pairs=True)
+    args = [hidden, *down_tensors, ids, slots, down_bias, np.full_like(pairs, 7)]
+    *_, y = run_kernel(kernel_page, func, tier, args, n=n)
+    close(y, pairs, tolerance)
+
+
+@pytest.mark.parametrize(("browser", "tier"), on("stock f16", BASE))
+def test_a_router_with_a_bias(kernel_page: Any, tier: Tier) -> None:
+    rng, n = np.random.default_rng(5), 9
+    x = rng.standard_normal((n, 96)).astype(np.float32)
+    weight, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((8, 96), (1, 8)))
+    bias *= 20
+    ids, shares = chosen(x @ weight.T + bias, 3)
+    router, values = Values((8, 96), "float32", tier), Values((1, 8), "float32", tier)
+    args = [x, weight, bias, np.zeros_like(ids), np.zeros_like(shares)]
+    *_, actual, weights = run_kernel(kernel_page, route(router, 3, tier, bias=values), tier, args, n=n)
+    np.testing.assert_array_equal(actual, ids)
+    close(weights, shares, 1e-4)
+
+
+@pytest.mark.parametrize(("browser", "tier"), on("stock f16", BASE))
+def test_what_every_token_has_is_added_by_its_gate(kernel_page: Any, tier: Tier) -> None:
+    rng = np.random.default_rng(2)
+    for n in (1, 33):
+        x, residual = (rng.standard_normal((n, 300)).astype(np.float32) for _ in range(2))
+        scales = rng.random((n, 4)).astype(np.float32)
+        args = [x, scales, residual, np.zeros_like(x)]
+        *_, y = run_kernel(kernel_page, add_scaled(300, decode=n == 1), tier, args, n=n)
+        close(y, residual + scales[:, :1] * x, 1e-6)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from mlcweb.contract.constants import Place
+from mlcweb.kernels.attention.rotate import rotate_heads
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice.tier import BASE, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout, rope_tables
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.texts.attention import attend_texts
 from mlcweb.kernels.texts.pool import pool, unit
-from mlcweb.kernels.texts.rotate import rotate
 from mlcweb.kernels.texts.score import score
 from mlcweb.kernels.vocabulary.embedding import embed
 from tests.support.browser.kernel_page import run_kernel
@@ -95,7 +95,7 @@ def test_rotate(kernel_page: Any, heads: int, kv_heads: int, d: int) -> None:
     cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
     turned[:, : heads + kv_heads] = np.concatenate([low * cos - high * sin, high * cos + low * sin], 2)
     args = [qkv, *tables, places, np.zeros_like(qkv)]
-    *_, actual = run_kernel(kernel_page, rotate(layout, context), BASE, args, n=n)
+    *_, actual = run_kernel(kernel_page, rotate_heads(layout, context, texts=True), BASE, args, n=n)
     np.testing.assert_allclose(actual, turned.reshape(n, -1), rtol=1e-5, atol=1e-5)
 
 

@@ -41,6 +41,11 @@ CONTRADICTIONS += [
     ("qwen3-30b-a3b", {"num_experts_per_tok": 13}, "num_experts_per_tok is 13"),
     ("qwen3-30b-a3b", {"moe_intermediate_size": None}, "moe_intermediate_size"),
     ("olmoe", {"num_experts": 2}, "there are 2 experts"),
+    ("gpt-oss", {"num_local_experts": 3}, "there are 3 experts"),
+    ("gpt-oss", {"swiglu_limit": 0}, "swiglu_limit"),
+    ("gpt-oss", {"layer_types": ["full_attention"]}, "layer_types"),
+    ("qwen1.5-moe", {"shared_expert_intermediate_size": 0}, "shared_expert_intermediate_size"),
+    ("hunyuan-0.5b", {"rope_scaling": {"type": "dynamic", "alpha": -1.0, "factor": 1.0}}, "alpha"),
 ]
 GEMMA4_ROPES = {"full_attention": {"rope_type": "proportional", "rope_theta": 1e6}}
 CONTRADICTIONS += [
@@ -55,10 +60,15 @@ UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("smollm3", {"layer_types": ["linear_attention"] * 4}, "linear_attention"),
     ("granite-4-micro", {"layer_types": ["attention", "mamba"]}, "layer_types"),
     ("granite-4-micro", {"layer_types": None}, "layer_types"),
-    ("qwen3-30b-a3b", {"num_experts": 512}, "num_experts = 512"),
+    ("qwen3-30b-a3b", {"num_experts": 1024}, "num_experts = 1024"),
     ("qwen3-30b-a3b", {"mlp_only_layers": [0]}, "mlp_only_layers"),
     ("qwen3-30b-a3b", {"decoder_sparse_step": 2}, "decoder_sparse_step"),
     ("olmoe", {"clip_qkv": 8.0}, "clip_qkv"),
+    ("gpt-oss", {"hidden_act": "gelu"}, "hidden_act"),
+    ("qwen1.5-moe", {"decoder_sparse_step": 2}, "decoder_sparse_step"),
+    ("qwen1.5-moe", {"shared_expert_intermediate_size": 190}, "shared_expert_intermediate_size"),
+    ("hunyuan-0.5b", {"use_qk_norm": False}, "use_qk_norm"),
+    ("hunyuan-0.5b", {"use_cla": True}, "use_cla"),
     ("granite-4-micro", {"num_local_experts": 62}, "num_local_experts = 62"),
     ("granite-4-micro", {"position_embedding_type": "alibi"}, "position_embedding_type"),
     ("gemma-4-e2b", {"enable_moe_block": True}, "enable_moe_block"),

@@ -18,7 +18,9 @@ from tests.support.recipe_plans import lower_recipe, model_of, quantization_of, 
 
 pytestmark = pytest.mark.slow  # it declares every recipe's model
 
-# Parameters as the models' pages and papers count them, a tied head once; less those of towers for pictures and sound.
+# Parameters as the models' pages and papers count them, a tied head once; less those of towers for pictures and sound,
+# and of Qwen3.5's layer that predicts several tokens. No page has counts of Hunyuan's: these are of its shapes, and
+# twice as many bytes are the sizes of its published files, 1.0, 3.3, 7.9 and 14.0 GiB.
 PUBLISHED: dict[str, int | float] = {
     "DeepSeek-R1-Distill-Llama-8B": 8_030_261_248,
     "DeepSeek-R1-Distill-Qwen-1.5B": 1_777_088_000,
@@ -30,6 +32,10 @@ PUBLISHED: dict[str, int | float] = {
     "Hermes-2-Theta-Llama-3-8B": 8_030_261_248,
     "Hermes-3-Llama-3.1-8B": 8_030_261_248,
     "Hermes-3-Llama-3.2-3B": 3_212_749_824,
+    "Hunyuan-0.5B": 539_010_048,
+    "Hunyuan-1.8B": 1_791_080_448,
+    "Hunyuan-4B": 4_221_757_440,
+    "Hunyuan-7B": 7_504_568_320,
     "LFM2-1.2B": 1_170_340_608,
     "LFM2-2.6B": 2_569_272_320,
     "LFM2-350M": 354_483_968,
@@ -62,6 +68,7 @@ PUBLISHED: dict[str, int | float] = {
     "Phi-4-mini": 3_836_021_760,
     "Qwen1.5-0.5B-Chat": 463_987_712,
     "Qwen1.5-1.8B-Chat": 1_836_828_672,
+    "Qwen1.5-MoE-A2.7B-Chat": 14_315_784_192,
     "Qwen2-0.5B": 494_032_768,
     "Qwen2-1.5B": 1_543_714_304,
     "Qwen2-7B": 7_615_616_512,
@@ -99,6 +106,10 @@ PUBLISHED: dict[str, int | float] = {
     "Qwen3-VL-2B": 2_127_532_032 - 406_957_056,
     "Qwen3-VL-4B": 4_437_815_808 - 415_347_712,
     "Qwen3-VL-8B": 8_767_123_696 - 576_388_336,
+    "Qwen3.5-0.8B": 873_438_784 - 100_592_896 - 20_452_864,
+    "Qwen3.5-2B": 2_274_069_824 - 331_416_576 - 60_828_160,
+    "Qwen3.5-4B": 4_659_865_088 - 333_514_240 - 120_599_552,
+    "Qwen3.5-9B": 9_653_104_368 - 456_010_480 - 243_290_624,
     "RedPajama-INCITE-Chat-3B-v1": 2_775_864_320,
     "SmolLM2-1.7B": 1_711_376_384,
     "SmolLM2-135M": 134_515_008,
@@ -118,6 +129,7 @@ PUBLISHED: dict[str, int | float] = {
     "gemma-3-270m": 268_098_176,
     "gemma-3-4b-it": 4_300_079_472 - 419_816_304,
     "gemma3-1b-it": 999_885_952,
+    "gpt-oss-20b": 20_914_757_184,
     "gpt2": 124_439_808,
     "granite-3.3-2b": 2_533_539_840,
     "granite-3.3-8b": 8_170_864_640,

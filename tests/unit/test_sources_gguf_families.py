@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
+from gguf.quants import dequantize
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.models import architecture, declare_model
@@ -22,20 +23,24 @@ from tests.fixtures.models.checkpoint import text_weights
 from tests.fixtures.models.expected import load
 from tests.fixtures.models.gguf_converter import write_gguf
 from tests.fixtures.models.host import feed
+from tests.fixtures.models.stacks import separate
 from tests.support.gguf_metadata import metadata_of
 
-# What GGUF has no place for: windows of some, and a scale of Gemma's scores that is no published model's of its size.
+# What GGUF has no place for: windows of some, a scale of Gemma's scores that is no published model's of its size, and
+# a limit of SwiGLU.
 _UNWRITTEN: dict[str, dict[str, Any]] = {
     "mistral-v0.1": {"sliding_window": None},
     "starcoder2": {"sliding_window": None},
     "gemma-2": {"query_pre_attn_scalar": 128},
     "gemma-3": {"query_pre_attn_scalar": 256},
+    "gpt-oss": {"swiglu_limit": 7.0},
+    "gpt-oss-mxfp4": {"swiglu_limit": 7.0},
 }
 _WRITTEN = [
     dataclasses.replace(case, config={**case.config, **_UNWRITTEN.get(case.name, {})})
     for case in CASES
-    # nor for this scaling; dense Granite 4 is written as Granite 3; and Qwen3.5's files are not read
-    if case.name not in ("llama-dynamic", "granite-4-micro", "qwen3.5", "qwen3.5-wrapped")
+    # nor for this scaling; and dense Granite 4 is written as Granite 3
+    if case.name not in ("llama-dynamic", "granite-4-micro")
 ]
 each_case = pytest.mark.parametrize("case", _WRITTEN, ids=lambda case: case.name)
 
@@ -47,8 +52,8 @@ def opened(path: Path, case: Case, kind: Kind = Kind.F32) -> Checkpoint:
 def original(case: Case) -> dict[str, np.ndarray]:
     """The case's tensors; GGUF has a convolution's taps as a matrix."""
     return {
-        name: tensor.squeeze(1) if name.endswith(".conv.conv.weight") else tensor
-        for name, tensor in text_weights(case).items()
+        name: tensor.squeeze(1) if name.endswith((".conv.conv.weight", ".conv1d.weight")) else tensor
+        for name, tensor in separate(text_weights(case)).items()
     }
 
 
@@ -82,6 +87,9 @@ def test_every_tensor_is_the_checkpoints(case: Case, tmp_path: Path) -> None:
     assert set(checkpoint.tensors) == set(expected)
     for name, tensor in expected.items():
         actual = checkpoint.tensors[name]
+        if name.endswith("A_log"):  # the file has its exponential
+            np.testing.assert_allclose(actual.read(), tensor.astype(np.float32), rtol=1e-6, err_msg=name)
+            continue
         np.testing.assert_array_equal(actual.read(), tensor.astype(np.float32), err_msg=name, strict=True)
         rows = tensor.shape[0]
         for part in (slice(0, 1), slice(rows // 3, rows // 2 + 1), slice(rows - 2, rows), slice(3, 3)):
@@ -118,6 +126,9 @@ def test_quantized_tensors_are_near(case: Case, kind: Kind, error: float, tmp_pa
         "pythia",
         "olmo-2",
         "starcoder2-v5",
+        "qwen1.5-moe",
+        "hunyuan-0.5b",
+        "qwen3.5",
     ],
 )
 def test_the_host_answers_as_transformers_did(name: str, tmp_path: Path) -> None:
@@ -136,6 +147,17 @@ def test_fused_queries_keys_and_values_of_older_phi_2_files(tmp_path: Path) -> N
     for name, tensor in original(case).items():
         read = checkpoint.tensors[name].read()
         np.testing.assert_array_equal(read, tensor.astype(np.float32), err_msg=name, strict=True)
+
+
+def test_columns_that_were_moved_keep_their_blocks(tmp_path: Path) -> None:
+    checkpoint = opened(tmp_path, BY_NAME["qwen3.5-wrapped"], Kind.Q8_0)
+    tensor = checkpoint.tensors["model.layers.0.linear_attn.out_proj.weight"]
+    assert tensor.gguf_blocks is not None and tensor.gguf_blocks.kind == "Q8_0"
+    values = dequantize(tensor.gguf_blocks.load_rows(3, 50), Kind.Q8_0)
+    np.testing.assert_array_equal(values, tensor.read(slice(3, 50)))
+    # heads of 48 are no whole blocks of 32
+    checkpoint = opened(tmp_path, BY_NAME["qwen3.5"], Kind.Q8_0)
+    assert checkpoint.tensors["model.layers.0.linear_attn.out_proj.weight"].gguf_blocks is None
 
 
 def config_of(name: str, **keys: Any) -> dict[str, Any]:

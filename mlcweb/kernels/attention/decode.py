@@ -23,6 +23,7 @@ from mlcweb.kernels.layouts.kv_cache import (
     rotate4,
     slot_of,
 )
+from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.outputs import soft_cap
 
 THREADS = 64
@@ -262,20 +263,26 @@ def _tile_tops(k: KernelBuilder, group: int, tid: Expr, scores: Buffer, tops: Bu
 
 
 @kernel
-def merge(layout: HeadLayout) -> tirx.PrimFunc:
-    """Kernel ``attention[1, H * P]``, in block order, from the splits' partial results ``[H, SPLITS, P + 2]``."""
+def merge(layout: HeadLayout, sinks: Values | None = None) -> tirx.PrimFunc:
+    """Kernel ``attention[1, H * P]``, in block order, from the splits' partial results ``[H, SPLITS, P + 2]``.
+
+    Arguments: partial, [sinks ``[1, H]``], attention. A head's sink is one more score of its softmax, without a value.
+    """
     head_dim = layout.head_dim
     k = KernelBuilder("merge")
     partial = k.buffer("partial", (layout.heads, SPLITS, head_dim + 2), "float32")
+    sink = sinks.bind(k, "sinks") if sinks else None
     out = k.output("attention", (1, layout.heads * head_dim), "float32")
     (head,), tid = k.launch([layout.heads], THREADS)
     top = partial[head, 0, head_dim]
     for s in range(1, SPLITS):
         top = T.max(top, partial[head, s, head_dim])
+    if sink is not None:
+        top = T.max(top, sink.one(k, 0, head))
     maximum, weights = k.local(1, name="maximum"), k.local(SPLITS, name="weights")
     k.store(maximum, 0, top)
     total = k.local(1, name="total")
-    k.store(total, 0, f32(0.0))
+    k.store(total, 0, f32(0.0) if sink is None else T.exp(sink.one(k, 0, head) - maximum[0]))
     for s in range(SPLITS):
         k.store(weights, s, T.exp(partial[head, s, head_dim] - maximum[0]))
         k.store(total, 0, total[0] + weights[s] * partial[head, s, head_dim + 1])

@@ -30,6 +30,7 @@ from mlcweb.kernels.layouts.kv_cache import (
     page_of,
     slot_of,
 )
+from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.outputs import soft_cap
 
 THREADS = 64
@@ -40,16 +41,17 @@ _MINUS_INFINITY = -1.0e30
 
 
 @kernel
-def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout, scoring: Scoring, sinks: Values | None = None) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * P]``: causal softmax(q kᵀ) v of a chunk that begins at ``state``'s position.
 
-    Arguments: queries ``[n, H * P]``, scaled already, state, page_table, kv, attention. FlashAttention's online
-    softmax (https://arxiv.org/abs/2205.14135) over register tiles: a thread makes 4 x 8 scores, then 4 rows of its
-    share of the dimensions.
+    Arguments: queries ``[n, H * P]``, scaled already, state, page_table, kv, [sinks ``[1, H]``], attention. A head's
+    sink is one more score of its softmax, without a value. FlashAttention's online softmax
+    (https://arxiv.org/abs/2205.14135) over register tiles: a thread makes 4 x 8 scores, then 4 rows of its share of
+    the dimensions.
     """
     k = KernelBuilder("flash_attention")
     scoring.say_window(k)
-    tile = AttentionTile(k, layout, scoring)
+    tile = AttentionTile(k, layout, scoring, sinks)
     tile.begin()
     base, last = tile.base, tile.last
     # a page's first token, as four tokens of a tile are to share a page
@@ -81,9 +83,12 @@ class KeysAndValues(Protocol):
 class AttentionTile:
     """32 rows of a KV head's queries over tiles of 64 tokens; the phases of ``flash_attention``, in order."""
 
-    def __init__(self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring) -> None:
+    def __init__(
+        self, k: KernelBuilder, layout: HeadLayout, scoring: Scoring, sinks: Values | None = None
+    ) -> None:
         self.k, self.layout, self.scoring, self.n = k, layout, scoring, dynamic("n")
         self._bind()
+        self.sinks = sinks.bind(k, "sinks") if sinks else None
         self.out = k.output("attention", (self.n, layout.heads * layout.head_dim), "float32")
         # tokens whose values are staged at a time, in 16 KiB
         self.value_tokens = PAGE_SIZE if layout.head_dim <= 128 else 8 if layout.head_dim <= 256 else 4
@@ -124,8 +129,14 @@ class AttentionTile:
         self.sums = k.local(4 * self.vectors, "float32x4", name="sums")
         self.scores = k.local(8, "float32x4", name="scores")
         for i in range(4):
-            k.store(self.maximum, i, f32(_MINUS_INFINITY))
-            k.store(self.total, i, f32(0.0))
+            if self.sinks is None:
+                k.store(self.maximum, i, f32(_MINUS_INFINITY))
+                k.store(self.total, i, f32(0.0))
+            else:  # of a row's parts of its sum, the first thread's has the sink's
+                group = self.layout.group
+                of_group = k.let(self.flat(self.ty * 4 + i) % group, "of_group")
+                k.store(self.maximum, i, self.sinks.one(k, 0, self.head * group + of_group))
+                k.store(self.total, i, T.Select(self.tx == 0, f32(1.0), f32(0.0)))
             for j in range(self.vectors):
                 k.store(self.sums, i * self.vectors + j, splat(f32(0.0)))
 

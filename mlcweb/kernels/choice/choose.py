@@ -39,8 +39,8 @@ class AttentionKernels:
     splits: int
     appends: Callable[[HeadLayout], bool]
     attend: Callable[[HeadLayout, int, Scoring], tirx.PrimFunc]
-    merge: Callable[[HeadLayout], tirx.PrimFunc]
-    flash_attention: Callable[[HeadLayout, Scoring], tirx.PrimFunc]
+    merge: Callable[[HeadLayout, Values | None], tirx.PrimFunc]
+    flash_attention: Callable[[HeadLayout, Scoring, Values | None], tirx.PrimFunc]
 
 
 _SOFTWARE = AttentionKernels(
@@ -188,11 +188,13 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring, tier: Tier) -> ti
     return _attention(tier).attend(layout, context, scoring)
 
 
-def merge(layout: HeadLayout, tier: Tier) -> tirx.PrimFunc:
+def merge(layout: HeadLayout, tier: Tier, sinks: Values | None = None) -> tirx.PrimFunc:
     """Merges the splits' results."""
-    return _attention(tier).merge(layout)
+    return _attention(tier).merge(layout, sinks)
 
 
-def flash_attention(layout: HeadLayout, scoring: Scoring, tier: Tier) -> tirx.PrimFunc:
+def flash_attention(
+    layout: HeadLayout, scoring: Scoring, tier: Tier, sinks: Values | None = None
+) -> tirx.PrimFunc:
     """Prefill's attention."""
-    return _attention(tier).flash_attention(layout, scoring)
+    return _attention(tier).flash_attention(layout, scoring, sinks)

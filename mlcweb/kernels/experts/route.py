@@ -15,7 +15,7 @@ from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.matvec import Norm
 
-MAX_EXPERTS = 128  # whose counts fit in workgroup memory
+MAX_EXPERTS = 512  # whose counts fit in workgroup memory
 _THREADS = 64
 _COUNTS = 2048  # of ``group``'s, an expert's for each thread: 8 KiB
 _ROUTE_THREADS = 128
@@ -31,12 +31,13 @@ def route(
     normalized: bool = True,
     norm: Norm | None = None,
     block_order: bool = False,
+    bias: Values | None = None,
 ) -> tirx.PrimFunc:
     """Kernel: each token's ``experts_per_token`` experts of the largest logits, the first of equals, and their shares.
 
-    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, ids i32 ``[n, X]``, shares f32 ``[n, X]``: the softmax
-    over the chosen ones' logits, or over all if not ``normalized``. ``norm`` is folded in for decode, which has one
-    token; its x may be in ``block_order``.
+    Arguments: x ``[n, D]``, [norm weight], router ``[E, D]``, [bias ``[1, E]``], ids i32 ``[n, X]``, shares f32
+    ``[n, X]``: the softmax over the chosen ones' logits, or over all if not ``normalized``. ``norm`` is folded in
+    for decode, which has one token; its x may be in ``block_order``.
     """
     experts, columns = router.rows, router.columns
     threads, at_once = _ROUTE_THREADS, min(_AT_ONCE, experts)
@@ -45,6 +46,7 @@ def route(
     x = k.buffer("x", (n, columns), "float32")
     norm_weight = norm.weight.bind(k, "norm") if norm else None
     w = router.bind(k, "router")
+    b = bias.bind(k, "bias") if bias else None
     ids = k.output("ids", (n, experts_per_token), "int32")
     shares = k.output("shares", (n, experts_per_token), "float32")
 
@@ -69,7 +71,8 @@ def route(
         totals = reduce_rows(k, tier, tid, sums, count, threads)
         with k.when(tid < at_once), k.when(first + tid < experts):
             scale: Expr = T.rsqrt(totals(at_once) / float(columns) + f32(norm.epsilon)) if norm else f32(1.0)
-            k.store(logits, first + tid, totals(tid) * scale)
+            logit = totals(tid) * scale
+            k.store(logits, first + tid, logit if b is None else logit + b.one(k, 0, first + tid))
         k.barrier()
     with k.when(tid == 0):
         _select(k, logits, experts, experts_per_token, normalized, row, ids, shares)
@@ -124,7 +127,7 @@ def group(experts: int, experts_per_token: int, rows: int) -> tirx.PrimFunc:
     """Kernel: ids i32 ``[n, experts_per_token]`` → slots i32 ``[tiles * rows]``, of ``tiles_of`` tiles."""
     if experts > MAX_EXPERTS:
         raise ValueError(f"{experts} experts; there is room for {MAX_EXPERTS}")
-    threads = next(count for count in (64, 32, 16) if experts * count <= _COUNTS)
+    threads = next(count for count in (64, 32, 16, 8, 4) if experts * count <= _COUNTS)
     k = KernelBuilder("group")
     n = dynamic("n")
     ids = k.buffer("ids", (n, experts_per_token), "int32")
@@ -141,22 +144,22 @@ def group(experts: int, experts_per_token: int, rows: int) -> tirx.PrimFunc:
     def counter(pair: Expr) -> Expr:
         return k.let(ids[pair // experts_per_token, pair % experts_per_token] * threads + tid, "counter")
 
-    for expert in range(experts):
-        k.store(counts, expert * threads + tid, 0)
+    with k.loop(experts) as e:  # a loop: SwiftShader compiles hundreds of stores for minutes
+        k.store(counts, e * threads + tid, 0)
     with k.loop(mine) as i:
         at = counter(first + i)
         k.store(counts, at, counts[at] + 1)
     k.barrier()
     running, saved = k.local(1, "int32", name="running"), k.local(1, "int32", name="kept")
-    for start in range(0, experts, threads):
-        with k.when(start + tid < experts):
-            k.store(running, 0, 0)
-            with k.loop(threads) as t:
-                at = (start + tid) * threads + t
-                k.store(saved, 0, counts[at])
-                k.store(counts, at, running[0])
-                k.store(running, 0, running[0] + saved[0])
-            k.store(ends, start + tid, running[0])
+    with k.loop(T.ceildiv(experts - tid, threads)) as step:
+        expert = k.let(step * threads + tid, "expert")
+        k.store(running, 0, 0)
+        with k.loop(threads) as t:
+            at = expert * threads + t
+            k.store(saved, 0, counts[at])
+            k.store(counts, at, running[0])
+            k.store(running, 0, running[0] + saved[0])
+        k.store(ends, expert, running[0])
     k.barrier()
     # every thread walks the experts: where each begins, and what its pairs leave of its last tile
     k.store(running, 0, 0)

@@ -85,7 +85,15 @@ class Decode(Ops):
         )
         return written["y"]
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> Tensor:
+    def attention(
+        self,
+        qkv: Tensor,
+        rope: Rope,
+        kv: Tensor,
+        scoring: Scoring,
+        layout: HeadLayout,
+        sinks: Values | None = None,
+    ) -> Tensor:
         """``[1, H * P]``; appends the token's key and value to ``kv``, if the layer has its own."""
         scoring = scoring.within(self.context)
         given = {
@@ -99,8 +107,8 @@ class Decode(Ops):
             kv = self.launch("append", self.kernel(append, layout, self.context), **given, kv=kv)["kv"]
         attend = self.kernel(choose.attend, layout, self.context, scoring, self.tier)
         partial = self.launch("attend", attend, **given, kv=kv)["partial"]
-        merge = self.kernel(choose.merge, layout, self.tier)
-        return self.launch("merge", merge, partial=partial)["attention"]
+        merge = self.kernel(choose.merge, layout, self.tier, sinks)
+        return self.launch("merge", merge, partial=partial, sinks=sinks)["attention"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:
         """The convolution of the token's x with those before, ``[1, D]``; moves the state on."""

@@ -26,7 +26,7 @@ def decode_moe(ops: Ops, x: Tensor, norm: Norm, mixture: Mixture, residual: Tens
     """``residual + mixture(norm(x))``, float32 ``[1, D]``."""
     tier, vectors = ops.tier, Vectors(y_block_order=True)
     routed = _route(ops, x, mixture, norm)
-    gate_up = Folded(activation=mixture.activation, gated=True)
+    gate_up = Folded(mixture.gate_up_bias, activation=mixture.activation, gated=True)
     hidden: Tensor | None = None
     for experts, weight in mixture.gate_up.by_range(mixture.experts_per_token):
         kernel = ops.kernel(
@@ -38,18 +38,19 @@ def decode_moe(ops: Ops, x: Tensor, norm: Norm, mixture: Mixture, residual: Tens
             vectors=vectors,
             experts=ChosenExperts(experts),
         )
-        given = {"x": x, "norm": norm.weight, "w": weight, "ids": routed["ids"], "y": hidden}
+        bias = mixture.gate_up_bias
+        given = {"x": x, "norm": norm.weight, "w": weight, "bias": bias, "ids": routed["ids"], "y": hidden}
         hidden = ops.launch("experts_gate_up", kernel, **given)["y"]
     out: Tensor | None = None
     for experts, weight in mixture.down.by_range(mixture.experts_per_token):
         first = out is None
         chosen, folded = (
             ChosenExperts(experts, mixed=True, in_place=not first),
-            Folded(joined="added" if first else None),
+            Folded(mixture.down_bias, joined="added" if first else None),
         )
         kernel = ops.kernel(choose.matvec, weight, tier, folded=folded, vectors=vectors, experts=chosen)
-        given = {"x": hidden, "w": weight, "residual": residual if first else None, "y": out, **routed}
-        out = ops.launch("experts_down", kernel, **given)["y"]
+        given = {"x": hidden, "w": weight, "bias": mixture.down_bias, "y": out, **routed}
+        out = ops.launch("experts_down", kernel, **given, residual=residual if first else None)["y"]
     return out
 
 
@@ -70,20 +71,25 @@ def prefill_moe(
     kernel = ops.kernel(group, mixture.router.rows, experts_per_token, tile.rows)
     slots = ops.launch("experts_group", kernel, ids=routed["ids"])["slots"]
     sorted_ = {"ids": routed["ids"], "slots": slots}
-    gate_up = Folded(activation=mixture.activation, gated=True)
+    gate_up = Folded(mixture.gate_up_bias, activation=mixture.activation, gated=True)
     hidden: Tensor | None = None
     for experts, weight in mixture.gate_up.by_range(experts_per_token):
         if rounded:
             kernel = ops.kernel(matmul_int8, group_quantized(weight), folded=gate_up, experts=experts)
-            given = {**rounded, **sorted_, "w": weight, "y": hidden}
+            given = {**rounded, **sorted_, "w": weight, "bias": mixture.gate_up_bias, "y": hidden}
             hidden = ops.launch("experts_gate_up", kernel, way="int8", **given)["y"]
         else:
             kernel = ops.kernel(choose.matmul, weight, ops.tier, folded=gate_up, tile=tile, experts=experts)
-            hidden = ops.launch("experts_gate_up", kernel, x=x, w=weight, y=hidden, **sorted_)["y"]
+            given = {"x": x, "w": weight, "bias": mixture.gate_up_bias, "y": hidden, **sorted_}
+            hidden = ops.launch("experts_gate_up", kernel, **given)["y"]
     pairs: Tensor | None = None
     for experts, weight in mixture.down.by_range(experts_per_token):
-        kernel = ops.kernel(choose.matmul, weight, ops.tier, tile=tile, experts=experts, from_pairs=True)
-        pairs = ops.launch("experts_down", kernel, x=hidden, w=weight, y=pairs, **sorted_)["y"]
+        folded = Folded(mixture.down_bias)
+        kernel = ops.kernel(
+            choose.matmul, weight, ops.tier, folded=folded, tile=tile, experts=experts, from_pairs=True
+        )
+        given = {"x": hidden, "w": weight, "bias": mixture.down_bias, "y": pairs, **sorted_}
+        pairs = ops.launch("experts_down", kernel, **given)["y"]
     kernel = ops.kernel(combine, int(x.shape[1]), experts_per_token)
     written = ops.launch("experts_combine", kernel, pairs=pairs, shares=routed["shares"], residual=residual)
     return written["y"]
@@ -100,5 +106,7 @@ def _route(ops: Ops, x: Tensor, mixture: Mixture, norm: Norm | None) -> dict[str
         normalized=mixture.normalized,
         norm=norm,
         block_order=block_order,
+        bias=mixture.router_bias,
     )
-    return ops.launch("experts_route", kernel, x=x, norm=norm and norm.weight, router=mixture.router)
+    given = {"x": x, "norm": norm and norm.weight, "router": mixture.router, "bias": mixture.router_bias}
+    return ops.launch("experts_route", kernel, **given)

@@ -82,7 +82,15 @@ class Prefill(Ops):
         )
         return written["y"]
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> Tensor:
+    def attention(
+        self,
+        qkv: Tensor,
+        rope: Rope,
+        kv: Tensor,
+        scoring: Scoring,
+        layout: HeadLayout,
+        sinks: Values | None = None,
+    ) -> Tensor:
         """``[n, H * P]``, causal; appends the chunk's keys and values to ``kv``, if the layer has its own."""
         scoring, scaling = scoring.within(self.context), replace(scoring, cap=None, window=None)
         state, table = self.inputs.state, self.inputs.page_table
@@ -95,9 +103,9 @@ class Prefill(Ops):
             queries = self.launch("rope", self.kernel(rope_queries, layout, self.context, scaling), **given)[
                 "queries"
             ]
-        kernel = self.kernel(choose.flash_attention, layout, scoring, self.tier)
-        given = {"queries": queries, "state": state, "page_table": table, "kv": kv}
-        return self.launch("attend", kernel, **given)["attention"]
+        kernel = self.kernel(choose.flash_attention, layout, scoring, self.tier, sinks)
+        read = {"queries": queries, "state": state, "page_table": table, "kv": kv, "sinks": sinks}
+        return self.launch("attend", kernel, **read)["attention"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:
         """The convolution of the chunk's x with those before, ``[n, D]``; moves the state on."""

@@ -74,11 +74,25 @@ class Operations(Protocol[Array]):
     ) -> Array:
         """``norm(x)``, or ``residual + norm(x)``; times the one value of ``scale``, if there is one."""
 
+    def rotate_heads(self, qkv: Array, rope: Rope, layout: HeadLayout) -> Array:
+        """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys turned by RoPE."""
+
     def norm_heads(self, qkv: Array, norm: HeadNorm, layout: HeadLayout) -> Array:
         """``qkv`` ``[T, (H + 2 J) * P]``, or queries alone, normalized."""
 
-    def attention(self, qkv: Array, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> Array:
-        """``[T, H * P]``, causal; appends the tokens' keys and values, if the layer has its own, to ``kv``, pages."""
+    def attention(
+        self,
+        qkv: Array,
+        rope: Rope,
+        kv: Tensor,
+        scoring: Scoring,
+        layout: HeadLayout,
+        sinks: Values | None = None,
+    ) -> Array:
+        """``[T, H * P]``, causal; appends the tokens' keys and values, if the layer has its own, to ``kv``, pages.
+
+        ``sinks`` ``[1, H]``: one more score of each head's softmax, without a value.
+        """
 
     def norm_spans(self, x: Array, weight: Values, epsilon: float) -> Array:
         """RMSNorm of each span of x that is as wide as ``weight``."""
@@ -96,6 +110,9 @@ class Operations(Protocol[Array]):
 
     def moe(self, x: Array, norm: Norm, mixture: Mixture, *, residual: Array) -> Array:
         """``residual + mixture(norm(x))``, ``[T, D]``."""
+
+    def add_scaled(self, x: Array, scales: Array, residual: Array) -> Array:
+        """``residual + scales[:, :1] * x``, ``[T, D]``, of scales ``[T, 4]``."""
 
     def head(
         self,

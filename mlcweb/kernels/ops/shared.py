@@ -9,8 +9,10 @@ from typing import ClassVar, ParamSpec
 from tvm import tirx
 from tvm.relax.frontend.nn import Tensor
 
+from mlcweb.kernels.attention.rotate import rotate_heads
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.experts.shared import add_scaled
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp
 from mlcweb.kernels.layouts.quantized import GroupQuantized
@@ -19,6 +21,7 @@ from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
 from mlcweb.kernels.norms.span_norm import add_norm_of_span, norm_spans
 from mlcweb.kernels.ops.launch import Stored, launch
 from mlcweb.kernels.ops.memo import KernelMemo
+from mlcweb.kernels.ops.protocol import Rope
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Activation, Folded
 from mlcweb.kernels.recurrent.gated_delta import GatedDelta, gated_delta
@@ -150,11 +153,22 @@ class Ops:
         )
         return self.launch("span", kernel, x=x, weight=weight, other=other, span=span)["y"]
 
+    def add_scaled(self, x: Tensor, scales: Tensor, residual: Tensor) -> Tensor:
+        """``residual + scales[:, :1] * x``, of scales ``[T, 4]``."""
+        kernel = self.kernel(add_scaled, int(x.shape[1]), decode=self.phase == "decode")
+        return self.launch("add_scaled", kernel, x=x, scales=scales, residual=residual)["y"]
+
     def gated_delta(self, qkv: Tensor, ba: Tensor, delta: GatedDelta, recurrent: Tensor) -> Tensor:
         """The gated delta rule's ``[T, H * V]``; moves the state on."""
         kernel = self.kernel(gated_delta, delta, decode=self.phase == "decode")
         given = {"rate": delta.rate, "shift": delta.shift, "state": self.inputs.state, "recurrent": recurrent}
         return self.launch("delta", kernel, qkv=qkv, ba=ba, **given)["o"]
+
+    def rotate_heads(self, qkv: Tensor, rope: Rope, layout: HeadLayout) -> Tensor:
+        """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys turned by RoPE."""
+        kernel = self.kernel(rotate_heads, layout, self.context, decode=self.phase == "decode")
+        tables = {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
+        return self.launch("rotate_heads", kernel, qkv=qkv, state=self.inputs.state, **tables)["y"]
 
     def norm_heads(self, qkv: Tensor, norm: HeadNorm, layout: HeadLayout) -> Tensor:
         """``qkv`` ``[T, (H + 2 J) * P]``, or queries alone, normalized."""

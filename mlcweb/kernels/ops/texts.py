@@ -8,6 +8,7 @@ from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.contract.constants import Pooling
 from mlcweb.errors import UnsupportedError
+from mlcweb.kernels.attention.rotate import rotate_heads
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, pieces
@@ -18,7 +19,6 @@ from mlcweb.kernels.recurrent.causal_conv import CausalConv
 from mlcweb.kernels.recurrent.gated_delta import GatedDelta
 from mlcweb.kernels.texts.attention import attend_texts
 from mlcweb.kernels.texts.pool import pool, unit
-from mlcweb.kernels.texts.rotate import rotate
 from mlcweb.kernels.texts.score import score
 from mlcweb.kernels.vocabulary.embedding import embed
 
@@ -65,20 +65,34 @@ class Texts(Prefill):
         assert x is not None
         return x
 
-    def attention(self, qkv: Tensor, rope: Rope, kv: Tensor, scoring: Scoring, layout: HeadLayout) -> Tensor:
+    def attention(
+        self,
+        qkv: Tensor,
+        rope: Rope,
+        kv: Tensor,
+        scoring: Scoring,
+        layout: HeadLayout,
+        sinks: Values | None = None,
+    ) -> Tensor:
         """``[n, H * P]``, within each text; nothing is kept in ``kv``."""
-        if not layout.appends:
-            raise UnsupportedError("a model whose layers share keys and values makes no embeddings here")
+        if not layout.appends or sinks is not None:
+            raise UnsupportedError(
+                "a model whose layers share keys, or that has sinks, makes no embeddings here"
+            )
         scoring = scoring.within(self.context)
         if scoring.growth is not None:
             raise UnsupportedError("a model whose queries grow with their position makes no embeddings here")
         places = self.inputs.places
         if rope.turns:
-            kernel = self.kernel(rotate, layout, self.context)
-            given = {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
-            qkv = self.launch("rope", kernel, qkv=qkv, places=places, **given)["turned"]
+            qkv = self.rotate_heads(qkv, rope, layout)
         kernel = self.kernel(attend_texts, layout, scoring)
         return self.launch("attend", kernel, qkv=qkv, places=places)["attention"]
+
+    def rotate_heads(self, qkv: Tensor, rope: Rope, layout: HeadLayout) -> Tensor:
+        """``qkv`` ``[n, (H + 2 J) * P]`` with queries and keys turned by each token's position in its text."""
+        kernel = self.kernel(rotate_heads, layout, self.context, texts=True)
+        places, tables = self.inputs.places, {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
+        return self.launch("rope", kernel, qkv=qkv, places=places, **tables)["y"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> NoReturn:
         """Raises UnsupportedError: the state of one text would go into the next."""

@@ -8,7 +8,7 @@ that neighbouring threads read neighbouring vectors.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tvm import tirx
@@ -32,7 +32,7 @@ from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantizedReader
 from mlcweb.kernels.layouts.storage import Reader, ValuesReader, WholeMatrix
 from mlcweb.kernels.layouts.tail import load_padded
-from mlcweb.kernels.products.outputs import NOTHING, Folded, activate
+from mlcweb.kernels.products.outputs import NOTHING, Folded
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def matmul(
     grid = [T.ceildiv(outputs, step), slots.tiles if slots else T.ceildiv(n, tile.rows)]
     (wg_n, wg_m), tid = k.launch(grid, tile.threads)
     expert = slots.begin(k, wg_m, tid, from_pairs=from_pairs) if slots else 0
+    writer = writer.of_expert(expert + experts.first) if experts else writer
     product = _Matmul(k, tile, tid, weight.columns, "float16" if tier.f16 else "float32")
     row0, column0 = k.let(wg_m * tile.rows, "row0"), k.let(wg_n * step, "column0")
     product.place()
@@ -242,6 +243,11 @@ class TileWriter:
     piece: Piece
     bias: ValuesReader | None
     residual: Buffer | None
+    bias_row: Index = 0
+
+    def of_expert(self, expert: Index) -> TileWriter:
+        """The same with an expert's row of the bias."""
+        return replace(self, bias_row=expert)
 
     @classmethod
     def bind(
@@ -265,7 +271,8 @@ class TileWriter:
         """The two fours of a row of sums: columns ``column …`` and those ``apart`` from them, or a gate and its up."""
         if self.folded.gated:
             gate = self._activated(sums[0], column)
-            self._store(row, column, lambda: gate * self._biased(sums[1], column + self.piece.outputs))
+            up = partial(self._biased, sums[1], column + self.piece.outputs)
+            self._store(row, column, lambda: self.folded.times_up(gate, up(), lanes=4))
             return
         for h, value in enumerate(sums):
             at = column + h * apart
@@ -275,12 +282,13 @@ class TileWriter:
         value = self._biased(value, column)
         if self.folded.activation is None:
             return value
-        return activate(self.folded.activation, self.k.let(value, "gate"), lanes=4)
+        return self.folded.activated(self.k.let(value, "gate"), lanes=4)
 
     def _biased(self, value: Expr, column: Expr) -> Expr:
         if self.bias is None:
             return value
-        return value + self.bias.four(self.k, 0, column + (self.piece.first + self.folded.bias_first))
+        place = column + (self.piece.first + self.folded.bias_first)
+        return value + self.bias.four(self.k, self.bias_row, place)
 
     def _store(self, row: Expr, column: Expr, value: Callable[[], Expr]) -> None:
         """``y[row, column:column+4] = value()``, with what is joined, where there is such a column."""

@@ -72,6 +72,7 @@ def matmul_int8(
     grid = [T.ceildiv(outputs, step), slots.tiles if slots else T.ceildiv(n, tile)]
     (wg_n, wg_m), tid = k.launch(grid, quads * quads)
     expert = slots.begin(k, wg_m, tid, from_pairs=False) if slots else 0
+    writer = writer.of_expert(expert + experts.first) if experts else writer
     tx, ty = k.let(tid % quads, "tx"), k.let(tid // quads, "ty")
     row0, column0 = k.let(wg_m * tile, "row0"), k.let(wg_n * step, "column0")
 

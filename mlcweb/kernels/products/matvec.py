@@ -30,7 +30,7 @@ from mlcweb.kernels.layouts.quantized import GroupQuantized, GroupQuantizedReade
 from mlcweb.kernels.layouts.quantized_block import QuantizedBlock
 from mlcweb.kernels.layouts.storage import Reader, Vector, WholeMatrix
 from mlcweb.kernels.layouts.tail import is_padded
-from mlcweb.kernels.products.outputs import NOTHING, Folded, activate, soft_cap
+from mlcweb.kernels.products.outputs import NOTHING, Folded, soft_cap
 
 _FILLED = 100_000  # threads that keep a large GPU busy: docs/performance-notebook.md
 
@@ -94,7 +94,8 @@ def matvec(
     y's N ``weight`` makes.
 
     ``experts``: ``weight`` is stacked by expert; ids are i32 ``[1, X]`` (X: ``experts_per_token``). y is ``[X, N]``, a
-    row for each chosen expert, of which those of the range are written. Where they are ``mixed``, x is ``[X, K]``,
+    row for each chosen expert, of which those of the range are written; a bias has a row for each of all experts.
+    Where they are ``mixed``, x is ``[X, K]``,
     shares are f32 ``[1, X]``, and y ``[1, N]`` is the sum over the range's chosen experts of share * product;
     ``in_place``: added to what y holds, and there is no residual.
     """
@@ -183,6 +184,7 @@ class _Matvec:
         if self.shares is None:
             expert = k.let(self.ids[0, self.y_at] - expert_range.first, "expert")
             k.only(T.And(expert >= 0, expert < expert_range.count))
+            self.expert = expert
             self._add_row(0, [row + expert * self.each for row in self.rows])
             return
         with k.loop(expert_range.experts_per_token) as j:
@@ -234,20 +236,37 @@ class _Matvec:
 
             def output(total: Expr, row: Expr) -> Expr:
                 scaled = total * scale
-                return scaled if self.bias is None else scaled + self.bias.one(k, 0, row + folded.bias_first)
+                return scaled if self.bias is None else scaled + self._bias_of(row + folded.bias_first)
 
             row = self.first + tid + piece.first if piece.first else self.first + tid
             value = k.let(output(totals(tid), row), "value")
-            if folded.activation is not None:
-                value = activate(folded.activation, value)
+            value = folded.activated(value)
             if folded.gated:
-                value = value * output(totals(tid + self.per_group), row + piece.outputs)
+                value = folded.times_up(value, output(totals(tid + self.per_group), row + piece.outputs))
             if folded.cap is not None:
                 value = soft_cap(value, folded.cap)
             at = k.let(offset(row, piece.outputs) if self.vectors.y_block_order else row, "at")
             other_row = self.y_at if self.vectors.each_row else 0
             other = None if self.residual is None else self.residual[other_row, at]
             k.store(self.y, [self.y_at, at], folded.join(value, other))
+
+    def _bias_of(self, column: Expr) -> Expr:
+        """The bias of an output: of the chosen expert, or of those in the range by their shares."""
+        k, bias = self.k, self.bias
+        assert bias is not None
+        if self.experts is None or self.ids is None:
+            return bias.one(k, 0, column)
+        expert_range = self.experts.range
+        if self.shares is None:
+            return bias.one(k, self.expert + expert_range.first, column)
+        total = k.local(1, name="bias_sum")
+        k.store(total, 0, f32(0.0))
+        with k.loop(expert_range.experts_per_token) as j:
+            expert = k.let(self.ids[0, j], "expert")
+            first, stop = expert_range.first, expert_range.first + expert_range.count
+            with k.when(T.And(expert >= first, expert < stop)):
+                k.store(total, 0, total[0] + self.shares[0, j] * bias.one(k, expert, column))
+        return total[0]
 
 
 def _clamp(row: Expr, rows: int, per_group: int) -> Expr:

@@ -16,17 +16,25 @@ ACTIVATIONS: tuple[Activation, ...] = ("silu", "gelu", "gelu_tanh", "sigmoid", "
 
 
 @dataclass(frozen=True)
+class ClampedSwiGLU:
+    """Of gates g, at most ``limit``, and ups u, within ``limit`` of 0: ``g * sigmoid(steepness * g) * (u + 1)``."""
+
+    limit: float
+    steepness: float
+
+
+@dataclass(frozen=True)
 class Folded:
     """What is folded into a product's outputs: ``other + factor * activation(sums + bias)``, and so on.
 
-    ``bias``: of which the product's outputs have the values from ``bias_first``. ``gated``: the weight is gate over
-    up, and the result activation(gate) * up. ``cap``: soft, of decode's products alone. ``joined``: another tensor,
-    the kernel's argument ``residual``, is added, or multiplied by.
+    ``bias``: of which the product's outputs have the values from ``bias_first``; of experts, a row for each.
+    ``gated``: the weight is gate over up, and the result activation(gate) * up. ``cap``: soft, of decode's products
+    alone. ``joined``: another tensor, the kernel's argument ``residual``, is added, or multiplied by.
     """
 
     bias: Values | None = None
     bias_first: int = 0
-    activation: Activation | None = None
+    activation: Activation | ClampedSwiGLU | None = None
     gated: bool = False
     cap: float | None = None
     joined: Literal["added", "multiplied"] | None = None
@@ -47,6 +55,18 @@ class Folded:
         if other is None:
             return value
         return other * value if self.joined == "multiplied" else other + value
+
+    def activated(self, value: Expr, lanes: int = 1) -> Expr:
+        """The activation of ``value``, which is a name, as far as it needs no ``up``."""
+        if self.activation is None or isinstance(self.activation, ClampedSwiGLU):
+            return value
+        return activate(self.activation, value, lanes)
+
+    def times_up(self, gate: Expr, up: Expr, lanes: int = 1) -> Expr:
+        """An activated gate times its ``up``, with what of the activation needs both."""
+        if isinstance(self.activation, ClampedSwiGLU):
+            return _clamped_swiglu(self.activation, gate, up, lanes)
+        return gate * up
 
     def refuse_cap(self) -> None:
         """Raise ValueError for a cap, in kernels that have none."""
@@ -86,6 +106,15 @@ def activate(kind: Activation, value: Expr, lanes: int = 1) -> Expr:
     erf = number(1.0) - series * T.exp(number(0.0) - scaled * scaled)
     signed = call(_dtype(lanes), "sign", value) * erf
     return value * number(0.5) * (number(1.0) + signed)
+
+
+def _clamped_swiglu(kind: ClampedSwiGLU, gate: Expr, up: Expr, lanes: int) -> Expr:
+    def number(constant: float) -> Expr:
+        return splat(f32(constant)) if lanes == 4 else f32(constant)
+
+    limit, dtype = number(kind.limit), _dtype(lanes)
+    gate, up = call(dtype, "min", gate, limit), call(dtype, "clamp", up, number(-kind.limit), limit)
+    return _times_sigmoid(gate, gate * number(kind.steepness), lanes) * (up + number(1.0))
 
 
 def soft_cap(value: Expr, cap: float, lanes: int = 1) -> Expr:

@@ -22,6 +22,7 @@ from mlcweb.kernels.layouts.kv_cache import (
     page_of,
     slot_of,
 )
+from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.outputs import soft_cap
 from mlcweb.kernels.software.quads import QUAD, quad_sum
 
@@ -252,11 +253,14 @@ def _rotate(k: KernelBuilder, pair: Buffer, angle: Buffer, low: Expr, high: Expr
 
 
 @kernel
-def merge(layout: HeadLayout) -> tirx.PrimFunc:
-    """Kernel ``attention[1, H * P]`` from the splits' partial results ``[H, SPLITS, P + 2]``, a quad a head."""
+def merge(layout: HeadLayout, sinks: Values | None = None) -> tirx.PrimFunc:
+    """Kernel ``attention[1, H * P]`` from the splits' partial results ``[H, SPLITS, P + 2]``, a quad a head, with the
+    arguments of ``attention.decode.merge``.
+    """
     head_dim = layout.head_dim
     k = KernelBuilder("merge")
     partial = k.buffer("partial", (layout.heads, SPLITS, head_dim + 2), "float32")
+    sink = sinks.bind(k, "sinks") if sinks else None
     out = k.output("attention", (1, layout.heads * head_dim), "float32")
     (head,), tid = k.launch([layout.heads], QUAD)
     tops, weights = k.local(SPLITS, name="tops"), k.local(SPLITS, name="weights")
@@ -264,7 +268,9 @@ def merge(layout: HeadLayout) -> tirx.PrimFunc:
     for s in range(SPLITS):
         k.store(tops, s, partial[head, s, head_dim])
         k.store(top, 0, tops[s] if s == 0 else T.max(top[0], tops[s]))
-    k.store(total, 0, f32(0.0))
+    if sink is not None:
+        k.store(top, 0, T.max(top[0], sink.one(k, 0, head)))
+    k.store(total, 0, f32(0.0) if sink is None else T.exp(sink.one(k, 0, head) - top[0]))
     for s in range(SPLITS):
         k.store(weights, s, T.exp(tops[s] - top[0]))
         k.store(total, 0, total[0] + weights[s] * partial[head, s, head_dim + 1])
@@ -284,7 +290,7 @@ def _tokens_for(layout: HeadLayout) -> int:
 
 
 @kernel
-def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
+def flash_attention(layout: HeadLayout, scoring: Scoring, sinks: Values | None = None) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * P]``: causal attention of a chunk, with the arguments of
     ``attention.prefill.flash_attention``.
     """
@@ -296,6 +302,7 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     state = k.buffer("state", (State.WORDS,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
     kv = KVCache(k, layout)
+    sink = sinks.bind(k, "sinks") if sinks else None
     out = k.output("attention", (n, layout.heads * head_dim), "float32")
 
     (batch, heads), tid = k.launch([T.ceildiv(n, together), layout.heads // group], QUAD)
@@ -304,6 +311,10 @@ def flash_attention(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     k.store(lane, 0, tid)
     k.store(base, 0, state[State.POSITION])
     rows = _Rows(k, layout, scoring, together * group, lane)
+    if sink is not None:  # of a row's parts of its sum, lane 0 has the sink's
+        for row in range(together * group):
+            k.store(rows.maximum, row, sink.one(k, 0, head * group + row % group))
+            k.store(rows.total, row, T.Select(tid == 0, f32(1.0), f32(0.0)))
     tokens = [batch * together + t for t in range(together) for _ in range(group)]
     for row, token in enumerate(tokens):
         for i, dim in enumerate(rows.dims()):

@@ -10,7 +10,7 @@ from mlcweb.kernels.language.expr import Expr, Index, T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.tail import load_padded
-from mlcweb.kernels.products.outputs import NOTHING, Folded, activate
+from mlcweb.kernels.products.outputs import NOTHING, Folded
 from mlcweb.kernels.software.quads import QUAD, broadcast, rows_of_thread, threads_for
 from mlcweb.kernels.software.words import high_word, level_of, span_of
 
@@ -116,10 +116,10 @@ class _Matmul:
                         at = self.rows[v] + piece.first if piece.first else self.rows[v]
                         k.store(value, 0, self._biased(self.sums[v * TOKENS + m], at))
                         if folded.activation is not None:
-                            k.store(value, 0, activate(folded.activation, value[0]))
+                            k.store(value, 0, folded.activated(value[0]))
                         if folded.gated:
                             up = self.sums[(v + self.per_thread) * TOKENS + m]
-                            k.store(value, 0, value[0] * self._biased(up, at + piece.outputs))
+                            k.store(value, 0, folded.times_up(value[0], self._biased(up, at + piece.outputs)))
                         other = None if self.residual is None else self.residual[token, at]
                         k.store(self.y, [token, at], folded.join(value[0], other))
 

@@ -15,7 +15,7 @@ from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.tail import load_padded
 from mlcweb.kernels.products.matvec import Norm
-from mlcweb.kernels.products.outputs import NOTHING, Folded, activate, soft_cap
+from mlcweb.kernels.products.outputs import NOTHING, Folded, soft_cap
 from mlcweb.kernels.software.quads import QUAD, broadcast, quad_sum, rows_of_thread, threads_for
 from mlcweb.kernels.software.words import high_word, level_of, scales_in_place, span_of
 
@@ -152,9 +152,10 @@ class _Matvec:
                 at = self.rows[v] + piece.first if piece.first else self.rows[v]
                 k.store(value, 0, output(self.sums[v], at))
                 if folded.activation is not None:
-                    k.store(value, 0, activate(folded.activation, value[0]))
+                    k.store(value, 0, folded.activated(value[0]))
                 if folded.gated:
-                    k.store(value, 0, value[0] * output(self.sums[v + self.per_thread], at + piece.outputs))
+                    up = output(self.sums[v + self.per_thread], at + piece.outputs)
+                    k.store(value, 0, folded.times_up(value[0], up))
                 if folded.cap is not None:
                     k.store(value, 0, soft_cap(value[0], folded.cap))
                 other = None if self.residual is None else self.residual[0, at]

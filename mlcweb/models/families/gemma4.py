@@ -23,6 +23,7 @@ from mlcweb.models.parts.decoder import Decoder, DecoderConfig, Outline, Step
 from mlcweb.models.parts.fields import Fields, multiple_of
 from mlcweb.models.parts.mlp import GatedMLP
 from mlcweb.models.parts.rope import RopeSettings
+from mlcweb.models.parts.text_head import TextTask
 from mlcweb.models.parts.weights import WeightBuilder
 from mlcweb.quantize import Scheme
 
@@ -181,10 +182,16 @@ class Gemma4(Decoder):
     """The model."""
 
     def __init__(
-        self, config: Gemma4Config, scheme: Scheme, tier: Tier, context: int, kv_dtype: str | None = None
+        self,
+        config: Gemma4Config,
+        scheme: Scheme,
+        tier: Tier,
+        context: int,
+        kv_dtype: str | None = None,
+        texts: TextTask | None = None,
     ) -> None:
         self.caches: list[nn.Parameter] = []  # that each layer reads
-        super().__init__(config, scheme, tier, context, kv_dtype)
+        super().__init__(config, scheme, tier, context, kv_dtype, texts)
         self.per_layer = PerLayerEmbeddings(config, WeightBuilder(scheme, tier)) if config.per_layer else None
 
     def make_outline(self, config: Gemma4Config) -> Outline:

@@ -26,7 +26,9 @@ class Attention(nn.Module):
     ``rope`` is which of the config's. ``fused_order`` names the row of a fused tensor that is in each place of
     queries, keys and values, one after the other. ``factor`` is what the outputs are multiplied by. ``gated``: heads
     are multiplied by the sigmoid of gates, which the checkpoint has beside each head's queries. ``shared`` is an
-    earlier layer's KV cache, which this one reads: it has queries alone.
+    earlier layer's KV cache, which this one reads: it has queries alone. ``sinks``: the checkpoint has a score of each
+    head that joins its softmax, and no value with it. ``rope_before_norm`` is which RoPE turns queries and keys before
+    their norm, where ``rope`` turns nothing.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Attention(nn.Module):
         factor: float = 1.0,
         gated: bool = False,
         shared: nn.Parameter | None = None,
+        sinks: bool = False,
+        rope_before_norm: int | None = None,
     ) -> None:
         hidden, width = config.hidden_size, config.query_width
         each: tuple[int, ...] = (width, config.key_width, config.key_width)
@@ -74,11 +78,13 @@ class Attention(nn.Module):
         )
         self.o_proj = w.matrix({f"{prefix}.{out}.weight": hidden}, width, transposed=transposed)
         self.o_bias = w.row({f"{prefix}.{out}.bias": (hidden,)}) if out_bias else None
+        self.sinks = w.row({f"{prefix}.sinks": (config.num_attention_heads,)}) if sinks else None
         if shared is None:
             self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
         # in a tuple, in which nobody looks for a layer's own parameters
         self.reads = (self.kv if shared is None else shared,)
         self.scoring, self.rope, self.factor, self.layout = scoring, rope, factor, layout
+        self.rope_before_norm = rope_before_norm
 
     def head_norm(self) -> HeadNorm | None:
         """The norm of queries and keys, for architectures that have one."""
@@ -88,10 +94,13 @@ class Attention(nn.Module):
         """``residual + factor * attention(norm(x))``."""
         ops, head_norm = step.ops, self.head_norm()
         qkv_TQ = ops.linear("qkv", x_TD, self.qkv_proj, norm=norm, bias=self.qkv_bias, rows=True)
+        if self.rope_before_norm is not None:
+            qkv_TQ = ops.rotate_heads(qkv_TQ, step.ropes[self.rope_before_norm], self.layout)
         if head_norm is not None:
             qkv_TQ = ops.norm_heads(qkv_TQ, head_norm, self.layout)
         (kv,) = self.reads
-        heads_TA = ops.attention(qkv_TQ, step.ropes[self.rope], kv, self.scoring, self.layout)
+        rope = step.ropes[self.rope]
+        heads_TA = ops.attention(qkv_TQ, rope, kv, self.scoring, self.layout, self.sinks)
         if self.gate_proj is not None:
             heads_TA = ops.linear(
                 "gate", x_TD, self.gate_proj, norm=norm, activation="sigmoid", times=heads_TA

@@ -183,11 +183,17 @@ class WeightBuilder:
         return weight, self.vector(f"{source}.bias", size) if bias else None
 
     def row(
-        self, sources: Mapping[str, tuple[int, ...]], *, order: Order | None = None, plus: float = 0.0
+        self,
+        sources: Mapping[str, tuple[int, ...]],
+        *,
+        order: Order | None = None,
+        plus: float = 0.0,
+        rows: int = 1,
     ) -> Values:
-        """A vector in its own order, such as a bias, of 1-D sources one after the other."""
+        """A vector in its own order, such as a bias, of 1-D sources one after the other; kernels read it as so many
+        ``rows``."""
         size = sum(math.prod(shape) for shape in sources.values())
-        made = Values((1, size), self.scheme.activation, self.tier)
+        made = Values((rows, size // rows), self.scheme.activation, self.tier)
         made.origin = Origin((size,), sources, order=order, plus=plus)
         return made
 

@@ -65,6 +65,63 @@ def qwen3moe(m: Metadata) -> Config:
     return qwen3(m) | _experts(m) | {"norm_topk_prob": True}
 
 
+def qwen2moe(m: Metadata) -> Config:
+    """Its shares are of all experts, and its biases part of the architecture."""
+    shared = m.file.tensors.get("blk.0.ffn_gate_shexp.weight")
+    return (
+        qwen2(m)
+        | _experts(m)
+        | {
+            "norm_topk_prob": False,
+            "qkv_bias": True,
+            "shared_expert_intermediate_size": shared.shape[0]
+            if shared
+            else m.count("expert_shared_feed_forward_length"),
+        }
+    )
+
+
+def qwen35(m: Metadata) -> Config:
+    """Layers that predict several tokens come after the model's own, and are left out."""
+    config, heads = qwen2(m), m.count("ssm.time_step_rank")
+    predicting, width = m.get("nextn_predict_layers", int, 0), m.count("ssm.inner_size")
+    keys = m.count("ssm.group_count")
+    if width % heads or heads % keys or not 0 <= predicting < config["num_hidden_layers"]:
+        raise CheckpointError(
+            f"{m.file.path}: {keys} heads of keys, {heads} of values, {width} values and {predicting} layers that "
+            "predict make no model"
+        )
+    return config | {
+        "attention_bias": False,
+        "full_attention_interval": m.count("full_attention_interval", 4),
+        "linear_conv_kernel_dim": m.count("ssm.conv_kernel"),
+        "linear_key_head_dim": m.count("ssm.state_size"),
+        "linear_num_key_heads": keys,
+        "linear_num_value_heads": heads,
+        "linear_value_head_dim": width // heads,
+        "mtp_num_hidden_layers": predicting,
+        "num_hidden_layers": config["num_hidden_layers"] - predicting,
+    }
+
+
+def gpt_oss(m: Metadata) -> Config:
+    """Every second layer has a window, and YaRN's ramp is not cut to whole dimensions: the file does not say so."""
+    config = qwen2(m) | _experts(m)
+    if isinstance(config["rope_scaling"], dict) and config["rope_scaling"]["rope_type"] == "yarn":
+        config["rope_scaling"]["truncate"] = False
+    return config | {
+        "attention_bias": m.has_tensor("blk.0.attn_q.bias"),
+        "intermediate_size": config["moe_intermediate_size"],
+        "num_local_experts": config["num_experts"],
+        "sliding_window": _window(m),
+    }
+
+
+def hunyuan_dense(m: Metadata) -> Config:
+    """The converter stretches theta itself."""
+    return qwen2(m) | {"attention_bias": m.has_tensor("blk.0.attn_q.bias")}
+
+
 def olmoe(m: Metadata) -> Config:
     """Each family's shares are as llama.cpp's graph of it has them."""
     return llama(m) | _experts(m) | {"norm_topk_prob": False}

@@ -23,13 +23,15 @@ from mlcweb.sources.gguf.undo import (
     fused,
     heads_together,
     minus_one,
+    one_row,
     rotary_pairs,
     stacked,
     transposed,
     without_suffix,
 )
+from mlcweb.sources.gguf.value_heads import decay_rate, value_columns, value_rows
 
-_LAYER_TENSOR = re.compile(r"blk\.(\d+)\.([\w.]+)\.(weight|bias)")
+_LAYER_TENSOR = re.compile(r"blk\.(\d+)\.([\w.]+?)(\.weight|\.bias|)")
 _TOP_TENSOR = re.compile(r"(\w+)\.(weight|bias)")
 
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
@@ -94,17 +96,82 @@ _EXPERTS = {
 }
 _STACKED: Mapping[str, Undo] = dict.fromkeys(("ffn_gate_exps", "ffn_down_exps", "ffn_up_exps"), stacked)
 _MOE = {**_NORMS, **_ATTENTION, **_HEAD_NORMS, **_EXPERTS}
+_SHARED = {
+    "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
+    "ffn_gate_shexp": "mlp.shared_expert.gate_proj",
+    "ffn_down_shexp": "mlp.shared_expert.down_proj",
+    "ffn_up_shexp": "mlp.shared_expert.up_proj",
+}
 _OLMO2 = {**_ATTENTION, **_MLP, **_POST_NORMS, **_HEAD_NORMS}
 _OLMO3 = Family("Olmo3ForCausalLM", "olmo3", gguf_config.olmo3, _OLMO2)
 FAMILIES: dict[str, Family] = {
     "llama": Family("LlamaForCausalLM", "llama", gguf_config.llama, _LLAMA, _PAIRS),
     "mistral3": Family("Ministral3ForCausalLM", "ministral3", gguf_config.mistral3, _LLAMA, _PAIRS),
     "qwen2": Family("Qwen2ForCausalLM", "qwen2", gguf_config.qwen2, _LLAMA),
+    "qwen2moe": Family(
+        "Qwen2MoeForCausalLM",
+        "qwen2_moe",
+        gguf_config.qwen2moe,
+        {**_NORMS, **_ATTENTION, **_EXPERTS, **_SHARED},
+        {**_STACKED, "ffn_gate_inp_shexp": one_row},
+    ),
+    "gpt-oss": Family(
+        "GptOssForCausalLM",
+        "gpt_oss",
+        gguf_config.gpt_oss,
+        {
+            **_ATTENTION,
+            **_EXPERTS,
+            "attn_norm": "input_layernorm",
+            "post_attention_norm": "post_attention_layernorm",
+            "attn_sinks": "self_attn.sinks",
+            "ffn_gate_inp": "mlp.router",
+        },
+        {**_STACKED, "attn_sinks": without_suffix},
+    ),
+    "hunyuan-dense": Family(
+        "HunYuanDenseV1ForCausalLM",
+        "hunyuan_v1_dense",
+        gguf_config.hunyuan_dense,
+        {
+            **_LLAMA,
+            "attn_q_norm": "self_attn.query_layernorm",
+            "attn_k_norm": "self_attn.key_layernorm",
+        },
+    ),
     "qwen3": Family("Qwen3ForCausalLM", "qwen3", gguf_config.qwen3, {**_LLAMA, **_HEAD_NORMS}),
     "qwen3moe": Family("Qwen3MoeForCausalLM", "qwen3_moe", gguf_config.qwen3moe, _MOE, _STACKED),
     "olmoe": Family("OlmoeForCausalLM", "olmoe", gguf_config.olmoe, _MOE, _STACKED),
     "qwen2vl": Family("Qwen2ForCausalLM", "qwen2", gguf_config.qwen2, _LLAMA),
     "qwen3vl": Family("Qwen3ForCausalLM", "qwen3", gguf_config.qwen3, {**_LLAMA, **_HEAD_NORMS}),
+    "qwen35": Family(
+        "Qwen3_5ForCausalLM",
+        "qwen3_5_text",
+        gguf_config.qwen35,
+        {
+            **_ATTENTION,
+            **_MLP,
+            **_HEAD_NORMS,
+            "attn_norm": "input_layernorm",
+            "post_attention_norm": "post_attention_layernorm",
+            "attn_qkv": "linear_attn.in_proj_qkv",
+            "attn_gate": "linear_attn.in_proj_z",
+            "ssm_beta": "linear_attn.in_proj_b",
+            "ssm_alpha": "linear_attn.in_proj_a",
+            "ssm_a": "linear_attn.A_log",
+            "ssm_dt": "linear_attn.dt_bias",
+            "ssm_conv1d": "linear_attn.conv1d",
+            "ssm_norm": "linear_attn.norm",
+            "ssm_out": "linear_attn.out_proj",
+        },
+        {
+            **_MINUS_ONE,
+            **dict.fromkeys(("attn_qkv", "attn_gate", "ssm_beta", "ssm_alpha", "ssm_conv1d"), value_rows),
+            "ssm_a": decay_rate,
+            "ssm_dt": value_rows,
+            "ssm_out": value_columns,
+        },
+    ),
     "gemma": Family("GemmaForCausalLM", "gemma", gguf_config.gemma, _LLAMA, _MINUS_ONE),
     "gemma2": Family("Gemma2ForCausalLM", "gemma2", gguf_config.gemma2, _GEMMA2, _MINUS_ONE),
     "gemma3": Family(
@@ -287,7 +354,7 @@ def build_tensors(file: GgufFile, family: Family, config: dict[str, Any]) -> dic
     """
     tensors = {}
     for gguf_name, tensor in file.tensors.items():
-        if gguf_name in FACTORS:
+        if gguf_name in FACTORS or _predicts_more(gguf_name, config):
             continue
         stem, name = _names(family, gguf_name)
         for lazy in family.undo.get(stem, as_it_is)(tensor, name, config):
@@ -295,11 +362,18 @@ def build_tensors(file: GgufFile, family: Family, config: dict[str, Any]) -> dic
     return tensors
 
 
+def _predicts_more(gguf_name: str, config: Mapping[str, Any]) -> bool:
+    """Whether a tensor is of the layers after the model's, which predict several tokens."""
+    layer = re.match(r"blk\.(\d+)\.", gguf_name)
+    predicting = config.get("mtp_num_hidden_layers", 0)
+    return bool(predicting and layer and int(layer[1]) >= config["num_hidden_layers"])
+
+
 def _names(family: Family, gguf_name: str) -> tuple[str, str]:
     """A tensor's GGUF name within its layer, without suffix ("" if unknown), and the checkpoint's."""
     match = _LAYER_TENSOR.fullmatch(gguf_name)
     if match and match[2] in family.names:
-        return match[2], f"{family.layers}.{match[1]}.{family.names[match[2]]}.{match[3]}"
+        return match[2], f"{family.layers}.{match[1]}.{family.names[match[2]]}{match[3]}"
     match = _TOP_TENSOR.fullmatch(gguf_name)
     if match and match[1] in family.top:
         return match[1], f"{family.top[match[1]]}.{match[2]}"

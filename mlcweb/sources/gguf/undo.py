@@ -32,17 +32,12 @@ def as_it_is(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     ]
 
 
-def without_suffix(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
-    """A tensor that is called ``weight`` in the file alone."""
-    return as_it_is(tensor, name.removesuffix(".weight"), config)
-
-
 def rotary_pairs(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Rows that RoPE turns together lie side by side; in the checkpoint they are half a head apart."""
     heads = config["num_attention_heads" if ".q_proj." in name else "num_key_value_heads"]
     _check_rows(tensor, heads * config["head_dim"])
     pairs = np.arange(tensor.shape[0]).reshape(heads, -1, 2)
-    return _in_order(tensor, name, pairs.swapaxes(1, 2).reshape(-1), config["head_dim"])
+    return in_order(tensor, name, pairs.swapaxes(1, 2).reshape(-1), config["head_dim"])
 
 
 def heads_together(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
@@ -50,7 +45,7 @@ def heads_together(tensor: GgufTensor, name: str, config: Config) -> list[LazyTe
     heads, size = config["num_attention_heads"], config["head_dim"]
     _check_rows(tensor, 3 * heads * size)
     rows = np.arange(tensor.shape[0]).reshape(3, heads, size)
-    return _in_order(tensor, name, rows.swapaxes(0, 1).reshape(-1), size)
+    return in_order(tensor, name, rows.swapaxes(0, 1).reshape(-1), size)
 
 
 def minus_one(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
@@ -84,6 +79,16 @@ def stacked(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     return tensors
 
 
+def one_row(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """A matrix of one row, which files may have as a vector."""
+    return as_it_is(replace(tensor, shape=(1, tensor.shape[-1])), name, config)
+
+
+def without_suffix(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
+    """A parameter that is no layer's weight."""
+    return as_it_is(tensor, name.removesuffix(".weight"), config)
+
+
 def fused(tensor: GgufTensor, name: str, config: Config) -> list[LazyTensor]:
     """Queries, keys and values in one, which the checkpoint has apart: ``{}`` is q, k or v."""
     query, key = (config[f"num_{kind}_heads"] * config["head_dim"] for kind in ("attention", "key_value"))
@@ -107,7 +112,8 @@ def _check_rows(tensor: GgufTensor, rows: int) -> None:
         )
 
 
-def _in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int) -> list[LazyTensor]:
+def in_order(tensor: GgufTensor, name: str, order: npt.NDArray[Any], near: int) -> list[LazyTensor]:
+    """Rows ``order`` of a tensor; those at most ``near`` apart are read at once."""
     load, load_blocks = (
         partial(_load_in_order, rows, order, near) for rows in (tensor.load_rows, tensor.load_blocks)
     )

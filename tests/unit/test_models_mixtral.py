@@ -33,7 +33,7 @@ REAL = {
         ({"num_local_experts": None}, CheckpointError),
         ({"num_experts_per_tok": 0}, CheckpointError),
         ({"num_experts_per_tok": 9}, CheckpointError),
-        ({"num_local_experts": 129}, UnsupportedError),
+        ({"num_local_experts": 513}, UnsupportedError),
         ({"hidden_act": "gelu"}, UnsupportedError),
         ({"intermediate_size": 98}, UnsupportedError),
     ],

@@ -105,7 +105,9 @@ def qwen35(m: Metadata) -> Config:
 
 
 def gpt_oss(m: Metadata) -> Config:
-    """Every second layer has a window, and YaRN's ramp is not cut to whole dimensions: the file does not say so."""
+    """Every second layer has a window, and YaRN's ramp is not cut to whole dimensions, as the model is published: the
+    file does not say so, and llama.cpp cuts it all the same.
+    """
     config = qwen2(m) | _experts(m)
     if isinstance(config["rope_scaling"], dict) and config["rope_scaling"]["rope_type"] == "yarn":
         config["rope_scaling"]["truncate"] = False

@@ -27,7 +27,7 @@ def test_a_recipe_says_what_can_be_so(recipe):
     assert recipe.context_length <= config.get("max_position_embeddings", config.get("n_positions"))
     assert recipe.bundle_name.lower().removesuffix("-instruct") == recipe.name.lower()
     assert recipe.source.count("/") == 1
-    gated = ("meta-llama/", "google/gemma-2", "google/gemma-3", "mistralai/")
+    gated = ("meta-llama/", "google/gemma-2", "google/gemma-3", "google/embeddinggemma", "mistralai/")
     assert recipe.gated == recipe.source.startswith(gated)
     assert not recipe.gated or recipe.licence == "Apache-2.0" or "accept" in recipe.licence
 

@@ -19,6 +19,17 @@ it("an entry stands or falls with the kernel that reads the most weights in all 
   expect(heaviestLaunch({ buffers }, { launches: launches.slice(3) })).toBe(1);
 });
 
+it("a large vocabulary decides nothing: its rows are read one by one, and the head is the last token's", () => {
+  const launches = [
+    { kernel: 1, op: "embed", args: [1, 0] },
+    { kernel: 2, op: "per_layer_embed", args: [1, 0] },
+    { kernel: 7, op: "gate_up", args: [2, 0] },
+    { kernel: 9, op: "head", args: [1, 0] },
+  ];
+  expect(heaviestLaunch({ buffers }, { launches })).toBe(2);
+  expect(heaviestLaunch({ buffers }, { launches: launches.slice(3) })).toBe(0);
+});
+
 it("entries are compared by the product with one weight, whatever else each of them reads", () => {
   const product = (kernel: number, arg: number): PlanLaunch => ({ kernel, op: "x", args: [0, arg] });
   const float = { launches: [product(1, 1), product(2, 2), product(2, 3), product(2, 4)] };

@@ -12,10 +12,14 @@ const ROWS = 512;
 /** Rows of the timed launches, where chunks have at most `chunk`. */
 export const timedRows = (chunk: number): number => Math.min(ROWS, chunk);
 
-/** The index of the launch whose kernel reads the most weights in all launches of the entry. */
+/** Operations that read a row for each token, or multiply the last token alone, whatever a prefill computes with. */
+const FEW_ROWS = /^(head|(.+_)?embed)$/;
+
+/** The index of the launch whose kernel multiplies all tokens with the most weights in all launches of the entry. */
 export function heaviestLaunch(plan: Pick<Plan, "buffers">, entry: Pick<PlanEntry, "launches">): number {
   const bytes = new Map<number, number>();
-  for (const { kernel, args } of entry.launches) {
+  const products = entry.launches.filter(({ op }) => !FEW_ROWS.test(op));
+  for (const { kernel, args } of products.length ? products : entry.launches) {
     const weights = args.reduce((sum, arg) => {
       const b = plan.buffers[arg]!;
       return sum + (b.kind === "weight" ? b.bytes : 0);

@@ -20,6 +20,7 @@ from mlcweb.models.families.granite import Granite, GraniteConfig
 from mlcweb.models.families.granite_hybrid import GraniteHybrid, GraniteHybridConfig
 from mlcweb.models.families.hunyuan import Hunyuan, HunyuanConfig
 from mlcweb.models.families.lfm2 import Lfm2, Lfm2Config
+from mlcweb.models.families.lfm3 import Lfm3, Lfm3Config
 from mlcweb.models.families.llama import Llama, LlamaConfig
 from mlcweb.models.families.ministral3 import Ministral3, Ministral3Config
 from mlcweb.models.families.mistral import Mistral, MistralConfig
@@ -58,6 +59,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "GraniteMoeHybridForCausalLM": (GraniteHybridConfig, GraniteHybrid),
     "HunYuanDenseV1ForCausalLM": (HunyuanConfig, Hunyuan),
     "Lfm2ForCausalLM": (Lfm2Config, Lfm2),
+    "Lfm3ForCausalLM": (Lfm3Config, Lfm3),
     "LlamaForCausalLM": (LlamaConfig, Llama),
     "Ministral3ForCausalLM": (Ministral3Config, Ministral3),
     "MistralForCausalLM": (MistralConfig, Mistral),

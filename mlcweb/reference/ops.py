@@ -122,6 +122,10 @@ class HostOps:
         turned = _rotate(heads[:, :width], positions, self._pair_frequencies[id(rope.coarse)])
         return np.concatenate([turned, heads[:, width:]], axis=1).reshape(qkv.shape)
 
+    def scale_heads(self, x: F32, scales: F32, layout: HeadLayout) -> F32:
+        """Each head's outputs times its number."""
+        return (x.reshape(len(x), layout.heads, -1) * scales[:, :, None]).reshape(x.shape)
+
     def norm_heads(self, qkv: F32, norm: HeadNorm, layout: HeadLayout) -> F32:
         """Queries and keys normalized, and values as the norm says."""
         parts = []

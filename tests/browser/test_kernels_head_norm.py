@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlcweb.kernels.attention.scale_heads import scale_heads
 from mlcweb.kernels.choice.tier import BASE, F16, Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
+from mlcweb.quantize.block_order import to_block_order
 from tests.support.browser.kernel_page import run_kernel
 
 EPSILON = 1e-3
@@ -123,3 +125,16 @@ def test_a_weight_of_another_size_is_refused() -> None:
     norm = HeadNorm(Values((64,), "float32", BASE), Values((48,), "float32", BASE), EPSILON, "rms")
     with pytest.raises(ValueError, match="a weight of 48 values"):
         norm_heads(HeadLayout(4, 2, 64, 4), norm)
+
+
+@pytest.mark.parametrize("browser", ["stock"])
+@pytest.mark.parametrize(("decode", "block_order"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(("heads", "d"), [(16, 128), (5, 80), (3, 16)])
+def test_scale_heads(kernel_page: Any, heads: int, d: int, decode: bool, block_order: bool) -> None:
+    n, rng = 1 if decode else 7, np.random.default_rng(heads)
+    x, scales = rng.standard_normal((n, heads * d), np.float32), rng.random((n, heads), np.float32)
+    order = to_block_order if block_order else np.asarray
+    func = scale_heads(HeadLayout(heads, 1, d, 4), decode=decode, block_order=block_order)
+    *_, actual = run_kernel(kernel_page, func, BASE, [order(x), scales, np.zeros_like(x)], n=n)
+    wanted = (x.reshape(n, heads, d) * scales[:, :, None]).reshape(x.shape)
+    np.testing.assert_allclose(actual, order(wanted), rtol=1e-6)

@@ -94,6 +94,9 @@ class Operations(Protocol[Array]):
         ``sinks`` ``[1, H]``: one more score of each head's softmax, without a value.
         """
 
+    def scale_heads(self, x: Array, scales: Array, layout: HeadLayout) -> Array:
+        """Heads' outputs x ``[T, H * P]``, those of each times its number of ``scales`` ``[T, H]``."""
+
     def norm_spans(self, x: Array, weight: Values, epsilon: float) -> Array:
         """RMSNorm of each span of x that is as wide as ``weight``."""
 

@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.kernels.attention.rotate import rotate_heads
+from mlcweb.kernels.attention.scale_heads import scale_heads
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.experts.shared import add_scaled
@@ -169,6 +170,13 @@ class Ops:
         kernel = self.kernel(rotate_heads, layout, self.context, decode=self.phase == "decode")
         tables = {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
         return self.launch("rotate_heads", kernel, qkv=qkv, state=self.inputs.state, **tables)["y"]
+
+    def scale_heads(self, x: Tensor, scales: Tensor, layout: HeadLayout) -> Tensor:
+        """Heads' outputs x ``[T, H * P]``, those of each times its number of ``scales`` ``[T, H]``."""
+        decode = self.phase == "decode"
+        order = decode and choose.uses_block_order(self.tier)
+        kernel = self.kernel(scale_heads, layout, decode=decode, block_order=order)
+        return self.launch("scale_heads", kernel, x=x, scales=scales)["y"]
 
     def norm_heads(self, qkv: Tensor, norm: HeadNorm, layout: HeadLayout) -> Tensor:
         """``qkv`` ``[T, (H + 2 J) * P]``, or queries alone, normalized."""

@@ -28,7 +28,8 @@ class Attention(nn.Module):
     are multiplied by the sigmoid of gates, which the checkpoint has beside each head's queries. ``shared`` is an
     earlier layer's KV cache, which this one reads: it has queries alone. ``sinks``: the checkpoint has a score of each
     head that joins its softmax, and no value with it. ``rope_before_norm`` is which RoPE turns queries and keys before
-    their norm, where ``rope`` turns nothing.
+    their norm, where ``rope`` turns nothing. ``head_gate``: the checkpoint's name of a projection to a gate for each
+    head, whose sigmoid the head's outputs are multiplied by.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Attention(nn.Module):
         shared: nn.Parameter | None = None,
         sinks: bool = False,
         rope_before_norm: int | None = None,
+        head_gate: str | None = None,
     ) -> None:
         hidden, width = config.hidden_size, config.query_width
         each: tuple[int, ...] = (width, config.key_width, config.key_width)
@@ -85,6 +87,8 @@ class Attention(nn.Module):
         self.reads = (self.kv if shared is None else shared,)
         self.scoring, self.rope, self.factor, self.layout = scoring, rope, factor, layout
         self.rope_before_norm = rope_before_norm
+        gate = {f"{prefix}.{head_gate}.weight": config.num_attention_heads}
+        self.head_gate = w.matrix(gate, hidden) if head_gate else None
 
     def head_norm(self) -> HeadNorm | None:
         """The norm of queries and keys, for architectures that have one."""
@@ -101,6 +105,11 @@ class Attention(nn.Module):
         (kv,) = self.reads
         rope = step.ropes[self.rope]
         heads_TA = ops.attention(qkv_TQ, rope, kv, self.scoring, self.layout, self.sinks)
+        if self.head_gate is not None:
+            gates_TH = ops.linear(
+                "head_gate", x_TD, self.head_gate, norm=norm, activation="sigmoid", rows=True
+            )
+            heads_TA = ops.scale_heads(heads_TA, gates_TH, self.layout)
         if self.gate_proj is not None:
             heads_TA = ops.linear(
                 "gate", x_TD, self.gate_proj, norm=norm, activation="sigmoid", times=heads_TA

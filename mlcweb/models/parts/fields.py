@@ -73,8 +73,8 @@ class Fields:
             )
         return value
 
-    def layer_types(self, default: Sequence[str], other: str) -> tuple[str, ...]:
-        """What each layer is, ``full_attention`` or ``other``; where config.json does not say, ``default``."""
+    def layer_types(self, default: Sequence[str], *others: str) -> tuple[str, ...]:
+        """What each layer is, ``full_attention`` or one of ``others``; where config.json does not say, ``default``."""
         kinds = self.config.get("layer_types")
         if kinds is None:
             kinds = list(default)
@@ -83,7 +83,7 @@ class Fields:
                 f"config.json: layer_types needs one entry for each of {len(default)} layers"
             )
         for kind in kinds:
-            if kind not in ("full_attention", other):
+            if kind not in ("full_attention", *others):
                 raise UnsupportedError(
                     f"config.json has a layer of the type {shown(kind)}, which is not supported"
                 )

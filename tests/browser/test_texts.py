@@ -12,15 +12,16 @@ import pytest
 
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.evaluate.cosine import cosine
-from tests.fixtures.texts.cases import BY_NAME, CASES, CONTEXT, TextCase
+from tests.fixtures.texts.cases import BY_NAME, CONTEXT, TextCase
 from tests.fixtures.texts.checkpoint import expected, make_folder
 from tests.support.browser.model_page import ModelPage, Site, open_model_page, serve_site
 from tests.support.engine import needs_engine
 
 pytestmark = [needs_engine, pytest.mark.slow]
 
-EMBEDDINGS = [case for case in CASES if case.modules is not None]
-SCORES = [case for case in CASES if case.modules is None and case.rows is None]
+# One of each layer and head: a software adapter makes their kernels for some 15 seconds. The host runs all cases.
+EMBEDDINGS = [BY_NAME[name] for name in ("bert_mean", "modernbert", "qwen3_embedding", "embedding_gemma")]
+SCORES = [BY_NAME[name] for name in ("bert_score", "qwen3_score")]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_embeddings_are_transformers(page: ModelPage, site: Site, case: TextCase
 
 
 @pytest.mark.parametrize("tier", ["base", "subgroups"])
-@pytest.mark.parametrize("name", ["bert_mean", "embedding_gemma"])
+@pytest.mark.parametrize("name", ["bert_mean"])
 def test_on_every_tier(page: ModelPage, site: Site, name: str, tier: str) -> None:
     case = BY_NAME[name]
     page.load(compiled(site, case, "q0f32", (tier,)))
@@ -81,8 +82,9 @@ def test_on_every_tier(page: ModelPage, site: Site, name: str, tier: str) -> Non
         assert off(actual, output) < 2e-5
 
 
-@pytest.mark.parametrize(("scheme", "least"), [("q8f32_1", 0.99), ("q8f16_1", 0.99), ("q4f32_1", 0.4)])
-@pytest.mark.parametrize("name", ["modernbert", "qwen3_embedding"])
+@pytest.mark.parametrize(
+    ("name", "scheme", "least"), [("modernbert", "q8f16_1", 0.99), ("qwen3_embedding", "q4f32_1", 0.4)]
+)
 def test_quantized(page: ModelPage, site: Site, name: str, scheme: str, least: float) -> None:
     """The engine makes what the host makes of the rounded weights, which are near transformers' by their bits."""
     case = BY_NAME[name]

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { parseManifest } from "../src/bundle/index.js";
 import { catalogDocument } from "../src/contract/catalog.js";
-import { checkTextManifest } from "../src/embed/index.js";
+import { checkTextManifest } from "../src/embed/check.js";
 import { parseValidation } from "../src/engine/validate.js";
 import { BundleError } from "../src/errors.js";
 import { parsePlan } from "../src/plan/index.js";

@@ -2,7 +2,7 @@
 // bundles; without a GPU.
 import { describe, expect, it } from "vitest";
 import { packCalls, wordsOf } from "../src/embed/calls.js";
-import { checkTextManifest, checkTextPlan } from "../src/embed/index.js";
+import { checkTextManifest, checkTextPlan } from "../src/embed/check.js";
 import { TextModel } from "../src/embed/text_model.js";
 import { parseTextValidation } from "../src/embed/validate.js";
 import { BundleError, GpuError } from "../src/errors.js";

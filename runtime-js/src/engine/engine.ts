@@ -14,7 +14,8 @@ import {
 import { CachedTokens, type GeneratedToken, type GenerateEnd, type GpuModel, generateTokens } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
-import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest, Texts } from "../embed/index.js";
+import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from "../embed/index.js";
+import type { Texts } from "../embed/texts.js";
 import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";

@@ -3,7 +3,7 @@
 import type { Manifest, Tier } from "../bundle/index.js";
 import type { GpuModel } from "../decode/index.js";
 import { type AdapterFacts, describeAdapter, type Guard, type Memory } from "../device/index.js";
-import type { Texts } from "../embed/index.js";
+import type { Texts } from "../embed/texts.js";
 import { CancelledError, throwIfAborted } from "../errors.js";
 import { Log } from "../log.js";
 import { type Host, PlanBuffers } from "../plan/index.js";

@@ -36,7 +36,7 @@ export interface LoadOptions {
   /** The module mlcweb/constrain, where it cannot be fetched when it is needed, as in a service worker. */
   readonly constrain?: typeof import("../constrain/index.js") | undefined;
   /** The same of mlcweb/embed, which models of embeddings and rerankers need. */
-  readonly embed?: typeof import("../embed/index.js") | undefined;
+  readonly embed?: { readonly code: unknown } | undefined;
 }
 
 /** `contextLength`, or its default: texts keep nothing in memory, and may be as long as the model reads them. Throws

@@ -12,7 +12,8 @@ import {
   requestAdapter,
 } from "../device/index.js";
 import { missingFor } from "../device/tier.js";
-import type { Texts } from "../embed/index.js";
+import type { TextsCode } from "../embed/code.js";
+import type { Texts } from "../embed/texts.js";
 import { throwIfAborted } from "../errors.js";
 import type { Log } from "../log.js";
 import {
@@ -304,13 +305,11 @@ export async function makeModel(
   return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, recurrent, log, ...sizes });
 }
 
-/** Code that only models of whole texts need. */
-export type TextsCode = typeof import("../embed/index.js");
-
 /** Fetches it for a model that needs it, and lets it check the manifest. */
 export async function fetchTextsCode({ manifest }: Bundle, { options }: Loading): Promise<TextsCode | undefined> {
   if (!manifest.embedding && !manifest.reranking) return undefined;
-  const code = options.embed ?? (await fetchCode(import("../embed/index.js"), "What reads texts", "embed"));
+  const module = options.embed ?? (await fetchCode(import("../embed/index.js"), "What reads texts", "embed"));
+  const code = module.code as TextsCode;
   code.checkTextManifest(manifest);
   return code;
 }

@@ -33,9 +33,9 @@ export class TextTokenizer {
   private readonly after: readonly number[];
 
   /** `correct` corrects what only encoders have. Throws an Error when the definition cannot be used. */
-  constructor(definition: Json, correct?: (library: Tokenizer) => void) {
+  constructor(definition: Json, correct?: (library: never) => void) {
     this.library = new Tokenizer(rewritePreTokenizer(definition), {});
-    correct?.(this.library);
+    (correct as ((library: Tokenizer) => void) | undefined)?.(this.library);
     this.postProcessor = definition.post_processor;
     const { normalizer, decoder, model, post_processor: post } = this.library;
     correctNormalizer(normalizer);

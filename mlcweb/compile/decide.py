@@ -16,7 +16,7 @@ from mlcweb.compile.keep import has_types, keep_file_types
 from mlcweb.compile.request import CompileRequest
 from mlcweb.compile.scales import calibration, check_scales
 from mlcweb.compile.source import open_source
-from mlcweb.compile.texts import check_text_options, find_task, make_text_job, text_context
+from mlcweb.compile.texts import check_text_options, default_text_context, find_task, make_text_job
 from mlcweb.contract.constants import KV_CACHE_DTYPES
 from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import CheckpointError, UnsupportedError
@@ -69,10 +69,8 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         check_text_options(request)
     if request.matrix:
         _check_matrix(scheme, tiers, config)
-    longest = config.longest_context
-    context = (
-        text_context(request, checkpoint, recipe, longest) if texts else _context(request, recipe, longest)
-    )
+    usual = default_text_context(checkpoint) if texts else DEFAULT_CONTEXT
+    context = _context(request, recipe, config, usual)
     chunk = request.prefill_chunk or (recipe and recipe.prefill_chunk) or default_chunk(config)
     base = recipe.bundle_name if recipe else as_name(_origin(checkpoint))
     if request.adapter is not None:
@@ -153,9 +151,10 @@ def _compare(config: DecoderConfig, expected: DecoderConfig, recipe: str, progre
         )
 
 
-def _context(request: CompileRequest, recipe: Recipe | None, longest: int) -> int:
+def _context(request: CompileRequest, recipe: Recipe | None, config: DecoderConfig, usual: int) -> int:
+    longest = config.longest_context
     if request.context_length is None:
-        return min(recipe.context_length if recipe else DEFAULT_CONTEXT, longest)
+        return min(recipe.context_length if recipe else usual, longest)
     if request.context_length > longest:
         raise UnsupportedError(
             f"--context {request.context_length} is longer than the model's {longest} tokens",

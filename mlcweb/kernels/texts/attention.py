@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from mlcweb.kernels.attention.prefill import ROWS, TOKENS, AttentionTile
+from mlcweb.kernels.attention.prefill import MINUS_INFINITY, ROWS, TOKENS, AttentionTile
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.language.builder import KernelBuilder, bits, f32, kernel, lane, load4, splat, u32
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.kv_cache import HeadLayout, slot_of
 from mlcweb.kernels.texts.place import Places
-
-_MINUS_INFINITY = -1.0e30
 
 
 @kernel
@@ -93,7 +91,7 @@ class _TextTile(AttentionTile):
                 key, value = start + h * 32 + self.tx * 4, scores[i * 2 + h]
                 # one comparison, in which what is before the first is far away
                 seen = [
-                    T.Select(bits("uint32", key + t - first) < count, lane(value, t), f32(_MINUS_INFINITY))
+                    T.Select(bits("uint32", key + t - first) < count, lane(value, t), f32(MINUS_INFINITY))
                     for t in range(4)
                 ]
                 k.store(scores, i * 2 + h, T.Shuffle(seen, [0, 1, 2, 3]))

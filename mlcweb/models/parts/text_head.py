@@ -48,10 +48,6 @@ class TextTask:
     scorer_bias: bool = False
     rows: tuple[int, int] | None = None
 
-    def dimensions(self, hidden: int) -> int:
-        """Numbers of an embedding, of a model that is ``hidden`` wide."""
-        return self.dense[-1].outputs if self.dense else hidden
-
 
 class _Dense(nn.Module):
     def __init__(self, dense: Dense, w: WeightBuilder, inputs: int) -> None:

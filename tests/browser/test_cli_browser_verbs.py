@@ -155,6 +155,7 @@ def report(**changes: object) -> TierReport:
         "answer": "Paris",
         "seconds": 1,
         "chats": [{"difference": None}, {"difference": None}],
+        "texts": [],
     }
     return TierReport.from_engine({**found, **changes}, "an adapter")
 

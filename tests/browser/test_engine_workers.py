@@ -235,8 +235,8 @@ def launch_with(playwright: Playwright, chromium: Path, extension: Path) -> Brow
 
 
 def test_an_extension_serves_its_pages(chromium: Path, tmp_path: Path) -> None:
-    for script in ("mlcweb", "constrain", "serve", "serve-service", "worker"):
-        shutil.copy(ENGINE / f"{script}.js", tmp_path)
+    for script in ENGINE.glob("*.js"):
+        shutil.copy(script, tmp_path)
     MODEL.write(tmp_path / "mini")
     write_page(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps(EXTENSION))

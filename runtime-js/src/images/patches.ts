@@ -4,7 +4,7 @@ import type { ImageFacts } from "./facts.js";
 type Layout = Pick<ImageFacts, "tile" | "patch" | "merge" | "mean" | "std">;
 
 /** Float32 [patches, 3 * patch * patch] of a tile's RGB. A patch's values are by channel, then y, then x, as a
- * convolution's weights lie. Patches are in blocks of `merge` by `merge`, each of which becomes one row of the model. */
+ * convolution's weights lie. Patches are in blocks of `merge` by `merge`, of which each becomes one row. */
 export function patchesOf(rgb: Uint8Array, { tile, patch, merge, mean, std }: Layout): Float32Array<ArrayBuffer> {
   const values = normalized(mean, std);
   const side = tile / patch;

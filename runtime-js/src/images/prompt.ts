@@ -18,27 +18,30 @@ export function picturePrompt(facts: ImageFacts, { rows, columns }: Grid): strin
   return text + (rows > 0 ? before_whole : "") + whole + each + end;
 }
 
-/** A rendered chat with its pictures in their places. Throws InvalidRequestError where the places are not as many as
- * the pictures: nobody could tell which is which. */
+/** A rendered chat with its pictures in their places. Throws as `checkPlaces` does. */
 export function expandPictures(rendered: string, facts: ImageFacts, pictures: readonly Grid[]): string {
-  const { token, row } = facts;
-  if (row !== token && rendered.includes(row)) throw misplaced(`a text has ${row}, which stands for pictures.`, row);
-  const texts = rendered.split(token);
-  const places = texts.length - 1;
-  if (places > pictures.length) throw misplaced(`a text has ${token}, which stands for pictures.`, token);
-  if (places < pictures.length)
-    throw new InvalidRequestError(
-      "messages",
-      `the model's chat template has places for ${places} of the ${pictures.length} pictures.`,
-      "Put pictures into messages of the user, before their text.",
-    );
-  return texts.map((text, i) => (i === 0 ? text : picturePrompt(facts, pictures[i - 1]!) + text)).join("");
+  checkPlaces(rendered, facts, pictures.length);
+  return rendered
+    .split(facts.token)
+    .map((text, i) => (i === 0 ? text : picturePrompt(facts, pictures[i - 1]!) + text))
+    .join("");
 }
 
-function misplaced(message: string, token: string): InvalidRequestError {
-  return new InvalidRequestError(
-    "messages",
-    message,
-    `Take ${token} out of what the messages say, and give pictures as parts of a message's content.`,
-  );
+/** Throws InvalidRequestError where a rendered chat has not as many places for pictures as there are: nobody could tell
+ * which is whose. */
+export function checkPlaces(rendered: string, { token, row }: ImageFacts, pictures: number): void {
+  const places = rendered.split(token).length - 1;
+  const stray = places > pictures ? token : row !== token && rendered.includes(row) ? row : undefined;
+  if (stray !== undefined)
+    throw new InvalidRequestError(
+      "messages",
+      `a text has ${stray}, which stands for pictures.`,
+      `Take ${stray} out of what the messages say, and give pictures as parts of a message's content.`,
+    );
+  if (places < pictures)
+    throw new InvalidRequestError(
+      "messages",
+      `the model's chat template has places for ${places} of the ${pictures} pictures.`,
+      "Put pictures into messages of the user.",
+    );
 }

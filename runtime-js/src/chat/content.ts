@@ -1,6 +1,6 @@
 // Checks what a message says: words, and the pictures of users' messages.
 import { InvalidRequestError } from "../errors.js";
-import type { Content, ContentPart, PicturePart } from "../text/content.js";
+import { type Content, type ContentPart, kindOf, type PicturePart } from "../text/content.js";
 import type { ChatTurn } from "../text/template.js";
 import { asRecord, refuseOthers } from "./fields.js";
 
@@ -14,9 +14,6 @@ const PICTURES = [
   ...["Blob", "File", "ImageBitmap", "ImageData", "OffscreenCanvas", "VideoFrame"],
   ...["HTMLCanvasElement", "HTMLImageElement", "HTMLVideoElement", "SVGImageElement"],
 ];
-
-/** Which kind of object it is, also of another window's. */
-export const kindOf = (value: unknown): string => Object.prototype.toString.call(value).slice("[object ".length, -1);
 
 /** A string where there is no picture. Throws InvalidRequestError, which names the part. */
 export function parseContent(content: unknown, path: string, role: string): Content {

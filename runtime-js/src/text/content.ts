@@ -18,6 +18,9 @@ export type ContentPart = WordsPart | PicturePart;
 /** In parts where there are pictures. */
 export type Content = string | readonly ContentPart[];
 
+/** Which kind of object it is, also of another window's. */
+export const kindOf = (value: unknown): string => Object.prototype.toString.call(value).slice("[object ".length, -1);
+
 export const partsOf = (content: Content): readonly ContentPart[] =>
   typeof content === "string" ? [{ type: "text", text: content }] : content;
 

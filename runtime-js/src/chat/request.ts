@@ -153,6 +153,13 @@ export function parseCompletionRequest(
 ): ParsedRequest & { readonly prompt: string } {
   const fields = parseFields(COMPLETION, request, facts.vocabSize);
   const { prompt, echo } = fields;
+  const stray = facts.images && [facts.images.token, facts.images.row].find((token) => prompt.includes(token));
+  if (stray !== undefined)
+    throw new InvalidRequestError(
+      "prompt",
+      `has ${stray}, which stands for pictures.`,
+      "Ask chat.completions about pictures.",
+    );
   return { ...sampled(fields, facts), prompt, continues: true, echo: echo ? prompt : undefined };
 }
 

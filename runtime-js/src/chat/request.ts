@@ -127,7 +127,7 @@ export interface RequestFacts {
   readonly vocabSize: number;
   readonly generation?: GenerationDefaults | undefined;
   /** Of a model that takes pictures. */
-  readonly images?: ImageFacts | undefined;
+  readonly images?: Pick<ImageFacts, "token" | "row"> | undefined;
 }
 
 export function parseChatRequest(request: unknown, facts: RequestFacts): ParsedChatRequest {

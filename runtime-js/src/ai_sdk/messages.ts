@@ -47,7 +47,7 @@ function pictureOf(
   if (data.type === "url")
     return { type: "image_url", image_url: { url: data.originalUrl ?? data.url.href, ...(detail && { detail }) } };
   if (data.type !== "data") throw unsupported(`a picture that is a ${data.type}`);
-  const type = mediaType.includes("/") && !mediaType.endsWith("/*") ? mediaType : "image/png"; // decoders look themselves
+  const type = /\/[^*]/.test(mediaType) ? mediaType : "image/png"; // decoders look for themselves
   const image =
     typeof data.data === "string"
       ? `data:${type};base64,${data.data}`

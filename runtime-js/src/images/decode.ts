@@ -88,11 +88,12 @@ function readStrip(
 /** Three bytes of each pixel's four. */
 function onWhite(rgba: Uint8ClampedArray): Uint8Array {
   const data = new Uint8Array((rgba.length / 4) * 3);
-  for (let from = 0, to = 0; from < rgba.length; from += 4) {
+  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
     const alpha = rgba[from + 3]!;
+    const white = 255 - alpha;
     for (let channel = 0; channel < 3; channel++) {
       const value = rgba[from + channel]!;
-      data[to++] = alpha === 255 ? value : Math.round((value * alpha + 255 * (255 - alpha)) / 255);
+      data[to + channel] = white === 0 ? value : Math.round((value * alpha) / 255 + white);
     }
   }
   return data;

@@ -27,6 +27,9 @@ def constants(table: dict[str, Any]) -> str:
     text += "/** Those of a model of whole texts, which has `embeddings` or `scores`. */\n"
     text += f"export const TEXT_BUFFERS = {_list(list(table['text_buffers']))} as const;\n"
     text += "export type TextBuffer = (typeof TEXT_BUFFERS)[number];\n"
+    text += "/** Those of the entry `image`. */\n"
+    text += f"export const IMAGE_BUFFERS = {_list(list(table['image_buffers']))} as const;\n"
+    text += "export type ImageBuffer = (typeof IMAGE_BUFFERS)[number];\n"
     for name, key in ENUMS.items():
         text += f"export type {name} = {' | '.join(json.dumps(value) for value in table[key])};\n"
     text += "\n/** Best first; that for adapters that are a CPU is before all others there. */\n"

@@ -35,8 +35,8 @@ for (const folder of [`${root}dist`, engine]) {
   await mkdir(folder, { recursive: true });
   if (!watching) for (const name of await readdir(folder)) await rm(`${folder}/${name}`, { recursive: true });
 }
-// Few pages constrain answers, read catalogs or embed texts: each is a file beside mlcweb.js. It has errors from there,
-// so that each class is there once.
+// Few pages constrain answers, read catalogs, embed texts or have pictures: each is a file beside mlcweb.js. It has
+// errors from there, so that each class is there once.
 const beside = (filter, path) => ({
   name: path,
   setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
@@ -52,7 +52,7 @@ const besideEngine = {
     ),
 };
 for (const outdir of ["dist", engine]) {
-  const plugins = ["constrain", "catalog", "embed"].map((name) =>
+  const plugins = ["constrain", "catalog", "embed", "images"].map((name) =>
     beside(RegExp(`${name}/index\\.js$`), `./${name}.js`),
   );
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
@@ -60,13 +60,14 @@ for (const outdir of ["dist", engine]) {
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { catalog: "src/catalog/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { embed: "src/embed/index.ts" }, outdir, plugins: errors });
+  await make({ entryPoints: { images: "src/images/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });
   // An engine in a worker: what the page has of it, and two of what the worker has.
   const besides = [...errors, beside(/catalog\/index\.js$/, "./catalog.js")];
   await make({ entryPoints: { worker: "src/worker/page.ts" }, outdir, plugins: besides });
   const all = beside(/\/errors\.js$|engine\/index\.js$/, "./mlcweb.js");
   await make({ entryPoints: { serve: "src/worker/serve_engine.ts" }, outdir, plugins: [all] });
-  const static_ = ["constrain", "embed"].map((name) => beside(RegExp(`${name}/index\\.js$`), `./${name}.js`));
+  const static_ = ["constrain", "embed", "images"].map((name) => beside(RegExp(`${name}/index\\.js$`), `./${name}.js`));
   static_.push(beside(/serve_engine\.js$/, "./serve.js"));
   await make({ entryPoints: { "serve-service": "src/worker/serve_service.ts" }, outdir, plugins: static_ });
   // The doors are files of their own too. `mlcweb serve --api` uses this one.

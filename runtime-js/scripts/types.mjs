@@ -20,6 +20,7 @@ const sources = {
   "prompt-api": "prompt_api/index",
   constrain: "constrain/index",
   embed: "embed/index",
+  images: "images/index",
   catalog: "catalog/index",
   openai: "openai/index",
 };

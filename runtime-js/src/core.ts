@@ -24,4 +24,5 @@ export type {
 export type { GenerateRequest } from "./engine/engine.js";
 export * from "./engine/index.js";
 export * from "./errors.js";
+export type { Content, ContentPart, ImageSource, PicturePart, WordsPart } from "./text/content.js";
 export type { ChatTurn, RenderOptions } from "./text/template.js";

@@ -12,7 +12,7 @@ const BAD: [param: string, request: Record<string, unknown>][] = [
   ["messages[0].role", { messages: [{ role: "robot", content: "x" }] }],
   ["messages[0].role", { messages: [null] }],
   ["messages[0].content", { messages: [{ role: "user", content: 3 }] }],
-  ["messages[0].content[0]", { messages: [{ role: "user", content: [{ type: "image_url", image_url: {} }] }] }],
+  ["messages[0].content[0]", { messages: [{ role: "user", content: [{ type: "input_audio", input_audio: {} }] }] }],
   ["temperature", { messages, temperature: -0.1 }],
   ["temperature", { messages, temperature: NaN }],
   ["temperature", { messages, temperature: "hot" }],

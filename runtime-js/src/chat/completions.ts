@@ -97,11 +97,11 @@ export class ChatCompletions {
   ): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
     const backend = this.backend();
     const parsed = parseChatRequest(request, backend);
-    const { text, reading, rules } = await prepareChat(parsed, backend);
+    const { text, ...prepared } = await prepareChat(parsed, backend);
     const prompt = backend.encodeRendered(text);
     const stop = parsed.ignoreEos ? parsed.stop : [...parsed.stop, ...backend.chatStops];
     const host = { ...parsed.host, ...extras };
-    return respond(CHAT, backend, prompt, { ...parsed, host, stop, reading, rules }, observer);
+    return respond(CHAT, backend, prompt, { ...parsed, ...prepared, host, stop }, observer);
   }
 }
 

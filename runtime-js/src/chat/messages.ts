@@ -1,6 +1,7 @@
 // Checks what a chat request says to the model: messages, and variables of the chat template.
 import { InvalidRequestError } from "../errors.js";
 import type { ChatTurn, ToolCall } from "../text/template.js";
+import { parseContent } from "./content.js";
 import { asRecord, checkFlag, refuseOthers } from "./fields.js";
 
 export type Fields = Record<string, unknown>;
@@ -21,7 +22,7 @@ export function parseMessages(value: unknown): ChatTurn[] {
     const calls = parseCalls(fields.tool_calls, `${path}.tool_calls`);
     // Neither a call nor reasoning needs words. Templates join contents, so none is the empty string.
     const wordless = calls !== undefined || fields.reasoning_content != null;
-    const content = fields.content == null && wordless ? "" : parseContent(fields.content, `${path}.content`);
+    const content = fields.content == null && wordless ? "" : parseContent(fields.content, `${path}.content`, role);
     return {
       role: role === "developer" ? "system" : role,
       content,
@@ -79,19 +80,6 @@ function parseArguments(given: unknown, path: string): object {
   }
   if (!isRecord(value)) throw new InvalidRequestError(path, "must be a JSON object, in a string or not.");
   return value;
-}
-
-function parseContent(content: unknown, path: string): string {
-  if (typeof content === "string") return content;
-  if (!Array.isArray(content)) throw new InvalidRequestError(path, "must be a string or a list of text parts.");
-  return content
-    .map((part: unknown, i) => {
-      const { type, text } = (part ?? {}) as Fields;
-      if (type !== "text" || typeof text !== "string")
-        throw new InvalidRequestError(`${path}[${i}]`, "only text parts are supported.");
-      return text;
-    })
-    .join("");
 }
 
 /** Without the fields that are null, which is as good as not given. */

@@ -1,8 +1,12 @@
 // Decides how a chat's answers are read: with which tools, whether they reason, and what enforces it.
 import type { AnswerSyntax } from "../contract/index.js";
 import { InvalidRequestError } from "../errors.js";
+import type { ImagesCode } from "../images/code.js";
+import type { ImageFacts } from "../images/facts.js";
+import type { Picture } from "../images/read.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { AnswerReader, ReasoningBudget, StructuralTag, ToolRequest } from "../tools/index.js";
+import { picturesOf } from "./content.js";
 import type { ParsedChatRequest } from "./request.js";
 import type { AnswerFormat, AnswerRules } from "./response_format.js";
 
@@ -27,6 +31,9 @@ export interface ChatModel {
   specialsIn(texts: readonly string[]): ReadonlyMap<number, string>;
   token(id: number): string;
   encode(text: string, addSpecialTokens: boolean): number[];
+  /** Of a model that takes pictures: what its bundle says of them, and the code that reads them. */
+  readonly images?: ImageFacts | undefined;
+  imagesCode?(): Promise<ImagesCode>;
 }
 
 /** The prompt's text, and how to read what answers it. */
@@ -35,11 +42,27 @@ export interface PreparedChat {
   readonly reading: Reading | undefined;
   /** What the answer is held to. */
   readonly rules: AnswerRules | undefined;
+  /** In the order of their rows in the text. */
+  readonly pictures: readonly Picture[];
 }
 
 /** Throws InvalidRequestError for what the model, or the engine, cannot do. */
 export async function prepareChat(request: ParsedChatRequest, model: ChatModel): Promise<PreparedChat> {
-  const { messages, template, tools, thinkingBudget, format } = request;
+  const { images } = model;
+  const written = await writeChat(request, model);
+  const asked = picturesOf(request.messages);
+  if (!images || (asked.length === 0 && !written.text.includes(images.token) && !written.text.includes(images.row)))
+    return { ...written, pictures: [] };
+  const code = await model.imagesCode!();
+  code.checkPlaces(written.text, images, asked.length); // before the work
+  const pictures = await code.readPictures(asked, images, request.signal);
+  return { ...written, text: code.expandPictures(written.text, images, pictures), pictures };
+}
+
+/** With the template's token for each picture. */
+async function writeChat(request: ParsedChatRequest, model: ChatModel): Promise<Omit<PreparedChat, "pictures">> {
+  const { messages, tools, thinkingBudget, format } = request;
+  const template: RenderOptions = { ...request.template, ...(model.images && { parts: true }) };
   const { answers } = model;
   const reasoning = answers?.reasoning;
   if (thinkingBudget !== undefined && !reasoning)

@@ -2,8 +2,11 @@
 import type { GenerationDefaults } from "../contract/index.js";
 import type { HostParams, Sampling } from "../decode/index.js";
 import { InvalidRequestError } from "../errors.js";
+import type { ImageFacts } from "../images/facts.js";
+import type { Picture } from "../images/read.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Tool, ToolChoice, ToolRequest } from "../tools/index.js";
+import { refusePictures } from "./content.js";
 import {
   asRecord,
   checkFlag,
@@ -108,6 +111,8 @@ export interface ParsedRequest {
   readonly reading?: Reading | undefined;
   /** What answers are held to. */
   readonly rules?: AnswerRules | undefined;
+  /** The prompt's pictures, in the order of their rows. */
+  readonly pictures?: readonly Picture[] | undefined;
 }
 export interface ParsedChatRequest extends ParsedRequest {
   readonly messages: readonly ChatTurn[];
@@ -121,12 +126,15 @@ export interface ParsedChatRequest extends ParsedRequest {
 export interface RequestFacts {
   readonly vocabSize: number;
   readonly generation?: GenerationDefaults | undefined;
+  /** Of a model that takes pictures. */
+  readonly images?: ImageFacts | undefined;
 }
 
 export function parseChatRequest(request: unknown, facts: RequestFacts): ParsedChatRequest {
   const fields = parseFields(CHAT, request, facts.vocabSize);
   const { tools, tool_choice, messages } = fields;
   checkChoice(tool_choice, tools);
+  if (!facts.images) refusePictures(messages);
   if (fields.ignore_eos && tools.length > 0 && tool_choice !== "none")
     throw new InvalidRequestError("ignore_eos", "cannot go with tools, whose calls end.");
   const variables = { ...fields.chat_template_kwargs, ...fields.extra_body };

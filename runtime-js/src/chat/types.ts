@@ -1,10 +1,25 @@
 // Declares the messages and answers of OpenAI's chat completions, as far as mlcweb implements them. request.ts declares
 // the other fields of a request. In requests null means not given.
+import type { ImageSource } from "../text/content.js";
 
 export interface TextPart {
   type: "text";
   text: string;
 }
+/** A picture by its URL: data:, https:, http: or blob:. With the detail "low" the model gets the whole picture in
+ * little; with "high" and "auto" it also gets what models that split pictures see of it in large. */
+export interface ImageUrlPart {
+  type: "image_url";
+  image_url: string | { url: string; detail?: "auto" | "low" | "high" | null };
+}
+/** A picture that a page has, such as a File. */
+export interface ImagePart {
+  type: "image";
+  image: ImageSource;
+  detail?: "auto" | "low" | "high" | null;
+}
+/** Pictures may stand in the user's messages, where the model takes some. */
+export type MessagePart = TextPart | ImageUrlPart | ImagePart;
 /** A function that the model may call; `parameters` is a JSON Schema. */
 export interface ChatTool {
   type: "function";
@@ -24,7 +39,7 @@ export interface ChatToolCall {
 export interface ChatMessage {
   role: "system" | "developer" | "user" | "assistant" | "tool";
   /** May be null beside tool_calls. */
-  content?: string | TextPart[] | null;
+  content?: string | MessagePart[] | null;
   name?: string | null;
   tool_calls?: ChatToolCall[] | null;
   tool_call_id?: string | null;

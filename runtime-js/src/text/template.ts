@@ -1,6 +1,7 @@
 // Renders the model's chat template (Jinja) as transformers' apply_chat_template does.
 import { BundleError, InvalidRequestError } from "../errors.js";
 import { Template } from "../jinja/index.js";
+import { type Content, partsOf } from "./content.js";
 import { strftime } from "./strftime.js";
 
 export interface ToolCall {
@@ -10,7 +11,7 @@ export interface ToolCall {
 }
 export interface ChatTurn {
   readonly role: string;
-  readonly content: string;
+  readonly content: Content;
   readonly name?: string;
   readonly reasoning_content?: string;
   readonly tool_calls?: readonly ToolCall[];
@@ -23,6 +24,8 @@ export interface RenderOptions {
   readonly tools?: readonly object[] | undefined;
   /** Variables that this template knows, such as `enable_thinking`. */
   readonly variables?: Readonly<Record<string, unknown>> | undefined;
+  /** Give the template every content as a list of parts, as models of pictures have them, also words alone. */
+  readonly parts?: boolean;
   /** What templates that print the date take for today. */
   readonly now?: Date;
 }
@@ -78,7 +81,7 @@ export class ChatTemplate {
   /** Throws InvalidRequestError when the template refuses the messages, or knows no tools. */
   render(
     messages: readonly ChatTurn[],
-    { addGenerationPrompt = true, tools, variables, now = new Date() }: RenderOptions = {},
+    { addGenerationPrompt = true, tools, variables, parts = false, now = new Date() }: RenderOptions = {},
   ): string {
     const chosen = this.choose(tools !== undefined);
     if (tools && !this.hasTools) {
@@ -93,7 +96,7 @@ export class ChatTemplate {
         {
           ...this.specials,
           ...variables,
-          messages,
+          messages: messages.map((turn) => forTemplate(turn, parts)),
           tools: tools ?? null,
           documents: null,
           add_generation_prompt: addGenerationPrompt,
@@ -104,6 +107,13 @@ export class ChatTemplate {
       throw new InvalidRequestError("messages", `the model's chat template refuses them: ${(cause as Error).message}`);
     }
   }
+}
+
+/** A turn as Hugging Face's templates know it: of a picture they get that there is one. */
+function forTemplate(turn: ChatTurn, parts: boolean): object {
+  const { content } = turn;
+  if (!Array.isArray(content) && !(parts && typeof content === "string")) return turn;
+  return { ...turn, content: partsOf(content).map((part) => (part.type === "image" ? { type: "image" } : part)) };
 }
 
 /** Templates by name; one without is the default. */

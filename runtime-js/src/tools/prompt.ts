@@ -1,6 +1,7 @@
 // Tells a model of tools whose chat template does not, and writes calls and results of earlier turns for templates that
 // do not.
 import type { ToolCallSyntax } from "../contract/index.js";
+import { joinContents, wordsOf } from "../text/content.js";
 import type { ChatTurn, ToolCall } from "../text/template.js";
 import type { Tool } from "./types.js";
 
@@ -26,7 +27,7 @@ export function withTools(
     return { messages: [given, ...rest], tools: undefined };
   }
   const [first, rest] = systemFirst(turns);
-  const content = [first.content, described(tools, syntax)].filter(Boolean).join("\n\n");
+  const content = joinContents(first.content, described(tools, syntax), "\n\n");
   return { messages: [{ ...first, content }, ...rest], tools: undefined };
 }
 
@@ -35,7 +36,9 @@ export function foldSystem(messages: readonly ChatTurn[]): readonly ChatTurn[] {
   const [first, ...rest] = messages;
   const at = rest.findIndex(({ role }) => role === "user");
   if (first?.role !== "system" || at < 0) return messages;
-  return rest.map((turn, i) => (i === at ? { ...turn, content: `${first.content}\n\n${turn.content}` } : turn));
+  return rest.map((turn, i) =>
+    i === at ? { ...turn, content: joinContents(first.content, turn.content, "\n\n") } : turn,
+  );
 }
 
 function systemFirst(messages: readonly ChatTurn[]): [ChatTurn, readonly ChatTurn[]] {
@@ -63,12 +66,12 @@ function written(messages: readonly ChatTurn[], syntax: ToolCallSyntax): ChatTur
   for (const turn of messages) {
     const last = turns.at(-1);
     if (turn.role === "tool") {
-      const content = `<tool_response>\n${turn.content}\n</tool_response>`;
-      if (results && last) turns[turns.length - 1] = { ...last, content: `${last.content}\n${content}` };
+      const content = `<tool_response>\n${wordsOf(turn.content)}\n</tool_response>`;
+      if (results && last) turns[turns.length - 1] = { ...last, content: joinContents(last.content, content, "\n") };
       else turns.push({ role: "user", content });
     } else if (turn.tool_calls) {
       const { tool_calls: calls, ...rest } = turn;
-      turns.push({ ...rest, content: [turn.content, writeCalls(syntax, calls)].filter(Boolean).join("\n") });
+      turns.push({ ...rest, content: joinContents(turn.content, writeCalls(syntax, calls), "\n") });
     } else turns.push(turn);
     results = turn.role === "tool";
   }

@@ -13,6 +13,7 @@ import { Connection } from "./connection.js";
 import { dialTo, type WorkerSource } from "./dial.js";
 import type { Facts } from "./engine_methods.js";
 import { errorFromJson } from "./error_json.js";
+import { portable } from "./pictures.js";
 import type { RemoteStream } from "./remote_stream.js";
 
 /** What is at once in Engine comes as a promise; all else is the same. */
@@ -34,7 +35,7 @@ export type EngineAcross = {
   interrupt(): void;
 };
 
-export interface WorkerLoadOptions extends Omit<LoadOptions, "fetch" | "constrain" | "embed"> {
+export interface WorkerLoadOptions extends Omit<LoadOptions, "fetch" | "constrain" | "embed" | "images"> {
   /** A service worker ends when nothing was asked of it for half a minute, and its model with it. By default it is kept
    * from that for as long as the page uses the model; with false, only while it answers. */
   readonly keepAlive?: boolean | undefined;
@@ -45,8 +46,8 @@ export interface WorkerLoadOptions extends Omit<LoadOptions, "fetch" | "constrai
 export class WorkerEngine implements EngineAcross {
   readonly chat: EngineAcross["chat"] = {
     completions: {
-      create: ((request) => this.call("chat.completions.create", request)) as ChatCompletions["create"],
-      prompt: (request) => this.call("chat.completions.prompt", request),
+      create: ((request) => this.chatCall("chat.completions.create", request)) as ChatCompletions["create"],
+      prompt: (request) => this.chatCall("chat.completions.prompt", request),
     },
   };
   readonly completions: EngineAcross["completions"] = {
@@ -72,7 +73,7 @@ export class WorkerEngine implements EngineAcross {
     const { keepAlive = true, startMs, ...rest } = options;
     const { signal, onProgress: _, ...again } = rest;
     throwIfAborted(signal);
-    for (const name of ["fetch", "constrain", "embed"])
+    for (const name of ["fetch", "constrain", "embed", "images"])
       if (name in rest && (rest as Record<string, unknown>)[name] !== undefined)
         throw new InvalidRequestError(name, "cannot cross to a worker.", `Give it there: serveEngine({ ${name} }).`);
     const url = typeof source === "string" ? source : await findInCatalog(source, rest);
@@ -180,6 +181,11 @@ export class WorkerEngine implements EngineAcross {
     connection.close(new UnloadedError());
   }
 
+  /** Sent at once, unless bitmaps are to be made of what it has. */
+  private async chatCall<T>(method: string, request: unknown): Promise<T> {
+    const carried = portable(request);
+    return this.call(method, carried instanceof Promise ? await carried : carried);
+  }
   private call<T>(method: string, ...args: unknown[]): Promise<T> {
     return this.connection.call(method, ...args) as Promise<T>;
   }

@@ -9,7 +9,10 @@ import { type Listener, SharedEngine } from "./shared_engine.js";
 export const SERVICE = "engine";
 
 /** Options of a load that the worker's script gives, since they cannot cross. */
-export type Own = Pick<LoadOptions, "fetch" | "constrain" | "embed">;
+export type Own = Pick<LoadOptions, "fetch" | "constrain" | "embed"> & {
+  /** The module mlcweb/images, which models of pictures need. */
+  readonly images?: { readonly code: unknown } | undefined;
+};
 
 /** What a page hears of its engine with the end of a call. */
 export type Facts = { readonly info: Engine["info"] } | { readonly error: ReturnType<typeof errorToJson> };

@@ -1,5 +1,6 @@
 // Copies values into JSON and back, for ports that carry nothing else, and for proxies, which no port carries.
 import { InvalidRequestError } from "../errors.js";
+import { kindOf } from "../text/content.js";
 
 const DEEPEST = 200;
 /** The key of what JSON has no word for. */
@@ -8,23 +9,27 @@ const TAG = "$mlcweb";
 const ARRAYS = { Float32Array, Float64Array, Int32Array, Uint32Array, Uint8Array } as const;
 type ArrayName = keyof typeof ARRAYS;
 
+/** What ports carry as it is, beside plain data. */
+const CLONED = ["Blob", "File", "ImageBitmap", "ImageData"];
+
+type Refuse = (what: string, hint?: string) => never;
+
 /** A copy of arrays and plain objects all the way down. Throws InvalidRequestError, which names the field, for what
  * cannot cross to a worker. */
 export function plainCopy(
   value: unknown,
-  leaf: (value: unknown) => unknown = (same) => same,
+  leaf: (value: unknown, refuse: Refuse) => unknown = (same) => same,
   at = "",
   depth = 0,
 ): unknown {
-  const refuse = (what: string): never => {
-    throw new InvalidRequestError(
-      at.replace(/^args\[\d+\]\.?/, "") || "request",
-      `${what}, which cannot cross to a worker.`,
-    );
+  const refuse: Refuse = (what, hint) => {
+    const field = at.replace(/^args\[\d+\]\.?/, "") || "request";
+    throw new InvalidRequestError(field, `${what}, which cannot cross to a worker.`, hint);
   };
   if (typeof value === "function") return refuse("is a function");
   if (typeof value === "symbol") return refuse("is a symbol");
-  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return leaf(value);
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return leaf(value, refuse);
+  if (CLONED.includes(kindOf(value))) return leaf(value, refuse);
   if (depth > DEEPEST) return refuse("is nested too deeply, or holds itself");
   if (Array.isArray(value)) return value.map((item, i) => plainCopy(item, leaf, `${at}[${i}]`, depth + 1));
   const prototype = Object.getPrototypeOf(value) as unknown;
@@ -39,11 +44,13 @@ export function plainCopy(
 
 /** A copy that JSON can say. */
 export const toJson = (value: unknown): unknown =>
-  plainCopy(value, (leaf) => {
+  plainCopy(value, (leaf, refuse) => {
     if (ArrayBuffer.isView(leaf)) {
       const bytes = new Uint8Array(leaf.buffer, leaf.byteOffset, leaf.byteLength);
       return { [TAG]: leaf.constructor.name, base64: toBase64(bytes) };
     }
+    if (typeof leaf === "object" && leaf !== null)
+      return refuse(`is a ${kindOf(leaf)}`, "An extension's port carries text alone: give a picture as a data: URL.");
     if (leaf === undefined) return { [TAG]: "undefined" };
     if (typeof leaf === "bigint") return { [TAG]: "bigint", text: String(leaf) };
     return typeof leaf === "number" && !Number.isFinite(leaf) ? { [TAG]: "number", text: String(leaf) } : leaf;

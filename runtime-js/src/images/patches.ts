@@ -1,0 +1,35 @@
+// Lays a tile's pixels out as a vision tower's first product takes them: patch by patch, normalized.
+import type { ImageFacts } from "./facts.js";
+
+type Layout = Pick<ImageFacts, "tile" | "patch" | "merge" | "mean" | "std">;
+
+/** Float32 [patches, 3 * patch * patch] of a tile's RGB. A patch's values are by channel, then y, then x, as a
+ * convolution's weights lie. Patches are in blocks of `merge` by `merge`, of which each becomes one row. */
+export function patchesOf(rgb: Uint8Array, { tile, patch, merge, mean, std }: Layout): Float32Array<ArrayBuffer> {
+  const values = normalized(mean, std);
+  const side = tile / patch;
+  const out = new Float32Array(side * side * 3 * patch * patch);
+  let at = 0;
+  for (let block = 0; block < (side / merge) ** 2; block++) {
+    const [top, left] = place(block, side / merge);
+    for (let within = 0; within < merge * merge; within++) {
+      const [down, right] = place(within, merge);
+      const corner = ((top * merge + down) * tile + left * merge + right) * patch;
+      for (let channel = 0; channel < 3; channel++)
+        for (let y = 0; y < patch; y++)
+          for (let x = 0; x < patch; x++)
+            out[at++] = values[channel * 256 + rgb[(corner + y * tile + x) * 3 + channel]!]!;
+    }
+  }
+  return out;
+}
+
+const place = (index: number, across: number): [number, number] => [Math.floor(index / across), index % across];
+
+/** What each byte becomes, for three channels. */
+function normalized(mean: readonly number[], std: readonly number[]): Float32Array {
+  return Float32Array.from({ length: 3 * 256 }, (_, i) => {
+    const channel = i >> 8;
+    return ((i & 255) / 255 - mean[channel]!) / std[channel]!;
+  });
+}

@@ -24,6 +24,6 @@ def merge(width: int, count: int) -> tirx.PrimFunc:
     (wg, row), tid = k.launch([T.ceildiv(quads, THREADS), b], THREADS)
     column = k.let((wg * THREADS + tid) * 4, "column")
     with k.when(column < count * width):
-        patch = k.let(rows[row] + column // width, "patch")
-        k.store(y, [row, ramp4(column)], load4(x, patch, column % width))
+        neighbour = k.let(rows[row] + column // width, "neighbour")
+        k.store(y, [row, ramp4(column)], load4(x, neighbour, column % width))
     return k.finish()

@@ -165,7 +165,8 @@ export class GpuModel implements Model {
     guard.check();
     if (this.few && tokens.length >= FEWEST && tokens.length <= MOST_FEW)
       this.submitPrefill(tokens, position, false, sampled, this.few);
-    else if (tokens.length > stepTokens || tokens.some((token) => token < 0)) this.submitPrefill(tokens, position, false, sampled);
+    else if (tokens.length > stepTokens || tokens.some((token) => token < 0))
+      this.submitPrefill(tokens, position, false, sampled);
     else
       tokens.forEach((token, i) => {
         this.write("state", stateWords(position + i, token, 1, sampled));

@@ -1,6 +1,6 @@
 // Runs a vision tower on tiles of pictures, and keeps the rows that it makes. In a prompt a token below 0 stands for a
-// row: a prefill reads it where the token is. Each picture has tokens of its own, so that the KV cache of one picture is
-// never taken for another's.
+// row: a prefill reads it where the token is. Each picture has tokens of its own, so that the KV cache of one is never
+// taken for another's.
 import { Place } from "../contract/index.js";
 import type { Guard, Memory } from "../device/index.js";
 import { throwIfAborted } from "../errors.js";

@@ -1,6 +1,7 @@
 // Defines the stages of a load, in the order in which load.ts runs them. Each takes the results of those before it.
 import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from "../bundle/index.js";
-import { GpuModel, ImageRows, Recurrent } from "../decode/index.js";
+import type { ImageFacts } from "../contract/index.js";
+import { GpuModel, ImageRows, type ImageRowsParts, Recurrent } from "../decode/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import {
   chooseTier,
@@ -299,7 +300,8 @@ export async function makeModel(
   }));
   const recurrent = await Recurrent.of(plan, buffers, memory, device);
   const look = later(image);
-  const images = look && facts && new ImageRows({ device, guard, memory, buffers, entry: look, ...tileOf(facts, model) });
+  const images =
+    look && facts && new ImageRows({ device, guard, memory, buffers, entry: look, ...tileOf(facts, model) });
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
   const prefillChunk = chunkFor(adapter, chunk);
   const stepTokens = isSoftware(adapter.info) ? 1 : STEP_TOKENS;
@@ -307,8 +309,11 @@ export async function makeModel(
   return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, recurrent, images, log, ...sizes });
 }
 
-/** What a tower makes of a tile. */
-function tileOf({ tile, patch, merge }: ImageFacts, { hidden_size: width }: Manifest["model"]): Tile {
+/** A tile's patches, and the rows that they become. */
+function tileOf(
+  { tile, patch, merge }: ImageFacts,
+  { hidden_size: width }: Manifest["model"],
+): Pick<ImageRowsParts, "patches" | "rows" | "width"> {
   const patches = (tile / patch) ** 2;
   return { patches, rows: patches / merge ** 2, width };
 }

@@ -48,7 +48,8 @@ export interface Plan {
   readonly kernels: readonly PlanKernel[];
   /** What `prefill` does, `prefill_int8` does with activations rounded to int8, `prefill_matrix` on subgroup matrices,
    * where the device has what it needs, and `prefill_few` in less time where tokens are few. A plan has both of
-   * `penalize` and `count`, or neither. `image` makes rows of a picture's tile, of a model that sees. With `texts` it has none of these. */
+   * `penalize` and `count`, or neither. `image` makes rows of a tile, for a model that sees. With `texts` it has none
+   * of these. */
   readonly entries: Readonly<
     Record<"prefill" | "decode" | "mask" | "sample", PlanEntry> & {
       prefill_int8: PlanEntry | undefined;

@@ -115,7 +115,16 @@ export const PAGE_TOKENS = 16;
 export const RECURRENT_COPIES = 4;
 
 export const DTYPE_BYTES = { uint32: 4, int32: 4, float16: 2, float32: 4 } as const;
-export const SHARED_BUFFERS = ["tokens", "state", "page_table", "sampling", "logits", "mask", "counts", "images"] as const;
+export const SHARED_BUFFERS = [
+  "tokens",
+  "state",
+  "page_table",
+  "sampling",
+  "logits",
+  "mask",
+  "counts",
+  "images",
+] as const;
 export type SharedBuffer = (typeof SHARED_BUFFERS)[number];
 /** Those of a model of whole texts, which has `embeddings` or `scores`. */
 export const TEXT_BUFFERS = ["tokens", "places", "texts", "embeddings", "scores"] as const;

@@ -91,6 +91,7 @@ families: setup ## how far each family's logits are from transformers', in a bro
 fixtures: $(TRANSFORMERS) ## what transformers and PEFT compute for the fixtures, in a virtual environment of gigabytes (FIXTURES_FLAGS)
 	.cache/transformers/bin/python -m tests.fixtures.models.make $(FIXTURES_FLAGS)
 	.cache/transformers/bin/python -m tests.fixtures.texts.make
+	.cache/transformers/bin/python -m tests.fixtures.images.make
 	.cache/transformers/bin/python -m tests.fixtures.adapters.make
 
 $(TRANSFORMERS): $(FIXTURES)/requirements.txt tests/fixtures/adapters/requirements.txt | $(INSTALLED)

@@ -3,6 +3,7 @@
 from mlcweb.bundle.manifest import (
     EmbeddingFacts,
     FileEntry,
+    ImageFacts,
     Manifest,
     MemoryFacts,
     ModelFacts,
@@ -25,6 +26,7 @@ __all__ = [
     "BundleWriter",
     "EmbeddingFacts",
     "FileEntry",
+    "ImageFacts",
     "Manifest",
     "MemoryFacts",
     "ModelFacts",

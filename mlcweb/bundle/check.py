@@ -97,6 +97,8 @@ def check_manifest(data: Any, file: str) -> None:
     _check_names("tiers", [tier["name"] for tier in data["tiers"]], fail)
     _check_names("weights.tensors", [tensor["name"] for tensor in data["weights"]["tensors"]], fail)
     _check_model(data, fail)
+    if "images" in data:
+        _check_images(data["images"], fail)
     if "quality" in data and data["quality"]["same_tokens"] > data["quality"]["tokens"]:
         fail("quality.same_tokens", f"{data['quality']['same_tokens']} of {data['quality']['tokens']}")
     _check_chunks(data["weights"], files, fail)
@@ -149,6 +151,13 @@ def _check_texts(data: Any, fail: Any) -> None:
     default = embedding.get("default_prompt")
     if default is not None and default not in embedding.get("prompts", {}):
         fail("embedding.default_prompt", f"{_brief(repr(default))} is none of the prompts")
+
+
+def _check_images(images: Any, fail: Any) -> None:
+    if images["tile"] % (images["patch"] * images["merge"]):
+        fail("images.tile", f"is no multiple of {images['merge']} patches of {images['patch']}")
+    if min(images["std"]) <= 0:
+        fail("images.std", "must be above 0")
 
 
 def _check_chunks(weights: Any, files: Any, fail: Any) -> None:

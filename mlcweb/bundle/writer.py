@@ -17,6 +17,7 @@ from mlcweb.bundle.manifest import (
     EmbeddingFacts,
     FileEntry,
     GenerationDefaults,
+    ImageFacts,
     Manifest,
     MemoryFacts,
     ModelFacts,
@@ -116,6 +117,7 @@ class BundleWriter:
         generation: GenerationDefaults | None = None,
         embedding: EmbeddingFacts | None = None,
         reranking: RerankingFacts | None = None,
+        images: ImageFacts | None = None,
         inputs: str | None = None,
     ) -> Path:
         """Write the manifest and put the bundle in its place; returns that folder.
@@ -141,6 +143,7 @@ class BundleWriter:
             generation=generation,
             embedding=embedding,
             reranking=reranking,
+            images=images,
             inputs=inputs,
         )
         text = manifest.to_json()

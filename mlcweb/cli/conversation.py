@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mlcweb.browser.session import Session
 from mlcweb.cli.output import Output
+from mlcweb.errors import MlcwebError, SourceError
 from mlcweb.numbers import rate, seconds
 
-HELP = """/help   shows this
-/reset  forgets the conversation
-/exit   leaves (so does Ctrl-D)
-Ctrl-C  stops an answer"""
+HELP = """/help        shows this
+/image FILE  shows the model a picture, with the next message
+/reset       forgets the conversation
+/exit        leaves (so does Ctrl-D)
+Ctrl-C       stops an answer"""
+_LARGEST_PICTURE = 64 << 20
 
 
 class Conversation:
@@ -27,12 +32,28 @@ class Conversation:
         self.options = dict(options)
         self.first = [{"role": "system", "content": system}] if system else []
         self.messages = list(self.first)
+        self.pictures: list[dict[str, Any]] = []
+
+    def show(self, path: Path) -> None:
+        """Send a picture with the next message. Raises SourceError for a file that cannot be read, or is too large."""
+        try:
+            if path.stat().st_size > _LARGEST_PICTURE:
+                raise SourceError(
+                    f"{path}: is more than {_LARGEST_PICTURE >> 20} MiB, too large for a picture"
+                )
+            data = base64.b64encode(path.read_bytes()).decode()
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
+        # the browser sees what kind of picture it is
+        self.pictures.append({"type": "image_url", "image_url": {"url": f"data:;base64,{data}"}})
 
     def ask(self, text: str) -> dict[str, Any]:
         """The engine's result, its text streamed to the output as it comes."""
-        question = {"role": "user", "content": text}
+        content: Any = [*self.pictures, {"type": "text", "text": text}] if self.pictures else text
+        question = {"role": "user", "content": content}
         result = self.session.chat([*self.messages, question], self.options, self.output.stream)
         self.output.line()
+        self.pictures = []
         self.messages += [question, {"role": "assistant", "content": result["text"]}]
         return result
 
@@ -48,14 +69,23 @@ class Conversation:
             if line == "/help":
                 self.output.note(HELP)
             elif line == "/reset":
-                self.messages = list(self.first)
+                self.messages, self.pictures = list(self.first), []
                 self.output.note("forgotten")
+            elif line.startswith("/image "):
+                self._show(Path(line.removeprefix("/image ").strip()).expanduser())
             elif line in ("/exit", "/quit"):
                 break
             elif line.startswith("/"):
                 self.output.note(f"no such command: {line}; /help shows them")
             elif line:
                 self.output.note(answer_line(self.ask(line)))
+
+    def _show(self, path: Path) -> None:
+        try:
+            self.show(path)
+            self.output.note(f"{path.name} goes with the next message")
+        except MlcwebError as error:
+            self.output.note(f"error: {error}")
 
     def _read(self, prompt: str) -> str | None:
         """A line without its blanks; None at the end. Ctrl-C clears the line, as in a shell."""

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from mlcweb.calibrate import Text
 from mlcweb.compile.adapt import merged
 from mlcweb.compile.fit import check_fit
+from mlcweb.compile.images import image_facts
 from mlcweb.compile.job import Job
 from mlcweb.compile.keep import has_types, keep_file_types
 from mlcweb.compile.request import CompileRequest
@@ -77,7 +78,8 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         base += f"-{as_name(checkpoint.source['adapter'])}"
     prompt = recipe.prompt if recipe else DEFAULT_PROMPT
     kv_cache_dtype = request.kv_cache_dtype or (recipe.kv_cache_dtype if recipe else None)
-    renderer = PromptRenderer(checkpoint.tokenizer_files)
+    sees = model.images is not None
+    renderer = PromptRenderer(checkpoint.tokenizer_files, parts=sees)
     _log.log(
         CHOICE,
         "%s as %s: tiers %s, context of %d tokens",
@@ -101,6 +103,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         evaluate=request.evaluate,
         calibration=None if texts else calibration(request, text, scheme, renderer, config.vocab_size),
         texts=texts,
+        images=image_facts(checkpoint, model, renderer) if sees else None,
     )
 
 

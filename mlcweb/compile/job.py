@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 
 from mlcweb import __version__
+from mlcweb.bundle import ImageFacts
 from mlcweb.calibrate import Text
 from mlcweb.compile.texts import TextJob
 from mlcweb.contract.constants import KvCacheDtype
@@ -46,7 +47,8 @@ class Job:
     ``kv_cache_dtype`` is None where each tier takes its own; ``prompt_tokens`` is the prompt as the engine renders it.
     ``evaluate``: a short evaluation goes into the manifest. ``matrix``: the tiers that can have ``prefill_matrix`` do.
     ``calibration``: the text that scales are calibrated on; None where they are MLC's, or there are none. ``texts``:
-    what a model of whole texts makes of them, which has no prompt.
+    what a model of whole texts makes of them, which has no prompt. ``images``: how pictures are prepared for a model
+    that sees.
     """
 
     checkpoint: Checkpoint
@@ -66,6 +68,7 @@ class Job:
     evaluate: bool = True
     calibration: Text | None = None
     texts: TextJob | None = None
+    images: ImageFacts | None = None
 
     def model(self, tier: Tier) -> Decoder:
         """The model for a tier."""
@@ -100,6 +103,7 @@ class Job:
             "licence": self.licence,
             "prompt": self.prompt,
             "texts": self.texts and self.texts.facts(),
+            "images": self.images and asdict(self.images),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -110,10 +110,11 @@ def lower_tier(job: Job, tier: Tier, cache: KernelCache | None, dump: TierDump |
     """
     if dump is not None:
         dump.begin()
+    model, kind = job.model(tier), job.texts.task.kind if job.texts else None
     entries = lower_entries(
-        job.model(tier),
+        model,
         tier,
-        entry_points(job.scheme, tier, matrix=job.matrix, texts=job.texts.task.kind if job.texts else None),
+        entry_points(job.scheme, tier, matrix=job.matrix, texts=kind, sees=model.images is not None),
         vocab=job.config.vocab_size,
         context=job.context,
         chunk=job.chunk,
@@ -123,7 +124,7 @@ def lower_tier(job: Job, tier: Tier, cache: KernelCache | None, dump: TierDump |
     plan = build_plan(entries, tier, cache)
     if dump is not None:
         dump.kernels(entries, plan)
-    lowered = LoweredTier(tier, plan.to_json(), plan.wgsl(), compile_tables(plan, job.chunk))
+    lowered = LoweredTier(tier, plan.to_json(), plan.wgsl(), compile_tables(plan))
     if cache is not None:
         cache.write(tier_key(job, tier), lowered.to_json())
     return lowered

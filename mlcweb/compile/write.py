@@ -21,6 +21,7 @@ from mlcweb.bundle import (
     open_bundle,
 )
 from mlcweb.compile.dump import Dump
+from mlcweb.compile.images import check_of_picture
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
 from mlcweb.compile.scales import calibrated
@@ -100,6 +101,7 @@ def write_bundle(
                 generation=None if texts else read_generation(job.checkpoint.tokenizer_files),
                 embedding=texts.embedding if texts else None,
                 reranking=texts.reranking if texts else None,
+                images=job.images,
             )
     return open_bundle(out_dir).manifest
 
@@ -164,9 +166,13 @@ def _validation(writer: BundleWriter, job: Job, progress: Progress) -> dict[str,
             source = exact, CheckpointWeights(job.checkpoint, exact.params())
         packed, model = _packed(writer, job), job.reference_model
         return make_validation_of_texts(job.texts, model, packed, job.context, progress, source)
+    packed, model = _packed(writer, job), job.reference_model
+    picture = None
+    if job.images is not None:
+        picture = check_of_picture(job.images, model, packed, job.renderer, job.prompt, job.context)
     return make_validation(
-        _packed(writer, job),
-        job.reference_model,
+        packed,
+        model,
         job.context,
         job.prompt_tokens,
         min(VALIDATION_STEPS, job.context - len(job.prompt_tokens)),
@@ -174,6 +180,7 @@ def _validation(writer: BundleWriter, job: Job, progress: Progress) -> dict[str,
         eos_token_ids=job.checkpoint.eos_token_ids,
         decode=job.renderer.decode,
         chats=make_chats(job.renderer, job.prompt),
+        picture=picture,
         progress=progress,
     )
 

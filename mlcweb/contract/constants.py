@@ -53,6 +53,7 @@ MAX_FILE_NAME_CHARACTERS: Final = 200  # characters of a file's name
 MAX_FEATURE_CHARACTERS: Final = 64  # characters of a tier's, a feature's, a limit's and an operation's name
 MAX_MARKER_CHARACTERS: Final = 256  # characters of what stands around a tool call or reasoning
 MAX_SOURCE_CHARACTERS: Final = 4096  # characters of a string of `source`
+MAX_PIXELS: Final = 65535  # pixels of a picture's side, of a tile's and of a patch's
 MAX_VALIDATION_STEPS: Final = 1024  # steps of a validation
 MAX_VALIDATION_TOP: Final = 1000  # logits of a step
 MAX_VALIDATION_TOKENS: Final = 16384  # tokens of a validation's prompt, or of a chat
@@ -73,8 +74,9 @@ PAGE_TOKENS: Final = 16  # tokens of a KV page, as this compiler makes them
 RECURRENT_COPIES: Final = 4  # copies of a recurrent buffer that the engine keeps to go back to
 
 DTYPE_BYTES: Final = {"uint32": 4, "int32": 4, "float16": 2, "float32": 4}
-SHARED_BUFFERS: Final = ("tokens", "state", "page_table", "sampling", "logits", "mask", "counts")
+SHARED_BUFFERS: Final = ("tokens", "state", "page_table", "sampling", "logits", "mask", "counts", "images")
 TEXT_BUFFERS: Final = ("tokens", "places", "texts", "embeddings", "scores")
+IMAGE_BUFFERS: Final = ("patches", "positions", "places", "rows", "image_rows")
 
 TensorDtype = Literal["uint32", "float16", "float32"]
 TENSOR_DTYPES: Final[tuple[TensorDtype, ...]] = ("uint32", "float16", "float32")
@@ -105,6 +107,9 @@ TEXT_TASKS: Final[tuple[TextTask, ...]] = ("embed", "rerank")
 
 ScoreActivation = Literal["sigmoid", "none"]
 SCORE_ACTIVATIONS: Final[tuple[ScoreActivation, ...]] = ("sigmoid", "none")
+
+Resampling = Literal["lanczos", "bicubic", "bilinear"]
+RESAMPLINGS: Final[tuple[Resampling, ...]] = ("lanczos", "bicubic", "bilinear")
 
 Binding = Literal["read-only-storage", "storage", "uniform"]
 BINDINGS: Final[tuple[Binding, ...]] = ("read-only-storage", "storage", "uniform")
@@ -158,6 +163,7 @@ ENTRIES: Final = (
     EntryRow(name="mask", dims=(), required=True, needs=False, texts=False),
     EntryRow(name="sample", dims=(), required=True, needs=False, texts=False),
     EntryRow(name="count", dims=(), required=False, needs=False, texts=False),
+    EntryRow(name="image", dims=("n", "b"), required=False, needs=False, texts=False),
     EntryRow(name="embed", dims=("n", "b"), required=False, needs=False, texts=True),
     EntryRow(name="score", dims=("n", "b"), required=False, needs=False, texts=True),
 )

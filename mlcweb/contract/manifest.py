@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from mlcweb.contract.constants import (
     KvCacheDtype,
     Pooling,
+    Resampling,
     Scales,
     ScoreActivation,
     Similarity,
@@ -196,6 +197,42 @@ class RerankingFacts:
 
 
 @dataclass(frozen=True)
+class ImagePrompt:
+    """The words around a picture's rows: before those of a tile, whose line and column, from 1, stand for
+    {row} and {column}; after a line of tiles; before the whole that comes after tiles; before its rows; and
+    at the end.
+    """
+
+    tile: str
+    row_end: str
+    before_whole: str
+    whole: str
+    end: str
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """Of a model that sees pictures. A tile is a square of ``tile`` pixels, seen in patches of ``patch``
+    pixels, of which ``merge`` x ``merge`` become one row of the model. A picture is resized until its longer
+    side is ``longest_edge``, and cut into tiles, which come before the whole of it in one tile; without
+    ``longest_edge`` there is the whole alone. Pixels are from 0 to 1, less ``mean``, over ``std``, by
+    channel. The chat template writes ``token`` for a picture; what is read there is ``prompt``, with ``row``,
+    a token, for each row.
+    """
+
+    tile: int
+    patch: int
+    merge: int
+    longest_edge: int | None = field(default=None, kw_only=True)
+    resample: Resampling
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    token: str
+    row: str
+    prompt: ImagePrompt
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """A file's size in bytes and its sha256 in lower-case hex."""
 
@@ -223,4 +260,5 @@ class Manifest:
     generation: GenerationDefaults | None = field(default=None, kw_only=True)
     embedding: EmbeddingFacts | None = field(default=None, kw_only=True)
     reranking: RerankingFacts | None = field(default=None, kw_only=True)
+    images: ImageFacts | None = field(default=None, kw_only=True)
     files: Mapping[str, FileEntry]

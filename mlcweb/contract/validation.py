@@ -28,6 +28,17 @@ class Step(TypedDict):
     range: float
 
 
+class PictureCheck(TypedDict):
+    """Of a model that sees: a prompt with a picture of one tile, whose pixel in line y and column x has (7 x
+    + 13 y + floor(x y / 16) + 85 c) mod 256 in channel c, and the logits after it. ``row``: the id that
+    stands for the picture's rows among the tokens.
+    """
+
+    tokens: list[int]
+    row: int
+    step: Step
+
+
 class _ToleranceRequired(TypedDict):
     float32: float
     float16: float
@@ -55,3 +66,4 @@ class Validation(_ValidationRequired, total=False):
 
     answer: str
     chats: list[ExampleChat]
+    picture: PictureCheck

@@ -39,13 +39,13 @@ def _phases() -> dict[str, tvm.transform.Pass]:
 class Entries:
     """``module`` holds a Relax function per entry, each a straight line of kernel calls over planned storage.
 
-    ``parameters`` names the model's tensors, which are every function's last parameters, in order. ``chunk`` is the
-    most tokens that an entry takes. ``emitted`` has each function's calls in order.
+    ``parameters`` names the model's tensors, which are every function's last parameters, in order. ``most`` is how
+    large each of an entry's dynamic sizes may be. ``emitted`` has each function's calls in order.
     """
 
     module: tvm.IRModule
     parameters: tuple[str, ...]
-    chunk: int
+    most: dict[str, dict[str, int]]
     points: tuple[EntryPoint, ...]
     emitted: dict[str, list[Emitted]]
 
@@ -68,31 +68,48 @@ class _EntryPoints(nn.Module):
         def prefill(tokens: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
             return forward(Inputs(state, page_table, tokens))
 
+        def seeing_prefill(tokens: Tensor, images: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
+            return forward(Inputs(state, page_table, tokens, images=images))
+
         def decode(state: Tensor, page_table: Tensor) -> Tensor:
             return forward(Inputs(state, page_table))
 
         def texts(tokens: Tensor, places: Tensor, texts: Tensor) -> Tensor:
             return forward(Inputs(tokens=tokens, places=places, texts=texts))
 
+        def image(patches: Tensor, positions: Tensor, places: Tensor, rows: Tensor) -> Tensor:
+            assert point.ops is not None
+            inputs = Inputs(tokens=positions, places=places, patches=patches, rows=rows)
+            return self.inner.images(point.ops(self._target, inputs))
+
         methods: dict[Phase, Callable[..., Tensor]] = {
-            "prefill": prefill,
+            "prefill": seeing_prefill if self.inner.images else prefill,
             "decode": decode,
             "penalize": penalize,
             "mask": mask,
             "sample": sample,
             "count": count,
             "texts": texts,
+            "image": image,
         }
         return methods[point.phase]
 
 
-def _inputs(phase: Phase, layout: HeadLayout, vocab: int) -> dict[str, Any]:
+def _inputs(phase: Phase, model: nn.Module, vocab: int) -> dict[str, Any]:
     """The shapes and types of a phase's inputs, by name."""
+    layout: HeadLayout = model.layout
     if phase == "texts":
         return {
             "tokens": nn.spec.Tensor(["n"], "int32"),
             "places": nn.spec.Tensor(["n", Place.WORDS], "int32"),
             "texts": nn.spec.Tensor(["b"], "int32"),
+        }
+    if phase == "image":
+        return {
+            "patches": nn.spec.Tensor(["n", model.images.config.patch_width], "float32"),
+            "positions": nn.spec.Tensor(["n"], "int32"),
+            "places": nn.spec.Tensor(["n", Place.WORDS], "int32"),
+            "rows": nn.spec.Tensor(["b"], "int32"),
         }
     state, pages = nn.spec.Tensor([State.WORDS], "int32"), nn.spec.Tensor([layout.pages], "int32")
     logits = {"logits": nn.spec.Tensor([1, vocab], "float32")}
@@ -106,7 +123,11 @@ def _inputs(phase: Phase, layout: HeadLayout, vocab: int) -> dict[str, Any]:
         return {**logits, **sampling, "state": state}
     if phase == "count":
         return {"state": state, **counts}
-    tokens = {"tokens": nn.spec.Tensor(["n"], "int32")} if phase == "prefill" else {}
+    if phase == "decode":
+        return {"state": state, "page_table": pages}
+    tokens = {"tokens": nn.spec.Tensor(["n"], "int32")}
+    if model.images:
+        tokens["images"] = nn.spec.Tensor(["n", model.config.hidden_size], "float32")
     return {**tokens, "state": state, "page_table": pages}
 
 
@@ -144,24 +165,28 @@ def lower_entries(
     observe: Observe = lambda phase, module: None,
 ) -> Entries:
     """Export ``model`` for ``tier``, each of ``points`` a function, and plan its memory; ``chunk`` is the most tokens
-    that a call takes. ``observe`` sees the module after each phase.
+    that a call takes. A call of a tower takes a tile. ``observe`` sees the module after each phase.
     """
-    layout, dims = model.layout, {point.name: point.dims for point in points}
+    most = {
+        point.name: {"n": model.images.config.patches, "b": model.images.config.rows}
+        if point.phase == "image"
+        else dict.fromkeys(point.dims, chunk)
+        for point in points
+    }
     mode = {"$": {"param_mode": "plain", "effect_mode": "none"}}
-    specs = {point.name: {**_inputs(point.phase, layout, vocab), **mode} for point in points}
+    specs = {point.name: {**_inputs(point.phase, model, vocab), **mode} for point in points}
     exporter = Exporter(debug=False)
     exporter.builder = builder = _Builder()
     module, parameters, _ = exporter.build(
         nn.spec.ModuleSpec.from_raw(specs, _EntryPoints(model, Target(tier, context), points))
     )
     for variable, function in module.functions_items():
-        if dims.get(variable.name_hint):
-            bounds = dict.fromkeys(dims[variable.name_hint], chunk)
-            module[variable] = function.with_attr("tir_var_upper_bound", bounds)
+        if most.get(variable.name_hint):
+            module[variable] = function.with_attr("tir_var_upper_bound", most[variable.name_hint])
     observe("export", module)
     with webgpu():
         for phase, run in _phases().items():
             module = run(module)
             observe(phase, module)
     names = tuple(name.removeprefix("inner.") for name, _ in parameters)
-    return Entries(module, names, chunk, tuple(points), builder.emitted)
+    return Entries(module, names, most, tuple(points), builder.emitted)

@@ -19,6 +19,7 @@ from mlcweb.models.families.gpt_oss import GptOss, GptOssConfig
 from mlcweb.models.families.granite import Granite, GraniteConfig
 from mlcweb.models.families.granite_hybrid import GraniteHybrid, GraniteHybridConfig
 from mlcweb.models.families.hunyuan import Hunyuan, HunyuanConfig
+from mlcweb.models.families.idefics3 import Idefics3, Idefics3Config
 from mlcweb.models.families.lfm2 import Lfm2, Lfm2Config
 from mlcweb.models.families.lfm3 import Lfm3, Lfm3Config
 from mlcweb.models.families.llama import Llama, LlamaConfig
@@ -58,6 +59,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "GraniteForCausalLM": (GraniteConfig, Granite),
     "GraniteMoeHybridForCausalLM": (GraniteHybridConfig, GraniteHybrid),
     "HunYuanDenseV1ForCausalLM": (HunyuanConfig, Hunyuan),
+    "Idefics3ForConditionalGeneration": (Idefics3Config, Idefics3),
     "Lfm2ForCausalLM": (Lfm2Config, Lfm2),
     "Lfm3ForCausalLM": (Lfm3Config, Lfm3),
     "LlamaForCausalLM": (LlamaConfig, Llama),
@@ -80,6 +82,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "Qwen3_5ForCausalLM": (Qwen35Config, Qwen35),
     "Qwen3MoeForCausalLM": (Qwen3MoeConfig, Qwen3Moe),
     "SmolLM3ForCausalLM": (SmolLM3Config, SmolLM3),
+    "SmolVLMForConditionalGeneration": (Idefics3Config, Idefics3),
     "StableLmForCausalLM": (StableLmConfig, StableLm),
     "Starcoder2ForCausalLM": (Starcoder2Config, Starcoder2),
 }

@@ -61,10 +61,13 @@ class Launch:
 
 @dataclass
 class Entry:
-    """An entry point's launches; ``dims`` names its dynamic sizes, ``needs`` is what it needs beyond its tier."""
+    """An entry point's launches; ``dims`` names its dynamic sizes, ``most`` says how large they may be, ``needs`` is
+    what it needs beyond its tier.
+    """
 
     name: str
     dims: tuple[str, ...]
+    most: dict[str, int]
     launches: list[Launch] = field(default_factory=list)
     needs: contract.Needs | None = None
 
@@ -179,8 +182,9 @@ class _PlanBuilder:
 
     def add_entry(self, point: EntryPoint) -> None:
         function = self.entries.module[point.name]
-        dims = dict.fromkeys(point.dims, self.entries.chunk)
-        entry = Entry(point.name, point.dims, needs=point.needs(self.tier) if point.needs else None)
+        dims = self.entries.most[point.name]
+        needs = point.needs(self.tier) if point.needs else None
+        entry = Entry(point.name, point.dims, dims, needs=needs)
         values: dict[Any, Any] = {}  # Relax variable → buffer index, ("scratch", i), or a tuple of those
         inputs = len(function.params) - len(self.entries.parameters)
         for i, param in enumerate(function.params):

@@ -6,7 +6,7 @@ What is here says how weights are stored, and loads neither numpy nor TVM. The w
 
 from mlcweb.quantize.formats import GGUF_FORMATS, Format
 from mlcweb.quantize.param import PackedTensor, Param, packed_tensors
-from mlcweb.quantize.schemes import AS_IT_IS, SCHEMES, Scheme, get_scheme, keep_types
+from mlcweb.quantize.schemes import AS_IT_IS, SCHEMES, Part, Scheme, get_scheme, keep_types
 
 __all__ = [
     "AS_IT_IS",
@@ -15,6 +15,7 @@ __all__ = [
     "Format",
     "PackedTensor",
     "Param",
+    "Part",
     "Scheme",
     "get_scheme",
     "keep_types",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from mlcweb.quantize.formats import Format
-from mlcweb.quantize.schemes import Scheme, Stored
+from mlcweb.quantize.schemes import Part, Scheme, Stored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Param:
     """One tensor of the compiled model: ``shape`` (N, K) or (D,), made of checkpoint tensors ``sources``
     stacked along axis 0. ``quantized`` ones are stored as the scheme says (2-D only; sources that are in one
-    parameter are stored alike); ``vocab`` ones are an embedding or a head. ``block_order`` ones, vectors, are
+    parameter are stored alike), of the model's ``part``. ``block_order`` ones, vectors, are
     stored so (``kernels.layouts.block_order``).
 
     ``order`` [N] names the stacked row that is stored in each place; without it they are stored as they are stacked.
@@ -30,7 +30,7 @@ class Param:
     sources: tuple[str, ...]
     quantized: bool
     block_order: bool = False
-    vocab: bool = False
+    part: Part = "layers"
     order: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
     transposed: bool = False
     plus: float = 0.0
@@ -41,11 +41,7 @@ class Param:
 
     def stored(self, scheme: Scheme) -> Stored:
         """How it is stored: a format, or a type of floats."""
-        return (
-            scheme.stored(next(iter(self.sources), ""), vocab=self.vocab)
-            if self.quantized
-            else scheme.activation
-        )
+        return scheme.stored(next(iter(self.sources), ""), self.part) if self.quantized else scheme.activation
 
 
 @dataclass(frozen=True)

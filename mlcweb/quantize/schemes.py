@@ -11,10 +11,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from mlcweb.errors import UnsupportedError
 from mlcweb.quantize.formats import GGUF_FORMATS, STEP, FloatType, Format, mlc_format
 
+Part = Literal["layers", "vocab", "tower"]  # of a model; vocab: an embedding or a head
 Stored = Format | str  # how a matrix is stored: in a format, or as floats of a type
 
 
@@ -29,6 +31,7 @@ class Scheme:
 
     ``layers`` is how the layers' matrices are stored; ``vocab`` is how the embedding and the head are, where that is
     another. ``types`` has GGUF's type of each of the checkpoint's tensors, for the scheme that keeps them.
+    A tower is stored in 8 bits where the layers are in fewer: what it sees is wrong in all that is said of it.
     """
 
     name: str
@@ -65,19 +68,25 @@ class Scheme:
         return bool(self.formats) and all(form.step == STEP for form in self.formats)
 
     @property
+    def tower(self) -> Stored:
+        """How a tower's matrices are stored."""
+        layers = self.layers
+        return mlc_format((8,), self.activation, group=layers.group) if isinstance(layers, Format) else layers
+
+    @property
     def formats(self) -> tuple[Format, ...]:
         """The formats that its matrices may be in."""
-        stored = [self.layers, self.vocab] if self.types is None else map(stored_type, self.types.values())
+        own = [self.layers, self.vocab, self.tower]
+        stored = own if self.types is None else map(stored_type, self.types.values())
         return tuple(dict.fromkeys(one for one in stored if isinstance(one, Format)))
 
-    def stored(self, source: str, *, vocab: bool = False) -> Stored:
-        """How a matrix of the checkpoint is stored that is to be quantized: a format, or a type of floats.
-
-        ``vocab``: it has a row for each token of the vocabulary.
-        """
+    def stored(self, source: str, part: Part = "layers") -> Stored:
+        """How a matrix of the checkpoint is stored that is to be quantized: a format, or a type of floats."""
         if self.types is not None:
             return stored_type(self.types.get(source, "F32"))
-        return self.vocab if vocab and self.vocab is not None else self.layers
+        if part == "tower":
+            return self.tower
+        return self.vocab if part == "vocab" and self.vocab is not None else self.layers
 
     @property
     def format(self) -> Format:

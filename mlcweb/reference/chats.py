@@ -52,7 +52,8 @@ _CALLS = [
 
 
 def make_chats(renderer: PromptRenderer, prompt: str) -> list[dict[str, Any]]:
-    """The prompt, several turns, a system message, and tools where the template has them (docs/bundle-format.md).
+    """The prompt, several turns, a system message, and what the template has of pictures and tools
+    (docs/bundle-format.md).
 
     A conversation that the template refuses is ``refused``: the engine is to refuse it too.
     """
@@ -61,6 +62,9 @@ def make_chats(renderer: PromptRenderer, prompt: str) -> list[dict[str, Any]]:
         {"messages": _TURNS},
         {"messages": [_SYSTEM, *_TURNS]},
     ]
+    if renderer.template.parts:
+        seen = [{"type": "image"}, {"type": "text", "text": prompt}]
+        chats.append({"messages": [{"role": "user", "content": seen}]})
     if renderer.template.knows_tools:
         chats += [{"messages": messages, "tools": _TOOLS} for messages in ([_SYSTEM, _TURNS[0]], _CALLS)]
     return [{**chat, **_rendered(renderer, chat)} for chat in chats]

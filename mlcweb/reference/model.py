@@ -42,28 +42,30 @@ class HostModel:
         """Forget the context: the next token is the first."""
         self._ops.position = 0
 
-    def feed(self, tokens: Sequence[int], *, int8: bool = False) -> F32:
+    def feed(self, tokens: Sequence[int], images: F32 | None = None, *, int8: bool = False) -> F32:
         """Append tokens to the context; returns the logits after the last, float32 [vocab].
 
+        ``images`` [tokens, D]: the row in the place of each token below 0, which stands for one of a picture.
         ``int8``: activations are rounded as prefill in int8 rounds them. Raises ValueError for no tokens, ids outside
         the vocabulary or more than the capacity.
         """
-        last: F32 = self._feed(tokens, int8=int8, every=False)[-1]
+        last: F32 = self._feed(tokens, images, int8=int8, every=False)[-1]
         return last
 
-    def feed_each(self, tokens: Sequence[int]) -> F32:
+    def feed_each(self, tokens: Sequence[int], images: F32 | None = None) -> F32:
         """As ``feed``; the logits after each, float32 [tokens, vocab]."""
-        return self._feed(tokens, int8=False, every=True)
+        return self._feed(tokens, images, int8=False, every=True)
 
-    def _feed(self, tokens: Sequence[int], *, int8: bool, every: bool) -> F32:
+    def _feed(self, tokens: Sequence[int], images: F32 | None, *, int8: bool, every: bool) -> F32:
         if not tokens or self.position + len(tokens) > self._capacity:
             raise ValueError(f"{len(tokens)} tokens at position {self.position} of {self._capacity}")
-        if not all(0 <= token < self._vocab for token in tokens):
+        if not all((0 if images is None else -1) <= token < self._vocab for token in tokens):
             raise ValueError(f"a token id outside the vocabulary of {self._vocab}")
         self._ops.int8, self._ops.every = int8, every
         logits = []
         for start in range(0, len(tokens), CHUNK):
             self._ops.tokens = tokens[start : start + CHUNK]
+            self._ops.images = None if images is None else images[start : start + CHUNK]
             logits.append(self._model.forward(self._ops))
             self._ops.position += len(self._ops.tokens)
         return np.concatenate(logits)

@@ -36,6 +36,7 @@ F32 = npt.NDArray[np.float32]
 class HostOps:
     """For one model and a KV cache of ``capacity`` tokens; ``tokens`` are fed, the first of them at ``position``.
 
+    ``images`` float32 ``[T, D]``: what is in the places of tokens below 0, which stand for rows of pictures.
     ``int8``: products take activations rounded as ``kernels.products.rows`` rounds them. ``every``: ``head`` gives
     the logits of all tokens, not the last one's.
     """
@@ -54,6 +55,7 @@ class HostOps:
         self._linear = Linear(weights, threads)
         self._capacity, self.position = capacity, 0
         self.tokens: Sequence[int] = ()
+        self.images: F32 | None = None
         self._kv_cache: dict[int, tuple[F32, F32]] = {}
         self._recurrent: dict[int, F32] = {}
         self._pair_frequencies = {
@@ -69,10 +71,13 @@ class HostOps:
         scale: float = 1.0,
         positions: WholeMatrix | None = None,
         rows: bool = False,
+        images: bool = False,
     ) -> F32:
         """x ``[T, D]`` of the tokens."""
-        x_TD: F32 = np.stack([self._row(table, token) for token in self.tokens])[:, : table.columns]
+        x_TD: F32 = np.stack([self._row(table, max(token, 0)) for token in self.tokens])[:, : table.columns]
         x_TD = x_TD * np.float32(scale)
+        if images and self.images is not None:
+            x_TD = np.where(np.array(self.tokens)[:, None] < 0, self.images, x_TD)
         if positions is None:
             return x_TD
         end = self.position + len(self.tokens)
@@ -119,7 +124,7 @@ class HostOps:
         """Queries and keys turned, values as they are."""
         heads, width = qkv.reshape(len(qkv), -1, layout.head_dim), layout.heads + layout.kv_heads
         positions = np.arange(self.position, self.position + len(qkv))
-        turned = _rotate(heads[:, :width], positions, self._pair_frequencies[id(rope.coarse)])
+        turned = _rotate(heads[:, :width], positions, self._frequencies(rope))
         return np.concatenate([turned, heads[:, width:]], axis=1).reshape(qkv.shape)
 
     def scale_heads(self, x: F32, scales: F32, layout: HeadLayout) -> F32:
@@ -190,7 +195,7 @@ class HostOps:
         positions = np.arange(self.position, self.position + count)
         end = self.position + count
         q_THP, k_TJP, v_TJP = np.split(qkv.reshape(count, -1, dim), [heads, heads + kv_heads], axis=1)
-        pair_frequencies = self._pair_frequencies[id(rope.coarse)]
+        pair_frequencies = self._frequencies(rope)
         shape = (kv_heads, self._capacity, dim)
         keys, values = self._kv_cache.setdefault(
             id(kv), (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
@@ -301,6 +306,10 @@ class HostOps:
         if cap is not None:
             logits = np.float32(cap) * np.tanh(logits / np.float32(cap))
         return logits if factor == 1.0 else logits * np.float32(factor)
+
+    def _frequencies(self, rope: Rope) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Of each pair of a head's dimensions, and the scale of both; one stands for all where nothing turns."""
+        return self._pair_frequencies[id(rope.coarse)] if rope.turns else (np.zeros(1), np.ones(1))
 
     def _row(self, table: Matrix, token: int) -> F32:
         """A row of an embedding, with the padding of its last group."""

@@ -10,12 +10,16 @@ from mlcweb.sources.tokenizer_check import guarded, load_tokenizer
 
 
 class PromptRenderer:
-    """Renders with ``tokenizer.json`` and ``tokenizer_config.json``'s chat template, if it has one."""
+    """Renders with ``tokenizer.json`` and ``tokenizer_config.json``'s chat template, if it has one.
 
-    def __init__(self, tokenizer_files: Mapping[str, bytes]) -> None:
+    ``parts``: of a model that sees, as ``ChatTemplate`` has it.
+    """
+
+    def __init__(self, tokenizer_files: Mapping[str, bytes], *, parts: bool = False) -> None:
         """Raises CheckpointError when a file cannot be used, UnsupportedError when the engine lacks what it uses."""
         self._tokenizer = load_tokenizer(tokenizer_files["tokenizer.json"])
-        self.template = ChatTemplate(json.loads(tokenizer_files.get("tokenizer_config.json", b"{}")))
+        config = json.loads(tokenizer_files.get("tokenizer_config.json", b"{}"))
+        self.template = ChatTemplate(config, parts=parts)
         self.template.check()
 
     def tokens(self, prompt: str) -> list[int]:
@@ -49,7 +53,12 @@ class PromptRenderer:
 
     def has_token(self, text: str) -> bool:
         """Whether that text is one token."""
-        return self._tokenizer.token_to_id(text) is not None
+        return self.token(text) is not None
+
+    def token(self, text: str) -> int | None:
+        """The id of the token of that text, if it is one."""
+        found: int | None = self._tokenizer.token_to_id(text)
+        return found
 
     def decode(self, tokens: list[int]) -> str:
         """Text of ids, special tokens left out."""

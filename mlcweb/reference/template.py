@@ -28,9 +28,13 @@ _DIALOGUE = (
 
 
 class ChatTemplate:
-    """The templates and special tokens of a tokenizer_config.json."""
+    """The templates and special tokens of a tokenizer_config.json.
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    ``parts``: of a model that sees, whose templates are given every content as a list of parts.
+    """
+
+    def __init__(self, config: Mapping[str, Any], *, parts: bool = False) -> None:
+        self.parts = parts
         self._templates = _named_templates(config.get("chat_template"))
         self._special_tokens = {}
         for name, token in config.items():
@@ -77,7 +81,7 @@ class ChatTemplate:
                 .from_string(chosen)
                 .render(
                     **{**self._special_tokens, **variables},
-                    messages=list(messages),
+                    messages=[_in_parts(message) for message in messages] if self.parts else list(messages),
                     tools=tools,
                     documents=None,
                     add_generation_prompt=add_generation_prompt,
@@ -91,6 +95,13 @@ class ChatTemplate:
         if with_tools and "tool_use" in self._templates:
             return self._templates["tool_use"]
         return self._templates.get("default", next(iter(self._templates.values()), _DIALOGUE))
+
+
+def _in_parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    content = message.get("content")
+    return (
+        {**message, "content": [{"type": "text", "text": content}]} if isinstance(content, str) else message
+    )
 
 
 def _failing(why: str) -> CheckpointError:

@@ -33,7 +33,7 @@ class TokenizedText:
     kinds: Sequence[int] | None = None
 
 
-class _HostTextOps(HostOps):
+class HostTextOps(HostOps):
     """``TextOperations`` of one text."""
 
     kinds: Sequence[int] | None = None
@@ -46,6 +46,7 @@ class _HostTextOps(HostOps):
         scale: float = 1.0,
         positions: WholeMatrix | None = None,
         rows: bool = False,
+        images: bool = False,
         kinds: WholeMatrix | None = None,
     ) -> F32:
         x_TD = super().embed(table, scale=scale, positions=positions)
@@ -80,7 +81,7 @@ class HostTexts:
         self, model: Decoder, weights: ReferenceWeights, context: int, threads: int | None = None
     ) -> None:
         self._model, self._context = model, context
-        self._ops = _HostTextOps(model, weights, context, context, threads)
+        self._ops = HostTextOps(model, weights, context, context, threads)
 
     def output(self, text: TokenizedText) -> F32:
         """The text's embedding ``[dimensions]``, or its score ``[1]``.

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlcweb.contract.manifest import ImageFacts
 from mlcweb.errors import ValidationError
 from mlcweb.models import Decoder
+from mlcweb.pictures import patches_of, sample_tile
 from mlcweb.progress import Progress, SilentProgress
+from mlcweb.reference.images import HostImages
 from mlcweb.reference.model import HostModel
 from mlcweb.reference.weights import ReferenceWeights
 
@@ -35,6 +38,7 @@ def make_validation(
     eos_token_ids: Collection[int] = (),
     decode: Callable[[list[int]], str] | None = None,
     chats: Sequence[Mapping[str, Any]] = (),
+    picture: Mapping[str, Any] | None = None,
     tolerance: Mapping[str, float] = TOLERANCE,
     progress: Progress | None = None,
     threads: int | None = None,
@@ -42,7 +46,8 @@ def make_validation(
     """The content of ``validation.<hash>.json`` (docs/bundle-format.md): at most ``steps`` greedy tokens.
 
     ``tokens`` is the rendered prompt, ``context`` what the model is compiled for; an eos id is the last greedy token.
-    ``decode`` makes the answer's text from ids without the eos; ``chats`` are ``make_chats``'s. Progress is in tokens.
+    ``decode`` makes the answer's text from ids without the eos; ``chats`` are ``make_chats``'s, and ``picture`` is
+    ``picture_check``'s. Progress is in tokens.
     Raises ValidationError when logits are not finite or all the same, ValueError for no tokens, no steps or too many.
     """
     if steps < 1 or len(tokens) + steps > context:
@@ -66,7 +71,28 @@ def make_validation(
         result["answer"] = decode([token for token in greedy if token not in eos_token_ids])
     if chats:
         result["chats"] = list(chats)
+    if picture:
+        result["picture"] = picture
     return {**result, "steps": recorded, "tolerance": dict(tolerance)}
+
+
+def picture_check(
+    weights: ReferenceWeights,
+    model: Decoder,
+    facts: ImageFacts,
+    context: int,
+    tokens: Sequence[int],
+    row: int,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """The logits after a prompt with the sample tile, in whose tokens the id ``row`` stands for each of its rows."""
+    rows = HostImages(model, weights, threads).rows(patches_of(sample_tile(facts), facts))
+    places = np.array(tokens) == row
+    seen = np.zeros((len(tokens), rows.shape[1]), np.float32)
+    seen[places] = rows
+    host = HostModel(model, weights, len(tokens), context, threads)
+    logits = host.feed(np.where(places, -1, tokens).tolist(), seen)
+    return {"tokens": [int(token) for token in tokens], "row": row, "step": _step(logits, 0)}
 
 
 def int8_difference(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mlcweb.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from mlcweb.sources.preprocessor import Preprocessor
     from mlcweb.sources.sentence_transformers import SentenceModel
 
 FLOAT_DTYPES = ("float32", "float16", "bfloat16")
@@ -85,6 +86,7 @@ class Checkpoint:
     fingerprint: str
     licence: str = ""  # as the source states it, such as "apache-2.0"
     sentence: SentenceModel | None = None  # what sentence-transformers saved beside the model
+    preprocessor: Preprocessor | None = None  # of a model that sees, what is done to its pictures
 
 
 def read_span(path: Path, offset: int, size: int) -> npt.NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from mlcweb.sources.checkpoint import Checkpoint, LazyTensor, compute_fingerprin
 from mlcweb.sources.fp8 import without_fp8
 from mlcweb.sources.licence import read_licence
 from mlcweb.sources.prefixes import without_wrappers
+from mlcweb.sources.preprocessor import read_preprocessor
 from mlcweb.sources.safetensors_file import open_safetensors
 from mlcweb.sources.sentence_transformers import read_sentence_model
 from mlcweb.sources.stacked_experts import without_stacks
@@ -52,9 +53,11 @@ def open_directory(
         (progress or SilentProgress()).note(BOTH_NOTE.format(folder))
     tensors = without_fp8(str(folder), without_wrappers(str(folder), _open_weights(folder)))
     tensors = without_stacks(str(folder), config, tensors)
-    if wrapper_of(config) is not None:
-        tensors = text_tensors(str(folder), tensors)
+    wrapper = wrapper_of(config)
+    if wrapper is not None:
+        tensors = text_tensors(str(folder), tensors, sees=wrapper.sees)
         config = text_config(str(folder), config, tensors)
+    preprocessor = read_preprocessor(folder) if wrapper is not None and wrapper.sees else None
     sentence = read_sentence_model(folder)
     if sentence is not None:
         tensors = {**tensors, **sentence[1]}
@@ -68,13 +71,18 @@ def open_directory(
         eos_token_ids=find_eos_ids(config, files),
         source=source,
         fingerprint=compute_fingerprint(
-            {**config, **({"sentence": asdict(sentence[0])} if sentence else {})},
+            {
+                **config,
+                **({"sentence": asdict(sentence[0])} if sentence else {}),
+                **({"preprocessor": asdict(preprocessor)} if preprocessor else {}),
+            },
             files,
             samples,
             commit=source.get("revision", ""),
         ),
         licence=read_licence(folder),
         sentence=sentence[0] if sentence else None,
+        preprocessor=preprocessor,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -83,14 +84,17 @@ def with_prefix(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
 
 
 def with_matrices(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint, in which a depthwise convolution's taps ``[D, 1, K]`` are a matrix ``[D, K]``."""
-    tensors = {
-        name: replace(tensor, shape=(tensor.shape[0], tensor.shape[2]))
-        if len(tensor.shape) == 3 and tensor.shape[1] == 1
-        else tensor
-        for name, tensor in checkpoint.tensors.items()
-    }
+    """The checkpoint, in which a depthwise convolution's taps ``[D, 1, K]`` are a matrix ``[D, K]``, and those of a
+    tower's patches ``[D, channels, height, width]`` are one of as many columns as a patch has numbers.
+    """
+    tensors = {name: replace(t, shape=_matrix(t.shape)) for name, t in checkpoint.tensors.items()}
     return replace(checkpoint, tensors=tensors)
+
+
+def _matrix(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) == 4 or (len(shape) == 3 and shape[1] == 1):
+        return shape[0], math.prod(shape[1:])
+    return shape
 
 
 def _enumerate(items: Iterable[str], separator: str = ", ") -> str:

@@ -1,7 +1,8 @@
 """Takes the text model out of a checkpoint that wraps it beside towers for pictures and sound.
 
 The text model's keys lie in ``text_config``, and its tensors' names have a prefix. What is left is the checkpoint that
-the text model alone would have; the tower's tensors are left out.
+the text model alone would have. The tower's tensors are left out, or, of those that mlcweb compiles, kept by their
+names, with the config's keys that say what the tower is.
 """
 
 from __future__ import annotations
@@ -25,28 +26,34 @@ _TOWERS = (
     "model.audio_tower.",
     "model.embed_vision.",
     "model.embed_audio.",
+    "model.vision_model.",
+    "model.connector.",
 )
 # as they are saved, and as transformers has them since 4.52
 _PREFIXES = {
     "language_model.model.": "model.",
     "language_model.lm_head.": "lm_head.",
     "model.language_model.": "model.",
+    "model.text_model.": "model.",
 }
 _HEAD = "lm_head.weight"
 # what a wrapper's config.json says of the tokenizer and the head, for the text model too
 _SHARED = ("bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype")
+_TOWER_KEYS = ("vision_config", "scale_factor", "image_token_id")
 _IMAGE_TOKENS = ("image_token_id", "image_token_index")
 
 
 @dataclass(frozen=True)
 class Wrapper:
     """``texts``: the text model's architecture by its model_type. ``defaults``: what keys that the published
-    ``text_config`` lacks mean. ``flat``: the text model's keys may lie beside ``vision_config``.
+    ``text_config`` lacks mean. ``flat``: the text model's keys may lie beside ``vision_config``. ``sees``: the tower
+    is compiled too, and the architecture is the wrapper's.
     """
 
     texts: Mapping[str, str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     flat: bool = False
+    sees: bool = False
 
 
 WRAPPERS = {
@@ -61,6 +68,7 @@ WRAPPERS = {
         },
     ),
     "Gemma4ForConditionalGeneration": Wrapper({"gemma4_text": "Gemma4ForCausalLM"}),
+    "Idefics3ForConditionalGeneration": Wrapper({"llama": "Idefics3ForConditionalGeneration"}, sees=True),
     "Mistral3ForConditionalGeneration": Wrapper(
         {"mistral": "MistralForCausalLM", "ministral3": "Ministral3ForCausalLM"}
     ),
@@ -72,6 +80,7 @@ WRAPPERS = {
     ),
     "Qwen3_5ForConditionalGeneration": Wrapper({"qwen3_5_text": "Qwen3_5ForCausalLM"}),
     "Qwen3VLForConditionalGeneration": Wrapper({"qwen3_vl_text": "Qwen3ForCausalLM"}),
+    "SmolVLMForConditionalGeneration": Wrapper({"llama": "SmolVLMForConditionalGeneration"}, sees=True),
 }
 
 
@@ -82,14 +91,15 @@ def wrapper_of(config: Mapping[str, Any]) -> Wrapper | None:
     return WRAPPERS.get(name) if isinstance(name, str) else None
 
 
-def text_tensors(where: str, tensors: Mapping[str, T]) -> dict[str, T]:
-    """The text model's tensors of a wrapper, by its own names.
+def text_tensors(where: str, tensors: Mapping[str, T], *, sees: bool = False) -> dict[str, T]:
+    """The text model's tensors of a wrapper, by its own names; and the tower's if it ``sees``.
 
     Raises CheckpointError where two would have one name, and where the tower has no tensors.
     """
     found: dict[str, T] = {}
+    tower = {name: tensor for name, tensor in tensors.items() if name.startswith(_TOWERS)}
     for name, tensor in tensors.items():
-        if name.startswith(_TOWERS):
+        if name in tower:
             continue
         prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
         short = _PREFIXES.get(prefix, "") + name.removeprefix(prefix)
@@ -98,13 +108,13 @@ def text_tensors(where: str, tensors: Mapping[str, T]) -> dict[str, T]:
                 f"{where}: holds {short} twice, once as {name}", hint="Save the model itself, once."
             )
         found[short] = tensor
-    if len(found) == len(tensors):
+    if not tower:
         raise CheckpointError(
             f"{where}: config.json has a vision_config, but the checkpoint holds no tensor of its tower",
             hint="Is the download complete? For a text model alone, config.json is what text_config has, with its "
             "own architectures.",
         )
-    return found
+    return {**found, **tower} if sees else found
 
 
 def text_config(where: str, config: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -142,6 +152,8 @@ def text_config(where: str, config: Mapping[str, Any], names: Iterable[str]) -> 
         )
     shared = {key: config[key] for key in _SHARED if config.get(key) is not None}
     result = {**text, "architectures": [architecture]}
+    if wrapper.sees:
+        result |= {key: config[key] for key in _TOWER_KEYS if config.get(key) is not None}
     for key, value in {**wrapper.defaults, **shared}.items():
         if result.get(key) is None:
             result[key] = value

@@ -25,7 +25,8 @@ class TierReport:
     and each other feeds one token of the answer to decode.
     ``chats`` is what differs from the compiler's in each example chat that the engine rendered, or None. ``texts``, of
     a model of whole texts: whether the engine makes the compiler's tokens of each; ``wrong_step`` is then the first
-    text whose embedding or score is off.
+    text whose embedding or score is off. ``picture``, of a model that sees: how far the logits after a picture are off,
+    as ``largest_difference`` has it.
     """
 
     tier: str
@@ -41,6 +42,7 @@ class TierReport:
     seconds: float
     chats: list[str | None]
     texts: list[bool] = field(default_factory=list)
+    picture: float | None = None
 
     @property
     def tokens_match(self) -> bool:
@@ -49,7 +51,13 @@ class TierReport:
     @property
     def passed(self) -> bool:
         """Chats and tokens agree and logits are close; a difference that is not a number is never close."""
-        return not self.chat_difference and self.tokens_match and self.largest_difference <= self.tolerance
+        close = self.largest_difference <= self.tolerance and not self.picture_is_off
+        return not self.chat_difference and self.tokens_match and close
+
+    @property
+    def picture_is_off(self) -> bool:
+        """Whether the logits after a picture are not close."""
+        return self.picture is not None and not self.picture <= self.tolerance
 
     @property
     def chat_difference(self) -> str:
@@ -98,6 +106,12 @@ class TierReport:
         if not self.tokens_match:
             said = f"{self.matching} tokens agree, then it says {self.answer!r}"
             return ValidationError(f"{where} answers differently: {said}{entry}", hint=HINT)
+        if self.picture_is_off and self.largest_difference <= self.tolerance:
+            return ValidationError(
+                f"{where}: a logit after a picture differs by {self.picture:.2e} of its range; the tolerance is "
+                f"{self.tolerance:.1e}; after words alone logits are right, so it is the entry image",
+                hint=HINT,
+            )
         return ValidationError(
             f"{where}: a logit differs by {self.largest_difference:.2e} of its range; "
             f"the tolerance is {self.tolerance:.1e}{entry}",
@@ -119,14 +133,13 @@ class TierReport:
 
     def facts(self) -> dict[str, Any]:
         """For JSON, which has no NaN: null stands for it."""
-        difference = self.largest_difference if math.isfinite(self.largest_difference) else None
-        verdict = {"tokens_match": self.tokens_match, "passed": self.passed}
-        return {**asdict(self), "largest_difference": difference, **verdict}
+        numbers = {"largest_difference": self.largest_difference, "picture": self.picture}
+        finite = {key: n if n is not None and math.isfinite(n) else None for key, n in numbers.items()}
+        return {**asdict(self), **finite, "tokens_match": self.tokens_match, "passed": self.passed}
 
     @classmethod
     def from_engine(cls, answer: Mapping[str, Any], adapter: str) -> TierReport:
         """The harness's ValidationReport. Where it fails a step, a NaN may have become null on the way."""
-        difference = answer["max_relative_difference"]
         return cls(
             tier=str(answer["tier"]),
             activations=str(answer["activations"]),
@@ -135,7 +148,7 @@ class TierReport:
             expected=[int(token) for token in answer["expected"]],
             tokens=[int(token) for token in answer["greedy"]],
             mismatch_at=int(answer["greedy_mismatch_at"]),
-            largest_difference=math.nan if difference is None else float(difference),
+            largest_difference=_number(answer["max_relative_difference"]),
             wrong_step=next(
                 (i for i, step in enumerate(answer["texts"] or answer["steps"]) if not step["ok"]), -1
             ),
@@ -143,4 +156,10 @@ class TierReport:
             seconds=float(answer["seconds"]),
             chats=[chat["difference"] for chat in answer["chats"]],
             texts=[bool(text["tokens_equal"]) for text in answer["texts"]],
+            picture=_number(answer["picture"]["relative_difference"]) if answer["picture"] else None,
         )
+
+
+def _number(value: float | None) -> float:
+    """What JSON may have made null of."""
+    return math.nan if value is None else float(value)

@@ -36,19 +36,16 @@ _PASSES = [
 ]
 
 
-def build_wasm(plans: Sequence[Plan], chunk: int) -> bytes:
-    """``model.wasm`` for the tiers' plans; ``chunk`` is the largest n of a prefill. Raises CompileError."""
+def build_wasm(plans: Sequence[Plan]) -> bytes:
+    """``model.wasm`` for the tiers' plans. Raises CompileError."""
     exports = [plan.launch_export(entry) for plan in plans for entry in plan.entries]
-    return link_model([compile_tables(plan, chunk) for plan in plans], exports)
+    return link_model([compile_tables(plan) for plan in plans], exports)
 
 
-def compile_tables(plan: Plan, chunk: int) -> bytes:
+def compile_tables(plan: Plan) -> bytes:
     """An object with a tier's launch tables. Raises CompileError for a grid over WebGPU's limit."""
     return compile_object(
-        {
-            plan.launch_export(entry): launch_table(plan, entry, dict.fromkeys(entry.dims, chunk))
-            for entry in plan.entries
-        }
+        {plan.launch_export(entry): launch_table(plan, entry, entry.most) for entry in plan.entries}
     )
 
 

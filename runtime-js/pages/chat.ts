@@ -89,7 +89,7 @@ async function start(): Promise<void> {
     document.title = $("name").textContent = engine.info.name;
     $("facts").textContent = modelFacts(engine.info);
     $("machine").textContent = machineFacts(engine.info);
-    pictures.enable((engine.info as { images?: boolean }).images === true);
+    pictures.enable(engine.info.images);
     show("chat");
     $("input").focus();
     playground?.update();

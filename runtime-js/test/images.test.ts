@@ -1,7 +1,7 @@
 // Pictures are resized as Pillow does, and cut, normalized and written into prompts as transformers' Idefics3 does
-// (tests/fixtures/images/make.py).
+// (tests/fixtures/pictures/make.py).
 import { describe, expect, it } from "vitest";
-import fixture from "../../tests/fixtures/images/expected.json";
+import fixture from "../../tests/fixtures/pictures/expected.json";
 import { InvalidRequestError } from "../src/errors.js";
 import { patchesOf } from "../src/images/patches.js";
 import { expandPictures, picturePrompt } from "../src/images/prompt.js";

@@ -156,6 +156,7 @@ def report(**changes: object) -> TierReport:
         "seconds": 1,
         "chats": [{"difference": None}, {"difference": None}],
         "texts": [],
+        "picture": None,
     }
     return TierReport.from_engine({**found, **changes}, "an adapter")
 
@@ -180,6 +181,10 @@ def test_verdicts() -> None:
     with pytest.raises(ValidationError, match="chat 2 of 2: at character 7"):
         require_pass([other])
     assert report(chats=[]).passed, "a bundle of before there were any"
+    assert report(picture={"relative_difference": 1e-4, "ok": True}).passed
+    for off in (0.5, None):  # what is no number has become null on the way
+        with pytest.raises(ValidationError, match="after a picture differs by .*the entry image"):
+            require_pass([report(picture={"relative_difference": off, "ok": False})])
     missing = report(max_relative_difference=None)
     assert not missing.passed
     assert missing.facts()["largest_difference"] is None

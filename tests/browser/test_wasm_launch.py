@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def plans() -> list[Plan]:
 
 @pytest.fixture(scope="module")
 def wasm(gpu_page: Any, plans: list[Plan]) -> Wasm:
-    return Wasm(gpu_page, build_wasm(plans, CHUNK))
+    return Wasm(gpu_page, build_wasm(plans))
 
 
 def test_it_imports_nothing_and_exports_what_the_format_says(wasm: Wasm, plans: list[Plan]) -> None:
@@ -78,15 +79,16 @@ def test_the_table_follows_n(wasm: Wasm, plans: list[Plan]) -> None:
 
 
 def test_a_grid_over_the_limit_is_refused(plans: list[Plan]) -> None:
+    plan = plans[0]
     with pytest.raises(CompileError, match="over WebGPU's 65535"):
-        build_wasm(plans, 1 << 22)
+        build_wasm([replace(plan, entries=[replace(e, most={"n": 1 << 22}) for e in plan.entries])])
 
 
 def test_equal_plans_make_equal_bytes(
     plans: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = build_wasm(plans, CHUNK)
+    first = build_wasm(plans)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert build_wasm(plans, CHUNK) == first
+    assert build_wasm(plans) == first
     assert str(tmp_path).encode() not in first
     assert len(first) < 40_000

@@ -170,8 +170,7 @@ def test_unknown_scheme_names_the_nearest():
 
 def test_schemes_that_leave_the_vocabulary_or_everything_as_it_is():
     stored = {
-        name: get_scheme(name).stored("any", vocab=True)
-        for name in ("q4f16_1", "q4f16_2", "q4f32_e8", "q0f16")
+        name: get_scheme(name).stored("any", "vocab") for name in ("q4f16_1", "q4f16_2", "q4f32_e8", "q0f16")
     }
     assert {name: form if isinstance(form, str) else form.bits for name, form in stored.items()} == {
         "q4f16_1": 4,

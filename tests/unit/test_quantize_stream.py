@@ -65,7 +65,7 @@ def test_names_shapes_and_sizes_are_static():
         PackedTensor("x.q_weight", "uint32", (3, 28)),
         PackedTensor("x.q_scale", "float32", (3, 7)),
     ]
-    assert packed_tensors(Param("x", (3, 250), (), True, vocab=True), get_scheme("q4f16_2")) == [
+    assert packed_tensors(Param("x", (3, 250), (), True, part="vocab"), get_scheme("q4f16_2")) == [
         PackedTensor("x.weight", "float16", (3, 250))
     ]
     assert packed_tensors(Param("x", (3, 250), (), True), get_scheme("q0f32")) == [

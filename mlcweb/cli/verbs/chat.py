@@ -15,6 +15,13 @@ from mlcweb.cli.output import Output
 @verb("chat")
 @bundle_argument
 @click.argument("prompt", required=False)
+@click.option(
+    "--image",
+    "images",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A picture that the prompt is about; may be repeated.",
+)
 @click.option("--system", help="The system message.")
 @click.option(
     "--temperature",
@@ -44,6 +51,7 @@ def command(
     output: Output,
     bundle: Path,
     prompt: str | None,
+    images: tuple[Path, ...],
     system: str | None,
     temperature: float,
     top_p: float,
@@ -54,13 +62,14 @@ def command(
 ) -> None:
     """Ask a bundle, or talk to it.
 
-    BUNDLE answers the PROMPT. Without one, you type one message after another: Ctrl-C stops an answer, and /help,
-    /reset and /exit are commands.
+    BUNDLE answers the PROMPT, about pictures (--image) if the model sees. Without a PROMPT you type one message after
+    another: Ctrl-C stops an answer, and /help, /image, /reset and /exit are commands.
 
     \b
     Example:
       mlcweb chat SmolLM2-135M-Instruct-q4f32_1 "What is the capital of France?"
       mlcweb chat dist/SmolLM2-135M-Instruct-q4f32_1 --temperature 0.7 --seed 1
+      mlcweb chat dist/SmolVLM-256M-Instruct-q4f16_1 "What is this?" --image cat.jpg
     """
     from mlcweb.browser.session import LoadOptions, open_session
     from mlcweb.cli.conversation import Conversation, one_answer
@@ -75,6 +84,8 @@ def command(
             session = stack.enter_context(open_session(bundle, chromium, progress))
             loaded = session.load(LoadOptions(tier), progress)
         conversation = Conversation(session, output, options, system)
+        for path in images:
+            conversation.show(path)
         if prompt is None:
             conversation.talk(loaded)
         else:

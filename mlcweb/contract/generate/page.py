@@ -70,6 +70,10 @@ def _text_buffers(table: dict[str, Any]) -> str:
     return _buffers(table["text_buffers"])
 
 
+def _image_buffers(table: dict[str, Any]) -> str:
+    return _buffers(table["image_buffers"])
+
+
 def _buffers(named: dict[str, Any]) -> str:
     rows = [(f"`{name}`", row["type"], row["is"]) for name, row in named.items()]
     return _markdown(("buffer", "type", "meaning"), rows)
@@ -97,5 +101,6 @@ _TABLES = {
     "entries": _entries,
     "shared_buffers": _shared_buffers,
     "text_buffers": _text_buffers,
+    "image_buffers": _image_buffers,
     "words": _words,
 }

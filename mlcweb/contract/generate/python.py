@@ -29,7 +29,8 @@ def constants(table: dict[str, Any]) -> str:
         text += "\n"
     text += f"DTYPE_BYTES: Final = {_literal(table['dtypes'])}\n"
     text += f"SHARED_BUFFERS: Final = {_literal(tuple(table['shared_buffers']))}\n"
-    text += f"TEXT_BUFFERS: Final = {_literal(tuple(table['text_buffers']))}\n\n"
+    text += f"TEXT_BUFFERS: Final = {_literal(tuple(table['text_buffers']))}\n"
+    text += f"IMAGE_BUFFERS: Final = {_literal(tuple(table['image_buffers']))}\n\n"
     for name, key in ENUMS.items():
         text += f"{name} = Literal[{', '.join(map(_literal, table[key]))}]\n"
         text += f"{key.upper()}: Final[tuple[{name}, ...]] = {_literal(tuple(table[key]))}\n\n"
@@ -60,6 +61,7 @@ ENUMS = {
     "Similarity": "similarities",
     "TextTask": "text_tasks",
     "ScoreActivation": "score_activations",
+    "Resampling": "resamplings",
     "Binding": "bindings",
     "BufferKind": "buffer_kinds",
     "MatrixComponent": "matrix_components",

@@ -22,11 +22,14 @@ def constants(table: dict[str, Any]) -> str:
         for name, row in table[part].items():
             text += f"/** {row['of']} */\nexport const {prefix}{name.upper()} = {row['is']};\n"
     text += f"\nexport const DTYPE_BYTES = {_object(table['dtypes'])} as const;\n"
-    text += f"export const SHARED_BUFFERS = {_list(list(table['shared_buffers']))} as const;\n"
+    text += _names("SHARED_BUFFERS", table["shared_buffers"])
     text += "export type SharedBuffer = (typeof SHARED_BUFFERS)[number];\n"
     text += "/** Those of a model of whole texts, which has `embeddings` or `scores`. */\n"
-    text += f"export const TEXT_BUFFERS = {_list(list(table['text_buffers']))} as const;\n"
+    text += _names("TEXT_BUFFERS", table["text_buffers"])
     text += "export type TextBuffer = (typeof TEXT_BUFFERS)[number];\n"
+    text += "/** Those of the entry `image`. */\n"
+    text += _names("IMAGE_BUFFERS", table["image_buffers"])
+    text += "export type ImageBuffer = (typeof IMAGE_BUFFERS)[number];\n"
     for name, key in ENUMS.items():
         text += f"export type {name} = {' | '.join(json.dumps(value) for value in table[key])};\n"
     text += "\n/** Best first; that for adapters that are a CPU is before all others there. */\n"
@@ -45,6 +48,14 @@ def constants(table: dict[str, Any]) -> str:
             text += f"  /** {meaning} */\n  {word}: {index},\n"
         text += f"  words: {buffer['words']},\n  bytes: {4 * buffer['words']},\n}} as const;\n"
     return text
+
+
+def _names(constant: str, rows: dict[str, Any]) -> str:
+    line = f"export const {constant} = {_list(list(rows))} as const;\n"
+    if len(line) <= 121:
+        return line
+    listed = "".join(f"  {_value(name)},\n" for name in rows)
+    return f"export const {constant} = [\n{listed}] as const;\n"
 
 
 def documents(schemas: dict[str, dict[str, Any]], table: dict[str, Any]) -> str:

@@ -33,8 +33,11 @@ class Decode(Ops):
         scale: float = 1.0,
         positions: WholeMatrix | None = None,
         rows: bool = False,
+        images: bool = False,
     ) -> Tensor:
-        """x ``[1, D]`` of the token in the state, scaled; plus its learned position, if there are ``positions``."""
+        """x ``[1, D]`` of the token in the state, scaled; plus its learned position, if there are ``positions``. What
+        is decoded is no picture.
+        """
         x: Tensor | None = None
         for w, piece in pieces(table):
             kernel = self.kernel(

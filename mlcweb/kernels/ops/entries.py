@@ -16,6 +16,7 @@ from mlcweb.contract.plan import Needs
 from mlcweb.kernels.choice.choose import has_few, has_int8, has_matrix
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.ops.decode import Decode
+from mlcweb.kernels.ops.images import Images
 from mlcweb.kernels.ops.prefill import Prefill
 from mlcweb.kernels.ops.prefill_few import PrefillFew
 from mlcweb.kernels.ops.prefill_int8 import PrefillInt8
@@ -26,7 +27,7 @@ from mlcweb.kernels.ops.texts import Texts
 from mlcweb.kernels.products.matmul_matrix import needs_beyond
 from mlcweb.quantize import Scheme
 
-Phase = Literal["prefill", "decode", "penalize", "mask", "sample", "count", "texts"]
+Phase = Literal["prefill", "decode", "penalize", "mask", "sample", "count", "texts", "image"]
 _DIMS = {row.name: row.dims for row in ENTRIES}
 MakeOps = Callable[[Target, Inputs], Operations[Tensor]]
 
@@ -37,7 +38,7 @@ class EntryPoint:
 
     ``ops`` are the operations that the model's ``forward`` is run with; masking and sampling have no model. ``exists``
     says whether a scheme has it on a tier, ``needs`` what it needs of a device beyond its tier, as the plan has it.
-    One that is ``asked_for`` is left out unless somebody wants it.
+    One that is ``asked_for`` is left out unless somebody wants it, and one that ``sees`` unless the model does.
     """
 
     name: str
@@ -47,10 +48,11 @@ class EntryPoint:
     needs: Callable[[Tier], Needs] | None = None
     asked_for: bool = False
     output: str = "logits"
+    sees: bool = False
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Its dynamic sizes, each at most a chunk's tokens, as the contract has them."""
+        """Its dynamic sizes, as the contract has them."""
         return _DIMS[self.name]
 
 
@@ -65,6 +67,7 @@ ENTRY_POINTS = (
     EntryPoint("mask", "mask"),
     EntryPoint("sample", "sample"),
     EntryPoint("count", "count"),
+    EntryPoint("image", "image", Images, output="image_rows", sees=True),
 )
 
 
@@ -76,11 +79,15 @@ TEXT_ENTRY_POINTS = {
 
 
 def entry_points(
-    scheme: Scheme, tier: Tier, *, matrix: bool = False, texts: str | None = None
+    scheme: Scheme, tier: Tier, *, matrix: bool = False, texts: str | None = None, sees: bool = False
 ) -> tuple[EntryPoint, ...]:
     """The entries of a scheme's plan for a tier; ``matrix``: also those that somebody must ask for. ``texts``: what
-    the model makes of whole texts, if it does.
+    the model makes of whole texts, if it does. ``sees``: it takes pictures.
     """
     if texts is not None:
         return (TEXT_ENTRY_POINTS[texts],)
-    return tuple(e for e in ENTRY_POINTS if e.exists(scheme, tier) and (matrix or not e.asked_for))
+    return tuple(
+        e
+        for e in ENTRY_POINTS
+        if e.exists(scheme, tier) and (matrix or not e.asked_for) and (sees or not e.sees)
+    )

@@ -34,15 +34,25 @@ class Prefill(Ops):
         scale: float = 1.0,
         positions: WholeMatrix | None = None,
         rows: bool = False,
+        images: bool = False,
     ) -> Tensor:
         """x ``[n, D]`` of the tokens, scaled; plus learned ``positions``, of which the state has the first."""
         x: Tensor | None = None
+        state, seen = self.inputs.state if positions else None, self.inputs.images if images else None
         for w, piece in pieces(table):
-            kernel = self.kernel(embed, w, prefill=True, scale=scale, positions=positions, piece=piece)
-            state = self.inputs.state if positions else None
-            x = self.launch(name, kernel, ids=self.inputs.tokens, w=w, state=state, positions=positions, x=x)[
-                "x"
-            ]
+            kernel = self.kernel(
+                embed, w, prefill=True, scale=scale, positions=positions, images=images, piece=piece
+            )
+            x = self.launch(
+                name,
+                kernel,
+                ids=self.inputs.tokens,
+                w=w,
+                state=state,
+                positions=positions,
+                images=seen,
+                x=x,
+            )["x"]
         return x
 
     def _product(

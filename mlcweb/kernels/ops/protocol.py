@@ -44,9 +44,11 @@ class Operations(Protocol[Array]):
         scale: float = 1.0,
         positions: WholeMatrix | None = None,
         rows: bool = False,
+        images: bool = False,
     ) -> Array:
         """x ``[T, D]``: the tokens' rows of ``table``, scaled; plus their learned positions, if there are any.
-        ``rows``: for an operation that reads decode's inputs in their own order.
+        ``rows``: for an operation that reads decode's inputs in their own order. ``images``: a token below 0 stands
+        for a row of a picture, which is in its place.
         """
 
     def linear(
@@ -141,6 +143,7 @@ class TextOperations(Operations[Array], Protocol[Array]):
         scale: float = 1.0,
         positions: WholeMatrix | None = None,
         rows: bool = False,
+        images: bool = False,
         kinds: WholeMatrix | None = None,
     ) -> Array:
         """As ``Operations.embed``, plus a row of ``kinds`` for each token's type."""
@@ -153,3 +156,13 @@ class TextOperations(Operations[Array], Protocol[Array]):
 
     def score(self, x: Array, weight: WholeMatrix, bias: Values | None) -> Array:
         """``[b, 1]``: x ``[b, D]`` times the last row of ``weight``, less x times its first if it has two."""
+
+
+class ImageOperations(TextOperations[Array], Protocol[Array]):
+    """What a vision tower may call besides: the tokens are patches of b rows, and their ids are positions."""
+
+    def patches(self) -> Array:
+        """The patches' normalized pixels ``[n, P]``."""
+
+    def merge(self, x: Array, count: int) -> Array:
+        """``[b, count * D]``: ``count`` neighbours of x ``[n, D]`` side by side."""

@@ -43,7 +43,9 @@ class Target:
 class Inputs:
     """An entry's tensors: ``state`` i32 ``[8]``, the page table, and ``tokens`` i32 ``[n]``, which decode has not.
 
-    A model of whole texts has tokens, ``places`` i32 ``[n, 4]`` and ``texts`` i32 ``[b]``.
+    A model of whole texts has tokens, ``places`` i32 ``[n, 4]`` and ``texts`` i32 ``[b]``. A model that sees has
+    ``images`` f32 ``[n, D]`` beside a prefill's tokens. Its tower has ``patches`` f32 ``[n, P]``, their positions i32
+    ``[n]`` in the place of tokens, places, and ``rows`` i32 ``[b]``, the first patch of each row that it makes.
     """
 
     state: Tensor | None = None
@@ -51,6 +53,9 @@ class Inputs:
     tokens: Tensor | None = None
     places: Tensor | None = None
     texts: Tensor | None = None
+    images: Tensor | None = None
+    patches: Tensor | None = None
+    rows: Tensor | None = None
 
 
 class Ops:

@@ -36,6 +36,7 @@ class Texts(Prefill):
         scale: float = 1.0,
         positions: WholeMatrix | None = None,
         rows: bool = False,
+        images: bool = False,
         kinds: WholeMatrix | None = None,
     ) -> Tensor:
         """x ``[n, D]`` of the tokens, scaled; plus rows of learned ``positions``, and of token types."""

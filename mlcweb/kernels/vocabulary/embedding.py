@@ -3,7 +3,7 @@
 from tvm import tirx
 
 from mlcweb.contract.constants import State
-from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel, ramp4, splat
+from mlcweb.kernels.language.builder import KernelBuilder, dynamic, f32, kernel, load4, ramp4, splat
 from mlcweb.kernels.language.expr import T
 from mlcweb.kernels.layouts.block_order import offset4
 from mlcweb.kernels.layouts.pieces import Piece
@@ -23,14 +23,17 @@ def embed(
     positions: WholeMatrix | None = None,
     kinds: WholeMatrix | None = None,
     texts: bool = False,
+    images: bool = False,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``x[n, D] = scale * table[tokens] [+ positions[…]]`` in float32.
 
-    Arguments: the ids, table's tensors, [state i32 ``[8]`` in prefill, positions' tensors], [kinds' tensors], x.
+    Arguments: the ids, table's tensors, [state i32 ``[8]`` in prefill, positions' tensors], [kinds' tensors],
+    [images], x.
     Prefill reads ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``block_order``: x is in block order.
     ``piece``: which rows of the whole table there are; only tokens of those are written. ``texts``: positions are by
     ``places``, which is there in place of state, and with ``kinds`` a row by the token's type is added too.
+    ``images``: in the place of a token below 0 is its row of ``images`` float32 ``[n, D]``, as it is.
     """
     k = KernelBuilder("embed")
     n = dynamic("n") if prefill else 1
@@ -40,6 +43,7 @@ def embed(
     state = k.buffer("state", (State.WORDS,), "int32") if prefill and positions and not texts else ids
     learned = positions.bind(k, "positions") if positions else None
     types = kinds.bind(k, "kinds") if kinds else None
+    seen = k.buffer("images", (n, table.columns), "float32") if images else None
     x = k.output("x", (n, table.columns), "float32")
     quads = table.columns // 4
     (wg, row), tid = k.launch([T.ceildiv(quads, THREADS), n], THREADS)
@@ -61,5 +65,11 @@ def embed(
             value = value + learned.four(k, position, quad * 4)
         if types is not None and places is not None:
             value = value + types.four(k, places.kind(row), quad * 4)
-        k.store(x, [row, ramp4(at)], value)
+        if seen is None:
+            k.store(x, [row, ramp4(at)], value)
+        else:
+            with k.when(ids[row] >= 0):
+                k.store(x, [row, ramp4(at)], value)
+            with k.when(ids[row] < 0):
+                k.store(x, [row, ramp4(at)], load4(seen, row, quad * 4))
     return k.finish()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from mlcweb.models.parts.rope import RopeSettings
 from mlcweb.models.parts.text_head import TextHead, TextTask
 from mlcweb.models.parts.weights import WeightBuilder, declared, origin
 from mlcweb.quantize import Param, Scheme, get_scheme
+
+if TYPE_CHECKING:
+    from mlcweb.models.parts.vision import ImageRows, ImageWords
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ class Decoder(nn.Module):
     """
 
     prefix: ClassVar[str] = "model."  # of the base model's tensors; some checkpoints leave it out
+    image_words: ClassVar[ImageWords | None] = None  # of models that see
 
     def __init__(
         self,
@@ -192,6 +196,7 @@ class Decoder(nn.Module):
         self.text_head = TextHead(texts, w, config.hidden_size, self.head_source) if texts else None
         if not config.tie_word_embeddings and texts is None:
             self.lm_head = w.matrix({self.outline.head: config.vocab_size}, config.hidden_size, vocab=True)
+        self.images = None if texts else self.image_rows(config, WeightBuilder(scheme, tier, "tower"))
         name = self.outline.head_bias
         self.lm_head_bias = w.row({name: (config.vocab_size,)}) if name and texts is None else None
 
@@ -203,6 +208,10 @@ class Decoder(nn.Module):
     def scorer(cls, config: Any) -> TextTask:
         """What the architecture's class for sequence classification makes of a text, with one label."""
         return TextTask("score", "last", scorer="score")
+
+    def image_rows(self, config: Any, w: WeightBuilder) -> ImageRows | None:
+        """What makes rows of pictures, for a model that sees."""
+        return None
 
     def layer(self, config: Any, w: WeightBuilder, layout: HeadLayout, index: int) -> nn.Module:
         """Layer ``index``, called with (step, x)."""
@@ -244,7 +253,8 @@ class Decoder(nn.Module):
     def _embedded(self, ops: Operations[Array]) -> Array:
         """x ``[T, D]`` before the first layer."""
         body = self.model
-        return ops.embed(body.embed_tokens, scale=self.outline.scale, positions=body.positions)
+        seen = self.images is not None
+        return ops.embed(body.embed_tokens, scale=self.outline.scale, positions=body.positions, images=seen)
 
     @property
     def head_source(self) -> tuple[str, int]:

@@ -20,7 +20,7 @@ from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, SplitMatrix, pieces, rows_of_pieces
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, Vector, WholeMatrix, matrix
-from mlcweb.quantize import Param, Scheme
+from mlcweb.quantize import Param, Part, Scheme
 
 Order = npt.NDArray[np.int64]
 _log = logger("models.weights")
@@ -37,7 +37,7 @@ class Origin:
     order: Order | None = None
     transposed: bool = False
     plus: float = 0.0
-    vocab: bool = False
+    part: Part = "layers"
     computed: npt.NDArray[np.float32] | None = None
 
     def param(self, name: str) -> Param:
@@ -51,15 +51,18 @@ class Origin:
             order=self.order,
             transposed=self.transposed,
             plus=self.plus,
-            vocab=self.vocab,
+            part=self.part,
         )
 
 
 class WeightBuilder:
-    """Makes weights as a scheme stores them and a tier reads them. ``sources`` are names, with the rows of each."""
+    """Makes weights as a scheme stores them and a tier reads them. ``sources`` are names, with the rows of each.
 
-    def __init__(self, scheme: Scheme, tier: Tier) -> None:
-        self.scheme, self.tier = scheme, tier
+    ``part`` is what matrices are of that are no embedding and no head.
+    """
+
+    def __init__(self, scheme: Scheme, tier: Tier, part: Part = "layers") -> None:
+        self.scheme, self.tier, self.part = scheme, tier, part
 
     def matrix(
         self,
@@ -145,7 +148,8 @@ class WeightBuilder:
         """A matrix of sources that are stored alike; ``paired``: gate over up, and each piece is too."""
         rows = sum(sources.values()) if order is None else len(order)
         shapes = {name: (columns, n) if transposed else (n, columns) for name, n in sources.items()}
-        whole = Origin((rows, columns), shapes, quantized, order=order, transposed=transposed, vocab=vocab)
+        part: Part = "vocab" if vocab else self.part
+        whole = Origin((rows, columns), shapes, quantized, order=order, transposed=transposed, part=part)
         ranges = rows_of_pieces(whole.param(""), self.scheme, paired=paired)
         if len(ranges) == 1:
             return self._stored(whole)

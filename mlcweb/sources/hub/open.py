@@ -28,11 +28,19 @@ from mlcweb.sources.hub.errors import explained
 from mlcweb.sources.hub.gguf import choose, is_complete, models_in
 from mlcweb.sources.hub.name import HubName
 from mlcweb.sources.licence import CARD_FILE
+from mlcweb.sources.preprocessor import PREPROCESSOR_FILES
 from mlcweb.sources.sentence_transformers import is_module_weights, is_small_file
 from mlcweb.sources.tokenizer_files import OPTIONAL_FILES, REQUIRED_FILES, TEMPLATE_FILE, TEMPLATE_FOLDER
 from mlcweb.words import quoted
 
-_SMALL_FILES = (*REQUIRED_FILES, *OPTIONAL_FILES, ADDED_TOKENS_FILE, TEMPLATE_FILE, CARD_FILE)
+_SMALL_FILES = (
+    *REQUIRED_FILES,
+    *OPTIONAL_FILES,
+    ADDED_TOKENS_FILE,
+    TEMPLATE_FILE,
+    CARD_FILE,
+    *PREPROCESSOR_FILES,
+)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import {
   type FileEntry,
   type GenerationDefaults,
   HASH_DIGITS,
+  type ImageFacts,
   type KvCacheDtype,
   MAX_CHUNK_BYTES,
   MAX_SMALL_FILE_BYTES,
@@ -49,6 +50,8 @@ export interface Manifest {
   /** Of a model of whole texts, which answers no prompts. The code for such models checks them further. */
   readonly embedding?: EmbeddingFacts | undefined;
   readonly reranking?: RerankingFacts | undefined;
+  /** Of a model that sees pictures. */
+  readonly images?: ImageFacts | undefined;
   readonly files: ReadonlyMap<string, FileEntry>;
 }
 
@@ -82,6 +85,7 @@ export function parseManifest(source: string): Manifest {
     generation: json.generation,
     embedding: json.embedding,
     reranking: json.reranking,
+    images: json.images,
     files,
   };
 }
@@ -111,13 +115,18 @@ function checkFiles(json: ManifestDocument, files: ReadonlyMap<string, FileEntry
   small("config", json.config);
 }
 
-function checkModel({ model, tokenizer, tiers, weights, quality }: ManifestDocument): void {
+function checkModel({ model, tokenizer, tiers, weights, quality, images }: ManifestDocument): void {
   checkNames("tiers", tiers);
   checkNames("weights.tensors", weights.tensors);
   check(model.heads % model.kv_heads === 0, "model.kv_heads", `${model.heads} heads cannot share them evenly`);
   tokenizer.eos_token_ids.forEach((token, i) => {
     check(token < model.vocab_size, `tokenizer.eos_token_ids[${i}]`, `${token} is outside the vocabulary`);
   });
+  if (images) {
+    const { tile, patch, merge, std } = images;
+    check(tile % (patch * merge) === 0, "images.tile", `is no multiple of ${merge} patches of ${patch}`);
+    check(Math.min(...std) > 0, "images.std", "must be above 0");
+  }
   if (quality) check(quality.same_tokens <= quality.tokens, "quality.same_tokens", `is more than ${quality.tokens}`);
 }
 

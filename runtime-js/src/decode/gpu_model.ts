@@ -4,6 +4,7 @@ import { type Guard, type Memory, Readbacks } from "../device/index.js";
 import { GpuError } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";
+import type { ImageRows } from "./image_rows.js";
 import { KvGrowth } from "./kv_growth.js";
 import type { Model, Sampling } from "./model.js";
 import { nudgeUntil } from "./nudge.js";
@@ -25,6 +26,8 @@ export interface GpuModelParts {
   readonly pageSize: number;
   /** The state of recurrent layers, if the plan has any. */
   readonly recurrent: Recurrent | undefined;
+  /** What it sees of pictures, if it does. */
+  readonly images: ImageRows | undefined;
   /** Up to so many tokens, steps take less time than a prefill. */
   readonly stepTokens: number;
   readonly log: Log;
@@ -84,6 +87,10 @@ export class GpuModel implements Model {
   }
   reserve(tokens: number): Promise<void> {
     return this.growth.reserve(tokens);
+  }
+
+  knows(token: number): boolean {
+    return this.parts.images?.has(token) ?? false;
   }
 
   get penalizes(): boolean {
@@ -158,7 +165,8 @@ export class GpuModel implements Model {
     guard.check();
     if (this.few && tokens.length >= FEWEST && tokens.length <= MOST_FEW)
       this.submitPrefill(tokens, position, false, sampled, this.few);
-    else if (tokens.length > stepTokens) this.submitPrefill(tokens, position, false, sampled);
+    else if (tokens.length > stepTokens || tokens.some((token) => token < 0))
+      this.submitPrefill(tokens, position, false, sampled);
     else
       tokens.forEach((token, i) => {
         this.write("state", stateWords(position + i, token, 1, sampled));
@@ -215,6 +223,7 @@ export class GpuModel implements Model {
     prefill = this.parts.entries.prefill,
   ): Promise<ArrayBuffer> {
     this.parts.guard.check();
+    if (tokens.some((token) => token < 0)) this.parts.images!.place(tokens);
     this.write("tokens", Int32Array.from(tokens));
     this.write("state", stateWords(position, 0, tokens.length, sampled));
     prefill.prepare([tokens.length]);

@@ -98,7 +98,9 @@ function feedOf(
 
 export function checkPrompt(prompt: readonly number[], model: Model): void {
   if (prompt.length === 0) throw new InvalidRequestError("prompt", "has no tokens.");
-  const wrong = prompt.find((token) => !Number.isInteger(token) || token < 0 || token >= model.vocabSize);
+  const isToken = (token: number): boolean =>
+    token < 0 ? model.knows?.(token) === true : Number.isInteger(token) && token < model.vocabSize;
+  const wrong = prompt.find((token) => !isToken(token));
   if (wrong !== undefined)
     throw new InvalidRequestError("prompt", `has ${wrong}, which is not a token id below ${model.vocabSize}.`);
   if (prompt.length >= model.contextLength) throw new ContextLengthError(prompt.length, model.contextLength);

@@ -31,6 +31,8 @@ export interface Model {
   readonly contextLength: number;
   /** Tokens that it has room for now; what is submitted must not go past them. */
   readonly kvTokens: number;
+  /** Whether a token below 0 stands for a row of a picture that it has seen. */
+  knows?(token: number): boolean;
   /** The state of its recurrent layers, if it has any. */
   readonly recurrent?: RecurrentState | undefined;
   /** Makes room in the KV cache for so many tokens in all; throws OutOfMemoryError, and then all is as it was. */

@@ -50,6 +50,7 @@ export async function validateTexts(backend: TextsBackend, json: unknown, tier: 
     greedy_equal: true,
     greedy_mismatch_at: -1,
     chats: [],
+    picture: null,
     answer: "",
     expected_answer: null,
     seconds: (performance.now() - started) / 1000,

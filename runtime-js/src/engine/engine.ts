@@ -16,12 +16,13 @@ import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from "../embed/index.js";
 import type { Texts } from "../embed/texts.js";
-import { CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";
+import { BundleError, CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
 import { type CataloguedModel, findInCatalog } from "./catalogued.js";
 import { LazyConstrainer } from "./constrainer.js";
+import { Eyes } from "./eyes.js";
 import { type Loaded, load, type Timings } from "./load.js";
 import type { LoadOptions } from "./options.js";
 import { RAW } from "./raw.js";
@@ -39,6 +40,8 @@ export interface EngineInfo {
   readonly embedding: Manifest["embedding"];
   /** What the model's scores are, where it ranks documents. */
   readonly reranking: Manifest["reranking"];
+  /** Whether messages may have pictures. */
+  readonly images: boolean;
   readonly tier: string;
   readonly tiers: readonly string[];
   /** The type of the KV cache's elements, where the bundle says it. */
@@ -74,14 +77,16 @@ export class Engine {
   private readonly kv = new CachedTokens();
   private loaded: Loaded | undefined;
   private readonly constrainer: LazyConstrainer;
+  private readonly eyes: Eyes;
 
   private constructor(
     loaded: Loaded,
     private readonly depth: number,
-    constrain?: LoadOptions["constrain"],
+    { constrain, images }: LoadOptions,
   ) {
     this.loaded = loaded;
     this.constrainer = new LazyConstrainer(() => this.answering(), constrain);
+    this.eyes = new Eyes(images);
     loaded.guard.onFailure((error) => this.queue.close(error));
     this.chat = { completions: new ChatCompletions(() => this.backend()) };
     this.completions = new Completions(() => this.backend());
@@ -94,7 +99,7 @@ export class Engine {
     if (!Number.isInteger(depth) || depth < 1 || depth > 64)
       throw new InvalidRequestError("depth", "must be an integer from 1 to 64.");
     const url = typeof source === "string" ? source : await findInCatalog(source, options);
-    return new Engine(await load(url, options), depth, options.constrain);
+    return new Engine(await load(url, options), depth, options);
   }
 
   get info(): EngineInfo {
@@ -107,6 +112,7 @@ export class Engine {
       generation: manifest.generation ?? {},
       embedding: manifest.embedding,
       reranking: manifest.reranking,
+      images: manifest.images !== undefined,
       tier: tier.name,
       tiers: manifest.tiers.map((t) => t.name),
       kvCacheDtype: tier.kvCacheDtype,
@@ -223,10 +229,10 @@ export class Engine {
   }
   /** The text of a chat, as the model's template writes it. */
   renderChat(messages: readonly ChatTurn[], options: RenderOptions = {}): string {
-    return this.alive().codec.template.render(messages, options);
+    return this.alive().codec.template.render(messages, this.rendering(options));
   }
   encodeChat(messages: readonly ChatTurn[], options: RenderOptions = {}): number[] {
-    return this.alive().codec.encodeChat(messages, options);
+    return this.alive().codec.encodeChat(messages, this.rendering(options));
   }
   decode(tokens: readonly number[]): string {
     return this.alive().codec.decode([...tokens]);
@@ -241,6 +247,15 @@ export class Engine {
   /** @internal Compares what a model of whole texts makes of its validation's. */
   async validateTexts(task: Task, tier: string): Promise<ValidationReport> {
     return this.texts(task).validate(this.queue, await this.validation(), tier);
+  }
+
+  /** @internal The logits after a prompt with a picture of one tile, whose RGB `draw` makes of its side. */
+  async logitsOfTile(tokens: readonly number[], draw: (side: number) => Uint8Array): Promise<Float32Array> {
+    const loaded = this.answering();
+    const { images } = loaded.manifest;
+    if (!images) throw new BundleError("The validation has a picture, and the model sees none.");
+    const picture = { tiles: [draw(images.tile)], rows: 0, columns: 0, key: "the tile to check with" };
+    return this.logits(await this.eyes.see(loaded, tokens, [picture], undefined));
   }
 
   /** Where the time of a step goes. Load with `profile: true`, so that the device has timestamps where it can. */
@@ -268,6 +283,10 @@ export class Engine {
     this.kv.clear();
   }
 
+  private rendering(options: RenderOptions): RenderOptions {
+    return { parts: this.alive().manifest.images !== undefined, ...options };
+  }
+
   private alive(): Loaded {
     if (!this.loaded) throw new UnloadedError();
     this.loaded.guard.check();
@@ -289,8 +308,11 @@ export class Engine {
   }
 
   private backend(): Backend {
-    const { manifest, model, host, codec } = this.answering();
+    const loaded = this.answering();
+    const { manifest, model, host, codec } = loaded;
     return {
+      images: manifest.images,
+      imagesCode: () => this.eyes.code(),
       name: manifest.name,
       queue: this.queue,
       vocabSize: model.vocabSize,
@@ -309,7 +331,12 @@ export class Engine {
         const interrupted = (): boolean => turn.interrupted;
         const stopTokens = new Set(request.ignoreEos ? [] : manifest.tokenizer.eosTokenIds);
         const source = { model, host, codec, kv: this.kv, depth: this.depth, interrupted, stopTokens };
-        return generateAnswer(source, prompt, request, index, constraint);
+        const { pictures = [], signal } = request;
+        if (pictures.length === 0) return generateAnswer(source, prompt, request, index, constraint);
+        const see = (): Promise<number[]> => this.eyes.see(loaded, prompt, pictures, signal);
+        return (async function* () {
+          return yield* generateAnswer(source, await see(), request, index, constraint);
+        })();
       },
     };
   }

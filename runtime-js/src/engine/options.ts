@@ -37,6 +37,8 @@ export interface LoadOptions {
   readonly constrain?: typeof import("../constrain/index.js") | undefined;
   /** The same of mlcweb/embed, which models of embeddings and rerankers need. */
   readonly embed?: { readonly code: unknown } | undefined;
+  /** The same of mlcweb/images, which a model that sees pictures needs for them. */
+  readonly images?: { readonly code: unknown } | undefined;
 }
 
 /** `contextLength`, or its default: texts keep nothing in memory, and may be as long as the model reads them. Throws

@@ -1,6 +1,7 @@
 // Defines the stages of a load, in the order in which load.ts runs them. Each takes the results of those before it.
 import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from "../bundle/index.js";
-import { GpuModel, Recurrent } from "../decode/index.js";
+import type { ImageFacts } from "../contract/index.js";
+import { GpuModel, ImageRows, type ImageRowsParts, Recurrent } from "../decode/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import {
   chooseTier,
@@ -273,7 +274,7 @@ export async function makeCodec(
 
 /** Makes the bind groups of all entries, and the model that replays them. */
 export async function makeModel(
-  { model }: Manifest,
+  { model, images: facts }: Manifest,
   { adapter, contextLength }: Target,
   gpu: Gpu,
   planBuffers: PlanBuffers,
@@ -283,7 +284,7 @@ export async function makeModel(
   const { device, guard, memory, plan, pipelines } = gpu;
   const buffers = planBuffers.all;
   const ready = (entry: PlanEntry): Entry => makeEntry(gpu, buffers, entry);
-  const { decode, mask, sample, prefill_few, penalize, count } = plan.entries;
+  const { decode, mask, sample, prefill_few, penalize, count, image } = plan.entries;
   const later = (entry: PlanEntry | undefined): (() => Promise<Entry>) | undefined =>
     entry &&
     (async () => {
@@ -298,11 +299,23 @@ export async function makeModel(
     sample: ready(sample),
   }));
   const recurrent = await Recurrent.of(plan, buffers, memory, device);
+  const look = later(image);
+  const images =
+    look && facts && new ImageRows({ device, guard, memory, buffers, entry: look, ...tileOf(facts, model) });
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
   const prefillChunk = chunkFor(adapter, chunk);
   const stepTokens = isSoftware(adapter.info) ? 1 : STEP_TOKENS;
   const sizes = { vocabSize, prefillChunk, contextLength, pageSize, stepTokens };
-  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, recurrent, log, ...sizes });
+  return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, recurrent, images, log, ...sizes });
+}
+
+/** A tile's patches, and the rows that they become. */
+function tileOf(
+  { tile, patch, merge }: ImageFacts,
+  { hidden_size: width }: Manifest["model"],
+): Pick<ImageRowsParts, "patches" | "rows" | "width"> {
+  const patches = (tile / patch) ** 2;
+  return { patches, rows: patches / merge ** 2, width };
 }
 
 /** Fetches it for a model that needs it, and lets it check the manifest. */

@@ -5,6 +5,7 @@ import type { TextReport } from "../embed/index.js";
 import { BundleError } from "../errors.js";
 import type { Activations } from "./activations.js";
 import { type ChatReport, checkChats } from "./chats.js";
+import { checkPicture, type PictureReport } from "./check_picture.js";
 import type { Engine } from "./engine.js";
 import { taskOf } from "./tasks.js";
 
@@ -25,6 +26,8 @@ export interface ValidationReport {
   readonly greedy_mismatch_at: number;
   /** How each example chat compares with the compiler's text and tokens; empty where the bundle has no chats. */
   readonly chats: readonly ChatReport[];
+  /** How far logits after a picture are, where the bundle's model sees: as that of a step. */
+  readonly picture: PictureReport | null;
   readonly answer: string;
   readonly expected_answer: string | null;
   readonly seconds: number;
@@ -53,11 +56,14 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
   let at = 0;
   for await (const logits of engine.replaySteps(tokens, reference.slice(0, steps.length - 1)))
     results.push(compare(logits, steps[at++]!, tolerance));
+  const picture = expected.picture
+    ? await checkPicture(engine, expected.picture, (logits, step) => compare(logits, step, tolerance))
+    : null;
   await engine.reset();
   const greedy = await engine.greedy(tokens, reference.length);
   const mismatch = firstMismatch(greedy, reference, steps, tolerance);
   return {
-    ok: results.every((r) => r.ok) && mismatch < 0 && chats.every((chat) => chat.ok),
+    ok: results.every((r) => r.ok) && mismatch < 0 && chats.every((chat) => chat.ok) && (picture?.ok ?? true),
     tier,
     activations,
     activation,
@@ -73,6 +79,7 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
     greedy_equal: greedy.join() === reference.join(),
     greedy_mismatch_at: mismatch,
     chats,
+    picture,
     answer: engine.decode(greedy),
     expected_answer: expected.answer ?? null,
     seconds: (performance.now() - started) / 1000,

@@ -48,13 +48,15 @@ export interface Plan {
   readonly kernels: readonly PlanKernel[];
   /** What `prefill` does, `prefill_int8` does with activations rounded to int8, `prefill_matrix` on subgroup matrices,
    * where the device has what it needs, and `prefill_few` in less time where tokens are few. A plan has both of
-   * `penalize` and `count`, or neither. With `texts` it has none of these. */
+   * `penalize` and `count`, or neither. `image` makes rows of a tile, for a model that sees. With `texts` it has none
+   * of these. */
   readonly entries: Readonly<
     Record<"prefill" | "decode" | "mask" | "sample", PlanEntry> & {
       prefill_int8: PlanEntry | undefined;
       prefill_few: PlanEntry | undefined;
       penalize: PlanEntry | undefined;
       count: PlanEntry | undefined;
+      image: PlanEntry | undefined;
       prefill_matrix: (PlanEntry & { readonly needs: Needs }) | undefined;
     }
   >;
@@ -99,6 +101,7 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
       prefill_few: entry("prefill_few"),
       penalize: entry("penalize"),
       count: entry("count"),
+      image: entry("image"),
       prefill_matrix: prefill_matrix && { ...known("prefill_matrix"), needs: needsOf(prefill_matrix) },
       decode: entry("decode")!,
       mask: entry("mask")!,
@@ -133,6 +136,7 @@ function checkEntries(json: PlanDocument, manifest: Manifest): "embed" | "score"
     check(entries[name] ? needed || !(texts || row.texts) : !needed, path, `${needed ? "lacks" : "has"} ${name}`);
     if (entries[name]) checkEntry(name, json, manifest);
   }
+  check((entries.image !== undefined) === (manifest.images !== undefined), path, "has image, or images, alone");
   check(
     (entries.penalize === undefined) === (entries.count === undefined),
     path,
@@ -184,7 +188,7 @@ function checkWeights(buffers: readonly Buffer[], { tensors }: Manifest): void {
 }
 
 function checkShared({ buffers, entries }: PlanDocument, manifest: Manifest): void {
-  const { vocab_size, prefill_chunk } = manifest.model;
+  const { vocab_size, prefill_chunk, hidden_size } = manifest.model;
   const pages = Math.max(1, ...buffers.map((b) => (b.kind === "kv" ? b.pages : 0)));
   const sizes = {
     tokens: DTYPE_BYTES.int32 * prefill_chunk,
@@ -194,6 +198,7 @@ function checkShared({ buffers, entries }: PlanDocument, manifest: Manifest): vo
     logits: DTYPE_BYTES.float32 * vocab_size,
     mask: DTYPE_BYTES.uint32 * Math.ceil(vocab_size / 32),
     counts: entries.penalize ? DTYPE_BYTES.int32 * vocab_size : 0,
+    images: entries.image ? DTYPE_BYTES.float32 * prefill_chunk * hidden_size : 0,
   };
   for (const name of SHARED_BUFFERS) {
     const buffer = buffers.find((b) => b.name === name);

@@ -38,6 +38,7 @@ const LOAD_FIELDS: Readonly<Record<keyof MLCEngineConfig, true>> = {
   fetch: true,
   constrain: true,
   embed: true,
+  images: true,
   appConfig: true,
   initProgressCallback: true,
   logitProcessorRegistry: true,

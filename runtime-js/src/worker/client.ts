@@ -23,11 +23,12 @@ type Across<M> = M extends (...args: infer A) => infer R
     : (...args: A) => Promise<R>
   : M;
 
+/** Those that are declared by themselves, and the engine's own affairs. */
+type Own = "chat" | "completions" | "embeddings" | "interrupt" | "validateTexts" | "logitsOfTile";
+
 /** Engine's public members, as they are across a worker: a member that Engine gets must come to WorkerEngine too. */
 export type EngineAcross = {
-  readonly [K in Exclude<keyof Engine, "chat" | "completions" | "embeddings" | "interrupt" | "validateTexts">]: Across<
-    Engine[K]
-  >;
+  readonly [K in Exclude<keyof Engine, Own>]: Across<Engine[K]>;
 } & {
   readonly chat: { readonly completions: Omit<ChatCompletions, "observe"> };
   readonly completions: Omit<Completions, "observe">;

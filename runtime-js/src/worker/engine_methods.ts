@@ -9,10 +9,7 @@ import { type Listener, SharedEngine } from "./shared_engine.js";
 export const SERVICE = "engine";
 
 /** Options of a load that the worker's script gives, since they cannot cross. */
-export type Own = Pick<LoadOptions, "fetch" | "constrain" | "embed"> & {
-  /** The module mlcweb/images, which models of pictures need. */
-  readonly images?: { readonly code: unknown } | undefined;
-};
+export type Own = Pick<LoadOptions, "fetch" | "constrain" | "embed" | "images">;
 
 /** What a page hears of its engine with the end of a call. */
 export type Facts = { readonly info: Engine["info"] } | { readonly error: ReturnType<typeof errorToJson> };

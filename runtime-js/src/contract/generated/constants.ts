@@ -76,6 +76,8 @@ export const MAX_FEATURE_CHARACTERS = 64;
 export const MAX_MARKER_CHARACTERS = 256;
 /** characters of a string of `source` */
 export const MAX_SOURCE_CHARACTERS = 4096;
+/** pixels of a picture's side, of a tile's and of a patch's */
+export const MAX_PIXELS = 65535;
 /** steps of a validation */
 export const MAX_VALIDATION_STEPS = 1024;
 /** logits of a step */
@@ -113,11 +115,23 @@ export const PAGE_TOKENS = 16;
 export const RECURRENT_COPIES = 4;
 
 export const DTYPE_BYTES = { uint32: 4, int32: 4, float16: 2, float32: 4 } as const;
-export const SHARED_BUFFERS = ["tokens", "state", "page_table", "sampling", "logits", "mask", "counts"] as const;
+export const SHARED_BUFFERS = [
+  "tokens",
+  "state",
+  "page_table",
+  "sampling",
+  "logits",
+  "mask",
+  "counts",
+  "images",
+] as const;
 export type SharedBuffer = (typeof SHARED_BUFFERS)[number];
 /** Those of a model of whole texts, which has `embeddings` or `scores`. */
 export const TEXT_BUFFERS = ["tokens", "places", "texts", "embeddings", "scores"] as const;
 export type TextBuffer = (typeof TEXT_BUFFERS)[number];
+/** Those of the entry `image`. */
+export const IMAGE_BUFFERS = ["patches", "positions", "places", "rows", "image_rows"] as const;
+export type ImageBuffer = (typeof IMAGE_BUFFERS)[number];
 export type TensorDtype = "uint32" | "float16" | "float32";
 export type KvCacheDtype = "float16" | "float32";
 export type Scales = "calibrated" | "mlc";
@@ -128,6 +142,7 @@ export type Pooling = "mean" | "cls" | "last";
 export type Similarity = "cosine" | "dot" | "euclidean" | "manhattan";
 export type TextTask = "embed" | "rerank";
 export type ScoreActivation = "sigmoid" | "none";
+export type Resampling = "lanczos" | "bicubic" | "bilinear";
 export type Binding = "read-only-storage" | "storage" | "uniform";
 export type BufferKind = "weight" | "recurrent" | "input" | "output" | "scratch";
 export type MatrixComponent = "f16" | "f32" | "i8" | "u8" | "i32" | "u32";
@@ -153,6 +168,7 @@ export const ENTRIES = {
   mask: { dims: [], required: true, needs: false, texts: false },
   sample: { dims: [], required: true, needs: false, texts: false },
   count: { dims: [], required: false, needs: false, texts: false },
+  image: { dims: ["n", "b"], required: false, needs: false, texts: false },
   embed: { dims: ["n", "b"], required: false, needs: false, texts: true },
   score: { dims: ["n", "b"], required: false, needs: false, texts: true },
 } as const;

@@ -7,6 +7,7 @@ import type {
   MatrixComponent,
   MatrixResult,
   Pooling,
+  Resampling,
   Scales,
   ScoreActivation,
   Similarity,
@@ -155,6 +156,34 @@ export interface RerankingFacts {
   readonly instruction?: string;
 }
 
+/** The words around a picture's rows: before those of a tile, whose line and column, from 1, stand for {row} and
+ * {column}; after a line of tiles; before the whole that comes after tiles; before its rows; and at the end. */
+export interface ImagePrompt {
+  readonly tile: string;
+  readonly row_end: string;
+  readonly before_whole: string;
+  readonly whole: string;
+  readonly end: string;
+}
+
+/** Of a model that sees pictures. A tile is a square of `tile` pixels, seen in patches of `patch` pixels, of which
+ * `merge` x `merge` become one row of the model. A picture is resized until its longer side is `longest_edge`, and
+ * cut into tiles, which come before the whole of it in one tile; without `longest_edge` there is the whole alone.
+ * Pixels are from 0 to 1, less `mean`, over `std`, by channel. The chat template writes `token` for a picture; what
+ * is read there is `prompt`, with `row`, a token, for each row. */
+export interface ImageFacts {
+  readonly tile: number;
+  readonly patch: number;
+  readonly merge: number;
+  readonly longest_edge?: number;
+  readonly resample: Resampling;
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  readonly token: string;
+  readonly row: string;
+  readonly prompt: ImagePrompt;
+}
+
 /** A file's size in bytes and its sha256 in lower-case hex. */
 export interface FileEntry {
   readonly bytes: number;
@@ -181,6 +210,7 @@ export interface ManifestDocument {
   readonly generation?: GenerationDefaults;
   readonly embedding?: EmbeddingFacts;
   readonly reranking?: RerankingFacts;
+  readonly images?: ImageFacts;
   readonly files: Readonly<Record<string, FileEntry>>;
 }
 
@@ -264,6 +294,7 @@ export interface Entries {
   readonly mask?: Entry;
   readonly sample?: Entry;
   readonly count?: Entry;
+  readonly image?: Entry;
   readonly embed?: Entry;
   readonly score?: Entry;
 }
@@ -291,6 +322,15 @@ export interface Step {
   readonly range: number;
 }
 
+/** Of a model that sees: a prompt with a picture of one tile, whose pixel in line y and column x has (7 x + 13 y +
+ * floor(x y / 16) + 85 c) mod 256 in channel c, and the logits after it. `row`: the id that stands for the picture's
+ * rows among the tokens. */
+export interface PictureCheck {
+  readonly tokens: readonly number[];
+  readonly row: number;
+  readonly step: Step;
+}
+
 /** The largest relative logit difference admitted, by the least precise type of a sum's terms. */
 export interface Tolerance {
   readonly float32: number;
@@ -307,6 +347,7 @@ export interface ValidationDocument {
   readonly greedy: readonly number[];
   readonly answer?: string;
   readonly chats?: readonly ExampleChat[];
+  readonly picture?: PictureCheck;
   readonly steps: readonly Step[];
   readonly tolerance: Tolerance;
 }

@@ -1,0 +1,69 @@
+"""Says how pictures are prepared for a model that sees, and checks that its parts agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlcweb.bundle import ImageFacts
+from mlcweb.errors import CheckpointError
+from mlcweb.models import Decoder
+from mlcweb.pictures import words_of
+from mlcweb.reference.prompt import PromptRenderer
+from mlcweb.reference.validation import picture_check
+from mlcweb.reference.weights import ReferenceWeights
+from mlcweb.sources import Checkpoint
+
+# What stands for one tile of many: all others are words of the same kind.
+_FIRST = {"row": "1", "column": "1"}
+
+
+def image_facts(checkpoint: Checkpoint, model: Decoder, renderer: PromptRenderer) -> ImageFacts:
+    """What the manifest says of the model's pictures.
+
+    Raises CheckpointError where preprocessor, tower and tokenizer do not fit one another.
+    """
+    prepared, words, seen = checkpoint.preprocessor, model.image_words, model.images
+    assert prepared is not None and words is not None and seen is not None, "a model that sees has all"
+    vision = seen.config
+    tile = vision.side * vision.patch
+    if prepared.tile != tile:
+        raise CheckpointError(
+            f"the preprocessor makes tiles of {prepared.tile} pixels, and the tower sees {tile}",
+            hint="Use the preprocessor_config.json that was published with these weights.",
+        )
+    around = words.prompt.tile.format(**_FIRST) if prepared.longest_edge else ""
+    for text in (words.token, words.row):
+        if not renderer.has_token(text):
+            raise CheckpointError(f"the tokenizer has no token {text}, which stands for a picture's rows")
+    renderer.encode(around + words.prompt.whole + words.prompt.end)
+    return ImageFacts(
+        tile=tile,
+        patch=vision.patch,
+        merge=vision.merge,
+        resample=prepared.resample,
+        longest_edge=prepared.longest_edge,
+        mean=prepared.mean,
+        std=prepared.std,
+        token=words.token,
+        row=words.row,
+        prompt=words.prompt,
+    )
+
+
+def check_of_picture(
+    facts: ImageFacts,
+    model: Decoder,
+    weights: ReferenceWeights,
+    renderer: PromptRenderer,
+    prompt: str,
+    context: int,
+) -> dict[str, Any] | None:
+    """For the bundle's validation: a question about a picture. None where the context has no room for one."""
+    row = renderer.token(facts.row)
+    assert row is not None, "image_facts has checked it"
+    content = [{"type": "image"}, {"type": "text", "text": prompt}]
+    text = renderer.template.render([{"role": "user", "content": content}])
+    tokens = renderer.encode(text.replace(facts.token, words_of(facts)))
+    if len(tokens) >= context:
+        return None
+    return picture_check(weights, model, facts, context, tokens, row)

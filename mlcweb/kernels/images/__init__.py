@@ -1,0 +1,1 @@
+"""Has the kernels of a vision tower that no other model has: patches become rows of the language model."""

@@ -1,0 +1,86 @@
+"""Reads how a model's pictures are prepared: preprocessor_config.json, or its part of processor_config.json.
+
+The keys are those of transformers' image processors (https://huggingface.co/docs/transformers, as of version 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlcweb.contract.constants import MAX_PIXELS, Resampling
+from mlcweb.errors import CheckpointError, UnsupportedError
+from mlcweb.sources.tokenizer_files import read_json
+
+PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_INSIDE = "image_processor"  # the key in processor_config.json
+_RESAMPLINGS: dict[int, Resampling] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # as Pillow numbers them
+_USUAL = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """``tile`` is a tile's side in pixels, and ``longest_edge`` that of a picture which is cut into tiles, None where
+    none is. ``mean`` and ``std`` are by channel, of values from 0 to 1.
+    """
+
+    tile: int
+    longest_edge: int | None
+    resample: Resampling
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def read_preprocessor(folder: Path) -> Preprocessor:
+    """What the folder says. Raises CheckpointError where it says nothing, or something odd."""
+    for name in PREPROCESSOR_FILES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        config = read_json(path)
+        inside = config.get(_INSIDE, config if name == PREPROCESSOR_FILES[0] else None)
+        if isinstance(inside, dict):
+            return _preprocessor(path, inside)
+    raise CheckpointError(
+        f"{folder}: has no {' and no '.join(PREPROCESSOR_FILES)}, which says how the model's pictures are prepared",
+        hint="Is the download complete?",
+    )
+
+
+def _preprocessor(path: Path, config: Mapping[str, Any]) -> Preprocessor:
+    for key in ("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"):
+        if config.get(key) is False:
+            raise UnsupportedError(f"{path}: {key} is false, which mlcweb does not do")
+    if abs(config.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
+        raise UnsupportedError(f"{path}: rescale_factor is {config['rescale_factor']!r:.40}, not 1/255")
+    resample = _RESAMPLINGS.get(config.get("resample", 1))
+    if resample is None:
+        raise UnsupportedError(
+            f"{path}: resample is {config.get('resample')!r:.40}, which mlcweb does not do"
+        )
+    split = config.get("do_image_splitting", True) is not False
+    return Preprocessor(
+        tile=_pixels(path, config, "max_image_size"),
+        longest_edge=_pixels(path, config, "size") if split else None,
+        resample=resample,
+        mean=_channels(path, config, "image_mean", 0.0),
+        std=_channels(path, config, "image_std", 1 / 255),
+    )
+
+
+def _pixels(path: Path, config: Mapping[str, Any], key: str) -> int:
+    value = config.get(key)
+    value = value.get("longest_edge") if isinstance(value, dict) else value
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_PIXELS:
+        raise CheckpointError(f"{path}: {key} has no longest_edge that is a number of pixels")
+    return value
+
+
+def _channels(path: Path, config: Mapping[str, Any], key: str, least: float) -> tuple[float, ...]:
+    value = config.get(key, list(_USUAL))
+    numbers = isinstance(value, list) and all(isinstance(v, (int, float)) for v in value)
+    if not numbers or len(value) != len(_USUAL) or not all(least <= v <= 1 for v in value):
+        raise CheckpointError(f"{path}: {key} is {value!r:.80}, not three numbers up to 1")
+    return tuple(float(v) for v in value)

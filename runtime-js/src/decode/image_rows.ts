@@ -1,0 +1,159 @@
+// Runs a vision tower on tiles of pictures, and keeps the rows that it makes. In a prompt a token below 0 stands for a
+// row: a prefill reads it where the token is. Each picture has tokens of its own, so that the KV cache of one is never
+// taken for another's.
+import { Place } from "../contract/index.js";
+import type { Guard, Memory } from "../device/index.js";
+import { throwIfAborted } from "../errors.js";
+import type { Buffers, Entry } from "../plan/index.js";
+
+export interface ImageRowsParts {
+  readonly device: Pick<GPUDevice, "queue" | "createCommandEncoder">;
+  readonly guard: Pick<Guard, "check" | "race">;
+  readonly memory: Pick<Memory, "create" | "free" | "scoped">;
+  readonly buffers: Buffers;
+  /** Makes the entry `image`, which a chat without pictures does not need. */
+  readonly entry: () => Promise<Entry>;
+  /** Of a tile: its patches, and the rows that they become, of so many numbers. */
+  readonly patches: number;
+  readonly rows: number;
+  readonly width: number;
+}
+
+/** A picture's tiles as patches, made one by one. */
+export interface SeenPicture {
+  /** The same for the same tiles. */
+  readonly key: string;
+  readonly tiles: number;
+  readonly patches: (tile: number) => Float32Array<ArrayBuffer>;
+}
+
+interface Kept {
+  /** Its rows have the tokens from -first down to -(first + rows - 1). */
+  readonly first: number;
+  readonly rows: number;
+  readonly buffer: GPUBuffer;
+}
+
+/** Bytes of rows that are kept of pictures which the last request had not. */
+const KEPT_BYTES = 64 * 2 ** 20;
+
+export class ImageRows {
+  private readonly kept = new Map<string, Kept>();
+  private next = 1;
+  private entry: Promise<Entry> | undefined;
+
+  constructor(private readonly parts: ImageRowsParts) {}
+
+  /** Whether a token stands for a row that is there. */
+  has(token: number): boolean {
+    return this.find(-token) !== undefined;
+  }
+
+  /** The tokens of the pictures' rows, in order. What the GPU has seen before is not seen again. */
+  async see(pictures: readonly SeenPicture[], signal?: AbortSignal): Promise<number[]> {
+    this.forget(new Set(pictures.map(({ key }) => key)));
+    const tokens: number[] = [];
+    for (const picture of pictures) {
+      const kept = this.kept.get(picture.key) ?? (await this.look(picture, signal));
+      this.kept.delete(picture.key); // and to the end, where the last used are
+      this.kept.set(picture.key, kept);
+      for (let row = 0; row < kept.rows; row++) tokens.push(-(kept.first + row));
+    }
+    return tokens;
+  }
+
+  /** Puts the rows that tokens stand for into the places that a prefill of these tokens reads. */
+  place(tokens: readonly number[]): void {
+    const { device, buffers, width } = this.parts;
+    const encoder = device.createCommandEncoder({ label: "rows of pictures" });
+    for (let at = 0; at < tokens.length; ) {
+      const first = -tokens[at]!;
+      let count = 1;
+      if (first > 0) {
+        const kept = this.find(first)!;
+        const most = kept.first + kept.rows - first;
+        while (count < most && tokens[at + count] === -(first + count)) count++;
+        const row = 4 * width;
+        encoder.copyBufferToBuffer(
+          kept.buffer,
+          (first - kept.first) * row,
+          buffers.get("images")!,
+          at * row,
+          count * row,
+        );
+      }
+      at += count;
+    }
+    device.queue.submit([encoder.finish()]);
+  }
+
+  private find(id: number): Kept | undefined {
+    for (const kept of this.kept.values()) if (id >= kept.first && id < kept.first + kept.rows) return kept;
+    return undefined;
+  }
+
+  private async look({ key, tiles, patches }: SeenPicture, signal: AbortSignal | undefined): Promise<Kept> {
+    const { device, guard, memory, buffers, rows, width } = this.parts;
+    this.entry ??= this.prepare().catch((error) => {
+      this.entry = undefined; // the next picture tries again
+      throw error;
+    });
+    const entry = await this.entry;
+    const bytes = 4 * rows * width;
+    const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+    const buffer = await memory.scoped(() => memory.create("input", "rows of a picture", tiles * bytes, usage));
+    try {
+      let before: Promise<unknown> = Promise.resolve();
+      for (let tile = 0; tile < tiles; tile++) {
+        throwIfAborted(signal);
+        guard.check();
+        device.queue.writeBuffer(buffers.get("patches")!, 0, patches(tile));
+        const encoder = device.createCommandEncoder({ label: "see a tile" });
+        const pass = encoder.beginComputePass();
+        entry.replay(pass);
+        pass.end();
+        encoder.copyBufferToBuffer(buffers.get("image_rows")!, 0, buffer, tile * bytes, bytes);
+        device.queue.submit([encoder.finish()]);
+        await guard.race(before); // one runs while the next is prepared, so that a cancellation is heard
+        before = device.queue.onSubmittedWorkDone();
+      }
+    } catch (error) {
+      memory.free(buffer);
+      throw error;
+    }
+    const kept = { first: this.next, rows: tiles * rows, buffer };
+    this.next += kept.rows;
+    this.kept.set(key, kept);
+    return kept;
+  }
+
+  /** All calls are alike: a tile, whose patches see one another. */
+  private async prepare(): Promise<Entry> {
+    const { device, buffers, patches, rows } = this.parts;
+    const entry = await this.parts.entry();
+    const positions = Int32Array.from({ length: patches }, (_, i) => i);
+    const places = new Int32Array(Place.words * patches);
+    for (let i = 0; i < patches; i++) {
+      places[Place.words * i + Place.end] = patches;
+      places[Place.words * i + Place.position] = i;
+    }
+    const first = Int32Array.from({ length: rows }, (_, i) => (i * patches) / rows);
+    for (const [name, words] of Object.entries({ positions, places, rows: first }))
+      device.queue.writeBuffer(buffers.get(name)!, 0, words);
+    entry.prepare([patches, rows]);
+    return entry;
+  }
+
+  /** Frees the rows of pictures that were not used for the longest time, but for these. */
+  private forget(needed: ReadonlySet<string>): void {
+    const { memory } = this.parts;
+    const others = [...this.kept].filter(([key]) => !needed.has(key));
+    let bytes = others.reduce((sum, [, { buffer }]) => sum + buffer.size, 0);
+    for (const [key, { buffer }] of others) {
+      if (bytes <= KEPT_BYTES) return;
+      bytes -= buffer.size;
+      memory.free(buffer);
+      this.kept.delete(key);
+    }
+  }
+}

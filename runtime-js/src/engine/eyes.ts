@@ -1,0 +1,57 @@
+// Lets a model that sees pictures see those of a request: the rows that its tower makes take the places of the prompt's
+// row tokens. What reads pictures is fetched with the first of them.
+import type { Manifest } from "../bundle/index.js";
+import type { ImagesCode } from "../images/code.js";
+import type { Picture } from "../images/read.js";
+import type { Answering } from "./engine.js";
+import { fetchCode } from "./late_code.js";
+import type { LoadOptions } from "./options.js";
+
+export class Eyes {
+  private fetched: Promise<ImagesCode> | undefined;
+
+  /** `given` is the code, where it cannot be fetched. */
+  constructor(private readonly given: LoadOptions["images"]) {}
+
+  code(): Promise<ImagesCode> {
+    const { given } = this;
+    this.fetched ??= fetchCode(
+      given ? Promise.resolve(given) : import("../images/index.js"),
+      "What reads pictures",
+      "images",
+    ).then(
+      (module) => module.code as ImagesCode,
+      (error) => {
+        this.fetched = undefined; // the next picture fetches it again
+        throw error;
+      },
+    );
+    return this.fetched;
+  }
+
+  /** The prompt with the tokens of the pictures' rows. */
+  async see(
+    { model, manifest, codec }: Answering,
+    prompt: readonly number[],
+    pictures: readonly Picture[],
+    signal: AbortSignal | undefined,
+  ): Promise<number[]> {
+    const { patchesOf } = await this.code();
+    const facts = manifest.images!;
+    const seen = await model.parts.images!.see(
+      pictures.map(({ key, tiles }) => ({ key, tiles: tiles.length, patches: (i) => patchesOf(tiles[i]!, facts) })),
+      signal,
+    );
+    return placed(prompt, rowToken(codec, facts), seen);
+  }
+}
+
+/** The id of the token that stands for a row. */
+const rowToken = (codec: Pick<Answering["codec"], "encode">, { row }: NonNullable<Manifest["images"]>): number =>
+  codec.encode(row, false)[0]!;
+
+/** The prompt, in which one of `seen` is in the place of each `row`. */
+function placed(prompt: readonly number[], row: number, seen: readonly number[]): number[] {
+  let at = 0;
+  return prompt.map((token) => (token === row ? seen[at++]! : token));
+}

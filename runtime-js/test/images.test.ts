@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import fixture from "../../tests/fixtures/pictures/expected.json";
 import { InvalidRequestError } from "../src/errors.js";
+import { sizeInFile } from "../src/images/header.js";
 import { patchesOf } from "../src/images/patches.js";
 import { expandPictures, picturePrompt } from "../src/images/prompt.js";
 import { type Resample, type Rgb, resize } from "../src/images/resize.js";
@@ -28,6 +29,26 @@ describe("resize", () => {
     expect([width, height]).toEqual(to);
     expect([...data.subarray(0, 24)]).toEqual(first);
     expect(await sha256(data)).toBe(hash);
+  });
+});
+
+describe("sizeInFile", () => {
+  const bytesOf = (base64: string): Uint8Array => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+
+  it.each(fixture.files)("of $kind", ({ base64 }) => {
+    expect(sizeInFile(bytesOf(base64))).toEqual({ width: 37, height: 21 });
+  });
+
+  it.each(fixture.files)("knows no size of $kind that is cut", ({ base64 }) => {
+    const bytes = bytesOf(base64);
+    for (const length of [0, 1, 3, 9]) expect(sizeInFile(bytes.subarray(0, length))).toBeUndefined();
+    // No cut may do more harm than that.
+    for (let length = 10; length < bytes.length; length++) sizeInFile(bytes.subarray(0, length));
+  });
+
+  it("knows none of other files", () => {
+    for (const text of ["", "words, and more than a few of them", "RIFF....WEBPVP8Q and what follows it"])
+      expect(sizeInFile(new TextEncoder().encode(text))).toBeUndefined();
   });
 });
 

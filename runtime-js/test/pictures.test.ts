@@ -165,6 +165,14 @@ describe("decoding", () => {
     expect(closed).toHaveBeenCalled();
   });
 
+  it("does not decode a file that says that it is too large", async () => {
+    const closed = browserOf(5, 4);
+    const header = [0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0, 0, 13, 0x49, 0x48, 0x44, 0x52];
+    const file = new Blob([Uint8Array.from([...header, 0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30])]);
+    await expect(prepare([{ type: "image", image: file }])).rejects.toThrow("has 30000 x 30000 pixels");
+    expect(closed).not.toHaveBeenCalled();
+  });
+
   it("says that a page may not read a picture of another origin", async () => {
     browserOf(5, 4, () => {
       throw new DOMException("tainted.", "SecurityError");

@@ -2,6 +2,7 @@
 import { InvalidRequestError, throwIfAborted } from "../errors.js";
 import type { ImageSource } from "../text/content.js";
 import type { Rgb } from "./resize.js";
+import type { Size } from "./tiles.js";
 
 const MOST_PIXELS = 100e6;
 const LONGEST_SIDE = 65_535;
@@ -41,7 +42,8 @@ async function toBitmap(source: Exclude<Given, ImageData>, path: string): Promis
   }
 }
 
-function checkSize({ width, height }: { readonly width: number; readonly height: number }, path: string): void {
+/** Throws InvalidRequestError for a picture that has no pixels, or too many. */
+export function checkSize({ width, height }: Size, path: string): void {
   if (width === 0 || height === 0) throw broken(path, "has no pixels.");
   if (width > LONGEST_SIDE || height > LONGEST_SIDE || width * height > MOST_PIXELS)
     throw new InvalidRequestError(

@@ -1,10 +1,11 @@
 // Reads the pictures of a request: from whatever a page has to the tiles that its model takes.
 import { InvalidRequestError, throwIfAborted } from "../errors.js";
 import type { ImageSource } from "../text/content.js";
-import { decodePicture } from "./decode.js";
+import { checkSize, decodePicture } from "./decode.js";
 import type { ImageFacts } from "./facts.js";
 import { fetchPicture } from "./fetch.js";
 import { hashOf } from "./hash.js";
+import { sizeInFile } from "./header.js";
 import { recentOf } from "./recent.js";
 import { type Tiles, tilesOf } from "./tiles.js";
 
@@ -44,9 +45,15 @@ async function readPicture(
   throwIfAborted(signal);
   const given = typeof image === "string" ? await fetchPicture(image, path, signal) : image;
   const recent = recentOf(facts);
-  const file = given instanceof Blob ? `${detail} ${await hashOf([await bytesOf(given, path)])}` : undefined;
-  const known = file === undefined ? undefined : recent.get(file);
-  if (known) return known;
+  let file: string | undefined;
+  if (given instanceof Blob) {
+    const bytes = await bytesOf(given, path);
+    file = `${detail} ${await hashOf([bytes])}`;
+    const known = recent.get(file);
+    if (known) return known;
+    const size = sizeInFile(bytes);
+    if (size) checkSize(size, path);
+  }
   const decoded = await decodePicture(given, path, signal);
   throwIfAborted(signal);
   const tiles = tilesOf(decoded, facts, detail === "low");

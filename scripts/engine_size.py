@@ -4,8 +4,8 @@ python scripts/engine_size.py            # after `make engine`; `make docs` runs
 python scripts/engine_size.py --check    # writes nothing; status 1 where a page is not current
 
 A page has ``<!--size:core-->27 KiB<!---->``: ``all`` is mlcweb.js, which a page imports, ``core`` core.js, the same
-without tokenizer and chat templates, ``webllm`` WebLLM's names, ``embed`` what reads whole texts. Sizes are of
-gzip, in whole KiB.
+without tokenizer and chat templates, ``webllm`` WebLLM's names, ``embed`` what reads whole texts, ``images``
+what reads pictures. Sizes are of gzip, in whole KiB.
 """
 
 from __future__ import annotations
@@ -17,8 +17,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / "runtime-js" / "dist"
-SCRIPTS = {"all": "mlcweb.js", "core": "core.js", "webllm": "web-llm.js", "embed": "embed.js"}
-PAGES = ("README.md", "docs/embeddings.md", "docs/performance.md", "docs/webllm.md", "runtime-js/README.md")
+SCRIPTS = {
+    "all": "mlcweb.js",
+    "core": "core.js",
+    "webllm": "web-llm.js",
+    "embed": "embed.js",
+    "images": "images.js",
+}
+PAGES = (
+    "README.md",
+    "docs/embeddings.md",
+    "docs/engine.md",
+    "docs/performance.md",
+    "docs/webllm.md",
+    "runtime-js/README.md",
+)
 MARK = re.compile(r"<!--size:(\w+)-->[^<]*<!---->")
 
 

@@ -8,6 +8,7 @@ import { closeDrawer, drawerRequest, forgets } from "./drawer.js";
 import { type Explained, explain, type Remedy } from "./explain.js";
 import { showFailure, showProgress, showTarget } from "./load_view.js";
 import { machineFacts, modelFacts } from "./numbers.js";
+import { type Attached, contentOf, Pictures } from "./pictures.js";
 import type { Playground } from "./playground/index.js";
 
 const query = new URLSearchParams(location.search);
@@ -88,6 +89,7 @@ async function start(): Promise<void> {
     document.title = $("name").textContent = engine.info.name;
     $("facts").textContent = modelFacts(engine.info);
     $("machine").textContent = machineFacts(engine.info);
+    pictures.enable(engine.info.images);
     show("chat");
     $("input").focus();
     playground?.update();
@@ -118,22 +120,37 @@ const REMEDIES: Record<Remedy, { label: string; run: () => void }> = {
 
 // Conversation
 
-const ask = (question: string): Promise<void> =>
-  run(question, "user", async (engine) => {
-    const turns: ChatMessage[] = [...history, { role: "user", content: question }];
+async function ask(question: string): Promise<void> {
+  if (!engine || busy) return;
+  const attached = pictures.take();
+  const work = async (engine: Engine): Promise<void> => {
+    const turns: ChatMessage[] = [...history, { role: "user", content: contentOf(question, attached) }];
     if (playground) history = await playground.converse(engine, turns);
     else {
       const { message } = await reply(engine.chat.completions.create(drawerRequest(turns)));
       history = [...turns, message];
     }
-  });
+  };
+  await run(question, "user", work, attached);
+}
 
 /** Shows what is asked, and works at its answer. A question without any answer can be asked again. */
-async function run(asked: string, kind: string, work: (engine: Engine) => Promise<void>): Promise<void> {
+async function run(
+  asked: string,
+  kind: string,
+  work: (engine: Engine) => Promise<void>,
+  attached: readonly Attached[] = [],
+): Promise<void> {
   if (!engine || busy) return;
   setBusy(true);
   $("welcome").hidden = true;
   const shown = add($("messages"), "div", `message ${kind}`, asked);
+  if (attached.length > 0) {
+    const views = document.createElement("div");
+    views.className = "pictures";
+    views.append(...attached.map(({ view }) => view));
+    shown.prepend(views);
+  }
   toEnd();
   $("speed").textContent = "Reading the prompt";
   const failed = await work(engine).then(
@@ -146,6 +163,7 @@ async function run(asked: string, kind: string, work: (engine: Engine) => Promis
     if (shown === $("messages").lastElementChild) {
       shown.remove();
       if (!input.value && kind === "user") input.value = asked;
+      pictures.put(attached);
       grow();
     }
     if (playground?.refused(failed.error)) show("chat");
@@ -172,6 +190,7 @@ function failedAnswer(why: Explained): void {
 function newChat(): void {
   if (busy) return;
   history = [];
+  pictures.take();
   $("messages").replaceChildren();
   $("speed").textContent = "";
   $("latest").hidden = true;
@@ -189,6 +208,10 @@ function setBusy(value: boolean): void {
 }
 
 const input = $<HTMLTextAreaElement>("input");
+const pictures = new Pictures(
+  () => playground?.update(),
+  (error) => failedAnswer(explain(error)),
+);
 const grow = (): void => {
   input.style.height = "";
   if (input.value) input.style.height = `${input.scrollHeight}px`;
@@ -202,7 +225,7 @@ input.addEventListener("keydown", (event) => {
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   const question = input.value.trim();
-  if (!question || busy) return;
+  if ((!question && pictures.all.length === 0) || busy) return;
   input.value = "";
   grow();
   void ask(question);
@@ -236,6 +259,7 @@ async function openPlayground(open?: boolean): Promise<void> {
         engine: () => engine,
         ready: () => engine !== undefined && !busy,
         history: () => history,
+        typed: () => contentOf(input.value.trim(), pictures.all),
         options: () => ({ tier: query.get("tier") ?? undefined, contextLength }),
         queried: bundle.includes("?"),
         reply,

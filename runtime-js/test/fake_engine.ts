@@ -35,7 +35,11 @@ export function open(model = new FakeModel(sum), changes: { manifest?: object; t
       template: { stops: [], render: () => "", ...changes.template },
     },
   } as unknown as Loaded;
-  const engine = new (Engine as unknown as new (loaded: Loaded, depth: number) => Engine)(loaded, 4);
+  const engine = new (Engine as unknown as new (loaded: Loaded, depth: number, options: object) => Engine)(
+    loaded,
+    4,
+    {},
+  );
   const lose = (): void => {
     for (const listener of listeners) listener({ error: { message: "gone wrong" } });
   };

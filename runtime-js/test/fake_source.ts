@@ -6,8 +6,11 @@ import type { AnswerFormat } from "../src/chat/response_format.js";
 import type { CountingSource } from "../src/chat/source.js";
 import type { FinishReason } from "../src/chat/types.js";
 import { CancelledError } from "../src/errors.js";
+import { code } from "../src/images/code.js";
+import { type ContentPart, partsOf } from "../src/text/content.js";
 import type { ChatTurn, RenderOptions } from "../src/text/template.js";
 import { FREE } from "./fake_model.js";
+import { SMALL } from "./smolvlm.js";
 
 export interface Reply {
   reasoning?: string;
@@ -29,10 +32,12 @@ export interface Asked {
 
 const words = (text: string): number[] => (text.match(/\S+/g) ?? []).map((word) => word.length);
 const rendered = (messages: readonly ChatTurn[]): string =>
-  messages.map(({ role, content }) => `${role} ${content}`).join("\n");
+  messages.map(({ role, content }) => `${role} ${partsOf(content).map(written).join("")}`).join("\n");
+const written = (part: ContentPart): string => (part.type === "text" ? part.text : SMALL.token);
 
-/** Gives the replies in order, the last one again and again. `asked` has what was asked of it. */
-export function sourceOf(replies: readonly Reply[], contextLength = 1000) {
+/** Gives the replies in order, the last one again and again. `asked` has what was asked of it; with `images`, it takes
+ * pictures. */
+export function sourceOf(replies: readonly Reply[], contextLength = 1000, images = false) {
   const asked: Asked[] = [];
   const state = { generating: 0, tokens: 0, ended: [] as string[], replies: [...replies] };
   const queue = new Queue();
@@ -46,6 +51,7 @@ export function sourceOf(replies: readonly Reply[], contextLength = 1000) {
       reasoning: { begin: "<think>", end: "</think>" },
     } as Backend["answers"],
     templateHasTools: true,
+    ...(images && { images: { ...SMALL }, imagesCode: async () => code }),
     constrain: async ({ formats }) => {
       asked.at(-1)!.format = formats[0];
       return () => FREE;
@@ -92,7 +98,7 @@ export function sourceOf(replies: readonly Reply[], contextLength = 1000) {
     },
   };
   const source: CountingSource = {
-    info: { name: "fake", contextLength },
+    info: { name: "fake", contextLength, images },
     chat: { completions: new ChatCompletions(() => backend) },
     completions: new Completions(() => backend),
     interrupt: () => queue.interrupt(),

@@ -6,8 +6,10 @@ import { CancelledError, InvalidRequestError } from "../src/errors.js";
 import { code } from "../src/images/code.js";
 import type { ImageFacts } from "../src/images/facts.js";
 import { picturePrompt } from "../src/images/prompt.js";
+import { Recent } from "../src/images/recent.js";
 import { joinContents } from "../src/text/content.js";
 import { ChatTemplate } from "../src/text/template.js";
+import { browserOf, Pixels } from "./pixels.js";
 import { SMALL } from "./smolvlm.js";
 
 /** Writes parts alone, as SmolVLM's does. */
@@ -15,18 +17,6 @@ const TEMPLATE =
   "{% for message in messages %}{{ message.role }}:{% for part in message.content %}" +
   "{% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}|{% endfor %}";
 
-/** What the browser has by this name, which Node has not. */
-class Pixels {
-  readonly [Symbol.toStringTag] = "ImageData";
-  readonly data: Uint8ClampedArray;
-  constructor(
-    readonly width: number,
-    readonly height: number,
-    rgba: readonly number[] = [1, 2, 3, 255],
-  ) {
-    this.data = Uint8ClampedArray.from({ length: width * height * 4 }, (_, i) => rgba[i % 4]!);
-  }
-}
 const modelOf = (images: ImageFacts | undefined, template = TEMPLATE): ChatModel => {
   const chat = new ChatTemplate({ chat_template: template });
   return {
@@ -40,7 +30,10 @@ const modelOf = (images: ImageFacts | undefined, template = TEMPLATE): ChatModel
     imagesCode: async () => code,
   };
 };
-function prepare(content: unknown, { images: facts = SMALL as ImageFacts | null, template = TEMPLATE, ...more } = {}) {
+function prepare(
+  content: unknown,
+  { images: facts = { ...SMALL } as ImageFacts | null, template = TEMPLATE, ...more } = {},
+) {
   const images = facts ?? undefined;
   const parsed = parseChatRequest({ messages: [{ role: "user", content }], ...more }, { vocabSize: 10, images });
   return prepareChat(parsed, modelOf(images, template));
@@ -135,32 +128,13 @@ describe("roles", () => {
 });
 
 describe("decoding", () => {
-  /** A browser whose pictures have this size, and one color. */
-  function browser(width: number, height: number, read: () => number[] = () => [7, 8, 9, 255]) {
-    const closed = vi.fn();
-    vi.stubGlobal("createImageBitmap", async (source: Blob) => {
-      if (source instanceof Blob && (await source.text()) === "broken") throw new DOMException("no picture.");
-      return { width, height, close: closed };
-    });
-    vi.stubGlobal(
-      "OffscreenCanvas",
-      class {
-        getContext = () => ({
-          fillRect() {},
-          drawImage() {},
-          getImageData: (_x: number, _y: number, w: number, h: number) => new Pixels(w, h, read()),
-        });
-      },
-    );
-    return closed;
-  }
   const blob = (content: string, type = "image/png"): object => ({
     type: "image",
     image: new Blob([content], { type }),
   });
 
   it("reads blobs and data URLs, and closes bitmaps", async () => {
-    const closed = browser(5, 4);
+    const closed = browserOf(5, 4);
     const url = { type: "image_url", image_url: { url: `data:image/png;base64,${btoa("png")}`, detail: "low" } };
     const escaped = { type: "image_url", image_url: "data:image/png,%89PNG" };
     const { pictures } = await prepare([blob("png"), url, escaped]);
@@ -175,7 +149,7 @@ describe("decoding", () => {
     ["base64 that is none", "is no data URL", { type: "image_url", image_url: "data:image/png;base64,!" }],
     ["a data URL without data", "is no data URL", { type: "image_url", image_url: "data:image/png" }],
   ])("refuses %s", async (_, message, part) => {
-    browser(5, 4);
+    browserOf(5, 4);
     const asked = prepare([text("a"), part]);
     await expect(asked).rejects.toThrow(InvalidRequestError);
     await expect(asked).rejects.toThrow(`messages[0].content[1]: ${message}`);
@@ -186,20 +160,20 @@ describe("decoding", () => {
     [65_536, 1, "has 65536 x 1 pixels"],
     [10_001, 10_000, "has 10001 x 10000 pixels"],
   ])("refuses %d x %d pixels", async (width, height, message) => {
-    const closed = browser(width, height);
+    const closed = browserOf(width, height);
     await expect(prepare([blob("png")])).rejects.toThrow(`messages[0].content[0]: ${message}`);
     expect(closed).toHaveBeenCalled();
   });
 
   it("says that a page may not read a picture of another origin", async () => {
-    browser(5, 4, () => {
+    browserOf(5, 4, () => {
       throw new DOMException("tainted.", "SecurityError");
     });
     await expect(prepare([blob("png")])).rejects.toThrow("the page may not read its pixels: tainted.");
   });
 
   it("fetches URLs, and says what goes wrong", async () => {
-    browser(5, 4);
+    browserOf(5, 4);
     const url = { type: "image_url", image_url: { url: "https://pictures.example/cat.png" } };
     const answers = (answer: () => Response) => vi.stubGlobal("fetch", async () => answer());
     answers(() => new Response("png"));
@@ -218,6 +192,35 @@ describe("decoding", () => {
       throw new DOMException("aborted", "AbortError");
     });
     await expect(prepare([url], { signal: stop.signal } as object)).rejects.toMatchObject({ code: "cancelled" });
+  });
+});
+
+describe("recent pictures", () => {
+  it("are not decoded again, of a model and of a detail", async () => {
+    const closed = browserOf(5, 4);
+    const images = { ...SMALL };
+    const ask = async (...parts: object[]) => (await prepare(parts, { images })).pictures;
+    const part = (content: string, more = {}) => ({ type: "image", image: new Blob([content]), ...more });
+    const [first] = await ask(part("a"));
+    const again = await ask(part("a"), part("b"), part("a", { detail: "low" }));
+    expect(again[0]).toBe(first);
+    expect(again.map(({ rows }) => rows)).toEqual([2, 2, 0]);
+    expect(closed).toHaveBeenCalledTimes(3);
+    await prepare([part("a")], { images: { ...images } });
+    expect(closed).toHaveBeenCalledTimes(4);
+  });
+
+  it("go where they take too much memory, the oldest first", () => {
+    const recent = new Recent();
+    const of = (mebibytes: number) => ({ tiles: [new Uint8Array(mebibytes << 20)], rows: 0, columns: 0, key: "" });
+    const kept = (): string[] => ["a", "b", "c", "d"].filter((name) => recent.get(name));
+    for (const name of ["a", "b", "c"]) recent.set(name, of(20));
+    expect(kept()).toEqual(["a", "b", "c"]);
+    recent.get("a");
+    recent.set("d", of(30));
+    expect(kept()).toEqual(["a", "d"]);
+    recent.set("b", of(70));
+    expect(kept()).toEqual(["b"]);
   });
 });
 

@@ -1,7 +1,7 @@
 // Pictures cross to a worker: as they are where ports carry them, as bitmaps where not.
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { portable } from "../src/chat/bitmaps.js";
 import { InvalidRequestError } from "../src/errors.js";
-import { portable } from "../src/worker/pictures.js";
 import { plainCopy, toJson } from "../src/worker/plain.js";
 
 class Canvas {

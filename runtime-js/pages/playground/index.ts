@@ -19,6 +19,8 @@ export interface Chat {
   /** It is loaded, and no answer is being written. */
   ready(): boolean;
   history(): readonly ChatMessage[];
+  /** What the next message has so far: nothing, words, or pictures and words. */
+  typed(): NonNullable<ChatMessage["content"]>;
   /** What the bundle is loaded with. */
   options(): { tier: string | undefined; contextLength: number | undefined };
   /** The bundle's URL has a query. */
@@ -148,9 +150,9 @@ export class Playground {
 
   /** The conversation that would be sent now: with what is typed, or else up to the last question. */
   private turns(): ChatMessage[] {
-    const typed = $<HTMLTextAreaElement>("input").value.trim();
+    const typed = this.chat.typed();
     const history = this.chat.history();
-    if (typed) return [...history, { role: "user", content: typed }];
+    if (typed.length > 0) return [...history, { role: "user", content: typed }];
     const last = history.findLastIndex(({ role }) => role === "user");
     return last < 0 ? [EXAMPLE] : history.slice(0, last + 1);
   }

@@ -2,10 +2,11 @@
 
 const WIDTH = 96;
 
-/** A value of JSON as a literal whose further lines are indented by `indent`. */
+/** A value of JSON, or one with files, as a literal whose further lines are indented by `indent`. */
 export function literal(value: unknown, indent = "", room = WIDTH): string {
   const flat = inLine(value);
-  if (typeof value !== "object" || value === null || flat.length + indent.length <= room) return flat;
+  if (typeof value !== "object" || value === null || value instanceof Blob || flat.length + indent.length <= room)
+    return flat;
   const inner = `${indent}  `;
   const lines = Array.isArray(value)
     ? value.map((item) => literal(item, inner))
@@ -15,6 +16,9 @@ export function literal(value: unknown, indent = "", room = WIDTH): string {
 }
 
 function inLine(value: unknown): string {
+  // Who runs the program puts the picture beside it.
+  if (value instanceof Blob)
+    return `await fetch(${inLine(`./${(value as File).name ?? "picture"}`)}).then((found) => found.blob())`;
   if (Array.isArray(value)) return `[${value.map(inLine).join(", ")}]`;
   if (typeof value === "object" && value !== null) {
     const fields = entries(value).map(([key, item]) => `${key}: ${inLine(item)}`);

@@ -1,17 +1,18 @@
-// Turns the AI SDK's prompt into the engine's messages. It throws for parts that no bundle can read, such as images.
+// Turns the AI SDK's prompt into the engine's messages. It throws for parts that the model cannot read, such as sounds.
 import type { LanguageModelV4Message, LanguageModelV4Prompt, LanguageModelV4ToolResultOutput } from "@ai-sdk/provider";
-import type { ChatMessage } from "../chat/types.js";
+import type { ChatMessage, ImagePart, ImageUrlPart, MessagePart } from "../chat/types.js";
 import { unsupported } from "./errors_of_sdk.js";
 
 type Of<Role> = Extract<LanguageModelV4Message, { role: Role }>;
 
-export function messagesOf(prompt: LanguageModelV4Prompt): ChatMessage[] {
+/** `images`: the model takes pictures. */
+export function messagesOf(prompt: LanguageModelV4Prompt, images: boolean): ChatMessage[] {
   return prompt.flatMap((message): ChatMessage[] => {
     switch (message.role) {
       case "system":
         return [{ role: "system", content: message.content }];
       case "user":
-        return [{ role: "user", content: message.content.map(textOf).join("") }];
+        return [{ role: "user", content: contentOf(message.content, images) }];
       case "assistant":
         return [assistantOf(message)];
       default:
@@ -25,9 +26,33 @@ function resultOf(part: Of<"tool">["content"][number]): ChatMessage {
   return { role: "tool", tool_call_id: part.toolCallId, name: part.toolName, content: outputOf(part.output) };
 }
 
-function textOf(part: Of<"user">["content"][number]): string {
-  if (part.type === "text") return part.text;
-  throw unsupported(`a prompt's part of the type ${part.mediaType}: bundles read text`);
+type UserPart = Of<"user">["content"][number];
+
+/** A string where there are no pictures. */
+function contentOf(parts: readonly UserPart[], images: boolean): string | MessagePart[] {
+  const content = parts.map((part) => (part.type === "text" ? part.text : pictureOf(part, images)));
+  if (content.every((part) => typeof part === "string")) return content.join("");
+  return content.map((part) => (typeof part === "string" ? { type: "text", text: part } : part));
+}
+
+function pictureOf(
+  { mediaType, data, providerOptions }: Extract<UserPart, { type: "file" }>,
+  images: boolean,
+): ImagePart | ImageUrlPart {
+  const reads = images ? "text and pictures" : "text";
+  if (!images || !/^image(\/|$)/.test(mediaType))
+    throw unsupported(`a prompt's part of the type ${mediaType}: this model reads ${reads}`);
+  // As OpenAI's provider names it; the engine checks it.
+  const detail = providerOptions?.mlcweb?.imageDetail as ImagePart["detail"];
+  if (data.type === "url")
+    return { type: "image_url", image_url: { url: data.originalUrl ?? data.url.href, ...(detail && { detail }) } };
+  if (data.type !== "data") throw unsupported(`a picture that is a ${data.type}`);
+  const type = /\/[^*]/.test(mediaType) ? mediaType : "image/png"; // decoders look for themselves
+  const image =
+    typeof data.data === "string"
+      ? `data:${type};base64,${data.data}`
+      : new Blob([data.data as Uint8Array<ArrayBuffer>], { type });
+  return { type: "image", image, ...(detail && { detail }) };
 }
 
 function assistantOf({ content }: Of<"assistant">): ChatMessage {

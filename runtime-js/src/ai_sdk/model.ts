@@ -39,15 +39,15 @@ class EngineModel implements LanguageModelV4 {
   readonly specificationVersion = "v4";
   readonly provider = "mlcweb";
   readonly modelId: string;
-  /** Nothing is fetched: prompts are text. */
-  readonly supportedUrls = {};
+  /** The engine fetches pictures itself. */
+  readonly supportedUrls = { "image/*": [/^(https?|data|blob):/i] };
 
   constructor(private readonly engine: ChatSource) {
     this.modelId = engine.info.name;
   }
 
   async doGenerate(options: LanguageModelV4CallOptions): Promise<LanguageModelV4GenerateResult> {
-    const { request, warnings } = requestOf(options);
+    const { request, warnings } = requestOf(options, this.engine.info.images ?? false);
     const { abortSignal: signal } = options;
     const answer = (await bySignal(
       signal,
@@ -66,7 +66,7 @@ class EngineModel implements LanguageModelV4 {
   }
 
   async doStream(options: LanguageModelV4CallOptions): Promise<LanguageModelV4StreamResult> {
-    const { request, warnings } = requestOf(options);
+    const { request, warnings } = requestOf(options, this.engine.info.images ?? false);
     const { abortSignal: signal, includeRawChunks } = options;
     signal?.throwIfAborted();
     const stop = new AbortController();

@@ -10,7 +10,8 @@ export interface Asked {
   readonly warnings: SharedV4Warning[];
 }
 
-export function requestOf(options: LanguageModelV4CallOptions): Asked {
+/** `images`: the model takes pictures. */
+export function requestOf(options: LanguageModelV4CallOptions, images: boolean): Asked {
   const warnings: SharedV4Warning[] = [];
   const { reasoning } = options;
   if (reasoning !== undefined && reasoning !== "provider-default")
@@ -22,7 +23,7 @@ export function requestOf(options: LanguageModelV4CallOptions): Asked {
   const tools = toolsOf(options, warnings);
   const given: ChatRequest = {
     ...options.providerOptions?.mlcweb, // the engine's parameters by its own names, which it checks
-    messages: messagesOf(options.prompt),
+    messages: messagesOf(options.prompt, images),
     ...defined({
       max_tokens: options.maxOutputTokens,
       temperature: options.temperature,

@@ -127,7 +127,7 @@ export interface RequestFacts {
   readonly vocabSize: number;
   readonly generation?: GenerationDefaults | undefined;
   /** Of a model that takes pictures. */
-  readonly images?: ImageFacts | undefined;
+  readonly images?: Pick<ImageFacts, "token" | "row"> | undefined;
 }
 
 export function parseChatRequest(request: unknown, facts: RequestFacts): ParsedChatRequest {
@@ -153,6 +153,13 @@ export function parseCompletionRequest(
 ): ParsedRequest & { readonly prompt: string } {
   const fields = parseFields(COMPLETION, request, facts.vocabSize);
   const { prompt, echo } = fields;
+  const stray = facts.images && [facts.images.token, facts.images.row].find((token) => prompt.includes(token));
+  if (stray !== undefined)
+    throw new InvalidRequestError(
+      "prompt",
+      `has ${stray}, which stands for pictures.`,
+      "Ask chat.completions about pictures.",
+    );
   return { ...sampled(fields, facts), prompt, continues: true, echo: echo ? prompt : undefined };
 }
 

@@ -6,10 +6,13 @@ import type { ChatRequest, CompletionRequest } from "./request.js";
 import type { ChatCompletion, ChatCompletionChunk, Completion } from "./types.js";
 
 export interface ChatSource {
-  readonly info: { readonly name: string; readonly contextLength: number };
+  /** `images`: the model takes pictures. */
+  readonly info: { readonly name: string; readonly contextLength: number; readonly images?: boolean };
   readonly chat: {
     readonly completions: {
       create(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
+      /** Of an engine that tells a request's prompt. */
+      prompt?(request: ChatRequest): Promise<{ readonly tokens: readonly number[] }>;
     };
   };
   readonly completions: { create(request: CompletionRequest): Promise<Completion | AsyncIterable<Completion>> };

@@ -1,6 +1,7 @@
 // Runs a request's choices in its turn of the queue, and hands the answer out: whole, or as a stream of chunks.
 import type { Constraint, HostParams } from "../decode/index.js";
 import { ContextLengthError, InvalidRequestError } from "../errors.js";
+import type { ImageFacts } from "../images/facts.js";
 import type { CallDelta } from "../tools/index.js";
 import type { Answer, Timing } from "./answer.js";
 import { inTurn, type Queue, type Turn } from "./queue.js";
@@ -16,6 +17,7 @@ export interface Backend extends ChatModel, RequestFacts {
   readonly name: string;
   readonly queue: Queue;
   readonly contextLength: number;
+  readonly images?: ImageFacts | undefined;
   /** What answers are held to the rules with, one for each. Throws InvalidRequestError for a format that no answer has,
    * or that is not supported. */
   constrain(rules: AnswerRules): Promise<() => Constraint>;

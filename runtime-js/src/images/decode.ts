@@ -1,7 +1,6 @@
 // Decodes pictures to 8-bit RGB with the browser's own decoders, in a page or in a worker.
 import { InvalidRequestError, throwIfAborted } from "../errors.js";
 import type { ImageSource } from "../text/content.js";
-import { fetchPicture } from "./fetch.js";
 import type { Rgb } from "./resize.js";
 
 const MOST_PIXELS = 100e6;
@@ -9,13 +8,11 @@ const LONGEST_SIDE = 65_535;
 /** Pixels that are taken out of a canvas at a time. */
 const STRIP = 1 << 22;
 
-type Drawable = Exclude<ImageSource, string | Blob | ImageData>;
+type Given = Exclude<ImageSource, string>;
 
 /** As it is to be seen: turned as its EXIF data say, and transparency on white. `path` names it in errors. Throws
- * InvalidRequestError for what is no picture, or too large, and NetworkError for what cannot be fetched. */
-export async function decodePicture(source: ImageSource, path: string, signal?: AbortSignal): Promise<Rgb> {
-  throwIfAborted(signal);
-  const given = typeof source === "string" ? await fetchPicture(source, path, signal) : source;
+ * InvalidRequestError for what is no picture, or too large. */
+export async function decodePicture(given: Given, path: string, signal?: AbortSignal): Promise<Rgb> {
   if (isImageData(given)) {
     checkSize(given, path);
     return { width: given.width, height: given.height, data: onWhite(given.data) };
@@ -34,7 +31,7 @@ export async function decodePicture(source: ImageSource, path: string, signal?: 
 
 const isImageData = (value: object): value is ImageData => "data" in value && "width" in value;
 
-async function toBitmap(source: Blob | Drawable, path: string): Promise<ImageBitmap> {
+async function toBitmap(source: Exclude<Given, ImageData>, path: string): Promise<ImageBitmap> {
   try {
     if ("decode" in source) await source.decode(); // an element that still loads
     return await createImageBitmap(source, { imageOrientation: "from-image" });
@@ -91,11 +88,12 @@ function readStrip(
 /** Three bytes of each pixel's four. */
 function onWhite(rgba: Uint8ClampedArray): Uint8Array {
   const data = new Uint8Array((rgba.length / 4) * 3);
-  for (let from = 0, to = 0; from < rgba.length; from += 4) {
+  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
     const alpha = rgba[from + 3]!;
+    const white = 255 - alpha;
     for (let channel = 0; channel < 3; channel++) {
       const value = rgba[from + channel]!;
-      data[to++] = alpha === 255 ? value : Math.round((value * alpha + 255 * (255 - alpha)) / 255);
+      data[to + channel] = white === 0 ? value : Math.round((value * alpha) / 255 + white);
     }
   }
   return data;

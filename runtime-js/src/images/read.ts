@@ -1,8 +1,11 @@
 // Reads the pictures of a request: from whatever a page has to the tiles that its model takes.
-import { throwIfAborted } from "../errors.js";
+import { InvalidRequestError, throwIfAborted } from "../errors.js";
 import type { ImageSource } from "../text/content.js";
 import { decodePicture } from "./decode.js";
 import type { ImageFacts } from "./facts.js";
+import { fetchPicture } from "./fetch.js";
+import { hashOf } from "./hash.js";
+import { recentOf } from "./recent.js";
 import { type Tiles, tilesOf } from "./tiles.js";
 
 /** A picture of a request; `path` says where it stands there. */
@@ -25,19 +28,41 @@ export async function readPictures(
   signal?: AbortSignal,
 ): Promise<Picture[]> {
   const pictures: Picture[] = [];
-  for (const { image, detail, path } of asked) {
-    const decoded = await decodePicture(image, path, signal);
-    throwIfAborted(signal);
-    const tiles = tilesOf(decoded, facts, detail === "low");
-    pictures.push({ ...tiles, key: await keyOf(tiles) });
+  for (const one of asked) {
+    pictures.push(await readPicture(one, facts, signal));
     throwIfAborted(signal);
   }
   return pictures;
 }
 
-async function keyOf({ tiles, rows, columns }: Tiles): Promise<string> {
-  const hashes = await Promise.all(tiles.map((tile) => crypto.subtle.digest("SHA-256", tile as BufferSource)));
-  const all = new Uint8Array(await new Blob(hashes).arrayBuffer());
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", all));
-  return `${rows}x${columns}:${[...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+/** A conversation has its pictures in each of its requests, so the last ones are kept. */
+async function readPicture(
+  { image, detail, path }: PictureRequest,
+  facts: ImageFacts,
+  signal: AbortSignal | undefined,
+): Promise<Picture> {
+  throwIfAborted(signal);
+  const given = typeof image === "string" ? await fetchPicture(image, path, signal) : image;
+  const recent = recentOf(facts);
+  const file = given instanceof Blob ? `${detail} ${await hashOf([await bytesOf(given, path)])}` : undefined;
+  const known = file === undefined ? undefined : recent.get(file);
+  if (known) return known;
+  const decoded = await decodePicture(given, path, signal);
+  throwIfAborted(signal);
+  const tiles = tilesOf(decoded, facts, detail === "low");
+  const picture = { ...tiles, key: `${tiles.rows}x${tiles.columns} ${await hashOf(tiles.tiles)}` };
+  if (file !== undefined) recent.set(file, picture);
+  return picture;
+}
+
+async function bytesOf(file: Blob, path: string): Promise<Uint8Array> {
+  try {
+    return new Uint8Array(await file.arrayBuffer());
+  } catch (error) {
+    throw new InvalidRequestError(
+      path,
+      `its file cannot be read: ${(error as Error).message}`,
+      "It may have been moved or changed: choose it again.",
+    );
+  }
 }

@@ -2,7 +2,7 @@
 import type { CountingSource } from "../chat/source.js";
 import type { LoadOptions } from "../engine/options.js";
 import { exception, notSupported } from "./exceptions.js";
-import { parseInput } from "./input.js";
+import { keeping, parseInput } from "./input.js";
 import { SharedModel } from "./model.js";
 import { Session } from "./session.js";
 import { PARAMS, parseSettings } from "./settings.js";
@@ -45,7 +45,7 @@ export function createLanguageModel(options: LanguageModelOptions): LanguageMode
       const own = await native(asked);
       if (own) return own.availability(asked);
       try {
-        parseSettings(asked);
+        if (parseSettings(asked).images && model.images === false) return "unavailable";
       } catch (error) {
         if (error instanceof DOMException) return "unavailable";
         throw error;
@@ -59,15 +59,16 @@ export function createLanguageModel(options: LanguageModelOptions): LanguageMode
       const own = await native(asked);
       if (own) return own.create(asked);
       const settings = parseSettings(asked);
-      const initial = asked.initialPrompts ? parseInput(asked.initialPrompts, false) : undefined;
+      const initial = asked.initialPrompts ? parseInput(asked.initialPrompts, false, settings.images) : undefined;
       if (initial?.prefix) throw exception("SyntaxError", "A prefix is for prompt, and not for initialPrompts.");
       if ((await model.availability()) === "unavailable") throw notSupported("This browser has no WebGPU adapter.");
       const tell = progressOf(monitor);
       tell(0);
       const source = await model.open(signal ?? new AbortController().signal, tell);
       tell(1);
+      if (settings.images && !source.info.images) throw notSupported("This model takes no pictures.");
       const session = new LanguageModel(source, settings);
-      if (asked.initialPrompts?.length) await session.begin(initial!.messages);
+      if (asked.initialPrompts?.length) await session.begin((await keeping(initial!)).messages);
       signal?.throwIfAborted();
       signal?.addEventListener("abort", () => session.destroy(signal.reason), { once: true });
       return session;

@@ -1,5 +1,7 @@
 // Checks what is said to a session, and turns it into the engine's messages.
-import type { ChatMessage } from "../chat/types.js";
+import { lasting } from "../chat/bitmaps.js";
+import type { ChatMessage, MessagePart } from "../chat/types.js";
+import { type Content, joinContents, kindOf } from "../text/content.js";
 import { exception, notSupported } from "./exceptions.js";
 import type { PromptInput } from "./types.js";
 
@@ -9,8 +11,8 @@ export interface Input {
   readonly prefix: string;
 }
 
-/** `begun`: there are messages already, so that none may be the system's. */
-export function parseInput(input: PromptInput, begun: boolean): Input {
+/** `begun`: there are messages already, so that none may be the system's. `images`: pictures were expected. */
+export function parseInput(input: PromptInput, begun: boolean, images: boolean): Input {
   if (typeof input === "string") return { messages: [{ role: "user", content: input }], prefix: "" };
   if (!Array.isArray(input)) throw new TypeError("A prompt is a string or a list of messages.");
   if (input.length === 0) return { messages: [{ role: "user", content: "" }], prefix: "" };
@@ -21,29 +23,53 @@ export function parseInput(input: PromptInput, begun: boolean): Input {
     if (role !== "system" && role !== "user" && role !== "assistant")
       throw new TypeError(`A message's role is system, user or assistant, not ${String(role)}.`);
     if (role === "system" && (begun || i > 0)) throw new TypeError("Only a session's first message is the system's.");
-    const text = textOf(content);
+    const said = contentOf(content, images && role === "user");
     if (!isPrefix) {
-      messages.push({ role, content: text });
+      messages.push({ role, content: said });
       continue;
     }
-    if (role !== "assistant" || i < input.length - 1)
+    if (typeof said !== "string" || role !== "assistant" || i < input.length - 1)
       throw exception("SyntaxError", "Only the last message, the assistant's, is a prefix.");
-    prefix = text;
+    prefix = said;
   }
   return { messages, prefix };
 }
 
-function textOf(content: unknown): string {
+/** A string where there are no pictures. */
+function contentOf(content: unknown, images: boolean): string | MessagePart[] {
   if (typeof content === "string") return content;
   if (!Array.isArray(content)) throw new TypeError("A message's content is a string or a list of parts.");
-  return content
-    .map((part: unknown) => {
-      const { type, value } = (part ?? {}) as Record<string, unknown>;
-      if (type !== "text") throw notSupported(`This model reads text, and no ${String(type)}.`);
-      if (typeof value !== "string") throw new TypeError("A text part's value is a string.");
-      return value;
-    })
-    .join("");
+  const parts = content.map((part: unknown): string | MessagePart => {
+    const { type, value } = (part ?? {}) as Record<string, unknown>;
+    if (type === "image" && images) return { type, image: pictureOf(value) };
+    if (type !== "text") throw notSupported(`${String(type)} was not expected here: say so in expectedInputs.`);
+    if (typeof value !== "string") throw new TypeError("A text part's value is a string.");
+    return value;
+  });
+  if (parts.every((part) => typeof part === "string")) return parts.join("");
+  return parts.map((part) => (typeof part === "string" ? { type: "text", text: part } : part));
+}
+
+function pictureOf(value: unknown): ImageBitmapSource {
+  if (ArrayBuffer.isView(value) || kindOf(value) === "ArrayBuffer") return new Blob([value as BufferSource]);
+  if (typeof value === "object" && value !== null) return value as ImageBitmapSource; // the engine knows which
+  throw new TypeError("An image part's value is a picture, or the bytes of one.");
+}
+
+/** The same, whose pictures do not change while the session goes on. */
+export const keeping = async ({ messages, prefix }: Input): Promise<Input> => ({
+  messages: await lasting(messages),
+  prefix,
+});
+
+/** One message's words and pictures after another's. */
+export function both(
+  first: ChatMessage["content"],
+  second: ChatMessage["content"],
+): NonNullable<ChatMessage["content"]> {
+  return joinContents((first ?? "") as Content, (second ?? "") as Content, "\n\n") as NonNullable<
+    ChatMessage["content"]
+  >;
 }
 
 /** Messages as templates have them: users' that follow each other are one, since many templates refuse two. */
@@ -52,7 +78,7 @@ export function joined(messages: readonly ChatMessage[]): ChatMessage[] {
   for (const message of messages) {
     const last = turns.at(-1);
     if (last?.role === "user" && message.role === "user")
-      turns[turns.length - 1] = { role: "user", content: `${last.content}\n\n${message.content}` };
+      turns[turns.length - 1] = { role: "user", content: both(last.content, message.content) };
     else turns.push(message);
   }
   return turns;

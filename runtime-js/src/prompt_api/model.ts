@@ -21,6 +21,12 @@ export class SharedModel {
     private readonly options: Omit<LoadOptions, "signal">,
   ) {}
 
+  /** Whether the model takes pictures; undefined while nobody knows. */
+  get images(): boolean | undefined {
+    const known = typeof this.bundle === "string" ? this.loaded : this.bundle;
+    return known && (known.info.images ?? false);
+  }
+
   async availability(): Promise<Availability> {
     if (typeof this.bundle !== "string" || this.loaded) return "available";
     if (this.loading) return "downloading";

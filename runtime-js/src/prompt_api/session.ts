@@ -4,8 +4,8 @@ import type { CountingSource } from "../chat/source.js";
 import type { ChatMessage, ChatTool } from "../chat/types.js";
 import { answer, unlessAborted } from "./answer.js";
 import { parseConstraint } from "./constraint.js";
-import { codeOf, exception, exceptionOf, outOfContext, quotaExceeded } from "./exceptions.js";
-import { joined, parseInput } from "./input.js";
+import { codeOf, exception, exceptionOf, notSupported, outOfContext, quotaExceeded } from "./exceptions.js";
+import { both, joined, keeping, parseInput } from "./input.js";
 import type { Settings } from "./settings.js";
 import type { PromptInput, PromptOptions, SamplingMode, SignalOption } from "./types.js";
 
@@ -96,7 +96,7 @@ export class Session extends EventTarget {
 
   async append(input: PromptInput, options: SignalOption = {}): Promise<void> {
     await this.inTurn(options.signal, async (signal) => {
-      const { messages, prefix } = parseInput(input, this.begun);
+      const { messages, prefix } = await keeping(parseInput(input, this.begun, this.settings.images));
       if (prefix) throw exception("SyntaxError", "A prefix is for prompt: nothing follows what is appended.");
       const kept = await this.makeRoom(messages, 0);
       const tokens = await this.count([...this.first, ...kept.flat(), ...messages]);
@@ -108,7 +108,7 @@ export class Session extends EventTarget {
   async measureContextUsage(input: PromptInput, options: PromptOptions = {}): Promise<number> {
     this.check();
     options.signal?.throwIfAborted();
-    const { messages, prefix } = parseInput(input, this.begun);
+    const { messages, prefix } = parseInput(input, this.begun, this.settings.images);
     const { told } = parseConstraint(options, prefix);
     const before = this.conversation();
     const added = [...messages, ...(prefix ? [{ role: "assistant" as const, content: prefix }] : [])];
@@ -147,7 +147,7 @@ export class Session extends EventTarget {
 
   private ask(input: PromptInput, options: PromptOptions, onText: (delta: string) => void): Promise<void> {
     return this.inTurn(options.signal, async (signal) => {
-      const { messages: given, prefix } = parseInput(input, this.begun);
+      const { messages: given, prefix } = await keeping(parseInput(input, this.begun, this.settings.images));
       const { format, told } = parseConstraint(options, prefix);
       const messages = withTold(given, told);
       let kept = await this.makeRoom(messages, Math.min(ANSWER_TOKENS, this.contextWindow >> 2));
@@ -204,12 +204,20 @@ export class Session extends EventTarget {
   }
   private async count(messages: readonly ChatMessage[]): Promise<number> {
     if (messages.length === 0) return 0;
-    const turns = joined(messages).map(({ role, content, tool_calls: calls }) => ({
+    const asked = joined(messages);
+    if (asked.some(({ content }) => Array.isArray(content))) return this.countWithPictures(asked);
+    const turns = asked.map(({ role, content, tool_calls: calls }) => ({
       role,
       content: String(content ?? ""),
       ...(calls && { tool_calls: calls.map(({ id, function: made }) => ({ id, type: "function", function: made })) }),
     }));
     return (await this.source.encodeChat(turns as never)).length;
+  }
+
+  private async countWithPictures(messages: ChatMessage[]): Promise<number> {
+    const { completions } = this.source.chat;
+    if (!completions.prompt) throw notSupported("This engine counts no tokens of pictures.");
+    return (await completions.prompt({ messages })).tokens.length;
   }
 
   private check(): void {
@@ -254,7 +262,7 @@ function withTold(messages: readonly ChatMessage[], told: string): ChatMessage[]
   const at = messages.findLastIndex(({ role }) => role === "user");
   if (told === "") return [...messages];
   if (at < 0) return [...messages, { role: "user", content: told }];
-  return messages.map((one, i) => (i === at ? { ...one, content: `${one.content}\n\n${told}` } : one));
+  return messages.map((one, i) => (i === at ? { ...one, content: both(one.content, told) } : one));
 }
 
 const described = ({ name, description, inputSchema }: Settings["tools"][number]): ChatTool => ({

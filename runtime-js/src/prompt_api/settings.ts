@@ -23,12 +23,14 @@ export interface Settings {
   readonly samplingMode: SamplingMode | null;
   readonly sampling: Pick<ChatRequest, "temperature" | "top_k">;
   readonly tools: readonly Tool[];
+  /** Prompts may have pictures. */
+  readonly images: boolean;
 }
 
 /** Throws TypeError or RangeError for options that are wrong, and NotSupportedError for those that no bundle has. */
 export function parseSettings(options: CoreOptions): Settings {
   const { tools = [], samplingMode } = options;
-  checkExpected(options.expectedInputs, ["text", "tool-call", "tool-response"]);
+  checkExpected(options.expectedInputs, ["text", "image", "tool-call", "tool-response"]);
   checkExpected(options.expectedOutputs, ["text", "tool-call"]);
   if ("thinking" in options && options.thinking != null) throw notSupported("thinking is not supported.");
   for (const tool of tools) checkTool(tool);
@@ -46,6 +48,7 @@ export function parseSettings(options: CoreOptions): Settings {
     samplingMode: mode,
     sampling: { temperature: chosen, top_k: topK },
     tools: [...tools],
+    images: (options.expectedInputs ?? []).some(({ type }) => type === "image"),
   };
 }
 
@@ -59,7 +62,7 @@ function atMost(value: number | undefined, name: string, least: number, most: nu
 function checkExpected(expected: CoreOptions["expectedInputs"], known: readonly string[]): void {
   for (const { type, languages = [] } of expected ?? []) {
     Intl.getCanonicalLocales([...languages]); // throws RangeError
-    if (!known.includes(type)) throw notSupported(`Bundles read and write text, and no ${type}.`);
+    if (!known.includes(type)) throw notSupported(`Models here know ${known.join(", ")}, and no ${type}.`);
   }
 }
 

@@ -6,9 +6,14 @@ export interface TextContent {
   type: "text";
   value: string;
 }
+/** Bytes are those of a file, such as a PNG's. */
+export interface ImageContent {
+  type: "image";
+  value: ImageBitmapSource | BufferSource;
+}
 export interface Message {
   role: Role;
-  content: string | readonly TextContent[];
+  content: string | readonly (TextContent | ImageContent)[];
   /** The answer goes on from this message: for the last, which is the assistant's. */
   prefix?: boolean;
 }

@@ -3,7 +3,7 @@ import { parseChatRequest, parseCompletionRequest, type RequestFacts } from "../
 import { noInput } from "./errors.js";
 import { refusal } from "./names.js";
 import { prepare, refuseResumable } from "./requests.js";
-import type { ModelType } from "./types/config.js";
+import { ModelType } from "./types/config.js";
 import type { ChatCompletionRequest, CompletionCreateParams, EmbeddingCreateParams } from "./types/openai.js";
 
 /** Fields of OpenAI's that WebLLM does not take; none. */
@@ -11,19 +11,22 @@ export const ChatCompletionRequestUnsupportedFields: string[] = [];
 
 /** Token ids are not checked: no model's vocabulary is known. */
 const FACTS = { vocabSize: Infinity };
+/** Nor are texts: no model's token for pictures is known. */
+const ANY = { token: "", row: "" };
 
 /** Throws InvalidRequestError, which names the field, for a request that no model answers. */
 export function postInitAndCheckFieldsChatCompletion(
   request: ChatCompletionRequest,
   _currentModelId: string,
-  _currentModelType: ModelType,
-  _supportedInputKinds?: ReadonlySet<"image" | "audio">,
+  currentModelType: ModelType,
+  supportedInputKinds?: ReadonlySet<"image" | "audio">,
 ): void {
-  check(request, parseChatRequest);
+  const images = supportedInputKinds?.has("image") ?? currentModelType === ModelType.VLM;
+  check(request, parseChatRequest, images ? { ...FACTS, images: ANY } : FACTS);
 }
 
 export function postInitAndCheckFieldsCompletion(request: CompletionCreateParams, _currentModelId: string): void {
-  check(request, parseCompletionRequest);
+  check(request, parseCompletionRequest, FACTS);
 }
 
 export function postInitAndCheckFieldsEmbedding({ input }: EmbeddingCreateParams, _currentModelId: string): void {
@@ -35,10 +38,10 @@ export function rejectCompletionResumable(request: CompletionCreateParams): void
   refuseResumable((request.extra_body as { resumable?: unknown } | undefined)?.resumable);
 }
 
-function check(request: object, parse: (body: unknown, facts: RequestFacts) => unknown): void {
+function check(request: object, parse: (body: unknown, facts: RequestFacts) => unknown, facts: RequestFacts): void {
   const { body } = prepare(request, {});
   try {
-    parse(body, FACTS);
+    parse(body, facts);
   } catch (error) {
     throw refusal(error, body);
   }

@@ -1,5 +1,6 @@
 // Defines WorkerEngine: Engine's members on a page, of an engine that runs in a worker.
 import { resolveBundleUrl } from "../bundle/url.js";
+import { portable } from "../chat/bitmaps.js";
 import type { ChatCompletions, Completions } from "../chat/index.js";
 import type { GeneratedToken, GenerateEnd } from "../decode/index.js";
 import type { RerankAnswer, RerankRequest } from "../embed/index.js";
@@ -13,7 +14,6 @@ import { Connection } from "./connection.js";
 import { dialTo, type WorkerSource } from "./dial.js";
 import type { Facts } from "./engine_methods.js";
 import { errorFromJson } from "./error_json.js";
-import { portable } from "./pictures.js";
 import type { RemoteStream } from "./remote_stream.js";
 
 /** What is at once in Engine comes as a promise; all else is the same. */

@@ -46,7 +46,7 @@ export interface ChatCompletionContentPartInputAudio {
   type: "input_audio";
   input_audio: ChatCompletionAudioInput;
 }
-/** Images and audio are refused by name: no bundle takes them yet. */
+/** Images are for models that take some. Audio is refused by name: no bundle takes it yet. */
 export type ChatCompletionContentPart =
   | ChatCompletionContentPartText
   | ChatCompletionContentPartImage

@@ -7,7 +7,7 @@ import type { LogitProcessor } from "../types/engine.js";
 import { methodsOf, SERVICE } from "./methods.js";
 
 /** Options of a load that a page cannot send. */
-export type OwnOptions = Pick<MLCEngineConfig, "fetch" | "constrain" | "embed">;
+export type OwnOptions = Pick<MLCEngineConfig, "fetch" | "constrain" | "embed" | "images">;
 
 export class WebWorkerMLCEngineHandler {
   engine = new MLCEngine();

@@ -15,7 +15,7 @@ export interface Reload {
  * so that several pages share it. */
 export function methodsOf(
   engine: () => MLCEngine,
-  own: Pick<MLCEngineConfig, "fetch" | "constrain" | "embed">,
+  own: Pick<MLCEngineConfig, "fetch" | "constrain" | "embed" | "images">,
   keeps: boolean,
 ): Methods {
   let last = "";

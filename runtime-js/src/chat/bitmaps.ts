@@ -1,4 +1,5 @@
-// Makes bitmaps of a request's canvases and elements, which cannot cross to a worker: bitmaps can.
+// Makes bitmaps of a request's pictures: of canvases and elements, which cannot cross to a worker, and of all that may
+// change while a conversation goes on.
 import { InvalidRequestError } from "../errors.js";
 import { kindOf } from "../text/content.js";
 
@@ -6,26 +7,31 @@ const DRAWN = [
   ...["HTMLCanvasElement", "HTMLImageElement", "HTMLVideoElement"],
   ...["OffscreenCanvas", "SVGImageElement", "VideoFrame"],
 ];
+const CHANGING = [...DRAWN, "ImageBitmap", "ImageData"];
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** The request itself, at once, where nothing is to be made; what is wrong in it stays, to be refused. Throws
- * InvalidRequestError, which names the picture, for one that no bitmap can be made of. */
-export function portable(request: unknown): unknown {
+/** What can cross to a worker: the request itself, at once, where nothing is to be made. What is wrong in it stays, to
+ * be refused. Throws InvalidRequestError, which names the picture, for one that no bitmap can be made of. */
+export function portable<Request>(request: Request): Request | Promise<Request> {
   const messages = listOf((request as Fields | null | undefined)?.messages);
-  const drawn = messages.some(({ content }) => listOf(content).some(isDrawn));
-  return drawn ? withBitmaps(request as Fields, messages) : request;
+  if (!messages.some(({ content }) => listOf(content).some(isOf(DRAWN)))) return request;
+  return withBitmaps(messages, DRAWN).then((made) => ({ ...request, messages: made }));
 }
 
-async function withBitmaps(request: Fields, messages: readonly Fields[]): Promise<Fields> {
+/** Messages whose pictures stay as they are now. Throws as `portable` does. */
+export const lasting = <Message extends object>(messages: readonly Message[]): Promise<Message[]> =>
+  withBitmaps(messages as readonly Fields[], CHANGING) as Promise<unknown[]> as Promise<Message[]>;
+
+async function withBitmaps(messages: readonly Fields[], kinds: readonly string[]): Promise<Fields[]> {
   const turns = messages.map(async (message, i) => {
     if (!Array.isArray(message.content)) return message;
     const parts = (message.content as Fields[]).map(async (part, j) =>
-      isDrawn(part) ? { ...part, image: await bitmapOf(part.image, `messages[${i}].content[${j}]`) } : part,
+      isOf(kinds)(part) ? { ...part, image: await bitmapOf(part.image, `messages[${i}].content[${j}]`) } : part,
     );
     return { ...message, content: await Promise.all(parts) };
   });
-  return { ...request, messages: await Promise.all(turns) };
+  return Promise.all(turns);
 }
 
 async function bitmapOf(image: unknown, path: string): Promise<ImageBitmap> {
@@ -41,7 +47,10 @@ async function bitmapOf(image: unknown, path: string): Promise<ImageBitmap> {
   }
 }
 
-const isDrawn = (part: Fields): boolean => part.type === "image" && DRAWN.includes(kindOf(part.image));
+const isOf =
+  (kinds: readonly string[]) =>
+  (part: Fields): boolean =>
+    part.type === "image" && kinds.includes(kindOf(part.image));
 
 /** The objects of a list; none where it is no list, or has others. */
 function listOf(value: unknown): readonly Fields[] {

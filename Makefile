@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit browser dev fuzz publish-faults bench quality peers compat recipes families gguf plans contract fixtures setup engine chromium fmt lint docs dist packages-test clean
+.PHONY: help demo test unit browser sweep dev fuzz publish-faults bench quality peers compat recipes families gguf plans contract fixtures setup engine chromium fmt lint docs dist packages-test clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -41,8 +41,11 @@ unit: $(INSTALLED) $(MODULES) ## quick unit tests of Python and TypeScript, with
 	$(NPM) test
 	$(BIN)/python -m pytest tests/unit -m "not slow" $(BY_FILE)
 
-browser: setup ## kernels, engine and page in headless browsers
+browser: setup ## kernels, engine and page in headless browsers, as `make test` has them
 	$(BIN)/python -m pytest tests/browser $(BY_FILE)
+
+sweep: setup ## every case of every kernel in a browser, of which `make test` runs a third
+	MLCWEB_SWEEP=whole $(BIN)/python -m pytest tests/browser -k kernels $(BY_FILE)
 
 dev: $(INSTALLED) $(MODULES) ## serve BUNDLE, rebuild the engine on change, reload the page
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/dev.py $(BUNDLE) $(DEV_FLAGS)

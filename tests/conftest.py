@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +29,29 @@ LONGEST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first; all others in their order."""
+# Of a test with many cases in a file whose name begins so, every third case; `make sweep` runs all, and so does who
+# names the file. Each shape is some seconds of a software GPU, and neighbours differ in one thing.
+SAMPLED = "test_kernels_"
+_MANY, _EACH = 6, 3
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files first; all others in their order. Of what is sampled, the sample."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+    if os.environ.get("MLCWEB_SWEEP") == "whole" or any(".py" in argument for argument in config.args):
+        return
+    cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.path.stem.startswith(SAMPLED):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    left_out: set[pytest.Item] = set()
+    for name, of_one in cases.items():
+        if len(of_one) > _MANY:
+            first = zlib.crc32(name.encode()) % _EACH
+            left_out.update(item for i, item in enumerate(of_one) if i % _EACH != first)
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session", autouse=True)

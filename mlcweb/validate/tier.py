@@ -25,8 +25,8 @@ class TierReport:
     and each other feeds one token of the answer to decode.
     ``chats`` is what differs from the compiler's in each example chat that the engine rendered, or None. ``texts``, of
     a model of whole texts: whether the engine makes the compiler's tokens of each; ``wrong_step`` is then the first
-    text whose embedding or score is off. ``picture``, of a model that sees: how far the logits after a picture are off,
-    as ``largest_difference`` has it.
+    text whose embedding or score is off. ``picture``, of a model that sees: how far the logits after a picture
+    are off, as ``largest_difference`` has it.
     """
 
     tier: str

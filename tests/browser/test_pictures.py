@@ -13,7 +13,10 @@ from playwright.sync_api import Page
 
 from mlcweb.browser.page import open_page
 from tests.support.browser.engine_server import EngineServer
+from tests.support.browser.firefox import open_firefox
 from tests.support.browser.mini_bundle import Mini
+from tests.support.browser.model_page import Site
+from tests.support.browser.vulkan import vulkan_of
 from tests.support.engine import ENGINE, needs_engine
 
 pytestmark = needs_engine
@@ -30,26 +33,29 @@ FACTS = {
     "row": "<image>",
     "prompt": {"tile": "", "row_end": "", "before_whole": "", "whole": "", "end": ""},
 }
+#: What the tests call, of a page that has ``code``.
+HELPERS = f"""const facts = {json.dumps(FACTS)};
+// A picture of the tile's size is not resized.
+window.read = async (image, signal) => {{
+  const [{{ tiles }}] = await code.readPictures([{{ image, path: "at" }}], facts, signal);
+  return [...tiles[0]];
+}};
+window.refused = (image, signal) => read(image, signal).then(() => "nothing", ({{ code, message, hint }}) => {{
+  return {{ code, message, hint }};
+}});
+const pixel = (_, i) => i % 4 === 3 ? 255 : (i * 37) % 256;
+window.pixels = () => Uint8ClampedArray.from({{ length: {TILE * TILE * 4} }}, pixel);
+window.drawn = (data, width = {TILE}) => {{
+  const canvas = new OffscreenCanvas(width, data.length / 4 / width);
+  canvas.getContext("2d").putImageData(new ImageData(data, width), 0, 0);
+  return canvas;
+}};
+"""
 PAGE = f"""<!doctype html><title>pictures</title><link rel="icon" href="data:,">
 <script type="module">
-  import {{ code }} from "./images.js";
-  const facts = {json.dumps(FACTS)};
-  // A picture of the tile's size is not resized.
-  window.read = async (image, signal) => {{
-    const [{{ tiles }}] = await code.readPictures([{{ image, path: "at" }}], facts, signal);
-    return [...tiles[0]];
-  }};
-  window.refused = (image, signal) => read(image, signal).then(() => "nothing", ({{ code, message, hint }}) => {{
-    return {{ code, message, hint }};
-  }});
-  const pixel = (_, i) => i % 4 === 3 ? 255 : (i * 37) % 256;
-  window.pixels = () => Uint8ClampedArray.from({{ length: {TILE * TILE * 4} }}, pixel);
-  window.drawn = (data, width = {TILE}) => {{
-    const canvas = new OffscreenCanvas(width, data.length / 4 / width);
-    canvas.getContext("2d").putImageData(new ImageData(data, width), 0, 0);
-    return canvas;
-  }};
-  window.ready = true;
+import {{ code }} from "./images.js";
+{HELPERS}
+window.ready = true;
 </script>"""
 WORKER = f"""import {{ code }} from "./images.js";
 const facts = {json.dumps(FACTS)};
@@ -112,6 +118,23 @@ def test_all_sources_have_the_same_pixels(page: Page, source: str) -> None:
         assert run(page, f"return read({SOURCES[source]})") == EXPECTED
 
 
+def test_firefox_has_the_same_pixels(
+    firefox: Path, chromium: Path, site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("firefox")
+    with open_firefox(firefox, vulkan_of(chromium), site, folder) as page:
+        page.evaluate(
+            f"async () => {{ const {{ code }} = await import('./images.js');\n{HELPERS} return 1; }}"
+        )
+        for source, made in SOURCES.items():
+            if source == "a frame":
+                continue
+            assert page.evaluate(f"async () => read({made})") == EXPECTED, source
+        check_turned(page.evaluate(f"async () => {{ {TURNED} }}"))
+        refused = page.evaluate("async () => refused(new Blob(['words']))")
+        assert refused["code"] == "invalid-request" and "cannot be decoded" in refused["message"]
+
+
 @pytest.mark.parametrize("kind", ["Worker", "SharedWorker"])
 def test_in_workers(page: Page, kind: str) -> None:
     got = run(
@@ -138,11 +161,8 @@ def test_transparency_is_on_white(page: Page) -> None:
         assert got[half] == 255 and all(abs(value - 127) <= 1 for value in got[half + 1 : half + 3])
 
 
-def test_a_photo_is_turned_as_its_exif_says(page: Page) -> None:
-    """Its left half is red, its right half blue; turned by 90 degrees, red is above."""
-    got = run(
-        page,
-        f"""const [width, height] = [{TILE * 2}, {TILE}];
+#: A photo whose left half is red and right half blue, turned by 90 degrees: red is above.
+TURNED = f"""const [width, height] = [{TILE * 2}, {TILE}];
         const data = Uint8ClampedArray.from({{ length: width * height * 4 }},
           (_, i) => (((i >> 2) % width < width / 2) ? [255, 0, 0, 255] : [0, 0, 255, 255])[i % 4]);
         const jpeg = await drawn(data, width).convertToBlob({{ type: "image/jpeg", quality: 1 }});
@@ -151,12 +171,17 @@ def test_a_photo_is_turned_as_its_exif_says(page: Page) -> None:
         const exif = [0x45, 0x78, 0x69, 0x66, 0, 0, 0x4d, 0x4d, 0, 42, 0, 0, 0, 8, 0, 1,
           1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0];
         const app1 = [0xff, 0xe1, 0, exif.length + 2, ...exif];
-        return read(new Blob([bytes.slice(0, 2), Uint8Array.from(app1), bytes.slice(2)]));""",
-    )
+        return read(new Blob([bytes.slice(0, 2), Uint8Array.from(app1), bytes.slice(2)]));"""
+
+
+def check_turned(got: list[int]) -> None:
     first, last = got[:3], got[-3:]
     assert first[0] > 200 and first[2] < 60 and last[2] > 200 and last[0] < 60
-    row = got[: TILE * 3]
-    assert all(value > 200 for value in row[::3])
+    assert all(value > 200 for value in got[: TILE * 3 : 3])
+
+
+def test_a_photo_is_turned_as_its_exif_says(page: Page) -> None:
+    check_turned(run(page, TURNED))
 
 
 REFUSED = {

@@ -43,7 +43,7 @@ async function readPicture(
   signal: AbortSignal | undefined,
 ): Promise<Picture> {
   throwIfAborted(signal);
-  const given = typeof image === "string" ? await fetchPicture(image, path, signal) : image;
+  let given = typeof image === "string" ? await fetchPicture(image, path, signal) : image;
   const recent = recentOf(facts);
   let file: string | undefined;
   if (given instanceof Blob) {
@@ -53,6 +53,8 @@ async function readPicture(
     if (known) return known;
     const size = sizeInFile(bytes);
     if (size) checkSize(size, path);
+    // In one piece: Firefox knows no picture whose first piece is but a few bytes long.
+    given = new Blob([bytes], { type: given.type });
   }
   const decoded = await decodePicture(given, path, signal);
   throwIfAborted(signal);
@@ -62,7 +64,7 @@ async function readPicture(
   return picture;
 }
 
-async function bytesOf(file: Blob, path: string): Promise<Uint8Array> {
+async function bytesOf(file: Blob, path: string): Promise<Uint8Array<ArrayBuffer>> {
   try {
     return new Uint8Array(await file.arrayBuffer());
   } catch (error) {

@@ -15,9 +15,11 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from tokenizers import AddedToken, Tokenizer
 
 from bench.synthetic.tokenizer import write_tokenizer
 from mlcweb.models import architecture, declare_model
+from mlcweb.recipes import find_recipe
 
 _LLAMA3 = {
     "architectures": ["LlamaForCausalLM"],
@@ -110,7 +112,21 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "qwen3.5-0.8b": {**_QWEN35, "hidden_size": 1024, "intermediate_size": 3584},
     "qwen3.5-2b": {**_QWEN35, "hidden_size": 2048, "intermediate_size": 6144},
+    "smolvlm-256m": find_recipe("SmolVLM-256M-Instruct").config,
 }
+_TOWER_KEYS = ("architectures", "image_token_id", "scale_factor", "vision_config")
+# What a model that sees has besides: tokens, a template that takes pictures, and how they are prepared.
+_SEEING_TOKENS = (
+    "<image>",
+    "<fake_token_around_image>",
+    "<global-img>",
+    *(f"<row_{line}_col_{column}>" for line in range(1, 5) for column in range(1, 5)),
+)
+_SEEING_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}: {% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+)
 _BLOCK = 1 << 20
 
 
@@ -118,8 +134,11 @@ def write_checkpoint(shape: str, folder: Path, seed: int = 0) -> None:
     """A single-file safetensors checkpoint with config.json and a small tokenizer."""
     config = SHAPES[shape]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=1))
     write_tokenizer(folder)
+    sees = "vision_config" in config
+    if sees:
+        _write_seeing(folder, config)
+    (folder / "config.json").write_text(json.dumps(_wrapped(config) if sees else config, indent=1))
     config_class, model_class = architecture(config)
     tensors = declare_model(model_class, config_class.from_hf(config)).shapes()
     header: dict[str, Any] = {}
@@ -140,6 +159,27 @@ def write_checkpoint(shape: str, folder: Path, seed: int = 0) -> None:
             source = ones if len(dims) == 1 else block  # norm weights are near 1
             while left:
                 left -= file.write(source[: min(left, len(source))])
+
+
+def _wrapped(config: dict[str, Any]) -> dict[str, Any]:
+    """As it is published: the text model's keys by themselves."""
+    text = {key: value for key, value in config.items() if key not in _TOWER_KEYS}
+    return {**{key: config[key] for key in _TOWER_KEYS}, "text_config": text}
+
+
+def _write_seeing(folder: Path, config: dict[str, Any]) -> None:
+    path = folder / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.add_special_tokens(
+        [AddedToken(text, special=True, normalized=False) for text in _SEEING_TOKENS]
+    )
+    path.write_text(tokenizer.to_str(), encoding="utf-8")
+    config_path = folder / "tokenizer_config.json"
+    written = {**json.loads(config_path.read_text()), "chat_template": _SEEING_TEMPLATE}
+    config_path.write_text(json.dumps(written, indent=1))
+    tile = config["vision_config"]["image_size"]
+    prepared = {"max_image_size": {"longest_edge": tile}, "size": {"longest_edge": 4 * tile}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
 
 
 if __name__ == "__main__":

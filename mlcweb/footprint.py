@@ -9,7 +9,7 @@ from typing import Any
 
 from mlcweb.contract.constants import DTYPE_BYTES, RECURRENT_COPIES
 from mlcweb.kernel_cache import KernelCache, source_digest
-from mlcweb.quantize import Param, Scheme, packed_tensors
+from mlcweb.quantize import Scheme, packed_tensors
 
 
 @dataclass(frozen=True)
@@ -77,21 +77,18 @@ def _count(
     kv_cache = 0 if texts else kv_cache * config.num_hidden_layers // declared
     recurrent = sum(math.prod(p.shape) for name, p in model.states() if not name.endswith(".kv"))
     params = [(more if p.name.startswith("model.layers.1.") else 1, p) for p in model.params()]
+    # by the checkpoint's tensors: one that several parameters are made of counts once
+    times = {source: n for n, param in params for source in param.sources}
+    parameters = sum(times[source] * math.prod(shape) for source, shape in model.shapes().items())
     tables = sum(table.nbytes for table in model.constants().values())
 
     def footprint(scheme: Scheme) -> Footprint:
         dtype = kv_dtype or scheme.activation
         return Footprint(
-            parameters=sum(n * _weights(param) for n, param in params),
+            parameters=parameters,
             weights=tables + sum(n * t.nbytes for n, param in params for t in packed_tensors(param, scheme)),
             kv_cache=kv_cache * DTYPE_BYTES[dtype],
             recurrent=(1 + RECURRENT_COPIES) * recurrent * DTYPE_BYTES["float32"],
         )
 
     return {scheme.name: footprint(scheme) for scheme in schemes}
-
-
-def _weights(param: Param) -> int:
-    """Of the checkpoint: a row that is stored several times counts once."""
-    rows = param.shape[0] if param.order is None else len(set(param.order.tolist()))
-    return rows * math.prod(param.shape[1:])

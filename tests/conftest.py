@@ -31,7 +31,7 @@ LONGEST = (
 
 # Of a test with many cases in a file whose name begins so, every third case; `make sweep` runs all, and so does who
 # names the file. Each shape is some seconds of a software GPU, and neighbours differ in one thing.
-SAMPLED = "test_kernels_"
+SAMPLED = ("test_kernels_", "test_model_llama")
 _MANY, _EACH = 6, 3
 
 

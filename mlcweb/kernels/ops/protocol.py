@@ -26,10 +26,12 @@ Array = TypeVar("Array")  # what activations are: tensors of the frontend, or nu
 
 @dataclass(frozen=True)
 class Rope:
-    """RoPE's tables, as parameters of the model; one that does not turn leaves queries and keys as they are."""
+    """RoPE's tables, as parameters of the model; one that does not turn leaves queries and keys as they are, and has
+    none where nobody reads them.
+    """
 
-    coarse: Values
-    fine: Values
+    coarse: Values | None
+    fine: Values | None
     turns: bool = True
 
 

@@ -173,8 +173,8 @@ class Ops:
     def rotate_heads(self, qkv: Tensor, rope: Rope, layout: HeadLayout) -> Tensor:
         """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys turned by RoPE."""
         kernel = self.kernel(rotate_heads, layout, self.context, decode=self.phase == "decode")
-        tables = {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
-        return self.launch("rotate_heads", kernel, qkv=qkv, state=self.inputs.state, **tables)["y"]
+        given = {"qkv": qkv, "state": self.inputs.state, "rope_coarse": rope.coarse, "rope_fine": rope.fine}
+        return self.launch("rotate_heads", kernel, **given)["y"]
 
     def scale_heads(self, x: Tensor, scales: Tensor, layout: HeadLayout) -> Tensor:
         """Heads' outputs x ``[T, H * P]``, those of each times its number of ``scales`` ``[T, H]``."""

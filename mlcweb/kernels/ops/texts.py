@@ -92,8 +92,8 @@ class Texts(Prefill):
     def rotate_heads(self, qkv: Tensor, rope: Rope, layout: HeadLayout) -> Tensor:
         """``qkv`` ``[n, (H + 2 J) * P]`` with queries and keys turned by each token's position in its text."""
         kernel = self.kernel(rotate_heads, layout, self.context, texts=True)
-        places, tables = self.inputs.places, {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
-        return self.launch("rope", kernel, qkv=qkv, places=places, **tables)["y"]
+        given = {"qkv": qkv, "places": self.inputs.places, "rope_coarse": rope.coarse, "rope_fine": rope.fine}
+        return self.launch("rope", kernel, **given)["y"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> NoReturn:
         """Raises UnsupportedError: the state of one text would go into the next."""

@@ -159,10 +159,15 @@ class _Body(nn.Module):
 
 
 class RopeTables(nn.Module):
-    """The tables of one of a model's RoPEs."""
+    """The tables of one of a model's RoPEs. Where nothing turns, only a prefill that appends to a KV cache reads them:
+    a model of whole ``texts`` has none then.
+    """
 
-    def __init__(self, settings: RopeSettings, context: int, w: WeightBuilder) -> None:
+    def __init__(self, settings: RopeSettings, context: int, w: WeightBuilder, *, texts: bool) -> None:
         self.turns = settings.dims > 0
+        self.coarse = self.fine = None
+        if texts and not self.turns:
+            return
         frequencies, scale = settings.pair_frequencies(context)
         coarse, fine = rope_tables(frequencies, context, scale)
         self.coarse, self.fine = w.computed(coarse), w.computed(fine)
@@ -191,8 +196,8 @@ class Decoder(nn.Module):
         self.config, self.outline = config, self.make_outline(config)
         self.layout = config.layout(context, kv_storage(kv_dtype or tier.kv_dtype, tier))
         self.model = _Body(self, config, w, self.layout)
-        self.rope = RopeTables(config.ropes[0], context, w)
-        self.local_rope = RopeTables(config.ropes[1], context, w) if len(config.ropes) > 1 else None
+        ropes = [RopeTables(rope, context, w, texts=texts is not None) for rope in config.ropes[:2]]
+        self.rope, self.local_rope = ropes[0], ropes[1] if len(ropes) > 1 else None
         self.text_head = TextHead(texts, w, config.hidden_size, self.head_source) if texts else None
         if not config.tie_word_embeddings and texts is None:
             self.lm_head = w.matrix({self.outline.head: config.vocab_size}, config.hidden_size, vocab=True)

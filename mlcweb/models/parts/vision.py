@@ -147,8 +147,7 @@ class VisionTower(nn.Module):
         """x ``[n, D]`` of the patches that ``ops`` is for, normalized."""
         places_TD = ops.embed(self.positions)
         x_TD = ops.linear("patch", ops.patches(), self.patch_embed, bias=self.patch_bias, residual=places_TD)
-        still: Any = Rope(None, None, turns=False)  # type: ignore[arg-type]
-        step = Step(ops, (still,))
+        step = Step(ops, (Rope(None, None, turns=False),))
         for layer in self.layers:
             x_TD = layer(step, x_TD)
         return ops.norm(x_TD, self.config.norm(self.norm, self.norm_bias))

@@ -1,0 +1,121 @@
+// Benchmarks bundles that see pictures on a machine that has a browser and Node, and neither Python nor a package index:
+//   CHROME=/path/to/chromium node bench/images.mjs [--tier NAME] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
+// ENGINE_DIR is mlcweb/engine. For each bundle it prints whether it validates, and medians after a warm-up: a picture of
+// 1,024 x 768 as one tile and cut into tiles. Each round has pictures that the engine has not seen: what it takes to
+// prepare one, to run the tower on it, to the first token of a question, and to that of the same question in a new
+// conversation. The last line is everything as JSON.
+import { parseArgs } from "node:util";
+import { machine, runPage, split, table, VERSION } from "./page.mjs";
+
+const USAGE = "usage: node bench/images.mjs [--tier NAME] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]";
+const REPEATS = 7;
+const [own, flags] = split(process.argv.slice(2), "--");
+const { engine, bundles, tier } = options();
+
+const script = `
+const { Engine, validate } = await import("/engine/mlcweb.js");
+const { code } = await import("/engine/images.js");
+const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1];
+let shown = 0;
+const picture = () => {
+  const image = new ImageData(1024, 768);
+  for (let i = 0; i < image.data.length; i++) image.data[i] = i % 4 === 3 ? 255 : (i * 7 + (i >> 12) * 13 + shown) % 256;
+  shown++;
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas.convertToBlob();
+};
+for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
+  const engine = await Engine.load(url, { cache: false, tier: ${JSON.stringify(tier)} });
+  const { ok, max_relative_difference, picture: checked } = await validate(engine);
+  const { images: facts } = await (await fetch(url + "mlcweb.json")).json();
+  const seconds = async (work) => {
+    const start = performance.now();
+    const made = await work();
+    return [(performance.now() - start) / 1000, made];
+  };
+  const ask = async (image, detail) => {
+    await engine.reset();
+    const content = [{ type: "image", image, detail }, { type: "text", text: "What is this?" }];
+    const request = { messages: [{ role: "user", content }], max_tokens: 1, temperature: 0 };
+    const [took, { usage }] = await seconds(() => engine.chat.completions.create(request));
+    return { took, tokens: usage.prompt_tokens };
+  };
+  const measured = async (detail) => {
+    const prepare = [], tower = [], first = [], again = [];
+    let tokens = 0, tiles = 0;
+    const { device } = engine.answering();
+    for (let i = 0; i <= ${REPEATS}; i++) {
+      const asked = [{ image: await picture(), path: "bench", ...(detail === "low" && { detail }) }];
+      const [prepared, pictures] = await seconds(() => code.readPictures(asked, facts));
+      const [seen] = await seconds(async () => {
+        await engine.eyes.see(engine.answering(), [], pictures, undefined);
+        await device.queue.onSubmittedWorkDone();
+      });
+      const image = await picture();
+      const fresh = await ask(image, detail);
+      const known = await ask(image, detail);
+      tiles = pictures[0].tiles.length;
+      tokens = fresh.tokens;
+      if (i === 0) continue; // it warms up
+      for (const [all, one] of [[prepare, prepared], [tower, seen], [first, fresh.took], [again, known.took]]) all.push(one);
+    }
+    return { tiles, tokens, prepare: median(prepare), tower: median(tower), first: median(first), again: median(again) };
+  };
+  const [low, high] = [await measured("low"), await measured("high")];
+  const { name, memory, tier } = engine.info;
+  await report({ name, tier, memory, ok, max_relative_difference, checked, low, high });
+  await engine.unload();
+}
+await report({ browser: ${VERSION} });`;
+
+const results = [];
+let failed = false;
+console.log(`machine: ${machine()}`);
+try {
+  const folders = { engine, ...Object.fromEntries(bundles.map((bundle, i) => [`bundle${i}`, bundle])) };
+  await runPage(script, { folders, heard, flags });
+} catch (error) {
+  failed = true;
+  console.error(error.message);
+}
+const rows = results
+  .filter((result) => result.name)
+  .flatMap(({ name, low, high }) => [row(name, low), row(name, high)]);
+if (rows.length) {
+  const head = ["bundle", "tiles", "prompt", "prepare", "tower", "first token", "known picture"];
+  console.log(`\n${table(head, rows)}`);
+}
+console.log(JSON.stringify(results));
+process.exitCode = failed ? 1 : 0;
+
+function heard(result) {
+  results.push(result);
+  if (result.browser) return console.log(`browser: ${result.browser}`);
+  failed ||= result.ok !== true;
+  const difference = result.max_relative_difference.toExponential(1);
+  const seen = result.checked.relative_difference.toExponential(1);
+  const megabytes = (result.memory.total / 1e6).toFixed(0);
+  console.log(
+    `${result.name}: tier ${result.tier}, GPU memory ${megabytes} MB, validates: ${result.ok} (${difference}; ${seen})`,
+  );
+}
+
+function row(name, { tiles, tokens, prepare, tower, first, again }) {
+  const ms = (seconds) => `${(seconds * 1000).toFixed(1)} ms`;
+  return [name, String(tiles), `${tokens} tokens`, ms(prepare), ms(tower), ms(first), ms(again)];
+}
+
+function options() {
+  try {
+    const {
+      values: { tier },
+      positionals: [engine, ...bundles],
+    } = parseArgs({ args: own, allowPositionals: true, options: { tier: { type: "string" } } });
+    if (engine && bundles.length) return { engine, bundles, tier };
+  } catch (error) {
+    console.error(error.message);
+  }
+  console.error(USAGE);
+  process.exit(2);
+}

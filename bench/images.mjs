@@ -1,7 +1,8 @@
-// Benchmarks bundles that see pictures on a machine that has a browser and Node, and neither Python nor a package index:
+// Benchmarks bundles that see pictures on a machine that has a browser and Node, and neither Python nor a package
+// index:
 //   CHROME=/path/to/chromium node bench/images.mjs [--tier NAME] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
-// ENGINE_DIR is mlcweb/engine. For each bundle it prints whether it validates, and medians after a warm-up: a picture of
-// 1,024 x 768 as one tile and cut into tiles. Each round has pictures that the engine has not seen: what it takes to
+// ENGINE_DIR is mlcweb/engine. For each bundle it prints whether it validates, and medians after a warm-up: a picture
+// of 1,024 x 768 as one tile and cut into tiles. Each round has pictures that the engine has not seen: what it takes to
 // prepare one, to run the tower on it, to the first token of a question, and to that of the same question in a new
 // conversation. The last line is everything as JSON.
 import { parseArgs } from "node:util";
@@ -19,7 +20,8 @@ const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >>
 let shown = 0;
 const picture = () => {
   const image = new ImageData(1024, 768);
-  for (let i = 0; i < image.data.length; i++) image.data[i] = i % 4 === 3 ? 255 : (i * 7 + (i >> 12) * 13 + shown) % 256;
+  const value = (i) => (i * 7 + (i >> 12) * 13 + shown) % 256;
+  for (let i = 0; i < image.data.length; i++) image.data[i] = i % 4 === 3 ? 255 : value(i);
   shown++;
   const canvas = new OffscreenCanvas(image.width, image.height);
   canvas.getContext("2d").putImageData(image, 0, 0);
@@ -58,9 +60,13 @@ for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
       tiles = pictures[0].tiles.length;
       tokens = fresh.tokens;
       if (i === 0) continue; // it warms up
-      for (const [all, one] of [[prepare, prepared], [tower, seen], [first, fresh.took], [again, known.took]]) all.push(one);
+      prepare.push(prepared);
+      tower.push(seen);
+      first.push(fresh.took);
+      again.push(known.took);
     }
-    return { tiles, tokens, prepare: median(prepare), tower: median(tower), first: median(first), again: median(again) };
+    const [a, b, c, d] = [prepare, tower, first, again].map(median);
+    return { tiles, tokens, prepare: a, tower: b, first: c, again: d };
   };
   const [low, high] = [await measured("low"), await measured("high")];
   const { name, memory, tier } = engine.info;

@@ -112,7 +112,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "qwen3.5-0.8b": {**_QWEN35, "hidden_size": 1024, "intermediate_size": 3584},
     "qwen3.5-2b": {**_QWEN35, "hidden_size": 2048, "intermediate_size": 6144},
-    "smolvlm-256m": find_recipe("SmolVLM-256M-Instruct").config,
+    "smolvlm-256m": find_recipe("SmolVLM-256M").config,
 }
 _TOWER_KEYS = ("architectures", "image_token_id", "scale_factor", "vision_config")
 # What a model that sees has besides: tokens, a template that takes pictures, and how they are prepared.

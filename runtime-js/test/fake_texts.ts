@@ -63,5 +63,5 @@ export function openTexts(facts: { embedding?: EmbeddingFacts; reranking?: Reran
     contextLength: 12,
     texts: new Texts({ embedding: undefined, reranking: undefined, ...backend, ...facts } as never),
   } as unknown as Loaded;
-  return new (Engine as unknown as new (loaded: Loaded, depth: number) => Engine)(loaded, 4);
+  return new (Engine as unknown as new (loaded: Loaded, depth: number, options: object) => Engine)(loaded, 4, {});
 }

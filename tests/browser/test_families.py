@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mlcweb.models import ARCHITECTURES
+from tests.fixtures.images.cases import CASES as IMAGE_CASES
 from tests.fixtures.models.case import SCHEMES, Case
 from tests.fixtures.models.cases import CASES
 from tests.fixtures.models.expected import load
@@ -35,8 +36,8 @@ def bundles() -> Iterator[Any]:
 
 
 def test_every_architecture_has_a_case() -> None:
-    of_texts = {case.config["architectures"][0] for case in TEXT_CASES}
-    assert {case.text_architecture for case in CASES} | of_texts == set(ARCHITECTURES)
+    others = {case.config["architectures"][0] for case in (*TEXT_CASES, *IMAGE_CASES)}
+    assert {case.text_architecture for case in CASES} | others == set(ARCHITECTURES)
 
 
 @pytest.fixture(scope="module")

@@ -245,7 +245,9 @@ def test_entries_of_a_scheme_and_a_tier() -> None:
         "mask",
         "sample",
         "count",
+        "image",
     ]
+    assert [p.name for p in entry_points(SCHEME, BASE, sees=True)][-1] == "image"
     assert [p.name for p in entry_points(SCHEME, BASE)] == [
         "prefill",
         "prefill_int8",

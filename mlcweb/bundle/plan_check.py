@@ -7,6 +7,7 @@ from typing import Any
 from mlcweb.bundle.check import check_schema
 from mlcweb.bundle.manifest import Manifest
 from mlcweb.contract.constants import DTYPE_BYTES, ENTRIES, GRID_WORDS, Place, Sampling, State
+from mlcweb.contract.manifest import ImageFacts, ModelFacts
 from mlcweb.contract.plan import Plan
 from mlcweb.errors import BundleError
 
@@ -88,6 +89,8 @@ def check_plan_fits(plan: Plan, manifest: Manifest, file: str) -> None:
         expected = "embed" if manifest.embedding else "score"
     if alone != expected:
         raise BundleError(f"{file}: entries: {alone or 'prefill'} is not for what the manifest says")
+    if ("image" in plan["entries"]) != (manifest.images is not None):
+        raise BundleError(f"{file}: entries: image is there without the manifest's images, or they without it")
     needed = _of_texts(manifest) if alone else _of_answers(plan, manifest)
     shared = {
         buffer["name"]: buffer["bytes"]
@@ -117,7 +120,21 @@ def _of_answers(plan: Plan, manifest: Manifest) -> dict[str, int]:
     }
     if "penalize" in plan["entries"]:
         needed["counts"] = DTYPE_BYTES["int32"] * manifest.model.vocab_size
-    return needed
+    return needed if manifest.images is None else {**needed, **_of_images(manifest.images, manifest.model)}
+
+
+def _of_images(images: ImageFacts, model: ModelFacts) -> dict[str, int]:
+    """The same of a tower, of which a call takes a tile, and of its rows in a prefill."""
+    patches = (images.tile // images.patch) ** 2
+    rows, width = patches // images.merge**2, DTYPE_BYTES["float32"] * model.hidden_size
+    return {
+        "images": width * model.prefill_chunk,
+        "patches": DTYPE_BYTES["float32"] * 3 * images.patch**2 * patches,
+        "positions": DTYPE_BYTES["int32"] * patches,
+        "places": Place.BYTES * patches,
+        "rows": DTYPE_BYTES["int32"] * rows,
+        "image_rows": width * rows,
+    }
 
 
 def _of_texts(manifest: Manifest) -> dict[str, int]:

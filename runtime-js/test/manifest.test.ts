@@ -41,6 +41,41 @@ describe("plan", () => {
     });
     expect(plan.entries.decode.launches[1]).toEqual({ kernel: 0, op: "qkv", layer: 1, args: [0, 6] });
   });
+  it("has room for the tiles of a model that sees, or is refused", () => {
+    const prompt = { tile: "", row_end: "", before_whole: "", whole: "", end: "" };
+    const std = [1, 1, 1];
+    const images = {
+      tile: 8,
+      patch: 2,
+      merge: 2,
+      resample: "lanczos",
+      mean: std,
+      std,
+      token: "<i>",
+      row: "<i>",
+      prompt,
+    };
+    const seeing = parseManifest(JSON.stringify({ ...manifestJson(), images }));
+    const json = planJson();
+    const parsed = (): unknown => parsePlan(JSON.stringify(json), seeing, "base");
+    expect(parsed).toThrow(/has image, or images, alone/);
+    json.entries.image = { ...structuredClone(json.entries.prefill), dims: ["n", "b"] };
+    expect(() => parsePlan(JSON.stringify(json), manifest(), "base")).toThrow(/has image, or images, alone/);
+    const { hidden_size: width, prefill_chunk: chunk } = seeing.model;
+    const sizes = {
+      images: 4 * chunk * width,
+      patches: 768,
+      positions: 64,
+      places: 256,
+      rows: 16,
+      image_rows: 16 * width,
+    };
+    for (const [name, bytes] of Object.entries(sizes)) {
+      expect(parsed).toThrow(`${name} has 0 of ${bytes} bytes`);
+      json.buffers.push({ name, kind: "input", bytes });
+    }
+    expect(parsed).not.toThrow();
+  });
   it("reads what a prefill on matrices needs", () => {
     expect(plan.entries.prefill_matrix).toMatchObject({
       name: "prefill_matrix",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from mlcweb.bundle import open_bundle
+from mlcweb.bundle.plan_check import check_plan_fits
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
-from mlcweb.errors import CheckpointError, MlcwebError, UnsupportedError
+from mlcweb.errors import BundleError, CheckpointError, MlcwebError, UnsupportedError
 from mlcweb.models.families.idefics3 import positions_of
 from mlcweb.pictures import patches_of, sample_tile, words_of
 from mlcweb.progress import SilentProgress
@@ -61,6 +62,12 @@ def test_the_manifest_says_how_pictures_are_prepared(folder: Path, tmp_path: Pat
     assert chat["text"].count("<image>") == 1
     plan = json.loads((tmp_path / "b" / bundle.manifest.tiers[0].plan).read_text())
     assert plan["entries"]["image"]["dims"] == ["n", "b"]
+    check_plan_fits(plan, bundle.manifest, "plan.json")
+    larger = replace(bundle.manifest, images=replace(facts_of(CASE), tile=64))
+    with pytest.raises(BundleError, match="patches has 12288 of 49152 bytes"):
+        check_plan_fits(plan, larger, "plan.json")
+    with pytest.raises(BundleError, match="image is there without the manifest's images"):
+        check_plan_fits(plan, replace(bundle.manifest, images=None), "plan.json")
 
 
 def test_the_keys_may_lie_in_processor_config(folder: Path) -> None:

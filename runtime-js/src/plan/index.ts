@@ -4,7 +4,7 @@ export { type Buffers, largestBuffer, PlanBuffers } from "./buffers.js";
 export { Entry, type Launched } from "./entry.js";
 export { Host } from "./host.js";
 export { timeInTurn } from "./measure.js";
-export { kernelsOf, type Plan, type PlanBuffer, type PlanEntry, type PlanKernel, parsePlan, SHARED } from "./parse.js";
+export { kernelsOf, type Plan, type PlanBuffer, type PlanEntry, type PlanKernel, parsePlan } from "./parse.js";
 export { Pipelines } from "./pipelines.js";
 export { comparedLaunches, heaviestLaunch, type TimedGpu, timedRows, timeLaunches } from "./prefill_times.js";
 export { splitKernels } from "./wgsl.js";

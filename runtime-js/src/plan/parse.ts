@@ -10,18 +10,20 @@ import {
   type Entry,
   type EntryName,
   GRID_WORDS,
+  type ImageBuffer,
   type Kernel,
   type Launch,
+  Place,
   type PlanDocument,
   planDocument,
   type Reads,
   Sampling,
-  SHARED_BUFFERS,
+  type SharedBuffer,
   State,
 } from "../contract/index.js";
 import type { Needs } from "../device/index.js";
 
-export { type EntryName, type Reads, SHARED_BUFFERS as SHARED } from "../contract/index.js";
+export type { EntryName, Reads } from "../contract/index.js";
 
 export type PlanBuffer =
   | { readonly name: string; readonly kind: BufferKind; readonly bytes: number }
@@ -188,9 +190,9 @@ function checkWeights(buffers: readonly Buffer[], { tensors }: Manifest): void {
 }
 
 function checkShared({ buffers, entries }: PlanDocument, manifest: Manifest): void {
-  const { vocab_size, prefill_chunk, hidden_size } = manifest.model;
+  const { vocab_size, prefill_chunk } = manifest.model;
   const pages = Math.max(1, ...buffers.map((b) => (b.kind === "kv" ? b.pages : 0)));
-  const sizes = {
+  const sizes: Partial<Record<SharedBuffer | ImageBuffer, number>> = {
     tokens: DTYPE_BYTES.int32 * prefill_chunk,
     state: State.bytes,
     page_table: DTYPE_BYTES.int32 * pages,
@@ -198,11 +200,27 @@ function checkShared({ buffers, entries }: PlanDocument, manifest: Manifest): vo
     logits: DTYPE_BYTES.float32 * vocab_size,
     mask: DTYPE_BYTES.uint32 * Math.ceil(vocab_size / 32),
     counts: entries.penalize ? DTYPE_BYTES.int32 * vocab_size : 0,
-    images: entries.image ? DTYPE_BYTES.float32 * prefill_chunk * hidden_size : 0,
+    ...ofImages(manifest),
   };
-  for (const name of SHARED_BUFFERS) {
+  for (const [name, size] of Object.entries(sizes)) {
     const buffer = buffers.find((b) => b.name === name);
     const bytes = buffer === undefined || buffer.kind === "kv" || buffer.kind === "weight" ? 0 : buffer.bytes;
-    check(bytes >= sizes[name], "plan.buffers", `${name} has ${bytes} of ${sizes[name]} bytes`);
+    check(bytes >= size, "plan.buffers", `${name} has ${bytes} of ${size} bytes`);
   }
+}
+
+/** Of a tower, whose call takes a tile, and of its rows in a prefill; nothing of a model that sees no pictures. */
+function ofImages({ model, images }: Manifest): Partial<Record<SharedBuffer | ImageBuffer, number>> {
+  if (!images) return {};
+  const patches = (images.tile / images.patch) ** 2;
+  const rows = patches / images.merge ** 2,
+    width = DTYPE_BYTES.float32 * model.hidden_size;
+  return {
+    images: width * model.prefill_chunk,
+    patches: DTYPE_BYTES.float32 * 3 * images.patch ** 2 * patches,
+    positions: DTYPE_BYTES.int32 * patches,
+    places: Place.bytes * patches,
+    rows: DTYPE_BYTES.int32 * rows,
+    image_rows: width * rows,
+  };
 }

@@ -18,9 +18,12 @@ def sample_tile(facts: ImageFacts) -> U8:
 
 
 def patches_of(tile: U8, facts: ImageFacts) -> F32:
-    """A tile's patches ``[n, 3 * patch * patch]`` in blocks of ``merge`` x ``merge``, normalized."""
+    """A tile's patches ``[n, 3 * patch * patch]`` in blocks of ``merge`` x ``merge``, normalized. What is left over of
+    the tile to the right and below is not seen.
+    """
     blocks = facts.tile // facts.patch // facts.merge
-    values = (tile / 255 - np.array(facts.mean)) / np.array(facts.std)
+    seen = blocks * facts.merge * facts.patch
+    values = (tile[:seen, :seen] / 255 - np.array(facts.mean)) / np.array(facts.std)
     parts = values.reshape(blocks, facts.merge, facts.patch, blocks, facts.merge, facts.patch, 3)
     ordered = parts.transpose(0, 3, 1, 4, 6, 2, 5)  # block, patch, channel, line, column
     patches: F32 = ordered.reshape((blocks * facts.merge) ** 2, -1).astype(np.float32)

@@ -154,8 +154,9 @@ def _check_texts(data: Any, fail: Any) -> None:
 
 
 def _check_images(images: Any, fail: Any) -> None:
-    if images["tile"] % (images["patch"] * images["merge"]):
-        fail("images.tile", f"is no multiple of {images['merge']} patches of {images['patch']}")
+    side = images["tile"] // images["patch"]
+    if side == 0 or side % images["merge"]:
+        fail("images.tile", f"has {side} patches a side, which are no blocks of {images['merge']}")
     if min(images["std"]) <= 0:
         fail("images.std", "must be above 0")
 

@@ -90,7 +90,9 @@ def check_plan_fits(plan: Plan, manifest: Manifest, file: str) -> None:
     if alone != expected:
         raise BundleError(f"{file}: entries: {alone or 'prefill'} is not for what the manifest says")
     if ("image" in plan["entries"]) != (manifest.images is not None):
-        raise BundleError(f"{file}: entries: image is there without the manifest's images, or they without it")
+        raise BundleError(
+            f"{file}: entries: image is there without the manifest's images, or they without it"
+        )
     needed = _of_texts(manifest) if alone else _of_answers(plan, manifest)
     shared = {
         buffer["name"]: buffer["bytes"]

@@ -25,10 +25,9 @@ def image_facts(checkpoint: Checkpoint, model: Decoder, renderer: PromptRenderer
     prepared, words, seen = checkpoint.preprocessor, model.image_words, model.images
     assert prepared is not None and words is not None and seen is not None, "a model that sees has all"
     vision = seen.config
-    tile = vision.side * vision.patch
-    if prepared.tile != tile:
+    if prepared.tile != vision.tile:
         raise CheckpointError(
-            f"the preprocessor makes tiles of {prepared.tile} pixels, and the tower sees {tile}",
+            f"the preprocessor makes tiles of {prepared.tile} pixels, and the tower sees {vision.tile}",
             hint="Use the preprocessor_config.json that was published with these weights.",
         )
     around = words.prompt.tile.format(**_FIRST) if prepared.longest_edge else ""
@@ -37,7 +36,7 @@ def image_facts(checkpoint: Checkpoint, model: Decoder, renderer: PromptRenderer
             raise CheckpointError(f"the tokenizer has no token {text}, which stands for a picture's rows")
     renderer.encode(around + words.prompt.whole + words.prompt.end)
     return ImageFacts(
-        tile=tile,
+        tile=vision.tile,
         patch=vision.patch,
         merge=vision.merge,
         resample=prepared.resample,

@@ -213,11 +213,11 @@ class ImagePrompt:
 @dataclass(frozen=True)
 class ImageFacts:
     """Of a model that sees pictures. A tile is a square of ``tile`` pixels, seen in patches of ``patch``
-    pixels, of which ``merge`` x ``merge`` become one row of the model. A picture is resized until its longer
-    side is ``longest_edge``, and cut into tiles, which come before the whole of it in one tile; without
-    ``longest_edge`` there is the whole alone. Pixels are from 0 to 1, less ``mean``, over ``std``, by
-    channel. The chat template writes ``token`` for a picture; what is read there is ``prompt``, with ``row``,
-    a token, for each row.
+    pixels, of which ``merge`` x ``merge`` become one row of the model; pixels that are left over to the right
+    and below are not seen. A picture is resized until its longer side is ``longest_edge``, and cut into
+    tiles, which come before the whole of it in one tile; without ``longest_edge`` there is the whole alone.
+    Pixels are from 0 to 1, less ``mean``, over ``std``, by channel. The chat template writes ``token`` for a
+    picture; what is read there is ``prompt``, with ``row``, a token, for each row.
     """
 
     tile: int

@@ -66,6 +66,7 @@ def attention(qkv: np.ndarray, layout: HeadLayout, scoring: Scoring, lengths: li
         (4, 2, 64, Scoring(0.125)),
         (3, 1, 256, Scoring(0.0625, window=17, ahead=True)),
         (2, 2, 80, Scoring(0.1, window=9)),
+        (2, 2, 72, Scoring(0.1, ahead=True)),
         (6, 3, 48, Scoring(0.3, cap=5.0, window=65, ahead=True)),
     ],
 )

@@ -164,7 +164,7 @@ class AttentionTile:
         k, scores = self.k, self.scores
         for i in range(8):
             k.store(scores, i, splat(f32(0.0)))
-        with k.loop(self.layout.head_dim // _DEPTH) as step:
+        with k.loop(-(-self.layout.head_dim // _DEPTH)) as step:
             self._stage_queries_and_keys(start, step)
             with k.loop(_DEPTH) as depth:
                 q = k.let(load4(self.tile, depth * ROWS + self.ty * 4), "q")
@@ -189,13 +189,15 @@ class AttentionTile:
         with k.when(tid < quads * ROWS // 4):
             for i in range(4):
                 row = k.let(self.flat(fours * 4 + i), "row")
-                column = self._offset(row) + (step * quads + quad) * 4
-                k.store(q, i, self._scaled(load4(self.queries, row // group, column)))
+                of_head, there = self._quad_of_head(step * quads + quad)
+                query = load4(self.queries, row // group, self._offset(row) + of_head * 4)
+                k.store(q, i, self._scaled(query if there is None else query * there))
         key_quad, token4 = k.let(tid // (TOKENS // 4), "key_quad"), k.let(tid % (TOKENS // 4), "token4")
         first = k.let(start + token4 * 4, "first")  # four tokens of one page
         page, slot = self._page(first), k.let(slot_of(first), "slot")
         for i in range(4):
-            k.store(keys, i, self.kv.key4(page, self.head, slot + i, step * quads + key_quad))
+            of_head, _ = self._quad_of_head(step * quads + key_quad)
+            k.store(keys, i, self.kv.key4(page, self.head, slot + i, of_head))
         k.barrier()
         with k.when(tid < quads * ROWS // 4):
             for c in range(4):
@@ -204,6 +206,13 @@ class AttentionTile:
             at = _DEPTH * ROWS + (key_quad * 4 + c) * TOKENS + token4 * 4
             k.store(tile, ramp4(at), _across(keys, c))
         k.barrier()
+
+    def _quad_of_head(self, quad: Expr) -> tuple[Index, Expr | None]:
+        """Where four of a head's dimensions are, and 1 or, past a head that is no whole steps, 0."""
+        quads = self.layout.head_dim // 4
+        if self.layout.head_dim % _DEPTH == 0:
+            return quad, None
+        return T.min(quad, quads - 1), splat(T.Select(quad < quads, f32(1.0), f32(0.0)))
 
     def _scaled(self, query: Expr) -> Expr:
         """Four of a query's dimensions as they are multiplied: ``rope_append`` has scaled them."""

@@ -49,7 +49,7 @@ class DecoderConfig:
     learned_positions: ClassVar[bool] = False  # a row for each of max_position_embeddings
 
     @classmethod
-    def sizes(cls, fields: Fields, *, tied: bool = False) -> dict[str, Any]:
+    def sizes(cls, fields: Fields, *, tied: bool = False, cached: bool = True) -> dict[str, Any]:
         """The keys that most architectures name alike, without ``norm_eps`` and ``ropes``.
 
         Raises CheckpointError for a missing or odd value, UnsupportedError for sizes that no kernel takes.
@@ -66,7 +66,7 @@ class DecoderConfig:
             "max_position_embeddings": fields.count("max_position_embeddings"),
             "tie_word_embeddings": fields.flag("tie_word_embeddings", tied),
         }
-        check_sizes(sizes)
+        check_sizes(sizes, cached=cached)
         return sizes
 
     @property
@@ -104,9 +104,11 @@ class DecoderConfig:
         return HeadLayout(self.num_attention_heads, self.num_key_value_heads, self.head_dim, pages, storage)
 
 
-def check_sizes(sizes: dict[str, Any]) -> None:
-    """Raise UnsupportedError for sizes that no kernel takes, CheckpointError for those that no model has."""
-    for key, divisor in (("hidden_size", 4), ("intermediate_size", 4), ("head_dim", 16)):
+def check_sizes(sizes: dict[str, Any], *, cached: bool = True) -> None:
+    """Raise UnsupportedError for sizes that no kernel takes, CheckpointError for those that no model has; ``cached``:
+    heads have a KV cache.
+    """
+    for key, divisor in (("hidden_size", 4), ("intermediate_size", 4), ("head_dim", 16 if cached else 4)):
         multiple_of(key, sizes[key], divisor)
     heads, kv_heads = sizes["num_attention_heads"], sizes["num_key_value_heads"]
     if heads % kv_heads:

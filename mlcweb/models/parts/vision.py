@@ -33,10 +33,11 @@ CHANNELS = 3
 
 @dataclass(frozen=True)
 class VisionConfig(DecoderConfig):
-    """A tower's numbers: a tile has ``side`` patches a side, of ``patch`` pixels a side; ``merge`` x ``merge`` of them
-    become one row. Its vocabulary are the patches' positions.
+    """A tower's numbers: a tile of ``tile`` pixels a side has ``side`` patches a side, of ``patch`` pixels. Blocks of
+    ``merge`` x ``merge`` become one row. Its vocabulary are the patches' positions.
     """
 
+    tile: int
     patch: int
     side: int
     merge: int
@@ -50,14 +51,13 @@ class VisionConfig(DecoderConfig):
         fields = Fields({**defaults, **{key: value for key, value in config.items() if value is not None}})
         fields.only("num_channels", CHANNELS)
         tile, patch = fields.count("image_size"), fields.count("patch_size")
-        if tile % (patch * merge):
+        side = tile // patch  # pixels that are left over are not seen
+        if side == 0 or side % merge:
             raise CheckpointError(
-                f"config.json: a tile of {tile} pixels has no whole number of blocks of {merge} patches of {patch}"
+                f"config.json: a tile has {side} patches a side, which are no whole blocks of {merge}"
             )
-        side = tile // patch
-        sizes = cls.sizes(
-            Fields({**fields.config, "vocab_size": side**2, "max_position_embeddings": side**2})
-        )
+        positions = {"vocab_size": side**2, "max_position_embeddings": side**2}
+        sizes = cls.sizes(Fields({**fields.config, **positions}), cached=False)
         if sizes["head_dim"] * sizes["num_attention_heads"] != sizes["hidden_size"]:
             raise UnsupportedError(
                 f"a tower of {sizes['hidden_size']} values and {sizes['num_attention_heads']} heads is not supported"
@@ -66,6 +66,7 @@ class VisionConfig(DecoderConfig):
             **{**sizes, "tie_word_embeddings": True},
             norm_eps=fields.number("layer_norm_eps", 1e-6),
             ropes=(RopeSettings.none(sizes["head_dim"]),),
+            tile=tile,
             patch=patch,
             side=side,
             merge=merge,

@@ -124,7 +124,8 @@ function checkModel({ model, tokenizer, tiers, weights, quality, images }: Manif
   });
   if (images) {
     const { tile, patch, merge, std } = images;
-    check(tile % (patch * merge) === 0, "images.tile", `is no multiple of ${merge} patches of ${patch}`);
+    const side = Math.floor(tile / patch);
+    check(side > 0 && side % merge === 0, "images.tile", `has ${side} patches a side, which are no blocks of ${merge}`);
     check(Math.min(...std) > 0, "images.std", "must be above 0");
   }
   if (quality) check(quality.same_tokens <= quality.tokens, "quality.same_tokens", `is more than ${quality.tokens}`);

@@ -314,7 +314,7 @@ function tileOf(
   { tile, patch, merge }: ImageFacts,
   { hidden_size: width }: Manifest["model"],
 ): Pick<ImageRowsParts, "patches" | "rows" | "width"> {
-  const patches = (tile / patch) ** 2;
+  const patches = Math.floor(tile / patch) ** 2;
   return { patches, rows: patches / merge ** 2, width };
 }
 

@@ -3,5 +3,8 @@ import type { ImageFacts } from "../contract/index.js";
 
 export type { ImageFacts };
 
+/** Patches a side of a tile; pixels that are left over are not seen. */
+export const sideOf = ({ tile, patch }: Pick<ImageFacts, "tile" | "patch">): number => Math.floor(tile / patch);
+
 /** Rows of the model that one tile becomes. */
-export const rowsOfTile = ({ tile, patch, merge }: ImageFacts): number => (tile / patch / merge) ** 2;
+export const rowsOfTile = (facts: ImageFacts): number => (sideOf(facts) / facts.merge) ** 2;

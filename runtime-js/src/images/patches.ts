@@ -1,13 +1,14 @@
 // Lays a tile's pixels out as a vision tower's first product takes them: patch by patch, normalized.
-import type { ImageFacts } from "./facts.js";
+import { type ImageFacts, sideOf } from "./facts.js";
 
 type Layout = Pick<ImageFacts, "tile" | "patch" | "merge" | "mean" | "std">;
 
 /** Float32 [patches, 3 * patch * patch] of a tile's RGB. A patch's values are by channel, then y, then x, as a
  * convolution's weights lie. Patches are in blocks of `merge` by `merge`, of which each becomes one row. */
-export function patchesOf(rgb: Uint8Array, { tile, patch, merge, mean, std }: Layout): Float32Array<ArrayBuffer> {
+export function patchesOf(rgb: Uint8Array, facts: Layout): Float32Array<ArrayBuffer> {
+  const { tile, patch, merge, mean, std } = facts;
   const values = normalized(mean, std);
-  const side = tile / patch;
+  const side = sideOf(facts);
   const out = new Float32Array(side * side * 3 * patch * patch);
   let at = 0;
   for (let block = 0; block < (side / merge) ** 2; block++) {

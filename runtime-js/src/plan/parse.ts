@@ -212,7 +212,7 @@ function checkShared({ buffers, entries }: PlanDocument, manifest: Manifest): vo
 /** Of a tower, whose call takes a tile, and of its rows in a prefill; nothing of a model that sees no pictures. */
 function ofImages({ model, images }: Manifest): Partial<Record<SharedBuffer | ImageBuffer, number>> {
   if (!images) return {};
-  const patches = (images.tile / images.patch) ** 2;
+  const patches = Math.floor(images.tile / images.patch) ** 2;
   const rows = patches / images.merge ** 2,
     width = DTYPE_BYTES.float32 * model.hidden_size;
   return {

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from mlcweb.bundle import ImageFacts
+from mlcweb.contract.pictures import words_of
 from mlcweb.errors import CheckpointError
 from mlcweb.models import Decoder
-from mlcweb.pictures import words_of
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.reference.validation import picture_check
 from mlcweb.reference.weights import ReferenceWeights
 from mlcweb.sources import Checkpoint
-
-# What stands for one tile of many: all others are words of the same kind.
-_FIRST = {"row": "1", "column": "1"}
 
 
 def image_facts(checkpoint: Checkpoint, model: Decoder, renderer: PromptRenderer) -> ImageFacts:
@@ -30,11 +27,9 @@ def image_facts(checkpoint: Checkpoint, model: Decoder, renderer: PromptRenderer
             f"the preprocessor makes tiles of {prepared.tile} pixels, and the tower sees {vision.tile}",
             hint="Use the preprocessor_config.json that was published with these weights.",
         )
-    around = words.prompt.tile.format(**_FIRST) if prepared.longest_edge else ""
     for text in (words.token, words.row):
         if not renderer.has_token(text):
             raise CheckpointError(f"the tokenizer has no token {text}, which stands for a picture's rows")
-    renderer.encode(around + words.prompt.whole + words.prompt.end)
     return ImageFacts(
         tile=vision.tile,
         patch=vision.patch,

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.contract.manifest import ImageFacts
+from mlcweb.contract.pictures import patches_of, sample_tile
 from mlcweb.errors import ValidationError
 from mlcweb.models import Decoder
-from mlcweb.pictures import patches_of, sample_tile
 from mlcweb.progress import Progress, SilentProgress
 from mlcweb.reference.images import HostImages
 from mlcweb.reference.model import HostModel

@@ -17,9 +17,9 @@ from mlcweb.bundle.plan_check import check_plan_fits
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
+from mlcweb.contract.pictures import patches_of, sample_tile, words_of
 from mlcweb.errors import BundleError, CheckpointError, MlcwebError, UnsupportedError
 from mlcweb.models.families.idefics3 import positions_of
-from mlcweb.pictures import patches_of, sample_tile, words_of
 from mlcweb.progress import SilentProgress
 from tests.fixtures.images.cases import BY_NAME, CONTEXT, IMAGE_TOKEN
 from tests.fixtures.images.checkpoint import facts_of, make_folder

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlcweb.contract.pictures import patches_of
 from mlcweb.kernels.choice.tier import BASE
 from mlcweb.models import architecture
-from mlcweb.pictures import patches_of
 from mlcweb.quantize import get_scheme
 from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.reference.images import HostImages

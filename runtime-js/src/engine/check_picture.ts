@@ -17,7 +17,7 @@ export async function checkPicture(
   return compare(await engine.logitsOfTile(tokens, sampleTile), step);
 }
 
-/** RGB of a tile, as mlcweb/pictures.py makes it. */
+/** RGB of a tile, as mlcweb/contract/pictures.py makes it. */
 function sampleTile(side: number): Uint8Array {
   const rgb = new Uint8Array(3 * side * side);
   let at = 0;

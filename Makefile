@@ -44,8 +44,8 @@ unit: $(INSTALLED) $(MODULES) ## quick unit tests of Python and TypeScript, with
 browser: setup ## kernels, engine and page in headless browsers, as `make test` has them
 	$(BIN)/python -m pytest tests/browser $(BY_FILE)
 
-sweep: setup ## every case of every kernel in a browser, and of one model, of which `make test` runs a third
-	MLCWEB_SWEEP=whole $(BIN)/python -m pytest tests/browser -k "kernels or model_llama" $(BY_FILE)
+sweep: setup ## every case of every test, of which `make test` samples those of kernels and models in browsers
+	MLCWEB_SWEEP=whole $(BIN)/python -m pytest tests/browser tests/model $(BY_FILE)
 
 dev: $(INSTALLED) $(MODULES) ## serve BUNDLE, rebuild the engine on change, reload the page
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/dev.py $(BUNDLE) $(DEV_FLAGS)

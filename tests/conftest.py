@@ -29,29 +29,40 @@ LONGEST = (
 )
 
 
-# Of a test with many cases in a file whose name begins so, every third case; `make sweep` runs all, and so does who
-# names the file. Each shape is some seconds of a software GPU, and neighbours differ in one thing.
-SAMPLED = ("test_kernels_", "test_model_llama")
-_MANY, _EACH = 6, 3
+# Of a test with many cases in a file of tests/browser whose name begins so, one of so many. `make sweep` runs all, and
+# so does who names the file. Each case is some seconds of a software GPU, and neighbours differ in one thing.
+SAMPLED = {
+    "test_kernels_attention": 6,
+    "test_kernels_": 4,
+    "test_families": 3,
+    "test_model_llama": 3,
+    "test_naga": 3,
+    "test_prefill_few": 3,
+}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest files first; all others in their order. Of what is sampled, the sample."""
+    """The longest files first; all others in their order. Of what is swept, the sample."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
     if os.environ.get("MLCWEB_SWEEP") == "whole" or any(".py" in argument for argument in config.args):
         return
-    cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
-    for item in items:
-        if item.path.stem.startswith(SAMPLED):
-            cases[item.nodeid.partition("[")[0]].append(item)
-    left_out: set[pytest.Item] = set()
-    for name, of_one in cases.items():
-        if len(of_one) > _MANY:
-            first = zlib.crc32(name.encode()) % _EACH
-            left_out.update(item for i, item in enumerate(of_one) if i % _EACH != first)
+    left_out = {item for item in items if item.get_closest_marker("sweep")} | set(_not_sampled(items))
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+
+
+def _not_sampled(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        cases[item.nodeid.partition("[")[0]].append(item)
+    for name, of_one in cases.items():
+        path = of_one[0].path
+        if path.parent.name != "browser":
+            continue
+        each = next((each for prefix, each in SAMPLED.items() if path.stem.startswith(prefix)), 1)
+        first = zlib.crc32(name.encode()) % min(each, len(of_one))
+        yield from (item for i, item in enumerate(of_one) if i % each != first)
 
 
 @pytest.fixture(scope="session", autouse=True)

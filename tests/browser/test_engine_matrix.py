@@ -67,7 +67,10 @@ def spelled_out_bundle(site: Site, scheme: str, tier: str) -> str:
     return served
 
 
-@pytest.mark.parametrize(("scheme", "tier"), [("q4f16_1", "f16-subgroups"), ("q4f32_1", "subgroups")])
+@pytest.mark.parametrize(
+    ("scheme", "tier"),
+    [("q4f16_1", "f16-subgroups"), pytest.param("q4f32_1", "subgroups", marks=pytest.mark.sweep)],
+)
 def test_what_it_computes_is_right(scheme: str, tier: str, page: ModelPage, site: Site) -> None:
     """Spelled out, and with the float32 scheme on a device that has shader-f16 for this entry alone."""
     bundle = spelled_out_bundle(site, scheme, tier)

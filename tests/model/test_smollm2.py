@@ -29,7 +29,14 @@ def validation(bundle: Path) -> dict[str, Any]:
     return value
 
 
-@pytest.mark.parametrize("fixture", ["gguf_bundle", "q4f32_bundle", "q4f16_bundle"])
+@pytest.mark.parametrize(
+    "fixture",
+    [
+        "gguf_bundle",
+        pytest.param("q4f32_bundle", marks=pytest.mark.sweep),
+        pytest.param("q4f16_bundle", marks=pytest.mark.sweep),
+    ],
+)
 def test_the_reference_names_paris(fixture: str, request: pytest.FixtureRequest) -> None:
     bundle: Path = request.getfixturevalue(fixture)
     expected = validation(bundle)
@@ -58,7 +65,7 @@ def test_stock_chromium_agrees(q4f32_bundle: Path, chromium: Path) -> None:
 
 
 @needs_engine
-@pytest.mark.parametrize("fixture", ["gguf_bundle", "q4f32_bundle"])
+@pytest.mark.parametrize("fixture", ["gguf_bundle", pytest.param("q4f32_bundle", marks=pytest.mark.sweep)])
 def test_validate_passes_on_stock_chromium(
     fixture: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:

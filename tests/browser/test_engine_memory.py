@@ -64,6 +64,7 @@ def test_inspect_says_what_the_engine_allocates(
         assert whole["memory"] == {**grown, "staging": 0}
 
 
+@pytest.mark.sweep
 def test_a_packed_cache_takes_half_in_both(
     page: ModelPage, site: Site, bundle: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,7 +40,7 @@ def small(site: Site) -> str:
 @pytest.mark.parametrize(
     ("name", "activations", "tolerance"),
     [
-        ("llama-3.2", "float", 1e-4),
+        pytest.param("llama-3.2", "float", 1e-4, marks=pytest.mark.sweep),
         ("llama-3.2", "int8", 5e-2),
         ("gemma-2", "float", 2e-4),
     ],

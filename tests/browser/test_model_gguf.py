@@ -43,7 +43,8 @@ def f16(f16_chromium: Path, site: Site) -> Iterator[ModelPage]:
 
 
 @pytest.mark.parametrize(
-    ("tier", "activations"), [("software", "float"), ("subgroups", "float"), ("base", "int8")]
+    ("tier", "activations"),
+    [("software", "float"), pytest.param("subgroups", "float", marks=pytest.mark.sweep), ("base", "int8")],
 )
 def test_without_float16(tier: str, activations: str, bundle: str, stock: ModelPage) -> None:
     check_validation(stock.validate(bundle, tier, activations=activations), tier)
@@ -51,6 +52,9 @@ def test_without_float16(tier: str, activations: str, bundle: str, stock: ModelP
         assert few_error(stock, MODEL.vocab) < 1e-5
 
 
-@pytest.mark.parametrize(("tier", "activations"), [("f16-subgroups", "float"), ("f16", "int8")])
+@pytest.mark.parametrize(
+    ("tier", "activations"),
+    [("f16-subgroups", "float"), pytest.param("f16", "int8", marks=pytest.mark.sweep)],
+)
 def test_with_float16(tier: str, activations: str, bundle: str, f16: ModelPage) -> None:
     check_validation(f16.validate(bundle, tier, activations=activations), tier)

@@ -69,7 +69,12 @@ def test_the_host_gives_transformers_logits(
 
 
 @pytest.mark.parametrize(
-    ("tier", "activations"), [("software", "float"), ("subgroups", "float"), ("subgroups", "int8")]
+    ("tier", "activations"),
+    [
+        ("software", "float"),
+        pytest.param("subgroups", "float", marks=pytest.mark.sweep),
+        ("subgroups", "int8"),
+    ],
 )
 @pytest.mark.parametrize("name", SPLIT)
 def test_they_validate(

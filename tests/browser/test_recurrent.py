@@ -57,6 +57,7 @@ def test_a_talk_is_what_new_talks_would_be(page: ModelPage) -> None:
         assert page.right("greedy", prompt, len(tokens))["tokens"] == tokens
 
 
+@pytest.mark.sweep
 def test_choices_and_formats_are_what_new_talks_would_say(page: ModelPage) -> None:
     asked = {"max_tokens": 24, "temperature": 0.9, "seed": 5}
     formats: list[dict[str, object]] = [

@@ -75,7 +75,17 @@ def test_a_conversation_remembers_and_forgets(engine: Path, tmp_path: Path) -> N
     assert code == 0
     assert out == "You asked: one.\nYou asked: one then two.\nYou asked: three.\n"
     assert "no such command: /nonsense" in err
-    assert "/reset  forgets" in err
+    assert "/reset       forgets" in err
+
+
+def test_a_picture_goes_with_the_next_message(engine: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "a picture.png"
+    picture.write_bytes(b"any bytes: the browser looks at them")
+    lines = f"/image {picture}\n/image {tmp_path}/none.png\n/reset\none\n"
+    code, out, err = finish(engine, "chat", str(make_bundle(tmp_path / "b")), said=lines)
+    assert (code, out) == (0, "You asked: one.\n"), "what was forgotten is not sent"
+    assert "a picture.png goes with the next message" in err
+    assert "none.png: cannot be read: No such file" in err
 
 
 def test_a_conversation_ends_with_its_input(engine: Path, tmp_path: Path) -> None:

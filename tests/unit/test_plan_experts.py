@@ -38,7 +38,7 @@ class OneMixture(nn.Module):
                 [matrix(len(span) * rows, columns, scheme.stored(""), tier) for span in RANGES], RANGES
             )
 
-        self.layout = HeadLayout(1, 1, 16, 4)
+        self.layout, self.images = HeadLayout(1, 1, 16, 4), None
         self.embed = matrix(VOCAB, HIDDEN, scheme.stored(""), tier)
         self.norm = Vector(HIDDEN, scheme.activation, tier)
         self.router = Values((8, HIDDEN), scheme.activation, tier)

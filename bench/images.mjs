@@ -5,15 +5,12 @@
 // of 1,024 x 768 as one tile and cut into tiles. Each round has pictures that the engine has not seen: what it takes to
 // prepare one, to run the tower on it, to the first token of a question, and to that of the same question in a new
 // conversation. The last line is everything as JSON.
-import { parseArgs } from "node:util";
-import { machine, runPage, split, table, VERSION } from "./page.mjs";
+import { benchBundles } from "./bundles.mjs";
 
 const USAGE = "usage: node bench/images.mjs [--tier NAME] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]";
 const REPEATS = 7;
-const [own, flags] = split(process.argv.slice(2), "--");
-const { engine, bundles, tier } = options();
 
-const script = `
+const script = (urls, tier) => `
 const { Engine, validate } = await import("/engine/mlcweb.js");
 const { code } = await import("/engine/images.js");
 const median = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1];
@@ -27,7 +24,7 @@ const picture = () => {
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas.convertToBlob();
 };
-for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
+for (const url of ${JSON.stringify(urls)}) {
   const engine = await Engine.load(url, { cache: false, tier: ${JSON.stringify(tier)} });
   const { ok, max_relative_difference, picture: checked } = await validate(engine);
   const { images: facts } = await (await fetch(url + "mlcweb.json")).json();
@@ -72,56 +69,18 @@ for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
   const { name, memory, tier } = engine.info;
   await report({ name, tier, memory, ok, max_relative_difference, checked, low, high });
   await engine.unload();
-}
-await report({ browser: ${VERSION} });`;
+}`;
 
-const results = [];
-let failed = false;
-console.log(`machine: ${machine()}`);
-try {
-  const folders = { engine, ...Object.fromEntries(bundles.map((bundle, i) => [`bundle${i}`, bundle])) };
-  await runPage(script, { folders, heard, flags });
-} catch (error) {
-  failed = true;
-  console.error(error.message);
-}
-const rows = results
-  .filter((result) => result.name)
-  .flatMap(({ name, low, high }) => [row(name, low), row(name, high)]);
-if (rows.length) {
-  const head = ["bundle", "tiles", "prompt", "prepare", "tower", "first token", "known picture"];
-  console.log(`\n${table(head, rows)}`);
-}
-console.log(JSON.stringify(results));
-process.exitCode = failed ? 1 : 0;
-
-function heard(result) {
-  results.push(result);
-  if (result.browser) return console.log(`browser: ${result.browser}`);
-  failed ||= result.ok !== true;
-  const difference = result.max_relative_difference.toExponential(1);
-  const seen = result.checked.relative_difference.toExponential(1);
-  const megabytes = (result.memory.total / 1e6).toFixed(0);
-  console.log(
-    `${result.name}: tier ${result.tier}, GPU memory ${megabytes} MB, validates: ${result.ok} (${difference}; ${seen})`,
-  );
-}
+await benchBundles({
+  usage: USAGE,
+  script,
+  accuracy: ({ max_relative_difference: words, checked: { relative_difference: picture } }) =>
+    `${words.toExponential(1)}; ${picture.toExponential(1)}`,
+  head: ["bundle", "tiles", "prompt", "prepare", "tower", "first token", "known picture"],
+  rows: ({ name, low, high }) => [row(name, low), row(name, high)],
+});
 
 function row(name, { tiles, tokens, prepare, tower, first, again }) {
   const ms = (seconds) => `${(seconds * 1000).toFixed(1)} ms`;
   return [name, String(tiles), `${tokens} tokens`, ms(prepare), ms(tower), ms(first), ms(again)];
-}
-
-function options() {
-  try {
-    const {
-      values: { tier },
-      positionals: [engine, ...bundles],
-    } = parseArgs({ args: own, allowPositionals: true, options: { tier: { type: "string" } } });
-    if (engine && bundles.length) return { engine, bundles, tier };
-  } catch (error) {
-    console.error(error.message);
-  }
-  console.error(USAGE);
-  process.exit(2);
 }

@@ -1,7 +1,7 @@
 """Launches the operations on a chunk of n tokens."""
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
@@ -37,22 +37,16 @@ class Prefill(Ops):
         images: bool = False,
     ) -> Tensor:
         """x ``[n, D]`` of the tokens, scaled; plus learned ``positions``, of which the state has the first."""
-        x: Tensor | None = None
         state, seen = self.inputs.state if positions else None, self.inputs.images if images else None
+        given = {"state": state, "positions": positions, "images": seen}
+        return self._look_up(table, name, given, scale=scale, positions=positions, images=images)
+
+    def _look_up(self, table: Matrix, name: str, given: dict[str, Any], **options: Any) -> Tensor:
+        """The tokens' rows of all pieces of ``table``: ``options`` of the kernel, and what a launch is ``given``."""
+        x: Tensor | None = None
         for w, piece in pieces(table):
-            kernel = self.kernel(
-                embed, w, prefill=True, scale=scale, positions=positions, images=images, piece=piece
-            )
-            x = self.launch(
-                name,
-                kernel,
-                ids=self.inputs.tokens,
-                w=w,
-                state=state,
-                positions=positions,
-                images=seen,
-                x=x,
-            )["x"]
+            kernel = self.kernel(embed, w, prefill=True, piece=piece, **options)
+            x = self.launch(name, kernel, ids=self.inputs.tokens, w=w, x=x, **given)["x"]
         return x
 
     def _product(

@@ -11,7 +11,7 @@ from mlcweb.errors import UnsupportedError
 from mlcweb.kernels.attention.rotate import rotate_heads
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.kernels.layouts.pieces import Matrix, pieces
+from mlcweb.kernels.layouts.pieces import Matrix
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.ops.prefill import Prefill
 from mlcweb.kernels.ops.protocol import Rope
@@ -20,7 +20,6 @@ from mlcweb.kernels.recurrent.gated_delta import GatedDelta
 from mlcweb.kernels.texts.attention import attend_texts
 from mlcweb.kernels.texts.pool import pool, unit
 from mlcweb.kernels.texts.score import score
-from mlcweb.kernels.vocabulary.embedding import embed
 
 
 class Texts(Prefill):
@@ -40,31 +39,9 @@ class Texts(Prefill):
         kinds: WholeMatrix | None = None,
     ) -> Tensor:
         """x ``[n, D]`` of the tokens, scaled; plus rows of learned ``positions``, and of token types."""
-        x: Tensor | None = None
         places = self.inputs.places if positions or kinds else None
-        for w, piece in pieces(table):
-            kernel = self.kernel(
-                embed,
-                w,
-                prefill=True,
-                scale=scale,
-                positions=positions,
-                kinds=kinds,
-                texts=True,
-                piece=piece,
-            )
-            x = self.launch(
-                name,
-                kernel,
-                ids=self.inputs.tokens,
-                w=w,
-                places=places,
-                positions=positions,
-                kinds=kinds,
-                x=x,
-            )["x"]
-        assert x is not None
-        return x
+        given = {"places": places, "positions": positions, "kinds": kinds}
+        return self._look_up(table, name, given, scale=scale, positions=positions, kinds=kinds, texts=True)
 
     def attention(
         self,

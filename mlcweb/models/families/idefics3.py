@@ -4,7 +4,7 @@ that sees tiles of pictures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ from mlcweb.models.parts.weights import Order, WeightBuilder
 class Idefics3Config(LlamaConfig):
     """Llama's numbers, and the tower's."""
 
-    vision: VisionConfig = field()
+    vision: VisionConfig
 
     @classmethod
     def from_hf(cls, config: dict[str, Any]) -> Idefics3Config:

@@ -81,10 +81,11 @@ class Attention(nn.Module):
         self.o_proj = w.matrix({f"{prefix}.{out}.weight": hidden}, width, transposed=transposed)
         self.o_bias = w.row({f"{prefix}.{out}.bias": (hidden,)}) if out_bias else None
         self.sinks = w.row({f"{prefix}.sinks": (config.num_attention_heads,)}) if sinks else None
+        kv = shared
         if shared is None and layout.pages:  # a tower keeps nothing
-            self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
+            kv = self.kv = nn.Parameter(layout.page_shape, dtype=layout.storage)
         # in a tuple, in which nobody looks for a layer's own parameters
-        self.reads = (getattr(self, "kv", None) if shared is None else shared,)
+        self.reads = (kv,)
         self.scoring, self.rope, self.factor, self.layout = scoring, rope, factor, layout
         self.rope_before_norm = rope_before_norm
         gate = {f"{prefix}.{head_gate}.weight": config.num_attention_heads}

@@ -18,6 +18,7 @@ import {
   TENSOR_ALIGNMENT,
   type TensorEntry,
 } from "../contract/index.js";
+import { sideOf } from "../images/facts.js";
 
 export type { FileEntry, ModelFacts, TensorEntry as Tensor } from "../contract/index.js";
 
@@ -123,8 +124,8 @@ function checkModel({ model, tokenizer, tiers, weights, quality, images }: Manif
     check(token < model.vocab_size, `tokenizer.eos_token_ids[${i}]`, `${token} is outside the vocabulary`);
   });
   if (images) {
-    const { tile, patch, merge, std } = images;
-    const side = Math.floor(tile / patch);
+    const { merge, std } = images,
+      side = sideOf(images);
     check(side > 0 && side % merge === 0, "images.tile", `has ${side} patches a side, which are no blocks of ${merge}`);
     check(Math.min(...std) > 0, "images.std", "must be above 0");
   }

@@ -1,12 +1,8 @@
 // Makes bitmaps of a request's pictures: of canvases and elements, which cannot cross to a worker, and of all that may
 // change while a conversation goes on.
 import { InvalidRequestError } from "../errors.js";
-import { kindOf } from "../text/content.js";
+import { DRAWN, kindOf } from "../text/content.js";
 
-const DRAWN = [
-  ...["HTMLCanvasElement", "HTMLImageElement", "HTMLVideoElement"],
-  ...["OffscreenCanvas", "SVGImageElement", "VideoFrame"],
-];
 const CHANGING = [...DRAWN, "ImageBitmap", "ImageData"];
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -1,6 +1,6 @@
 // Checks what a message says: words, and the pictures of users' messages.
 import { InvalidRequestError } from "../errors.js";
-import { type Content, type ContentPart, kindOf, type PicturePart } from "../text/content.js";
+import { CARRIED, type Content, type ContentPart, DRAWN, kindOf, type PicturePart } from "../text/content.js";
 import type { ChatTurn } from "../text/template.js";
 import { asRecord, refuseOthers } from "./fields.js";
 
@@ -8,12 +8,6 @@ import { asRecord, refuseOthers } from "./fields.js";
 export interface AskedPicture extends Pick<PicturePart, "image" | "detail"> {
   readonly path: string;
 }
-
-/** What browsers can decode. The names are those of objects from any window or worker. */
-const PICTURES = [
-  ...["Blob", "File", "ImageBitmap", "ImageData", "OffscreenCanvas", "VideoFrame"],
-  ...["HTMLCanvasElement", "HTMLImageElement", "HTMLVideoElement", "SVGImageElement"],
-];
 
 /** A string where there is no picture. Throws InvalidRequestError, which names the part. */
 export function parseContent(content: unknown, path: string, role: string): Content {
@@ -53,7 +47,7 @@ function parsePart(part: unknown, path: string): ContentPart {
 
 function parseImage(image: unknown, path: string): PicturePart["image"] {
   if (typeof image === "string") return checkUrl(image, path);
-  if (PICTURES.includes(kindOf(image))) return image as PicturePart["image"];
+  if ([...CARRIED, ...DRAWN].includes(kindOf(image))) return image as PicturePart["image"];
   throw new InvalidRequestError(
     path,
     "must be a picture.",

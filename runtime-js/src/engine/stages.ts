@@ -1,7 +1,6 @@
 // Defines the stages of a load, in the order in which load.ts runs them. Each takes the results of those before it.
 import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from "../bundle/index.js";
-import type { ImageFacts } from "../contract/index.js";
-import { GpuModel, ImageRows, type ImageRowsParts, Recurrent } from "../decode/index.js";
+import { GpuModel, ImageRows, Recurrent } from "../decode/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import {
   chooseTier,
@@ -16,6 +15,7 @@ import { missingFor } from "../device/tier.js";
 import type { TextsCode } from "../embed/code.js";
 import type { Texts } from "../embed/texts.js";
 import { throwIfAborted } from "../errors.js";
+import { patchesOfTile, rowsOfTile } from "../images/facts.js";
 import type { Log } from "../log.js";
 import {
   type Buffers,
@@ -300,22 +300,13 @@ export async function makeModel(
   }));
   const recurrent = await Recurrent.of(plan, buffers, memory, device);
   const look = later(image);
-  const images =
-    look && facts && new ImageRows({ device, guard, memory, buffers, entry: look, ...tileOf(facts, model) });
+  const tile = facts && { patches: patchesOfTile(facts), rows: rowsOfTile(facts), width: model.hidden_size };
+  const images = look && tile && new ImageRows({ device, guard, memory, buffers, entry: look, ...tile });
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
   const prefillChunk = chunkFor(adapter, chunk);
   const stepTokens = isSoftware(adapter.info) ? 1 : STEP_TOKENS;
   const sizes = { vocabSize, prefillChunk, contextLength, pageSize, stepTokens };
   return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, recurrent, images, log, ...sizes });
-}
-
-/** A tile's patches, and the rows that they become. */
-function tileOf(
-  { tile, patch, merge }: ImageFacts,
-  { hidden_size: width }: Manifest["model"],
-): Pick<ImageRowsParts, "patches" | "rows" | "width"> {
-  const patches = Math.floor(tile / patch) ** 2;
-  return { patches, rows: patches / merge ** 2, width };
 }
 
 /** Fetches it for a model that needs it, and lets it check the manifest. */

@@ -22,6 +22,7 @@ import {
   State,
 } from "../contract/index.js";
 import type { Needs } from "../device/index.js";
+import { patchesOfTile, rowsOfTile } from "../images/facts.js";
 
 export type { EntryName, Reads } from "../contract/index.js";
 
@@ -212,8 +213,8 @@ function checkShared({ buffers, entries }: PlanDocument, manifest: Manifest): vo
 /** Of a tower, whose call takes a tile, and of its rows in a prefill; nothing of a model that sees no pictures. */
 function ofImages({ model, images }: Manifest): Partial<Record<SharedBuffer | ImageBuffer, number>> {
   if (!images) return {};
-  const patches = Math.floor(images.tile / images.patch) ** 2;
-  const rows = patches / images.merge ** 2,
+  const patches = patchesOfTile(images),
+    rows = rowsOfTile(images),
     width = DTYPE_BYTES.float32 * model.hidden_size;
   return {
     images: width * model.prefill_chunk,

@@ -21,6 +21,14 @@ export type Content = string | readonly ContentPart[];
 /** Which kind of object it is, also of another window's. */
 export const kindOf = (value: unknown): string => Object.prototype.toString.call(value).slice("[object ".length, -1);
 
+/** What a page has pictures in, by their kinds: data, which any port carries, */
+export const CARRIED: readonly string[] = ["Blob", "File", "ImageBitmap", "ImageData"];
+/** and what a bitmap is made of first. */
+export const DRAWN: readonly string[] = [
+  ...["HTMLCanvasElement", "HTMLImageElement", "HTMLVideoElement"],
+  ...["OffscreenCanvas", "SVGImageElement", "VideoFrame"],
+];
+
 export const partsOf = (content: Content): readonly ContentPart[] =>
   typeof content === "string" ? [{ type: "text", text: content }] : content;
 

@@ -1,6 +1,6 @@
 // Copies values into JSON and back, for ports that carry nothing else, and for proxies, which no port carries.
 import { InvalidRequestError } from "../errors.js";
-import { kindOf } from "../text/content.js";
+import { CARRIED, kindOf } from "../text/content.js";
 
 const DEEPEST = 200;
 /** The key of what JSON has no word for. */
@@ -8,9 +8,6 @@ const TAG = "$mlcweb";
 
 const ARRAYS = { Float32Array, Float64Array, Int32Array, Uint32Array, Uint8Array } as const;
 type ArrayName = keyof typeof ARRAYS;
-
-/** What ports carry as it is, beside plain data. */
-const CLONED = ["Blob", "File", "ImageBitmap", "ImageData"];
 
 type Refuse = (what: string, hint?: string) => never;
 
@@ -29,7 +26,7 @@ export function plainCopy(
   if (typeof value === "function") return refuse("is a function");
   if (typeof value === "symbol") return refuse("is a symbol");
   if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return leaf(value, refuse);
-  if (CLONED.includes(kindOf(value))) return leaf(value, refuse);
+  if (CARRIED.includes(kindOf(value))) return leaf(value, refuse);
   if (depth > DEEPEST) return refuse("is nested too deeply, or holds itself");
   if (Array.isArray(value)) return value.map((item, i) => plainCopy(item, leaf, `${at}[${i}]`, depth + 1));
   const prototype = Object.getPrototypeOf(value) as unknown;

@@ -35,6 +35,7 @@ class _Model:
     revision: str | None = None
     source_kind: str = "auto"
     matrix: bool = False
+    images: bool = True
     scales: str | None = None
     calibrate: str | None = None
     evaluate: bool = True
@@ -112,6 +113,7 @@ def _tasks(path: Path, index: int, entry: dict[str, Any], top: _Top) -> list[Tas
                 source_kind=model.source_kind,
                 adapter=adapter,
                 matrix=model.matrix,
+                images=model.images,
                 scales=model.scales,
                 calibrate=path.parent / model.calibrate if model.calibrate else None,
                 evaluate=model.evaluate,

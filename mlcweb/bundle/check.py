@@ -98,7 +98,7 @@ def check_manifest(data: Any, file: str) -> None:
     _check_names("weights.tensors", [tensor["name"] for tensor in data["weights"]["tensors"]], fail)
     _check_model(data, fail)
     if "images" in data:
-        _check_images(data["images"], fail)
+        _check_images(data["images"], data["model"]["prefill_chunk"], fail)
     if "quality" in data and data["quality"]["same_tokens"] > data["quality"]["tokens"]:
         fail("quality.same_tokens", f"{data['quality']['same_tokens']} of {data['quality']['tokens']}")
     _check_chunks(data["weights"], files, fail)
@@ -153,12 +153,15 @@ def _check_texts(data: Any, fail: Any) -> None:
         fail("embedding.default_prompt", f"{_brief(repr(default))} is none of the prompts")
 
 
-def _check_images(images: Any, fail: Any) -> None:
+def _check_images(images: Any, chunk: int, fail: Any) -> None:
     side = images["tile"] // images["patch"]
     if side == 0 or side % images["merge"]:
         fail("images.tile", f"has {side} patches a side, which are no blocks of {images['merge']}")
     if min(images["std"]) <= 0:
         fail("images.std", "must be above 0")
+    rows = (side // images["merge"]) ** 2
+    if images.get("together") and (rows > chunk or "longest_edge" in images):
+        fail("images.together", f"a chunk of {chunk} tokens has no room for a whole picture")
 
 
 def _check_chunks(weights: Any, files: Any, fail: Any) -> None:

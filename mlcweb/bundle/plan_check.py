@@ -129,7 +129,9 @@ def _of_images(images: ImageFacts, model: ModelFacts) -> dict[str, int]:
     """The same of a tower, of which a call takes a tile, and of its rows in a prefill."""
     patches = (images.tile // images.patch) ** 2
     rows, width = patches // images.merge**2, DTYPE_BYTES["float32"] * model.hidden_size
+    ends = {"ends": DTYPE_BYTES["int32"] * model.prefill_chunk} if images.together else {}
     return {
+        **ends,
         "images": width * model.prefill_chunk,
         "patches": DTYPE_BYTES["float32"] * 3 * images.patch**2 * patches,
         "positions": DTYPE_BYTES["int32"] * patches,

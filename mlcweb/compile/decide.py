@@ -79,6 +79,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     prompt = recipe.prompt if recipe else DEFAULT_PROMPT
     kv_cache_dtype = request.kv_cache_dtype or (recipe.kv_cache_dtype if recipe else None)
     sees = model.images is not None
+    chunk = max(chunk, context) if texts else min(chunk, context)
     renderer = PromptRenderer(checkpoint.tokenizer_files, parts=sees)
     _log.log(
         CHOICE,
@@ -92,7 +93,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         scheme=scheme,
         tiers=tiers,
         context=context,
-        chunk=max(chunk, context) if texts else min(chunk, context),
+        chunk=chunk,
         kv_cache_dtype=next((dtype for dtype in KV_CACHE_DTYPES if dtype == kv_cache_dtype), None),
         name=request.name or f"{base}-{scheme.name}",
         licence=checkpoint.licence,
@@ -103,7 +104,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         evaluate=request.evaluate,
         calibration=None if texts else calibration(request, text, scheme, renderer, config.vocab_size),
         texts=texts,
-        images=image_facts(checkpoint, model, renderer) if sees else None,
+        images=image_facts(checkpoint, model, renderer, chunk) if sees else None,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlcweb.bundle import ImageFacts
 from mlcweb.contract.pictures import words_of
-from mlcweb.errors import CheckpointError
+from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.models import Decoder
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.reference.validation import picture_check
@@ -14,10 +14,11 @@ from mlcweb.reference.weights import ReferenceWeights
 from mlcweb.sources import Checkpoint
 
 
-def image_facts(checkpoint: Checkpoint, model: Decoder, renderer: PromptRenderer) -> ImageFacts:
-    """What the manifest says of the model's pictures.
+def image_facts(checkpoint: Checkpoint, model: Decoder, renderer: PromptRenderer, chunk: int) -> ImageFacts:
+    """What the manifest says of the model's pictures; ``chunk`` is prefill's.
 
-    Raises CheckpointError where preprocessor, tower and tokenizer do not fit one another.
+    Raises CheckpointError where preprocessor, tower and tokenizer do not fit one another, UnsupportedError where a
+    chunk has no room for a picture whose rows see one another.
     """
     prepared, words, seen = checkpoint.preprocessor, model.image_words, model.images
     assert prepared is not None and words is not None and seen is not None, "a model that sees has all"
@@ -26,6 +27,11 @@ def image_facts(checkpoint: Checkpoint, model: Decoder, renderer: PromptRenderer
         raise CheckpointError(
             f"the preprocessor makes tiles of {prepared.tile} pixels, and the tower sees {vision.tile}",
             hint="Use the preprocessor_config.json that was published with these weights.",
+        )
+    if seen.together and chunk < vision.rows:
+        raise UnsupportedError(
+            f"a prefill chunk of {chunk} tokens has no room for a picture, whose {vision.rows} rows see one another",
+            hint=f"Give --prefill-chunk and --context of more than {vision.rows}, or --no-images.",
         )
     for text in (words.token, words.row):
         if not renderer.has_token(text):
@@ -41,6 +47,7 @@ def image_facts(checkpoint: Checkpoint, model: Decoder, renderer: PromptRenderer
         token=words.token,
         row=words.row,
         prompt=words.prompt,
+        together=seen.together or None,
     )
 
 

@@ -18,7 +18,8 @@ class CompileRequest:
     ``matrix``: also a prefill on subgroup matrices. ``evaluate``: compare the bundle's predictions with the source's.
     ``scales``: ``calibrated`` or ``mlc``, of 3- and 4-bit weights; ``calibrate``: the text to calibrate on,
     mlcweb's own without it. ``dump``: a folder for what lowering makes on its way. ``task``: what the model is for,
-    ``chat``, ``embed`` or ``rerank``; by default what the checkpoint says.
+    ``chat``, ``embed`` or ``rerank``; by default what the checkpoint says. ``images``: of a model that sees, its tower
+    too.
     """
 
     source: str
@@ -39,6 +40,7 @@ class CompileRequest:
     evaluate: bool = True
     dump: Path | None = None
     task: str | None = None
+    images: bool = True
 
 
 @dataclass(frozen=True)

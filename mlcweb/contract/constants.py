@@ -74,7 +74,17 @@ PAGE_TOKENS: Final = 16  # tokens of a KV page, as this compiler makes them
 RECURRENT_COPIES: Final = 4  # copies of a recurrent buffer that the engine keeps to go back to
 
 DTYPE_BYTES: Final = {"uint32": 4, "int32": 4, "float16": 2, "float32": 4}
-SHARED_BUFFERS: Final = ("tokens", "state", "page_table", "sampling", "logits", "mask", "counts", "images")
+SHARED_BUFFERS: Final = (
+    "tokens",
+    "state",
+    "page_table",
+    "sampling",
+    "logits",
+    "mask",
+    "counts",
+    "images",
+    "ends",
+)
 TEXT_BUFFERS: Final = ("tokens", "places", "texts", "embeddings", "scores")
 IMAGE_BUFFERS: Final = ("patches", "positions", "places", "rows", "image_rows")
 

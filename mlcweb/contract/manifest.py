@@ -217,7 +217,8 @@ class ImageFacts:
     and below are not seen. A picture is resized until its longer side is ``longest_edge``, and cut into
     tiles, which come before the whole of it in one tile; without ``longest_edge`` there is the whole alone.
     Pixels are from 0 to 1, less ``mean``, over ``std``, by channel. The chat template writes ``token`` for a
-    picture; what is read there is ``prompt``, with ``row``, a token, for each row.
+    picture; what is read there is ``prompt``, with ``row``, a token, for each row. ``together``: the rows of
+    a picture see one another, those after too.
     """
 
     tile: int
@@ -230,6 +231,7 @@ class ImageFacts:
     token: str
     row: str
     prompt: ImagePrompt
+    together: bool | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,11 @@ class _EntryPoints(nn.Module):
         def seeing_prefill(tokens: Tensor, images: Tensor, state: Tensor, page_table: Tensor) -> Tensor:
             return forward(Inputs(state, page_table, tokens, images=images))
 
+        def prefill_to_ends(
+            tokens: Tensor, images: Tensor, ends: Tensor, state: Tensor, page_table: Tensor
+        ) -> Tensor:
+            return forward(Inputs(state, page_table, tokens, images=images, ends=ends))
+
         def decode(state: Tensor, page_table: Tensor) -> Tensor:
             return forward(Inputs(state, page_table))
 
@@ -82,8 +87,9 @@ class _EntryPoints(nn.Module):
             inputs = Inputs(tokens=positions, places=places, patches=patches, rows=rows)
             return self.inner.images(point.ops(self._target, inputs))
 
+        seen = self.inner.images
         methods: dict[Phase, Callable[..., Tensor]] = {
-            "prefill": seeing_prefill if self.inner.images else prefill,
+            "prefill": (prefill_to_ends if seen.together else seeing_prefill) if seen else prefill,
             "decode": decode,
             "penalize": penalize,
             "mask": mask,
@@ -128,6 +134,8 @@ def _inputs(phase: Phase, model: nn.Module, vocab: int) -> dict[str, Any]:
     tokens = {"tokens": nn.spec.Tensor(["n"], "int32")}
     if model.images:
         tokens["images"] = nn.spec.Tensor(["n", model.config.hidden_size], "float32")
+        if model.images.together:
+            tokens["ends"] = nn.spec.Tensor(["n"], "int32")
     return {**tokens, "state": state, "page_table": pages}
 
 

@@ -12,6 +12,7 @@ from mlcweb.models.families.exaone4 import Exaone4, Exaone4Config
 from mlcweb.models.families.gemma import Gemma, GemmaConfig
 from mlcweb.models.families.gemma2 import Gemma2, Gemma2Config
 from mlcweb.models.families.gemma3 import Gemma3, Gemma3Config
+from mlcweb.models.families.gemma3_vision import Gemma3Vision, Gemma3VisionConfig
 from mlcweb.models.families.gemma4 import Gemma4, Gemma4Config
 from mlcweb.models.families.gpt2 import GPT2, GPT2Config
 from mlcweb.models.families.gpt_neox import GPTNeoX, GPTNeoXConfig
@@ -52,6 +53,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "GPTNeoXForCausalLM": (GPTNeoXConfig, GPTNeoX),
     "Gemma2ForCausalLM": (Gemma2Config, Gemma2),
     "Gemma3ForCausalLM": (Gemma3Config, Gemma3),
+    "Gemma3ForConditionalGeneration": (Gemma3VisionConfig, Gemma3Vision),
     "Gemma3TextModel": (Gemma3Config, Gemma3),
     "Gemma4ForCausalLM": (Gemma4Config, Gemma4),
     "GemmaForCausalLM": (GemmaConfig, Gemma),

@@ -23,6 +23,10 @@ class _HostImageOps(HostTextOps):
     def merge(self, x: F32, count: int) -> F32:
         return x.reshape(len(x) // count, -1)
 
+    def mean(self, x: F32, count: int) -> F32:
+        mean: F32 = x.reshape(len(x) // count, count, -1).mean(axis=1)
+        return mean
+
 
 class HostImages:
     """A model's tower, float32 throughout."""

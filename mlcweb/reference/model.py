@@ -63,9 +63,14 @@ class HostModel:
             raise ValueError(f"a token id outside the vocabulary of {self._vocab}")
         self._ops.int8, self._ops.every = int8, every
         logits = []
-        for start in range(0, len(tokens), CHUNK):
-            self._ops.tokens = tokens[start : start + CHUNK]
-            self._ops.images = None if images is None else images[start : start + CHUNK]
+        start = 0
+        while start < len(tokens):
+            end = min(start + CHUNK, len(tokens))
+            while end < len(tokens) and tokens[end - 1] < 0 and tokens[end] < 0:
+                end += 1  # no picture is cut: its tokens may see one another
+            self._ops.tokens = tokens[start:end]
+            self._ops.images = None if images is None else images[start:end]
             logits.append(self._model.forward(self._ops))
-            self._ops.position += len(self._ops.tokens)
+            self._ops.position += end - start
+            start = end
         return np.concatenate(logits)

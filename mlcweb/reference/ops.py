@@ -53,6 +53,7 @@ class HostOps:
         self._weights = weights
         self._names = {id(weight): name for name, weight in declared(model)}
         self._linear = Linear(weights, threads)
+        self._together = model.images is not None and model.images.together
         self._capacity, self.position = capacity, 0
         self.tokens: Sequence[int] = ()
         self.images: F32 | None = None
@@ -211,9 +212,9 @@ class HostOps:
             q_JGTP = q_JGTP * factors[:, None].astype(np.float32)
         tokens = np.arange(end)
         distance_TS = positions[:, None] - tokens  # to a token before; below 0, it is ahead
-        hidden_TS = np.zeros_like(distance_TS, bool) if scoring.ahead else distance_TS < 0
+        hidden_TS = np.zeros_like(distance_TS, bool) if scoring.ahead else tokens >= self._ends(positions)[:, None]
         if scoring.window is not None:
-            hidden_TS |= np.abs(distance_TS) >= scoring.window
+            hidden_TS |= (np.abs(distance_TS) if scoring.ahead else distance_TS) >= scoring.window
         out_JGTP = np.empty_like(q_JGTP)
         for head in range(kv_heads):  # one KV head at a time bounds the scores' memory
             s_GTS = q_JGTP[head] @ keys[head, :end].T
@@ -231,6 +232,15 @@ class HostOps:
             out_JGTP[head] = s_GTS @ values[head, :end]
         joined: F32 = out_JGTP.transpose(2, 0, 1, 3).reshape(count, heads * dim)
         return joined
+
+    def _ends(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Up to which place each token sees: its own, or, where a picture's see one another, that of its last."""
+        ends = positions + 1
+        if self._together:
+            for i in range(len(ends) - 2, -1, -1):
+                if self.tokens[i] < 0 and self.tokens[i + 1] < 0:
+                    ends[i] = ends[i + 1]
+        return ends
 
     def add_scaled(self, x: F32, scales: F32, residual: F32) -> F32:
         """``residual + scales[:, :1] * x``."""

@@ -29,10 +29,15 @@ BOTH_NOTE = (
 
 
 def open_directory(
-    folder: Path, *, source: dict[str, str] | None = None, progress: Progress | None = None
+    folder: Path,
+    *,
+    source: dict[str, str] | None = None,
+    images: bool = True,
+    progress: Progress | None = None,
 ) -> Checkpoint:
     """Open a model folder; ``source`` replaces the record of where it came from (the hub's cache is a
-    folder too). Tensors have the names that they have in the model, whatever it was wrapped in.
+    folder too). Tensors have the names that they have in the model, whatever it was wrapped in. Of a model that sees
+    without ``images`` it is the text model alone.
 
     Raises SourceError if the folder holds no model, UnsupportedError for pickled or already quantized
     weights, CheckpointError for damaged files or an index that disagrees with its shards.
@@ -54,10 +59,11 @@ def open_directory(
     tensors = without_fp8(str(folder), without_wrappers(str(folder), _open_weights(folder)))
     tensors = without_stacks(str(folder), config, tensors)
     wrapper = wrapper_of(config)
+    sees = images and wrapper is not None and wrapper.sees
     if wrapper is not None:
-        tensors = text_tensors(str(folder), tensors, sees=wrapper.sees)
-        config = text_config(str(folder), config, tensors)
-    preprocessor = read_preprocessor(folder) if wrapper is not None and wrapper.sees else None
+        tensors = text_tensors(str(folder), tensors, sees=sees)
+        config = text_config(str(folder), config, tensors, sees=sees)
+    preprocessor = read_preprocessor(folder) if sees else None
     sentence = read_sentence_model(folder)
     if sentence is not None:
         tensors = {**tensors, **sentence[1]}

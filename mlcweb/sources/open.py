@@ -13,7 +13,7 @@ from mlcweb.sources.hub.name import parse_hub_name
 
 
 def open_checkpoint(
-    spec: str, *, revision: str | None = None, progress: Progress | None = None
+    spec: str, *, revision: str | None = None, images: bool = True, progress: Progress | None = None
 ) -> Checkpoint:
     """Open a .gguf file, a model folder (safetensors, or a single model in GGUF), or what is named on the hub:
     ``org/name``, ``org/name:Q4_K_M``, or the address of a model's page or file.
@@ -21,8 +21,8 @@ def open_checkpoint(
     A model split into several .gguf files is opened by its folder or by any of its parts.
 
     A path that exists wins over a model id; a folder in the hub's cache is the repository's. ``revision`` (branch, tag
-    or commit) is for the hub and its cache only. Raises SourceError, CheckpointError or UnsupportedError, each naming
-    the file or id.
+    or commit) is for the hub and its cache only. Of a model that sees, without ``images`` it is the text model. Raises
+    SourceError, CheckpointError or UnsupportedError, each naming the file or id.
     """
     progress = progress or SilentProgress()
     path = Path(os.path.expanduser(spec))
@@ -31,12 +31,12 @@ def open_checkpoint(
         snapshot = find_snapshot(path, revision) if path.is_dir() else None
         if snapshot is not None:
             folder, repo, commit = snapshot
-            return _open_path(folder, progress, {"kind": "hub", "id": repo, "revision": commit})
+            return _open_path(folder, images, progress, {"kind": "hub", "id": repo, "revision": commit})
         if revision is not None:
             raise SourceError(
                 f"{spec} is a local path: it has no revision {revision}", hint="Omit the revision."
             )
-        return _open_path(path, progress, None)
+        return _open_path(path, images, progress, None)
     named = parse_hub_name(spec, revision)
     if named is None:
         raise SourceError(
@@ -45,17 +45,17 @@ def open_checkpoint(
         )
     from mlcweb.sources.hub.open import open_hub  # imports an HTTP client, which local compiles do not need
 
-    return open_hub(named, progress=progress)
+    return open_hub(named, images=images, progress=progress)
 
 
-def _open_path(path: Path, progress: Progress, source: dict[str, str] | None) -> Checkpoint:
+def _open_path(path: Path, images: bool, progress: Progress, source: dict[str, str] | None) -> Checkpoint:
     """``source`` is the record of where it came from, if not from the path."""
     if path.is_dir():
         ggufs = sorted(path.glob("*.gguf"))
         if not ggufs or any(path.glob("*.safetensors")):
             from mlcweb.sources.directory import open_directory
 
-            return open_directory(path, source=source, progress=progress)
+            return open_directory(path, source=source, images=images, progress=progress)
         from mlcweb.sources.gguf.split import whole_name
 
         names = sorted({whole_name(gguf.name) for gguf in ggufs})

@@ -18,6 +18,7 @@ PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _INSIDE = "image_processor"  # the key in processor_config.json
 _RESAMPLINGS: dict[int, Resampling] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # as Pillow numbers them
 _USUAL = (0.5, 0.5, 0.5)
+_MUST = ("do_resize", "do_rescale", "do_normalize", "do_convert_rgb")
 
 
 @dataclass(frozen=True)
@@ -45,36 +46,52 @@ def read_preprocessor(folder: Path) -> Preprocessor:
             return _preprocessor(path, inside)
     raise CheckpointError(
         f"{folder}: has no {' and no '.join(PREPROCESSOR_FILES)}, which says how the model's pictures are prepared",
-        hint="Is the download complete?",
+        hint="Is the download complete? --no-images compiles the text model alone.",
     )
 
 
 def _preprocessor(path: Path, config: Mapping[str, Any]) -> Preprocessor:
-    for key in ("do_resize", "do_rescale", "do_normalize", "do_convert_rgb"):
+    for key in _MUST:
         if config.get(key) is False:
             raise UnsupportedError(f"{path}: {key} is false, which mlcweb does not do")
+    if config.get("do_pan_and_scan"):
+        raise UnsupportedError(f"{path}: do_pan_and_scan is true, which mlcweb does not do")
     if abs(config.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
         raise UnsupportedError(f"{path}: rescale_factor is {config['rescale_factor']!r:.40}, not 1/255")
-    resample = _RESAMPLINGS.get(config.get("resample", 1))
+    size = config.get("size")
+    whole = size if isinstance(size, dict) and "height" in size else None  # in one tile, whatever its shape
+    resample = _RESAMPLINGS.get(config.get("resample", 1 if whole is None else 2))
     if resample is None:
         raise UnsupportedError(
             f"{path}: resample is {config.get('resample')!r:.40}, which mlcweb does not do"
         )
     split = config.get("do_image_splitting", True) is not False
     return Preprocessor(
-        tile=_pixels(path, config, "max_image_size"),
-        longest_edge=_pixels(path, config, "size") if split else None,
+        tile=_longest(path, config, "max_image_size") if whole is None else _square(path, whole),
+        longest_edge=_longest(path, config, "size") if split and whole is None else None,
         resample=resample,
         mean=_channels(path, config, "image_mean", 0.0),
         std=_channels(path, config, "image_std", 1 / 255),
     )
 
 
-def _pixels(path: Path, config: Mapping[str, Any], key: str) -> int:
+def _longest(path: Path, config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
-    value = value.get("longest_edge") if isinstance(value, dict) else value
+    return _pixels(
+        path, f"{key} has no longest_edge", value.get("longest_edge") if isinstance(value, dict) else value
+    )
+
+
+def _square(path: Path, size: Mapping[str, Any]) -> int:
+    height, width = (_pixels(path, f"size has no {side}", size.get(side)) for side in ("height", "width"))
+    if height != width:
+        raise UnsupportedError(f"{path}: size is {height} x {width}, and mlcweb's tiles are squares")
+    return height
+
+
+def _pixels(path: Path, lacks: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_PIXELS:
-        raise CheckpointError(f"{path}: {key} has no longest_edge that is a number of pixels")
+        raise CheckpointError(f"{path}: {lacks} that is a number of pixels")
     return value
 
 

@@ -36,18 +36,25 @@ _PREFIXES = {
     "model.language_model.": "model.",
     "model.text_model.": "model.",
 }
+# of a tower that is compiled
+_TOWER_PREFIXES = {
+    "vision_tower.vision_model.": "vision_tower.",
+    "model.vision_tower.vision_model.": "vision_tower.",
+    "model.vision_tower.": "vision_tower.",
+    "model.multi_modal_projector.": "multi_modal_projector.",
+}
 _HEAD = "lm_head.weight"
 # what a wrapper's config.json says of the tokenizer and the head, for the text model too
 _SHARED = ("bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype")
-_TOWER_KEYS = ("vision_config", "scale_factor", "image_token_id")
+_TOWER_KEYS = ("vision_config", "scale_factor", "mm_tokens_per_image", "image_token_id", "image_token_index")
 _IMAGE_TOKENS = ("image_token_id", "image_token_index")
 
 
 @dataclass(frozen=True)
 class Wrapper:
     """``texts``: the text model's architecture by its model_type. ``defaults``: what keys that the published
-    ``text_config`` lacks mean. ``flat``: the text model's keys may lie beside ``vision_config``. ``sees``: the tower
-    is compiled too, and the architecture is the wrapper's.
+    ``text_config`` lacks mean. ``flat``: the text model's keys may lie beside ``vision_config``. ``sees``: mlcweb
+    compiles the tower too, and the architecture is the wrapper's then.
     """
 
     texts: Mapping[str, str]
@@ -66,9 +73,10 @@ WRAPPERS = {
             "head_dim": 256,
             "max_position_embeddings": 131072,
         },
+        sees=True,
     ),
     "Gemma4ForConditionalGeneration": Wrapper({"gemma4_text": "Gemma4ForCausalLM"}),
-    "Idefics3ForConditionalGeneration": Wrapper({"llama": "Idefics3ForConditionalGeneration"}, sees=True),
+    "Idefics3ForConditionalGeneration": Wrapper({"llama": "LlamaForCausalLM"}, sees=True),
     "Mistral3ForConditionalGeneration": Wrapper(
         {"mistral": "MistralForCausalLM", "ministral3": "Ministral3ForCausalLM"}
     ),
@@ -80,7 +88,7 @@ WRAPPERS = {
     ),
     "Qwen3_5ForConditionalGeneration": Wrapper({"qwen3_5_text": "Qwen3_5ForCausalLM"}),
     "Qwen3VLForConditionalGeneration": Wrapper({"qwen3_vl_text": "Qwen3ForCausalLM"}),
-    "SmolVLMForConditionalGeneration": Wrapper({"llama": "SmolVLMForConditionalGeneration"}, sees=True),
+    "SmolVLMForConditionalGeneration": Wrapper({"llama": "LlamaForCausalLM"}, sees=True),
 }
 
 
@@ -97,12 +105,13 @@ def text_tensors(where: str, tensors: Mapping[str, T], *, sees: bool = False) ->
     Raises CheckpointError where two would have one name, and where the tower has no tensors.
     """
     found: dict[str, T] = {}
-    tower = {name: tensor for name, tensor in tensors.items() if name.startswith(_TOWERS)}
+    tower = {name for name in tensors if name.startswith(_TOWERS)}
     for name, tensor in tensors.items():
-        if name in tower:
+        if name in tower and not sees:
             continue
-        prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
-        short = _PREFIXES.get(prefix, "") + name.removeprefix(prefix)
+        prefixes = _TOWER_PREFIXES if name in tower else _PREFIXES
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+        short = prefixes.get(prefix, "") + name.removeprefix(prefix)
         if short in found:
             raise CheckpointError(
                 f"{where}: holds {short} twice, once as {name}", hint="Save the model itself, once."
@@ -114,11 +123,14 @@ def text_tensors(where: str, tensors: Mapping[str, T], *, sees: bool = False) ->
             hint="Is the download complete? For a text model alone, config.json is what text_config has, with its "
             "own architectures.",
         )
-    return {**found, **tower} if sees else found
+    return found
 
 
-def text_config(where: str, config: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The config.json that the text model alone would have; ``names`` are its tensors.
+def text_config(
+    where: str, config: Mapping[str, Any], names: Iterable[str], *, sees: bool = False
+) -> dict[str, Any]:
+    """The config.json that the text model alone would have; ``names`` are its tensors. Of one that ``sees`` it is the
+    wrapper's architecture, with what the tower is.
 
     Raises CheckpointError where the wrapper's contradicts itself, UnsupportedError for an unknown text model.
     """
@@ -151,8 +163,8 @@ def text_config(where: str, config: Mapping[str, Any], names: Iterable[str]) -> 
             f"known: {', '.join(wrapper.texts)}"
         )
     shared = {key: config[key] for key in _SHARED if config.get(key) is not None}
-    result = {**text, "architectures": [architecture]}
-    if wrapper.sees:
+    result = {**text, "architectures": [outer if sees else architecture]}
+    if sees:
         result |= {key: config[key] for key in _TOWER_KEYS if config.get(key) is not None}
     for key, value in {**wrapper.defaults, **shared}.items():
         if result.get(key) is None:

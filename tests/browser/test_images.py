@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from mlcweb.compile import CompileRequest, compile_bundle
-from tests.fixtures.images.cases import BY_NAME, CHUNK, CONTEXT, IMAGE_TOKEN, STEPS, ImageCase
+from tests.fixtures.images.cases import BY_NAME, CHUNK, CONTEXT, STEPS, ImageCase
 from tests.fixtures.images.checkpoint import expected, make_folder, tiles
+from tests.fixtures.images.kinds import IMAGE_TOKEN
 from tests.support.browser.model_page import ModelPage, Site, open_model_page, serve_site
 from tests.support.engine import needs_engine
 

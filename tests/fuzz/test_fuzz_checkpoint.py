@@ -23,8 +23,8 @@ from tests.fuzz.mutate import SEED, damaged, damaged_bytes, to_bytes
 from tests.support.tiny import TinyLlama, make_llama
 
 
-def deciding(folder: Path) -> Callable[[], object]:
-    request = CompileRequest(str(folder), quantization="q4f32_1", tiers=("base",))
+def deciding(folder: Path, *, images: bool = True) -> Callable[[], object]:
+    request = CompileRequest(str(folder), quantization="q4f32_1", tiers=("base",), images=images)
     return lambda: decide(request, SilentProgress())
 
 
@@ -93,7 +93,7 @@ def test_configs_of_every_family(tmp_path: Path) -> None:
         which = i % len(folders)
         document = damaged(documents[which], chance)
         (folders[which] / "config.json").write_bytes(to_bytes(document, chance))
-        return (CASES[which].name, document), deciding(folders[which])
+        return (CASES[which].name, document), deciding(folders[which], images=False)
 
     hold(attempt)
 

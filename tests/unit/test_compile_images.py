@@ -21,8 +21,9 @@ from mlcweb.contract.pictures import patches_of, sample_tile, words_of
 from mlcweb.errors import BundleError, CheckpointError, MlcwebError, UnsupportedError
 from mlcweb.models.families.idefics3 import positions_of
 from mlcweb.progress import SilentProgress
-from tests.fixtures.images.cases import BY_NAME, CONTEXT, IMAGE_TOKEN
+from tests.fixtures.images.cases import BY_NAME, CONTEXT
 from tests.fixtures.images.checkpoint import facts_of, make_folder
+from tests.fixtures.images.kinds import IMAGE_TOKEN
 
 CASE = BY_NAME["smolvlm"]
 Change = Callable[[dict[str, Any]], Any]

@@ -132,9 +132,9 @@ PUBLISHED: dict[str, int | float] = {
     # less, too, the projections to keys and values of layers that read another's
     "gemma-4-E2B-it": 5_123_178_979 - 475_729_088 - 18_880_512,
     "gemma-4-E4B-it": 7_996_157_418 - 478_088_384 - 55_055_616,
-    "gemma-3-12b-it": 12_187_325_040 - 421_290_864,
+    "gemma-3-12b-it": 12_187_325_040,
     "gemma-3-270m": 268_098_176,
-    "gemma-3-4b-it": 4_300_079_472 - 419_816_304,
+    "gemma-3-4b-it": 4_300_079_472,
     "gemma3-1b-it": 999_885_952,
     "gpt-oss-20b": 20_914_757_184,
     "gpt2": 124_439_808,

@@ -15,8 +15,9 @@ from mlcweb.reference.checkpoint_weights import CheckpointWeights
 from mlcweb.reference.images import HostImages
 from mlcweb.reference.model import HostModel
 from mlcweb.sources import open_checkpoint, with_matrices
-from tests.fixtures.images.cases import CASES, CONTEXT, IMAGE_TOKEN, ImageCase
+from tests.fixtures.images.cases import CASES, CONTEXT, ImageCase
 from tests.fixtures.images.checkpoint import expected, facts_of, make_folder, tiles
+from tests.fixtures.images.kinds import IMAGE_TOKEN
 
 
 def host(case: ImageCase, folder: Path) -> tuple[HostImages, HostModel]:

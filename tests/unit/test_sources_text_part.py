@@ -30,7 +30,7 @@ def test_names_as_transformers_has_them_are_read_too(tmp_path: Path) -> None:
         ):
             if name.startswith(old):
                 tensors[new + name.removeprefix(old)] = tensor
-    checkpoint = open_checkpoint(str(make_checkpoint(tmp_path, MISTRAL, tensors)))
+    checkpoint = open_checkpoint(str(make_checkpoint(tmp_path, MISTRAL, tensors)), images=False)
     expected = text_weights(MISTRAL)
     assert set(checkpoint.tensors) == set(expected)
     for name, tensor in expected.items():
@@ -38,7 +38,7 @@ def test_names_as_transformers_has_them_are_read_too(tmp_path: Path) -> None:
 
 
 def test_the_wrappers_end_tokens_are_the_text_models(tmp_path: Path) -> None:
-    assert {1, 106} <= set(open_checkpoint(str(make_checkpoint(tmp_path, GEMMA))).eos_token_ids)
+    assert {1, 106} <= set(open_checkpoint(str(make_checkpoint(tmp_path, GEMMA)), images=False).eos_token_ids)
 
 
 @pytest.mark.parametrize(("outer", "inner"), [(True, False), (False, True), (None, None)])
@@ -53,7 +53,7 @@ def test_a_head_says_whether_there_is_one_where_the_config_does_not(
             if value is not None:
                 place["tie_word_embeddings"] = value
         (folder / "config.json").write_text(json.dumps(config))
-        assert open_checkpoint(str(folder)).config["tie_word_embeddings"] is tied
+        assert open_checkpoint(str(folder), images=False).config["tie_word_embeddings"] is tied
 
 
 def changed(case: Any, changes: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_a_config_that_contradicts_itself(
     folder = make_checkpoint(tmp_path, case)
     (folder / "config.json").write_text(json.dumps(changed(case, changes)))
     with pytest.raises(CheckpointError, match=message) as raised:
-        open_checkpoint(str(folder))
+        open_checkpoint(str(folder), images=False)
     assert "config.json" in raised.value.message and raised.value.hint
 
 
@@ -98,18 +98,18 @@ def test_another_text_model(kind: Any, tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path, GEMMA)
     (folder / "config.json").write_text(json.dumps(changed(GEMMA, {"text_config.model_type": kind})))
     with pytest.raises(UnsupportedError, match=r"text model .* is not supported; known: gemma3_text"):
-        open_checkpoint(str(folder))
+        open_checkpoint(str(folder), images=False)
 
 
 @pytest.mark.parametrize("case", [GEMMA, MISTRAL, QWEN3, QWEN25], ids=lambda case: case.name)
 def test_a_missing_tower(case: Any, tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path, case, text_weights(case))
     with pytest.raises(CheckpointError, match="holds no tensor of its tower"):
-        open_checkpoint(str(folder))
+        open_checkpoint(str(folder), images=False)
 
 
 def test_two_tensors_of_one_name(tmp_path: Path) -> None:
     tensors = weights(MISTRAL)
     tensors["model.norm.weight"] = tensors["language_model.model.norm.weight"]
     with pytest.raises(CheckpointError, match=r"holds model\.norm\.weight twice"):
-        open_checkpoint(str(make_checkpoint(tmp_path, MISTRAL, tensors)))
+        open_checkpoint(str(make_checkpoint(tmp_path, MISTRAL, tensors)), images=False)

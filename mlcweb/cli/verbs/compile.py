@@ -84,6 +84,11 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
     is_flag=True,
     help="Experimental: add a prefill on subgroup matrices, which Chromium has behind a flag.",
 )
+@click.option(
+    "--no-images",
+    is_flag=True,
+    help="Of a model that sees pictures, compile the text model alone: a smaller bundle.",
+)
 @click.option("--no-eval", is_flag=True, help="Do not compare the bundle's predictions with its source's.")
 @click.option(
     "--scales",
@@ -129,6 +134,7 @@ def command(
     source_kind: str,
     adapter: str | None,
     matrix: bool,
+    no_images: bool,
     no_eval: bool,
     scales: str | None,
     calibrate: Path | None,
@@ -171,6 +177,7 @@ def command(
         source_kind=source_kind,
         adapter=adapter,
         matrix=matrix,
+        images=not no_images,
         evaluate=not no_eval,
         scales=scales,
         calibrate=calibrate,

@@ -62,8 +62,15 @@ class Scoring:
         k.store(origin, 0, T.bitwise_and(T.max(position - (self.window - 1), 0), -multiple))
         return origin[0]
 
-    def sees(self, position: Expr, token: Expr) -> Expr:
-        """Whether the token at ``position`` sees ``token``."""
+    def first(self, position: Expr) -> Index:
+        """The first token that the token at ``position`` sees; below 0 it is all."""
+        return 0 if self.window is None else position - (self.window - 1)
+
+    def sees(self, position: Expr, token: Expr, end: Expr | None = None) -> Expr:
+        """Whether the token at ``position`` sees ``token``, of those before ``end`` or, without one, up to itself."""
+        if end is not None:
+            first = self.first(position)
+            return bits("uint32", token - first) < bits("uint32", end - first)
         if self.window is None:
             return token <= position
         # one comparison, in which tokens ahead are far away: SwiftShader compiles 32 `&&` for minutes

@@ -14,6 +14,7 @@ from mlcweb.kernels import software
 from mlcweb.kernels.attention import decode as attention_decode
 from mlcweb.kernels.attention import prefill as attention_prefill
 from mlcweb.kernels.attention.scoring import Scoring
+from mlcweb.kernels.attention.to_ends import flash_attention_to_ends
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.experts.weights import ChosenExperts, ExpertRange
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
@@ -41,6 +42,7 @@ class AttentionKernels:
     attend: Callable[[HeadLayout, int, Scoring], tirx.PrimFunc]
     merge: Callable[[HeadLayout, Values | None], tirx.PrimFunc]
     flash_attention: Callable[[HeadLayout, Scoring, Values | None], tirx.PrimFunc]
+    flash_attention_to_ends: Callable[[HeadLayout, Scoring, Values | None], tirx.PrimFunc]
 
 
 _SOFTWARE = AttentionKernels(
@@ -49,6 +51,7 @@ _SOFTWARE = AttentionKernels(
     software.attention.attend,
     software.attention.merge,
     software.attention.flash_attention,
+    software.attention.flash_attention_to_ends,
 )
 _GENERAL = AttentionKernels(
     attention_decode.SPLITS,
@@ -56,6 +59,7 @@ _GENERAL = AttentionKernels(
     attention_decode.attend,
     attention_decode.merge,
     attention_prefill.flash_attention,
+    flash_attention_to_ends,
 )
 
 
@@ -194,7 +198,8 @@ def merge(layout: HeadLayout, tier: Tier, sinks: Values | None = None) -> tirx.P
 
 
 def flash_attention(
-    layout: HeadLayout, scoring: Scoring, tier: Tier, sinks: Values | None = None
+    layout: HeadLayout, scoring: Scoring, tier: Tier, sinks: Values | None = None, *, to_ends: bool = False
 ) -> tirx.PrimFunc:
-    """Prefill's attention."""
-    return _attention(tier).flash_attention(layout, scoring, sinks)
+    """Prefill's attention; ``to_ends``: each token sees up to an end of its own."""
+    kernels = _attention(tier)
+    return (kernels.flash_attention_to_ends if to_ends else kernels.flash_attention)(layout, scoring, sinks)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
+from mlcweb.kernels.images.mean import mean
 from mlcweb.kernels.images.merge import merge
 from mlcweb.kernels.ops.texts import Texts
 
@@ -24,3 +25,8 @@ class Images(Texts):
         """``[b, count * D]``: ``count`` neighbours of x ``[n, D]`` side by side."""
         kernel = self.kernel(merge, int(x.shape[1]), count)
         return self.launch("merge", kernel, x=x, rows=self.inputs.rows)["y"]
+
+    def mean(self, x: Tensor, count: int) -> Tensor:
+        """``[b, D]``: the mean of ``count`` neighbours of x ``[n, D]``."""
+        kernel = self.kernel(mean, int(x.shape[1]), count)
+        return self.launch("mean", kernel, x=x, rows=self.inputs.rows)["y"]

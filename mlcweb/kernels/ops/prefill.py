@@ -95,7 +95,9 @@ class Prefill(Ops):
         layout: HeadLayout,
         sinks: Values | None = None,
     ) -> Tensor:
-        """``[n, H * P]``, causal; appends the chunk's keys and values to ``kv``, if the layer has its own."""
+        """``[n, H * P]``, causal, or up to each token's end where there are ``ends``; appends the chunk's keys and
+        values to ``kv``, if the layer has its own.
+        """
         scoring, scaling = scoring.within(self.context), replace(scoring, cap=None, window=None)
         state, table = self.inputs.state, self.inputs.page_table
         given = {"qkv": qkv, "rope_coarse": rope.coarse, "rope_fine": rope.fine, "state": state}
@@ -107,8 +109,17 @@ class Prefill(Ops):
             queries = self.launch("rope", self.kernel(rope_queries, layout, self.context, scaling), **given)[
                 "queries"
             ]
-        kernel = self.kernel(choose.flash_attention, layout, scoring, self.tier, sinks)
-        read = {"queries": queries, "state": state, "page_table": table, "kv": kv, "sinks": sinks}
+        ends = self.inputs.ends
+        to_ends = ends is not None
+        kernel = self.kernel(choose.flash_attention, layout, scoring, self.tier, sinks, to_ends=to_ends)
+        read = {
+            "queries": queries,
+            "state": state,
+            "page_table": table,
+            "kv": kv,
+            "ends": ends,
+            "sinks": sinks,
+        }
         return self.launch("attend", kernel, **read)["attention"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:

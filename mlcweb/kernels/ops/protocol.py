@@ -168,3 +168,6 @@ class ImageOperations(TextOperations[Array], Protocol[Array]):
 
     def merge(self, x: Array, count: int) -> Array:
         """``[b, count * D]``: ``count`` neighbours of x ``[n, D]`` side by side."""
+
+    def mean(self, x: Array, count: int) -> Array:
+        """``[b, D]``: the mean of ``count`` neighbours of x ``[n, D]``."""

@@ -44,7 +44,8 @@ class Inputs:
     """An entry's tensors: ``state`` i32 ``[8]``, the page table, and ``tokens`` i32 ``[n]``, which decode has not.
 
     A model of whole texts has tokens, ``places`` i32 ``[n, 4]`` and ``texts`` i32 ``[b]``. A model that sees has
-    ``images`` f32 ``[n, D]`` beside a prefill's tokens. Its tower has ``patches`` f32 ``[n, P]``, their positions i32
+    ``images`` f32 ``[n, D]`` beside a prefill's tokens, and, where a picture's see one another, ``ends`` i32 ``[n]``:
+    up to which place in the KV cache each token sees. Its tower has ``patches`` f32 ``[n, P]``, their positions i32
     ``[n]`` in the place of tokens, places, and ``rows`` i32 ``[b]``, the first patch of each row that it makes.
     """
 
@@ -54,6 +55,7 @@ class Inputs:
     places: Tensor | None = None
     texts: Tensor | None = None
     images: Tensor | None = None
+    ends: Tensor | None = None
     patches: Tensor | None = None
     rows: Tensor | None = None
 

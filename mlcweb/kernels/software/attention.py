@@ -79,9 +79,18 @@ class _Rows:
         return [(self.lane[0] + i // size * QUAD) * size + i % size for i in range(self.mine)]
 
     def attend(
-        self, kv: KVCache, table: Buffer, head: Expr, begin: Index, end: Expr, positions: list[Expr]
+        self,
+        kv: KVCache,
+        table: Buffer,
+        head: Expr,
+        begin: Index,
+        end: Expr,
+        positions: list[Expr],
+        ends: list[Expr] | None = None,
     ) -> None:
-        """Take the tokens ``[begin, end)``, ``begin`` a multiple of 4; row r is the query at ``positions[r]``."""
+        """Take the tokens ``[begin, end)``, ``begin`` a multiple of 4; row r is the query at ``positions[r]``, which
+        sees those before ``ends[r]`` or, without ends, those up to itself.
+        """
         k = self.k
         self.scores, self.dots = k.local(self.count, name="scores"), k.local(self.count, name="dots")
         self.rescale, self.loaded = k.local(1, name="rescale"), k.local(self.layout.word, name="loaded")
@@ -91,7 +100,7 @@ class _Rows:
             k.store(self.page, 0, page_of(table, first))
             self._score(kv, head, first)
             for row in range(self.count):
-                self._reduce(row, positions[row], first)
+                self._reduce(row, positions[row], first, ends[row] if ends else None)
             self._add_values(kv, head, first)
         for row in range(self.count):
             quad_sum(k, self.total, row)
@@ -115,13 +124,13 @@ class _Rows:
                 quad_sum(k, self.dots, row)
                 k.store(self.scores, row, T.Select(self.lane[0] == c, self.dots[row], self.scores[row]))
 
-    def _reduce(self, row: int, position: Expr, first: Expr) -> None:
+    def _reduce(self, row: int, position: Expr, first: Expr, end: Expr | None) -> None:
         """Raise a row's maximum, rescale what was summed, and make weights of its scores."""
         k, mine, scores, dots = self.k, self.mine, self.scores, self.dots
         if self.scoring.cap is not None:
             k.store(scores, row, soft_cap(scores[row], self.scoring.cap))
         # one that sees none of its first tokens forgets what it took of them once its maximum rises
-        seen = self.scoring.sees(position, first + self.lane[0])
+        seen = self.scoring.sees(position, first + self.lane[0], end)
         k.store(scores, row, T.Select(seen, scores[row], f32(_MINUS_INFINITY)))
         k.store(dots, row, T.max(self.maximum[row], scores[row]))
         for swap in ("quadSwapX", "quadSwapY"):
@@ -290,18 +299,21 @@ def _tokens_for(layout: HeadLayout) -> int:
 
 
 @kernel
-def flash_attention(layout: HeadLayout, scoring: Scoring, sinks: Values | None = None) -> tirx.PrimFunc:
+def flash_attention(
+    layout: HeadLayout, scoring: Scoring, sinks: Values | None = None, *, to_ends: bool = False
+) -> tirx.PrimFunc:
     """Kernel ``attention[n, H * P]``: causal attention of a chunk, with the arguments of
-    ``attention.prefill.flash_attention``.
+    ``attention.prefill.flash_attention``, or those of ``attention.to_ends.flash_attention_to_ends``.
     """
     head_dim, group, together = layout.head_dim, share(layout), _tokens_for(layout)
-    k = KernelBuilder("flash_attention")
+    k = KernelBuilder("flash_attention_to_ends" if to_ends else "flash_attention")
     scoring.say_window(k)
     n = dynamic("n")
     queries = k.buffer("queries", (n, layout.heads * head_dim), "float32")
     state = k.buffer("state", (State.WORDS,), "int32")
     table = k.buffer("page_table", (layout.pages,), "int32")
     kv = KVCache(k, layout)
+    ends = k.buffer("ends", (n,), "int32") if to_ends else None
     sink = sinks.bind(k, "sinks") if sinks else None
     out = k.output("attention", (n, layout.heads * head_dim), "float32")
 
@@ -320,12 +332,26 @@ def flash_attention(layout: HeadLayout, scoring: Scoring, sinks: Values | None =
         for i, dim in enumerate(rows.dims()):
             column = (first + row % group) * head_dim + dim
             k.store(rows.queries, row * rows.mine + i, queries[T.min(token, n - 1), column])
-    end = k.let(base[0] + T.min(batch * together + together, n), "end")
+    after = T.min(batch * together + together, n)
+    end = k.let(base[0] + after if ends is None else ends[after - 1], "end")
     begin = scoring.begin(k, base[0] + batch * together, QUAD)
-    rows.attend(kv, table, head, begin, end, [base[0] + token for token in tokens])
+    own = None
+    if ends is not None:
+        each = k.local(together, "int32", name="each")
+        for t in range(together):
+            k.store(each, t, ends[T.min(batch * together + t, n - 1)])
+        own = [each[row // group] for row in range(len(tokens))]
+    rows.attend(kv, table, head, begin, end, [base[0] + token for token in tokens], own)
     for row, token in enumerate(tokens):
         with k.when(token < n):
             for i, dim in enumerate(rows.dims()):
                 column = (first + row % group) * head_dim + dim
                 k.store(out, [token, column], rows.sums[row * rows.mine + i] / rows.total[row])
     return k.finish()
+
+
+def flash_attention_to_ends(
+    layout: HeadLayout, scoring: Scoring, sinks: Values | None = None
+) -> tirx.PrimFunc:
+    """``flash_attention``, each token of which sees those before its end."""
+    return flash_attention(layout, scoring, sinks, to_ends=True)

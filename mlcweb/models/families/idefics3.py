@@ -12,7 +12,8 @@ import numpy as np
 from mlcweb.contract.manifest import ImagePrompt
 from mlcweb.models.families.llama import Llama, LlamaConfig
 from mlcweb.models.parts.fields import Fields
-from mlcweb.models.parts.vision import ImageRows, ImageWords, VisionConfig, VisionTower
+from mlcweb.models.parts.image_rows import JoinedRows
+from mlcweb.models.parts.vision import ImageWords, VisionConfig, VisionTower
 from mlcweb.models.parts.weights import Order, WeightBuilder
 
 
@@ -57,9 +58,9 @@ class Idefics3(Llama):
         ),
     )
 
-    def image_rows(self, config: Idefics3Config, w: WeightBuilder) -> ImageRows:
+    def image_rows(self, config: Idefics3Config, w: WeightBuilder) -> JoinedRows:
         tower = VisionTower(config.vision, w, "model.vision_model", positions_of(config.vision.side))
-        return ImageRows(tower, w, "model.connector.modality_projection.proj.weight", config.hidden_size)
+        return JoinedRows(tower, w, "model.connector.modality_projection.proj.weight", config.hidden_size)
 
 
 def positions_of(side: int) -> Order:

@@ -24,7 +24,8 @@ from mlcweb.models.parts.weights import WeightBuilder, declared, origin
 from mlcweb.quantize import Param, Scheme, get_scheme
 
 if TYPE_CHECKING:
-    from mlcweb.models.parts.vision import ImageRows, ImageWords
+    from mlcweb.models.parts.image_rows import ImageRows
+    from mlcweb.models.parts.vision import ImageWords
 
 
 @dataclass(frozen=True)

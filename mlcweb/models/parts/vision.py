@@ -152,22 +152,3 @@ class VisionTower(nn.Module):
         for layer in self.layers:
             x_TD = layer(step, x_TD)
         return ops.norm(x_TD, self.config.norm(self.norm, self.norm_bias))
-
-
-class ImageRows(nn.Module):
-    """A tower, and the language model's rows of what it sees: neighbours side by side, and a product."""
-
-    def __init__(self, tower: VisionTower, w: WeightBuilder, projection: str, hidden: int) -> None:
-        config = tower.config
-        self.tower, self.neighbours = tower, config.merge**2
-        self.projection = w.matrix({projection: hidden}, self.neighbours * config.hidden_size)
-
-    @property
-    def config(self) -> VisionConfig:
-        """The tower's numbers."""
-        return self.tower.config
-
-    def forward(self, ops: ImageOperations[Array]) -> Array:
-        """Rows ``[b, D]`` of the n patches that ``ops`` is for."""
-        merged = ops.merge(self.tower(ops), self.neighbours)
-        return ops.linear("project", merged, self.projection)

@@ -68,16 +68,16 @@ class _Kind:
     ggufs: bool
 
 
-def open_hub(named: HubName, *, progress: Progress) -> Checkpoint:
+def open_hub(named: HubName, *, images: bool = True, progress: Progress) -> Checkpoint:
     """Download what a compile needs of a repository, and open it: safetensors, or the file in GGUF that is named.
 
     The revision is resolved to a commit, which is recorded. When the hub cannot be reached, what an earlier
-    run cached is used, and noted. Raises SourceError with what to do about it.
+    run cached is used, and noted. ``images`` is ``open_directory``'s. Raises SourceError with what to do about it.
     """
     snapshot = _fetch(named, _MODEL, progress)
     source = {"kind": "hub", "id": named.repo, "revision": snapshot.folder.name}
     if snapshot.gguf is None:
-        return open_directory(snapshot.folder, source=source, progress=progress)
+        return open_directory(snapshot.folder, source=source, images=images, progress=progress)
     from mlcweb.sources.gguf.open import open_gguf
 
     return open_gguf(

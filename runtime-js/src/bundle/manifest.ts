@@ -18,7 +18,7 @@ import {
   TENSOR_ALIGNMENT,
   type TensorEntry,
 } from "../contract/index.js";
-import { sideOf } from "../images/facts.js";
+import { rowsOfTile, sideOf } from "../images/facts.js";
 
 export type { FileEntry, ModelFacts, TensorEntry as Tensor } from "../contract/index.js";
 
@@ -128,6 +128,9 @@ function checkModel({ model, tokenizer, tiers, weights, quality, images }: Manif
       side = sideOf(images);
     check(side > 0 && side % merge === 0, "images.tile", `has ${side} patches a side, which are no blocks of ${merge}`);
     check(Math.min(...std) > 0, "images.std", "must be above 0");
+    const fits = rowsOfTile(images) <= model.prefill_chunk && images.longest_edge === undefined;
+    const message = `a chunk of ${model.prefill_chunk} tokens has no room for a whole picture`;
+    check(!images.together || fits, "images.together", message);
   }
   if (quality) check(quality.same_tokens <= quality.tokens, "quality.same_tokens", `is more than ${quality.tokens}`);
 }

@@ -10,6 +10,7 @@ import type { Model, Sampling } from "./model.js";
 import { nudgeUntil } from "./nudge.js";
 import type { Recurrent } from "./recurrent.js";
 import { stateWords } from "./state.js";
+import { endsOf } from "./whole_pictures.js";
 
 export interface GpuModelParts {
   readonly device: GPUDevice;
@@ -91,6 +92,10 @@ export class GpuModel implements Model {
 
   knows(token: number): boolean {
     return this.parts.images?.has(token) ?? false;
+  }
+
+  get wholePictures(): boolean {
+    return this.parts.images?.together ?? false;
   }
 
   get penalizes(): boolean {
@@ -224,6 +229,7 @@ export class GpuModel implements Model {
   ): Promise<ArrayBuffer> {
     this.parts.guard.check();
     if (tokens.some((token) => token < 0)) this.parts.images!.place(tokens);
+    if (this.wholePictures) this.write("ends", endsOf(tokens, position));
     this.write("tokens", Int32Array.from(tokens));
     this.write("state", stateWords(position, 0, tokens.length, sampled));
     prefill.prepare([tokens.length]);

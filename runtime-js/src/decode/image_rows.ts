@@ -17,6 +17,8 @@ export interface ImageRowsParts {
   readonly patches: number;
   readonly rows: number;
   readonly width: number;
+  /** A picture's rows see one another. */
+  readonly together: boolean;
 }
 
 /** A picture's tiles as patches, made one by one. */
@@ -43,6 +45,10 @@ export class ImageRows {
   private entry: Promise<Entry> | undefined;
 
   constructor(private readonly parts: ImageRowsParts) {}
+
+  get together(): boolean {
+    return this.parts.together;
+  }
 
   /** Whether a token stands for a row that is there. */
   has(token: number): boolean {

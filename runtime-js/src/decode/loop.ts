@@ -16,6 +16,7 @@ import { GpuFeed } from "./gpu_feed.js";
 import { HostFeed } from "./host_feed.js";
 import { type HostParams, HostSampler, needsHost, penaltiesOf, type TokenLogprobs } from "./host_sampling.js";
 import type { Model, Sampling } from "./model.js";
+import { wholeChunk } from "./whole_pictures.js";
 
 export interface GenerateParams {
   readonly sampling: Sampling;
@@ -119,7 +120,9 @@ export async function prefillAllButLast(
   while (prompt.length - kv.length > model.prefillChunk) {
     throwIfAborted(signal);
     if (interrupted?.()) return false;
-    const chunk = prompt.slice(kv.length, kv.length + model.prefillChunk);
+    const most = model.prefillChunk;
+    const end = model.wholePictures ? wholeChunk(prompt, kv.length, most) : kv.length + most;
+    const chunk = prompt.slice(kv.length, end);
     const running = model.prefill(chunk, kv.length);
     running.catch(() => {});
     kv.push(...chunk);

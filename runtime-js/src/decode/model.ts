@@ -33,6 +33,8 @@ export interface Model {
   readonly kvTokens: number;
   /** Whether a token below 0 stands for a row of a picture that it has seen. */
   knows?(token: number): boolean;
+  /** Whether a picture's rows see one another, and so must be in one prefill. */
+  readonly wholePictures?: boolean;
   /** The state of its recurrent layers, if it has any. */
   readonly recurrent?: RecurrentState | undefined;
   /** Makes room in the KV cache for so many tokens in all; throws OutOfMemoryError, and then all is as it was. */

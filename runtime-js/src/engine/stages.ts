@@ -300,10 +300,11 @@ export async function makeModel(
   }));
   const recurrent = await Recurrent.of(plan, buffers, memory, device);
   const look = later(image);
-  const tile = facts && { patches: patchesOfTile(facts), rows: rowsOfTile(facts), width: model.hidden_size };
+  const together = facts?.together ?? false;
+  const tile = facts && { patches: patchesOfTile(facts), rows: rowsOfTile(facts), width: model.hidden_size, together };
   const images = look && tile && new ImageRows({ device, guard, memory, buffers, entry: look, ...tile });
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
-  const prefillChunk = chunkFor(adapter, chunk);
+  const prefillChunk = Math.max(chunkFor(adapter, chunk), together ? tile!.rows : 0);
   const stepTokens = isSoftware(adapter.info) ? 1 : STEP_TOKENS;
   const sizes = { vocabSize, prefillChunk, contextLength, pageSize, stepTokens };
   return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, recurrent, images, log, ...sizes });

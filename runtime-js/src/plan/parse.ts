@@ -217,6 +217,7 @@ function ofImages({ model, images }: Manifest): Partial<Record<SharedBuffer | Im
     rows = rowsOfTile(images),
     width = DTYPE_BYTES.float32 * model.hidden_size;
   return {
+    ...(images.together && { ends: DTYPE_BYTES.int32 * model.prefill_chunk }),
     images: width * model.prefill_chunk,
     patches: DTYPE_BYTES.float32 * 3 * images.patch ** 2 * patches,
     positions: DTYPE_BYTES.int32 * patches,

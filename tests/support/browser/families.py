@@ -57,6 +57,7 @@ class Measuring:
         request = CompileRequest(
             str(checkpoint), quantization=scheme, out_dir=bundle, name=served, context_length=CONTEXT,
             prefill_chunk=CHUNK, tiers=(self.tier,), scales="mlc",  # which transformers' weights were rounded by
+            images=False,  # tests/browser/test_images.py has the towers
         )  # fmt: skip
         compile_bundle(request)
         self.page.load(served, tier=self.tier, activations=activations)

@@ -124,6 +124,7 @@ export const SHARED_BUFFERS = [
   "mask",
   "counts",
   "images",
+  "ends",
 ] as const;
 export type SharedBuffer = (typeof SHARED_BUFFERS)[number];
 /** Those of a model of whole texts, which has `embeddings` or `scores`. */

@@ -171,7 +171,7 @@ export interface ImagePrompt {
  * picture is resized until its longer side is `longest_edge`, and cut into tiles, which come before the whole of it
  * in one tile; without `longest_edge` there is the whole alone. Pixels are from 0 to 1, less `mean`, over `std`, by
  * channel. The chat template writes `token` for a picture; what is read there is `prompt`, with `row`, a token, for
- * each row. */
+ * each row. `together`: the rows of a picture see one another, those after too. */
 export interface ImageFacts {
   readonly tile: number;
   readonly patch: number;
@@ -183,6 +183,7 @@ export interface ImageFacts {
   readonly token: string;
   readonly row: string;
   readonly prompt: ImagePrompt;
+  readonly together?: boolean;
 }
 
 /** A file's size in bytes and its sha256 in lower-case hex. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseManifest } from "../src/bundle/index.js";
+import { type Manifest, parseManifest } from "../src/bundle/index.js";
 import { BundleError } from "../src/errors.js";
 import { parsePlan } from "../src/plan/index.js";
 import { manifest, manifestJson, planJson } from "./sample.js";
@@ -75,6 +75,15 @@ describe("plan", () => {
       json.buffers.push({ name, kind: "input", bytes });
     }
     expect(parsed).not.toThrow();
+    const together = (chunk: number, more = {}): Manifest => {
+      const given = manifestJson();
+      const document = { ...given, model: { ...given.model, prefill_chunk: chunk } };
+      return parseManifest(JSON.stringify({ ...document, images: { ...images, ...more, together: true } }));
+    };
+    expect(() => together(3)).toThrow("a chunk of 3 tokens has no room for a whole picture");
+    expect(() => together(4, { longest_edge: 16 })).toThrow("no room for a whole picture");
+    const whole = together(4);
+    expect(() => parsePlan(JSON.stringify(json), whole, "base")).toThrow("ends has 0 of 16 bytes");
   });
   it("reads what a prefill on matrices needs", () => {
     expect(plan.entries.prefill_matrix).toMatchObject({

@@ -72,8 +72,13 @@ def compiled(site: Site, case: ImageCase, scheme: str, tier: str) -> str:
     return served
 
 
-def picture(case: ImageCase, key: str = "one") -> dict[str, Any]:
-    return {"key": key, "tiles": [base64.b64encode(tile.tobytes()).decode() for tile in tiles(case)]}
+def pictures(case: ImageCase, key: str = "one") -> list[dict[str, Any]]:
+    """The prompt's, of which each has a key of its own."""
+    encoded = [base64.b64encode(tile.tobytes()).decode() for tile in tiles(case)]
+    return [
+        {"key": f"{key} {i}", "tiles": encoded[i * case.tiles : (i + 1) * case.tiles]}
+        for i in range(case.pictures)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +86,8 @@ def picture(case: ImageCase, key: str = "one") -> dict[str, Any]:
     [
         ("smolvlm2", "software"),
         ("smolvlm_so400m", "software"),
+        ("gemma3", "software"),
+        pytest.param("gemma3", "base", marks=pytest.mark.sweep),
         pytest.param("smolvlm", "software", marks=pytest.mark.sweep),
         pytest.param("smolvlm", "base", marks=pytest.mark.sweep),
     ],
@@ -90,11 +97,11 @@ def test_logits_after_a_picture_are_transformers(page: ModelPage, site: Site, ca
     assert page.raw.evaluate(LOAD, [f"./{compiled(site, model, 'q0f32', tier)}/", tier]) is True
     fixture = expected(model)
     prompt, answer = fixture.tokens[:-STEPS], fixture.tokens[-STEPS:]
-    seen = page.raw.evaluate(SEE, [prompt, [picture(model)]])
+    seen = page.raw.evaluate(SEE, [prompt, pictures(model)])
     assert [token if token >= 0 else IMAGE_TOKEN for token in seen] == prompt
     rows = [token for token in seen if token < 0]
     assert rows == list(range(-1, -1 - len(rows), -1))
-    assert page.raw.evaluate(SEE, [prompt, [picture(model)]]) == seen  # it is not seen twice
+    assert page.raw.evaluate(SEE, [prompt, pictures(model)]) == seen  # it is not seen twice
     logits = np.array(page.raw.evaluate(REPLAY, answer[:-1]))
     wanted = fixture.logits[len(prompt) - 1 :]
     assert logits.shape == wanted.shape
@@ -114,11 +121,11 @@ def test_pictures_are_told_apart(page: ModelPage, site: Site) -> None:
     case = BY_NAME["smolvlm"]
     page.raw.evaluate(LOAD, [f"./{compiled(site, case, 'q0f32', 'software')}/", "software"])
     prompt = expected(case).tokens[:-STEPS]
-    one, other = picture(case, "one"), picture(case, "other")
-    other["tiles"].reverse()
+    one, other = pictures(case, "one"), pictures(case, "other")
+    other[0]["tiles"].reverse()
     answers = []
     for shown in (one, other, one):
-        page.raw.evaluate(SEE, [prompt, [shown]])
+        page.raw.evaluate(SEE, [prompt, shown])
         answers.append(page.raw.evaluate(GREEDY, STEPS))
     assert answers[0] == answers[2] == expected(case).tokens[-STEPS:]
     assert answers[1] != answers[0]

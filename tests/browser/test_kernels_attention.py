@@ -82,10 +82,12 @@ def attention(
     start: int,
     scoring: Scoring,
     sinks: np.ndarray | None = None,
+    ends: np.ndarray | None = None,
 ) -> np.ndarray:
     n, heads, d = q.shape
     position, token = start + np.arange(n)[:, None], np.arange(len(k))[None]
-    unseen = (token > position) | (position - token >= (scoring.window or len(k)))
+    later = token > position if ends is None else token >= ends[:, None]
+    unseen = later | (position - token >= (scoring.window or len(k)))
     out = np.zeros((n, heads, d))
     for h in range(heads):
         kv_head = h // (heads // k.shape[1])
@@ -106,7 +108,8 @@ def attention(
 class Case:
     """A context of ``start`` cached tokens and ``n`` new ones, on shuffled pages; ``scoring`` is usual by default.
 
-    ``appends``: the new ones' keys and values are new too; else they are in the cache already.
+    ``appends``: the new ones' keys and values are new too; else they are in the cache already. ``pictures``: from
+    which to which new token there are some, whose tokens see one another.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class Case:
         *,
         appends: bool = True,
         sinks: bool = False,
+        pictures: tuple[tuple[int, int], ...] = (),
     ) -> None:
         rng = np.random.default_rng(start * 1000 + n + d)
         storage = kv_storage(variant.dtype, variant.tier)
@@ -139,7 +143,12 @@ class Case:
         # below what the scores have, among them, and above them all
         self.sinks = np.linspace(-9, 12, heads, dtype=np.float32)[None] if sinks else None
         own = None if self.sinks is None else self.sinks[0]
-        self.expected = attention(rotated, *cached, start, self.scoring, own)
+        self.ends = None
+        if pictures:
+            self.ends = np.arange(start, total, dtype=np.int32) + 1
+            for first, end in pictures:
+                self.ends[first:end] = start + end
+        self.expected = attention(rotated, *cached, start, self.scoring, own, self.ends)
         # whole pages that no new token sees: who reads them has NaN
         self.unseen = (
             0 if self.scoring.window is None else max(0, start - self.scoring.window + 1) // PAGE_SIZE
@@ -184,6 +193,33 @@ def test_prefill(page: Any, variant: Variant, heads: int, kv_heads: int, d: int,
     check_prefill(page, Case(heads, kv_heads, d, start, n, variant), variant, n)
 
 
+@pytest.mark.parametrize("variant", DEFAULT[1:], ids=str)
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "d", "start", "n", "window", "pictures"),
+    [
+        (8, 4, 256, 0, 70, None, ((3, 67),)),
+        (4, 1, 64, 33, 90, 20, ((0, 40), (41, 44), (60, 90))),  # a window that is shorter than a picture
+        (9, 3, 64, 100, 31, 48, ((30, 31),)),
+        (2, 1, 96, 5, 150, 100, ((20, 140),)),
+    ],
+)
+def test_prefill_of_pictures_whose_tokens_see_one_another(
+    page: Any,
+    variant: Variant,
+    heads: int,
+    kv_heads: int,
+    d: int,
+    start: int,
+    n: int,
+    window: int | None,
+    pictures: tuple[tuple[int, int], ...],
+) -> None:
+    scoring = Scoring(d**-0.5, window=window)
+    for sinks in (False, True) if n == 90 else (False,):
+        case = Case(heads, kv_heads, d, start, n, variant, scoring, sinks=sinks, pictures=pictures)
+        check_prefill(page, case, variant, n)
+
+
 @asked_for(
     [
         (9, 3, 64, 31, 33),
@@ -209,8 +245,10 @@ def check_prefill(page: Any, case: Case, variant: Variant, n: int) -> None:
         args, kv = [case.qkv, case.coarse, case.fine, case.state, out], case.before
         *_, queries = run_kernel(page, rope_queries(layout, CONTEXT, case.scoring), tier, args, n=n)
     sinks, stored = case.stored_sinks(tier)
-    args = [queries, case.state, case.table, kv, *stored, out]
-    *_, actual = run_kernel(page, flash_attention(layout, case.scoring, tier, sinks), tier, args, n=n)
+    ends = [] if case.ends is None else [case.ends]
+    args = [queries, case.state, case.table, kv, *ends, *stored, out]
+    kernel = flash_attention(layout, case.scoring, tier, sinks, to_ends=bool(ends))
+    *_, actual = run_kernel(page, kernel, tier, args, n=n)
     assert np.abs(actual - case.expected).max() < (5e-3 if case.dtype == "float16" else 2e-5)
 
 

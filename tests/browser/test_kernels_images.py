@@ -1,4 +1,4 @@
-"""Kernels of pictures against numpy: neighbours joined to rows, and rows in the places of tokens below 0."""
+"""Kernels of pictures against numpy: neighbours joined to rows, their mean, and rows in the places of tokens below 0."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mlcweb.kernels.choice.tier import BASE
+from mlcweb.kernels.images.mean import mean
 from mlcweb.kernels.images.merge import merge
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.storage import Values
@@ -23,6 +24,17 @@ def test_merge(kernel_page: Any, width: int, count: int, rows: int) -> None:
     args = [x, np.ascontiguousarray(first), np.full((rows, count * width), np.nan, np.float32)]
     *_, actual = run_kernel(kernel_page, merge(width, count), BASE, args, n=len(x), b=rows)
     assert (actual == x.reshape(rows, -1)[::-1]).all()
+
+
+@pytest.mark.parametrize(("width", "count", "rows"), [(64, 4, 5), (1152, 16, 3), (388, 9, 1)])
+@pytest.mark.parametrize("browser", ["stock"])
+def test_mean(kernel_page: Any, width: int, count: int, rows: int) -> None:
+    x = np.random.default_rng(0).standard_normal((rows * count, width), np.float32)
+    first = np.arange(rows, dtype=np.int32)[::-1] * count
+    args = [x, np.ascontiguousarray(first), np.full((rows, width), np.nan, np.float32)]
+    *_, actual = run_kernel(kernel_page, mean(width, count), BASE, args, n=len(x), b=rows)
+    wanted = x.reshape(rows, count, width).mean(axis=1, dtype=np.float64)[::-1]
+    np.testing.assert_allclose(actual, wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("piece", [None, (0, 8), (8, 16)], ids=str)

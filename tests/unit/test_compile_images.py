@@ -25,7 +25,7 @@ from tests.fixtures.images.cases import BY_NAME, CONTEXT
 from tests.fixtures.images.checkpoint import facts_of, make_folder
 from tests.fixtures.images.kinds import IMAGE_TOKEN
 
-CASE = BY_NAME["smolvlm"]
+CASE, GEMMA3 = BY_NAME["smolvlm"], BY_NAME["gemma3"]
 Change = Callable[[dict[str, Any]], Any]
 
 
@@ -146,6 +146,56 @@ def test_the_preprocessor_is_part_of_what_a_bundle_is_made_of(folder: Path) -> N
     before = decided(folder).digest()
     edit(folder / "preprocessor_config.json", lambda c: c.update(image_mean=[0.4, 0.5, 0.5]))
     assert decided(folder).digest() != before
+
+
+@pytest.fixture
+def gemma3(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "gemma3", GEMMA3)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "error", "words"),
+    [
+        ("preprocessor_config.json", lambda c: c.update(do_pan_and_scan=True), UnsupportedError, "do_pan_and_scan"),
+        ("preprocessor_config.json", lambda c: c["size"].update(width=48), UnsupportedError, "size is 36 x 48"),
+        ("preprocessor_config.json", lambda c: c["size"].pop("width"), CheckpointError, "size has no width"),
+        ("config.json", lambda c: c.update(mm_tokens_per_image=8), CheckpointError, "mm_tokens_per_image is 8, which"),
+        ("config.json", lambda c: c.update(mm_tokens_per_image=16), CheckpointError, "is 16, which 6 x 6 patches"),
+        ("config.json", lambda c: c.update(mm_tokens_per_image=49), CheckpointError, "is 49, which 6 x 6 patches"),
+        ("config.json", lambda c: c.update(image_token_index=9999), CheckpointError, "image_token_index is 9999"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_where_a_picture_is_one_tile(
+    gemma3: Path, file: str, change: Change, error: type[MlcwebError], words: str
+) -> None:
+    edit(gemma3 / file, change)
+    with pytest.raises(error, match=words):
+        decided(gemma3)
+
+
+def test_a_chunk_has_room_for_a_picture_whose_rows_see_one_another(gemma3: Path) -> None:
+    images = decided(gemma3, prefill_chunk=9).images
+    assert images == facts_of(GEMMA3) and images.together
+    with pytest.raises(UnsupportedError, match="chunk of 8 tokens has no room for a picture, whose 9 rows") as raised:
+        decided(gemma3, prefill_chunk=8)
+    assert "--no-images" in str(raised.value.hint)
+
+
+def test_a_tower_has_the_names_of_either_transformers(gemma3: Path) -> None:
+    before = decided(gemma3).checkpoint
+    path = gemma3 / "model.safetensors"
+    tensors = {n.replace("vision_tower.", "vision_tower.vision_model."): t for n, t in load_file(path).items()}
+    head = {"vision_tower.vision_model.head.probe": np.zeros((1, 1, 72), np.float32)}  # which nobody reads
+    save_file({**tensors, **head}, path)
+    assert set(decided(gemma3).checkpoint.tensors) - set(before.tensors) == {"vision_tower.head.probe"}
+
+
+def test_the_text_model_alone(gemma3: Path, folder: Path) -> None:
+    for source, text in ((gemma3, "Gemma3ForCausalLM"), (folder, "LlamaForCausalLM")):
+        (source / "preprocessor_config.json").unlink()
+        job = decided(source, images=False)
+        assert job.images is None and job.checkpoint.config["architectures"] == [text]
+        assert not [name for name in job.checkpoint.tensors if "vision" in name or "connector" in name]
 
 
 def test_patches_are_in_blocks() -> None:

@@ -32,10 +32,10 @@ LONGEST = (
 # Of a test with many cases in a file of tests/browser whose name begins so, one of so many. `make sweep` runs all, and
 # so does who names the file. Each case is some seconds of a software GPU, and neighbours differ in one thing.
 SAMPLED = {
-    "test_kernels_attention": 6,
-    "test_kernels_": 4,
-    "test_families": 3,
-    "test_model_llama": 3,
+    "test_kernels_attention": 9,
+    "test_kernels_": 5,
+    "test_families": 4,
+    "test_model_llama": 4,
     "test_naga": 3,
     "test_prefill_few": 3,
 }
@@ -67,9 +67,13 @@ def _not_sampled(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 
 @pytest.fixture(scope="session", autouse=True)
 def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of lowered kernels of the run's own: never the user's, nor one that an earlier run left."""
+    """A cache of lowered kernels of the run's own, which its processes share: never the user's, nor one that an earlier
+    run left.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLCWEB_KERNEL_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        patch.setenv("MLCWEB_KERNEL_CACHE", str(folder))
         yield
 
 

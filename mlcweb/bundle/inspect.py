@@ -33,6 +33,7 @@ def facts(bundle: Bundle, contexts: Sequence[int] = ()) -> dict[str, Any]:
         "path": str(bundle.path),
         "model": {**vars(model), "source": dict(model.source)},
         "quality": asdict(manifest.quality) if manifest.quality else None,
+        "images": asdict(manifest.images) if manifest.images else None,
         "answers": asdict(manifest.answers) if manifest.answers else None,
         "generation": asdict(manifest.generation) if manifest.generation else None,
         "bytes": sum(entry.bytes for entry in manifest.files.values()),

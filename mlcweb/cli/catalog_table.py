@@ -41,7 +41,7 @@ def _matches(model: CatalogModel, words: Sequence[str]) -> bool:
 
 def _text(output: Output, models: Sequence[CatalogModel]) -> None:
     """GPU memory is the best tier's, at 1024 and 4096 tokens and the longest context."""
-    columns = ["FAMILY", "NAME", "PARAMETERS", "DOWNLOAD", "GPU 1K", "GPU 4K", "GPU", "CONTEXT"]
+    columns = ["FAMILY", "NAME", "FOR", "PARAMETERS", "DOWNLOAD", "GPU 1K", "GPU 4K", "GPU", "CONTEXT"]
     columns += ["SAME TOKENS", "TIERS", "LICENCE"]
     rows, family = [], ""
     for model in models:
@@ -49,8 +49,9 @@ def _text(output: Output, models: Sequence[CatalogModel]) -> None:
         quality = model.get("quality")
         same = f"{100 * quality['same_tokens'] / quality['tokens']:.0f} %" if quality else "-"
         sizes = [size(memory[at]) if at in memory else "-" for at in (1024, 4096, model["context_length"])]
-        row = [model["family"] if model["family"] != family else "", model["id"], count(model["parameters"])]
-        row += [size(model["bytes"]), *sizes, str(model["context_length"]), same]
+        task = model.get("task", "chat, pictures" if model.get("images") else "chat")
+        row = [model["family"] if model["family"] != family else "", model["id"], task]
+        row += [count(model["parameters"]), size(model["bytes"]), *sizes, str(model["context_length"]), same]
         rows.append([*row, ", ".join(tier["name"] for tier in model["tiers"]), model["licence"] or "-"])
         family = model["family"]
     if rows:

@@ -55,11 +55,13 @@ class _CatalogModelRequired(TypedDict):
 class CatalogModel(_CatalogModelRequired, total=False):
     """A bundle of the catalog. ``id`` is the bundle's name, ``model`` its source's. ``bytes`` is what a first
     visit downloads at most, ``manifest_sha256`` that of its mlcweb.json. ``url`` is relative to the
-    catalog's: a folder beside it. ``task``: what a model of whole texts is for; others answer.
+    catalog's: a folder beside it. ``task``: what a model of whole texts is for; others answer. ``images``: it
+    sees pictures.
     """
 
     quality: CatalogQuality
     task: TextTask
+    images: bool
 
 
 class Catalog(TypedDict):

@@ -60,6 +60,8 @@ def catalog_model(local: LocalBundle) -> CatalogModel:
     }
     if manifest.embedding or manifest.reranking:
         model["task"] = "embed" if manifest.embedding else "rerank"
+    if manifest.images:
+        model["images"] = True
     if manifest.quality:
         quality = manifest.quality
         model["quality"] = {

@@ -212,7 +212,9 @@ class HostOps:
             q_JGTP = q_JGTP * factors[:, None].astype(np.float32)
         tokens = np.arange(end)
         distance_TS = positions[:, None] - tokens  # to a token before; below 0, it is ahead
-        hidden_TS = np.zeros_like(distance_TS, bool) if scoring.ahead else tokens >= self._ends(positions)[:, None]
+        hidden_TS = (
+            np.zeros_like(distance_TS, bool) if scoring.ahead else tokens >= self._ends(positions)[:, None]
+        )
         if scoring.window is not None:
             hidden_TS |= (np.abs(distance_TS) if scoring.ahead else distance_TS) >= scoring.window
         out_JGTP = np.empty_like(q_JGTP)

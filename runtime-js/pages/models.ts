@@ -19,7 +19,7 @@ export async function showModels(list: HTMLElement, status: HTMLElement, catalog
 const CONTEXT = 4096;
 
 function addModel(list: HTMLElement, model: ListedModel): void {
-  const { id, fits, why, bytes, memory, licence, parameters, quantization, url } = model;
+  const { id, fits, why, bytes, memory, licence, parameters, quantization, url, images } = model;
   const item = add(list, "li", fits ? "model" : "model unfit");
   const head = add(item, "div", "model-head");
   const name = fits ? add(head, "a", "model-name", id) : add(head, "span", "model-name", id);
@@ -30,6 +30,7 @@ function addModel(list: HTMLElement, model: ListedModel): void {
     `${parametersOf(parameters)} parameters`,
     `${mebibytes(bytes)} to download`,
     `${mebibytes(memory)} of GPU memory`,
+    ...(images ? ["sees pictures"] : []),
     ...(licence ? [licence] : []),
   ];
   add(item, "p", "quiet", facts.join(" · "));

@@ -194,6 +194,20 @@ describe("decoding", () => {
       throw new TypeError("Failed to fetch");
     });
     await expect(prepare([url])).rejects.toMatchObject({ code: "network", hint: expect.stringContaining("CORS") });
+    let cancelled = false;
+    const endless = () =>
+      new ReadableStream({
+        pull: (controller) => controller.enqueue(new Uint8Array(16 << 20)),
+        cancel: () => {
+          cancelled = true;
+        },
+      });
+    answers(() => new Response(endless()));
+    await expect(prepare([url])).rejects.toMatchObject({
+      code: "invalid-request",
+      message: expect.stringContaining("more than 128 MiB"),
+    });
+    expect(cancelled).toBe(true);
     const stop = new AbortController();
     answers(() => {
       stop.abort();

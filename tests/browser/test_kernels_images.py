@@ -1,4 +1,4 @@
-"""Kernels of pictures against numpy: neighbours joined to rows, their mean, and rows in the places of tokens below 0."""
+"""Kernels of pictures against numpy: neighbours joined, their mean, and rows in the places of tokens below 0."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from mlcweb.bundle import open_bundle
 from mlcweb.bundle.plan_check import check_plan_fits
+from mlcweb.cli.command import run
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
@@ -44,7 +45,9 @@ def decided(folder: Path, **options: Any) -> Job:
     return decide(CompileRequest(str(folder), "q4f32_1", context_length=CONTEXT, **options), SilentProgress())
 
 
-def test_the_manifest_says_how_pictures_are_prepared(folder: Path, tmp_path: Path) -> None:
+def test_the_manifest_says_how_pictures_are_prepared(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     request = CompileRequest(
         str(folder), "q4f32_1", tmp_path / "b", "b", tiers=("base",), context_length=CONTEXT, evaluate=False
     )
@@ -69,6 +72,11 @@ def test_the_manifest_says_how_pictures_are_prepared(folder: Path, tmp_path: Pat
         check_plan_fits(plan, larger, "plan.json")
     with pytest.raises(BundleError, match="image is there without the manifest's images"):
         check_plan_fits(plan, replace(bundle.manifest, images=None), "plan.json")
+    assert run(["inspect", str(tmp_path / "b")]) == 0
+    assert "in tiles of 32 x 32 pixels, 4 tokens each" in capsys.readouterr().out
+    assert run(["publish", str(tmp_path / "b"), str(tmp_path / "target")]) == 0
+    assert run(["list", "--catalog", str(tmp_path / "target")]) == 0
+    assert "chat, pictures" in capsys.readouterr().out
 
 
 def test_the_keys_may_lie_in_processor_config(folder: Path) -> None:
@@ -176,7 +184,9 @@ def test_what_contradicts_itself_where_a_picture_is_one_tile(
 def test_a_chunk_has_room_for_a_picture_whose_rows_see_one_another(gemma3: Path) -> None:
     images = decided(gemma3, prefill_chunk=9).images
     assert images == facts_of(GEMMA3) and images.together
-    with pytest.raises(UnsupportedError, match="chunk of 8 tokens has no room for a picture, whose 9 rows") as raised:
+    with pytest.raises(
+        UnsupportedError, match="chunk of 8 tokens has no room for a picture, whose 9 rows"
+    ) as raised:
         decided(gemma3, prefill_chunk=8)
     assert "--no-images" in str(raised.value.hint)
 
@@ -184,7 +194,9 @@ def test_a_chunk_has_room_for_a_picture_whose_rows_see_one_another(gemma3: Path)
 def test_a_tower_has_the_names_of_either_transformers(gemma3: Path) -> None:
     before = decided(gemma3).checkpoint
     path = gemma3 / "model.safetensors"
-    tensors = {n.replace("vision_tower.", "vision_tower.vision_model."): t for n, t in load_file(path).items()}
+    tensors = {
+        n.replace("vision_tower.", "vision_tower.vision_model."): t for n, t in load_file(path).items()
+    }
     head = {"vision_tower.vision_model.head.probe": np.zeros((1, 1, 72), np.float32)}  # which nobody reads
     save_file({**tensors, **head}, path)
     assert set(decided(gemma3).checkpoint.tensors) - set(before.tensors) == {"vision_tower.head.probe"}

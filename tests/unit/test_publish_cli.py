@@ -135,7 +135,7 @@ def test_a_catalog_is_listed_from_a_folder_a_file_and_an_address(
     assert [model["id"] for model in shown[0]] == ["Other-q4f32_1", NAME]
     assert run(["list", "--catalog", url, "ORG/other"]) == 0
     header, row = capsys.readouterr().out.splitlines()
-    assert header.split()[:3] == ["FAMILY", "NAME", "PARAMETERS"]
+    assert header.split()[:4] == ["FAMILY", "NAME", "FOR", "PARAMETERS"]
     assert "Other-q4f32_1" in row and "subgroups, base" in row and "apache-2.0" in row
     assert run(["list", "--catalog", url, "--quant", "q0f16"]) == 1
     assert "no model of" in capsys.readouterr().err

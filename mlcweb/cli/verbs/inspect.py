@@ -130,6 +130,14 @@ def _show_kernel(output: Output, bundle: Bundle, name: str, tiers: Sequence[str]
     output.data(facts, text)
 
 
+def _pictures(images: Mapping[str, Any]) -> str:
+    """What a picture is for the model."""
+    pixels = f"{images['tile']} x {images['tile']} pixels"
+    rows = (images["tile"] // images["patch"] // images["merge"]) ** 2
+    shape = f"in tiles of {pixels}" if images["longest_edge"] else f"resized to {pixels}"
+    return f"{shape}, {rows} tokens each"
+
+
 def _text(output: Output, facts: Mapping[str, Any]) -> None:
     from mlcweb.bundle import Quality
     from mlcweb.evaluate.lines import quality_line
@@ -149,6 +157,7 @@ def _text(output: Output, facts: Mapping[str, Any]) -> None:
             "model": kind,
             "shape": f"{shape}, vocabulary {model['vocab_size']}",
             "context": f"{model['context_length']} tokens, prefill in chunks of {model['prefill_chunk']}",
+            **({"pictures": _pictures(facts["images"])} if facts["images"] else {}),
             "source": " ".join(source),
             **({"adapter": " at ".join(adapter)} if adapter else {}),
             "licence": model["licence"] or "not stated",

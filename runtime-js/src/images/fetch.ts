@@ -1,5 +1,8 @@
 // Gets the bytes of a picture that a request names by its URL.
-import { CancelledError, InvalidRequestError, NetworkError } from "../errors.js";
+import { CancelledError, InvalidRequestError, MlcwebError, NetworkError } from "../errors.js";
+
+/** A picture's file may have so many bytes: what is larger is none that a page shows, and may have no end. */
+const MOST_BYTES = 128 * 2 ** 20;
 
 /** Throws InvalidRequestError for a URL that names no picture, and NetworkError where it cannot be fetched. */
 export async function fetchPicture(url: string, path: string, signal?: AbortSignal): Promise<Blob> {
@@ -9,8 +12,9 @@ export async function fetchPicture(url: string, path: string, signal?: AbortSign
   let response: Response;
   try {
     response = await fetch(url, { ...(signal && { signal }) });
-    if (response.ok) return await response.blob();
+    if (response.ok) return await readBody(response, path);
   } catch (cause) {
+    if (cause instanceof MlcwebError) throw cause;
     if (signal?.aborted) throw new CancelledError("Cancelled.", signal.reason);
     throw new NetworkError(
       `${path}: ${shown} cannot be fetched: ${(cause as Error).message}`,
@@ -22,6 +26,32 @@ export async function fetchPicture(url: string, path: string, signal?: AbortSign
   const message = `${path}: ${shown} cannot be fetched: its host answers ${response.status}.`;
   if (response.status >= 500 || response.status === 429) throw new NetworkError(message, "Try again later.");
   throw new InvalidRequestError(path, message.slice(path.length + 2), "Look whether the URL is right.");
+}
+
+async function readBody(response: Response, path: string): Promise<Blob> {
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  let length = 0;
+  for (const reader = response.body?.getReader(); reader; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    length += value.length;
+    if (length > MOST_BYTES) {
+      reader.cancel().catch(() => {}); // the rest is not fetched
+      checkBytes(length, path);
+    }
+    pieces.push(value);
+  }
+  return new Blob(pieces, { type: response.headers.get("Content-Type") ?? "" });
+}
+
+/** Throws InvalidRequestError for a file that is too large. */
+export function checkBytes(bytes: number, path: string): void {
+  if (bytes > MOST_BYTES)
+    throw new InvalidRequestError(
+      path,
+      `has more than ${MOST_BYTES / 2 ** 20} MiB, and is not read.`,
+      "Give a smaller picture.",
+    );
 }
 
 function fromDataUrl(url: string, path: string): Blob {

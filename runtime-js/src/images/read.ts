@@ -3,7 +3,7 @@ import { InvalidRequestError, throwIfAborted } from "../errors.js";
 import type { ImageSource } from "../text/content.js";
 import { checkSize, decodePicture } from "./decode.js";
 import type { ImageFacts } from "./facts.js";
-import { fetchPicture } from "./fetch.js";
+import { checkBytes, fetchPicture } from "./fetch.js";
 import { hashOf } from "./hash.js";
 import { sizeInFile } from "./header.js";
 import { recentOf } from "./recent.js";
@@ -47,6 +47,7 @@ async function readPicture(
   const recent = recentOf(facts);
   let file: string | undefined;
   if (given instanceof Blob) {
+    checkBytes(given.size, path);
     const bytes = await bytesOf(given, path);
     file = `${detail} ${await hashOf([bytes])}`;
     const known = recent.get(file);

@@ -401,7 +401,7 @@ export interface CatalogQuality {
 
 /** A bundle of the catalog. `id` is the bundle's name, `model` its source's. `bytes` is what a first visit downloads
  * at most, `manifest_sha256` that of its mlcweb.json. `url` is relative to the catalog's: a folder beside it. `task`:
- * what a model of whole texts is for; others answer. */
+ * what a model of whole texts is for; others answer. `images`: it sees pictures. */
 export interface CatalogModel {
   readonly id: string;
   readonly model: string;
@@ -414,6 +414,7 @@ export interface CatalogModel {
   readonly licence: string;
   readonly quality?: CatalogQuality;
   readonly task?: TextTask;
+  readonly images?: boolean;
   readonly manifest_sha256: string;
   readonly url: string;
 }

@@ -67,7 +67,7 @@ def _not_sampled(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 
 @pytest.fixture(scope="session", autouse=True)
 def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of lowered kernels that the run's processes share: never the user's, nor one that an earlier run left."""
+    """A cache of lowered kernels of the run's processes: never the user's, nor one that an earlier run left."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
     with pytest.MonkeyPatch.context() as patch:

@@ -2,8 +2,10 @@
 
     .venv/bin/python docs/images/take.py dist/SmolLM2-135M-Instruct-q4f32_1
     .venv/bin/python docs/images/take.py dist/all-MiniLM-L6-v2-q8f16_1 --search
+    .venv/bin/python docs/images/take.py dist/smolvlm-q8f32_1 --picture
 
-``make demo`` makes the first bundle; the second one's pictures are of the search page. MLCWEB_CHROMIUM names the
+``make demo`` makes the first bundle; the second one's pictures are of the search page, and the third one's is of a
+conversation about a picture (tests.fixtures.images makes a tiny model, whose words mean nothing). MLCWEB_CHROMIUM names the
 browser. ``--all DIR`` takes every state of the chat page, light, dark and narrow, for looking at. Pictures are nicer
 where a good sans-serif is installed (Debian: fonts-inter).
 """
@@ -33,6 +35,37 @@ SCHEMA = """{
     "country": {"type": "string"},
     "continent": {"enum": ["Asia", "Europe"]}
   }
+}"""
+
+
+# A picture to ask about: hills, a lake and the sun.
+SCENE = """async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 420 });
+  const context = canvas.getContext("2d");
+  const fill = (style, ...points) => {
+    context.fillStyle = style;
+    context.beginPath();
+    for (const [x, y] of points) context.lineTo(x, y);
+    context.fill();
+  };
+  const sky = context.createLinearGradient(0, 0, 0, 300);
+  sky.addColorStop(0, "#3b6fb5");
+  sky.addColorStop(1, "#f7d9a8");
+  fill(sky, [0, 0], [640, 0], [640, 420], [0, 420]);
+  context.fillStyle = "#fff3d0";
+  context.beginPath();
+  context.arc(470, 180, 38, 0, 7);
+  context.fill();
+  fill("#6d7fa3", [0, 300], [150, 110], [300, 300]);
+  fill("#55678c", [180, 300], [380, 150], [640, 300]);
+  fill("#eef3fb", [118, 150], [150, 110], [182, 150], [160, 142], [146, 156]);
+  const lake = context.createLinearGradient(0, 290, 0, 420);
+  lake.addColorStop(0, "#c9b795");
+  lake.addColorStop(1, "#2d5a86");
+  fill(lake, [0, 290], [640, 290], [640, 420], [0, 420]);
+  fill("#2f4a3a", [0, 330], [120, 300], [240, 350], [0, 420]);
+  const blob = await new Promise((done) => canvas.toBlob(done));
+  return [...new Uint8Array(await blob.arrayBuffer())];
 }"""
 
 
@@ -109,6 +142,21 @@ def take_playground(running: Browser, url: str) -> None:
     page.screenshot(path=HERE / "playground.png")
 
 
+def take_picture(running: Browser, url: str) -> None:
+    page = open_page(running, url, 1000, 620)
+    wait_until_loaded(page)
+    page.locator("#settings").click()
+    page.locator("#max-tokens").fill("24")
+    page.keyboard.press("Escape")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Add a picture").click()
+    file = {"name": "lake.png", "mimeType": "image/png", "buffer": bytes(page.evaluate(SCENE))}
+    chooser.value.set_files([file])  # type: ignore[list-item]
+    expect(page.get_by_role("list", name="Pictures of the next message").get_by_role("img")).to_be_visible()
+    ask(page, "What is in this picture?")
+    shoot(page, HERE / "picture.png")
+
+
 def show_sections(page: Page, *titles: str) -> None:
     """Opens sections of the panel, and closes the others."""
     page.evaluate(
@@ -160,10 +208,14 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--all", type=Path, metavar="DIR")
     parser.add_argument("--search", action="store_true")
+    parser.add_argument("--picture", action="store_true")
     args = parser.parse_args()
     with serving(args.bundle) as server, browser() as running:
         if args.search:
             take_search(running, server.url)
+            return
+        if args.picture:
+            take_picture(running, server.url)
             return
         if args.all:
             take_all(running, server.url, args.all)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tokenizers import AddedToken, Tokenizer
 from bench.synthetic.tokenizer import write_tokenizer
 from mlcweb.models import architecture, declare_model
 from mlcweb.recipes import find_recipe
+from mlcweb.sources.text_part import TOWER_KEYS
 
 _LLAMA3 = {
     "architectures": ["LlamaForCausalLM"],
@@ -113,18 +115,12 @@ SHAPES: dict[str, dict[str, Any]] = {
     "qwen3.5-0.8b": {**_QWEN35, "hidden_size": 1024, "intermediate_size": 3584},
     "qwen3.5-2b": {**_QWEN35, "hidden_size": 2048, "intermediate_size": 6144},
     "smolvlm-256m": find_recipe("SmolVLM-256M").config,
+    "gemma-3-4b": find_recipe("gemma-3-4b-it").config,
 }
-_TOWER_KEYS = ("architectures", "image_token_id", "scale_factor", "vision_config")
-# What a model that sees has besides: tokens, a template that takes pictures, and how they are prepared.
-_SEEING_TOKENS = (
-    "<image>",
-    "<fake_token_around_image>",
-    "<global-img>",
-    *(f"<row_{line}_col_{column}>" for line in range(1, 5) for column in range(1, 5)),
-)
+# Of a model that sees: a template that takes pictures, for which TOKEN stands.
 _SEEING_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}: {% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
+    "{% if part['type'] == 'image' %}TOKEN{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
 )
 _BLOCK = 1 << 20
@@ -163,22 +159,41 @@ def write_checkpoint(shape: str, folder: Path, seed: int = 0) -> None:
 
 def _wrapped(config: dict[str, Any]) -> dict[str, Any]:
     """As it is published: the text model's keys by themselves."""
-    text = {key: value for key, value in config.items() if key not in _TOWER_KEYS}
-    return {**{key: config[key] for key in _TOWER_KEYS}, "text_config": text}
+    keys = {"architectures", *TOWER_KEYS}
+    text = {key: value for key, value in config.items() if key not in keys}
+    return {**{key: config[key] for key in keys if key in config}, "text_config": text}
 
 
 def _write_seeing(folder: Path, config: dict[str, Any]) -> None:
+    """Tokens, a chat template, and how pictures are prepared."""
+    words = architecture(config)[1].image_words
+    assert words is not None
     path = folder / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(path))
+    said = " ".join((words.token, words.row, *vars(words.prompt).values()))
+    tokens = [
+        text.replace("{row}", str(row)).replace("{column}", str(column))
+        for text in dict.fromkeys(re.findall(r"<[^>]+>", said))
+        for row in range(1, 5)
+        for column in range(1, 5)
+    ]
     tokenizer.add_special_tokens(
-        [AddedToken(text, special=True, normalized=False) for text in _SEEING_TOKENS]
+        [AddedToken(text, special=True, normalized=False) for text in dict.fromkeys(tokens)]
     )
     path.write_text(tokenizer.to_str(), encoding="utf-8")
     config_path = folder / "tokenizer_config.json"
-    written = {**json.loads(config_path.read_text()), "chat_template": _SEEING_TEMPLATE}
+    written = {
+        **json.loads(config_path.read_text()),
+        "chat_template": _SEEING_TEMPLATE.replace("TOKEN", words.token),
+    }
     config_path.write_text(json.dumps(written, indent=1))
     tile = config["vision_config"]["image_size"]
-    prepared = {"max_image_size": {"longest_edge": tile}, "size": {"longest_edge": 4 * tile}}
+    prepared: dict[str, Any] = {
+        "max_image_size": {"longest_edge": tile},
+        "size": {"longest_edge": 4 * tile},
+    }
+    if not words.prompt.tile:  # a picture is one tile
+        prepared = {"size": {"height": tile, "width": tile}}
     (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
 
 

@@ -46,7 +46,8 @@ _TOWER_PREFIXES = {
 _HEAD = "lm_head.weight"
 # what a wrapper's config.json says of the tokenizer and the head, for the text model too
 _SHARED = ("bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype")
-_TOWER_KEYS = ("vision_config", "scale_factor", "mm_tokens_per_image", "image_token_id", "image_token_index")
+# what a wrapper's config.json says of its tower
+TOWER_KEYS = ("vision_config", "scale_factor", "mm_tokens_per_image", "image_token_id", "image_token_index")
 _IMAGE_TOKENS = ("image_token_id", "image_token_index")
 
 
@@ -165,7 +166,7 @@ def text_config(
     shared = {key: config[key] for key in _SHARED if config.get(key) is not None}
     result = {**text, "architectures": [outer if sees else architecture]}
     if sees:
-        result |= {key: config[key] for key in _TOWER_KEYS if config.get(key) is not None}
+        result |= {key: config[key] for key in TOWER_KEYS if config.get(key) is not None}
     for key, value in {**wrapper.defaults, **shared}.items():
         if result.get(key) is None:
             result[key] = value

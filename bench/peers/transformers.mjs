@@ -1,7 +1,7 @@
 // Measures Transformers.js beside mlcweb: in one page, in turns, on WebGPU, with models of the same shape.
 //   CHROME=/path/to/chromium node bench/peers/transformers.mjs KIND ENGINE_DIR BUNDLE_DIR PEER_DIR [-- chromium flags]
-// KIND is texts or decode. It needs a browser and Node, and neither npm nor Python: PEER_DIR has Transformers.js and the
-// models (bench/peers/onnx_encoder.py and onnx_decoder.py write one).
+// KIND is texts or decode. It needs a browser and Node, and neither npm nor Python: PEER_DIR has Transformers.js and
+// the models (bench/peers/onnx_encoder.py and onnx_decoder.py write one).
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -39,7 +39,11 @@ const { vendor, architecture, device, description, software } = (await probe()).
 const names = [...new Set([vendor, architecture, device, description].filter(Boolean))];
 await report({ browser: ${VERSION}, adapter: names.join(" ") || "none", software });`;
 const report = { kind, machine: machine(), versions, bytes, measured: [], failed: [] };
-await runPage(PROBE, { folders: { engine }, flags, seconds: 60, heard: (said) => Object.assign(report, said) });
+try {
+  await runPage(PROBE, { folders: { engine }, flags, seconds: 60, heard: (said) => Object.assign(report, said) });
+} catch (error) {
+  fail(error.message, 1);
+}
 const settings = Object.fromEntries(
   Object.entries({ repeats: 5, ...defaults, ...(report.software && software) }).map(([name, value]) => [
     name,
@@ -126,7 +130,11 @@ function named(text) {
   const [folder, dtype] = text.split(":");
   const known = fs.existsSync(path.join(peer, "models", folder, "onnx"));
   if (known && dtypes(path.join(peer, "models", folder)).includes(dtype)) return { folder, dtype };
-  return fail(`--model ${text}: ${peer} has ${found().map((model) => `${model.folder}:${model.dtype}`)}`);
+  return fail(
+    `--model ${text}: ${peer} has ${found()
+      .map((model) => `${model.folder}:${model.dtype}`)
+      .join(", ")}`,
+  );
 }
 
 function whole(name, value) {
@@ -135,9 +143,9 @@ function whole(name, value) {
   return Number.isInteger(number) && number > 0 ? number : fail(`--${name} takes a positive integer`);
 }
 
-function fail(why) {
+function fail(why, code = 2) {
   console.error(why);
-  process.exit(2);
+  process.exit(code);
 }
 
 function options() {

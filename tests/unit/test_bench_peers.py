@@ -92,6 +92,58 @@ def test_what_lacks_is_said_in_a_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1 and "is not there" in done.stderr
 
 
+def transformers_folder(folder: Path, *files: str) -> list[Path]:
+    """Arguments for bench/peers/transformers.mjs, of which nothing can run: engine, bundle and peer."""
+    for file in ("engine/mlcweb.js", "bundle/mlcweb.json", *files):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("{}")
+    return [folder / "engine", folder / "bundle", folder / "peer"]
+
+
+def test_transformers_js_needs_its_folder_and_models(tmp_path: Path) -> None:
+    script = PEERS / "transformers.mjs"
+    helped = node(script, "--help")
+    assert helped.returncode == 0 and "PEER_DIR" in helped.stdout and "--decode N" in helped.stdout
+    assert node(script).returncode == 2
+    assert node(script, "pictures", *transformers_folder(tmp_path)).returncode == 2, "no such kind"
+    done = node(script, "texts", *transformers_folder(tmp_path))
+    assert done.returncode == 2 and "versions.json is not there" in done.stderr
+    folders = transformers_folder(
+        tmp_path, "peer/runtime/versions.json", "peer/models/some/onnx/model_fp16.onnx"
+    )
+    done = node(script, "texts", "--model", "some:q8", *folders)
+    assert done.returncode == 2 and "has some:fp16" in done.stderr
+    done = node(script, "decode", "--texts", "3", *folders)
+    assert done.returncode == 2 and "--texts" in done.stderr, "an option of another kind"
+    done = node(script, "texts", *folders, CHROME="", MLCWEB_CHROMIUM="/nowhere/chromium")
+    assert done.returncode == 1 and "/nowhere/chromium did not start" in done.stderr
+
+
+def test_a_ratio_says_how_many_times_theirs_our_speed_is(tmp_path: Path) -> None:
+    script = tmp_path / "rows.mjs"
+    script.write_text(f"""
+      import {{ DECODE }} from "{PEERS}/transformers_decode.mjs";
+      import {{ TEXTS }} from "{PEERS}/transformers_texts.mjs";
+      const texts = (name, tokens_s, texts_s) =>
+        ({{ name, load_s: 1, runs: 3, tokens_s, texts_s, least_cosine: 1, mean_cosine_of_others: 0.5 }});
+      const decode = (name, prefill_tokens_per_s, decode_tokens_per_s) =>
+        ({{ name, load_s: 1, first_s: 1, prefill_tokens_per_s, decode_tokens_per_s }});
+      const bytes = {{ mlcweb: 1e6, theirs: 2e6 }};
+      const settings = {{ texts: 100, tokens: 10 }};
+      const rows = [
+        TEXTS.rows({{ settings, bytes, measured: [texts("mlcweb", 0.5, 1), texts("theirs", 1, 3)] }}),
+        DECODE.rows({{ bytes, measured: [decode("mlcweb", 800, 90), decode("theirs", 200, 60)] }}),
+      ];
+      const heads = [TEXTS.head, DECODE.head];
+      console.log(JSON.stringify(rows.map(([, row], i) => heads[i].map((name, at) => [name, row[at]]))));
+    """)
+    done = node(script)
+    assert done.returncode == 0, done.stderr
+    texts, decode = ([text for name, text in row if name == "ours is"] for row in json.loads(done.stdout))
+    assert texts == ["2.00 x", "3.00 x"]
+    assert decode == ["4.00 x", "1.50 x"]
+
+
 def test_a_browser_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = node(
         ROOT / "bench" / "remote.mjs", tmp_path, tmp_path, CHROME="", MLCWEB_CHROMIUM="/nowhere/chromium"

@@ -7,7 +7,7 @@ export const TEXTS = {
   --batch N        how many Transformers.js gets at once; without it the fastest of 32, 128, 512 and all`,
   page: { file: "texts.js", run: "compareTexts" },
   defaults: { texts: 1000, tokens: 32, batch: undefined },
-  software: { repeats: 1, texts: 4, tokens: 16, batch: 2 },
+  software: { repeats: 1, texts: 4, tokens: 16 },
   told({ settings: { texts, tokens, repeats } }) {
     const turns = repeats === 1 ? "one turn" : `medians of ${repeats} turns`;
     return `${texts} lists of ${tokens} tokens, then ${texts} texts; ${turns} after a warm-up`;

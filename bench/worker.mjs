@@ -50,7 +50,7 @@ const run = async (engine, seed, wait) => {
   return { ms: spent.ms / tokens, messages: spent.messages / tokens, tokens, speed };
 };
 for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
-  const options = { cache: false };
+  const options = { cache: false, selfCheck: false };
   const there = await WorkerEngine.load(worker, url, options);
   await run(there, 0);
   const runs = [], slow = [];

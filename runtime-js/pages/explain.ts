@@ -21,6 +21,7 @@ const CODES: Record<string, Words> = {
   "missing-feature": { title: "This GPU cannot run the model" },
   "out-of-memory": { title: "The GPU is out of memory", fatal: true, remedy: "shorter-context" },
   "device-lost": { title: "The GPU went away", fatal: true, again: "Load the model again" },
+  "wrong-results": { title: "The model would answer wrongly on this device" },
   gpu: { title: "The GPU reported an error", fatal: true, again: "Load the model again" },
   integrity: { title: "The model's files are damaged" },
   bundle: { title: "The model cannot be loaded" },

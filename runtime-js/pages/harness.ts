@@ -28,7 +28,16 @@ interface Failure {
 }
 type LoadJson = Pick<
   LoadOptions,
-  "tier" | "activations" | "contextLength" | "firstTokens" | "cache" | "depth" | "powerPreference" | "profile" | "debug"
+  | "tier"
+  | "activations"
+  | "selfCheck"
+  | "contextLength"
+  | "firstTokens"
+  | "cache"
+  | "depth"
+  | "powerPreference"
+  | "profile"
+  | "debug"
 >;
 
 /** How far a request about texts is. */
@@ -104,6 +113,7 @@ async function replace(
   const warnings: Warning[] = [];
   let progress: LoadProgress | undefined;
   engine = await Engine.load(url, {
+    selfCheck: false, // who drives it validates, or measures
     ...options,
     signal: loading.signal,
     onWarning: (warning) => warnings.push(warning),

@@ -56,6 +56,17 @@ export class DeviceLostError extends MlcwebError {
   }
 }
 
+/** On this device the bundle's kernels compute something else than they must, as the self-check of a load found. */
+export class WrongResultsError extends MlcwebError {
+  constructor(
+    message: string,
+    hint = "Update the browser and the graphics driver, or use another device; selfCheck: false loads it all the same.",
+  ) {
+    super("wrong-results", message, hint);
+    this.name = "WrongResultsError";
+  }
+}
+
 /** The GPU refused a command or computed something that cannot be; the engine or the bundle has a defect. */
 export class GpuError extends MlcwebError {
   constructor(message: string, hint = "Load the model again; if it repeats, report the model and the GPU.") {

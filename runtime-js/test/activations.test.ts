@@ -50,6 +50,16 @@ describe("the choice of activations", () => {
     }
     expect((await openChoice(undefined, parts("nonsense"))).timed).toHaveLength(2);
   });
+
+  it("is of those that compute right", async () => {
+    const wrong = (cached?: string) => ({ ...parts(cached, true), isWrong: (name: string) => name === "int8" });
+    const names = async (cached?: string) =>
+      (await openChoice(undefined, wrong(cached))).prefills.map(({ activations }) => activations);
+    expect(await names()).toEqual(["float", "matrix"]);
+    expect(await names("int8")).toEqual(["float", "matrix"]); // it was chosen before it was found wrong
+    await expect(openChoice("int8", wrong())).rejects.toMatchObject({ code: "wrong-results" });
+    expect((await openChoice("float", wrong())).prefills[0]!.activations).toBe("float");
+  });
 });
 
 const fastest = { up_matrix: 1, up_int8: 2, up: 3 };

@@ -94,6 +94,7 @@ export function parts(cached?: string, matrix = false) {
     plan,
     adapter: { info: { vendor: "v", architecture: "a", device: "", description: "" } as GPUAdapterInfo },
     tier: { name: "base", kernels: "k.wgsl" } as Tier,
+    isWrong: (_: string): boolean => false,
   };
 }
 

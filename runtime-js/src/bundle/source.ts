@@ -18,7 +18,7 @@ import { Store } from "./store.js";
 import { resolveBundleUrl } from "./url.js";
 
 export interface Warning {
-  readonly code: "storage-full" | "cache-corrupt" | "offline" | "stale" | "matrix-refused";
+  readonly code: "storage-full" | "cache-corrupt" | "offline" | "stale" | "matrix-refused" | "wrong-results";
   readonly message: string;
 }
 

@@ -3,7 +3,7 @@
 import type { Manifest, Source, Tier, Warning } from "../bundle/index.js";
 import { isSoftware } from "../device/adapter.js";
 import { missingNeeds, type Needs } from "../device/index.js";
-import { InvalidRequestError, MissingFeatureError } from "../errors.js";
+import { InvalidRequestError, MissingFeatureError, WrongResultsError } from "../errors.js";
 import {
   comparedLaunches,
   kernelsOf,
@@ -14,6 +14,7 @@ import {
   timedRows,
   timeLaunches,
 } from "../plan/index.js";
+import { nameOf } from "./verdicts.js";
 
 export type Activations = "float" | "int8" | "matrix";
 
@@ -31,6 +32,8 @@ interface Choosing {
   readonly tier: Tier;
   /** Whether the device was opened with what `prefill_matrix` needs. */
   readonly matrix: boolean;
+  /** Whether a prefill is known to be wrong on this device. */
+  readonly isWrong: (activations: Activations) => boolean;
 }
 
 /** The times of one prefill. The engine times a launch of its heaviest product on `rows` rows, in several runs.
@@ -96,7 +99,9 @@ export function matrixNeeds(
 /** Returns the prefill that the page asks for, or else the one that an earlier load of this bundle on this adapter
  * chose, or else several to be timed. */
 export async function openChoice(asked: Activations | undefined, choosing: Choosing): Promise<PrefillChoice> {
-  const { source, manifest, plan, adapter, tier } = choosing;
+  const { source, manifest, plan, adapter, tier, isWrong } = choosing;
+  if (asked !== undefined && asked !== "float" && isWrong(asked))
+    throw new WrongResultsError(`The tier ${tier.name} with ${asked} prefill computes wrong results on this device.`);
   const prefills = candidates(choosing);
   const find = (name: string | undefined): Prefill | undefined =>
     prefills.find(({ activations }) => activations === name);
@@ -117,21 +122,22 @@ export async function openChoice(asked: Activations | undefined, choosing: Choos
 }
 
 /** The prefills that the plan has and the device was opened for, floats first. */
-function candidates({ plan, matrix }: Choosing): Prefill[] {
+function candidates({ plan, matrix, isWrong }: Choosing): Prefill[] {
   const { prefill, prefill_int8, prefill_matrix } = plan.entries;
   const all = [
     { activations: "float", entry: plan.texts ?? prefill },
     { activations: "int8", entry: prefill_int8 },
     { activations: "matrix", entry: matrix ? prefill_matrix : undefined },
   ] as const;
-  return all.filter((one): one is typeof one & Prefill => one.entry !== undefined);
+  return all.filter(
+    (one): one is typeof one & Prefill =>
+      one.entry !== undefined && (one.activations === "float" || !isWrong(one.activations)),
+  );
 }
 
 /** Names a choice in the cache. The name ends in a version, because the first way of timing sometimes chose wrong. */
 function choiceKey({ adapter, tier }: Choosing, matrix: boolean): string {
-  const { vendor, architecture, device, description } = adapter.info;
-  const gpu = [vendor, architecture, device, description].join(" ");
-  return [gpu, tier.kernels, ...(matrix ? ["matrix"] : []), "timed 2"].join(", ");
+  return [nameOf(adapter.info), tier.kernels, ...(matrix ? ["matrix"] : []), "timed 2"].join(", ");
 }
 
 function known(plan: Plan, prefills: readonly Prefill[], keep: PrefillChoice["keep"] = async () => {}): PrefillChoice {

@@ -26,8 +26,10 @@ import { Eyes } from "./eyes.js";
 import { type Loaded, load, type Timings } from "./load.js";
 import type { LoadOptions } from "./options.js";
 import { RAW } from "./raw.js";
+import { findFaults, loadRight } from "./self_check.js";
 import { type Task, taskOf, wrongModel } from "./tasks.js";
 import type { ValidationReport } from "./validate.js";
+import type { Verdicts } from "./verdicts.js";
 
 export interface EngineInfo {
   readonly name: string;
@@ -78,6 +80,7 @@ export class Engine {
   private loaded: Loaded | undefined;
   private readonly constrainer: LazyConstrainer;
   private readonly eyes: Eyes;
+  private checkSeconds = 0;
 
   private constructor(
     loaded: Loaded,
@@ -99,7 +102,10 @@ export class Engine {
     if (!Number.isInteger(depth) || depth < 1 || depth > 64)
       throw new InvalidRequestError("depth", "must be an integer from 1 to 64.");
     const url = typeof source === "string" ? source : await findInCatalog(source, options);
-    return new Engine(await load(url, options), depth, options);
+    const open = async (verdicts?: Verdicts) => new Engine(await load(url, options, verdicts), depth, options);
+    const engine = await loadRight(options, open);
+    engine.alive().ready();
+    return engine;
   }
 
   get info(): EngineInfo {
@@ -122,7 +128,7 @@ export class Engine {
       kvTokens: model?.kvTokens ?? 0,
       memory: memory.use,
       cachedTokens: this.kv.length,
-      timings,
+      timings: { ...timings, check_s: this.checkSeconds },
     };
   }
 
@@ -245,8 +251,22 @@ export class Engine {
   }
 
   /** @internal Compares what a model of whole texts makes of its validation's. */
-  async validateTexts(task: Task, tier: string): Promise<ValidationReport> {
-    return this.texts(task).validate(this.queue, await this.validation(), tier);
+  async validateTexts(task: Task, tier: string, validation?: unknown): Promise<ValidationReport> {
+    return this.texts(task).validate(this.queue, validation ?? (await this.validation()), tier);
+  }
+
+  /** @internal Whether its kernels are right on this device, as far as is known after a check. */
+  async checkItself(verdicts: Verdicts): Promise<boolean> {
+    const { tier, activations } = this.alive();
+    const checked = { tier, activations };
+    if (verdicts.isRight(checked)) return true;
+    const start = performance.now();
+    const found = await findFaults(this);
+    if (!found) return true;
+    await verdicts.note(checked, found.ok, found.difference);
+    if (found.ok) await this.reset();
+    this.checkSeconds = (performance.now() - start) / 1000;
+    return found.ok;
   }
 
   /** @internal The logits after a prompt with a picture of one tile, whose RGB `draw` makes of its side. */

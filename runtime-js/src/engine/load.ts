@@ -26,6 +26,7 @@ import {
   requestKernels,
   uploadWeights,
 } from "./stages.js";
+import type { Verdicts } from "./verdicts.js";
 
 export interface Timings {
   readonly manifest_s: number;
@@ -36,6 +37,8 @@ export interface Timings {
   readonly weights_s: number;
   readonly kernels_s: number;
   readonly total_s: number;
+  /** Seconds of the self-check after that; 0 where there was none. */
+  readonly check_s: number;
 }
 
 export interface Loaded {
@@ -55,20 +58,23 @@ export interface Loaded {
   readonly contextLength: number;
   readonly host: Host;
   readonly codec: TextCodec;
-  readonly timings: Timings;
+  readonly timings: Omit<Timings, "check_s">;
+  /** Says to the page that nothing is left to do. */
+  readonly ready: () => void;
   /** The bytes of validation.json, fetched when asked for. */
   readonly validation: () => Promise<string | undefined>;
 }
 
-/** Rejects with CancelledError when the options' signal fires, and with a typed error for everything else. */
-export async function load(url: string, options: LoadOptions): Promise<Loaded> {
+/** Rejects with CancelledError when the options' signal fires, and with a typed error for everything else. What the
+ * verdicts know to be wrong on this device is not loaded. */
+export async function load(url: string, options: LoadOptions, verdicts?: Verdicts): Promise<Loaded> {
   const controller = new AbortController();
   const forward = (): void => controller.abort(options.signal?.reason);
   throwIfAborted(options.signal);
   options.signal?.addEventListener("abort", forward, { once: true });
   const undo: (() => void)[] = [];
   try {
-    const loaded = await runStages(url, options, controller, undo);
+    const loaded = await runStages(url, { options, controller, undo, verdicts });
     throwIfAborted(options.signal);
     return loaded;
   } catch (error) {
@@ -83,21 +89,20 @@ export async function load(url: string, options: LoadOptions): Promise<Loaded> {
 
 async function runStages(
   url: string,
-  options: LoadOptions,
-  controller: AbortController,
-  undo: (() => void)[],
+  given: Pick<Loading, "options" | "controller" | "undo" | "verdicts">,
 ): Promise<Loaded> {
+  const { options, controller } = given;
   const log = await Log.open(options.debug);
   const started = performance.now();
   const seconds = (): number => (performance.now() - started) / 1000;
   const timings = { manifest_s: 0, choice_s: 0, weights_s: 0, kernels_s: 0 };
   const progress = new Progress(options.onProgress);
-  const loading: Loading = { options, controller, undo, seconds, timings, progress, log };
+  const loading: Loading = { ...given, seconds, timings, progress, log };
   const timed = <T>(stage: string, work: Promise<T>): Promise<T> => log.timed(1, stage, work);
 
   const bundle = await timed("read manifest", openBundle(url, loading));
   const { manifest } = bundle;
-  const target = await timed("choose tier", chooseTarget(manifest, loading));
+  const target = await timed("choose tier", chooseTarget(bundle, loading));
   const planned = await timed("fetch plan", fetchPlan(bundle, target, loading));
   const gpu = await timed("open device", openGpu(manifest, target, planned, loading));
   const code = fetchTextsCode(bundle, loading);
@@ -121,7 +126,6 @@ async function runStages(
   );
   gpu.guard.check();
   log.say(1, ({ took }) => took(`load ${manifest.name}`, 1000 * seconds()));
-  loading.progress.ready();
   return {
     base: bundle.source.base,
     manifest,
@@ -136,6 +140,7 @@ async function runStages(
     contextLength: target.contextLength,
     host: gpu.host,
     codec,
+    ready: () => progress.ready(),
     timings: { ...timings, choice: kernels.choice.report, total_s: seconds() },
     validation: async () => (manifest.validation === undefined ? undefined : bundle.readText(manifest.validation)),
   };

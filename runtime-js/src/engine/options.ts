@@ -22,6 +22,8 @@ export interface LoadOptions {
   /** Tokens of KV cache to allocate at load; it doubles when a conversation needs more, up to contextLength. By default
    * 1024. */
   readonly firstTokens?: number | undefined;
+  /** Check at the first load on a device that the kernels compute right; true by default. */
+  readonly selfCheck?: boolean | undefined;
   /** Keep the bundle in the Cache API; true by default. */
   readonly cache?: boolean | undefined;
   /** Decode steps in flight. */

@@ -11,10 +11,10 @@ import {
   Readbacks,
   requestAdapter,
 } from "../device/index.js";
-import { missingFor } from "../device/tier.js";
+import { type Capabilities, missingFor } from "../device/tier.js";
 import type { TextsCode } from "../embed/code.js";
 import type { Texts } from "../embed/texts.js";
-import { throwIfAborted } from "../errors.js";
+import { throwIfAborted, WrongResultsError } from "../errors.js";
 import { patchesOfTile, rowsOfTile } from "../images/facts.js";
 import type { Log } from "../log.js";
 import {
@@ -32,6 +32,7 @@ import {
 } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
 import {
+  type Activations,
   compileFirst,
   matrixNeeds,
   openChoice,
@@ -42,6 +43,7 @@ import {
 import { fetchCode } from "./late_code.js";
 import { chooseContext, chooseFirstTokens, type LoadOptions } from "./options.js";
 import type { Progress } from "./progress.js";
+import type { Verdicts } from "./verdicts.js";
 
 /** On an H200 a prefill of 2 to 32 tokens takes as long as eight steps of a 1B model. */
 const STEP_TOKENS = 8;
@@ -55,6 +57,8 @@ export interface Loading {
   readonly controller: AbortController;
   /** Frees what the stages allocated, in reverse. */
   readonly undo: (() => void)[];
+  /** What is known of the bundle's kernels on this device, where they are checked. */
+  readonly verdicts: Verdicts | undefined;
   /** Since the load began. */
   readonly seconds: () => number;
   /** Each stage notes its own; those of weights and kernels begin when the plan is there. */
@@ -94,10 +98,14 @@ export interface Target {
 }
 
 /** Chooses the adapter, the tier that it can run, and the size of the KV cache. */
-export async function chooseTarget(manifest: Manifest, { options, progress, log }: Loading): Promise<Target> {
+export async function chooseTarget(
+  { source, manifest }: Bundle,
+  { options, progress, log, verdicts }: Loading,
+): Promise<Target> {
   const adapter = await requestAdapter(options.powerPreference);
   const has = capabilities(adapter);
-  const tier = chooseTier(manifest.tiers, has, options.tier);
+  await verdicts?.open(source, adapter);
+  const tier = rightTier(manifest.tiers, has, options.tier, verdicts);
   log.say(2, ({ describeTier }) => {
     const asked = options.tier !== undefined;
     return describeTier(adapter.info, has, manifest.tiers, tier, asked, (other) => missingFor(other, has));
@@ -107,6 +115,25 @@ export async function chooseTarget(manifest: Manifest, { options, progress, log 
   const pagesFor = (tokens: number): number => Math.ceil(tokens / manifest.model.page_size);
   progress.expect(bytesToLoad(manifest, tier));
   return { adapter, tier, contextLength, pages: pagesFor(contextLength), firstPages: pagesFor(firstTokens) };
+}
+
+/** The first tier that the adapter runs, and that is not known to be wrong on it. */
+function rightTier(
+  tiers: readonly Tier[],
+  has: Capabilities,
+  named: string | undefined,
+  verdicts: Verdicts | undefined,
+): Tier {
+  const first = chooseTier(tiers, has, named);
+  if (!verdicts?.isWrong({ tier: first, activations: "float" })) return first;
+  const others = tiers.filter((tier) => tier !== first);
+  if (named === undefined && others.some((tier) => missingFor(tier, has).length === 0))
+    return rightTier(others, has, undefined, verdicts);
+  throw new WrongResultsError(
+    named === undefined
+      ? "On this device every tier of the bundle that it can run computes wrong results."
+      : `The tier ${named} computes wrong results on this device.`,
+  );
 }
 
 export interface Planned {
@@ -177,9 +204,10 @@ export async function requestKernels(
   { source, manifest }: Bundle,
   { adapter, tier }: Target,
   { plan, pipelines, matrix }: Gpu,
-  { options, progress }: Loading,
+  { options, progress, verdicts }: Loading,
 ): Promise<Kernels> {
-  const choice = await openChoice(options.activations, { source, manifest, plan, adapter, tier, matrix });
+  const isWrong = (activations: Activations): boolean => verdicts?.isWrong({ tier, activations }) ?? false;
+  const choice = await openChoice(options.activations, { source, manifest, plan, adapter, tier, matrix, isWrong });
   const totals = choice.prefills.map(({ entry }) => new Set([...choice.common, ...kernelsOf(entry)]).size);
   const total = Math.max(...totals);
   let compiled = 0;

@@ -6,7 +6,7 @@ import { BundleError } from "../errors.js";
 import type { Activations } from "./activations.js";
 import { type ChatReport, checkChats } from "./chats.js";
 import { checkPicture, type PictureReport } from "./check_picture.js";
-import type { Engine } from "./engine.js";
+import type { Engine, EngineInfo } from "./engine.js";
 import { taskOf } from "./tasks.js";
 
 export interface ValidationReport {
@@ -37,20 +37,13 @@ export interface ValidationReport {
 
 export async function validate(engine: Engine): Promise<ValidationReport> {
   const started = performance.now();
-  const { tier, activations, model, kvCacheDtype } = engine.info;
+  const { tier, activations, model } = engine.info;
   const task = taskOf(engine.info);
   if (task !== "answers") return engine.validateTexts(task, tier);
-  const activation =
-    activations !== "float"
-      ? activations
-      : tier.startsWith("f16") || kvCacheDtype === "float16"
-        ? "float16"
-        : "float32";
   const expected = parseValidation(await engine.validation(), model.vocab_size);
   const chats = checkChats(expected.chats ?? [], engine);
   const { tokens, greedy: reference, steps } = expected;
-  const tolerance = expected.tolerance[activation];
-  check(tolerance !== undefined, `tolerance.${activation}`, "is missing");
+  const [activation, tolerance] = toleranceOf(engine.info, expected.tolerance);
 
   const results: { relative_difference: number; ok: boolean; argmax: number }[] = [];
   let at = 0;
@@ -87,7 +80,20 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
   };
 }
 
-function compare(
+/** The least precise type of sums' terms, and how far logits may be. Throws BundleError where the bundle lacks it. */
+export function toleranceOf(
+  { tier, activations, kvCacheDtype }: Pick<EngineInfo, "tier" | "activations" | "kvCacheDtype">,
+  tolerances: Tolerance,
+): [keyof Tolerance, number] {
+  const half = tier.startsWith("f16") || kvCacheDtype === "float16";
+  const activation = activations !== "float" ? activations : half ? "float16" : "float32";
+  const tolerance = tolerances[activation];
+  check(tolerance !== undefined, `tolerance.${activation}`, "is missing");
+  return [activation, tolerance];
+}
+
+/** How far the logits after a step are from its largest. */
+export function compare(
   logits: Float32Array,
   step: Step,
   tolerance: number,
@@ -103,7 +109,7 @@ function compare(
 }
 
 /** Two right answers may differ after a near tie, so the tokens after it are not compared. */
-function firstMismatch(
+export function firstMismatch(
   greedy: readonly number[],
   reference: readonly number[],
   steps: readonly Step[],

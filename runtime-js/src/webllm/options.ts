@@ -30,6 +30,7 @@ const LOAD_FIELDS: Readonly<Record<keyof MLCEngineConfig, true>> = {
   activations: true,
   contextLength: true,
   firstTokens: true,
+  selfCheck: true,
   cache: true,
   depth: true,
   powerPreference: true,

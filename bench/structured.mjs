@@ -35,7 +35,8 @@ const response_format = { type: "json_schema", json_schema: { name: "person", sc
 const { Engine } = await import("/engine/mlcweb.js");
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
-  const engine = await Engine.load(new URL(url, location.href).href, { cache: false, selfCheck: false, contextLength: 2048 });
+  const options = { cache: false, selfCheck: false, contextLength: 2048 };
+  const engine = await Engine.load(new URL(url, location.href).href, options);
   const ask = async (more) => {
     const started = performance.now();
     const answer = await engine.chat.completions.create({ messages, temperature: 1, ...more });

@@ -12,7 +12,7 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 from tvm.relax.frontend.nn.exporter import Exporter
 
-from mlcweb.contract.constants import Place, Sampling, State
+from mlcweb.contract.constants import Axes, Place, Sampling, Spot, State
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.ops import Inputs, Target, count, mask, penalize, sample
@@ -76,6 +76,11 @@ class _EntryPoints(nn.Module):
         ) -> Tensor:
             return forward(Inputs(state, page_table, tokens, images=images, ends=ends))
 
+        def turning_prefill(
+            tokens: Tensor, images: Tensor, axes: Tensor, state: Tensor, page_table: Tensor
+        ) -> Tensor:
+            return forward(Inputs(state, page_table, tokens, images=images, axes=axes))
+
         def decode(state: Tensor, page_table: Tensor) -> Tensor:
             return forward(Inputs(state, page_table))
 
@@ -87,16 +92,24 @@ class _EntryPoints(nn.Module):
             inputs = Inputs(tokens=positions, places=places, patches=patches, rows=rows)
             return self.inner.images(point.ops(self._target, inputs))
 
+        def picture(patches: Tensor, spots: Tensor, places: Tensor, rows: Tensor) -> Tensor:
+            assert point.ops is not None
+            inputs = Inputs(axes=spots, places=places, patches=patches, rows=rows)
+            return self.inner.images(point.ops(self._target, inputs))
+
         seen = self.inner.images
+        fed: Callable[..., Tensor] = prefill
+        if seen:
+            fed = prefill_to_ends if seen.together else turning_prefill if seen.spots else seeing_prefill
         methods: dict[Phase, Callable[..., Tensor]] = {
-            "prefill": (prefill_to_ends if seen.together else seeing_prefill) if seen else prefill,
+            "prefill": fed,
             "decode": decode,
             "penalize": penalize,
             "mask": mask,
             "sample": sample,
             "count": count,
             "texts": texts,
-            "image": image,
+            "image": picture if seen and seen.spots else image,
         }
         return methods[point.phase]
 
@@ -111,9 +124,12 @@ def _inputs(phase: Phase, model: nn.Module, vocab: int) -> dict[str, Any]:
             "texts": nn.spec.Tensor(["b"], "int32"),
         }
     if phase == "image":
+        places = {"positions": nn.spec.Tensor(["n"], "int32")}
+        if model.images.spots:
+            places = {"spots": nn.spec.Tensor(["n", Spot.WORDS], "int32")}
         return {
             "patches": nn.spec.Tensor(["n", model.images.config.patch_width], "float32"),
-            "positions": nn.spec.Tensor(["n"], "int32"),
+            **places,
             "places": nn.spec.Tensor(["n", Place.WORDS], "int32"),
             "rows": nn.spec.Tensor(["b"], "int32"),
         }
@@ -133,9 +149,12 @@ def _inputs(phase: Phase, model: nn.Module, vocab: int) -> dict[str, Any]:
         return {"state": state, "page_table": pages}
     tokens = {"tokens": nn.spec.Tensor(["n"], "int32")}
     if model.images:
-        tokens["images"] = nn.spec.Tensor(["n", model.config.hidden_size], "float32")
+        width = (1 + model.images.added) * model.config.hidden_size
+        tokens["images"] = nn.spec.Tensor(["n", width], "float32")
         if model.images.together:
             tokens["ends"] = nn.spec.Tensor(["n"], "int32")
+        if model.images.spots:
+            tokens["axes"] = nn.spec.Tensor(["n", Axes.WORDS], "int32")
     return {**tokens, "state": state, "page_table": pages}
 
 
@@ -173,10 +192,10 @@ def lower_entries(
     observe: Observe = lambda phase, module: None,
 ) -> Entries:
     """Export ``model`` for ``tier``, each of ``points`` a function, and plan its memory; ``chunk`` is the most tokens
-    that a call takes. A call of a tower takes a tile. ``observe`` sees the module after each phase.
+    that a call takes. A call of a tower takes a tile, or a picture. ``observe`` sees the module after each phase.
     """
     most = {
-        point.name: {"n": model.images.config.patches, "b": model.images.config.rows}
+        point.name: {"n": model.images.patches, "b": model.images.rows}
         if point.phase == "image"
         else dict.fromkeys(point.dims, chunk)
         for point in points

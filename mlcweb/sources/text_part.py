@@ -88,7 +88,7 @@ WRAPPERS = {
         {"qwen2_5_vl": "Qwen2ForCausalLM", "qwen2_5_vl_text": "Qwen2ForCausalLM"}, flat=True
     ),
     "Qwen3_5ForConditionalGeneration": Wrapper({"qwen3_5_text": "Qwen3_5ForCausalLM"}),
-    "Qwen3VLForConditionalGeneration": Wrapper({"qwen3_vl_text": "Qwen3ForCausalLM"}),
+    "Qwen3VLForConditionalGeneration": Wrapper({"qwen3_vl_text": "Qwen3ForCausalLM"}, sees=True),
     "SmolVLMForConditionalGeneration": Wrapper({"llama": "LlamaForCausalLM"}, sees=True),
 }
 

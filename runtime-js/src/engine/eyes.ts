@@ -2,6 +2,7 @@
 // row tokens. What reads pictures is fetched with the first of them.
 import type { Manifest } from "../bundle/index.js";
 import type { ImagesCode } from "../images/code.js";
+import { shapeOf, sizeOf } from "../images/facts.js";
 import type { Picture } from "../images/read.js";
 import type { Answering } from "./engine.js";
 import { fetchCode } from "./late_code.js";
@@ -39,7 +40,12 @@ export class Eyes {
     const { patchesOf } = await this.code();
     const facts = manifest.images!;
     const seen = await model.parts.images!.see(
-      pictures.map(({ key, tiles }) => ({ key, tiles: tiles.length, patches: (i) => patchesOf(tiles[i]!, facts) })),
+      pictures.map(({ key, tiles, size }) => ({
+        key,
+        tiles: tiles.length,
+        shape: shapeOf(sizeOf(facts, size), facts),
+        patches: (i) => patchesOf(tiles[i]!, facts, size),
+      })),
       signal,
     );
     return placed(prompt, rowToken(codec, facts), seen);

@@ -37,6 +37,7 @@ from mlcweb.models.families.qwen2 import Qwen2, Qwen2Config
 from mlcweb.models.families.qwen2_moe import Qwen2Moe, Qwen2MoeConfig
 from mlcweb.models.families.qwen3 import Qwen3, Qwen3Config
 from mlcweb.models.families.qwen3_5 import Qwen35, Qwen35Config
+from mlcweb.models.families.qwen3_5_vision import Qwen35Vision, Qwen35VisionConfig
 from mlcweb.models.families.qwen3_moe import Qwen3Moe, Qwen3MoeConfig
 from mlcweb.models.families.qwen3_vl import Qwen3VL, Qwen3VLConfig
 from mlcweb.models.families.smollm3 import SmolLM3, SmolLM3Config
@@ -83,6 +84,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "Qwen3ForSequenceClassification": (Qwen3Config, Qwen3),
     "Qwen3Model": (Qwen3Config, Qwen3),
     "Qwen3_5ForCausalLM": (Qwen35Config, Qwen35),
+    "Qwen3_5ForConditionalGeneration": (Qwen35VisionConfig, Qwen35Vision),
     "Qwen3MoeForCausalLM": (Qwen3MoeConfig, Qwen3Moe),
     "Qwen3VLForConditionalGeneration": (Qwen3VLConfig, Qwen3VL),
     "SmolLM3ForCausalLM": (SmolLM3Config, SmolLM3),

@@ -87,7 +87,7 @@ WRAPPERS = {
     "Qwen2_5_VLForConditionalGeneration": Wrapper(
         {"qwen2_5_vl": "Qwen2ForCausalLM", "qwen2_5_vl_text": "Qwen2ForCausalLM"}, flat=True
     ),
-    "Qwen3_5ForConditionalGeneration": Wrapper({"qwen3_5_text": "Qwen3_5ForCausalLM"}),
+    "Qwen3_5ForConditionalGeneration": Wrapper({"qwen3_5_text": "Qwen3_5ForCausalLM"}, sees=True),
     "Qwen3VLForConditionalGeneration": Wrapper({"qwen3_vl_text": "Qwen3ForCausalLM"}, sees=True),
     "SmolVLMForConditionalGeneration": Wrapper({"llama": "LlamaForCausalLM"}, sees=True),
 }

@@ -93,6 +93,8 @@ def shown(case: GridCase, names: str = "ab") -> list[dict[str, Any]]:
         ("qwen3_vl", "software"),
         ("qwen3_vl", "base"),
         ("qwen3_vl_large", "software"),
+        ("qwen3_5", "software"),
+        pytest.param("qwen3_5", "base", marks=pytest.mark.sweep),
         pytest.param("qwen3_vl_large", "base", marks=pytest.mark.sweep),
     ],
 )

@@ -18,10 +18,16 @@ from tests.support.engine import needs_engine
 
 pytestmark = [needs_engine, pytest.mark.slow]
 
+# A model that is there stays: a CPU compiles its kernels for half a minute.
 LOAD = """async ([url, tier]) => {
   const { Engine } = await import("./mlcweb.js");
-  await window.seeing?.unload();
-  window.seeing = await Engine.load(url, { cache: false, tier });
+  if (window.loadedUrl === url) {
+    await window.seeing.reset();
+  } else {
+    await window.seeing?.unload();
+    window.seeing = await Engine.load(url, { cache: false, tier });
+    window.loadedUrl = url;
+  }
   return window.seeing.info.images;
 }"""
 # The engine's own way from pixels on: what comes before is in runtime-js/test/whole.test.ts.
@@ -39,6 +45,32 @@ GREEDY = """async ([tokens, count]) => {
   return [answer, window.seeing.info.cachedTokens];
 }"""
 RESET = "() => window.seeing.reset()"
+CONSTRAINED = """async ([tokens, regex]) => {
+  const answer = [], request = { max_tokens: 20, temperature: 0, response_format: { type: "regex", regex } };
+  for await (const { token } of window.seeing.generate(tokens, request)) answer.push(token);
+  return answer;
+}"""
+# A chat about a picture, whose bytes are a PNG's; a smaller one where `detail` is low.
+CHAT = """async ([width, height, detail, more]) => {
+  const canvas = new OffscreenCanvas(width, height), context = canvas.getContext("2d");
+  const gradient = context.createLinearGradient(0, 0, width, height);
+  gradient.addColorStop(0, "rgb(10, 200, 90)");
+  gradient.addColorStop(1, "white");
+  context.fillStyle = gradient;
+  context.fillRect(0, 0, width, height);
+  const image = await canvas.convertToBlob();
+  const content = [{ type: "image", image, ...(detail && { detail }) }, { type: "text", text: "What?" }];
+  const messages = [{ role: "user", content }, ...more], { completions } = window.seeing.chat;
+  try {
+    const { text } = await completions.prompt({ messages });
+    const request = { messages, max_tokens: 4, temperature: 0, logprobs: true };
+    const { choices: [{ message, logprobs }], usage } = await completions.create(request);
+    return { prompt: text, text: message.content, usage,
+      logprobs: logprobs.content.map(({ logprob }) => logprob) };
+  } catch ({ code, message }) {
+    return { code, message };
+  }
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +155,12 @@ def test_a_bundle_is_checked_with_a_picture(page: ModelPage, site: Site) -> None
     assert all(chat["ok"] for chat in report["chats"])
 
 
-def test_what_the_kv_cache_holds_is_reused(page: ModelPage, site: Site) -> None:
-    """Before, between, inside of and after pictures: what goes on from there is what a fresh start makes."""
-    case = BY_NAME["qwen3_vl"]
+@pytest.mark.parametrize("name", ["qwen3_vl", "qwen3_5"])
+def test_what_the_kv_cache_holds_is_reused(page: ModelPage, site: Site, name: str) -> None:
+    """Before, between, inside of and after pictures: what goes on from there is what a fresh start makes. The second
+    model has recurrent layers too.
+    """
+    case = BY_NAME[name]
     page.raw.evaluate(LOAD, [f"./{compiled(site, case, 'q0f32', 'software')}/", "software"])
     fixture = expected(case)
     prompt = page.raw.evaluate(SEE, [fixture.tokens[:-STEPS], shown(case)])
@@ -164,3 +199,48 @@ def test_pictures_are_told_apart(page: ModelPage, site: Site) -> None:
         answers.append(page.raw.evaluate(GREEDY, [tokens, STEPS])[0])
     assert answers[0] == answers[2] == expected(case).tokens[-STEPS:]
     assert answers[1] != answers[0]
+
+
+def test_forced_tokens_after_pictures(page: ModelPage, site: Site) -> None:
+    """A constraint's tokens are fed in other ways: several at once, and one by one under a mask."""
+    case = BY_NAME["qwen3_vl"]
+    page.raw.evaluate(LOAD, [f"./{compiled(site, case, 'q0f32', 'base')}/", "base"])
+    prompt = page.raw.evaluate(SEE, [expected(case).tokens[:-STEPS], shown(case)])
+    answer = page.raw.evaluate(CONSTRAINED, [prompt, "zqzqzq[a-z]{4}"])
+    assert len(answer) == 10
+    following, cached = page.raw.evaluate(GREEDY, [[*prompt, *answer, 100], STEPS])
+    assert cached >= len(prompt) + len(answer)
+    page.raw.evaluate(RESET)
+    assert page.raw.evaluate(GREEDY, [[*prompt, *answer, 100], STEPS])[0] == following
+
+
+def test_a_chat_about_a_picture(page: ModelPage, site: Site) -> None:
+    case = BY_NAME["qwen3_vl"]
+    page.raw.evaluate(LOAD, [f"./{compiled(site, case, 'q0f32', 'software')}/", "software"])
+    first = page.raw.evaluate(CHAT, [100, 60, None, []])
+    rows = 6 * 4  # of 16 pixels: the sides are rounded
+    opening = "<|im_start|>user\n<|vision_start|>"
+    closing = "<|vision_end|>What?<|im_end|>\n<|im_start|>assistant\n"
+    assert first["prompt"] == f"{opening}{'<|image_pad|>' * rows}{closing}"
+    turns = [{"role": "assistant", "content": first["text"]}, {"role": "user", "content": "And?"}]
+    second = page.raw.evaluate(CHAT, [100, 60, None, turns])
+    assert second["usage"]["extra"]["cached_prompt_tokens"] >= first["usage"]["prompt_tokens"]
+    page.raw.evaluate(RESET)
+    again = page.raw.evaluate(CHAT, [100, 60, None, turns])
+    assert again["usage"]["extra"]["cached_prompt_tokens"] == 0
+    assert again["logprobs"] == pytest.approx(second["logprobs"], abs=1e-4)
+
+
+def test_pictures_of_odd_sizes(page: ModelPage, site: Site) -> None:
+    """One pixel becomes a small picture, and a large one is scaled to what there is room for: half of the context."""
+    case = BY_NAME["qwen3_vl"]
+    page.raw.evaluate(LOAD, [f"./{compiled(site, case, 'q0f32', 'software')}/", "software"])
+    counts = [
+        page.raw.evaluate(CHAT, [width, height, detail, []])["prompt"].count("<|image_pad|>")
+        for width, height, detail in ((1, 1, None), (1, 200, None), (2000, 1500, None), (2000, 1500, "low"))
+    ]
+    assert counts == [4, 29, 48, 48]
+    assert page.raw.evaluate(CHAT, [20000, 10, None, []]) == {
+        "code": "invalid-request",
+        "message": "messages[0].content[0]: has 20000 x 10 pixels: one side is more than 200 times the other.",
+    }

@@ -18,8 +18,10 @@ from mlcweb.kernels.images.spread import spread
 from mlcweb.kernels.layouts.kv_cache import rope_tables
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.quantize.block_order import to_block_order
-from tests.browser.test_kernels_attention import CONTEXT, DEFAULT, LARGE, Case, Variant, rotate
+from tests.support.browser.attention_case import CONTEXT, DEFAULT, Case, Variant, rotate
 from tests.support.browser.kernel_page import run_kernel
+
+LARGE = (8, 1, 512)  # a workgroup has a part of the heads
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import fixture from "../../tests/fixtures/pictures/expected.json";
 import { InvalidRequestError } from "../src/errors.js";
-import type { ImageFacts } from "../src/images/facts.js";
+import { type ImageFacts, mostPatches, mostRows, within } from "../src/images/facts.js";
 import { patchesOf } from "../src/images/patches.js";
 import { expandPictures, picturePrompt } from "../src/images/prompt.js";
 import { fittedSize, wholeOf } from "../src/images/whole.js";
@@ -62,6 +62,23 @@ describe("wholeOf", () => {
         expect(size.width * size.height).toBeLessThanOrEqual(pixels.most);
         expect([size.width % 32, size.height % 32, Math.min(size.width, size.height) > 0]).toEqual([0, 0, true]);
       }
+  });
+});
+
+describe("the most of a picture", () => {
+  it("is half of a context", () => {
+    expect([mostRows(QWEN), mostPatches(QWEN)]).toEqual([1024, 4096]);
+    expect(within(QWEN, 4096)).toBe(QWEN); // what is the same is remembered by the object
+    expect(within(QWEN, 1000).pixels).toEqual({ least: 65536, most: 500 * 1024 });
+    expect(within(QWEN, 96).pixels).toEqual({ least: 48 * 1024, most: 48 * 1024 });
+    expect(mostRows(within(QWEN, 1))).toBe(1);
+  });
+
+  it("is a tile's where there are tiles", () => {
+    const { pixels: _, ...facts } = QWEN;
+    const tiled = { ...facts, tile: 100 };
+    expect(mostPatches(tiled)).toBe(36);
+    expect(within(tiled, 4)).toBe(tiled);
   });
 });
 

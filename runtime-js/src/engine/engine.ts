@@ -314,7 +314,7 @@ export class Engine {
     const loaded = this.answering();
     const { manifest, model, host, codec } = loaded;
     return {
-      images: manifest.images,
+      images: this.eyes.seeing(loaded),
       imagesCode: () => this.eyes.code(),
       name: manifest.name,
       queue: this.queue,

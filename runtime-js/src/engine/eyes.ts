@@ -2,7 +2,7 @@
 // row tokens. What reads pictures is fetched with the first of them.
 import type { Manifest } from "../bundle/index.js";
 import type { ImagesCode } from "../images/code.js";
-import { shapeOf, sizeOf } from "../images/facts.js";
+import { type ImageFacts, shapeOf, sizeOf, within } from "../images/facts.js";
 import type { Picture } from "../images/read.js";
 import type { Answering } from "./engine.js";
 import { fetchCode } from "./late_code.js";
@@ -10,6 +10,7 @@ import type { LoadOptions } from "./options.js";
 
 export class Eyes {
   private fetched: Promise<ImagesCode> | undefined;
+  private facts: ImageFacts | undefined;
 
   /** `given` is the code, where it cannot be fetched. */
   constructor(private readonly given: LoadOptions["images"]) {}
@@ -28,6 +29,12 @@ export class Eyes {
       },
     );
     return this.fetched;
+  }
+
+  /** What pictures become, if the model sees any; the same object each time, by which they are remembered. */
+  seeing({ manifest: { images }, contextLength }: Pick<Answering, "manifest" | "contextLength">): ImageFacts | undefined {
+    this.facts ??= images && within(images, contextLength);
+    return this.facts;
   }
 
   /** The prompt with the tokens of the pictures' rows. */

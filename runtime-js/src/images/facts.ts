@@ -29,6 +29,15 @@ export function mostPatches({ tile, pixels, patch, merge }: ImageFacts): number 
 /** Rows that they become. */
 export const mostRows = (facts: ImageFacts): number => mostPatches(facts) / facts.merge ** 2;
 
+/** The same where a picture that is seen as a whole takes half of a context of so many tokens at most, as the compiler
+ * has it for the longest. */
+export function within(facts: ImageFacts, contextLength: number): ImageFacts {
+  const { pixels, patch, merge } = facts;
+  const most = Math.max(1, Math.floor(contextLength / 2)) * (patch * merge) ** 2;
+  if (!pixels || pixels.most <= most) return facts;
+  return { ...facts, pixels: { least: Math.min(pixels.least, most), most } };
+}
+
 /** Of a tile, or of a picture that is seen as a whole. */
 export const sizeOf = ({ tile }: Pick<ImageFacts, "tile">, whole: Size | undefined): Size =>
   whole ?? { width: tile!, height: tile! };

@@ -32,8 +32,8 @@ export class Eyes {
   }
 
   /** What pictures become, if the model sees any; the same object each time, by which they are remembered. */
-  seeing({ manifest: { images }, contextLength }: Pick<Answering, "manifest" | "contextLength">): ImageFacts | undefined {
-    this.facts ??= images && within(images, contextLength);
+  seeing({ manifest, contextLength }: Pick<Answering, "manifest" | "contextLength">): ImageFacts | undefined {
+    this.facts ??= manifest.images && within(manifest.images, contextLength);
     return this.facts;
   }
 

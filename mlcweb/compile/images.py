@@ -9,7 +9,7 @@ from mlcweb.contract.manifest import PixelRange
 from mlcweb.contract.pictures import words_of
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.models import Decoder
-from mlcweb.models.parts.vision_grid import GridConfig, GridRows, most_rows
+from mlcweb.models.parts.vision_picture import PictureConfig, PictureRows, most_rows
 from mlcweb.reference.prompt import PromptRenderer
 from mlcweb.reference.validation import picture_check
 from mlcweb.reference.weights import ReferenceWeights
@@ -30,7 +30,7 @@ def image_facts(
     prepared, words, seen = checkpoint.preprocessor, model.image_words, model.images
     assert prepared is not None and words is not None and seen is not None, "a model that sees has all"
     vision, tile, pixels = seen.config, None, None
-    if isinstance(seen, GridRows):
+    if isinstance(seen, PictureRows):
         pixels = _pixels(prepared.whole, seen.config, context)
     else:
         tile = seen.config.tile
@@ -57,10 +57,11 @@ def image_facts(
         prompt=words.prompt,
         together=seen.together or None,
         added=seen.added or None,
+        window=seen.window,
     )
 
 
-def _pixels(whole: Whole | None, vision: GridConfig, context: int) -> PixelRange:
+def _pixels(whole: Whole | None, vision: PictureConfig, context: int) -> PixelRange:
     """How many pixels a picture may have: no more than there are patches for."""
     if whole is None:
         raise CheckpointError(

@@ -88,7 +88,7 @@ SHARED_BUFFERS: Final = (
     "axes",
 )
 TEXT_BUFFERS: Final = ("tokens", "places", "texts", "embeddings", "scores")
-IMAGE_BUFFERS: Final = ("patches", "positions", "spots", "places", "rows", "image_rows")
+IMAGE_BUFFERS: Final = ("patches", "positions", "spots", "places", "windows", "rows", "image_rows")
 
 TensorDtype = Literal["uint32", "float16", "float32"]
 TENSOR_DTYPES: Final[tuple[TensorDtype, ...]] = ("uint32", "float16", "float32")

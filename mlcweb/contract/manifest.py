@@ -228,14 +228,17 @@ class ImageFacts:
     tiles, which come before the whole of it in one tile; without ``longest_edge`` there is the whole alone.
     With ``pixels`` it sees a picture of any shape as a whole. Pixels are from 0 to 1, less ``mean``, over
     ``std``, by channel. The chat template writes ``token`` for a picture; what is read there is ``prompt``,
-    with ``row``, a token, for each row. ``added``: so many rows more lie behind each row, which are added to
-    what the first layers make of it. ``together``: the rows of a picture see one another, those after too.
+    with ``row``, a token, for each row. ``window``: most layers of the tower see windows of a picture, of so
+    many rows a side, and patches come window by window. ``added``: so many rows more lie behind each row,
+    which are added to what the first layers make of it. ``together``: the rows of a picture see one another,
+    those after too.
     """
 
     tile: int | None = field(default=None, kw_only=True)
     pixels: PixelRange | None = field(default=None, kw_only=True)
     patch: int
     merge: int
+    window: int | None = field(default=None, kw_only=True)
     longest_edge: int | None = field(default=None, kw_only=True)
     resample: Resampling
     mean: tuple[float, ...]

@@ -55,18 +55,47 @@ def patches_of(picture: U8, facts: ImageFacts) -> F32:
     values = (seen / 255 - np.array(facts.mean)) / np.array(facts.std)
     parts = values.reshape(lines, facts.merge, facts.patch, columns, facts.merge, facts.patch, 3)
     ordered = parts.transpose(0, 3, 1, 4, 6, 2, 5)  # block, patch, channel, line, column
-    patches: F32 = ordered.reshape(lines * columns * facts.merge**2, -1).astype(np.float32)
+    blocks = ordered.reshape(lines * columns, facts.merge**2, -1)[block_order((lines, columns), facts.window)]
+    patches: F32 = blocks.reshape(lines * columns * facts.merge**2, -1).astype(np.float32)
     return patches
 
 
-def spots_of(size: Size, merge: int) -> I64:
+def block_order(size: Size, window: int | None) -> I64:
+    """Which row of a picture of ``size`` rows, line by line, is in each place: window by window, of so many rows a
+    side, if there are windows.
+    """
+    lines, columns = size
+    places = np.arange(lines * columns).reshape(size)
+    if window is None:
+        return places.reshape(-1)
+    tops, lefts = (range(0, side, window) for side in size)
+    return np.concatenate(
+        [places[top : top + window, left : left + window].reshape(-1) for top in tops for left in lefts]
+    )
+
+
+def windows_of(size: Size, merge: int, window: int) -> I64:
+    """The first patch of each patch's window and that after its last, ``[n, 2]``, of a picture of ``size`` patches."""
+    lines, columns = (side // merge for side in size)
+    ends = [0]
+    for top in range(0, lines, window):
+        for left in range(0, columns, window):
+            rows = min(window, lines - top) * min(window, columns - left)
+            ends.append(ends[-1] + rows * merge**2)
+    seen: I64 = np.repeat(np.stack([ends[:-1], ends[1:]], axis=1), np.diff(ends), axis=0)
+    return seen
+
+
+def spots_of(size: Size, merge: int, window: int | None = None) -> I64:
     """Where each patch of a picture of ``size`` patches is (``Spot``), ``[n, 4]``; blocks of ``merge`` x ``merge`` are
-    together.
+    together, in ``block_order``.
     """
     lines, columns = size
     line, column = np.meshgrid(np.arange(lines), np.arange(columns), indexing="ij")
     blocks = (lines // merge, merge, columns // merge, merge)
-    ordered = [place.reshape(blocks).swapaxes(1, 2).reshape(-1) for place in (line, column)]
+    order = block_order((lines // merge, columns // merge), window)
+    places = [place.reshape(blocks).swapaxes(1, 2).reshape(-1, merge**2) for place in (line, column)]
+    ordered = [place[order].reshape(-1) for place in places]
     spots: I64 = np.stack([*ordered, *(np.full(lines * columns, side) for side in size)], axis=1)
     return spots
 

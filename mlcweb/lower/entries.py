@@ -87,20 +87,28 @@ class _EntryPoints(nn.Module):
         def texts(tokens: Tensor, places: Tensor, texts: Tensor) -> Tensor:
             return forward(Inputs(tokens=tokens, places=places, texts=texts))
 
-        def image(patches: Tensor, positions: Tensor, places: Tensor, rows: Tensor) -> Tensor:
-            assert point.ops is not None
-            inputs = Inputs(tokens=positions, places=places, patches=patches, rows=rows)
+        def see(inputs: Inputs) -> Tensor:
+            assert point.ops is not None, f"{point.name} has no operations"
             return self.inner.images(point.ops(self._target, inputs))
 
+        def image(patches: Tensor, positions: Tensor, places: Tensor, rows: Tensor) -> Tensor:
+            return see(Inputs(tokens=positions, places=places, patches=patches, rows=rows))
+
         def picture(patches: Tensor, spots: Tensor, places: Tensor, rows: Tensor) -> Tensor:
-            assert point.ops is not None
-            inputs = Inputs(axes=spots, places=places, patches=patches, rows=rows)
-            return self.inner.images(point.ops(self._target, inputs))
+            return see(Inputs(axes=spots, places=places, patches=patches, rows=rows))
+
+        def picture_in_windows(
+            patches: Tensor, spots: Tensor, places: Tensor, windows: Tensor, rows: Tensor
+        ) -> Tensor:
+            return see(Inputs(axes=spots, places=places, windows=windows, patches=patches, rows=rows))
 
         seen = self.inner.images
         fed: Callable[..., Tensor] = prefill
+        look: Callable[..., Tensor] = image
         if seen:
             fed = prefill_to_ends if seen.together else turning_prefill if seen.spots else seeing_prefill
+            if seen.spots:
+                look = picture_in_windows if seen.window else picture
         methods: dict[Phase, Callable[..., Tensor]] = {
             "prefill": fed,
             "decode": decode,
@@ -109,7 +117,7 @@ class _EntryPoints(nn.Module):
             "sample": sample,
             "count": count,
             "texts": texts,
-            "image": picture if seen and seen.spots else image,
+            "image": look,
         }
         return methods[point.phase]
 
@@ -127,10 +135,12 @@ def _inputs(phase: Phase, model: nn.Module, vocab: int) -> dict[str, Any]:
         places = {"positions": nn.spec.Tensor(["n"], "int32")}
         if model.images.spots:
             places = {"spots": nn.spec.Tensor(["n", Spot.WORDS], "int32")}
+        windows = {"windows": nn.spec.Tensor(["n", Place.WORDS], "int32")} if model.images.window else {}
         return {
             "patches": nn.spec.Tensor(["n", model.images.config.patch_width], "float32"),
             **places,
             "places": nn.spec.Tensor(["n", Place.WORDS], "int32"),
+            **windows,
             "rows": nn.spec.Tensor(["b"], "int32"),
         }
     state, pages = nn.spec.Tensor([State.WORDS], "int32"), nn.spec.Tensor([layout.pages], "int32")

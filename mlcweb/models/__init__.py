@@ -34,6 +34,7 @@ from mlcweb.models.families.olmoe import Olmoe, OlmoeConfig
 from mlcweb.models.families.phi import Phi, PhiConfig
 from mlcweb.models.families.phi3 import Phi3, Phi3Config
 from mlcweb.models.families.qwen2 import Qwen2, Qwen2Config
+from mlcweb.models.families.qwen2_5_vl import Qwen25VL, Qwen25VLConfig
 from mlcweb.models.families.qwen2_moe import Qwen2Moe, Qwen2MoeConfig
 from mlcweb.models.families.qwen3 import Qwen3, Qwen3Config
 from mlcweb.models.families.qwen3_5 import Qwen35, Qwen35Config
@@ -80,6 +81,7 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "PhiForCausalLM": (PhiConfig, Phi),
     "Qwen2ForCausalLM": (Qwen2Config, Qwen2),
     "Qwen2MoeForCausalLM": (Qwen2MoeConfig, Qwen2Moe),
+    "Qwen2_5_VLForConditionalGeneration": (Qwen25VLConfig, Qwen25VL),
     "Qwen3ForCausalLM": (Qwen3Config, Qwen3),
     "Qwen3ForSequenceClassification": (Qwen3Config, Qwen3),
     "Qwen3Model": (Qwen3Config, Qwen3),

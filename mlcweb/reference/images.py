@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.contract.constants import Spot
+from mlcweb.contract.pictures import Size, block_order, spots_of, windows_of
 from mlcweb.kernels.layouts.storage import WholeMatrix
 from mlcweb.models import Decoder
 from mlcweb.reference.texts import HostTextOps
@@ -61,15 +62,22 @@ class HostImages:
         self._images, self._config = model.images, model.images.config
         self._ops = _HostImageOps(model, weights, self._images.patches, self._images.patches, threads)
 
-    def rows(self, patches: F32, spots: npt.NDArray[np.int64] | None = None) -> F32:
-        """Rows ``[b, D]`` of the patches ``[n, P]`` of a tile, or, with their ``spots`` ``[n, 4]``, of a picture.
+    def rows(self, patches: F32, size: Size | None = None) -> F32:
+        """Rows ``[b, D]``, line by line, of the patches ``[n, P]`` of a tile, or of a picture of ``size`` patches.
 
         Raises ValueError for another number of patches.
         """
+        merge, window, order = self._config.merge, self._images.window, None
+        spots = None if size is None else spots_of(size, merge, window)
+        if size is not None and window is not None:
+            self._ops.windows = windows_of(size, merge, window)[:, 0]
+            order = block_order((size[0] // merge, size[1] // merge), window)
         most, width = self._images.patches, self._config.patch_width
         fits = len(patches) == most if spots is None else 0 < len(patches) == len(spots) <= most
         if not fits or patches.shape[1:] != (width,):
             raise ValueError(f"patches {patches.shape}, of {most} x {width}")
         self._ops.pixels, self._ops.tokens, self._ops.axes = patches, range(len(patches)), spots
         rows: F32 = self._images(self._ops)
+        if order is not None:
+            rows[order] = rows.copy()
         return rows

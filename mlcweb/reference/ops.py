@@ -38,6 +38,7 @@ class HostOps:
 
     ``images`` float32 ``[T, D]``: what is in the places of tokens below 0, which stand for rows of pictures, with what
     is added after layers beside it. ``axes`` ``[T, …]``: where the tokens are along each of RoPE's axes, if any.
+    ``windows`` ``[T]``: which window of its picture each patch is in.
     ``int8``: products take activations rounded as ``kernels.products.rows`` rounds them. ``every``: ``head`` gives
     the logits of all tokens, not the last one's.
     """
@@ -59,6 +60,7 @@ class HostOps:
         self.tokens: Sequence[int] = ()
         self.images: F32 | None = None
         self.axes: npt.NDArray[np.int64] | None = None
+        self.windows: npt.NDArray[np.int64] | None = None
         self._kv_cache: dict[int, tuple[F32, F32]] = {}
         self._recurrent: dict[int, F32] = {}
         self._pair_frequencies = {
@@ -225,6 +227,8 @@ class HostOps:
         )
         if scoring.window is not None:
             hidden_TS |= (np.abs(distance_TS) if scoring.ahead else distance_TS) >= scoring.window
+        if scoring.windows and self.windows is not None:
+            hidden_TS |= self.windows[:, None] != self.windows
         out_JGTP = np.empty_like(q_JGTP)
         for head in range(kv_heads):  # one KV head at a time bounds the scores' memory
             s_GTS = q_JGTP[head] @ keys[head, :end].T

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.contract.manifest import ImageFacts
-from mlcweb.contract.pictures import axes_of, patches_of, rows_of, sample_picture, sample_size, spots_of
+from mlcweb.contract.pictures import axes_of, patches_of, rows_of, sample_picture, sample_size
 from mlcweb.errors import ValidationError
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress, SilentProgress
@@ -87,9 +87,8 @@ def picture_check(
 ) -> dict[str, Any]:
     """The logits after a prompt with the sample picture, in whose tokens ``row`` stands for each of its rows."""
     size = sample_size(facts)
-    patches = (size[0] // facts.patch, size[1] // facts.patch)
-    spots = None if facts.pixels is None else spots_of(patches, facts.merge)
-    rows = HostImages(model, weights, threads).rows(patches_of(sample_picture(size), facts), spots)
+    shape = None if facts.pixels is None else (size[0] // facts.patch, size[1] // facts.patch)
+    rows = HostImages(model, weights, threads).rows(patches_of(sample_picture(size), facts), shape)
     places = np.array(tokens) == row
     seen = np.zeros((len(tokens), rows.shape[1]), np.float32)
     seen[places] = rows

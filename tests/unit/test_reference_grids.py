@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlcweb.contract.pictures import axes_of, patches_of, spots_of
+from mlcweb.contract.pictures import axes_of, patches_of
 from mlcweb.kernels.choice.tier import BASE
 from mlcweb.models import architecture
 from mlcweb.quantize import get_scheme
@@ -32,8 +32,8 @@ def rows_of(case: GridCase, images: HostImages) -> np.ndarray:
     seen = []
     for picture in pictures(case):
         height, width, _ = picture.shape
-        spots = spots_of((height // facts.patch, width // facts.patch), facts.merge)
-        seen.append(images.rows(patches_of(picture, facts), spots))
+        size = (height // facts.patch, width // facts.patch)
+        seen.append(images.rows(patches_of(picture, facts), size))
     return np.concatenate(seen)
 
 

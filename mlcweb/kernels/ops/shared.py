@@ -59,6 +59,7 @@ class Inputs:
     images: Tensor | None = None
     ends: Tensor | None = None
     axes: Tensor | None = None
+    windows: Tensor | None = None
     patches: Tensor | None = None
     rows: Tensor | None = None
 

@@ -26,7 +26,7 @@ class Qwen35VisionConfig(Qwen35Config):
         """
         text = Qwen35Config.from_hf(config)
         vision = GridConfig.from_hf({"deepstack_visual_indexes": [], **config["vision_config"]})
-        check_fit(vision, text.hidden_size, text.num_hidden_layers)
+        check_fit(vision, text.hidden_size, text.num_hidden_layers, len(vision.deep))
         ropes = tuple(with_axes(rope, config, (11, 11, 10)) for rope in text.ropes)
         return cls(**{**vars(text), "ropes": ropes}, vision=vision)
 

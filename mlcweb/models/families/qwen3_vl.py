@@ -12,6 +12,7 @@ from mlcweb.models.families.qwen3 import Qwen3, Qwen3Config
 from mlcweb.models.parts.rope import RopeSettings
 from mlcweb.models.parts.vision import ImageWords
 from mlcweb.models.parts.vision_grid import GridConfig, GridRows
+from mlcweb.models.parts.vision_picture import PictureConfig
 from mlcweb.models.parts.weights import WeightBuilder
 
 # The chat template has the words around a picture itself.
@@ -35,38 +36,40 @@ class Qwen3VLConfig(Qwen3Config):
         Raises CheckpointError for a missing or odd value, UnsupportedError for a variant.
         """
         text, vision = Qwen3Config.from_hf(config), GridConfig.from_hf(config["vision_config"])
-        check_fit(vision, text.hidden_size, text.num_hidden_layers)
+        check_fit(vision, text.hidden_size, text.num_hidden_layers, len(vision.deep))
         ropes = tuple(with_axes(rope, config, (24, 20, 20)) for rope in text.ropes)
         return cls(**{**vars(text), "ropes": ropes}, vision=vision)
 
 
-def with_axes(rope: RopeSettings, config: dict[str, Any], default: tuple[int, int, int]) -> RopeSettings:
-    """RoPE by time, line and column, whose pairs take turns. Raises CheckpointError for odd sections."""
+def with_axes(
+    rope: RopeSettings, config: dict[str, Any], default: tuple[int, int, int], *, interleaved: bool = True
+) -> RopeSettings:
+    """RoPE by time, line and column, whose pairs take turns, or lie one axis after the other.
+
+    Raises CheckpointError for odd sections.
+    """
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    sizes = scaling.get("mrope_section", list(default))
-    pairs = rope.dims // 2
+    sizes, pairs = scaling.get("mrope_section", list(default)), rope.dims // 2
     numbers = isinstance(sizes, (list, tuple)) and all(isinstance(n, int) and n > 0 for n in sizes)
-    if (
-        not numbers
-        or len(sizes) != 3
-        or sum(sizes) != pairs
-        or max(3 * sizes[1] - 2, 3 * sizes[2] - 1) >= pairs
-    ):
+    fits = numbers and len(sizes) == 3 and sum(sizes) == pairs
+    if not fits or (interleaved and max(3 * sizes[1] - 2, 3 * sizes[2] - 1) >= pairs):
         raise CheckpointError(
             f"config.json: mrope_section is {sizes!r:.80}, which does not divide {pairs} pairs of a head"
         )
-    return replace(rope, sections=Sections(tuple(sizes), interleaved=True))
+    return replace(rope, sections=Sections(tuple(sizes), interleaved))
 
 
-def check_fit(vision: GridConfig, hidden: int, layers: int) -> None:
-    """Raise CheckpointError where the tower's rows are not the language model's."""
+def check_fit(vision: PictureConfig, hidden: int, layers: int | None = None, deep: int = 0) -> None:
+    """Raise CheckpointError where the tower's rows are not the language model's; of ``layers`` the first ``deep`` get
+    some.
+    """
     if vision.out != hidden:
         raise CheckpointError(
             f"config.json: the tower's out_hidden_size is {vision.out}, and the text model's hidden_size {hidden}"
         )
-    if len(vision.deep) > layers:
+    if layers is not None and deep > layers:
         raise CheckpointError(
-            f"config.json: {len(vision.deep)} layers get rows of pictures, and the text model has {layers}"
+            f"config.json: {deep} layers get rows of pictures, and the text model has {layers}"
         )
 
 

@@ -26,7 +26,7 @@ from mlcweb.quantize import Param, Scheme, get_scheme
 if TYPE_CHECKING:
     from mlcweb.models.parts.image_rows import ImageRows
     from mlcweb.models.parts.vision import ImageWords
-    from mlcweb.models.parts.vision_grid import GridRows
+    from mlcweb.models.parts.vision_picture import PictureRows
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class Decoder(nn.Module):
         """What the architecture's class for sequence classification makes of a text, with one label."""
         return TextTask("score", "last", scorer="score")
 
-    def image_rows(self, config: Any, w: WeightBuilder) -> ImageRows | GridRows | None:
+    def image_rows(self, config: Any, w: WeightBuilder) -> ImageRows | PictureRows | None:
         """What makes rows of pictures, for a model that sees."""
         return None
 

@@ -19,6 +19,7 @@ class ImageRows(nn.Module):
 
     added = 0  # rows behind each row, which are added after the first layers
     spots = False  # patches have positions in a tile, not spots in a picture
+    window: int | None = None  # of rows a side, which layers see
 
     def __init__(self, tower: VisionTower, *, together: bool = False) -> None:
         self.tower, self.together = tower, together

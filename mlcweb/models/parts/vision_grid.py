@@ -1,8 +1,7 @@
-"""Declares a vision tower for pictures of any shape, Qwen3-VL's, and the rows that the language model gets of it.
+"""Declares Qwen3-VL's vision tower, for pictures of any shape, and the rows that the language model gets of it.
 
-A patch has a place in its picture: a square of learned positions is stretched over the picture, and heads turn by line
-and column. Rows of what the tower's middle layers see are added to the language model's first layers (DeepStack,
-https://arxiv.org/abs/2406.04334).
+A square of learned positions is stretched over the picture. Rows of what the tower's middle layers see are added to
+the language model's first layers (DeepStack, https://arxiv.org/abs/2406.04334).
 """
 
 from __future__ import annotations
@@ -14,36 +13,28 @@ from typing import Any, ClassVar
 
 from tvm.relax.frontend import nn
 
-from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.kernels.attention.scoring import Scoring
-from mlcweb.kernels.layouts.kv_cache import HeadLayout
+from mlcweb.errors import CheckpointError
 from mlcweb.kernels.ops import Array, ImageOperations
 from mlcweb.kernels.products.outputs import Activation
-from mlcweb.models.parts.attention import Attention
-from mlcweb.models.parts.decoder import DecoderConfig, RopeTables, Step
-from mlcweb.models.parts.fields import Fields, shown
+from mlcweb.models.parts.decoder import Step
+from mlcweb.models.parts.fields import Fields
 from mlcweb.models.parts.layer import Layer
 from mlcweb.models.parts.mlp import MLP, gelu_of
-from mlcweb.models.parts.rope import RopeSettings
-from mlcweb.models.parts.vision import CHANNELS
-from mlcweb.models.parts.weights import WeightBuilder
-
-MOST_ROWS = (
-    1024  # of a picture: a call of the tower has buffers for so many, and attention takes their square
+from mlcweb.models.parts.vision_picture import (
+    Merger,
+    PictureConfig,
+    PictureRows,
+    PictureTower,
+    layers_in,
+    picture_attention,
 )
-_THETA = 10000.0
-_EPSILON = 1e-6
+from mlcweb.models.parts.weights import WeightBuilder
 
 
 @dataclass(frozen=True)
-class GridConfig(DecoderConfig):
-    """The tower's numbers: patches of ``patch`` pixels, of which ``merge`` x ``merge`` become a row of ``out`` values.
-    ``deep``: after which layers there are rows that are added. Its vocabulary are the learned positions.
-    """
+class GridConfig(PictureConfig):
+    """The tower's numbers; ``deep``: after which layers there are rows that are added."""
 
-    patch: int
-    merge: int
-    out: int
     deep: tuple[int, ...]
     activation: Activation
 
@@ -53,87 +44,42 @@ class GridConfig(DecoderConfig):
     def from_hf(cls, config: Mapping[str, Any]) -> GridConfig:
         """Read ``vision_config``. Raises as other configs do."""
         fields = Fields(config)
-        fields.only("in_channels", CHANNELS)
-        layers, positions = fields.count("depth", 27), fields.count("num_position_embeddings", 2304)
+        positions = fields.count("num_position_embeddings", 2304)
         if math.isqrt(positions) ** 2 != positions:
             raise CheckpointError(f"config.json: num_position_embeddings is {positions}, which is no square")
-        named = {
-            "hidden_size": fields.count("hidden_size", 1152),
-            "intermediate_size": fields.count("intermediate_size", 4304),
-            "num_hidden_layers": layers,
-            "num_attention_heads": fields.count("num_heads", 16),
-            "vocab_size": positions,
-            "max_position_embeddings": positions,
-        }
-        sizes = cls.sizes(Fields(named), cached=False)
-        if sizes["head_dim"] * sizes["num_attention_heads"] != sizes["hidden_size"]:
-            raise UnsupportedError(
-                f"a tower of {sizes['hidden_size']} values and {sizes['num_attention_heads']} heads is not supported"
-            )
-        rope = config.get("rope_parameters")
-        theta = Fields(rope if isinstance(rope, Mapping) else {}).number("rope_theta", _THETA)
-        merge = fields.count("spatial_merge_size", 2)
+        shared = cls.shared(
+            config,
+            positions=positions,
+            depth=27,
+            hidden_size=1152,
+            intermediate_size=4304,
+            num_heads=16,
+            patch_size=16,
+        )
         return cls(
-            **{**sizes, "tie_word_embeddings": True},
-            norm_eps=_EPSILON,
-            # a picture of one line has the longest
-            ropes=(RopeSettings.by_line_and_column(sizes["head_dim"], theta, MOST_ROWS * merge),),
-            patch=fields.count("patch_size", 16),
-            merge=merge,
-            out=fields.count("out_hidden_size", 3584),
-            deep=_deep(config, layers),
+            **shared,
+            deep=layers_in(config, "deepstack_visual_indexes", (8, 16, 24), shared["num_hidden_layers"]),
             activation=gelu_of(fields.only("hidden_act", "gelu_pytorch_tanh", "gelu")),
         )
 
-    @property
-    def patch_width(self) -> int:
-        """Numbers of a patch: by channel, then line, then column."""
-        return CHANNELS * self.patch**2
 
-
-def _deep(config: Mapping[str, Any], layers: int) -> tuple[int, ...]:
-    deep = config.get("deepstack_visual_indexes", (8, 16, 24))
-    numbers = isinstance(deep, (list, tuple)) and all(
-        isinstance(i, int) and not isinstance(i, bool) for i in deep
-    )
-    if not numbers or not all(0 <= i < layers for i in deep) or list(deep) != sorted(set(deep)):
-        raise CheckpointError(
-            f"config.json: deepstack_visual_indexes is {shown(deep)}, not some of {layers} layers in order"
-        )
-    return tuple(deep)
-
-
-class GridTower(nn.Module):
+class GridTower(PictureTower):
     """The transformer; ``prefix`` is the checkpoint's."""
 
+    config: GridConfig
+
     def __init__(self, config: GridConfig, w: WeightBuilder, prefix: str) -> None:
-        hidden, heads = config.hidden_size, config.num_attention_heads
-        self.config = config
-        # what no pixel may be lost by, and no large part of the tower
-        patch = {f"{prefix}.patch_embed.proj.weight": hidden}
-        self.patch_embed = w.matrix(patch, config.patch_width, quantized=False)
+        super().__init__(config, w, prefix)
+        hidden = config.hidden_size
         self.patch_bias = w.row({f"{prefix}.patch_embed.proj.bias": (hidden,)})
-        self.positions = w.matrix(
-            {f"{prefix}.pos_embed.weight": config.vocab_size}, hidden, quantized=False, whole=True
-        )
-        self.rope = RopeTables(config.ropes[0], config.ropes[0].longest, w, texts=False)
-        layout = HeadLayout(heads, config.num_key_value_heads, config.head_dim, pages=0)
+        table = {f"{prefix}.pos_embed.weight": config.vocab_size}
+        self.positions = w.matrix(table, hidden, quantized=False, whole=True)
         places = range(config.num_hidden_layers)
-        self.layers = nn.ModuleList([self._layer(config, w, layout, f"{prefix}.blocks.{i}") for i in places])
+        self.layers = nn.ModuleList([self._layer(config, w, f"{prefix}.blocks.{i}") for i in places])
 
     @staticmethod
-    def _layer(config: GridConfig, w: WeightBuilder, layout: HeadLayout, prefix: str) -> nn.Module:
-        attention = Attention(
-            config,
-            w,
-            layout,
-            f"{prefix}.attn",
-            scoring=Scoring(config.head_dim**-0.5, ahead=True),
-            qkv=("qkv",),
-            out="proj",
-            qkv_bias=True,
-            out_bias=True,
-        )
+    def _layer(config: GridConfig, w: WeightBuilder, prefix: str) -> nn.Module:
+        attention = picture_attention(config, w, f"{prefix}.attn")
         mlp = MLP(config, w, f"{prefix}.mlp", ("linear_fc1", "linear_fc2"), config.activation)
         return Layer(config, w, prefix, attention, mlp, norms=("norm1", "norm2"))
 
@@ -151,67 +97,18 @@ class GridTower(nn.Module):
         return x_TD
 
 
-class Merger(nn.Module):
-    """Neighbours side by side, and two products; the norm is of each neighbour, or of all where it comes ``after``."""
+class GridRows(PictureRows):
+    """The tower, and rows of its last layer and of its deep ones."""
 
-    def __init__(self, config: GridConfig, w: WeightBuilder, prefix: str, *, after: bool) -> None:
-        self.config, self.after, self.neighbours = config, after, config.merge**2
-        joined = self.neighbours * config.hidden_size
-        width = joined if after else config.hidden_size
-        self.norm, self.norm_bias = w.norm(f"{prefix}.norm", width, bias=True)
-        self.inner = w.matrix({f"{prefix}.linear_fc1.weight": joined}, joined)
-        self.inner_bias = w.row({f"{prefix}.linear_fc1.bias": (joined,)})
-        self.outer = w.matrix({f"{prefix}.linear_fc2.weight": config.out}, joined)
-        self.outer_bias = w.row({f"{prefix}.linear_fc2.bias": (config.out,)})
-
-    def forward(self, ops: ImageOperations[Array], x_TD: Array) -> Array:
-        """Rows ``[b, D]``."""
-        norm = self.config.norm(self.norm, self.norm_bias)
-        if not self.after:
-            x_TD = ops.norm(x_TD, norm)
-        joined = ops.merge(x_TD, self.neighbours)
-        if self.after:
-            joined = ops.norm(joined, norm)
-        hidden = ops.linear("merge_up", joined, self.inner, bias=self.inner_bias, activation="gelu")
-        return ops.linear("merge_down", hidden, self.outer, bias=self.outer_bias)
-
-
-def most_rows(context: int) -> int:
-    """Of a picture, which takes half of the context at most, so that there is room for a question and an answer."""
-    return min(MOST_ROWS, max(context // 2, 1))
-
-
-class GridRows(nn.Module):
-    """A tower, and the language model's rows of what it sees, in a context of so many tokens."""
-
-    spots = True  # patches have spots in a picture, and so do its rows in the language model
-    together = False  # rows see those before them
+    config: GridConfig
 
     def __init__(self, config: GridConfig, w: WeightBuilder, prefix: str, context: int) -> None:
-        self.config = config
-        self.rows = most_rows(context)
-        self.tower = GridTower(config, w, prefix)
-        self.merger = Merger(config, w, f"{prefix}.merger", after=False)
-        self.deep_mergers = nn.ModuleList(
-            [
-                Merger(config, w, f"{prefix}.deepstack_merger_list.{i}", after=True)
-                for i in range(len(config.deep))
-            ]
-        )
-
-    @property
-    def patches(self) -> int:
-        """Most patches of a picture."""
-        return self.rows * self.config.merge**2
-
-    @property
-    def added(self) -> int:
-        """Rows behind each row, which are added after the first layers."""
-        return len(self.config.deep)
-
-    def turning(self) -> list[tuple[RopeTables, RopeSettings]]:
-        """The tower's RoPE."""
-        return [(self.tower.rope, self.config.ropes[0])]
+        super().__init__(GridTower(config, w, prefix), context)
+        self.added = len(config.deep)
+        names = ("norm", "linear_fc1", "linear_fc2")
+        self.merger = Merger(config, w, f"{prefix}.merger", names)
+        deep = [f"{prefix}.deepstack_merger_list.{i}" for i in range(self.added)]
+        self.deep_mergers = nn.ModuleList([Merger(config, w, name, names, after=True) for name in deep])
 
     def forward(self, ops: ImageOperations[Array]) -> Array:
         """Rows ``[b, (1 + added) * D]`` of the n patches that ``ops`` is for."""

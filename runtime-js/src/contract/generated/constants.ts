@@ -134,7 +134,7 @@ export type SharedBuffer = (typeof SHARED_BUFFERS)[number];
 export const TEXT_BUFFERS = ["tokens", "places", "texts", "embeddings", "scores"] as const;
 export type TextBuffer = (typeof TEXT_BUFFERS)[number];
 /** Those of the entry `image`. */
-export const IMAGE_BUFFERS = ["patches", "positions", "spots", "places", "rows", "image_rows"] as const;
+export const IMAGE_BUFFERS = ["patches", "positions", "spots", "places", "windows", "rows", "image_rows"] as const;
 export type ImageBuffer = (typeof IMAGE_BUFFERS)[number];
 export type TensorDtype = "uint32" | "float16" | "float32";
 export type KvCacheDtype = "float16" | "float32";

@@ -161,6 +161,8 @@ def _check_images(images: Any, chunk: int, fail: Any) -> None:
         side = images["tile"] // images["patch"]
         if side == 0 or side % merge:
             fail("images.tile", f"has {side} patches a side, which are no blocks of {merge}")
+        if "window" in images:
+            fail("images.window", "is of pictures that are seen as a whole")
         rows = (side // merge) ** 2
     else:
         if "longest_edge" in images:

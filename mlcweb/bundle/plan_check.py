@@ -136,6 +136,8 @@ def _of_images(images: ImageFacts, model: ModelFacts) -> dict[str, int]:
         places = {"positions": DTYPE_BYTES["int32"] * patches}
     else:
         places = {"spots": Spot.BYTES * patches, "axes": Axes.BYTES * model.prefill_chunk}
+    if images.window is not None:
+        places["windows"] = Place.BYTES * patches
     return {
         **ends,
         "images": width * model.prefill_chunk,

@@ -84,8 +84,8 @@ PUBLISHED: dict[str, int | float] = {
     "Qwen2.5-Coder-3B": 3_085_938_688,
     "Qwen2.5-Coder-7B": 7_615_616_512,
     "Qwen2.5-Math-1.5B": 1_543_714_304,
-    "Qwen2.5-VL-3B": 3_754_622_976 - 668_684_288,
-    "Qwen2.5-VL-7B": 8_292_166_656 - 676_550_144,
+    "Qwen2.5-VL-3B": 3_754_622_976 - 752_640,  # patches have weights for two moments, which are summed
+    "Qwen2.5-VL-7B": 8_292_166_656 - 752_640,
     "Qwen3-0.6B": 596_049_920,
     "Qwen3-Embedding-0.6B": 595_776_512,
     "Qwen3-Embedding-4B": 4_021_774_336,
@@ -104,7 +104,7 @@ PUBLISHED: dict[str, int | float] = {
     "Qwen3-30B-A3B-Instruct-2507": 30_532_122_624,
     "Qwen3-4B": 4_022_468_096,
     "Qwen3-8B": 8_190_735_360,
-    "Qwen3-VL-2B": 2_127_532_032 - 786_432,  # patches have weights for two moments, which are summed
+    "Qwen3-VL-2B": 2_127_532_032 - 786_432,
     "Qwen3-VL-4B": 4_437_815_808 - 786_432,
     "Qwen3-VL-8B": 8_767_123_696 - 884_736,
     "Qwen3.5-0.8B": 873_438_784 - 589_824 - 20_452_864,

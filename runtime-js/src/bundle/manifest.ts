@@ -134,6 +134,7 @@ function checkModel({ model, tokenizer, tiers, weights, quality, images }: Manif
       const side = Math.floor(tile! / patch);
       const blocks = side > 0 && side % merge === 0;
       check(blocks, "images.tile", `has ${side} patches a side, which are no blocks of ${merge}`);
+      check(images.window === undefined, "images.window", "is of pictures that are seen as a whole");
     }
     check(Math.min(...std) > 0, "images.std", "must be above 0");
     const fits = mostRows(images) <= model.prefill_chunk && images.longest_edge === undefined;

@@ -4,7 +4,7 @@
 import { Place, Spot } from "../contract/index.js";
 import type { Guard, Memory } from "../device/index.js";
 import { throwIfAborted } from "../errors.js";
-import type { Shape } from "../images/facts.js";
+import { type Shape, windowsOf } from "../images/facts.js";
 import type { Buffers, Entry } from "../plan/index.js";
 import type { RowPlace } from "./axes.js";
 
@@ -18,6 +18,8 @@ export interface ImageRowsParts {
   /** So many patches below and beside each other become a row, of so many numbers. */
   readonly merge: number;
   readonly width: number;
+  /** Rows a side of the windows that layers of the tower see, if they do. */
+  readonly window: number | undefined;
   /** A picture's rows see one another. */
   readonly together: boolean;
 }
@@ -149,27 +151,29 @@ export class ImageRows {
     return kept;
   }
 
-  /** Says where the patches of the next calls are, unless they are where those of the last were: all of a call see one
-   * another, and come in blocks that become rows. */
+  /** Says where the patches of the next calls are, unless they are where those of the last were. They come in blocks
+   * that become rows, window by window. */
   private lay(shape: Shape, entry: Entry): void {
-    const { device, buffers, merge } = this.parts;
+    const { device, buffers, merge, window } = this.parts;
     const { lines, columns } = shape;
     if (this.shape?.lines === lines && this.shape.columns === columns) return;
     const patches = lines * columns;
-    const places = new Int32Array(Place.words * patches);
-    for (let i = 0; i < patches; i++) {
-      places[Place.words * i + Place.end] = patches;
-      places[Place.words * i + Place.position] = i;
-    }
+    const windows = windowsOf(shape, merge, window);
+    const order = windows.flat();
+    const first = new Int32Array(order.length);
+    order.forEach((row, at) => {
+      first[row] = at * merge ** 2;
+    });
     const words: Record<string, Int32Array<ArrayBuffer>> = {
-      places,
-      rows: Int32Array.from({ length: patches / merge ** 2 }, (_, i) => i * merge ** 2),
+      places: placesOf([patches]),
+      rows: first,
       ...(buffers.has("spots")
-        ? { spots: spotsOf(shape, merge) }
+        ? { spots: spotsOf(shape, merge, order) }
         : { positions: Int32Array.from({ length: patches }, (_, i) => i) }),
+      ...(window && { windows: placesOf(windows.map((rows) => rows.length * merge ** 2)) }),
     };
     for (const [name, values] of Object.entries(words)) device.queue.writeBuffer(buffers.get(name)!, 0, values);
-    entry.prepare([patches, patches / merge ** 2]);
+    entry.prepare([patches, order.length]);
     this.shape = shape;
   }
 
@@ -187,18 +191,34 @@ export class ImageRows {
   }
 }
 
-/** Where each patch is in its picture, in blocks of `merge` by `merge`. */
-function spotsOf({ lines, columns }: Shape, merge: number): Int32Array<ArrayBuffer> {
+/** Where each patch is among those that it sees: groups of so many, one after the other. */
+function placesOf(sizes: readonly number[]): Int32Array<ArrayBuffer> {
+  const words = new Int32Array(Place.words * sizes.reduce((sum, size) => sum + size, 0));
+  let begin = 0;
+  for (const size of sizes) {
+    for (let i = 0; i < size; i++) {
+      const at = Place.words * (begin + i);
+      words[at + Place.begin] = begin;
+      words[at + Place.end] = begin + size;
+      words[at + Place.position] = i;
+    }
+    begin += size;
+  }
+  return words;
+}
+
+/** Where each patch is in its picture, whose rows come in this order. */
+function spotsOf({ lines, columns }: Shape, merge: number, order: readonly number[]): Int32Array<ArrayBuffer> {
   const words = new Int32Array(Spot.words * lines * columns);
   const across = columns / merge;
-  for (let i = 0; i < lines * columns; i++) {
-    const block = Math.floor(i / merge ** 2);
-    const within = i % merge ** 2;
-    const at = Spot.words * i;
-    words[at + Spot.line] = Math.floor(block / across) * merge + Math.floor(within / merge);
-    words[at + Spot.column] = (block % across) * merge + (within % merge);
-    words[at + Spot.lines] = lines;
-    words[at + Spot.columns] = columns;
-  }
+  order.forEach((row, block) => {
+    for (let within = 0; within < merge ** 2; within++) {
+      const at = Spot.words * (block * merge ** 2 + within);
+      words[at + Spot.line] = Math.floor(row / across) * merge + Math.floor(within / merge);
+      words[at + Spot.column] = (row % across) * merge + (within % merge);
+      words[at + Spot.lines] = lines;
+      words[at + Spot.columns] = columns;
+    }
+  });
   return words;
 }

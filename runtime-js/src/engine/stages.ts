@@ -301,7 +301,8 @@ export async function makeModel(
   const recurrent = await Recurrent.of(plan, buffers, memory, device);
   const look = later(image);
   const together = facts?.together ?? false;
-  const row = facts && { merge: facts.merge, width: (1 + (facts.added ?? 0)) * model.hidden_size, together };
+  const width = (1 + (facts?.added ?? 0)) * model.hidden_size;
+  const row = facts && { merge: facts.merge, window: facts.window, width, together };
   const images = look && row && new ImageRows({ device, guard, memory, buffers, entry: look, ...row });
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
   const prefillChunk = Math.max(chunkFor(adapter, chunk), together ? mostRows(facts!) : 0);

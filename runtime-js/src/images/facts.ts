@@ -11,6 +11,22 @@ export interface Shape {
 }
 type Parts = Pick<ImageFacts, "patch" | "merge">;
 
+/** Which rows of what a tower sees, line by line, are in each window of so many rows a side, or in one of all: patches
+ * come in this order. */
+export function windowsOf({ lines, columns }: Shape, merge: number, side = Infinity): number[][] {
+  const below = lines / merge;
+  const beside = columns / merge;
+  const windows: number[][] = [];
+  for (let top = 0; top < below; top += side)
+    for (let left = 0; left < beside; left += side) {
+      const rows: number[] = [];
+      for (let line = top; line < Math.min(below, top + side); line++)
+        for (let column = left; column < Math.min(beside, left + side); column++) rows.push(line * beside + column);
+      windows.push(rows);
+    }
+  return windows;
+}
+
 /** Of so many pixels; those that are left over are not seen. */
 export const shapeOf = ({ width, height }: Size, { patch }: Pick<ImageFacts, "patch">): Shape => ({
   lines: Math.floor(height / patch),

@@ -225,6 +225,7 @@ function ofImages({ model, images }: Manifest): Partial<Record<SharedBuffer | Im
     ...(images.pixels
       ? { spots: Spot.bytes * patches, axes: Axes.bytes * model.prefill_chunk }
       : { positions: DTYPE_BYTES.int32 * patches }),
+    ...(images.window && { windows: Place.bytes * patches }),
     places: Place.bytes * patches,
     rows: DTYPE_BYTES.int32 * rows,
     image_rows: width * rows,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +49,10 @@ class _HostImageOps(HostTextOps):
                 spread += rows[line * side + column] * (down * across)[:, None]
         return spread
 
-    def beside(self, parts: Sequence[F32]) -> F32:
-        return np.concatenate(parts, axis=1)
+    def beside(self, x: F32, part: int, count: int, rows: F32 | None) -> F32:
+        rows = np.empty((len(x), count * x.shape[1]), np.float32) if rows is None else rows
+        rows[:, part * x.shape[1] : (part + 1) * x.shape[1]] = x
+        return rows
 
 
 class HostImages:

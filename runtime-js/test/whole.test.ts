@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import fixture from "../../tests/fixtures/pictures/expected.json";
 import { InvalidRequestError } from "../src/errors.js";
-import { type ImageFacts, mostPatches, mostRows, within } from "../src/images/facts.js";
+import { type ImageFacts, mostPatches, mostRows, windowsOf, within } from "../src/images/facts.js";
 import { patchesOf } from "../src/images/patches.js";
 import { expandPictures, picturePrompt } from "../src/images/prompt.js";
 import { fittedSize, wholeOf } from "../src/images/whole.js";
@@ -62,6 +62,31 @@ describe("wholeOf", () => {
         expect(size.width * size.height).toBeLessThanOrEqual(pixels.most);
         expect([size.width % 32, size.height % 32, Math.min(size.width, size.height) > 0]).toEqual([0, 0, true]);
       }
+  });
+});
+
+describe("windows", () => {
+  const shape = { lines: 6, columns: 10 };
+
+  it("are whole but at the right and below", () => {
+    expect(windowsOf(shape, 2, 2)).toEqual([[0, 1, 5, 6], [2, 3, 7, 8], [4, 9], [10, 11], [12, 13], [14]]);
+    expect(windowsOf(shape, 2)).toEqual([Array.from({ length: 15 }, (_, i) => i)]);
+  });
+
+  it("say the order of patches", () => {
+    const small = { ...QWEN, patch: 1 };
+    const size = { width: 10, height: 6 };
+    const rgb = formula(10, 6).data;
+    const rows = (facts: typeof small & { window?: number }): number[][] => {
+      const patches = patchesOf(rgb, facts, size);
+      return Array.from({ length: 15 }, (_, i) => [...patches.subarray(12 * i, 12 * i + 12)]);
+    };
+    const plain = rows(small);
+    expect(rows({ ...small, window: 2 })).toEqual(
+      windowsOf(shape, 2, 2)
+        .flat()
+        .map((row) => plain[row]),
+    );
   });
 });
 

@@ -18,7 +18,15 @@ from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
 from mlcweb.contract.manifest import PixelRange
-from mlcweb.contract.pictures import axes_of, patches_of, sample_picture, spots_of, words_of
+from mlcweb.contract.pictures import (
+    axes_of,
+    block_order,
+    patches_of,
+    sample_picture,
+    spots_of,
+    windows_of,
+    words_of,
+)
 from mlcweb.errors import BundleError, CheckpointError, MlcwebError, UnsupportedError
 from mlcweb.progress import SilentProgress
 from mlcweb.sources import open_checkpoint, with_matrices
@@ -144,6 +152,44 @@ def test_what_contradicts_itself_is_refused(
         decided(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda c: c["vision_config"].update(window_size=11), CheckpointError, "less than a row's 12 pixels"),
+        (
+            lambda c: c["vision_config"].update(fullatt_block_indexes=[3]),
+            CheckpointError,
+            "fullatt_block_indexes",
+        ),
+        (lambda c: c["vision_config"].update(hidden_act="gelu"), UnsupportedError, "hidden_act"),
+        (lambda c: c["rope_scaling"].update(mrope_section=[2, 3, 2]), CheckpointError, "mrope_section"),
+        (lambda c: c["vision_config"].update(out_hidden_size=32), CheckpointError, "out_hidden_size"),
+    ],
+)
+def test_what_contradicts_itself_of_windows_is_refused(
+    tmp_path: Path, change: Change, error: type[MlcwebError], words: str
+) -> None:
+    folder = make_folder(tmp_path, BY_NAME["qwen2_5_vl"])
+    edit(folder / "config.json", change)
+    with pytest.raises(error, match=words):
+        decided(folder)
+
+
+def test_a_tower_may_have_its_older_names(tmp_path: Path) -> None:
+    """As Qwen2.5-VL is published: the tower's names and the text model's have no prefix that they share."""
+    folder = make_folder(tmp_path, BY_NAME["qwen2_5_vl"])
+    before = decided(folder)
+    path = folder / "model.safetensors"
+    older = {
+        name.replace("model.visual.", "visual.").replace("model.language_model.", "model."): tensor
+        for name, tensor in load_file(path).items()
+    }
+    assert any(name.startswith("visual.") for name in older)
+    save_file(older, path)
+    assert decided(folder).images == before.images
+    assert sorted(decided(folder).checkpoint.tensors) == sorted(before.checkpoint.tensors)
+
+
 def test_a_tower_that_is_missing(folder: Path) -> None:
     path = folder / "model.safetensors"
     tensors = load_file(path)
@@ -188,3 +234,19 @@ def test_patches_and_spots_are_in_blocks() -> None:
         wanted = (seen.transpose(2, 0, 1) / 255 - 0.5) / 0.5
         np.testing.assert_allclose(patch, wanted.reshape(-1), rtol=1e-6)
     assert words_of(facts, size=(32, 48)) == "<|image_pad|>" * 6
+
+
+def test_patches_come_window_by_window() -> None:
+    """Of 3 x 5 rows, windows of two rows a side are not all full."""
+    order = block_order((3, 5), 2)
+    assert order.tolist() == [0, 1, 5, 6, 2, 3, 7, 8, 4, 9, 10, 11, 12, 13, 14]
+    assert block_order((3, 5), 4).tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13, 4, 9, 14]
+    seen = windows_of((6, 10), 2, 2)
+    assert np.unique(seen, axis=0).tolist() == [[0, 16], [16, 32], [32, 40], [40, 48], [48, 56], [56, 60]]
+    spots = spots_of((6, 10), 2, 2)
+    for begin, end in np.unique(seen, axis=0):
+        assert len(np.unique(spots[begin:end, :2] // 4, axis=0)) == 1
+    facts = replace(facts_of(CASE), window=2)
+    picture = sample_picture((48, 80))
+    plain = patches_of(picture, facts_of(CASE)).reshape(15, 4, -1)
+    np.testing.assert_array_equal(patches_of(picture, facts).reshape(15, 4, -1), plain[order])

@@ -1,4 +1,4 @@
-"""Joins several tensors of rows to one, side by side."""
+"""Puts rows beside others: several tensors become one, part by part."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ THREADS = 64
 
 @kernel
 def beside(width: int, count: int) -> tirx.PrimFunc:
-    """Kernel ``y[b, count * D]``: ``x0``, ``x1``, … ``[b, D]`` side by side. Arguments: those, y."""
+    """Kernel ``y[:, part * D : (part + 1) * D] = x`` of ``y[b, count * D]``.
+
+    Arguments: x ``[b, D]``, part, y, of which the rest is as it was.
+    """
     k, b = KernelBuilder("beside"), dynamic("b")
-    parts = [k.buffer(f"x{i}", (b, width), "float32") for i in range(count)]
+    x = k.buffer("x", (b, width), "float32")
+    part = k.scalar("part")
     y = k.output("y", (b, count * width), "float32")
     (wg, row), tid = k.launch([T.ceildiv(width // 4, THREADS), b], THREADS)
     column = k.let((wg * THREADS + tid) * 4, "column")
     with k.when(column < width):
-        for i, part in enumerate(parts):
-            k.store(y, [row, ramp4(i * width + column)], load4(part, row, column))
+        k.store(y, [row, ramp4(part * width + column)], load4(x, row, column))
     return k.finish()

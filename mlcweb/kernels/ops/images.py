@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from tvm.relax.frontend.nn import Tensor
@@ -47,8 +46,7 @@ class Images(Texts):
         """``[n, D]``: of a square of learned positions, spread over the picture, what is at each patch."""
         return self.launch("spread", self.kernel(spread, table), spots=self.inputs.axes, w=table)["x"]
 
-    def beside(self, parts: Sequence[Tensor]) -> Tensor:
-        """``[b, len(parts) * D]``: rows ``[b, D]`` side by side."""
-        kernel = self.kernel(beside, int(parts[0].shape[1]), len(parts))
-        given = {f"x{i}": part for i, part in enumerate(parts)}
-        return self.launch("beside", kernel, **given)["y"]
+    def beside(self, x: Tensor, part: int, count: int, rows: Tensor | None) -> Tensor:
+        """``rows`` ``[b, count * D]`` with x ``[b, D]`` as their ``part``-th; in place, if there are any yet."""
+        kernel = self.kernel(beside, int(x.shape[1]), count)
+        return self.launch("beside", kernel, x=x, part=part, y=rows)["y"]

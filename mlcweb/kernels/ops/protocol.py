@@ -4,7 +4,6 @@
 is for, the position of the first of them, and the pages of the KV cache.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -183,5 +182,5 @@ class ImageOperations(TextOperations[Array], Protocol[Array]):
     def spread(self, table: WholeMatrix) -> Array:
         """``[n, D]``: of a square of learned positions, ``table``, spread over the picture, what is at each patch."""
 
-    def beside(self, parts: Sequence[Array]) -> Array:
-        """``[b, len(parts) * D]``: rows ``[b, D]`` side by side."""
+    def beside(self, x: Array, part: int, count: int, rows: Array | None) -> Array:
+        """``rows`` ``[b, count * D]`` with x ``[b, D]`` as their ``part``-th; ``rows`` are made by the first call."""

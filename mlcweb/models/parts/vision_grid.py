@@ -112,8 +112,16 @@ class GridRows(PictureRows):
 
     def forward(self, ops: ImageOperations[Array]) -> Array:
         """Rows ``[b, (1 + added) * D]`` of the n patches that ``ops`` is for."""
-        added: list[Array] = []
+        rows: list[Array] = []  # what there is of them
+
+        def put(part: int, seen_BD: Array) -> None:
+            made = ops.beside(seen_BD, part, 1 + self.added, rows[-1] if rows else None)
+            rows.append(made)
+
         # at once, so that what the layers made is not kept until the end
-        x_TD = self.tower(ops, lambda i, seen_TD: added.append(self.deep_mergers[i](ops, seen_TD)))
-        rows = self.merger(ops, x_TD)
-        return ops.beside([rows, *added]) if added else rows
+        x_TD = self.tower(ops, lambda i, seen_TD: put(1 + i, self.deep_mergers[i](ops, seen_TD)))
+        last_BD: Array = self.merger(ops, x_TD)
+        if not self.added:
+            return last_BD
+        put(0, last_BD)
+        return rows[-1]

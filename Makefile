@@ -116,6 +116,7 @@ fixtures: $(TRANSFORMERS) ## what transformers and PEFT compute for the fixtures
 	.cache/transformers/bin/python -m tests.fixtures.models.make $(FIXTURES_FLAGS)
 	.cache/transformers/bin/python -m tests.fixtures.texts.make
 	.cache/transformers/bin/python -m tests.fixtures.images.make
+	.cache/transformers/bin/python -m tests.fixtures.grids.make
 	.cache/transformers/bin/python -m tests.fixtures.adapters.make
 
 $(TRANSFORMERS): $(FIXTURES)/requirements.txt tests/fixtures/adapters/requirements.txt | $(INSTALLED)

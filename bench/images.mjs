@@ -2,9 +2,9 @@
 // index:
 //   CHROME=/path/to/chromium node bench/images.mjs [--tier NAME] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
 // ENGINE_DIR is mlcweb/engine. For each bundle it prints whether it validates, and medians after a warm-up: a picture
-// of 1,024 x 768 as one tile and cut into tiles. Each round has pictures that the engine has not seen: what it takes to
-// prepare one, to run the tower on it, to the first token of a question, and to that of the same question in a new
-// conversation. The last line is everything as JSON.
+// of 1,024 x 768 as one tile and cut into tiles, or in small and as it is. Each round has pictures that the engine has
+// not seen: what it takes to prepare one, to run the tower on it, to the first token of a question, and to that of the
+// same question in a new conversation. The last line is everything as JSON.
 import { benchBundles } from "./bundles.mjs";
 
 const USAGE = "usage: node bench/images.mjs [--tier NAME] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]";

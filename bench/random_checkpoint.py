@@ -23,6 +23,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from bench.synthetic.tokenizer import write_tokenizer
 from mlcweb.models import architecture, declare_model
+from mlcweb.models.parts.vision import ImageWords
 from mlcweb.recipes import find_recipe
 from mlcweb.sources.pypi import fetch_pypi_folder
 from mlcweb.sources.text_part import TOWER_KEYS
@@ -133,6 +134,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "qwen3.5-2b": {**_QWEN35, "hidden_size": 2048, "intermediate_size": 6144},
     "smolvlm-256m": find_recipe("SmolVLM-256M").config,
     "gemma-3-4b": find_recipe("gemma-3-4b-it").config,
+    "qwen3-vl-2b": find_recipe("Qwen3-VL-2B").config,
     "minilm-l6": find_recipe("all-MiniLM-L6-v2").config,
 }
 # whose tokenizer and pooling are the real ones, from a Python package
@@ -224,14 +226,18 @@ def _write_seeing(folder: Path, config: dict[str, Any]) -> None:
         "chat_template": _SEEING_TEMPLATE.replace("TOKEN", words.token),
     }
     config_path.write_text(json.dumps(written, indent=1))
-    tile = config["vision_config"]["image_size"]
-    prepared: dict[str, Any] = {
-        "max_image_size": {"longest_edge": tile},
-        "size": {"longest_edge": 4 * tile},
-    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(_prepared(config["vision_config"], words)))
+
+
+def _prepared(vision: dict[str, Any], words: ImageWords) -> dict[str, Any]:
+    """preprocessor_config.json, as the published ones of such a tower are."""
+    if "spatial_merge_size" in vision:  # pictures of any shape
+        size = {"shortest_edge": 1 << 16, "longest_edge": 1 << 24}
+        return {"patch_size": vision["patch_size"], "merge_size": vision["spatial_merge_size"], "size": size}
+    tile = vision["image_size"]
     if not words.prompt.tile:  # a picture is one tile
-        prepared = {"size": {"height": tile, "width": tile}}
-    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
+        return {"size": {"height": tile, "width": tile}}
+    return {"max_image_size": {"longest_edge": tile}, "size": {"longest_edge": 4 * tile}}
 
 
 if __name__ == "__main__":

@@ -154,12 +154,24 @@ def _check_texts(data: Any, fail: Any) -> None:
 
 
 def _check_images(images: Any, chunk: int, fail: Any) -> None:
-    side = images["tile"] // images["patch"]
-    if side == 0 or side % images["merge"]:
-        fail("images.tile", f"has {side} patches a side, which are no blocks of {images['merge']}")
+    pixels, merge = images.get("pixels"), images["merge"]
+    if ("tile" in images) == (pixels is not None):
+        fail("images", "needs one of tile and pixels")
+    if pixels is None:
+        side = images["tile"] // images["patch"]
+        if side == 0 or side % merge:
+            fail("images.tile", f"has {side} patches a side, which are no blocks of {merge}")
+        if "window" in images:
+            fail("images.window", "is of pictures that are seen as a whole")
+        rows = (side // merge) ** 2
+    else:
+        if "longest_edge" in images:
+            fail("images.longest_edge", "is of pictures that are cut into tiles")
+        rows = pixels["most"] // (images["patch"] * merge) ** 2
+        if rows == 0 or pixels["least"] > pixels["most"]:
+            fail("images.pixels", f"from {pixels['least']} to {pixels['most']} have no room for a row")
     if min(images["std"]) <= 0:
         fail("images.std", "must be above 0")
-    rows = (side // images["merge"]) ** 2
     if images.get("together") and (rows > chunk or "longest_edge" in images):
         fail("images.together", f"a chunk of {chunk} tokens has no room for a whole picture")
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from mlcweb.bundle.check import check_schema
 from mlcweb.bundle.manifest import Manifest
-from mlcweb.contract.constants import DTYPE_BYTES, ENTRIES, GRID_WORDS, Place, Sampling, State
+from mlcweb.contract.constants import DTYPE_BYTES, ENTRIES, GRID_WORDS, Axes, Place, Sampling, Spot, State
 from mlcweb.contract.manifest import ImageFacts, ModelFacts
+from mlcweb.contract.pictures import most_patches
 from mlcweb.contract.plan import Plan
 from mlcweb.errors import BundleError
 
@@ -126,15 +127,22 @@ def _of_answers(plan: Plan, manifest: Manifest) -> dict[str, int]:
 
 
 def _of_images(images: ImageFacts, model: ModelFacts) -> dict[str, int]:
-    """The same of a tower, of which a call takes a tile, and of its rows in a prefill."""
-    patches = (images.tile // images.patch) ** 2
-    rows, width = patches // images.merge**2, DTYPE_BYTES["float32"] * model.hidden_size
+    """The same of a tower, of which a call takes a tile or a picture, and of its rows in a prefill."""
+    patches = most_patches(images)
+    rows = patches // images.merge**2
+    width = DTYPE_BYTES["float32"] * model.hidden_size * (1 + (images.added or 0))
     ends = {"ends": DTYPE_BYTES["int32"] * model.prefill_chunk} if images.together else {}
+    if images.tile is not None:
+        places = {"positions": DTYPE_BYTES["int32"] * patches}
+    else:
+        places = {"spots": Spot.BYTES * patches, "axes": Axes.BYTES * model.prefill_chunk}
+    if images.window is not None:
+        places["windows"] = Place.BYTES * patches
     return {
         **ends,
         "images": width * model.prefill_chunk,
         "patches": DTYPE_BYTES["float32"] * 3 * images.patch**2 * patches,
-        "positions": DTYPE_BYTES["int32"] * patches,
+        **places,
         "places": Place.BYTES * patches,
         "rows": DTYPE_BYTES["int32"] * rows,
         "image_rows": width * rows,

@@ -104,7 +104,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         evaluate=request.evaluate,
         calibration=None if texts else calibration(request, text, scheme, renderer, config.vocab_size),
         texts=texts,
-        images=image_facts(checkpoint, model, renderer, chunk) if sees else None,
+        images=image_facts(checkpoint, model, renderer, context, chunk) if sees else None,
     )
 
 

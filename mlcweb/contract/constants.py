@@ -53,6 +53,7 @@ MAX_FILE_NAME_CHARACTERS: Final = 200  # characters of a file's name
 MAX_FEATURE_CHARACTERS: Final = 64  # characters of a tier's, a feature's, a limit's and an operation's name
 MAX_MARKER_CHARACTERS: Final = 256  # characters of what stands around a tool call or reasoning
 MAX_SOURCE_CHARACTERS: Final = 4096  # characters of a string of `source`
+MAX_ADDED_ROWS: Final = 64  # rows behind a picture's row that are added after layers
 MAX_PIXELS: Final = 65535  # pixels of a picture's side, of a tile's and of a patch's
 MAX_VALIDATION_STEPS: Final = 1024  # steps of a validation
 MAX_VALIDATION_TOP: Final = 1000  # logits of a step
@@ -84,9 +85,10 @@ SHARED_BUFFERS: Final = (
     "counts",
     "images",
     "ends",
+    "axes",
 )
 TEXT_BUFFERS: Final = ("tokens", "places", "texts", "embeddings", "scores")
-IMAGE_BUFFERS: Final = ("patches", "positions", "places", "rows", "image_rows")
+IMAGE_BUFFERS: Final = ("patches", "positions", "spots", "places", "windows", "rows", "image_rows")
 
 TensorDtype = Literal["uint32", "float16", "float32"]
 TENSOR_DTYPES: Final[tuple[TensorDtype, ...]] = ("uint32", "float16", "float32")
@@ -186,6 +188,7 @@ class State:
     TOKEN: Final = 1  # decode's input, written by sample
     ADVANCE: Final = 2  # added to position by sample, which then sets it to 1
     STEP: Final = 3  # mixed with the seed, incremented by sample
+    SHIFT: Final = 4  # added to decode's position to get RoPE's, of a plan with `axes`
     WORDS: Final = 8
     BYTES: Final = 32
 
@@ -211,6 +214,27 @@ class Place:
     END: Final = 1  # the token after the last of its text
     POSITION: Final = 2  # its place in the text, from 0
     KIND: Final = 3  # its token type: 1 in the second text of a pair, else 0
+    WORDS: Final = 4
+    BYTES: Final = 16
+
+
+class Axes:
+    """Words of ``axes``."""
+
+    TIME: Final = 0  # of a text's token all three are its place; of a picture's row this is its picture's
+    LINE: Final = 1  # that of a picture's row is below its picture's
+    COLUMN: Final = 2  # and beside it
+    WORDS: Final = 4
+    BYTES: Final = 16
+
+
+class Spot:
+    """Words of ``spot``."""
+
+    LINE: Final = 0  # of its picture, in patches, from 0
+    COLUMN: Final = 1  # of its line, from 0
+    LINES: Final = 2  # how many its picture has
+    COLUMNS: Final = 3  # how many a line has
     WORDS: Final = 4
     BYTES: Final = 16
 

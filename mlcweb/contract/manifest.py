@@ -197,6 +197,16 @@ class RerankingFacts:
 
 
 @dataclass(frozen=True)
+class PixelRange:
+    """How many pixels a picture that is seen as a whole has at least and at most. It is resized until both
+    sides are multiples of ``patch`` times ``merge``.
+    """
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
 class ImagePrompt:
     """The words around a picture's rows: before those of a tile, whose line and column, from 1, stand for
     {row} and {column}; after a line of tiles; before the whole that comes after tiles; before its rows; and
@@ -212,18 +222,23 @@ class ImagePrompt:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Of a model that sees pictures. A tile is a square of ``tile`` pixels, seen in patches of ``patch``
-    pixels, of which ``merge`` x ``merge`` become one row of the model; pixels that are left over to the right
-    and below are not seen. A picture is resized until its longer side is ``longest_edge``, and cut into
+    """Of a model that sees pictures, in patches of ``patch`` pixels, of which ``merge`` x ``merge`` become
+    one row of the model. With ``tile`` it sees squares of so many pixels; pixels that are left over to the
+    right and below are not seen. A picture is resized until its longer side is ``longest_edge``, and cut into
     tiles, which come before the whole of it in one tile; without ``longest_edge`` there is the whole alone.
-    Pixels are from 0 to 1, less ``mean``, over ``std``, by channel. The chat template writes ``token`` for a
-    picture; what is read there is ``prompt``, with ``row``, a token, for each row. ``together``: the rows of
-    a picture see one another, those after too.
+    With ``pixels`` it sees a picture of any shape as a whole. Pixels are from 0 to 1, less ``mean``, over
+    ``std``, by channel. The chat template writes ``token`` for a picture; what is read there is ``prompt``,
+    with ``row``, a token, for each row. ``window``: most layers of the tower see windows of a picture, of so
+    many rows a side, and patches come window by window. ``added``: so many rows more lie behind each row,
+    which are added to what the first layers make of it. ``together``: the rows of a picture see one another,
+    those after too.
     """
 
-    tile: int
+    tile: int | None = field(default=None, kw_only=True)
+    pixels: PixelRange | None = field(default=None, kw_only=True)
     patch: int
     merge: int
+    window: int | None = field(default=None, kw_only=True)
     longest_edge: int | None = field(default=None, kw_only=True)
     resample: Resampling
     mean: tuple[float, ...]
@@ -232,6 +247,7 @@ class ImageFacts:
     row: str
     prompt: ImagePrompt
     together: bool | None = field(default=None, kw_only=True)
+    added: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tvm.relax.frontend import nn
 from tvm.relax.frontend.nn import Tensor
 from tvm.relax.frontend.nn.exporter import Exporter
 
-from mlcweb.contract.constants import Place, Sampling, State
+from mlcweb.contract.constants import Axes, Place, Sampling, Spot, State
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.ops import Inputs, Target, count, mask, penalize, sample
@@ -76,27 +76,48 @@ class _EntryPoints(nn.Module):
         ) -> Tensor:
             return forward(Inputs(state, page_table, tokens, images=images, ends=ends))
 
+        def turning_prefill(
+            tokens: Tensor, images: Tensor, axes: Tensor, state: Tensor, page_table: Tensor
+        ) -> Tensor:
+            return forward(Inputs(state, page_table, tokens, images=images, axes=axes))
+
         def decode(state: Tensor, page_table: Tensor) -> Tensor:
             return forward(Inputs(state, page_table))
 
         def texts(tokens: Tensor, places: Tensor, texts: Tensor) -> Tensor:
             return forward(Inputs(tokens=tokens, places=places, texts=texts))
 
-        def image(patches: Tensor, positions: Tensor, places: Tensor, rows: Tensor) -> Tensor:
-            assert point.ops is not None
-            inputs = Inputs(tokens=positions, places=places, patches=patches, rows=rows)
+        def see(inputs: Inputs) -> Tensor:
+            assert point.ops is not None, f"{point.name} has no operations"
             return self.inner.images(point.ops(self._target, inputs))
 
+        def image(patches: Tensor, positions: Tensor, places: Tensor, rows: Tensor) -> Tensor:
+            return see(Inputs(tokens=positions, places=places, patches=patches, rows=rows))
+
+        def picture(patches: Tensor, spots: Tensor, places: Tensor, rows: Tensor) -> Tensor:
+            return see(Inputs(axes=spots, places=places, patches=patches, rows=rows))
+
+        def picture_in_windows(
+            patches: Tensor, spots: Tensor, places: Tensor, windows: Tensor, rows: Tensor
+        ) -> Tensor:
+            return see(Inputs(axes=spots, places=places, windows=windows, patches=patches, rows=rows))
+
         seen = self.inner.images
+        fed: Callable[..., Tensor] = prefill
+        look: Callable[..., Tensor] = image
+        if seen:
+            fed = prefill_to_ends if seen.together else turning_prefill if seen.spots else seeing_prefill
+            if seen.spots:
+                look = picture_in_windows if seen.window else picture
         methods: dict[Phase, Callable[..., Tensor]] = {
-            "prefill": (prefill_to_ends if seen.together else seeing_prefill) if seen else prefill,
+            "prefill": fed,
             "decode": decode,
             "penalize": penalize,
             "mask": mask,
             "sample": sample,
             "count": count,
             "texts": texts,
-            "image": image,
+            "image": look,
         }
         return methods[point.phase]
 
@@ -111,10 +132,15 @@ def _inputs(phase: Phase, model: nn.Module, vocab: int) -> dict[str, Any]:
             "texts": nn.spec.Tensor(["b"], "int32"),
         }
     if phase == "image":
+        places = {"positions": nn.spec.Tensor(["n"], "int32")}
+        if model.images.spots:
+            places = {"spots": nn.spec.Tensor(["n", Spot.WORDS], "int32")}
+        windows = {"windows": nn.spec.Tensor(["n", Place.WORDS], "int32")} if model.images.window else {}
         return {
             "patches": nn.spec.Tensor(["n", model.images.config.patch_width], "float32"),
-            "positions": nn.spec.Tensor(["n"], "int32"),
+            **places,
             "places": nn.spec.Tensor(["n", Place.WORDS], "int32"),
+            **windows,
             "rows": nn.spec.Tensor(["b"], "int32"),
         }
     state, pages = nn.spec.Tensor([State.WORDS], "int32"), nn.spec.Tensor([layout.pages], "int32")
@@ -133,9 +159,12 @@ def _inputs(phase: Phase, model: nn.Module, vocab: int) -> dict[str, Any]:
         return {"state": state, "page_table": pages}
     tokens = {"tokens": nn.spec.Tensor(["n"], "int32")}
     if model.images:
-        tokens["images"] = nn.spec.Tensor(["n", model.config.hidden_size], "float32")
+        width = (1 + model.images.added) * model.config.hidden_size
+        tokens["images"] = nn.spec.Tensor(["n", width], "float32")
         if model.images.together:
             tokens["ends"] = nn.spec.Tensor(["n"], "int32")
+        if model.images.spots:
+            tokens["axes"] = nn.spec.Tensor(["n", Axes.WORDS], "int32")
     return {**tokens, "state": state, "page_table": pages}
 
 
@@ -173,10 +202,10 @@ def lower_entries(
     observe: Observe = lambda phase, module: None,
 ) -> Entries:
     """Export ``model`` for ``tier``, each of ``points`` a function, and plan its memory; ``chunk`` is the most tokens
-    that a call takes. A call of a tower takes a tile. ``observe`` sees the module after each phase.
+    that a call takes. A call of a tower takes a tile, or a picture. ``observe`` sees the module after each phase.
     """
     most = {
-        point.name: {"n": model.images.config.patches, "b": model.images.config.rows}
+        point.name: {"n": model.images.patches, "b": model.images.rows}
         if point.phase == "image"
         else dict.fromkeys(point.dims, chunk)
         for point in points

@@ -34,10 +34,13 @@ from mlcweb.models.families.olmoe import Olmoe, OlmoeConfig
 from mlcweb.models.families.phi import Phi, PhiConfig
 from mlcweb.models.families.phi3 import Phi3, Phi3Config
 from mlcweb.models.families.qwen2 import Qwen2, Qwen2Config
+from mlcweb.models.families.qwen2_5_vl import Qwen25VL, Qwen25VLConfig
 from mlcweb.models.families.qwen2_moe import Qwen2Moe, Qwen2MoeConfig
 from mlcweb.models.families.qwen3 import Qwen3, Qwen3Config
 from mlcweb.models.families.qwen3_5 import Qwen35, Qwen35Config
+from mlcweb.models.families.qwen3_5_vision import Qwen35Vision, Qwen35VisionConfig
 from mlcweb.models.families.qwen3_moe import Qwen3Moe, Qwen3MoeConfig
+from mlcweb.models.families.qwen3_vl import Qwen3VL, Qwen3VLConfig
 from mlcweb.models.families.smollm3 import SmolLM3, SmolLM3Config
 from mlcweb.models.families.stablelm import StableLm, StableLmConfig
 from mlcweb.models.families.starcoder2 import Starcoder2, Starcoder2Config
@@ -78,11 +81,14 @@ ARCHITECTURES: dict[str, tuple[Any, type[Decoder]]] = {
     "PhiForCausalLM": (PhiConfig, Phi),
     "Qwen2ForCausalLM": (Qwen2Config, Qwen2),
     "Qwen2MoeForCausalLM": (Qwen2MoeConfig, Qwen2Moe),
+    "Qwen2_5_VLForConditionalGeneration": (Qwen25VLConfig, Qwen25VL),
     "Qwen3ForCausalLM": (Qwen3Config, Qwen3),
     "Qwen3ForSequenceClassification": (Qwen3Config, Qwen3),
     "Qwen3Model": (Qwen3Config, Qwen3),
     "Qwen3_5ForCausalLM": (Qwen35Config, Qwen35),
+    "Qwen3_5ForConditionalGeneration": (Qwen35VisionConfig, Qwen35Vision),
     "Qwen3MoeForCausalLM": (Qwen3MoeConfig, Qwen3Moe),
+    "Qwen3VLForConditionalGeneration": (Qwen3VLConfig, Qwen3VL),
     "SmolLM3ForCausalLM": (SmolLM3Config, SmolLM3),
     "SmolVLMForConditionalGeneration": (Idefics3Config, Idefics3),
     "StableLmForCausalLM": (StableLmConfig, StableLm),

@@ -36,7 +36,9 @@ F32 = npt.NDArray[np.float32]
 class HostOps:
     """For one model and a KV cache of ``capacity`` tokens; ``tokens`` are fed, the first of them at ``position``.
 
-    ``images`` float32 ``[T, D]``: what is in the places of tokens below 0, which stand for rows of pictures.
+    ``images`` float32 ``[T, D]``: what is in the places of tokens below 0, which stand for rows of pictures, with what
+    is added after layers beside it. ``axes`` ``[T, …]``: where the tokens are along each of RoPE's axes, if any.
+    ``windows`` ``[T]``: which window of its picture each patch is in.
     ``int8``: products take activations rounded as ``kernels.products.rows`` rounds them. ``every``: ``head`` gives
     the logits of all tokens, not the last one's.
     """
@@ -57,11 +59,12 @@ class HostOps:
         self._capacity, self.position = capacity, 0
         self.tokens: Sequence[int] = ()
         self.images: F32 | None = None
+        self.axes: npt.NDArray[np.int64] | None = None
+        self.windows: npt.NDArray[np.int64] | None = None
         self._kv_cache: dict[int, tuple[F32, F32]] = {}
         self._recurrent: dict[int, F32] = {}
         self._pair_frequencies = {
-            id(table.coarse): settings.pair_frequencies(context)
-            for table, settings in zip(model.rope_tables, model.config.ropes, strict=True)
+            id(table.coarse): settings.pair_frequencies(context) for table, settings in model.turning()
         }
 
     def embed(
@@ -78,11 +81,19 @@ class HostOps:
         x_TD: F32 = np.stack([self._row(table, max(token, 0)) for token in self.tokens])[:, : table.columns]
         x_TD = x_TD * np.float32(scale)
         if images and self.images is not None:
-            x_TD = np.where(np.array(self.tokens)[:, None] < 0, self.images, x_TD)
+            x_TD = np.where(np.array(self.tokens)[:, None] < 0, self.images[:, : table.columns], x_TD)
         if positions is None:
             return x_TD
         end = self.position + len(self.tokens)
         return x_TD + self._weights.rows(self._names[id(positions)], self.position, end)
+
+    def add_images(self, x: F32, part: int) -> F32:
+        """x, plus the ``part``-th of the rows behind those of pictures."""
+        if self.images is None:
+            return x
+        columns = slice(part * x.shape[1], (part + 1) * x.shape[1])
+        added = np.where(np.array(self.tokens)[:, None] < 0, self.images[:, columns], np.float32(0))
+        return x + added
 
     def linear(
         self,
@@ -124,8 +135,7 @@ class HostOps:
     def rotate_heads(self, qkv: F32, rope: Rope, layout: HeadLayout) -> F32:
         """Queries and keys turned, values as they are."""
         heads, width = qkv.reshape(len(qkv), -1, layout.head_dim), layout.heads + layout.kv_heads
-        positions = np.arange(self.position, self.position + len(qkv))
-        turned = _rotate(heads[:, :width], positions, self._frequencies(rope))
+        turned = _rotate(heads[:, :width], self._positions(rope, len(qkv)), self._frequencies(rope))
         return np.concatenate([turned, heads[:, width:]], axis=1).reshape(qkv.shape)
 
     def scale_heads(self, x: F32, scales: F32, layout: HeadLayout) -> F32:
@@ -196,16 +206,16 @@ class HostOps:
         positions = np.arange(self.position, self.position + count)
         end = self.position + count
         q_THP, k_TJP, v_TJP = np.split(qkv.reshape(count, -1, dim), [heads, heads + kv_heads], axis=1)
-        pair_frequencies = self._frequencies(rope)
+        pair_frequencies, places = self._frequencies(rope), self._positions(rope, count)
         shape = (kv_heads, self._capacity, dim)
         keys, values = self._kv_cache.setdefault(
             id(kv), (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
         )
         if layout.appends:
-            keys[:, self.position : end] = _rotate(k_TJP, positions, pair_frequencies).swapaxes(0, 1)
+            keys[:, self.position : end] = _rotate(k_TJP, places, pair_frequencies).swapaxes(0, 1)
             values[:, self.position : end] = v_TJP.swapaxes(0, 1)
 
-        q_JGTP = _rotate(q_THP, positions, pair_frequencies).reshape(count, kv_heads, -1, dim)
+        q_JGTP = _rotate(q_THP, places, pair_frequencies).reshape(count, kv_heads, -1, dim)
         q_JGTP = q_JGTP.transpose(1, 2, 0, 3) * np.float32(scoring.scale)
         if (growth := scoring.growth) is not None:
             factors = 1 + growth.beta * np.log(1 + positions // growth.length)
@@ -217,6 +227,8 @@ class HostOps:
         )
         if scoring.window is not None:
             hidden_TS |= (np.abs(distance_TS) if scoring.ahead else distance_TS) >= scoring.window
+        if scoring.windows and self.windows is not None:
+            hidden_TS |= self.windows[:, None] != self.windows
         out_JGTP = np.empty_like(q_JGTP)
         for head in range(kv_heads):  # one KV head at a time bounds the scores' memory
             s_GTS = q_JGTP[head] @ keys[head, :end].T
@@ -323,6 +335,13 @@ class HostOps:
         """Of each pair of a head's dimensions, and the scale of both; one stands for all where nothing turns."""
         return self._pair_frequencies[id(rope.coarse)] if rope.turns else (np.zeros(1), np.ones(1))
 
+    def _positions(self, rope: Rope, count: int) -> npt.NDArray[np.int64]:
+        """By which each of a head's pairs turns, ``[T, P / 2]``, or ``[T, 1]`` where all are the same."""
+        if rope.sections is None or self.axes is None:
+            return np.arange(self.position, self.position + count)[:, None]
+        pairs = len(self._frequencies(rope)[0])
+        return self.axes[:, rope.sections.axes(pairs)]
+
     def _row(self, table: Matrix, token: int) -> F32:
         """A row of an embedding, with the padding of its last group."""
         for matrix, piece in pieces(table):
@@ -405,12 +424,12 @@ def _rotate(
     positions: npt.NDArray[np.int64],
     pair_frequencies: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
 ) -> F32:
-    """Turn x ``[T, heads, P]``, dimension i with i + P/2, by its positions ``[T]``; a new array.
+    """Turn x ``[T, heads, P]``, dimension i with i + P/2, by its positions ``[T, P / 2]`` or ``[T, 1]``; a new array.
 
     Angles are float32, as transformers has them.
     """
     frequencies, scale = (array.astype(np.float32) for array in pair_frequencies)
-    angles = positions.astype(np.float32)[:, None] * frequencies
+    angles = positions.astype(np.float32) * frequencies
     cos, sin = (np.cos(angles) * scale)[:, None, :], (np.sin(angles) * scale)[:, None, :]
     first, second = np.split(x, 2, axis=-1)
     return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)

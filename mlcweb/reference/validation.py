@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.contract.manifest import ImageFacts
-from mlcweb.contract.pictures import patches_of, sample_tile
+from mlcweb.contract.pictures import axes_of, patches_of, rows_of, sample_picture, sample_size
 from mlcweb.errors import ValidationError
 from mlcweb.models import Decoder
 from mlcweb.progress import Progress, SilentProgress
@@ -85,13 +85,16 @@ def picture_check(
     row: int,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """The logits after a prompt with the sample tile, in whose tokens the id ``row`` stands for each of its rows."""
-    rows = HostImages(model, weights, threads).rows(patches_of(sample_tile(facts), facts))
+    """The logits after a prompt with the sample picture, in whose tokens ``row`` stands for each of its rows."""
+    size = sample_size(facts)
+    shape = None if facts.pixels is None else (size[0] // facts.patch, size[1] // facts.patch)
+    rows = HostImages(model, weights, threads).rows(patches_of(sample_picture(size), facts), shape)
     places = np.array(tokens) == row
     seen = np.zeros((len(tokens), rows.shape[1]), np.float32)
     seen[places] = rows
     host = HostModel(model, weights, len(tokens), context, threads)
-    logits = host.feed(np.where(places, -1, tokens).tolist(), seen)
+    axes = None if facts.pixels is None else axes_of(tokens, row, [rows_of(size, facts)])
+    logits = host.feed(np.where(places, -1, tokens).tolist(), seen, axes)
     return {"tokens": [int(token) for token in tokens], "row": row, "step": _step(logits, 0)}
 
 

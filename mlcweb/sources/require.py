@@ -6,9 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.sources.checkpoint import FLOAT_DTYPES, Checkpoint
+from mlcweb.sources.checkpoint import FLOAT_DTYPES, Checkpoint, LazyTensor
 
 # Buffers that old transformers versions saved with the weights, which every implementation recomputes, and the layers
 # that predict several tokens, which transformers leaves out too.
@@ -85,16 +89,29 @@ def with_prefix(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
 
 def with_matrices(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint, in which a depthwise convolution's taps ``[D, 1, K]`` are a matrix ``[D, K]``, and those of a
-    tower's patches ``[D, channels, height, width]`` are one of as many columns as a patch has numbers.
+    tower's patches ``[D, channels, height, width]`` are one of as many columns as a patch has numbers. Those of
+    several moments, ``[D, channels, moments, height, width]``, are summed over them: a picture is the same at all.
     """
-    tensors = {name: replace(t, shape=_matrix(t.shape)) for name, t in checkpoint.tensors.items()}
+    tensors = {name: _matrix(tensor) for name, tensor in checkpoint.tensors.items()}
     return replace(checkpoint, tensors=tensors)
 
 
-def _matrix(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _matrix(tensor: LazyTensor) -> LazyTensor:
+    shape = tensor.shape
     if len(shape) == 4 or (len(shape) == 3 and shape[1] == 1):
-        return shape[0], math.prod(shape[1:])
-    return shape
+        return replace(tensor, shape=(shape[0], math.prod(shape[1:])))
+    if len(shape) != 5:
+        return tensor
+    rows, channels, _, height, width = shape
+    matrix = (rows, channels * height * width)
+    return replace(tensor, shape=matrix, dtype="float32", load_rows=partial(_over_moments, tensor))
+
+
+def _over_moments(tensor: LazyTensor, start: int, stop: int) -> npt.NDArray[np.float32]:
+    """Rows ``start`` to ``stop``, summed over moments."""
+    values: npt.NDArray[np.float32] = tensor.read(slice(start, stop)).astype(np.float32)
+    summed: npt.NDArray[np.float32] = values.sum(axis=2).reshape(stop - start, -1)
+    return summed
 
 
 def _enumerate(items: Iterable[str], separator: str = ", ") -> str:

@@ -41,6 +41,7 @@ _TOWER_PREFIXES = {
     "vision_tower.vision_model.": "vision_tower.",
     "model.vision_tower.vision_model.": "vision_tower.",
     "model.vision_tower.": "vision_tower.",
+    "visual.": "model.visual.",
     "model.multi_modal_projector.": "multi_modal_projector.",
 }
 _HEAD = "lm_head.weight"
@@ -85,10 +86,10 @@ WRAPPERS = {
         {"qwen2_vl": "Qwen2ForCausalLM", "qwen2_vl_text": "Qwen2ForCausalLM"}, flat=True
     ),
     "Qwen2_5_VLForConditionalGeneration": Wrapper(
-        {"qwen2_5_vl": "Qwen2ForCausalLM", "qwen2_5_vl_text": "Qwen2ForCausalLM"}, flat=True
+        {"qwen2_5_vl": "Qwen2ForCausalLM", "qwen2_5_vl_text": "Qwen2ForCausalLM"}, flat=True, sees=True
     ),
-    "Qwen3_5ForConditionalGeneration": Wrapper({"qwen3_5_text": "Qwen3_5ForCausalLM"}),
-    "Qwen3VLForConditionalGeneration": Wrapper({"qwen3_vl_text": "Qwen3ForCausalLM"}),
+    "Qwen3_5ForConditionalGeneration": Wrapper({"qwen3_5_text": "Qwen3_5ForCausalLM"}, sees=True),
+    "Qwen3VLForConditionalGeneration": Wrapper({"qwen3_vl_text": "Qwen3ForCausalLM"}, sees=True),
     "SmolVLMForConditionalGeneration": Wrapper({"llama": "LlamaForCausalLM"}, sees=True),
 }
 

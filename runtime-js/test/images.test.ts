@@ -6,22 +6,10 @@ import { InvalidRequestError } from "../src/errors.js";
 import { sizeInFile } from "../src/images/header.js";
 import { patchesOf } from "../src/images/patches.js";
 import { expandPictures, picturePrompt } from "../src/images/prompt.js";
-import { type Resample, type Rgb, resize } from "../src/images/resize.js";
+import { type Resample, resize } from "../src/images/resize.js";
 import { tilesOf } from "../src/images/tiles.js";
+import { formula as picture, sha256 } from "./pixels.js";
 import { SMALL, SMOLVLM } from "./smolvlm.js";
-
-/** The fixture's formula. */
-function picture(width: number, height: number): Rgb {
-  const data = new Uint8Array(width * height * 3);
-  for (let y = 0, at = 0; y < height; y++)
-    for (let x = 0; x < width; x++)
-      for (let c = 0; c < 3; c++) data[at++] = x * x * 3 + y * 17 + c * 91 + ((x * y) >> 2);
-  return { width, height, data };
-}
-async function sha256(data: Uint8Array): Promise<string> {
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", data as BufferSource));
-  return [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 describe("resize", () => {
   it.each(fixture.resized)("$resample from $from to $to", async ({ resample, from, to, first, sha256: hash }) => {
@@ -64,7 +52,7 @@ describe("tilesOf", () => {
 
   it("resizes to one tile where the bundle says nothing of splitting", () => {
     const { longest_edge: _, ...facts } = SMALL;
-    const { tiles, rows, columns } = tilesOf(picture(30, 7), facts);
+    const { tiles, rows, columns } = tilesOf(picture(30, 7), { ...facts, tile: 8 });
     expect({ rows, columns }).toEqual({ rows: 0, columns: 0 });
     expect(tiles).toEqual([resize(picture(30, 7), 8, 8, "lanczos").data]);
   });

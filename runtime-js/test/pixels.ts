@@ -1,5 +1,6 @@
 // Has pictures for Node, which has none: image data, and a decoder that stands for the browser's.
 import { vi } from "vitest";
+import type { Rgb } from "../src/images/resize.js";
 
 /** What browsers have by the name ImageData. */
 export class Pixels {
@@ -33,4 +34,18 @@ export function browserOf(width: number, height: number, read: () => number[] = 
     },
   );
   return close;
+}
+
+/** A picture by the formula of tests/fixtures/pictures/make.py. */
+export function formula(width: number, height: number): Rgb {
+  const data = new Uint8Array(width * height * 3);
+  for (let y = 0, at = 0; y < height; y++)
+    for (let x = 0; x < width; x++)
+      for (let c = 0; c < 3; c++) data[at++] = x * x * 3 + y * 17 + c * 91 + ((x * y) >> 2);
+  return { width, height, data };
+}
+
+export async function sha256(data: Uint8Array): Promise<string> {
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", data as BufferSource));
+  return [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -18,7 +18,7 @@ from mlcweb.cli.command import run
 from mlcweb.compile import CompileRequest, compile_bundle
 from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
-from mlcweb.contract.pictures import patches_of, sample_tile, words_of
+from mlcweb.contract.pictures import patches_of, sample_picture, sample_size, words_of
 from mlcweb.errors import BundleError, CheckpointError, MlcwebError, UnsupportedError
 from mlcweb.models.families.idefics3 import positions_of
 from mlcweb.progress import SilentProgress
@@ -211,7 +211,7 @@ def test_the_text_model_alone(gemma3: Path, folder: Path) -> None:
 
 
 def test_patches_are_in_blocks() -> None:
-    facts, tile = facts_of(CASE), sample_tile(facts_of(CASE))
+    facts, tile = facts_of(CASE), sample_picture(sample_size(facts_of(CASE)))
     patches = patches_of(tile, facts)
     assert patches.shape == (16, 192)
     # the third patch is the first of the second line: blocks are of 2 x 2

@@ -45,10 +45,10 @@ def appends(layout: HeadLayout) -> bool:
 
 
 @kernel
-def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
+def attend(layout: HeadLayout, context: int, scoring: Scoring, *, shifted: bool = False) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token. Arguments: qkv ``[1, (H + 2 J) * P]``, RoPE tables, state,
     page_table, kv (read, and written where ``appends``), partial ``[H, SPLITS, P + 2]`` (weighted values, maximum,
-    sum).
+    sum). ``shifted``: RoPE's position has a shift.
     """
     k = KernelBuilder("attend")
     scoring.say_window(k)
@@ -66,10 +66,11 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     owner = k.let((position - origin) // per_split, "owner") if appends(layout) else None
 
     part = _Split(k, layout, scoring, new, heads, tid)
-    part.rotate_queries(position)
+    turned = new.turned(k, position) if shifted else position
+    part.rotate_queries(position, turned)
     if owner is not None:
         with k.when(split == owner):
-            part.append(position)
+            part.append(position, turned)
     k.barrier()
     if owner is not None:
         k.storage_barrier()  # the owning split reads back the key and value that its other threads stored
@@ -100,8 +101,8 @@ class _Split:
         self.scores = k.shared(self.group * THREADS, name="scores")
         self.tops = k.shared(self.group * _LANES, name="tops")
 
-    def rotate_queries(self, position: Expr) -> None:
-        """RoPE on the queries, scaled, into workgroup memory."""
+    def rotate_queries(self, position: Expr, turned: Expr) -> None:
+        """RoPE, at the position ``turned``, on the queries, scaled, into workgroup memory."""
         k, layout = self.k, self.layout
         head_dim, half = layout.head_dim, layout.head_dim // 2
         factor = splat(self.scoring.scale_at(position))
@@ -110,11 +111,11 @@ class _Split:
             item = k.let(i * THREADS + self.tid, "item")
             g, pair = k.let(item // (half // 4), "g"), k.let((item % (half // 4)) * 4, "pair")
             base = k.let((self.first + g) * head_dim + pair, "base")
-            first, second = self._rotated(base, pair, position)
+            first, second = self._rotated(base, pair, turned)
             k.store(self.queries, ramp4(g * head_dim + pair), first * factor)
             k.store(self.queries, ramp4(g * head_dim + pair + half), second * factor)
 
-    def append(self, position: Expr) -> None:
+    def append(self, position: Expr, turned: Expr) -> None:
         """Write the new token's rotated key and its value to the KV cache."""
         k, layout, kv, head = self.k, self.layout, self.new.kv, self.head
         head_dim, half = layout.head_dim, layout.head_dim // 2
@@ -123,7 +124,7 @@ class _Split:
         with k.loop(T.ceildiv(half // 4 - self.tid, THREADS)) as i:
             pair = k.let((i * THREADS + self.tid) * 4, "pair")
             base = k.let(key_base + head * head_dim + pair, "base")
-            first, second = self._rotated(base, pair, position)
+            first, second = self._rotated(base, pair, turned)
             kv.store_key4(page, head, slot, pair // 4, first)
             kv.store_key4(page, head, slot, (pair + half) // 4, second)
         with k.loop(T.ceildiv(head_dim // 4 - self.tid, THREADS)) as i:
@@ -131,11 +132,11 @@ class _Split:
             value = k.let(load4(self.new.qkv, 0, value_base + head * head_dim + quad * 4), "value")
             kv.store_value4(page, head, slot, quad, value)
 
-    def _rotated(self, base: Expr, pair: Expr, position: Expr) -> tuple[Expr, Expr]:
+    def _rotated(self, base: Expr, pair: Expr, turned: Expr) -> tuple[Expr, Expr]:
         """Four pairs of qkv from ``base``, rotated."""
         k, new, half = self.k, self.new, self.layout.head_dim // 2
         low, high = k.let(load4(new.qkv, 0, base), "low"), k.let(load4(new.qkv, 0, base + half), "high")
-        return rotate4(k, low, high, new.coarse, new.fine, position, pair, self.layout.head_dim)
+        return rotate4(k, low, high, new.coarse, new.fine, turned, pair, self.layout.head_dim)
 
     def begin(self) -> None:
         """Registers: of each head the softmax's maximum and sum, and the sums of the thread's words of the values."""

@@ -19,16 +19,17 @@ THREADS = 64
 
 
 @kernel
-def rope_append(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
+def rope_append(layout: HeadLayout, context: int, scoring: Scoring, *, angles: bool = False) -> tirx.PrimFunc:
     """Kernel: queries ``[n, H * P]``, rotated and scaled; rotated keys, and values, to the KV cache.
 
-    Arguments: qkv ``[n, (H + 2 J) * P]``, RoPE tables, state, page_table, kv (written), queries.
+    Arguments: qkv ``[n, (H + 2 J) * P]``, RoPE tables, or ``angles`` in their place, state, page_table, kv (written),
+    queries.
     """
     head_dim, half = layout.head_dim, layout.head_dim // 2
     heads, kv_heads = layout.heads, layout.kv_heads
     k = KernelBuilder("rope_append")
     n = dynamic("n")
-    new = NewTokens.bind(k, layout, context, n, fours=True)
+    new = NewTokens.bind(k, layout, context, n, fours=True, angles=angles)
     qkv, kv = new.qkv, new.kv
     queries = k.output("queries", (n, heads * head_dim), "float32")
 
@@ -42,7 +43,7 @@ def rope_append(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.Prim
         low = k.let(load4(qkv, row, head * head_dim + pair), "low")
         high = k.let(load4(qkv, row, head * head_dim + half + pair), "high")
         with k.when(head < heads + kv_heads):
-            first, second = rotate4(k, low, high, new.coarse, new.fine, position, pair, head_dim)
+            first, second = new.turn4(k, low, high, row, position, pair, head_dim)
             with k.when(head < heads):
                 factor = splat(scoring.scale_at(position))
                 k.store(queries, [row, ramp4(head * head_dim + pair)], first * factor)
@@ -90,8 +91,8 @@ def rope_queries(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.Pri
 
 
 @kernel
-def append(layout: HeadLayout, context: int) -> tirx.PrimFunc:
-    """Kernel: one token's rotated key, and its value, to the KV cache.
+def append(layout: HeadLayout, context: int, *, shifted: bool = False) -> tirx.PrimFunc:
+    """Kernel: one token's rotated key, and its value, to the KV cache; ``shifted``: RoPE's position has a shift.
 
     Arguments: qkv ``[1, (H + 2 J) * P]``, RoPE tables, state, page_table, kv (written).
     """
@@ -100,6 +101,7 @@ def append(layout: HeadLayout, context: int) -> tirx.PrimFunc:
     new = NewTokens.bind(k, layout, context, fours=True)
     (head,), tid = k.launch([layout.kv_heads], THREADS)
     position = k.let(new.state[State.POSITION], "position")
+    turned = new.turned(k, position) if shifted else position
     page, slot = k.let(page_of(new.table, position), "page"), k.let(slot_of(position), "slot")
     key = k.let((layout.heads + head) * head_dim, "key")
     value = k.let((layout.heads + layout.kv_heads + head) * head_dim, "value")
@@ -107,7 +109,7 @@ def append(layout: HeadLayout, context: int) -> tirx.PrimFunc:
         pair = k.let((i * THREADS + tid) * 4, "pair")
         low = k.let(load4(new.qkv, 0, key + pair), "low")
         high = k.let(load4(new.qkv, 0, key + pair + half), "high")
-        first, second = rotate4(k, low, high, new.coarse, new.fine, position, pair, head_dim)
+        first, second = rotate4(k, low, high, new.coarse, new.fine, turned, pair, head_dim)
         new.kv.store_key4(page, head, slot, pair // 4, first)
         new.kv.store_key4(page, head, slot, (pair + half) // 4, second)
     with k.loop(T.ceildiv(head_dim // 4 - tid, THREADS)) as i:

@@ -24,7 +24,8 @@ class Scoring:
     """``score = scale * q · k``, then ``cap * tanh(score / cap)`` if there is a cap; scales may have a ``growth``.
 
     With a ``window`` a token sees itself and the ``window - 1`` tokens before it, else all tokens before it; and as
-    many after it if it looks ``ahead``, which only the tokens of a whole text can.
+    many after it if it looks ``ahead``, which only the tokens of a whole text can. With ``windows`` a patch sees those
+    of its window of a picture alone.
     """
 
     scale: float
@@ -32,6 +33,7 @@ class Scoring:
     window: int | None = None
     growth: Growth | None = None
     ahead: bool = False
+    windows: bool = False
 
     def __post_init__(self) -> None:
         if self.cap is not None and not self.cap > 0:

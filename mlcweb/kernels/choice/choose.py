@@ -39,7 +39,7 @@ class AttentionKernels:
 
     splits: int
     appends: Callable[[HeadLayout], bool]
-    attend: Callable[[HeadLayout, int, Scoring], tirx.PrimFunc]
+    attend: Callable[..., tirx.PrimFunc]
     merge: Callable[[HeadLayout, Values | None], tirx.PrimFunc]
     flash_attention: Callable[[HeadLayout, Scoring, Values | None], tirx.PrimFunc]
     flash_attention_to_ends: Callable[[HeadLayout, Scoring, Values | None], tirx.PrimFunc]
@@ -187,9 +187,11 @@ def appends_before(layout: HeadLayout, tier: Tier) -> bool:
     return layout.appends and not _attention(tier).appends(layout)
 
 
-def attend(layout: HeadLayout, context: int, scoring: Scoring, tier: Tier) -> tirx.PrimFunc:
+def attend(
+    layout: HeadLayout, context: int, scoring: Scoring, tier: Tier, *, shifted: bool = False
+) -> tirx.PrimFunc:
     """Decode's attention, a split of the context a workgroup."""
-    return _attention(tier).attend(layout, context, scoring)
+    return _attention(tier).attend(layout, context, scoring, shifted=shifted)
 
 
 def merge(layout: HeadLayout, tier: Tier, sinks: Values | None = None) -> tirx.PrimFunc:

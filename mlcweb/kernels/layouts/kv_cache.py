@@ -201,7 +201,9 @@ def rope_shapes(head_dim: int, context: int) -> tuple[tuple[int, int], tuple[int
 
 @dataclass(frozen=True)
 class NewTokens:
-    """What takes new tokens in: qkv ``[n, (H + 2 J) * P]``, or queries alone, RoPE's tables, state, page table, kv."""
+    """What takes new tokens in: qkv ``[n, (H + 2 J) * P]``, or queries alone, RoPE's tables, or ``angles``
+    ``[n, P]`` in their place, state, page table, kv.
+    """
 
     qkv: Buffer
     coarse: Buffer
@@ -209,6 +211,7 @@ class NewTokens:
     state: Buffer
     table: Buffer
     kv: KVCache
+    angles: Buffer | None = None
 
     @classmethod
     def bind(
@@ -220,19 +223,39 @@ class NewTokens:
         *,
         fours: bool = False,
         written: bool = True,
+        angles: bool = False,
     ) -> NewTokens:
         """Declare them as the kernel's next arguments, for ``rows`` tokens; ``fours`` and ``written`` as in
-        ``KVCache``.
+        ``KVCache``. ``angles``: there are angles in place of tables.
         """
-        coarse, fine = rope_shapes(layout.head_dim, context)
+        coarse_shape, fine_shape = rope_shapes(layout.head_dim, context)
+        qkv = k.buffer("qkv", (rows, layout.qkv_width), "float32")
+        if angles:
+            coarse = fine = k.buffer("angles", (rows, layout.head_dim), "float32")
+        else:
+            coarse = k.buffer("rope_coarse", coarse_shape, "float32")
+            fine = k.buffer("rope_fine", fine_shape, "float32")
         return cls(
-            k.buffer("qkv", (rows, layout.qkv_width), "float32"),
-            k.buffer("rope_coarse", coarse, "float32"),
-            k.buffer("rope_fine", fine, "float32"),
+            qkv,
+            coarse,
+            fine,
             k.buffer("state", (State.WORDS,), "int32"),
             k.buffer("page_table", (layout.pages,), "int32"),
             KVCache(k, layout, fours=fours, written=written),
+            coarse if angles else None,
         )
+
+    def turned(self, k: KernelBuilder, position: Expr) -> Expr:
+        """RoPE's position of decode's token, whose pictures before it took fewer places than rows."""
+        return k.let(position + self.state[State.SHIFT], "turned")
+
+    def turn4(
+        self, k: KernelBuilder, low: Expr, high: Expr, row: Index, position: Expr, pair: Expr, head_dim: int
+    ) -> tuple[Expr, Expr]:
+        """RoPE on four pairs of the token ``row``, which is at ``position``."""
+        if self.angles is not None:
+            return turn4(k, low, high, self.angles, row, pair, head_dim)
+        return rotate4(k, low, high, self.coarse, self.fine, position, pair, head_dim)
 
 
 def rotate4(
@@ -251,4 +274,13 @@ def rotate4(
     c1, s1 = k.let(load4(coarse, row, pair), "c1"), k.let(load4(coarse, row, half + pair), "s1")
     c2, s2 = k.let(load4(fine, rest, pair), "c2"), k.let(load4(fine, rest, half + pair), "s2")
     cosine, sine = k.let(c1 * c2 - s1 * s2, "cos4"), k.let(s1 * c2 + c1 * s2, "sin4")
+    return k.let(low * cosine - high * sine, "first"), k.let(high * cosine + low * sine, "second")
+
+
+def turn4(
+    k: KernelBuilder, low: Expr, high: Expr, angles: Buffer, row: Index, pair: Expr, head_dim: int
+) -> tuple[Expr, Expr]:
+    """As ``rotate4``, by the angles of the token ``row``."""
+    cosine = k.let(load4(angles, row, pair), "cos4")
+    sine = k.let(load4(angles, row, head_dim // 2 + pair), "sin4")
     return k.let(low * cosine - high * sine, "first"), k.let(high * cosine + low * sine, "second")

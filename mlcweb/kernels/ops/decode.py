@@ -98,7 +98,7 @@ class Decode(Ops):
         sinks: Values | None = None,
     ) -> Tensor:
         """``[1, H * P]``; appends the token's key and value to ``kv``, if the layer has its own."""
-        scoring = scoring.within(self.context)
+        scoring, shifted = scoring.within(self.context), rope.sections is not None
         given = {
             "qkv": qkv,
             "rope_coarse": rope.coarse,
@@ -107,11 +107,16 @@ class Decode(Ops):
             "page_table": self.inputs.page_table,
         }
         if choose.appends_before(layout, self.tier):
-            kv = self.launch("append", self.kernel(append, layout, self.context), **given, kv=kv)["kv"]
-        attend = self.kernel(choose.attend, layout, self.context, scoring, self.tier)
+            kernel = self.kernel(append, layout, self.context, shifted=shifted)
+            kv = self.launch("append", kernel, **given, kv=kv)["kv"]
+        attend = self.kernel(choose.attend, layout, self.context, scoring, self.tier, shifted=shifted)
         partial = self.launch("attend", attend, **given, kv=kv)["partial"]
         merge = self.kernel(choose.merge, layout, self.tier, sinks)
         return self.launch("merge", merge, partial=partial, sinks=sinks)["attention"]
+
+    def add_images(self, x: Tensor, part: int) -> Tensor:
+        """x: what is decoded is no picture."""
+        return x
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:
         """The convolution of the token's x with those before, ``[1, D]``; moves the state on."""

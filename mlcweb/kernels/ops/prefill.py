@@ -5,16 +5,18 @@ from typing import Any, ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
+from mlcweb.kernels.attention.angles import angles
 from mlcweb.kernels.attention.rope_append import rope_append, rope_queries
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice import choose
 from mlcweb.kernels.experts.mixture import Mixture
+from mlcweb.kernels.images.add import add_images
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, pieces
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.ops.moe import prefill_moe
 from mlcweb.kernels.ops.protocol import Rope
-from mlcweb.kernels.ops.shared import Ops
+from mlcweb.kernels.ops.shared import Inputs, Ops, Target
 from mlcweb.kernels.products.matvec import Norm, Vectors
 from mlcweb.kernels.products.outputs import Folded
 from mlcweb.kernels.recurrent.causal_conv import CausalConv, causal_conv, keep_inputs
@@ -25,6 +27,10 @@ class Prefill(Ops):
     """A chunk of n tokens: tiled matrix products and flash attention; only the last token's logits."""
 
     phase: ClassVar[str] = "prefill"
+
+    def __init__(self, target: Target, inputs: Inputs) -> None:
+        super().__init__(target, inputs)
+        self._angles: dict[int, Tensor] = {}
 
     def embed(
         self,
@@ -39,7 +45,9 @@ class Prefill(Ops):
         """x ``[n, D]`` of the tokens, scaled; plus learned ``positions``, of which the state has the first."""
         state, seen = self.inputs.state if positions else None, self.inputs.images if images else None
         given = {"state": state, "positions": positions, "images": seen}
-        return self._look_up(table, name, given, scale=scale, positions=positions, images=images)
+        width = None if seen is None else int(seen.shape[1])
+        options = {"images": images, "images_width": width}
+        return self._look_up(table, name, given, scale=scale, positions=positions, **options)
 
     def _look_up(self, table: Matrix, name: str, given: dict[str, Any], **options: Any) -> Tensor:
         """The tokens' rows of all pieces of ``table``: ``options`` of the kernel, and what a launch is ``given``."""
@@ -100,9 +108,10 @@ class Prefill(Ops):
         """
         scoring, scaling = scoring.within(self.context), replace(scoring, cap=None, window=None)
         state, table = self.inputs.state, self.inputs.page_table
-        given = {"qkv": qkv, "rope_coarse": rope.coarse, "rope_fine": rope.fine, "state": state}
+        given: dict[str, Any] = {"qkv": qkv, **self._turning(rope), "state": state}
         if layout.appends:
-            kernel = self.kernel(rope_append, layout, self.context, scaling)
+            turned = rope.sections is not None
+            kernel = self.kernel(rope_append, layout, self.context, scaling, angles=turned)
             written = self.launch("rope", kernel, **given, page_table=table, kv=kv)
             queries, kv = written["queries"], written["kv"]
         else:
@@ -121,6 +130,28 @@ class Prefill(Ops):
             "sinks": sinks,
         }
         return self.launch("attend", kernel, **read)["attention"]
+
+    def _turning(self, rope: Rope) -> dict[str, Any]:
+        """What a launch that turns is given: RoPE's tables, or each token's angles, which are computed once."""
+        if rope.sections is None or rope.coarse is None:
+            return {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
+        if id(rope.coarse) not in self._angles:
+            kernel = self.kernel(angles, rope.coarse, rope.sections)
+            given: dict[str, Any] = {
+                "axes": self.inputs.axes,
+                "rope_coarse": rope.coarse,
+                "rope_fine": rope.fine,
+            }
+            self._angles[id(rope.coarse)] = self.launch("angles", kernel, **given)["angles"]
+        return {"angles": self._angles[id(rope.coarse)]}
+
+    def add_images(self, x: Tensor, part: int) -> Tensor:
+        """x ``[n, D]`` with the ``part``-th of the rows behind those of pictures added, in place."""
+        images = self.inputs.images
+        assert images is not None, "the model sees"
+        kernel = self.kernel(add_images, int(x.shape[1]), int(images.shape[1]))
+        given: dict[str, Any] = {"tokens": self.inputs.tokens, "images": images}
+        return self.launch("add_images", kernel, **given, x=x, part=part)["x"]
 
     def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:
         """The convolution of the chunk's x with those before, ``[n, D]``; moves the state on."""

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.contract.constants import Pooling
+from mlcweb.kernels.attention.angles import Sections
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
@@ -27,12 +28,13 @@ Array = TypeVar("Array")  # what activations are: tensors of the frontend, or nu
 @dataclass(frozen=True)
 class Rope:
     """RoPE's tables, as parameters of the model; one that does not turn leaves queries and keys as they are, and has
-    none where nobody reads them.
+    none where nobody reads them. With ``sections`` a token has places along several axes.
     """
 
     coarse: Values | None
     fine: Values | None
     turns: bool = True
+    sections: Sections | None = None
 
 
 class Operations(Protocol[Array]):
@@ -52,6 +54,9 @@ class Operations(Protocol[Array]):
         ``rows``: for an operation that reads decode's inputs in their own order. ``images``: a token below 0 stands
         for a row of a picture, which is in its place.
         """
+
+    def add_images(self, x: Array, part: int) -> Array:
+        """x ``[T, D]``; where a token stands for a row of a picture, plus the ``part``-th of those behind the row."""
 
     def linear(
         self,
@@ -161,7 +166,9 @@ class TextOperations(Operations[Array], Protocol[Array]):
 
 
 class ImageOperations(TextOperations[Array], Protocol[Array]):
-    """What a vision tower may call besides: the tokens are patches of b rows, and their ids are positions."""
+    """What a vision tower may call besides: the tokens are patches of b rows, and their ids are positions in a tile,
+    or they have ``spots`` in a picture of any shape.
+    """
 
     def patches(self) -> Array:
         """The patches' normalized pixels ``[n, P]``."""
@@ -171,3 +178,9 @@ class ImageOperations(TextOperations[Array], Protocol[Array]):
 
     def mean(self, x: Array, count: int) -> Array:
         """``[b, D]``: the mean of ``count`` neighbours of x ``[n, D]``."""
+
+    def spread(self, table: WholeMatrix) -> Array:
+        """``[n, D]``: of a square of learned positions, ``table``, spread over the picture, what is at each patch."""
+
+    def beside(self, x: Array, part: int, count: int, rows: Array | None) -> Array:
+        """``rows`` ``[b, count * D]`` with x ``[b, D]`` as their ``part``-th; ``rows`` are made by the first call."""

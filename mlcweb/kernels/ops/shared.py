@@ -44,9 +44,11 @@ class Inputs:
     """An entry's tensors: ``state`` i32 ``[8]``, the page table, and ``tokens`` i32 ``[n]``, which decode has not.
 
     A model of whole texts has tokens, ``places`` i32 ``[n, 4]`` and ``texts`` i32 ``[b]``. A model that sees has
-    ``images`` f32 ``[n, D]`` beside a prefill's tokens, and, where a picture's see one another, ``ends`` i32 ``[n]``:
-    up to which place in the KV cache each token sees. Its tower has ``patches`` f32 ``[n, P]``, their positions i32
-    ``[n]`` in the place of tokens, places, and ``rows`` i32 ``[b]``, the first patch of each row that it makes.
+    ``images`` f32 ``[n, D]`` beside a prefill's tokens, those that are added after layers side by side. Where a
+    picture's see one another, it has ``ends`` i32 ``[n]``: up to which place in the KV cache each token sees; where
+    RoPE turns by them, ``axes`` i32 ``[n, 4]``. Its tower has ``patches`` f32 ``[n, P]``, their positions i32 ``[n]``
+    in the place of tokens, or, in pictures of any shape, spots i32 ``[n, 4]`` in that of axes, places, and ``rows``
+    i32 ``[b]``, the first patch of each row that it makes.
     """
 
     state: Tensor | None = None
@@ -56,6 +58,8 @@ class Inputs:
     texts: Tensor | None = None
     images: Tensor | None = None
     ends: Tensor | None = None
+    axes: Tensor | None = None
+    windows: Tensor | None = None
     patches: Tensor | None = None
     rows: Tensor | None = None
 

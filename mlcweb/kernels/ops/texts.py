@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, NoReturn
 
 from tvm.relax.frontend.nn import Tensor
@@ -60,10 +61,10 @@ class Texts(Prefill):
         scoring = scoring.within(self.context)
         if scoring.growth is not None:
             raise UnsupportedError("a model whose queries grow with their position makes no embeddings here")
-        places = self.inputs.places
+        places = self.inputs.windows if scoring.windows else self.inputs.places
         if rope.turns:
             qkv = self.rotate_heads(qkv, rope, layout)
-        kernel = self.kernel(attend_texts, layout, scoring)
+        kernel = self.kernel(attend_texts, layout, replace(scoring, windows=False))
         return self.launch("attend", kernel, qkv=qkv, places=places)["attention"]
 
     def rotate_heads(self, qkv: Tensor, rope: Rope, layout: HeadLayout) -> Tensor:

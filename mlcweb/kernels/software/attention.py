@@ -161,7 +161,7 @@ class _Rows:
 
 
 @kernel
-def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
+def attend(layout: HeadLayout, context: int, scoring: Scoring, *, shifted: bool = False) -> tirx.PrimFunc:
     """Kernel: partial attention of one new token, with the arguments of ``attention.decode.attend`` and SPLITS of
     this file.
     """
@@ -183,7 +183,11 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
     end = k.let(T.min(begin + per_split, position[0] + 1), "end")
 
     rows = _Rows(k, layout, scoring, group, lane)
-    _take_in(rows, new, head, first, position, begin, end)
+    turned = position
+    if shifted:
+        turned = k.local(1, "int32", name="turned")
+        k.store(turned, 0, position[0] + new.state[State.SHIFT])
+    _take_in(rows, new, head, first, position, turned, begin, end)
     rows.attend(new.kv, new.table, head, begin, end, [position[0]] * group)
     for g in range(group):
         for i, dim in enumerate(rows.dims()):
@@ -195,10 +199,17 @@ def attend(layout: HeadLayout, context: int, scoring: Scoring) -> tirx.PrimFunc:
 
 
 def _take_in(
-    rows: _Rows, new: NewTokens, head: Expr, first: Expr, position: Buffer, begin: Expr, end: Expr
+    rows: _Rows,
+    new: NewTokens,
+    head: Expr,
+    first: Expr,
+    position: Buffer,
+    turned: Buffer,
+    begin: Expr,
+    end: Expr,
 ) -> None:
-    """Rotate the queries from head ``first`` on into registers; the split that has the position appends key and value
-    to the KV cache.
+    """Rotate the queries from head ``first`` on, at the position ``turned``, into registers; the split that has the
+    position appends key and value to the KV cache.
     """
     k, layout, lane = rows.k, rows.layout, rows.lane
     head_dim, group, half, size = layout.head_dim, rows.count, rows.mine // 2, layout.word
@@ -214,7 +225,7 @@ def _take_in(
     for i in range(0, half, size):
         dims = rows.dims()[i : i + size]
         for e, (dim, angle, pair) in enumerate(zip(dims, angles, pairs, strict=True)):
-            _rope_angle(k, angle, new.coarse, new.fine, position[0], dim, head_dim)
+            _rope_angle(k, angle, new.coarse, new.fine, turned[0], dim, head_dim)
             for g in range(group):
                 base = (first + g) * head_dim + dim
                 _rotate(k, pair, angle, new.qkv[0, base], new.qkv[0, base + head_dim // 2])

@@ -24,6 +24,7 @@ def embed(
     kinds: WholeMatrix | None = None,
     texts: bool = False,
     images: bool = False,
+    images_width: int | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``x[n, D] = scale * table[tokens] [+ positions[…]]`` in float32.
@@ -33,7 +34,8 @@ def embed(
     Prefill reads ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``block_order``: x is in block order.
     ``piece``: which rows of the whole table there are; only tokens of those are written. ``texts``: positions are by
     ``places``, which is there in place of state, and with ``kinds`` a row by the token's type is added too.
-    ``images``: in the place of a token below 0 is its row of ``images`` float32 ``[n, D]``, as it is.
+    ``images``: in the place of a token below 0 is its row of ``images`` float32 ``[n, D]``, as it is. They may be
+    ``images_width`` wide, of which the first D count.
     """
     k = KernelBuilder("embed")
     n = dynamic("n") if prefill else 1
@@ -43,7 +45,7 @@ def embed(
     state = k.buffer("state", (State.WORDS,), "int32") if prefill and positions and not texts else ids
     learned = positions.bind(k, "positions") if positions else None
     types = kinds.bind(k, "kinds") if kinds else None
-    seen = k.buffer("images", (n, table.columns), "float32") if images else None
+    seen = k.buffer("images", (n, images_width or table.columns), "float32") if images else None
     x = k.output("x", (n, table.columns), "float32")
     quads = table.columns // 4
     (wg, row), tid = k.launch([T.ceildiv(quads, THREADS), n], THREADS)

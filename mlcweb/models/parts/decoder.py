@@ -26,6 +26,7 @@ from mlcweb.quantize import Param, Scheme, get_scheme
 if TYPE_CHECKING:
     from mlcweb.models.parts.image_rows import ImageRows
     from mlcweb.models.parts.vision import ImageWords
+    from mlcweb.models.parts.vision_picture import PictureRows
 
 
 @dataclass(frozen=True)
@@ -167,13 +168,18 @@ class RopeTables(nn.Module):
     """
 
     def __init__(self, settings: RopeSettings, context: int, w: WeightBuilder, *, texts: bool) -> None:
-        self.turns = settings.dims > 0
+        self.turns, self.sections = settings.dims > 0, settings.sections
         self.coarse = self.fine = None
         if texts and not self.turns:
             return
         frequencies, scale = settings.pair_frequencies(context)
         coarse, fine = rope_tables(frequencies, context, scale)
         self.coarse, self.fine = w.computed(coarse), w.computed(fine)
+
+    @property
+    def rope(self) -> Rope:
+        """What an operation that turns is given."""
+        return Rope(self.coarse, self.fine, self.turns, self.sections)
 
 
 class Decoder(nn.Module):
@@ -204,6 +210,7 @@ class Decoder(nn.Module):
         self.text_head = TextHead(texts, w, config.hidden_size, self.head_source) if texts else None
         if not config.tie_word_embeddings and texts is None:
             self.lm_head = w.matrix({self.outline.head: config.vocab_size}, config.hidden_size, vocab=True)
+        self.context = context
         self.images = None if texts else self.image_rows(config, WeightBuilder(scheme, tier, "tower"))
         name = self.outline.head_bias
         self.lm_head_bias = w.row({name: (config.vocab_size,)}) if name and texts is None else None
@@ -217,7 +224,7 @@ class Decoder(nn.Module):
         """What the architecture's class for sequence classification makes of a text, with one label."""
         return TextTask("score", "last", scorer="score")
 
-    def image_rows(self, config: Any, w: WeightBuilder) -> ImageRows | None:
+    def image_rows(self, config: Any, w: WeightBuilder) -> ImageRows | PictureRows | None:
         """What makes rows of pictures, for a model that sees."""
         return None
 
@@ -251,11 +258,13 @@ class Decoder(nn.Module):
     def _hidden(self, ops: Operations[Array]) -> Array:
         """x ``[T, D]`` after the last layer."""
         x_TD = self._embedded(ops)
-        ropes = tuple(Rope(t.coarse, t.fine, t.turns) for t in self.rope_tables)
+        ropes = tuple(table.rope for table in self.rope_tables)
         step = Step(ops, ropes, self.own(ops, x_TD))
+        added = self.images.added if self.images else 0
         for index, layer in enumerate(self.model.layers):
             with in_layer(index):
                 x_TD = layer(step, x_TD)
+                x_TD = ops.add_images(x_TD, index + 1) if index < added else x_TD
         return x_TD
 
     def _embedded(self, ops: Operations[Array]) -> Array:
@@ -274,6 +283,11 @@ class Decoder(nn.Module):
     def rope_tables(self) -> list[RopeTables]:
         """Tables of each of the config's ``ropes``."""
         return [self.rope, self.local_rope] if self.local_rope else [self.rope]
+
+    def turning(self) -> list[tuple[RopeTables, RopeSettings]]:
+        """All tables with what they are of, a tower's too."""
+        own = list(zip(self.rope_tables, self.config.ropes, strict=True))
+        return own + (self.images.turning() if self.images else [])
 
     def params(self) -> list[Param]:
         """The model's weights, and the checkpoint tensors each is made of."""

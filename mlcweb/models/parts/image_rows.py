@@ -6,6 +6,8 @@ from tvm.relax.frontend import nn
 
 from mlcweb.kernels.ops import Array, ImageOperations
 from mlcweb.kernels.products.matvec import Norm
+from mlcweb.models.parts.decoder import RopeTables
+from mlcweb.models.parts.rope import RopeSettings
 from mlcweb.models.parts.vision import VisionConfig, VisionTower
 from mlcweb.models.parts.weights import WeightBuilder
 
@@ -15,6 +17,10 @@ class ImageRows(nn.Module):
     those after too.
     """
 
+    added = 0  # rows behind each row, which are added after the first layers
+    spots = False  # patches have positions in a tile, not spots in a picture
+    window: int | None = None  # of rows a side, which layers see
+
     def __init__(self, tower: VisionTower, *, together: bool = False) -> None:
         self.tower, self.together = tower, together
         self.neighbours = tower.config.merge**2
@@ -23,6 +29,20 @@ class ImageRows(nn.Module):
     def config(self) -> VisionConfig:
         """The tower's numbers."""
         return self.tower.config
+
+    @property
+    def patches(self) -> int:
+        """Of a call."""
+        return self.config.patches
+
+    @property
+    def rows(self) -> int:
+        """That they become."""
+        return self.config.rows
+
+    def turning(self) -> list[tuple[RopeTables, RopeSettings]]:
+        """Of RoPE, of which these towers have none."""
+        return []
 
     def forward(self, ops: ImageOperations[Array]) -> Array:
         """Rows ``[b, D]`` of the n patches that ``ops`` is for."""

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mlcweb.errors import CheckpointError, UnsupportedError
-from mlcweb.models.parts.fields import is_positive, shown
+from mlcweb.kernels.attention.angles import Sections
+from mlcweb.models.parts.fields import is_positive, multiple_of, shown
 
 F64 = npt.NDArray[np.float64]
 
@@ -25,7 +26,8 @@ class RopeSettings:
     """What turns a head's first ``dims`` of ``head_dim`` dimensions; ``scaling`` is config.json's rope_scaling.
 
     ``longest`` is config.json's max_position_embeddings, ``original`` that before a context was extended.
-    ``neighbours``: a pair is two dimensions side by side, not half a head apart.
+    ``neighbours``: a pair is two dimensions side by side, not half a head apart. ``sections``: the axes along which
+    tokens have places, and which pairs turn along each; ``anew``: the frequencies begin anew along each.
     """
 
     head_dim: int
@@ -35,6 +37,8 @@ class RopeSettings:
     longest: int
     original: int | None = None
     neighbours: bool = False
+    sections: Sections | None = None
+    anew: bool = False
 
     @classmethod
     def from_hf(
@@ -117,6 +121,15 @@ class RopeSettings:
         """For an architecture without RoPE, or for the layers that have none, of contexts of ``longest``."""
         return cls(head_dim, 0, 1.0, None, longest)
 
+    @classmethod
+    def by_line_and_column(cls, head_dim: int, theta: float, longest: int) -> RopeSettings:
+        """Of a tower's heads, one half of whose pairs turn by a patch's line, the other by its column; neither is
+        ``longest`` or more.
+        """
+        multiple_of("a head of the tower, of the size", head_dim, 8)
+        quarter = head_dim // 4
+        return cls(head_dim, head_dim, theta, None, longest, sections=Sections((quarter, quarter)), anew=True)
+
     @property
     def kind(self) -> str:
         """The scaling's type."""
@@ -143,7 +156,9 @@ class RopeSettings:
         a compiled model when it is compiled. Raises UnsupportedError for an unknown type, CheckpointError for one
         that lacks a number.
         """
-        base = self.theta ** (-np.arange(0, self.dims, 2, dtype=np.float64) / max(self.dims, 1))
+        dims = self.dims // 2 if self.anew else self.dims
+        base = self.theta ** (-np.arange(0, dims, 2, dtype=np.float64) / max(dims, 1))
+        base = np.tile(base, 2) if self.anew else base
         if self.scaling is None or self.kind == "default":
             return base, 1.0
         if self.kind not in TYPES:

@@ -18,7 +18,7 @@ import {
   TENSOR_ALIGNMENT,
   type TensorEntry,
 } from "../contract/index.js";
-import { rowsOfTile, sideOf } from "../images/facts.js";
+import { mostRows } from "../images/facts.js";
 
 export type { FileEntry, ModelFacts, TensorEntry as Tensor } from "../contract/index.js";
 
@@ -124,11 +124,20 @@ function checkModel({ model, tokenizer, tiers, weights, quality, images }: Manif
     check(token < model.vocab_size, `tokenizer.eos_token_ids[${i}]`, `${token} is outside the vocabulary`);
   });
   if (images) {
-    const { merge, std } = images,
-      side = sideOf(images);
-    check(side > 0 && side % merge === 0, "images.tile", `has ${side} patches a side, which are no blocks of ${merge}`);
+    const { tile, pixels, patch, merge, std } = images;
+    check((tile === undefined) === (pixels !== undefined), "images", "needs one of tile and pixels");
+    if (pixels) {
+      check(images.longest_edge === undefined, "images.longest_edge", "is of pictures that are cut into tiles");
+      const room = mostRows(images) > 0 && pixels.least <= pixels.most;
+      check(room, "images.pixels", `from ${pixels.least} to ${pixels.most} have no room for a row`);
+    } else {
+      const side = Math.floor(tile! / patch);
+      const blocks = side > 0 && side % merge === 0;
+      check(blocks, "images.tile", `has ${side} patches a side, which are no blocks of ${merge}`);
+      check(images.window === undefined, "images.window", "is of pictures that are seen as a whole");
+    }
     check(Math.min(...std) > 0, "images.std", "must be above 0");
-    const fits = rowsOfTile(images) <= model.prefill_chunk && images.longest_edge === undefined;
+    const fits = mostRows(images) <= model.prefill_chunk && images.longest_edge === undefined;
     const message = `a chunk of ${model.prefill_chunk} tokens has no room for a whole picture`;
     check(!images.together || fits, "images.together", message);
   }

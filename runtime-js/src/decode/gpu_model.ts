@@ -4,6 +4,7 @@ import { type Guard, type Memory, Readbacks } from "../device/index.js";
 import { GpuError } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";
+import { Axes } from "./axes.js";
 import type { ImageRows } from "./image_rows.js";
 import { KvGrowth } from "./kv_growth.js";
 import type { Model, Sampling } from "./model.js";
@@ -43,6 +44,7 @@ export class GpuModel implements Model {
   readonly prefillChunk: number;
   readonly contextLength: number;
   readonly recurrent: Recurrent | undefined;
+  private readonly axes: Axes | undefined;
   private readonly growth: KvGrowth;
   private readonly readbacks: Readbacks;
   private few: Entry | undefined;
@@ -56,6 +58,7 @@ export class GpuModel implements Model {
     this.prefillChunk = parts.prefillChunk;
     this.contextLength = parts.contextLength;
     this.recurrent = parts.recurrent;
+    this.axes = parts.buffers.has("axes") ? new Axes((token) => parts.images!.place(token)) : undefined;
     this.readbacks = new Readbacks(parts.guard, parts.memory);
     const { device, guard, planBuffers, entries } = parts;
     const few = (): Entry | undefined => this.few;
@@ -174,7 +177,7 @@ export class GpuModel implements Model {
       this.submitPrefill(tokens, position, false, sampled);
     else
       tokens.forEach((token, i) => {
-        this.write("state", stateWords(position + i, token, 1, sampled));
+        this.write("state", stateWords(position + i, token, 1, sampled, this.turn([token], position + i)));
         this.decode();
         this.recurrent?.fed(position + i + 1);
       });
@@ -215,7 +218,7 @@ export class GpuModel implements Model {
 
   async decodeAndRead(token: number, position: number): Promise<Float32Array> {
     this.parts.guard.check();
-    this.write("state", stateWords(position, token, 1));
+    this.write("state", stateWords(position, token, 1, 0, this.turn([token], position)));
     this.recurrent?.fed(position + 1);
     return this.readLogits(this.pass("decode"));
   }
@@ -228,15 +231,22 @@ export class GpuModel implements Model {
     prefill = this.parts.entries.prefill,
   ): Promise<ArrayBuffer> {
     this.parts.guard.check();
-    if (tokens.some((token) => token < 0)) this.parts.images!.place(tokens);
+    if (tokens.some((token) => token < 0)) this.parts.images!.give(tokens);
     if (this.wholePictures) this.write("ends", endsOf(tokens, position));
     this.write("tokens", Int32Array.from(tokens));
-    this.write("state", stateWords(position, 0, tokens.length, sampled));
+    this.write("state", stateWords(position, 0, tokens.length, sampled, this.turn(tokens, position)));
     prefill.prepare([tokens.length]);
     this.recurrent?.fed(position + tokens.length);
     return sample
       ? this.submit(this.pass(prefill, ...this.choice()), "state", State.bytes)
       : this.submit(this.pass(prefill));
+  }
+
+  /** Says where the tokens are for RoPE, if that is not their position; returns what is added to the next's. */
+  private turn(tokens: readonly number[], position: number): number {
+    if (!this.axes) return 0;
+    this.write("axes", this.axes.feed(tokens, position));
+    return this.axes.shift;
   }
 
   /** A pass that replays the entries one after the other. */

@@ -1,10 +1,12 @@
-// Runs a vision tower on tiles of pictures, and keeps the rows that it makes. In a prompt a token below 0 stands for a
-// row: a prefill reads it where the token is. Each picture has tokens of its own, so that the KV cache of one is never
-// taken for another's.
-import { Place } from "../contract/index.js";
+// Runs a vision tower on pictures or tiles of them, and keeps the rows that it makes. In a prompt a token below 0
+// stands for a row: a prefill reads it where the token is. Each picture has tokens of its own, so that the KV cache of
+// one is never taken for another's.
+import { Place, Spot } from "../contract/index.js";
 import type { Guard, Memory } from "../device/index.js";
 import { throwIfAborted } from "../errors.js";
+import { type Shape, windowsOf } from "../images/facts.js";
 import type { Buffers, Entry } from "../plan/index.js";
+import type { RowPlace } from "./axes.js";
 
 export interface ImageRowsParts {
   readonly device: Pick<GPUDevice, "queue" | "createCommandEncoder">;
@@ -13,19 +15,22 @@ export interface ImageRowsParts {
   readonly buffers: Buffers;
   /** Makes the entry `image`, which a chat without pictures does not need. */
   readonly entry: () => Promise<Entry>;
-  /** Of a tile: its patches, and the rows that they become, of so many numbers. */
-  readonly patches: number;
-  readonly rows: number;
+  /** So many patches below and beside each other become a row, of so many numbers. */
+  readonly merge: number;
   readonly width: number;
+  /** Rows a side of the windows that layers of the tower see, if they do. */
+  readonly window: number | undefined;
   /** A picture's rows see one another. */
   readonly together: boolean;
 }
 
-/** A picture's tiles as patches, made one by one. */
+/** A picture's tiles as patches, made one by one; or a whole picture as one. */
 export interface SeenPicture {
   /** The same for the same tiles. */
   readonly key: string;
   readonly tiles: number;
+  /** Of a tile, in patches. */
+  readonly shape: Shape;
   readonly patches: (tile: number) => Float32Array<ArrayBuffer>;
 }
 
@@ -33,6 +38,8 @@ interface Kept {
   /** Its rows have the tokens from -first down to -(first + rows - 1). */
   readonly first: number;
   readonly rows: number;
+  /** Of a tile, in rows. */
+  readonly shape: Shape;
   readonly buffer: GPUBuffer;
 }
 
@@ -43,6 +50,8 @@ export class ImageRows {
   private readonly kept = new Map<string, Kept>();
   private next = 1;
   private entry: Promise<Entry> | undefined;
+  /** Of the last call. */
+  private shape: Shape | undefined;
 
   constructor(private readonly parts: ImageRowsParts) {}
 
@@ -53,6 +62,12 @@ export class ImageRows {
   /** Whether a token stands for a row that is there. */
   has(token: number): boolean {
     return this.find(-token) !== undefined;
+  }
+
+  /** Which row of its picture a token stands for. */
+  place(token: number): RowPlace {
+    const { first, shape } = this.find(-token)!;
+    return { index: -token - first, ...shape };
   }
 
   /** The tokens of the pictures' rows, in order. What the GPU has seen before is not seen again. */
@@ -68,8 +83,8 @@ export class ImageRows {
     return tokens;
   }
 
-  /** Puts the rows that tokens stand for into the places that a prefill of these tokens reads. */
-  place(tokens: readonly number[]): void {
+  /** Puts the rows that tokens stand for where a prefill of these tokens reads them. */
+  give(tokens: readonly number[]): void {
     const { device, buffers, width } = this.parts;
     const encoder = device.createCommandEncoder({ label: "rows of pictures" });
     for (let at = 0; at < tokens.length; ) {
@@ -98,13 +113,16 @@ export class ImageRows {
     return undefined;
   }
 
-  private async look({ key, tiles, patches }: SeenPicture, signal: AbortSignal | undefined): Promise<Kept> {
-    const { device, guard, memory, buffers, rows, width } = this.parts;
-    this.entry ??= this.prepare().catch((error) => {
+  private async look({ key, tiles, shape, patches }: SeenPicture, signal: AbortSignal | undefined): Promise<Kept> {
+    const { device, guard, memory, buffers, merge, width } = this.parts;
+    this.entry ??= this.parts.entry().catch((error) => {
       this.entry = undefined; // the next picture tries again
       throw error;
     });
     const entry = await this.entry;
+    const inRows = { lines: shape.lines / merge, columns: shape.columns / merge };
+    const rows = inRows.lines * inRows.columns;
+    this.lay(shape, entry);
     const bytes = 4 * rows * width;
     const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     const buffer = await memory.scoped(() => memory.create("input", "rows of a picture", tiles * bytes, usage));
@@ -127,27 +145,36 @@ export class ImageRows {
       memory.free(buffer);
       throw error;
     }
-    const kept = { first: this.next, rows: tiles * rows, buffer };
+    const kept = { first: this.next, rows: tiles * rows, shape: inRows, buffer };
     this.next += kept.rows;
     this.kept.set(key, kept);
     return kept;
   }
 
-  /** All calls are alike: a tile, whose patches see one another. */
-  private async prepare(): Promise<Entry> {
-    const { device, buffers, patches, rows } = this.parts;
-    const entry = await this.parts.entry();
-    const positions = Int32Array.from({ length: patches }, (_, i) => i);
-    const places = new Int32Array(Place.words * patches);
-    for (let i = 0; i < patches; i++) {
-      places[Place.words * i + Place.end] = patches;
-      places[Place.words * i + Place.position] = i;
-    }
-    const first = Int32Array.from({ length: rows }, (_, i) => (i * patches) / rows);
-    for (const [name, words] of Object.entries({ positions, places, rows: first }))
-      device.queue.writeBuffer(buffers.get(name)!, 0, words);
-    entry.prepare([patches, rows]);
-    return entry;
+  /** Says where the patches of the next calls are, unless they are where those of the last were. They come in blocks
+   * that become rows, window by window. */
+  private lay(shape: Shape, entry: Entry): void {
+    const { device, buffers, merge, window } = this.parts;
+    const { lines, columns } = shape;
+    if (this.shape?.lines === lines && this.shape.columns === columns) return;
+    const patches = lines * columns;
+    const windows = windowsOf(shape, merge, window);
+    const order = windows.flat();
+    const first = new Int32Array(order.length);
+    order.forEach((row, at) => {
+      first[row] = at * merge ** 2;
+    });
+    const words: Record<string, Int32Array<ArrayBuffer>> = {
+      places: placesOf([patches]),
+      rows: first,
+      ...(buffers.has("spots")
+        ? { spots: spotsOf(shape, merge, order) }
+        : { positions: Int32Array.from({ length: patches }, (_, i) => i) }),
+      ...(window && { windows: placesOf(windows.map((rows) => rows.length * merge ** 2)) }),
+    };
+    for (const [name, values] of Object.entries(words)) device.queue.writeBuffer(buffers.get(name)!, 0, values);
+    entry.prepare([patches, order.length]);
+    this.shape = shape;
   }
 
   /** Frees the rows of pictures that were not used for the longest time, but for these. */
@@ -162,4 +189,36 @@ export class ImageRows {
       this.kept.delete(key);
     }
   }
+}
+
+/** Where each patch is among those that it sees: groups of so many, one after the other. */
+function placesOf(sizes: readonly number[]): Int32Array<ArrayBuffer> {
+  const words = new Int32Array(Place.words * sizes.reduce((sum, size) => sum + size, 0));
+  let begin = 0;
+  for (const size of sizes) {
+    for (let i = 0; i < size; i++) {
+      const at = Place.words * (begin + i);
+      words[at + Place.begin] = begin;
+      words[at + Place.end] = begin + size;
+      words[at + Place.position] = i;
+    }
+    begin += size;
+  }
+  return words;
+}
+
+/** Where each patch is in its picture, whose rows come in this order. */
+function spotsOf({ lines, columns }: Shape, merge: number, order: readonly number[]): Int32Array<ArrayBuffer> {
+  const words = new Int32Array(Spot.words * lines * columns);
+  const across = columns / merge;
+  order.forEach((row, block) => {
+    for (let within = 0; within < merge ** 2; within++) {
+      const at = Spot.words * (block * merge ** 2 + within);
+      words[at + Spot.line] = Math.floor(row / across) * merge + Math.floor(within / merge);
+      words[at + Spot.column] = (row % across) * merge + (within % merge);
+      words[at + Spot.lines] = lines;
+      words[at + Spot.columns] = columns;
+    }
+  });
+  return words;
 }

@@ -17,6 +17,8 @@ import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from "../embed/index.js";
 import type { Texts } from "../embed/texts.js";
 import { BundleError, CancelledError, InvalidRequestError, UnloadedError } from "../errors.js";
+import { sampleSize } from "../images/facts.js";
+import type { Size } from "../images/tiles.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
@@ -269,12 +271,13 @@ export class Engine {
     return found.ok;
   }
 
-  /** @internal The logits after a prompt with a picture of one tile, whose RGB `draw` makes of its side. */
-  async logitsOfTile(tokens: readonly number[], draw: (side: number) => Uint8Array): Promise<Float32Array> {
+  /** @internal The logits after a prompt with a picture of one tile, or a small one, whose RGB `draw` makes. */
+  async logitsOfPicture(tokens: readonly number[], draw: (size: Size) => Uint8Array): Promise<Float32Array> {
     const loaded = this.answering();
     const { images } = loaded.manifest;
     if (!images) throw new BundleError("The validation has a picture, and the model sees none.");
-    const picture = { tiles: [draw(images.tile)], rows: 0, columns: 0, key: "the tile to check with" };
+    const size = sampleSize(images);
+    const picture = { tiles: [draw(size)], rows: 0, columns: 0, size, key: "the picture to check with" };
     return this.logits(await this.eyes.see(loaded, tokens, [picture], undefined));
   }
 
@@ -331,7 +334,7 @@ export class Engine {
     const loaded = this.answering();
     const { manifest, model, host, codec } = loaded;
     return {
-      images: manifest.images,
+      images: this.eyes.seeing(loaded),
       imagesCode: () => this.eyes.code(),
       name: manifest.name,
       queue: this.queue,

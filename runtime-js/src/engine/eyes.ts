@@ -2,6 +2,7 @@
 // row tokens. What reads pictures is fetched with the first of them.
 import type { Manifest } from "../bundle/index.js";
 import type { ImagesCode } from "../images/code.js";
+import { type ImageFacts, shapeOf, sizeOf, within } from "../images/facts.js";
 import type { Picture } from "../images/read.js";
 import type { Answering } from "./engine.js";
 import { fetchCode } from "./late_code.js";
@@ -9,6 +10,7 @@ import type { LoadOptions } from "./options.js";
 
 export class Eyes {
   private fetched: Promise<ImagesCode> | undefined;
+  private facts: ImageFacts | undefined;
 
   /** `given` is the code, where it cannot be fetched. */
   constructor(private readonly given: LoadOptions["images"]) {}
@@ -29,6 +31,12 @@ export class Eyes {
     return this.fetched;
   }
 
+  /** What pictures become, if the model sees any; the same object each time, by which they are remembered. */
+  seeing({ manifest, contextLength }: Pick<Answering, "manifest" | "contextLength">): ImageFacts | undefined {
+    this.facts ??= manifest.images && within(manifest.images, contextLength);
+    return this.facts;
+  }
+
   /** The prompt with the tokens of the pictures' rows. */
   async see(
     { model, manifest, codec }: Answering,
@@ -39,7 +47,12 @@ export class Eyes {
     const { patchesOf } = await this.code();
     const facts = manifest.images!;
     const seen = await model.parts.images!.see(
-      pictures.map(({ key, tiles }) => ({ key, tiles: tiles.length, patches: (i) => patchesOf(tiles[i]!, facts) })),
+      pictures.map(({ key, tiles, size }) => ({
+        key,
+        tiles: tiles.length,
+        shape: shapeOf(sizeOf(facts, size), facts),
+        patches: (i) => patchesOf(tiles[i]!, facts, size),
+      })),
       signal,
     );
     return placed(prompt, rowToken(codec, facts), seen);

@@ -15,7 +15,7 @@ import { type Capabilities, missingFor } from "../device/tier.js";
 import type { TextsCode } from "../embed/code.js";
 import type { Texts } from "../embed/texts.js";
 import { throwIfAborted, WrongResultsError } from "../errors.js";
-import { patchesOfTile, rowsOfTile } from "../images/facts.js";
+import { mostRows } from "../images/facts.js";
 import type { Log } from "../log.js";
 import {
   type Buffers,
@@ -329,10 +329,11 @@ export async function makeModel(
   const recurrent = await Recurrent.of(plan, buffers, memory, device);
   const look = later(image);
   const together = facts?.together ?? false;
-  const tile = facts && { patches: patchesOfTile(facts), rows: rowsOfTile(facts), width: model.hidden_size, together };
-  const images = look && tile && new ImageRows({ device, guard, memory, buffers, entry: look, ...tile });
+  const width = (1 + (facts?.added ?? 0)) * model.hidden_size;
+  const row = facts && { merge: facts.merge, window: facts.window, width, together };
+  const images = look && row && new ImageRows({ device, guard, memory, buffers, entry: look, ...row });
   const { vocab_size: vocabSize, prefill_chunk: chunk, page_size: pageSize } = model;
-  const prefillChunk = Math.max(chunkFor(adapter, chunk), together ? tile!.rows : 0);
+  const prefillChunk = Math.max(chunkFor(adapter, chunk), together ? mostRows(facts!) : 0);
   const stepTokens = isSoftware(adapter.info) ? 1 : STEP_TOKENS;
   const sizes = { vocabSize, prefillChunk, contextLength, pageSize, stepTokens };
   return new GpuModel({ device, guard, memory, planBuffers, buffers, entries, late, recurrent, images, log, ...sizes });

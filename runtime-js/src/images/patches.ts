@@ -1,25 +1,29 @@
 // Lays a tile's pixels out as a vision tower's first product takes them: patch by patch, normalized.
-import { type ImageFacts, sideOf } from "./facts.js";
+import { type ImageFacts, shapeOf, sizeOf, windowsOf } from "./facts.js";
+import type { Size } from "./tiles.js";
 
-type Layout = Pick<ImageFacts, "tile" | "patch" | "merge" | "mean" | "std">;
+type Layout = Pick<ImageFacts, "tile" | "patch" | "merge" | "mean" | "std" | "window">;
 
-/** Float32 [patches, 3 * patch * patch] of a tile's RGB. A patch's values are by channel, then y, then x, as a
- * convolution's weights lie. Patches are in blocks of `merge` by `merge`, of which each becomes one row. */
-export function patchesOf(rgb: Uint8Array, facts: Layout): Float32Array<ArrayBuffer> {
-  const { tile, patch, merge, mean, std } = facts;
+/** Float32 [patches, 3 * patch * patch] of a tile's RGB, or that of a `whole` picture of so many pixels. A patch's
+ * values are by channel, then y, then x, as a convolution's weights lie. Patches are in blocks of `merge` by `merge`,
+ * of which each becomes one row. */
+export function patchesOf(rgb: Uint8Array, facts: Layout, whole?: Size): Float32Array<ArrayBuffer> {
+  const { patch, merge, mean, std, window } = facts;
   const values = normalized(mean, std);
-  const side = sideOf(facts);
-  const out = new Float32Array(side * side * 3 * patch * patch);
+  const size = sizeOf(facts, whole);
+  const shape = shapeOf(size, facts);
+  const { lines, columns } = shape;
+  const out = new Float32Array(lines * columns * 3 * patch * patch);
   let at = 0;
-  for (let block = 0; block < (side / merge) ** 2; block++) {
-    const [top, left] = place(block, side / merge);
+  for (const block of windowsOf(shape, merge, window).flat()) {
+    const [top, left] = place(block, columns / merge);
     for (let within = 0; within < merge * merge; within++) {
       const [down, right] = place(within, merge);
-      const corner = ((top * merge + down) * tile + left * merge + right) * patch;
+      const corner = ((top * merge + down) * size.width + left * merge + right) * patch;
       for (let channel = 0; channel < 3; channel++)
         for (let y = 0; y < patch; y++)
           for (let x = 0; x < patch; x++)
-            out[at++] = values[channel * 256 + rgb[(corner + y * tile + x) * 3 + channel]!]!;
+            out[at++] = values[channel * 256 + rgb[(corner + y * size.width + x) * 3 + channel]!]!;
     }
   }
   return out;

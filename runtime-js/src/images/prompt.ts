@@ -1,14 +1,14 @@
 // Writes what stands for pictures in a prompt: as many special tokens as the model gets rows, and what is around them.
 import { InvalidRequestError } from "../errors.js";
-import { type ImageFacts, rowsOfTile } from "./facts.js";
+import { type ImageFacts, rowsOfShape, shapeOf, sizeOf } from "./facts.js";
 import type { Tiles } from "./tiles.js";
 
-type Grid = Pick<Tiles, "rows" | "columns">;
+type Grid = Pick<Tiles, "rows" | "columns" | "size">;
 
 /** What stands for one picture. */
-export function picturePrompt(facts: ImageFacts, { rows, columns }: Grid): string {
+export function picturePrompt(facts: ImageFacts, { rows, columns, size }: Grid): string {
   const { tile, row_end, before_whole, whole, end } = facts.prompt;
-  const each = facts.row.repeat(rowsOfTile(facts));
+  const each = facts.row.repeat(rowsOfShape(shapeOf(sizeOf(facts, size), facts), facts));
   let text = "";
   for (let row = 1; row <= rows; row++) {
     for (let column = 1; column <= columns; column++)

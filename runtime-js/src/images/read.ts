@@ -8,6 +8,7 @@ import { hashOf } from "./hash.js";
 import { sizeInFile } from "./header.js";
 import { recentOf } from "./recent.js";
 import { type Tiles, tilesOf } from "./tiles.js";
+import { wholeOf } from "./whole.js";
 
 /** A picture of a request; `path` says where it stands there. */
 export interface PictureRequest {
@@ -59,8 +60,14 @@ async function readPicture(
   }
   const decoded = await decodePicture(given, path, signal);
   throwIfAborted(signal);
-  const tiles = tilesOf(decoded, facts, detail === "low");
-  const picture = { ...tiles, key: `${tiles.rows}x${tiles.columns} ${await hashOf(tiles.tiles)}` };
+  const { tile, pixels } = facts;
+  const small = detail === "low";
+  const tiles =
+    tile === undefined
+      ? wholeOf(decoded, { ...facts, pixels: pixels! }, path, small)
+      : tilesOf(decoded, { ...facts, tile }, small);
+  const { rows, columns, size } = tiles;
+  const picture = { ...tiles, key: `${rows}x${columns} ${size?.width}x${size?.height} ${await hashOf(tiles.tiles)}` };
   if (file !== undefined) recent.set(file, picture);
   return picture;
 }

@@ -8,12 +8,14 @@ export interface Tiles {
   /** How many tiles there are below and beside each other; 0 for one tile alone. */
   readonly rows: number;
   readonly columns: number;
+  /** Of the one tile, in pixels, where a picture is seen as a whole, whatever its shape. */
+  readonly size?: Size;
 }
 export interface Size {
   readonly width: number;
   readonly height: number;
 }
-type Splitting = Pick<ImageFacts, "tile" | "resample" | "longest_edge">;
+type Splitting = Pick<ImageFacts, "resample" | "longest_edge"> & { readonly tile: number };
 
 /** No side is longer, whatever a bundle says. */
 const LONGEST = 4096;

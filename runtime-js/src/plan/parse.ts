@@ -1,6 +1,7 @@
 // Parses plan.<tier>.json (docs/bundle-format.md) as hostile input, and checks it against the manifest.
 import type { Manifest } from "../bundle/manifest.js";
 import {
+  Axes,
   type Binding,
   type Buffer,
   type BufferKind,
@@ -19,10 +20,11 @@ import {
   type Reads,
   Sampling,
   type SharedBuffer,
+  Spot,
   State,
 } from "../contract/index.js";
 import type { Needs } from "../device/index.js";
-import { patchesOfTile, rowsOfTile } from "../images/facts.js";
+import { mostPatches, mostRows } from "../images/facts.js";
 
 export type { EntryName, Reads } from "../contract/index.js";
 
@@ -51,8 +53,8 @@ export interface Plan {
   readonly kernels: readonly PlanKernel[];
   /** What `prefill` does, `prefill_int8` does with activations rounded to int8, `prefill_matrix` on subgroup matrices,
    * where the device has what it needs, and `prefill_few` in less time where tokens are few. A plan has both of
-   * `penalize` and `count`, or neither. `image` makes rows of a tile, for a model that sees. With `texts` it has none
-   * of these. */
+   * `penalize` and `count`, or neither. `image` makes rows of a tile or a picture, for a model that sees. With `texts`
+   * it has none of these. */
   readonly entries: Readonly<
     Record<"prefill" | "decode" | "mask" | "sample", PlanEntry> & {
       prefill_int8: PlanEntry | undefined;
@@ -210,17 +212,20 @@ function checkShared({ buffers, entries }: PlanDocument, manifest: Manifest): vo
   }
 }
 
-/** Of a tower, whose call takes a tile, and of its rows in a prefill; nothing of a model that sees no pictures. */
+/** Of a tower, whose call takes a tile or a picture, and of its rows in a prefill; nothing of a model without one. */
 function ofImages({ model, images }: Manifest): Partial<Record<SharedBuffer | ImageBuffer, number>> {
   if (!images) return {};
-  const patches = patchesOfTile(images),
-    rows = rowsOfTile(images),
-    width = DTYPE_BYTES.float32 * model.hidden_size;
+  const patches = mostPatches(images),
+    rows = mostRows(images),
+    width = DTYPE_BYTES.float32 * model.hidden_size * (1 + (images.added ?? 0));
   return {
     ...(images.together && { ends: DTYPE_BYTES.int32 * model.prefill_chunk }),
     images: width * model.prefill_chunk,
     patches: DTYPE_BYTES.float32 * 3 * images.patch ** 2 * patches,
-    positions: DTYPE_BYTES.int32 * patches,
+    ...(images.pixels
+      ? { spots: Spot.bytes * patches, axes: Axes.bytes * model.prefill_chunk }
+      : { positions: DTYPE_BYTES.int32 * patches }),
+    ...(images.window && { windows: Place.bytes * patches }),
     places: Place.bytes * patches,
     rows: DTYPE_BYTES.int32 * rows,
     image_rows: width * rows,

@@ -24,7 +24,7 @@ type Across<M> = M extends (...args: infer A) => infer R
   : M;
 
 /** Those that are declared by themselves, and the engine's own affairs. */
-type Own = "chat" | "completions" | "embeddings" | "interrupt" | "validateTexts" | "logitsOfTile" | "checkItself";
+type Own = "chat" | "completions" | "embeddings" | "interrupt" | "validateTexts" | "logitsOfPicture" | "checkItself";
 
 /** Engine's public members, as they are across a worker: a member that Engine gets must come to WorkerEngine too. */
 export type EngineAcross = {

@@ -76,6 +76,8 @@ export const MAX_FEATURE_CHARACTERS = 64;
 export const MAX_MARKER_CHARACTERS = 256;
 /** characters of a string of `source` */
 export const MAX_SOURCE_CHARACTERS = 4096;
+/** rows behind a picture's row that are added after layers */
+export const MAX_ADDED_ROWS = 64;
 /** pixels of a picture's side, of a tile's and of a patch's */
 export const MAX_PIXELS = 65535;
 /** steps of a validation */
@@ -125,13 +127,14 @@ export const SHARED_BUFFERS = [
   "counts",
   "images",
   "ends",
+  "axes",
 ] as const;
 export type SharedBuffer = (typeof SHARED_BUFFERS)[number];
 /** Those of a model of whole texts, which has `embeddings` or `scores`. */
 export const TEXT_BUFFERS = ["tokens", "places", "texts", "embeddings", "scores"] as const;
 export type TextBuffer = (typeof TEXT_BUFFERS)[number];
 /** Those of the entry `image`. */
-export const IMAGE_BUFFERS = ["patches", "positions", "places", "rows", "image_rows"] as const;
+export const IMAGE_BUFFERS = ["patches", "positions", "spots", "places", "windows", "rows", "image_rows"] as const;
 export type ImageBuffer = (typeof IMAGE_BUFFERS)[number];
 export type TensorDtype = "uint32" | "float16" | "float32";
 export type KvCacheDtype = "float16" | "float32";
@@ -185,6 +188,8 @@ export const State = {
   advance: 2,
   /** mixed with the seed, incremented by sample */
   step: 3,
+  /** added to decode's position to get RoPE's, of a plan with `axes` */
+  shift: 4,
   words: 8,
   bytes: 32,
 } as const;
@@ -219,6 +224,32 @@ export const Place = {
   position: 2,
   /** its token type: 1 in the second text of a pair, else 0 */
   kind: 3,
+  words: 4,
+  bytes: 16,
+} as const;
+
+/** Words of `axes`. */
+export const Axes = {
+  /** of a text's token all three are its place; of a picture's row this is its picture's */
+  time: 0,
+  /** that of a picture's row is below its picture's */
+  line: 1,
+  /** and beside it */
+  column: 2,
+  words: 4,
+  bytes: 16,
+} as const;
+
+/** Words of `spot`. */
+export const Spot = {
+  /** of its picture, in patches, from 0 */
+  line: 0,
+  /** of its line, from 0 */
+  column: 1,
+  /** how many its picture has */
+  lines: 2,
+  /** how many a line has */
+  columns: 3,
   words: 4,
   bytes: 16,
 } as const;

@@ -156,6 +156,13 @@ export interface RerankingFacts {
   readonly instruction?: string;
 }
 
+/** How many pixels a picture that is seen as a whole has at least and at most. It is resized until both sides are
+ * multiples of `patch` times `merge`. */
+export interface PixelRange {
+  readonly least: number;
+  readonly most: number;
+}
+
 /** The words around a picture's rows: before those of a tile, whose line and column, from 1, stand for {row} and
  * {column}; after a line of tiles; before the whole that comes after tiles; before its rows; and at the end. */
 export interface ImagePrompt {
@@ -166,16 +173,21 @@ export interface ImagePrompt {
   readonly end: string;
 }
 
-/** Of a model that sees pictures. A tile is a square of `tile` pixels, seen in patches of `patch` pixels, of which
- * `merge` x `merge` become one row of the model; pixels that are left over to the right and below are not seen. A
- * picture is resized until its longer side is `longest_edge`, and cut into tiles, which come before the whole of it
- * in one tile; without `longest_edge` there is the whole alone. Pixels are from 0 to 1, less `mean`, over `std`, by
- * channel. The chat template writes `token` for a picture; what is read there is `prompt`, with `row`, a token, for
- * each row. `together`: the rows of a picture see one another, those after too. */
+/** Of a model that sees pictures, in patches of `patch` pixels, of which `merge` x `merge` become one row of the
+ * model. With `tile` it sees squares of so many pixels; pixels that are left over to the right and below are not
+ * seen. A picture is resized until its longer side is `longest_edge`, and cut into tiles, which come before the whole
+ * of it in one tile; without `longest_edge` there is the whole alone. With `pixels` it sees a picture of any shape as
+ * a whole. Pixels are from 0 to 1, less `mean`, over `std`, by channel. The chat template writes `token` for a
+ * picture; what is read there is `prompt`, with `row`, a token, for each row. `window`: most layers of the tower see
+ * windows of a picture, of so many rows a side, and patches come window by window. `added`: so many rows more lie
+ * behind each row, which are added to what the first layers make of it. `together`: the rows of a picture see one
+ * another, those after too. */
 export interface ImageFacts {
-  readonly tile: number;
+  readonly tile?: number;
+  readonly pixels?: PixelRange;
   readonly patch: number;
   readonly merge: number;
+  readonly window?: number;
   readonly longest_edge?: number;
   readonly resample: Resampling;
   readonly mean: readonly number[];
@@ -184,6 +196,7 @@ export interface ImageFacts {
   readonly row: string;
   readonly prompt: ImagePrompt;
   readonly together?: boolean;
+  readonly added?: number;
 }
 
 /** A file's size in bytes and its sha256 in lower-case hex. */

@@ -13,7 +13,7 @@ from mlcweb.errors import CompileError
 from mlcweb.kernels.choice.tier import F16_SUBGROUPS, SUBGROUPS
 from mlcweb.kernels.ops.entries import entry_points
 from mlcweb.lower import lower_entries
-from mlcweb.models.families.llama import Llama, LlamaConfig
+from mlcweb.models.families.llama.llama import Llama, LlamaConfig
 from mlcweb.plan import Plan, build_plan
 from mlcweb.plan.sizes import substitute
 from mlcweb.quantize import get_scheme

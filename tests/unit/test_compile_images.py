@@ -20,7 +20,7 @@ from mlcweb.compile.decide import decide
 from mlcweb.compile.job import Job
 from mlcweb.contract.pictures import patches_of, sample_picture, sample_size, words_of
 from mlcweb.errors import BundleError, CheckpointError, MlcwebError, UnsupportedError
-from mlcweb.models.families.idefics3 import positions_of
+from mlcweb.models.families.llama.idefics3 import positions_of
 from mlcweb.progress import SilentProgress
 from tests.fixtures.images.cases import BY_NAME, CONTEXT
 from tests.fixtures.images.checkpoint import facts_of, make_folder

@@ -10,7 +10,7 @@ import pytest
 
 from mlcweb.footprint import footprints
 from mlcweb.models import declare_model
-from mlcweb.models.families.gemma4 import Gemma4, Gemma4Config
+from mlcweb.models.families.gemma.gemma4 import Gemma4, Gemma4Config
 from mlcweb.quantize import get_scheme
 from mlcweb.recipes import find_recipe
 from mlcweb.sources import open_checkpoint, require

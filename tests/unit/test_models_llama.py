@@ -10,7 +10,7 @@ import pytest
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.layouts.kv_cache import ROPE_FINE, rope_tables
 from mlcweb.models import architecture
-from mlcweb.models.families.llama import LlamaConfig
+from mlcweb.models.families.llama.llama import LlamaConfig
 from mlcweb.models.parts.rope import RopeSettings
 from tests.support.llama_cases import CASES, LLAMA3_ROPE, decoder, packed
 from tests.support.tiny import TinyLlama

@@ -8,7 +8,7 @@ import pytest
 
 from mlcweb.errors import CheckpointError, MlcwebError, UnsupportedError
 from mlcweb.models import architecture, declare_model
-from mlcweb.models.families.mixtral import Mixtral, MixtralConfig
+from mlcweb.models.families.llama.mixtral import Mixtral, MixtralConfig
 from mlcweb.quantize import get_scheme, packed_tensors
 from tests.fixtures.models.cases import CASES
 

@@ -8,7 +8,7 @@ import pytest
 
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.models import declare_model
-from mlcweb.models.families.starcoder2 import Starcoder2, Starcoder2Config
+from mlcweb.models.families.gpt.starcoder2 import Starcoder2, Starcoder2Config
 from tests.fixtures.models.cases import BY_NAME
 
 

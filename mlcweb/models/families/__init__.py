@@ -1,1 +1,1 @@
-"""A file for each architecture: its config, its module, and its checkpoint's names."""
+"""A file for each architecture: its config, its module, and its checkpoint's names. Rooms are lines of descent."""

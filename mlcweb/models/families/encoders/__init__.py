@@ -1,0 +1,1 @@
+"""Models of whole texts, whose tokens see those after them."""

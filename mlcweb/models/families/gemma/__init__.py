@@ -1,0 +1,1 @@
+"""Google's Gemma models: each is the one before, with changes."""

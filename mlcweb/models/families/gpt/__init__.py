@@ -1,0 +1,1 @@
+"""Models in GPT-2's line, with LayerNorms or biases, and OpenAI's and Microsoft's later ones."""

@@ -1,0 +1,1 @@
+"""Liquid's LFM models: gated short convolutions between attention layers."""

@@ -1,0 +1,1 @@
+"""Alibaba's Qwen models: each is the one before, with changes."""

@@ -14,7 +14,8 @@ I64 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint8]
 Size = tuple[int, int]  # lines and columns
 
-SAMPLE_ROWS: Size = (2, 3)  # of the picture that a bundle is checked with, where it has no tiles
+# of the picture that a bundle is checked with, where it has no tiles: more than a window has beside each other
+SAMPLE_ROWS: Size = (2, 5)
 
 
 def sample_size(facts: ImageFacts) -> Size:

@@ -123,13 +123,18 @@ def shown(case: GridCase, names: str = "ab") -> list[dict[str, Any]]:
     ("case", "tier"),
     [
         ("qwen3_vl", "software"),
-        ("qwen3_vl", "base"),
-        ("qwen3_vl_large", "software"),
         ("qwen2_5_vl", "software"),
         ("qwen3_5", "software"),
-        pytest.param("qwen2_5_vl", "base", marks=pytest.mark.sweep),
-        pytest.param("qwen3_5", "base", marks=pytest.mark.sweep),
-        pytest.param("qwen3_vl_large", "base", marks=pytest.mark.sweep),
+        *(
+            pytest.param(*case, marks=pytest.mark.sweep)
+            for case in (
+                ("qwen3_vl", "base"),
+                ("qwen2_5_vl", "base"),
+                ("qwen3_5", "base"),
+                ("qwen3_vl_large", "software"),
+                ("qwen3_vl_large", "base"),
+            )
+        ),
     ],
 )
 def test_logits_after_pictures_are_transformers(page: ModelPage, site: Site, case: str, tier: str) -> None:
@@ -150,16 +155,17 @@ def test_logits_after_pictures_are_transformers(page: ModelPage, site: Site, cas
     assert page.raw.evaluate(GREEDY, [seen, STEPS])[0] == answer
 
 
-def test_a_bundle_is_checked_with_a_picture(page: ModelPage, site: Site) -> None:
-    report = page.validate(compiled(site, BY_NAME["qwen3_vl"], "q4f32_1", "base"), "base")
+@pytest.mark.parametrize(("case", "tier"), [("qwen3_vl", "base"), ("qwen2_5_vl", "software")])
+def test_a_bundle_is_checked_with_a_picture(page: ModelPage, site: Site, case: str, tier: str) -> None:
+    report = page.validate(compiled(site, BY_NAME[case], "q4f32_1", tier), tier)
     assert report["ok"], report
     assert 0 < report["picture"]["relative_difference"] <= report["tolerance"]
     assert all(chat["ok"] for chat in report["chats"])
 
 
-@pytest.mark.parametrize("name", ["qwen3_vl", "qwen3_5"])
+@pytest.mark.parametrize("name", ["qwen3_5", "qwen3_vl"])
 def test_what_the_kv_cache_holds_is_reused(page: ModelPage, site: Site, name: str) -> None:
-    """Before, between, inside of and after pictures: what goes on from there is what a fresh start makes. The second
+    """Before, between, inside of and after pictures: what goes on from there is what a fresh start makes. The first
     model has recurrent layers too.
     """
     case = BY_NAME[name]
@@ -203,19 +209,6 @@ def test_pictures_are_told_apart(page: ModelPage, site: Site) -> None:
     assert answers[1] != answers[0]
 
 
-def test_forced_tokens_after_pictures(page: ModelPage, site: Site) -> None:
-    """A constraint's tokens are fed in other ways: several at once, and one by one under a mask."""
-    case = BY_NAME["qwen3_vl"]
-    page.raw.evaluate(LOAD, [f"./{compiled(site, case, 'q0f32', 'base')}/", "base"])
-    prompt = page.raw.evaluate(SEE, [expected(case).tokens[:-STEPS], shown(case)])
-    answer = page.raw.evaluate(CONSTRAINED, [prompt, "zqzqzq[a-z]{4}"])
-    assert len(answer) == 10
-    following, cached = page.raw.evaluate(GREEDY, [[*prompt, *answer, 100], STEPS])
-    assert cached >= len(prompt) + len(answer)
-    page.raw.evaluate(RESET)
-    assert page.raw.evaluate(GREEDY, [[*prompt, *answer, 100], STEPS])[0] == following
-
-
 def test_a_chat_about_a_picture(page: ModelPage, site: Site) -> None:
     case = BY_NAME["qwen3_vl"]
     page.raw.evaluate(LOAD, [f"./{compiled(site, case, 'q0f32', 'software')}/", "software"])
@@ -246,3 +239,16 @@ def test_pictures_of_odd_sizes(page: ModelPage, site: Site) -> None:
         "code": "invalid-request",
         "message": "messages[0].content[0]: has 20000 x 10 pixels: one side is more than 200 times the other.",
     }
+
+
+def test_forced_tokens_after_pictures(page: ModelPage, site: Site) -> None:
+    """A constraint's tokens are fed in other ways: several at once, and one by one under a mask."""
+    case = BY_NAME["qwen3_vl"]
+    page.raw.evaluate(LOAD, [f"./{compiled(site, case, 'q0f32', 'base')}/", "base"])
+    prompt = page.raw.evaluate(SEE, [expected(case).tokens[:-STEPS], shown(case)])
+    answer = page.raw.evaluate(CONSTRAINED, [prompt, "zqzqzq[a-z]{4}"])
+    assert len(answer) == 10
+    following, cached = page.raw.evaluate(GREEDY, [[*prompt, *answer, 100], STEPS])
+    assert cached >= len(prompt) + len(answer)
+    page.raw.evaluate(RESET)
+    assert page.raw.evaluate(GREEDY, [[*prompt, *answer, 100], STEPS])[0] == following

@@ -63,7 +63,7 @@ def test_the_manifest_says_how_pictures_are_prepared(folder: Path, tmp_path: Pat
     assert facts is not None
     validation = json.loads((tmp_path / "b" / str(bundle.manifest.validation)).read_text())
     picture = validation["picture"]
-    assert picture["row"] == IMAGE_TOKEN and picture["tokens"].count(IMAGE_TOKEN) == 6
+    assert picture["row"] == IMAGE_TOKEN and picture["tokens"].count(IMAGE_TOKEN) == 10
     (chat,) = [chat for chat in validation["chats"] if isinstance(chat["messages"][0]["content"], list)]
     assert chat["text"].count("<|vision_start|><|image_pad|><|vision_end|>") == 1
     plan = json.loads((tmp_path / "b" / bundle.manifest.tiers[0].plan).read_text())

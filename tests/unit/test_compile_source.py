@@ -35,7 +35,9 @@ class Network:
         self.down: Exception | None = SourceError("the hub cannot be reached", hint="Check the network.")
         self.asked: list[tuple[str, str | None]] = []
 
-    def open_checkpoint(self, spec: str, *, revision: str | None = None, progress: Any = None) -> Any:
+    def open_checkpoint(
+        self, spec: str, *, revision: str | None = None, images: bool = True, progress: Any = None
+    ) -> Any:
         self.asked.append((spec, revision))
         if not Path(spec).exists() and self.down:
             raise self.down

@@ -19,9 +19,8 @@ from mlcweb.models.parts.rope import RopeSettings
 from mlcweb.models.parts.vision import CHANNELS
 from mlcweb.models.parts.weights import WeightBuilder
 
-MOST_ROWS = (
-    1024  # of a picture: a call of the tower has buffers for so many, and attention takes their square
-)
+# of a picture: a call of the tower has buffers for so many, and attention takes their square
+MOST_ROWS = 1024
 _THETA = 10000.0
 _EPSILON = 1e-6
 

@@ -58,8 +58,8 @@ export function within(facts: ImageFacts, contextLength: number): ImageFacts {
 export const sizeOf = ({ tile }: Pick<ImageFacts, "tile">, whole: Size | undefined): Size =>
   whole ?? { width: tile!, height: tile! };
 
-/** Of the picture that a bundle is checked with: a tile, or 2 x 3 rows, as mlcweb/contract/pictures.py has it. */
+/** Of the picture that a bundle is checked with: a tile, or 2 x 5 rows, as mlcweb/contract/pictures.py has it. */
 export function sampleSize(facts: ImageFacts): Size {
   const side = facts.merge * facts.patch;
-  return sizeOf(facts, facts.pixels && { width: 3 * side, height: 2 * side });
+  return sizeOf(facts, facts.pixels && { width: 5 * side, height: 2 * side });
 }

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mlcweb.models import ARCHITECTURES
+from tests.fixtures.grids.cases import CASES as GRID_CASES
 from tests.fixtures.images.cases import CASES as IMAGE_CASES
 from tests.fixtures.models.case import SCHEMES, Case
 from tests.fixtures.models.cases import CASES
@@ -36,7 +37,7 @@ def bundles() -> Iterator[Any]:
 
 
 def test_every_architecture_has_a_case() -> None:
-    others = {case.config["architectures"][0] for case in (*TEXT_CASES, *IMAGE_CASES)}
+    others = {case.config["architectures"][0] for case in (*TEXT_CASES, *IMAGE_CASES, *GRID_CASES)}
     assert {case.text_architecture for case in CASES} | others == set(ARCHITECTURES)
 
 

@@ -48,7 +48,7 @@ def inspected(folder: Path, context: int, capsys: pytest.CaptureFixture[str]) ->
 KINDS = ("weight", "recurrent", "input", "output", "scratch", "uniform")
 
 
-@pytest.mark.parametrize("context", [200, 2048])
+@pytest.mark.parametrize("context", [2048, pytest.param(200, marks=pytest.mark.sweep)])
 def test_inspect_says_what_the_engine_allocates(
     context: int, page: ModelPage, site: Site, bundle: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,7 +73,7 @@ def test_embeddings_are_transformers(page: ModelPage, site: Site, case: TextCase
         assert off(embeddings(page, [text])[0], output) < 2e-5
 
 
-@pytest.mark.parametrize("tier", ["base", "subgroups"])
+@pytest.mark.parametrize("tier", ["base", pytest.param("subgroups", marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("name", ["bert_mean"])
 def test_on_every_tier(page: ModelPage, site: Site, name: str, tier: str) -> None:
     case = BY_NAME[name]

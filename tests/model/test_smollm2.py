@@ -51,6 +51,7 @@ def test_the_reference_names_paris(fixture: str, request: pytest.FixtureRequest)
 
 
 @needs_engine
+@pytest.mark.sweep
 def test_stock_chromium_agrees(q4f32_bundle: Path, chromium: Path) -> None:
     """Prefill and two steps of decoding with a GPU's kernels."""
     expected = validation(q4f32_bundle)
@@ -77,29 +78,32 @@ def test_validate_passes_on_stock_chromium(
 
 
 @needs_engine
+@pytest.mark.parametrize("fixture", ["gguf_bundle", pytest.param("q4f16_bundle", marks=pytest.mark.sweep)])
 def test_validate_passes_with_shader_f16(
-    q4f16_bundle: Path,
+    fixture: str,
+    request: pytest.FixtureRequest,
     f16_chromium: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLCWEB_CHROMIUM", str(f16_chromium))
-    assert run(["validate", str(q4f16_bundle), "--tier", "f16-subgroups", "--format", "json"]) == 0
+    bundle: Path = request.getfixturevalue(fixture)
+    assert run(["validate", str(bundle), "--tier", "f16-subgroups", "--format", "json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)["bundles"][0]["tiers"]
     assert report["tier"] == "f16-subgroups"
     assert report["passed"] is True and report["answer"] == PARIS
-    assert report["tokens"] == report["expected"] == validation(q4f16_bundle)["greedy"]
+    assert report["tokens"] == report["expected"] == validation(bundle)["greedy"]
 
 
 @needs_engine
 def test_chat_names_paris(
-    q4f16_bundle: Path,
+    gguf_bundle: Path,
     f16_chromium: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MLCWEB_CHROMIUM", str(f16_chromium))
-    assert run(["chat", str(q4f16_bundle), "What is the capital of France?", "--temperature", "0"]) == 0
+    assert run(["chat", str(gguf_bundle), "What is the capital of France?", "--temperature", "0"]) == 0
     said = capsys.readouterr()
     assert said.out.strip() == PARIS
     assert "tok/s" in said.err

@@ -67,7 +67,7 @@ def test_mean_squares_are_those_of_every_product(opened):
 
 def test_layers_that_read_anothers_cache_read_their_own_sequences(tmp_path):
     (case,) = (case for case in CASES if case.name == "gemma-4-e2b")
-    checkpoint = open_checkpoint(str(make_checkpoint(tmp_path, case)))
+    checkpoint = open_checkpoint(str(make_checkpoint(tmp_path, case)), images=False)
     config_class, model_class = architecture(checkpoint.config)
     model = declare_model(model_class, config_class.from_hf(checkpoint.config), "q4f32_1")
     tokens = [token % case.vocab_size for token in TOKENS[:70]]
@@ -99,7 +99,7 @@ def test_norms_of_one_matrix_are_known(opened):
 def test_norms_of_every_architecture(tmp_path, name):
     """Where a norm is folded into the matrix after it, the float model answers the same."""
     (case,) = (case for case in CASES if case.name == name)
-    checkpoint = open_checkpoint(str(make_checkpoint(tmp_path / name, case)))
+    checkpoint = open_checkpoint(str(make_checkpoint(tmp_path / name, case)), images=False)
     config_class, model_class = architecture(checkpoint.config)
     config = config_class.from_hf(checkpoint.config)
     model = declare_model(model_class, config, "q4f32_1")

@@ -155,7 +155,10 @@ def test_logits_after_pictures_are_transformers(page: ModelPage, site: Site, cas
     assert page.raw.evaluate(GREEDY, [seen, STEPS])[0] == answer
 
 
-@pytest.mark.parametrize(("case", "tier"), [("qwen3_vl", "base"), ("qwen2_5_vl", "software")])
+@pytest.mark.parametrize(
+    ("case", "tier"),
+    [pytest.param("qwen3_vl", "base", marks=pytest.mark.sweep), ("qwen2_5_vl", "software")],
+)
 def test_a_bundle_is_checked_with_a_picture(page: ModelPage, site: Site, case: str, tier: str) -> None:
     report = page.validate(compiled(site, BY_NAME[case], "q4f32_1", tier), tier)
     assert report["ok"], report
@@ -241,6 +244,7 @@ def test_pictures_of_odd_sizes(page: ModelPage, site: Site) -> None:
     }
 
 
+@pytest.mark.sweep
 def test_forced_tokens_after_pictures(page: ModelPage, site: Site) -> None:
     """A constraint's tokens are fed in other ways: several at once, and one by one under a mask."""
     case = BY_NAME["qwen3_vl"]

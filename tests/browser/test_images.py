@@ -84,7 +84,7 @@ def pictures(case: ImageCase, key: str = "one") -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("case", "tier"),
     [
-        ("smolvlm2", "software"),
+        pytest.param("smolvlm2", "software", marks=pytest.mark.sweep),
         ("smolvlm_so400m", "software"),
         ("gemma3", "software"),
         pytest.param("gemma3", "base", marks=pytest.mark.sweep),
@@ -116,6 +116,7 @@ def test_a_bundle_is_checked_with_a_picture(page: ModelPage, site: Site) -> None
     assert all(chat["ok"] for chat in report["chats"])
 
 
+@pytest.mark.sweep  # tests/browser/test_grids.py tells them apart too
 def test_pictures_are_told_apart(page: ModelPage, site: Site) -> None:
     """Another picture in the same place: the KV cache of the first is not taken for it."""
     case = BY_NAME["smolvlm"]

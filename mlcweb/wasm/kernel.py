@@ -55,5 +55,5 @@ def _launch(name: str, body: Any) -> tuple[Any, Any, Any]:
         axes[str(body.node.thread_tag)] = (body.node.var, body.value)
         body = body.body
     if set(axes) != {"blockIdx.x", "threadIdx.x"} or int(axes["threadIdx.x"][1]) != 1:
-        raise ValueError(f"kernel {name}: a CPU's kernel has a grid of one dimension and one thread")
+        raise ValueError(f"kernel {name}: a CPU's kernel begins with a grid of one dimension")
     return *axes["blockIdx.x"], body

@@ -59,7 +59,9 @@ def product(
     return found, expected
 
 
-@pytest.mark.parametrize("how", [Rounded(False), Rounded(True), Rounded(False, zero=7), Rounded(True, scaled=True)], ids=str)
+@pytest.mark.parametrize(
+    "how", [Rounded(False), Rounded(True), Rounded(False, zero=7), Rounded(True, scaled=True)], ids=str
+)
 @pytest.mark.parametrize("width", [64, 100])
 def test_rows_are_rounded_as_on_a_gpu(width: int, how: Rounded, gpu_page: Any) -> None:
     x = np.random.default_rng(1).standard_normal((5, width)).astype(np.float32)
@@ -104,7 +106,9 @@ def test_gguf_types(kind: str, n: int, relaxed: bool, gpu_page: Any) -> None:
 
 
 @RELAXED
-@pytest.mark.parametrize(("n", "fused"), [(1, ("bias", "residual")), (9, ("gelu", "residual"))], ids=["1", "9"])
+@pytest.mark.parametrize(
+    ("n", "fused"), [(1, ("bias", "residual")), (9, ("gelu", "residual"))], ids=["1", "9"]
+)
 @pytest.mark.parametrize("scheme", ["q4f16_1", "q4f32_1", "q8f16_1", "q8f32_1"])
 @pytest.mark.parametrize("k", [576, 100])
 def test_group_quantized(

@@ -56,7 +56,9 @@ def half_to_float(let: Let, words: Expr, lanes: int) -> Expr:
     """float32 of float16s, uint32 in the low 16 bits."""
     word = let(words, "half")
     sign = T.shift_left(T.bitwise_and(word, _repeat(u32(0x8000), lanes)), _repeat(u32(16), lanes))
-    rest = let(T.shift_left(T.bitwise_and(word, _repeat(u32(0x7FFF), lanes)), _repeat(u32(13), lanes)), "rest")
+    rest = let(
+        T.shift_left(T.bitwise_and(word, _repeat(u32(0x7FFF), lanes)), _repeat(u32(13), lanes)), "rest"
+    )
     scaled = bits(_typed("float32", lanes), rest) * _repeat(f32(2.0**112), lanes)
     other = T.bitwise_or(rest, _repeat(u32(0x7F800000), lanes))
     finite = rest < _repeat(u32(0x7C00 << 13), lanes)

@@ -86,7 +86,10 @@ class _RoundedRows:
         if wide:
             # eight columns of the block's first half, then of its second, of the even ones and of the odd
             operands = [
-                [k.let(T.Cast("int16x8", T.Shuffle([part], list(range(at, at + 8)))), "levels") for part in (even, odd)]
+                [
+                    k.let(T.Cast("int16x8", T.Shuffle([part], list(range(at, at + 8)))), "levels")
+                    for part in (even, odd)
+                ]
                 for at in (0, 8)
             ]
         else:
@@ -97,9 +100,7 @@ class _RoundedRows:
 class _Multiply:
     """A row's block, to be multiplied by tokens."""
 
-    def __init__(
-        self, x: _RoundedRows, block: Expr, operands: list[list[Expr]], scale: BlockScale
-    ) -> None:
+    def __init__(self, x: _RoundedRows, block: Expr, operands: list[list[Expr]], scale: BlockScale) -> None:
         self.x, self.block, self.operands = x, block, operands
         k = x.k
         self.minimums = in_lanes(k, scale.minimums) if scale.minimums else None

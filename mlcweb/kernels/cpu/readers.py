@@ -10,18 +10,13 @@ from mlcweb.kernels.language.builder import bits, u32
 from mlcweb.kernels.language.expr import Expr, Index, T
 from mlcweb.kernels.layouts.packed_floats import unpack_bfloat4
 from mlcweb.kernels.layouts.quantized import GroupQuantizedReader
-from mlcweb.kernels.layouts.storage import ValuesReader, WholeMatrix
+from mlcweb.kernels.layouts.storage import ValuesReader
 
 Four = Callable[[Index, Index], Expr]  # of a row and a column, which is a multiple of 4: float32x4
 
 
-def bind_four(k: CpuKernel, weight: WholeMatrix, name: str) -> Four:
-    """Declare a weight as the kernel's next arguments; what is returned reads it."""
-    return four_of(k, weight.bind(k, name))
-
-
 def four_of(k: CpuKernel, reader: ValuesReader | GroupQuantizedReader) -> Four:
-    """What reads four weights of a reader."""
+    """What reads four weights of a reader. To be called after ``parallel``."""
     if isinstance(reader, GroupQuantizedReader) or reader.unpack is None:
         return lambda row, column: reader.four(k, row, column)
     halves, words = k.view(reader.buffer, "uint16"), int(reader.buffer.shape[1])  # type: ignore[attr-defined]

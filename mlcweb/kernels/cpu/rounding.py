@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from mlcweb.kernels.cpu.builder import CpuKernel, llvm, repeat, sum_of_lanes
+from mlcweb.kernels.cpu.builder import CpuKernel, repeat
 from mlcweb.kernels.cpu.levels import is_seven_bits
+from mlcweb.kernels.cpu.norm import inverse_root, mean
 from mlcweb.kernels.language.builder import bits, call, dynamic, f32, kernel, lane, load4, select
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.storage import GROUP
@@ -65,7 +66,7 @@ def round_rows(
     sums = k.output("sums", (rows, 4 * groups), rounded.sums) if rounded.sums else None
     to = k.parallel(rows)
     row = n - 1 if last_row else to
-    factor = _root_mean_square(k, x, row, width, norm) if norm else None
+    factor = inverse_root(k, mean(k, x, row, width, lambda x4: x4 * x4), norm.epsilon) if norm else None
 
     def normed(column: Expr) -> Expr:
         value = load4(x, row, column)
@@ -77,15 +78,15 @@ def round_rows(
             for i in range(8)
         ]
         largest = k.let(_largest(k, values), "largest")
-        inverse = repeat(
-            k.let(select(largest > f32(0.0), f32(127.0) / largest, f32(0.0)), "inverse")
-        )
+        inverse = repeat(k.let(select(largest > f32(0.0), f32(127.0) / largest, f32(0.0)), "inverse"))
         scale = k.let(largest * f32(1.0 / 127.0), "scale")
         k.store(scales, [to, group], scale)
         whole = [
             k.let(T.Cast("int32x4", call("float32x4", "round", value * inverse)), "whole") for value in values
         ]
-        _store_codes(k, k.view(codes, "int16" if rounded.wide else "int8"), to * groups + group, whole, rounded)
+        _store_codes(
+            k, k.view(codes, "int16" if rounded.wide else "int8"), to * groups + group, whole, rounded
+        )
         if sums is not None:
             halves = [_sum(k, whole[i : i + 4]) for i in (0, 4)]
             numbers: list[Expr] = []
@@ -94,16 +95,6 @@ def round_rows(
                 numbers += [own, tirx.const(0, rounded.sums)]
             k.store(sums, [to, T.Ramp(group * 4, 1, 4)], T.Shuffle(numbers, [0, 1, 2, 3]))
     return k.finish()
-
-
-def _root_mean_square(k: CpuKernel, x: Buffer, row: Index, width: int, norm: Norm) -> Expr:
-    """float32: what RMSNorm multiplies a row by."""
-    squares = k.vector("squares")
-    with k.loop(width // 4) as i:
-        value = k.let(load4(x, row, i * 4), "x4")
-        squares.add(value * value)
-    mean = sum_of_lanes(k, squares.value) / f32(float(width))
-    return k.let(f32(1.0) / llvm("float32", "sqrt", mean + f32(norm.epsilon)), "factor")
 
 
 def _largest(k: CpuKernel, values: list[Expr]) -> Expr:

@@ -41,7 +41,9 @@ def check(page: Any, case: Case, variant: Variant) -> None:
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @pytest.mark.parametrize(("heads", "kv_heads", "d"), SHAPES)
 @pytest.mark.parametrize(("start", "n"), [(0, 1), (47, 1), (0, 31), (100, 21)])
-def test_causal(gpu_page: Any, variant: Variant, heads: int, kv_heads: int, d: int, start: int, n: int) -> None:
+def test_causal(
+    gpu_page: Any, variant: Variant, heads: int, kv_heads: int, d: int, start: int, n: int
+) -> None:
     check(gpu_page, Case(heads, kv_heads, d, start, n, variant), variant)
 
 

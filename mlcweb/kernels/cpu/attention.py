@@ -1,4 +1,4 @@
-"""Attention over the KV cache: a head of a token goes through the pages that the token sees, with a running softmax."""
+"""Attention over the KV cache: a head of a token goes through the pages it sees, with a running softmax."""
 
 from __future__ import annotations
 

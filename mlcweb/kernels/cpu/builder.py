@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvm import tirx
 
 from mlcweb.kernels.cpu import elementary
-from mlcweb.kernels.language.builder import KernelBuilder, bits, f32, select, u32
+from mlcweb.kernels.language.builder import KernelBuilder, f32, select, u32
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T, Value
 
 
@@ -48,6 +46,10 @@ class CpuKernel(KernelBuilder):
 
     def log(self, value: Expr) -> Expr:
         return elementary.log(self.let, value)
+
+    def product_mod32(self, a: Expr, b: Expr) -> Expr:
+        wide = T.Cast("uint64", a) * T.Cast("uint64", b)
+        return T.Cast("uint32", T.bitwise_and(wide, tirx.const(0xFFFFFFFF, "uint64")))
 
     def builtin(self, dtype: str, name: str, *args: Value, pure: bool = True) -> Expr:
         """What WGSL's builtin of a name does, for those that readers of layouts and outputs call."""

@@ -10,8 +10,8 @@ from tvm import tirx
 from mlcweb.kernels.cpu.builder import CpuKernel, repeat
 from mlcweb.kernels.cpu.levels import is_seven_bits
 from mlcweb.kernels.cpu.norm import inverse_root, mean
-from mlcweb.kernels.language.builder import bits, call, dynamic, f32, kernel, lane, load4, select
-from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
+from mlcweb.kernels.language.builder import call, dynamic, f32, kernel, lane, load4, select
+from mlcweb.kernels.language.expr import Buffer, Expr, T
 from mlcweb.kernels.layouts.storage import GROUP
 from mlcweb.kernels.layouts.tail import load_padded
 from mlcweb.kernels.products.matvec import Norm
@@ -23,8 +23,8 @@ class Rounded:
     """How a product of a format takes rounded x: its codes as int8, or ``wide``, as int16; and sums of them.
 
     ``zero`` is above 0 where weights are codes, of which it stands for 0: sums are int32, of -zero * codes.
-    ``scaled``: sums are float32, of the rounded values, which a minimum is multiplied by. A group has four sums: of its
-    first 16 columns, 0, of the others, 0.
+    ``scaled``: sums are float32, of the rounded values, which a minimum is multiplied by. A group has four sums: of
+    its first 16 columns, 0, of the others, 0.
     """
 
     wide: bool

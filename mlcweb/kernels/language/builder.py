@@ -177,6 +177,10 @@ class KernelBuilder:
         """The natural logarithm of a float32 (``log``)."""
         return T.log(value)
 
+    def product_mod32(self, a: Expr, b: Expr) -> Expr:
+        """The product of two uint32 modulo 2**32 (``product_mod32``)."""
+        return a * b
+
     def wgsl(self, text: str, *argument: Value) -> None:
         """Statements that TIR cannot say, in which ``$0`` is the argument; workgroup memory keeps its names there."""
         ir.evaluate(ir.call_extern("int32", f"{WGSL_CALL}{len(self._texts)}", *argument))
@@ -220,6 +224,11 @@ def call(dtype: str, name: str, *args: Value, pure: bool = True) -> Expr:
 def exp(value: Expr) -> Expr:
     """e to the power of a float32, or of each lane of some."""
     return _open[-1].exp(value)
+
+
+def product_mod32(a: Expr, b: Expr) -> Expr:
+    """The product of two uint32 modulo 2**32, as WGSL has it; to LLVM, TVM promises that none overflows."""
+    return _open[-1].product_mod32(a, b)
 
 
 def log(value: Expr) -> Expr:

@@ -10,7 +10,7 @@ from typing import Any
 from tvm import tirx
 
 from mlcweb.kernels.cpu.builder import CpuKernel, llvm, repeat
-from mlcweb.kernels.language.builder import bits
+from mlcweb.kernels.language.builder import bits, select
 from mlcweb.kernels.language.expr import Expr, Index, T
 from mlcweb.kernels.layouts.quantized import GroupQuantizedReader
 from mlcweb.quantize.formats import STEP, Format
@@ -35,6 +35,11 @@ class BlockCodes:
         self.k, self.form = k, w.form
         self.row_bytes = [w.form.words(columns, plane) * 4 for plane in range(len(w.planes))]
         self.planes = [k.view(plane, "uint8") for plane in w.planes]
+        # a block's bytes of narrow planes
+        self.words = [
+            k.view(plane, {2: "uint64", 1: "uint32"}.get(width, "uint8"))
+            for plane, width in zip(w.planes, w.form.planes, strict=True)
+        ]
 
     def codes(self, row: Index, block: Index) -> Pair:
         """uint8x16 each."""
@@ -70,17 +75,34 @@ class BlockCodes:
             halves = [k.let(self.planes[plane][T.Ramp(at + i, 1, 16)], "bytes") for i in (0, 16)]
             even, odd = (k.let(T.Shuffle(halves, list(range(i, 32, 2))), "codes") for i in (0, 1))
             return even, odd
-        packed = k.let(self.planes[plane][T.Ramp(at, 1, size)], "bytes")
-        shift = 4
-        while size < 16:  # each byte becomes two, of which the low bits count, until each has two codes there
-            high = k.let(T.shift_right(packed, _bytes(shift, size)), "high")
-            order = [place for i in range(size) for place in (i, size + i)]
-            packed, size, shift = k.let(T.Shuffle([packed, high], order), "spread"), 2 * size, shift // 2
+        packed = k.let(self._packed(plane, at, size), "bytes")
+        if width == 1:
+            spread = k.let(T.Shuffle([packed], [i // 4 for i in range(16)]), "spread")
+            even, odd = (k.let(_bit(spread, part), "bit") for part in (0, 1))
+            return even, odd
+        if width == 2:  # each byte becomes two, of which the low four bits count
+            high = k.let(T.shift_right(packed, _bytes(4)), "high")
+            order = [place for i in range(8) for place in (i, 16 + i)]
+            packed = k.let(T.Shuffle([packed, high], order), "spread")
         mask = _bytes((1 << width) - 1)
         odd = T.shift_right(packed, _bytes(width))
         even, odd = T.bitwise_and(packed, mask), odd if width == 4 else T.bitwise_and(odd, mask)
         return k.let(even, "even"), k.let(odd, "odd")
 
+    def _packed(self, plane: int, at: Expr, size: int) -> Expr:
+        """uint8x16: ``size`` bytes, and again after them; LLVM has no good code for shorter vectors."""
+        if size == 16:
+            return self.planes[plane][T.Ramp(at, 1, 16)]
+        word = self.words[plane][T.shift_right(at, size.bit_length() - 1)]
+        return bits("uint8x16", repeat(word, 16 // size))
 
-def _bytes(value: int, lanes: int = 16) -> Any:
-    return repeat(tirx.const(value, "uint8"), lanes)
+
+def _bit(spread: Expr, part: int) -> Expr:
+    """uint8x16: 0 or 1, of bytes that each stand there four times: bits 0, 2, 4, 6 of each, or those after them."""
+    bit = [tirx.const(1 << (2 * (i % 4) + part), "uint8") for i in range(16)]
+    own = T.Shuffle(bit, list(range(16)))
+    return select(T.bitwise_and(spread, own) == own, _bytes(1), _bytes(0))
+
+
+def _bytes(value: int) -> Any:
+    return repeat(tirx.const(value, "uint8"), 16)

@@ -14,8 +14,9 @@ from tvm import tirx
 from tvm.tirx import transform as tx
 
 from mlcweb.errors import CompileError
+from mlcweb.lower import Entries
+from mlcweb.lower.host import host_kernel
 from mlcweb.plan import Plan
-from mlcweb.wasm.kernel import host_kernel
 from mlcweb.wasm.launch_table import launch_table
 from mlcweb.wasm.sampler import host_sample
 
@@ -54,6 +55,12 @@ def compile_tables(plan: Plan) -> bytes:
     return compile_object(
         {plan.launch_export(entry): launch_table(plan, entry, entry.most) for entry in plan.entries}
     )
+
+
+def compile_cpu_plan(entries: Entries, plan: Plan) -> bytes:
+    """An object with the kernels of a CPU tier's plan, by the names that the plan has."""
+    kernels = {kernel.name: entries.module[kernel.name] for kernel in plan.kernels}
+    return compile_kernels(kernels, relaxed=plan.tier.relaxed)
 
 
 def link_model(tables: Sequence[bytes], exports: Sequence[str]) -> bytes:

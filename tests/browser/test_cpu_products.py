@@ -37,6 +37,13 @@ def rounded_x(page: Any, x: np.ndarray, how: Rounded) -> list[np.ndarray]:
     return run_cpu(page, round_rows(width, how), args, n=n)[1:]
 
 
+def codes_of(words: np.ndarray, how: Rounded) -> np.ndarray:
+    """``round_rows``' codes ``[n, groups, 2, 16]``: the even columns' of a group, and the odd ones'."""
+    if how.wide:
+        return words.view(np.int16).reshape(len(words), -1, 2, 16)
+    return words.view(np.int8).reshape(-1)[: words.size * 2].reshape(len(words), -1, 2, 16)
+
+
 def product(
     page: Any,
     storage: GroupQuantized,
@@ -49,7 +56,7 @@ def product(
     """The kernel's y, and what numpy makes of the rounded x."""
     how = Rounded.of(storage.form, relaxed)
     given = rounded_x(page, x, how)
-    halves = given[0].view(np.int16 if how.wide else np.int8).reshape(len(x), -1, 2, 16)
+    halves = codes_of(given[0], how)
     rounded = (halves.swapaxes(-1, -2).reshape(len(x), -1, 32) * given[1][..., None]).reshape(len(x), -1)
     rng = np.random.default_rng(9)
     expected, more, fold = folded(rounded[:, : x.shape[1]] @ weight.T, fused, "float32", BASE, rng)
@@ -70,7 +77,7 @@ def test_rows_are_rounded_as_on_a_gpu(width: int, how: Rounded, gpu_page: Any) -
     expected, expected_scales = int8_rows(x)
     np.testing.assert_allclose(scales, expected_scales, rtol=2e-7)
     halves = np.stack([expected[..., ::2], expected[..., 1::2]], axis=2)
-    found = codes.view(np.int16 if how.wide else np.int8).reshape(halves.shape)
+    found = codes_of(codes, how)
     np.testing.assert_array_equal(found, halves)
     if sums:
         own = expected.reshape(5, -1, 2, 16).astype(np.int32).sum(-1)
@@ -87,10 +94,10 @@ def test_rows_are_normalized_first(gpu_page: Any) -> None:
     norm, how = Norm(Vector(width, "float32", BASE), 1e-5), Rounded(False)
     for last in (False, True):
         rows = 1 if last else 3
-        out = [np.zeros((rows, width // 4), np.uint32), np.zeros((rows, width // 32), np.float32)]
+        out = [np.zeros((rows, how.words(width)), np.uint32), np.zeros((rows, width // 32), np.float32)]
         func = round_rows(width, how, norm=norm, last_row=last)
         *_, codes, scales = run_cpu(gpu_page, func, [x, to_block_order(scale)[None], *out], n=3)
-        found = codes.view(np.int8).reshape(rows, -1, 2, 16).swapaxes(-1, -2) * scales[..., None, None]
+        found = codes_of(codes, how).swapaxes(-1, -2) * scales[..., None, None]
         close(found.reshape(rows, -1), normed[-rows:].astype(np.float32), 1 / 250)
 
 

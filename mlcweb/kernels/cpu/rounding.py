@@ -22,9 +22,9 @@ from mlcweb.quantize.formats import Format
 class Rounded:
     """How a product of a format takes rounded x: its codes as int8, or ``wide``, as int16; and sums of them.
 
-    ``zero`` is above 0 where weights are codes, of which it stands for 0: sums are int32, of -zero * codes.
-    ``scaled``: sums are float32, of the rounded values, which a minimum is multiplied by. A group has four sums: of
-    its first 16 columns, 0, of the others, 0.
+    ``zero`` is above 0 where weights may be codes, of which it stands for 0: sums are int32, of -zero * codes, and not
+    there if x is wide. ``scaled``: sums are float32, of the rounded values, which a minimum is multiplied by. A group
+    has four sums: of its first 16 columns, 0, of the others, 0. Buffers are equal with Relaxed SIMD and without.
     """
 
     wide: bool
@@ -34,8 +34,8 @@ class Rounded:
     @classmethod
     def of(cls, form: Format, relaxed: bool) -> Rounded:
         """For weights of a format; ``relaxed``: where there is Relaxed SIMD."""
-        seven = relaxed and is_seven_bits(form)
-        return cls(wide=not seven, zero=form.zero if seven else 0, scaled=form.minimum)
+        seven = is_seven_bits(form)
+        return cls(wide=not (relaxed and seven), zero=form.zero if seven else 0, scaled=form.minimum)
 
     @property
     def sums(self) -> str | None:
@@ -43,8 +43,8 @@ class Rounded:
         return "float32" if self.scaled else "int32" if self.zero else None
 
     def words(self, columns: int) -> int:
-        """uint32 of a row's codes."""
-        return -(-columns // GROUP) * GROUP // (2 if self.wide else 4)
+        """uint32 of a row's codes; int8 take the first half of all rows' together."""
+        return -(-columns // GROUP) * GROUP // 2
 
 
 @kernel
@@ -87,7 +87,7 @@ def round_rows(
         _store_codes(
             k, k.view(codes, "int16" if rounded.wide else "int8"), to * groups + group, whole, rounded
         )
-        if sums is not None:
+        if sums is not None and (rounded.scaled or not rounded.wide):
             halves = [_sum(k, whole[i : i + 4]) for i in (0, 4)]
             numbers: list[Expr] = []
             for half in halves:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlcweb.lower.host import host_kernel
 from mlcweb.plan.sizes import substitute
-from mlcweb.wasm.kernel import host_kernel
 from mlcweb.wasm.module import compile_kernels, link
 from tests.support.browser.wasm_page import Wasm
 

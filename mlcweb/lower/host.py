@@ -1,4 +1,4 @@
-"""Turns a kernel of the CPU tier into a C function, which threads call each for a range of the kernel's grid."""
+"""Lowers the CPU tier's kernels: to C functions, which threads call each for a range of a kernel's grid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 from tvm import ir, tirx
 
-from mlcweb.kernels.language.builder import ARGUMENTS
+from mlcweb.errors import CompileError
+from mlcweb.kernels.language.builder import ARGUMENTS, WEIGHTS
+from mlcweb.lower.kernel import LoweredKernel
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class HostKernel:
     function: tirx.PrimFunc
     sizes: tuple[str, ...]
     grid: Any
+    numbers: tuple[Any, ...]  # the function's parameters between the pointers and the range
 
 
 def host_kernel(kernel: tirx.PrimFunc) -> HostKernel:
@@ -45,7 +48,30 @@ def host_kernel(kernel: tirx.PrimFunc) -> HostKernel:
         tirx.SeqStmt([*declared, loop]),
         attrs=ir.make_node("ir.DictAttrs", **{"tirx.noalias": True}),
     )
-    return HostKernel(function, tuple(sizes.values()), grid)
+    return HostKernel(function, tuple(sizes.values()), grid, (*sizes, *scalars))
+
+
+def lower_host_kernel(name: str, kernel: tirx.PrimFunc) -> LoweredKernel:
+    """As ``lower_kernel`` for a GPU: the uniform's words are the function's numbers, in their order, but for the range.
+
+    Raises CompileError for a kernel that is not the CPU tier's: then an operation has none.
+    """
+    try:
+        host = host_kernel(kernel)
+    except ValueError as error:
+        raise CompileError(f"the CPU tier cannot run {name}: {error}") from error
+    roles = [str(role) for role in list(kernel.attrs[ARGUMENTS])[1:]]
+    buffers = tuple(i for i, role in enumerate(roles) if role != "scalar")
+    return LoweredKernel(
+        name=name,
+        wgsl="",
+        arguments=buffers,
+        writes=tuple(roles[i] != "input" for i in buffers),
+        scalars=host.numbers,
+        grid=(host.grid,),
+        threads=1,
+        weights=int(kernel.attrs[WEIGHTS]) if WEIGHTS in kernel.attrs else None,
+    )
 
 
 def _launch(name: str, body: Any) -> tuple[Any, Any, Any]:

@@ -1,0 +1,77 @@
+"""Whole models on the CPU tier, in a page and without a GPU, against the host reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlcweb.kernels.choice.tier import WASM, WASM_RELAXED, Tier
+from mlcweb.kernels.ops.entries import entry_points
+from mlcweb.lower import lower_entries
+from mlcweb.models import architecture
+from mlcweb.plan import build_plan
+from mlcweb.quantize import get_scheme
+from mlcweb.quantize.stream import quantize_params
+from mlcweb.reference import ArrayStore, HostModel, PackedWeights
+from mlcweb.sources import open_checkpoint, require, with_matrices, with_prefix
+from tests.fixtures.models.case import CHUNK, CONTEXT, Case
+from tests.fixtures.models.cases import BY_NAME
+from tests.fixtures.models.checkpoint import make_checkpoint
+from tests.support.browser.cpu_model import CpuModel
+
+STEPS = 4
+
+
+def answers(
+    page: Any, folder: Path, case: Case, quantization: str, tier: Tier
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits after each chunk of the prompt and after each of some tokens: found, and expected."""
+    scheme, checkpoint = (
+        get_scheme(quantization),
+        open_checkpoint(str(make_checkpoint(folder, case)), images=False),
+    )
+    config_class, model_class = architecture(checkpoint.config)
+    config = config_class.from_hf(checkpoint.config)
+    model = model_class(config, scheme, tier, CONTEXT)
+    checkpoint = with_matrices(with_prefix(checkpoint, model.prefix))
+    require(checkpoint, model.shapes(), unused=model.unused())
+    arrays = {
+        tensor.name: np.concatenate(list(blocks))
+        for tensor, blocks in quantize_params(checkpoint, model.params(), scheme)
+    }
+    points = entry_points(scheme, tier)
+    entries = lower_entries(model, tier, points, vocab=config.vocab_size, context=CONTEXT, chunk=CHUNK)
+    cpu = CpuModel(page, entries, build_plan(entries, tier), {**arrays, **model.constants()})
+    host = HostModel(model, PackedWeights(ArrayStore(arrays), scheme.formats), CONTEXT, CONTEXT)
+    prompt, found, expected = case.prompt(), [], []
+    for tokens in (
+        prompt[:CHUNK],
+        prompt[CHUNK : 2 * CHUNK],
+        *([token] for token in prompt[2 * CHUNK :][:STEPS]),
+    ):
+        found.append(cpu.feed(tokens))
+        expected.append(host.feed(tokens, int8=scheme.quantizes))
+    return np.stack(found), np.stack(expected)
+
+
+def worst(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, relative to the range of its position's logits."""
+    return float((np.abs(found - expected).max(1) / np.ptp(expected, axis=1)).max())
+
+
+@pytest.mark.parametrize("name", ["smollm2", "mistral-v0.1", "gemma-2", "phi-2", "gpt2"])
+def test_floats(name: str, gpu_page: Any, tmp_path: Path) -> None:
+    assert worst(*answers(gpu_page, tmp_path, BY_NAME[name], "q0f32", WASM)) < 2e-5
+
+
+@pytest.mark.parametrize("tier", [WASM, WASM_RELAXED], ids=["simd", "relaxed"])
+@pytest.mark.parametrize("scheme", ["q4f32_1", "q4f16_1", "q8f32_1"])
+@pytest.mark.parametrize("name", ["smollm2", "phi-2"])
+def test_int8_activations(name: str, scheme: str, tier: Tier, gpu_page: Any, tmp_path: Path) -> None:
+    found, expected = answers(gpu_page, tmp_path, BY_NAME[name], scheme, tier)
+    w = worst(found, expected)
+    print("WORST", name, scheme, tier.relaxed, w)
+    assert w < 0.02

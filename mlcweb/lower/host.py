@@ -52,7 +52,7 @@ def host_kernel(kernel: tirx.PrimFunc) -> HostKernel:
 
 
 def lower_host_kernel(name: str, kernel: tirx.PrimFunc) -> LoweredKernel:
-    """As ``lower_kernel`` for a GPU: the uniform's words are the function's numbers, in their order, but for the range.
+    """As ``lower_kernel`` for a GPU: the uniform's words are the function's numbers, without the range.
 
     Raises CompileError for a kernel that is not the CPU tier's: then an operation has none.
     """

@@ -89,7 +89,7 @@ class BlockCodes:
         even, odd = T.bitwise_and(packed, mask), odd if width == 4 else T.bitwise_and(odd, mask)
         return k.let(even, "even"), k.let(odd, "odd")
 
-    def _packed(self, plane: int, at: Expr, size: int) -> Expr:
+    def _packed(self, plane: int, at: Index, size: int) -> Expr:
         """uint8x16: ``size`` bytes, and again after them; LLVM has no good code for shorter vectors."""
         if size == 16:
             return self.planes[plane][T.Ramp(at, 1, 16)]

@@ -58,9 +58,14 @@ def normalize(
 
 def mean(k: CpuKernel, x: Buffer, row: Index, width: int, of: Callable[[Expr], Expr]) -> Expr:
     """float32: the mean over a row of what is made of its float32x4."""
+    return mean_of(k, width, lambda quad: of(k.let(load4(x, row, quad * 4), "x4")))
+
+
+def mean_of(k: CpuKernel, width: int, quad4: Callable[[Expr], Expr]) -> Expr:
+    """float32: the mean of ``width`` values, float32x4 by their index."""
     total = k.vector("total")
     with k.loop(width // 4) as quad:
-        total.add(of(k.let(load4(x, row, quad * 4), "x4")))
+        total.add(quad4(quad))
     return k.let(sum_of_lanes(k, total.value) / f32(float(width)), "mean")
 
 

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
+from mlcweb.errors import UnsupportedError
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.cpu import levels
 from mlcweb.kernels.cpu.attention import attend
+from mlcweb.kernels.cpu.causal_conv import causal_conv
 from mlcweb.kernels.cpu.embed import embed
+from mlcweb.kernels.cpu.gated_delta import gated_delta
+from mlcweb.kernels.cpu.heads import norm_heads, rotate_heads, scale_heads
 from mlcweb.kernels.cpu.norm import normalize
 from mlcweb.kernels.cpu.product import product
 from mlcweb.kernels.cpu.product_int8 import product_int8
 from mlcweb.kernels.cpu.rope_append import rope_append
 from mlcweb.kernels.cpu.rounding import Rounded, round_rows
+from mlcweb.kernels.cpu.spans import add_norm_of_span, add_scaled, norm_spans
+from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, pieces
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
+from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops.protocol import Rope
 from mlcweb.kernels.ops.shared import Ops
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Folded
+from mlcweb.kernels.recurrent.causal_conv import CausalConv
+from mlcweb.kernels.recurrent.gated_delta import GatedDelta
 
 
 class _CpuOps(Ops):
@@ -97,7 +106,7 @@ class _CpuOps(Ops):
             x, norm, last_row = self.norm(x, norm, last_row=last_row), None, False
         rounded: dict[Rounded, dict[str, Tensor]] = {}
         for w, piece in pieces(weight):
-            more = {"w": w, "bias": folded.bias, "residual": other, "y": y}
+            more: dict[str, Any] = {"w": w, "bias": folded.bias, "residual": other, "y": y}
             if not isinstance(w, GroupQuantized) or not _rounds(w):
                 kernel = self.kernel(product, w, folded=folded, decode=one, piece=piece)
                 y = self.launch(name, kernel, x=x, **more)["y"]
@@ -140,7 +149,7 @@ class _CpuOps(Ops):
             last_row=last_row,
             scale=scale,
         )
-        given = {"norm": norm.weight, "bias": norm.bias, "residual": residual, "scale": scale}
+        given: dict[str, Any] = {"norm": norm.weight, "bias": norm.bias, "residual": residual, "scale": scale}
         return self.launch("norm", kernel, x=x, **given)["y"]
 
     def attention(
@@ -166,6 +175,58 @@ class _CpuOps(Ops):
         )
         read = {"queries": written["queries"], "state": inputs.state, "ends": inputs.ends, "sinks": sinks}
         return self.launch("attend", kernel, **read, **cache)["attention"]
+
+    def rotate_heads(self, qkv: Tensor, rope: Rope, layout: HeadLayout) -> Tensor:
+        """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys turned by RoPE."""
+        kernel = self.kernel(rotate_heads, layout, self.context, decode=self._decode)
+        given = {"qkv": qkv, "state": self.inputs.state, "rope_coarse": rope.coarse, "rope_fine": rope.fine}
+        return self.launch("rotate_heads", kernel, **given)["y"]
+
+    def norm_heads(self, qkv: Tensor, norm: HeadNorm, layout: HeadLayout) -> Tensor:
+        """``qkv`` ``[T, (H + 2 J) * P]``, or queries alone, normalized."""
+        kernel = self.kernel(norm_heads, layout, norm, decode=self._decode)
+        given: dict[str, Any] = {"q_weight": norm.q_weight, "k_weight": norm.k_weight}
+        return self.launch("norm_heads", kernel, qkv=qkv, **given)["y"]
+
+    def scale_heads(self, x: Tensor, scales: Tensor, layout: HeadLayout) -> Tensor:
+        """Heads' outputs x ``[T, H * P]``, those of each times its number of ``scales`` ``[T, H]``."""
+        kernel = self.kernel(scale_heads, layout, decode=self._decode)
+        return self.launch("scale_heads", kernel, x=x, scales=scales)["y"]
+
+    def norm_spans(self, x: Tensor, weight: Values, epsilon: float) -> Tensor:
+        """RMSNorm of each span of x ``[T, spans * W]``, of which ``weight`` has W values."""
+        spans = int(x.shape[1]) // weight.columns
+        kernel = self.kernel(norm_spans, weight, spans, epsilon, decode=self._decode)
+        return self.launch("norm_spans", kernel, x=x, weight=weight)["y"]
+
+    def add_norm_of_span(
+        self, x: Tensor, weight: Values, epsilon: float, other: Tensor, *, span: int, factor: float
+    ) -> Tensor:
+        """``other + factor * norm(x)`` of a span ``[T, W]``."""
+        spans = int(x.shape[1]) // weight.columns
+        kernel = self.kernel(add_norm_of_span, weight, spans, epsilon, factor, decode=self._decode)
+        return self.launch("span", kernel, x=x, weight=weight, other=other, span=span)["y"]
+
+    def add_scaled(self, x: Tensor, scales: Tensor, residual: Tensor) -> Tensor:
+        """``residual + scales[:, :1] * x``, of scales ``[T, 4]``."""
+        kernel = self.kernel(add_scaled, int(x.shape[1]), decode=self._decode)
+        return self.launch("add_scaled", kernel, x=x, scales=scales, residual=residual)["y"]
+
+    def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> Tensor:
+        """The convolution of the tokens' x with those before, ``[T, D]``; moves the state on."""
+        given = {"taps": conv.taps, "bias": conv.bias, "state": self.inputs.state, "recurrent": recurrent}
+        kernel = self.kernel(causal_conv, conv, decode=self._decode)
+        return self.launch("conv", kernel, x=x, **given)["y"]
+
+    def gated_delta(self, qkv: Tensor, ba: Tensor, delta: GatedDelta, recurrent: Tensor) -> Tensor:
+        """The gated delta rule's ``[T, H * V]``; moves the state on."""
+        given = {"rate": delta.rate, "shift": delta.shift, "state": self.inputs.state, "recurrent": recurrent}
+        kernel = self.kernel(gated_delta, delta, decode=self._decode)
+        return self.launch("delta", kernel, qkv=qkv, ba=ba, **given)["o"]
+
+    def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
+        """Raises UnsupportedError: there are no kernels for experts yet."""
+        raise UnsupportedError("the CPU tier cannot run a mixture of experts yet")
 
     def head(
         self,

@@ -45,7 +45,8 @@ _OPEN = """async ({wasm, plan}) => {
     const before = performance.now();
     tokens.length > 1 ? model.run('prefill', tokens.length) : model.run('decode');
     const ms = performance.now() - before;
-    const logits = new Float32Array(exports.memory.buffer, at('logits'), plan.buffers.find(b => b.name === 'logits').bytes / 4);
+    const vocab = plan.buffers.find(b => b.name === 'logits').bytes / 4;
+    const logits = new Float32Array(exports.memory.buffer, at('logits'), vocab);
     return {ms, logits};
   };
 }"""

@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlcweb.contract.constants import State
+from mlcweb.kernels.attention.angles import Sections
 from mlcweb.kernels.attention.scoring import Growth, Scoring
 from mlcweb.kernels.choice.tier import BASE
 from mlcweb.kernels.cpu.attention import attend
+from mlcweb.kernels.cpu.pictures import add_images, angles
 from mlcweb.kernels.cpu.rope_append import rope_append
+from mlcweb.kernels.layouts.storage import Values
 from tests.support.browser.attention_case import CONTEXT, Case, Variant
 from tests.support.browser.cpu_kernels import run_cpu
 
@@ -73,3 +77,39 @@ def test_pictures_are_seen_whole(gpu_page: Any) -> None:
     for window in (None, 24):
         scoring = Scoring(0.125, window=window)
         check(gpu_page, Case(4, 2, 64, 20, 40, variant, scoring, pictures=((3, 33),)), variant)
+
+
+def test_angles_and_shifts_turn_as_tables_do(gpu_page: Any) -> None:
+    """Places that are positions, along each of three axes, and a position that is made of a shift."""
+    case = Case(4, 2, 64, 30, 5, VARIANTS[0])
+    layout, queries = case.layout, np.zeros((5, 256), np.float32)
+    qkv, coarse, fine, state, *rest = case.inputs()
+    expected = run_cpu(gpu_page, rope_append(layout, CONTEXT, case.scoring), [*case.inputs(), queries], n=5)
+    axes = np.repeat(np.arange(30, 35, dtype=np.int32)[:, None], 4, axis=1)
+    axes[:, 1] += 3
+    tables = Values(coarse.shape, "float32", BASE)
+    for sections in (Sections((12, 0, 20)), Sections((16, 0, 16), interleaved=True)):
+        args = [axes, coarse, fine, np.zeros((5, 64), np.float32)]
+        turned = run_cpu(gpu_page, angles(tables, sections), args, n=5)[-1]
+        func = rope_append(layout, CONTEXT, case.scoring, angles=True)
+        found = run_cpu(gpu_page, func, [qkv, turned, state, *rest, queries], n=5)
+        np.testing.assert_allclose(found[-1], expected[-1], atol=1e-6)
+        np.testing.assert_allclose(found[-2], expected[-2], atol=1e-6)
+    args = [axes, coarse, fine, np.zeros((5, 64), np.float32)]
+    turned = run_cpu(gpu_page, angles(tables, Sections((12, 10, 10))), args, n=5)[-1]
+    angle = np.arange(30, 35)[:, None] + np.array([0] * 12 + [3] * 10 + [0] * 10)
+    frequencies = 1e4 ** (-np.arange(0, 64, 2) / 64)
+    exact = np.concatenate([np.cos(angle * frequencies), np.sin(angle * frequencies)], 1)
+    np.testing.assert_allclose(turned, exact, atol=1e-6)
+    shifted = state.copy()
+    shifted[[State.POSITION, State.SHIFT]] = 37, -7
+    func = rope_append(layout, CONTEXT, case.scoring, decode=True, shifted=True)
+    found = run_cpu(gpu_page, func, [qkv[:1], coarse, fine, shifted, *rest, queries[:1]])
+    np.testing.assert_allclose(found[-1], expected[-1][:1], atol=1e-6)
+
+
+def test_rows_that_layers_add_behind_pictures(gpu_page: Any) -> None:
+    rng, tokens = np.random.default_rng(1), np.array([4, -1, 0, -9], np.int32)
+    images, x = (rng.standard_normal((4, width)).astype(np.float32) for width in (96, 32))
+    found = run_cpu(gpu_page, add_images(32, 96), [tokens, images, x], 2, n=4)[-1]
+    np.testing.assert_array_equal(found, np.where(tokens[:, None] < 0, x + images[:, 64:], x))

@@ -103,15 +103,15 @@ def test_embedding_of_decode_with_positions(gpu_page: Any) -> None:
 
 def test_embedding_of_pieces_and_images(gpu_page: Any) -> None:
     rng = np.random.default_rng(3)
-    table, images = (rng.standard_normal((rows, 32)).astype(np.float32) for rows in (20, 4))
+    table, images = (rng.standard_normal(shape).astype(np.float32) for shape in ((20, 32), (4, 40)))
     ids, out = np.array([12, -2, 19, 3], np.int32), np.full((4, 32), 7, np.float32)
     lower, upper = (Values((10, 32), "float32", BASE) for _ in range(2))
-    func = embed(upper, prefill=True, images=True, piece=Piece(10, 20))
+    func = embed(upper, prefill=True, images=40, piece=Piece(10, 20))
     x = run_cpu(gpu_page, func, [ids, table[10:], images, out], n=4)[-1]
-    np.testing.assert_array_equal(x, np.stack([table[12], images[1], table[19], out[3]]))
-    func = embed(lower, prefill=True, images=True, piece=Piece(0, 20))
+    np.testing.assert_array_equal(x, np.stack([table[12], images[1, :32], table[19], out[3]]))
+    func = embed(lower, prefill=True, images=40, piece=Piece(0, 20))
     x = run_cpu(gpu_page, func, [ids, table[:10], images, x], n=4)[-1]
-    np.testing.assert_array_equal(x, np.stack([table[12], images[1], table[19], table[3]]))
+    np.testing.assert_array_equal(x, np.stack([table[12], images[1, :32], table[19], table[3]]))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

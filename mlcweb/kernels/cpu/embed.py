@@ -20,22 +20,22 @@ def embed(
     prefill: bool,
     scale: float = 1.0,
     positions: WholeMatrix | None = None,
-    images: bool = False,
+    images: int | None = None,
     piece: Piece | None = None,
 ) -> tirx.PrimFunc:
     """Kernel ``x[n, D] = scale * table[tokens] [+ positions[…]]`` in float32.
 
     Arguments: ids, table's tensors, [state i32 ``[8]`` in prefill, positions' tensors], [images], x. Prefill reads
     ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``piece``: which rows of the whole table there are;
-    only tokens of those are written. ``images``: in the place of a token below 0 is its row of ``images`` float32
-    ``[n, D]``, as it is.
+    only tokens of those are written. ``images``: in the place of a token below 0 is its row of ``images`` float32,
+    so many wide, of which the first D count.
     """
     k, n = CpuKernel("embed"), dynamic("n") if prefill else 1
     ids = k.buffer("ids", (n if prefill else State.WORDS,), "int32")
     w = table.bind(k, "w")
     state = k.buffer("state", (State.WORDS,), "int32") if prefill and positions else ids
     learned = positions.bind(k, "positions") if positions else None
-    seen = k.buffer("images", (n, table.columns), "float32") if images else None
+    seen = k.buffer("images", (n, images), "float32") if images else None
     x = k.output("x", (n, table.columns), "float32")
     row = k.parallel(n)
     four, position4 = four_of(k, w), four_of(k, learned) if learned else None

@@ -15,6 +15,7 @@ from mlcweb.kernels.cpu.embed import embed
 from mlcweb.kernels.cpu.gated_delta import gated_delta
 from mlcweb.kernels.cpu.heads import norm_heads, rotate_heads, scale_heads
 from mlcweb.kernels.cpu.norm import normalize
+from mlcweb.kernels.cpu.pictures import add_images, angles
 from mlcweb.kernels.cpu.product import product
 from mlcweb.kernels.cpu.product_int8 import product_int8
 from mlcweb.kernels.cpu.rope_append import rope_append
@@ -27,7 +28,7 @@ from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops.protocol import Rope
-from mlcweb.kernels.ops.shared import Ops
+from mlcweb.kernels.ops.shared import Inputs, Ops, Target
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Folded
 from mlcweb.kernels.recurrent.causal_conv import CausalConv
@@ -36,6 +37,10 @@ from mlcweb.kernels.recurrent.gated_delta import GatedDelta
 
 class _CpuOps(Ops):
     """What the CPU's decode and prefill share: all, for a count of tokens that is 1 or n."""
+
+    def __init__(self, target: Target, inputs: Inputs) -> None:
+        super().__init__(target, inputs)
+        self._angles: dict[int, Tensor] = {}
 
     @property
     def _decode(self) -> bool:
@@ -52,7 +57,8 @@ class _CpuOps(Ops):
         images: bool = False,
     ) -> Tensor:
         """x ``[T, D]`` of the tokens, scaled; plus learned ``positions``, of which the state has the first."""
-        images, x = images and not self._decode, None
+        seen = self.inputs.images if images and not self._decode else None
+        x: Tensor | None = None
         for w, piece in pieces(table):
             kernel = self.kernel(
                 embed,
@@ -60,7 +66,7 @@ class _CpuOps(Ops):
                 prefill=not self._decode,
                 scale=scale,
                 positions=positions,
-                images=images,
+                images=None if seen is None else int(seen.shape[1]),
                 piece=piece,
             )
             written = self.launch(
@@ -70,7 +76,7 @@ class _CpuOps(Ops):
                 w=w,
                 state=self.inputs.state if positions and not self._decode else None,
                 positions=positions,
-                images=self.inputs.images if images else None,
+                images=seen,
                 x=x,
             )
             x = written["x"]
@@ -165,9 +171,18 @@ class _CpuOps(Ops):
         values to ``kv``, if the layer has its own.
         """
         scoring, inputs = scoring.within(self.context), self.inputs
-        new = {"qkv": qkv, "rope_coarse": rope.coarse, "rope_fine": rope.fine, "state": inputs.state}
+        several = rope.sections is not None
+        new = {"qkv": qkv, "state": inputs.state, **self._turning(rope)}
         cache = {"page_table": inputs.page_table, "kv": kv}
-        kernel = self.kernel(rope_append, layout, self.context, scoring, decode=self._decode)
+        kernel = self.kernel(
+            rope_append,
+            layout,
+            self.context,
+            scoring,
+            decode=self._decode,
+            angles=several and not self._decode,
+            shifted=several and self._decode,
+        )
         written = self.launch("rope", kernel, **new, **(cache if layout.appends else {}))
         cache["kv"] = written.get("kv", kv)
         kernel = self.kernel(
@@ -175,6 +190,27 @@ class _CpuOps(Ops):
         )
         read = {"queries": written["queries"], "state": inputs.state, "ends": inputs.ends, "sinks": sinks}
         return self.launch("attend", kernel, **read, **cache)["attention"]
+
+    def _turning(self, rope: Rope) -> dict[str, Any]:
+        """What a launch that turns is given: RoPE's tables, or each token's angles, which are computed once."""
+        tables: dict[str, Any] = {"rope_coarse": rope.coarse, "rope_fine": rope.fine}
+        if rope.sections is None or rope.coarse is None or self._decode:
+            return tables
+        if id(rope.coarse) not in self._angles:
+            kernel = self.kernel(angles, rope.coarse, rope.sections)
+            made = self.launch("angles", kernel, axes=self.inputs.axes, **tables)
+            self._angles[id(rope.coarse)] = made["angles"]
+        return {"angles": self._angles[id(rope.coarse)]}
+
+    def add_images(self, x: Tensor, part: int) -> Tensor:
+        """x ``[T, D]``, plus the ``part``-th of the rows behind those of pictures, in place; none are decoded."""
+        images = self.inputs.images
+        if self._decode or images is None:
+            return x
+        kernel = self.kernel(add_images, int(x.shape[1]), int(images.shape[1]))
+        return self.launch("add_images", kernel, tokens=self.inputs.tokens, images=images, x=x, part=part)[
+            "x"
+        ]
 
     def rotate_heads(self, qkv: Tensor, rope: Rope, layout: HeadLayout) -> Tensor:
         """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys turned by RoPE."""

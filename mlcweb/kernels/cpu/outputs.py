@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.products.outputs import Folded, soft_cap
 
 ROWS = 4  # of a weight, multiplied at a time
+# Four rows' sums, float32x4, for each of some tokens.
+Multiply = Callable[[list[Expr], list[Expr]], list[Expr]]
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,26 @@ class Outputs:
             return [self.k.let(row, "row") for row in (*own, *(row + self.count for row in own))]
         return [self.k.let(T.min(first + i, self.count - 1), "row") for i in range(ROWS)]
 
+    def multiply_all(self, multiply: Multiply, n: Index, first: Expr, count: int) -> None:
+        """Make the outputs from ``first`` on of all ``n`` tokens, ``count`` at a time."""
+        k, rows = self.k, self.rows(first)
+        with k.loop(T.ceildiv(n, count)) as tile:
+            # past the last token it is that token again
+            tokens = [k.let(T.min(tile * count + t, n - 1), "token") for t in range(count)]
+            for token, sums in zip(tokens, multiply(rows, tokens), strict=True):
+                self.store(token, first, sums)
+
     def _bias_places(self, first: Expr) -> list[Expr]:
         """Where the bias has the values of the four rows."""
         at = self.folded.bias_first + self.piece.first
         own = [T.min(first + i, self.count - 1) + at for i in range(2 if self.folded.gated else ROWS)]
         return [*own, *(place + self.piece.outputs for place in own)] if self.folded.gated else own
 
-    def store(self, token: Index, first: Expr, sums: Expr) -> None:
+    def store(self, token: Index, first: Expr, sums: Expr, bias_row: Index = 0) -> None:
         """Store a token's outputs from ``first`` on, of the sums of ``rows(first)``, float32x4."""
         k, folded = self.k, self.folded
         if self.bias is not None:
-            biases = [self.bias.one(k, 0, place) for place in self._bias_places(first)]
+            biases = [self.bias.one(k, bias_row, place) for place in self._bias_places(first)]
             sums = k.let(sums + T.Shuffle(biases, [0, 1, 2, 3]), "biased")
         if folded.gated:
             gate, up = (k.let(T.Shuffle([sums], order), "half") for order in ([0, 1, 0, 1], [2, 3, 2, 3]))

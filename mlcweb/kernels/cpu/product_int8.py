@@ -14,11 +14,11 @@ from tvm import tirx
 
 from mlcweb.kernels.cpu.builder import CpuKernel, Vector, llvm, repeat, sums_of_lanes
 from mlcweb.kernels.cpu.levels import BlockCodes
-from mlcweb.kernels.cpu.outputs import ROWS, Outputs
+from mlcweb.kernels.cpu.outputs import Multiply, Outputs
 from mlcweb.kernels.cpu.rounding import Rounded
 from mlcweb.kernels.cpu.scales import BlockScale, BlockScales, in_lanes
 from mlcweb.kernels.language.builder import bits, dynamic, kernel
-from mlcweb.kernels.language.expr import Buffer, Expr, T
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import GROUP
@@ -43,29 +43,42 @@ def product_int8(
     what ``folded`` has of bias and residual ``[n, N]``; y. ``piece``: which of y's N ``weight`` makes.
     """
     k, n = CpuKernel("product_int8"), 1 if decode else dynamic("n")
-    rounded, blocks = Rounded.of(weight.form, relaxed), -(-weight.columns // GROUP)
-    codes = k.buffer("codes", (n, rounded.words(weight.columns)), "uint32")
-    scales = k.buffer("scales", (n, blocks), "float32")
-    sums = k.buffer("sums", (n, 4 * blocks), rounded.sums) if rounded.sums else None
-    w = weight.bind(k, "w")
+    bound = RoundedProduct(k, weight, n, relaxed)
     outputs = Outputs.bind(k, n, weight.rows, folded, piece)
     first = outputs.first(k.parallel(outputs.grid))
-    codes = k.view(codes, "int16" if rounded.wide else "int8")
-    x = _RoundedRows(k, rounded, blocks, codes, scales, sums)
-    block_codes, block_scales = BlockCodes(k, w, weight.columns), BlockScales(k, w)
-    rows, count = outputs.rows(first), 1 if decode else _TOKENS
-    with k.loop(T.ceildiv(n, count)) as tile:
-        # past the last token it is that token again
-        tokens = [k.let(T.min(tile * count + t, n - 1), "token") for t in range(count)]
-        totals = [[k.vector("total") for _ in tokens] for _ in rows]
-        with k.loop(blocks) as block:
-            for row, scale, total in zip(rows, block_scales.of_rows(rows, block), totals, strict=True):
-                multiply = x.block(block_codes, scale, row, block)
-                for token, of_token in zip(tokens, total, strict=True):
-                    multiply(token, of_token)
-        for t, token in enumerate(tokens):
-            outputs.store(token, first, sums_of_lanes(k, [totals[r][t].value for r in range(ROWS)]))
+    outputs.multiply_all(bound.begin(), n, first, 1 if decode else _TOKENS)
     return k.finish()
+
+
+class RoundedProduct:
+    """Rounded x and a weight, as a kernel's next arguments."""
+
+    def __init__(self, k: CpuKernel, weight: GroupQuantized, n: Index, relaxed: bool) -> None:
+        self.k, self.columns = k, weight.columns
+        self.rounded, self.blocks = Rounded.of(weight.form, relaxed), -(-weight.columns // GROUP)
+        self.codes = k.buffer("codes", (n, self.rounded.words(weight.columns)), "uint32")
+        self.scales = k.buffer("scales", (n, self.blocks), "float32")
+        sums = self.rounded.sums
+        self.sums = k.buffer("sums", (n, 4 * self.blocks), sums) if sums else None
+        self.w = weight.bind(k, "w")
+
+    def begin(self) -> Multiply:
+        """What multiplies rows of the weight by tokens. To be called after ``parallel``."""
+        k = self.k
+        codes = k.view(self.codes, "int16" if self.rounded.wide else "int8")
+        x = _RoundedRows(k, self.rounded, self.blocks, codes, self.scales, self.sums)
+        block_codes, block_scales = BlockCodes(k, self.w, self.columns), BlockScales(k, self.w)
+
+        def multiply(rows: list[Expr], tokens: list[Expr]) -> list[Expr]:
+            totals = [[k.vector("total") for _ in tokens] for _ in rows]
+            with k.loop(self.blocks) as block:
+                for row, scale, total in zip(rows, block_scales.of_rows(rows, block), totals, strict=True):
+                    add = x.block(block_codes, scale, row, block)
+                    for token, of_token in zip(tokens, total, strict=True):
+                        add(token, of_token)
+            return [sums_of_lanes(k, [total[t].value for total in totals]) for t in range(len(tokens))]
+
+        return multiply
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ class _RoundedRows:
     scales: Buffer
     sums: Buffer | None
 
-    def block(self, weights: BlockCodes, scale: BlockScale, row: Expr, block: Expr) -> _Multiply:
+    def block(self, weights: BlockCodes, scale: BlockScale, row: Expr, block: Expr) -> _Block:
         """What adds the products of a row's block with a token's, scaled, to a vector."""
         k, wide = self.k, self.rounded.wide
         even, odd = weights.levels(row, block) if wide else weights.codes(row, block)
@@ -94,10 +107,10 @@ class _RoundedRows:
             ]
         else:
             operands = [[bits("int8x16", part) for part in (even, odd)]]
-        return _Multiply(self, block, operands, scale)
+        return _Block(self, block, operands, scale)
 
 
-class _Multiply:
+class _Block:
     """A row's block, to be multiplied by tokens."""
 
     def __init__(self, x: _RoundedRows, block: Expr, operands: list[list[Expr]], scale: BlockScale) -> None:

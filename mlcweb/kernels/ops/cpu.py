@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
-from mlcweb.errors import UnsupportedError
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.cpu import levels
 from mlcweb.kernels.cpu.attention import attend
@@ -27,6 +26,7 @@ from mlcweb.kernels.layouts.pieces import Matrix, pieces
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
+from mlcweb.kernels.ops.cpu_moe import cpu_moe
 from mlcweb.kernels.ops.protocol import Rope
 from mlcweb.kernels.ops.shared import Inputs, Ops, Target
 from mlcweb.kernels.products.matvec import Norm
@@ -261,8 +261,21 @@ class _CpuOps(Ops):
         return self.launch("delta", kernel, qkv=qkv, ba=ba, **given)["o"]
 
     def moe(self, x: Tensor, norm: Norm, mixture: Mixture, *, residual: Tensor) -> Tensor:
-        """Raises UnsupportedError: there are no kernels for experts yet."""
-        raise UnsupportedError("the CPU tier cannot run a mixture of experts yet")
+        """``residual + mixture(norm(x))``, ``[T, D]``."""
+
+        def rounded(operation: str, x: Tensor, how: Rounded) -> dict[str, Tensor]:
+            kernel = self.kernel(round_rows, int(x.shape[1]), how)
+            return self.launch(operation, kernel, x=x)
+
+        return cpu_moe(
+            self,
+            self.norm(x, norm),
+            mixture,
+            residual,
+            decode=self._decode,
+            rounds=_rounds,
+            rounded=rounded,
+        )
 
     def head(
         self,

@@ -67,13 +67,12 @@ def half_to_float(let: Let, words: Expr, lanes: int) -> Expr:
 
 
 def finite_half_to_float(let: Let, words: Expr, lanes: int) -> Expr:
-    """The same for halves that are finite, such as scales."""
-    word = let(words, "half")
-    sign = T.shift_left(T.bitwise_and(word, _repeat(u32(0x8000), lanes)), _repeat(u32(16), lanes))
-    rest = T.shift_left(T.bitwise_and(word, _repeat(u32(0x7FFF), lanes)), _repeat(u32(13), lanes))
-    scaled = bits(_typed("float32", lanes), rest) * _repeat(f32(2.0**112), lanes)
-    joined = T.bitwise_or(bits(_typed("uint32", lanes), scaled), sign)
-    return let(bits(_typed("float32", lanes), joined), "float")
+    """The same for halves that are finite, such as weights and scales: int32, whose sign is the half's (int16's cast).
+
+    Shifted, the sign's copies are above the exponent, and are masked away but for one.
+    """
+    kept = T.bitwise_and(T.shift_left(words, _repeat(13, lanes)), _repeat(-0x70002000, lanes))
+    return let(bits(_typed("float32", lanes), kept) * _repeat(f32(2.0**112), lanes), "float")
 
 
 def float_to_half(let: Let, values: Expr, lanes: int) -> Expr:

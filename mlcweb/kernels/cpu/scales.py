@@ -27,14 +27,14 @@ class BlockScales:
     def __init__(self, k: CpuKernel, w: GroupQuantizedReader) -> None:
         self.k, self.w, self.form = k, w, w.form
         # packed halves are read by themselves
-        self.halves = k.view(w.scales_buffer, "uint16") if w.packed else None
+        self.halves = k.view(w.scales_buffer, "int16") if w.packed else None
 
     def of_rows(self, rows: Sequence[Expr], block: Expr) -> list[BlockScale]:
         """Those of a block in each of four rows."""
         if self.halves is None:
             return [self._of_row(row, block) for row in rows]
         group = self._groups(block)[0]
-        words = [T.Cast("uint32", self.halves[row * self.w.groups + group]) for row in rows]
+        words = [T.Cast("int32", self.halves[row * self.w.groups + group]) for row in rows]
         scales = finite_half_to_float(self.k.let, T.Shuffle(words, [0, 1, 2, 3]), 4)
         return [BlockScale([lane(scales, i)], []) for i in range(4)]
 

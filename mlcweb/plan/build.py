@@ -16,6 +16,7 @@ from mlcweb.kernel_cache import KernelCache
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.ops.entries import EntryPoint
 from mlcweb.lower import Entries, LoweredKernel, lower_kernel
+from mlcweb.lower.host import lower_host_kernel
 from mlcweb.plan.sizes import substitute
 
 RECURRENT = "recurrent_"  # begins the name of a model's attribute that is a layer's recurrent state
@@ -177,7 +178,11 @@ class _PlanBuilder:
     def _kernel(self, name: str) -> int:
         if name not in self.kernel_index:
             self.kernel_index[name] = len(self.kernels)
-            self.kernels.append(lower_kernel(name, self.entries.module[name], self.tier, self.cache))
+            function = self.entries.module[name]
+            if self.tier.cpu:
+                self.kernels.append(lower_host_kernel(name, function))
+            else:
+                self.kernels.append(lower_kernel(name, function, self.tier, self.cache))
         return self.kernel_index[name]
 
     def add_entry(self, point: EntryPoint) -> None:

@@ -51,14 +51,16 @@ class HostModel:
         axes: I64 | None = None,
         *,
         int8: bool = False,
+        int8_head: bool = False,
     ) -> F32:
         """Append tokens to the context; returns the logits after the last, float32 [vocab].
 
         ``images`` [tokens, D]: the row in the place of each token below 0, which stands for one of a picture. ``axes``
         [tokens, 3]: where they are for RoPE (``contract.pictures``); without it one after the other.
-        ``int8``: activations are rounded as prefill in int8 rounds them. Raises ValueError for no tokens, ids outside
-        the vocabulary or more than the capacity.
+        ``int8``: activations are rounded as prefill in int8 rounds them; ``int8_head``: the head's too, as on the CPU
+        tier. Raises ValueError for no tokens, ids outside the vocabulary or more than the capacity.
         """
+        self._ops.int8_head = int8_head
         last: F32 = self._feed(tokens, images, axes, int8=int8, every=False)[-1]
         return last
 

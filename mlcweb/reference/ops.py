@@ -39,8 +39,8 @@ class HostOps:
     ``images`` float32 ``[T, D]``: what is in the places of tokens below 0, which stand for rows of pictures, with what
     is added after layers beside it. ``axes`` ``[T, …]``: where the tokens are along each of RoPE's axes, if any.
     ``windows`` ``[T]``: which window of its picture each patch is in.
-    ``int8``: products take activations rounded as ``kernels.products.rows`` rounds them. ``every``: ``head`` gives
-    the logits of all tokens, not the last one's.
+    ``int8``: products take activations rounded as ``kernels.products.rows`` rounds them; ``int8_head``: the head's
+    too. ``every``: ``head`` gives the logits of all tokens, not the last one's.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class HostOps:
         context: int,
         threads: int | None,
     ) -> None:
-        self.int8 = self.every = False
+        self.int8 = self.int8_head = self.every = False
         self._weights = weights
         self._names = {id(weight): name for name, weight in declared(model)}
         self._linear = Linear(weights, threads)
@@ -112,7 +112,7 @@ class HostOps:
     ) -> F32:
         """``residual + factor * activation(linear(norm(x)) + bias)``, times the up half if ``gated``."""
         x = self.norm(x, norm) if norm else x
-        y = self._product(round_int8(x) if self.int8 and name != "head" else x, weight)
+        y = self._product(round_int8(x) if self.int8 and (self.int8_head or name != "head") else x, weight)
         if bias is not None:
             y = y + self._vector(bias)
         gate, up = np.split(y, 2, axis=1) if gated else (y, None)

@@ -7,12 +7,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tvm
 from tvm import tirx
 from tvm.tirx import transform as tx
 
 from mlcweb.errors import CompileError
+from mlcweb.lower import Entries
+from mlcweb.lower.host import host_kernel
 from mlcweb.plan import Plan
 from mlcweb.wasm.launch_table import launch_table
 from mlcweb.wasm.sampler import host_sample
@@ -24,6 +27,7 @@ _TARGET = {
     "mattr": ["+simd128"],
     "vector-width": 128,
 }
+_RELAXED = {**_TARGET, "mattr": ["+simd128", "+relaxed-simd"]}
 
 _PASSES = [
     tx.StmtSimplify(),
@@ -34,6 +38,10 @@ _PASSES = [
     tx.StmtSimplify(),
     tx.LowerIntrin(),
 ]
+
+
+# No simplification, as in mlcweb.native: it writes a named value out at each of its uses.
+_KERNEL_PASSES = [tx.FlattenBuffer(), tx.VectorizeLoop(True), tx.LowerIntrin()]
 
 
 def build_wasm(plans: Sequence[Plan]) -> bytes:
@@ -49,6 +57,12 @@ def compile_tables(plan: Plan) -> bytes:
     )
 
 
+def compile_cpu_plan(entries: Entries, plan: Plan) -> bytes:
+    """An object with the kernels of a CPU tier's plan, by the names that the plan has."""
+    kernels = {kernel.name: entries.module[kernel.name] for kernel in plan.kernels}
+    return compile_kernels(kernels, relaxed=plan.tier.relaxed)
+
+
 def link_model(tables: Sequence[bytes], exports: Sequence[str]) -> bytes:
     """``model.wasm`` of the tiers' objects, which define ``exports``, and the host sampler. Raises CompileError."""
     sampler = compile_object({"host_sample": host_sample()})
@@ -57,7 +71,22 @@ def link_model(tables: Sequence[bytes], exports: Sequence[str]) -> bytes:
 
 def compile_object(functions: dict[str, tirx.PrimFunc]) -> bytes:
     """Compile host functions to an object for ``link``, which defines each by name."""
-    target = tvm.target.Target(_TARGET)
+    return _compile(functions, _TARGET, _PASSES)
+
+
+def compile_kernels(kernels: dict[str, tirx.PrimFunc], *, relaxed: bool) -> bytes:
+    """The same of the CPU tier's kernels, as ``host_kernel`` makes functions of them.
+
+    ``relaxed``: for browsers that have Relaxed SIMD; sums may differ in their last bits from one CPU to another.
+    """
+    functions = {name: host_kernel(kernel).function for name, kernel in kernels.items()}
+    return _compile(functions, _RELAXED if relaxed else _TARGET, _KERNEL_PASSES)
+
+
+def _compile(
+    functions: dict[str, tirx.PrimFunc], options: dict[str, Any], passes: Sequence[tvm.transform.Pass]
+) -> bytes:
+    target = tvm.target.Target(options)
     # calling convention 0: a plain C function instead of TVM's packed one, so nothing of TVM's runtime is needed
     module = tvm.IRModule(
         {
@@ -65,7 +94,7 @@ def compile_object(functions: dict[str, tirx.PrimFunc]) -> bytes:
             for name, f in functions.items()
         }
     )
-    module = tvm.transform.Sequential(_PASSES)(module)
+    module = tvm.transform.Sequential(list(passes))(module)
     library = tvm.get_global_func("target.build.llvm")(module, target)
     with tempfile.TemporaryDirectory(prefix="mlcweb-wasm-") as folder:
         path = Path(folder, "functions.o")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from mlcweb.kernels.language.builder import KernelBuilder, bits, f32, u32
+from mlcweb.kernels.language.builder import KernelBuilder, bits, f32, log, u32
 from mlcweb.kernels.language.expr import Expr, Index, T
 
 
@@ -16,7 +16,7 @@ class Growth:
     def at(self, position: Expr) -> Expr:
         """The factor of the query at ``position``, float32."""
         spans = T.Cast("float32", position // self.length + 1)
-        return f32(1.0) + f32(self.beta) * T.log(spans)
+        return f32(1.0) + f32(self.beta) * log(spans)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ class Tier:
     name: str
     features: tuple[str, ...]
     software: bool = False  # for adapters that are a CPU: kernels.software
+    cpu: bool = False  # no adapter: kernels.cpu, in WebAssembly
+    relaxed: bool = False  # of the CPU's: with Relaxed SIMD
 
     @property
     def subgroups(self) -> bool:
@@ -31,6 +33,8 @@ class Tier:
 # Best first: the engine takes the first that the device admits; `software` before all where the adapter is a CPU.
 TIERS = tuple(Tier(row.name, row.features, row.software) for row in constants.TIERS)
 F16_SUBGROUPS, F16, SUBGROUPS, BASE, SOFTWARE = TIERS
+# One tier, whose plan is the same for two modules of kernels. No bundle has it yet.
+WASM, WASM_RELAXED = (Tier("wasm", (), cpu=True, relaxed=relaxed) for relaxed in (False, True))
 
 
 def tiers_for(float16: bool) -> tuple[Tier, ...]:

@@ -165,6 +165,22 @@ class KernelBuilder:
         """Wait for the workgroup, and make its stores to storage buffers visible to it."""
         ir.evaluate(ir.call_extern("int32", "storageBarrier"))
 
+    def builtin(self, dtype: str, name: str, *args: Value, pure: bool = True) -> Expr:
+        """A WGSL builtin by name (``call``)."""
+        return (T.call_pure_extern if pure else T.call_extern)(dtype, name, *args)
+
+    def exp(self, value: Expr) -> Expr:
+        """e to the power of a float32, or of each lane of some (``exp``)."""
+        return T.exp(value)
+
+    def log(self, value: Expr) -> Expr:
+        """The natural logarithm of a float32 (``log``)."""
+        return T.log(value)
+
+    def product_mod32(self, a: Expr, b: Expr) -> Expr:
+        """The product of two uint32 modulo 2**32 (``product_mod32``)."""
+        return a * b
+
     def wgsl(self, text: str, *argument: Value) -> None:
         """Statements that TIR cannot say, in which ``$0`` is the argument; workgroup memory keeps its names there."""
         ir.evaluate(ir.call_extern("int32", f"{WGSL_CALL}{len(self._texts)}", *argument))
@@ -197,9 +213,27 @@ def dynamic(name: str) -> Expr:
 # -- expressions -----------------------------------------------------------------------------------------
 
 
-def call(dtype: str, name: str, *args: Value) -> Expr:
-    """A WGSL builtin by name, e.g. ``call("float32", "dot", a, b)``."""
-    return T.call_pure_extern(dtype, name, *args)
+def call(dtype: str, name: str, *args: Value, pure: bool = True) -> Expr:
+    """A WGSL builtin by name, e.g. ``call("float32", "dot", a, b)``; for a CPU, what does the same there.
+
+    Of a ``pure`` one TVM may make a call at every use of its name.
+    """
+    return _open[-1].builtin(dtype, name, *args, pure=pure)
+
+
+def exp(value: Expr) -> Expr:
+    """e to the power of a float32, or of each lane of some."""
+    return _open[-1].exp(value)
+
+
+def product_mod32(a: Expr, b: Expr) -> Expr:
+    """The product of two uint32 modulo 2**32, as WGSL has it; to LLVM, TVM promises that none overflows."""
+    return _open[-1].product_mod32(a, b)
+
+
+def log(value: Expr) -> Expr:
+    """The natural logarithm of a float32."""
+    return _open[-1].log(value)
 
 
 def load4(buffer: Buffer, *index: Index) -> Expr:

@@ -163,9 +163,8 @@ def _pack(low: Expr, high: Expr) -> Expr:
     return call("uint32", "pack2x16float", T.Shuffle([low, high], [0, 1]))
 
 
-def _unpack(word: Index) -> Expr:
-    # not a pure call, whose every use TVM would make a call of its own
-    return T.call_extern("float32x2", "unpack2x16float", word)
+def _unpack(word: Expr) -> Expr:
+    return call("float32x2", "unpack2x16float", word, pure=False)
 
 
 def page_of(table: Buffer, token: Expr) -> Expr:

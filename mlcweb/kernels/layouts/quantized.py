@@ -15,6 +15,7 @@ from mlcweb.kernels.language.builder import (
     f32,
     lane,
     load4,
+    product_mod32,
     select,
     splat,
     u32,
@@ -154,11 +155,11 @@ class GroupQuantizedReader:
             power = select(place == i, u32(_TRIT_POWERS[i]), power)
         power = k.let(power, "power")
         columns = []
-        words = [k.let(self.codes[row, index] * power, "fraction") for row in rows]
+        words = [k.let(product_mod32(self.codes[row, index], power), "fraction") for row in rows]
         for c in range(4):
             digits = []
             for word in words:
-                part = k.let(word * u32(3**c), "digit")
+                part = k.let(product_mod32(word, u32(3**c)), "digit")
                 above = [select(part >= u32(bound), u32(1), u32(0)) for bound in (0x55555556, 0xAAAAAAAB)]
                 digits.append(above[0] + above[1])
             columns.append(digits[0] if len(rows) == 1 else T.Shuffle(digits, [0, 1, 2, 3]))

@@ -29,6 +29,20 @@ class HeadNorm:
     kind: Literal["rms", "layer", "full_rms"]
     values: bool = False
 
+    def check(self, layout: HeadLayout) -> None:
+        """Raise ValueError where it is not for heads of this layout."""
+        head_dim, full = layout.head_dim, self.kind == "full_rms"
+        if layout.appends != (self.k_weight is not None):
+            raise ValueError("keys have a norm where the layer has keys, and only there")
+        if self.values and self.kind != "rms":
+            raise ValueError(f"values are normalized with {self.kind}, and only rms does that")
+        weights = ((self.q_weight, layout.heads), (self.k_weight, layout.kv_heads))
+        for weight, count in ((weight, count) for weight, count in weights if weight is not None):
+            if weight.columns != count * head_dim and (full or weight.columns != head_dim):
+                raise ValueError(
+                    f"{self.kind} of {count} heads of {head_dim}: a weight of {weight.columns} values"
+                )
+
 
 @kernel
 def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> tirx.PrimFunc:
@@ -39,7 +53,7 @@ def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> t
     """
     head_dim, heads, kv_heads = layout.head_dim, layout.heads, layout.kv_heads if layout.appends else 0
     full = norm.kind == "full_rms"
-    _check(layout, norm, full)
+    norm.check(layout)
     k, rows = KernelBuilder("norm_heads"), 1 if decode else dynamic("n")
     qkv = k.buffer("qkv", (rows, layout.qkv_width), "float32")
     q_weight = norm.q_weight.bind(k, "q_weight")
@@ -95,20 +109,6 @@ def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> t
             with k.when(span >= queries + keys):
                 k.store(y, [row, ramp4(column)], scaled if norm.values else x)
     return k.finish()
-
-
-def _check(layout: HeadLayout, norm: HeadNorm, full: bool) -> None:
-    head_dim = layout.head_dim
-    if layout.appends != (norm.k_weight is not None):
-        raise ValueError("keys have a norm where the layer has keys, and only there")
-    if norm.values and norm.kind != "rms":
-        raise ValueError(f"values are normalized with {norm.kind}, and only rms does that")
-    weights = ((norm.q_weight, layout.heads), (norm.k_weight, layout.kv_heads))
-    for weight, count in ((weight, count) for weight, count in weights if weight is not None):
-        if weight.columns != count * head_dim and (full or weight.columns != head_dim):
-            raise ValueError(
-                f"{norm.kind} of {count} heads of {head_dim}: a weight of {weight.columns} values"
-            )
 
 
 def _thirds(k: KernelBuilder, span: Expr, q: int, kv: int) -> tuple[Expr, Expr]:

@@ -15,6 +15,7 @@ from mlcweb.contract.constants import ENTRIES
 from mlcweb.contract.plan import Needs
 from mlcweb.kernels.choice.choose import has_few, has_int8, has_matrix
 from mlcweb.kernels.choice.tier import Tier
+from mlcweb.kernels.ops.cpu import CpuDecode, CpuPrefill
 from mlcweb.kernels.ops.decode import Decode
 from mlcweb.kernels.ops.images import Images
 from mlcweb.kernels.ops.prefill import Prefill
@@ -70,6 +71,11 @@ ENTRY_POINTS = (
     EntryPoint("image", "image", Images, output="image_rows", sees=True),
 )
 
+# The CPU's tier. Tokens are sampled on the CPU in any case.
+CPU_ENTRY_POINTS = (
+    EntryPoint("prefill", "prefill", CpuPrefill),
+    EntryPoint("decode", "decode", CpuDecode),
+)
 
 # A model of whole texts has one of these alone, by what it makes of them.
 TEXT_ENTRY_POINTS = {
@@ -86,6 +92,8 @@ def entry_points(
     """
     if texts is not None:
         return (TEXT_ENTRY_POINTS[texts],)
+    if tier.cpu:
+        return CPU_ENTRY_POINTS
     return tuple(
         e
         for e in ENTRY_POINTS

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mlcweb.kernels.language.builder import KernelBuilder, call, f32, splat
+from mlcweb.kernels.language.builder import KernelBuilder, call, exp, f32, splat
 from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.storage import Values
@@ -103,7 +103,7 @@ def activate(kind: Activation, value: Expr, lanes: int = 1) -> Expr:
     series = number(0.0)
     for coefficient in reversed(_ERF):
         series = (series + number(coefficient)) * t
-    erf = number(1.0) - series * T.exp(number(0.0) - scaled * scaled)
+    erf = number(1.0) - series * exp(number(0.0) - scaled * scaled)
     signed = call(_dtype(lanes), "sign", value) * erf
     return value * number(0.5) * (number(1.0) + signed)
 
@@ -127,13 +127,13 @@ def soft_cap(value: Expr, cap: float, lanes: int = 1) -> Expr:
         return splat(f32(constant)) if lanes == 4 else f32(constant)
 
     twice = T.min(value * number(2.0 / cap), number(_TANH_IS_ONE))
-    return number(cap) - number(2.0 * cap) / (T.exp(twice) + number(1.0))
+    return number(cap) - number(2.0 * cap) / (exp(twice) + number(1.0))
 
 
 def _times_sigmoid(value: Expr, exponent: Expr, lanes: int) -> Expr:
     if lanes == 4:
-        return value / (splat(f32(1.0)) + T.exp(splat(f32(0.0)) - exponent))
-    return value / (1.0 + T.exp(-exponent))
+        return value / (splat(f32(1.0)) + exp(splat(f32(0.0)) - exponent))
+    return value / (1.0 + exp(-exponent))
 
 
 def _dtype(lanes: int) -> str:

@@ -31,7 +31,7 @@ from mlcweb.kernels.layouts.storage import Values
 
 THREADS = 128
 _LANES = 4  # threads that share a row of the state
-_EPSILON = 1e-6  # of the lengths
+EPSILON = 1e-6  # of the lengths
 _SUMS = 5
 
 
@@ -111,8 +111,8 @@ def gated_delta(delta: GatedDelta, *, decode: bool = False) -> tirx.PrimFunc:
         for j in range(_SUMS):
             at = half + j * THREADS + tid - lane
             k.store(totals, j, shared[at] + shared[at + 1] + shared[at + 2] + shared[at + 3])
-        length = k.let(T.rsqrt(totals[0] + f32(_EPSILON)), "length")
-        scale = k.let(T.rsqrt(totals[1] + f32(_EPSILON)) * f32(keys**-0.5), "scale")
+        length = k.let(T.rsqrt(totals[0] + f32(EPSILON)), "length")
+        scale = k.let(T.rsqrt(totals[1] + f32(EPSILON)) * f32(keys**-0.5), "scale")
         gate = k.let(_softplus(ba[t, delta.heads + head] + shift.one(k, 0, head)), "gate")
         k.store(decay, 0, T.exp(f32(0.0) - T.exp(rate.one(k, 0, head)) * gate))
         beta = k.let(f32(1.0) / (f32(1.0) + T.exp(f32(0.0) - ba[t, head])), "beta")

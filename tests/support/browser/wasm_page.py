@@ -19,7 +19,7 @@ _SCRIPT = """async ({wasm, calls}) => {
   const {exports} = await WebAssembly.instantiate(module, {});
   const imports = WebAssembly.Module.imports(module).map(i => i.name);
   const names = WebAssembly.Module.exports(module).map(e => e.name).sort();
-  const results = calls.map(({name, args}) => {
+  const results = calls.map(({name, args, ranges}) => {
     let top = (exports.__heap_base.value + 15) & ~15;
     const places = args.map(arg => {
       if (typeof arg === 'number') return null;
@@ -30,8 +30,10 @@ _SCRIPT = """async ({wasm, calls}) => {
     const missing = top - exports.memory.buffer.byteLength;
     if (missing > 0) exports.memory.grow(Math.ceil(missing / 65536));
     for (const place of places) if (place) new Uint8Array(exports.memory.buffer).set(place.data, place.at);
-    const result = exports[name](...args.map((arg, i) => places[i] ? places[i].at : arg));
-    if (result !== undefined) throw new Error(`${name} returned ${result}`);
+    for (const range of ranges) {
+      const result = exports[name](...args.map((arg, i) => places[i] ? places[i].at : arg), ...range);
+      if (result !== undefined) throw new Error(`${name} returned ${result}`);
+    }
     return places.map(place =>
       place && text(new Uint8Array(exports.memory.buffer, place.at, place.data.length)));
   });
@@ -51,11 +53,14 @@ class Wasm:
         found = self.page.evaluate(_SCRIPT, {"wasm": self.wasm, "calls": []})
         return found["imports"], found["names"]
 
-    def run(self, calls: list[tuple[str, list[Any]]]) -> list[list[npt.NDArray[Any]]]:
-        """Each call's arrays afterwards, in order."""
+    def run(
+        self, calls: list[tuple[str, list[Any]]], ranges: list[list[int]] | None = None
+    ) -> list[list[npt.NDArray[Any]]]:
+        """Each call's arrays afterwards, in order; with ``ranges`` it is made once for each, as its last arguments."""
         sent = [
             {
                 "name": name,
+                "ranges": ranges or [[]],
                 "args": [
                     base64.b64encode(a.tobytes()).decode() if isinstance(a, np.ndarray) else int(a)
                     for a in args

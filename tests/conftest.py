@@ -32,6 +32,7 @@ LONGEST = (
 # Of a test with many cases in a file of tests/browser whose name begins so, one of so many. `make sweep` runs all, and
 # so does who names the file. Each case is some seconds of a software GPU, and neighbours differ in one thing.
 SAMPLED = {
+    "test_cpu_": 4,
     "test_kernels_attention": 9,
     "test_kernels_": 5,
     "test_families": 4,

@@ -51,9 +51,10 @@ def lower(recipe: Recipe, tier: Tier) -> Lowered:
             )
     except Exception as error:  # whatever it is: the others are to be tried too
         return Lowered(problem=f"{recipe.name}, tier {tier.name}: {type(error).__name__}: {error}")
+    step = next((entry for entry in plan.entries if entry.name == "decode"), plan.entries[0])
     return Lowered(
         kernels=len(plan.kernels),
-        launches=next(len(entry.launches) for entry in plan.entries if entry.name == "decode"),
+        launches=len(step.launches),  # of a model of whole texts, a call's
         scratch=plan.memory("scratch"),
         seconds=time.monotonic() - began,
     )

@@ -53,6 +53,19 @@ test("what is fetched after the load is none of its progress", () => {
   expect(events.at(-1)!.stage).toBe("ready");
 });
 
+test("what the self-check fetches is none of it", () => {
+  const { events, progress, pass } = heard();
+  progress.expect(10);
+  progress.bytes(10);
+  progress.kernel(2, 2);
+  progress.check();
+  expect(events.at(-1)).toMatchObject({ stage: "kernels", text: "Checking the results", loadedBytes: 10 });
+  pass(1000);
+  progress.bytes(1500);
+  progress.ready();
+  expect(events.at(-1)).toMatchObject({ stage: "ready", loadedBytes: 10, totalBytes: 10 });
+});
+
 test("at most twenty reports a second", () => {
   const { events, progress, pass } = heard();
   progress.expect(1_000_000);

@@ -259,9 +259,10 @@ export class Engine {
 
   /** @internal Whether its kernels are right on this device, as far as is known after a check. */
   async checkItself(verdicts: Verdicts): Promise<boolean> {
-    const { tier, activations } = this.alive();
+    const { tier, activations, checking } = this.alive();
     const checked = { tier, activations };
     if (verdicts.isRight(checked)) return true;
+    checking();
     const start = performance.now();
     const found = await findFaults(this);
     if (!found) return true;

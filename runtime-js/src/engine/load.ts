@@ -59,7 +59,8 @@ export interface Loaded {
   readonly host: Host;
   readonly codec: TextCodec;
   readonly timings: Omit<Timings, "check_s">;
-  /** Says to the page that nothing is left to do. */
+  /** Says to the page that the kernels are checked, and that nothing is left to do. */
+  readonly checking: () => void;
   readonly ready: () => void;
   /** The bytes of validation.json, fetched when asked for. */
   readonly validation: () => Promise<string | undefined>;
@@ -140,6 +141,7 @@ async function runStages(
     contextLength: target.contextLength,
     host: gpu.host,
     codec,
+    checking: () => progress.check(),
     ready: () => progress.ready(),
     timings: { ...timings, choice: kernels.choice.report, total_s: seconds() },
     validation: async () => (manifest.validation === undefined ? undefined : bundle.readText(manifest.validation)),

@@ -23,6 +23,7 @@ export class Progress {
   private kernelsTotal = 1;
   private lastReport = -Infinity;
   private over = false;
+  private checking = false;
   private readonly samples: { at: number; bytes: number }[] = [];
 
   constructor(
@@ -40,6 +41,7 @@ export class Progress {
   }
 
   bytes(count: number): void {
+    if (this.checking) return; // the expected answer is no part of what is loaded
     this.loaded += count;
     this.send("weights", "", false);
   }
@@ -48,6 +50,12 @@ export class Progress {
     this.kernels = done;
     this.kernelsTotal = Math.max(1, total);
     if (this.loaded >= this.total) this.send("kernels", `Preparing kernels: ${done} of ${total}`, false);
+  }
+
+  /** The kernels are compared with the expected answer. */
+  check(): void {
+    this.checking = true;
+    this.send("kernels", "Checking the results", true);
   }
 
   ready(): void {

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.compile import CompileRequest, compile_bundle
 from tests.fixtures.grids.cases import BY_NAME, CHUNK, CONTEXT, IMAGE_TOKEN, STEPS, GridCase
 from tests.fixtures.grids.checkpoint import expected, make_folder, pictures
 from tests.support.browser.model_page import ModelPage, Site, open_model_page, serve_site
@@ -25,7 +24,7 @@ LOAD = """async ([url, tier]) => {
     await window.seeing.reset();
   } else {
     await window.seeing?.unload();
-    window.seeing = await Engine.load(url, { cache: false, tier });
+    window.seeing = await Engine.load(url, { cache: false, selfCheck: false, tier });
     window.loadedUrl = url;
   }
   return window.seeing.info.images;
@@ -88,23 +87,8 @@ def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
 
 
 def compiled(site: Site, case: GridCase, scheme: str, tier: str) -> str:
-    served = f"{case.name}-{scheme}-{tier}"
-    if not (site.folder / served).exists():
-        source = site.folder.with_name("models") / case.name
-        if not source.exists():
-            make_folder(source, case)
-        request = CompileRequest(
-            str(source),
-            scheme,
-            site.folder / served,
-            served,
-            tiers=(tier,),
-            context_length=CONTEXT,
-            prefill_chunk=CHUNK,
-            evaluate=False,
-        )
-        compile_bundle(request)
-    return served
+    sizes = {"context_length": CONTEXT, "prefill_chunk": CHUNK}
+    return site.compiled(case.name, lambda folder: make_folder(folder, case), scheme, tier, **sizes)
 
 
 def shown(case: GridCase, names: str = "ab") -> list[dict[str, Any]]:

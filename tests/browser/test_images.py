@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.compile import CompileRequest, compile_bundle
 from tests.fixtures.images.cases import BY_NAME, CHUNK, CONTEXT, STEPS, ImageCase
 from tests.fixtures.images.checkpoint import expected, make_folder, tiles
 from tests.fixtures.images.kinds import IMAGE_TOKEN
@@ -22,7 +21,7 @@ pytestmark = [needs_engine, pytest.mark.slow]
 LOAD = """async ([url, tier]) => {
   const { Engine } = await import("./mlcweb.js");
   await window.seeing?.unload();
-  window.seeing = await Engine.load(url, { cache: false, tier });
+  window.seeing = await Engine.load(url, { cache: false, selfCheck: false, tier });
   return window.seeing.info.images;
 }"""
 # The engine's own way from tiles on: what comes before is in runtime-js/test/images.test.ts.
@@ -53,23 +52,8 @@ def page(chromium: Path, site: Site) -> Iterator[ModelPage]:
 
 
 def compiled(site: Site, case: ImageCase, scheme: str, tier: str) -> str:
-    served = f"{case.name}-{scheme}-{tier}"
-    if not (site.folder / served).exists():
-        source = site.folder.with_name("models") / case.name
-        if not source.exists():
-            make_folder(source, case)
-        request = CompileRequest(
-            str(source),
-            scheme,
-            site.folder / served,
-            served,
-            tiers=(tier,),
-            context_length=CONTEXT,
-            prefill_chunk=CHUNK,
-            evaluate=False,
-        )
-        compile_bundle(request)
-    return served
+    sizes = {"context_length": CONTEXT, "prefill_chunk": CHUNK}
+    return site.compiled(case.name, lambda folder: make_folder(folder, case), scheme, tier, **sizes)
 
 
 def pictures(case: ImageCase, key: str = "one") -> list[dict[str, Any]]:

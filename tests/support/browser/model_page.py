@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -43,6 +43,22 @@ class Site:
             # fixtures' logits are of weights that were rounded by MLC's rule
             request = CompileRequest(
                 str(source), quantization, self.folder / served, served, scales="mlc", **options
+            )
+            compile_bundle(request)
+        return served
+
+    def compiled(
+        self, name: str, make: Callable[[Path], object], quantization: str, tier: str, **options: Any
+    ) -> str:
+        """The same of a checkpoint that ``make`` writes into a folder, on one tier."""
+        served = f"{name}-{quantization}-{tier}"
+        if not (self.folder / served).exists():
+            source = self.folder.with_name(f"{self.folder.name}-models") / name
+            if not source.exists():
+                make(source)
+            bundle = self.folder / served
+            request = CompileRequest(
+                str(source), quantization, bundle, served, tiers=(tier,), evaluate=False, **options
             )
             compile_bundle(request)
         return served

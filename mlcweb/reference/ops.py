@@ -6,7 +6,6 @@ that the model declares them under.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,15 +17,16 @@ from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.weights import Experts
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
-from mlcweb.kernels.layouts.storage import GROUP, Values, Vector, WholeMatrix
+from mlcweb.kernels.layouts.storage import Values, Vector, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm
 from mlcweb.kernels.ops import Rope
 from mlcweb.kernels.products.matvec import Norm
-from mlcweb.kernels.products.outputs import Activation, ClampedSwiGLU
+from mlcweb.kernels.products.outputs import Activation
 from mlcweb.kernels.recurrent.causal_conv import CausalConv
 from mlcweb.kernels.recurrent.gated_delta import GatedDelta
 from mlcweb.models import Decoder
 from mlcweb.models.parts.weights import declared
+from mlcweb.reference.arithmetic import activate, gated, normalize, rotate, round_int8, unit
 from mlcweb.reference.linear import Linear
 from mlcweb.reference.weights import ReferenceWeights
 
@@ -126,7 +126,7 @@ class HostOps:
 
     def norm(self, x: F32, norm: Norm, *, residual: F32 | None = None, scale: Values | None = None) -> F32:
         """``norm(x)``, or ``residual + norm(x)``; times ``scale``, if there is one."""
-        y = _normalize(x, norm.epsilon, norm.centered) * self._vector(norm.weight)
+        y = normalize(x, norm.epsilon, norm.centered) * self._vector(norm.weight)
         if norm.bias is not None:
             y = y + self._vector(norm.bias)
         y = y if residual is None else residual + y
@@ -135,7 +135,7 @@ class HostOps:
     def rotate_heads(self, qkv: F32, rope: Rope, layout: HeadLayout) -> F32:
         """Queries and keys turned, values as they are."""
         heads, width = qkv.reshape(len(qkv), -1, layout.head_dim), layout.heads + layout.kv_heads
-        turned = _rotate(heads[:, :width], self._positions(rope, len(qkv)), self._frequencies(rope))
+        turned = rotate(heads[:, :width], self._positions(rope, len(qkv)), self._frequencies(rope))
         return np.concatenate([turned, heads[:, width:]], axis=1).reshape(qkv.shape)
 
     def scale_heads(self, x: F32, scales: F32, layout: HeadLayout) -> F32:
@@ -149,14 +149,14 @@ class HostOps:
         queries, keys, values = np.split(qkv, widths, axis=1)
         if norm.values:
             heads = values.reshape(len(values), -1, layout.head_dim)
-            values = _normalize(heads, norm.epsilon, False).reshape(values.shape)
+            values = normalize(heads, norm.epsilon, False).reshape(values.shape)
         for part, weight in ((queries, norm.q_weight), (keys, norm.k_weight)):
             if weight is None:
                 continue
             width = part.shape[1] if norm.kind == "full_rms" else layout.head_dim
             heads = part.reshape(len(part), -1, width)
             scale = self._vector(weight).reshape(-1, width)
-            normed = _normalize(heads, norm.epsilon, norm.kind == "layer") * scale
+            normed = normalize(heads, norm.epsilon, norm.kind == "layer") * scale
             parts.append(normed.reshape(part.shape))
         return np.concatenate([*parts, values], axis=1)
 
@@ -212,10 +212,10 @@ class HostOps:
             id(kv), (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
         )
         if layout.appends:
-            keys[:, self.position : end] = _rotate(k_TJP, places, pair_frequencies).swapaxes(0, 1)
+            keys[:, self.position : end] = rotate(k_TJP, places, pair_frequencies).swapaxes(0, 1)
             values[:, self.position : end] = v_TJP.swapaxes(0, 1)
 
-        q_JGTP = _rotate(q_THP, places, pair_frequencies).reshape(count, kv_heads, -1, dim)
+        q_JGTP = rotate(q_THP, places, pair_frequencies).reshape(count, kv_heads, -1, dim)
         q_JGTP = q_JGTP.transpose(1, 2, 0, 3) * np.float32(scoring.scale)
         if (growth := scoring.growth) is not None:
             factors = 1 + growth.beta * np.log(1 + positions // growth.length)
@@ -263,7 +263,7 @@ class HostOps:
     def norm_spans(self, x: F32, weight: Values, epsilon: float) -> F32:
         """RMSNorm of each span of x that is as wide as ``weight``."""
         spans = x.reshape(len(x), -1, weight.columns)
-        normed = _normalize(spans, epsilon, False) * self._vector(weight)
+        normed = normalize(spans, epsilon, False) * self._vector(weight)
         return normed.reshape(x.shape)
 
     def add_norm_of_span(
@@ -271,7 +271,7 @@ class HostOps:
     ) -> F32:
         """``other + factor * norm(x)`` of a span ``[T, W]``."""
         columns = slice(span * weight.columns, (span + 1) * weight.columns)
-        normed = _normalize(x[:, columns], epsilon, False) * self._vector(weight)
+        normed = normalize(x[:, columns], epsilon, False) * self._vector(weight)
         sums: F32 = other[:, columns] + np.float32(factor) * normed
         return sums
 
@@ -281,7 +281,7 @@ class HostOps:
         cuts = [delta.key_heads * keys, 2 * delta.key_heads * keys]
         q_T, k_T, v_T = (part.reshape(count, -1, w) for part, w in zip(
             np.split(qkv, cuts, axis=1), (keys, keys, delta.value_width), strict=True))  # fmt: skip
-        q_T, k_T = (np.repeat(_unit(x), heads // delta.key_heads, axis=1) for x in (q_T, k_T))
+        q_T, k_T = (np.repeat(unit(x), heads // delta.key_heads, axis=1) for x in (q_T, k_T))
         q_T = q_T * np.float32(keys**-0.5)
         b_TH = activate("sigmoid", ba[:, :heads])
         gate_TH = np.logaddexp(np.float32(0), ba[:, heads:] + self._vector(delta.shift))
@@ -364,72 +364,3 @@ class HostOps:
 
     def _vector(self, weight: Values | Vector) -> F32:
         return self._weights.rows(self._names[id(weight)], 0, weight.columns)
-
-
-def gated(kind: Activation | ClampedSwiGLU, gate: F32, up: F32) -> F32:
-    """The activation of gates, times their ups."""
-    if not isinstance(kind, ClampedSwiGLU):
-        return activate(kind, gate) * up
-    limit = np.float32(kind.limit)
-    gate, up = np.minimum(gate, limit), np.clip(up, -limit, limit)
-    y: F32 = gate * activate("sigmoid", np.float32(kind.steepness) * gate) * (up + np.float32(1))
-    return y
-
-
-def activate(kind: Activation, x: F32) -> F32:
-    """The activation of each value; tanh does not overflow where exp(-x) would."""
-    half = np.float32(0.5)
-    if kind == "sigmoid":
-        return half + half * np.tanh(half * x)  # type: ignore[no-any-return]
-    if kind == "tanh":
-        return np.tanh(x)
-    if kind == "silu":
-        inner = np.tanh(half * x)
-    elif kind == "gelu_tanh":
-        inner = np.tanh(np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x))
-    else:
-        inner = _erf(x * np.float32(math.sqrt(0.5))).astype(np.float32)
-    y: F32 = half * x * (1 + inner)
-    return y
-
-
-def round_int8(x: F32) -> F32:
-    """x ``[T, K]`` in steps of max|x| / 127 of each 32 values of a row."""
-    groups = np.pad(x, ((0, 0), (0, -x.shape[1] % GROUP))).reshape(len(x), -1, GROUP)
-    scale = np.abs(groups).max(axis=2, keepdims=True) / np.float32(127)
-    codes = np.rint(groups / np.where(scale == 0, np.float32(1), scale))
-    rounded: F32 = (codes * scale).reshape(len(x), -1)[:, : x.shape[1]]
-    return rounded
-
-
-def _unit(x: F32) -> F32:
-    """Vectors along the last axis, of length 1."""
-    unit: F32 = x / np.sqrt(np.square(x).sum(axis=-1, keepdims=True) + np.float32(1e-6))
-    return unit
-
-
-_erf = np.frompyfunc(math.erf, 1, 1)
-
-
-def _normalize(x: F32, epsilon: float, centered: bool) -> F32:
-    if centered:
-        x = x - x.mean(axis=-1, keepdims=True)
-    mean_square = np.mean(np.square(x), axis=-1, keepdims=True)
-    normed: F32 = x / np.sqrt(mean_square + np.float32(epsilon))
-    return normed
-
-
-def _rotate(
-    x: F32,
-    positions: npt.NDArray[np.int64],
-    pair_frequencies: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
-) -> F32:
-    """Turn x ``[T, heads, P]``, dimension i with i + P/2, by its positions ``[T, P / 2]`` or ``[T, 1]``; a new array.
-
-    Angles are float32, as transformers has them.
-    """
-    frequencies, scale = (array.astype(np.float32) for array in pair_frequencies)
-    angles = positions.astype(np.float32) * frequencies
-    cos, sin = (np.cos(angles) * scale)[:, None, :], (np.sin(angles) * scale)[:, None, :]
-    first, second = np.split(x, 2, axis=-1)
-    return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,20 +31,14 @@ from mlcweb.progress import SilentProgress
 from mlcweb.sources import open_checkpoint, with_matrices
 from tests.fixtures.grids.cases import BY_NAME, CONTEXT, IMAGE_TOKEN
 from tests.fixtures.grids.checkpoint import EXPECTED, facts_of, make_folder
+from tests.support.edited import Change, edit
 
 CASE = BY_NAME["qwen3_vl"]
-Change = Callable[[dict[str, Any]], Any]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "qwen3_vl", CASE)
-
-
-def edit(path: Path, change: Change) -> None:
-    value = json.loads(path.read_text())
-    change(value)
-    path.write_text(json.dumps(value))
 
 
 def decided(folder: Path, context: int = CONTEXT) -> Job:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,20 +24,14 @@ from mlcweb.progress import SilentProgress
 from tests.fixtures.images.cases import BY_NAME, CONTEXT
 from tests.fixtures.images.checkpoint import facts_of, make_folder
 from tests.fixtures.images.kinds import IMAGE_TOKEN
+from tests.support.edited import Change, edit
 
 CASE, GEMMA3 = BY_NAME["smolvlm"], BY_NAME["gemma3"]
-Change = Callable[[dict[str, Any]], Any]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "smolvlm", CASE)
-
-
-def edit(path: Path, change: Change) -> None:
-    value = json.loads(path.read_text())
-    change(value)
-    path.write_text(json.dumps(value))
 
 
 def decided(folder: Path, **options: Any) -> Job:

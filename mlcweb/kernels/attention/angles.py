@@ -54,27 +54,40 @@ class Sections:
         return found
 
 
+class AngleWriter:
+    """Arguments of ``angles``, and how a pair's angle is written, on a GPU and on a CPU."""
+
+    def __init__(self, k: KernelBuilder, coarse: Values, sections: Sections) -> None:
+        self.k, self.sections, self.tokens = k, sections, dynamic("n")
+        self.half = coarse.columns // 2
+        self.axes = k.buffer("axes", (self.tokens, Axes.WORDS), "int32")
+        self.coarse = k.buffer("rope_coarse", (coarse.rows, coarse.columns), "float32")
+        self.fine = k.buffer("rope_fine", (ROPE_FINE, coarse.columns), "float32")
+        self.out = k.output("angles", (self.tokens, coarse.columns), "float32")
+
+    def write(self, row: Index, pair: Expr) -> None:
+        """Cosine and sine of a token's pair."""
+        k, half = self.k, self.half
+        position = k.let(self.axes[row, k.let(self.sections.axis(pair), "axis")], "position")
+        at, rest = T.shift_right(position, 6), T.bitwise_and(position, ROPE_FINE - 1)
+        c1, s1 = k.let(self.coarse[at, pair], "c1"), k.let(self.coarse[at, pair + half], "s1")
+        c2, s2 = k.let(self.fine[rest, pair], "c2"), k.let(self.fine[rest, pair + half], "s2")
+        k.store(self.out, [row, pair], c1 * c2 - s1 * s2)
+        k.store(self.out, [row, pair + half], s1 * c2 + c1 * s2)
+
+
 @kernel
 def angles(coarse: Values, sections: Sections) -> tirx.PrimFunc:
     """Kernel ``angles[n, P]``: cosines of each token's pairs, then sines, float32.
 
     Arguments: axes int32 ``[n, 4]``, RoPE's tables, of which ``coarse`` is the first, angles.
     """
-    k, n, head_dim = KernelBuilder("angles"), dynamic("n"), coarse.columns
-    half = head_dim // 2
-    axes = k.buffer("axes", (n, Axes.WORDS), "int32")
-    first = k.buffer("rope_coarse", (coarse.rows, head_dim), "float32")
-    fine = k.buffer("rope_fine", (ROPE_FINE, head_dim), "float32")
-    out = k.output("angles", (n, head_dim), "float32")
-    (wg, row), tid = k.launch([T.ceildiv(half, THREADS), n], THREADS)
+    k = KernelBuilder("angles")
+    angle = AngleWriter(k, coarse, sections)
+    (wg, row), tid = k.launch([T.ceildiv(angle.half, THREADS), angle.tokens], THREADS)
     pair = k.let(wg * THREADS + tid, "pair")
-    with k.when(pair < half):
-        position = k.let(axes[row, k.let(sections.axis(pair), "axis")], "position")
-        at, rest = T.shift_right(position, 6), T.bitwise_and(position, ROPE_FINE - 1)
-        c1, s1 = k.let(first[at, pair], "c1"), k.let(first[at, pair + half], "s1")
-        c2, s2 = k.let(fine[rest, pair], "c2"), k.let(fine[rest, pair + half], "s2")
-        k.store(out, [row, pair], c1 * c2 - s1 * s2)
-        k.store(out, [row, pair + half], s1 * c2 + c1 * s2)
+    with k.when(pair < angle.half):
+        angle.write(row, pair)
     return k.finish()
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from tvm import tirx
 
-from mlcweb.contract.constants import Axes
-from mlcweb.kernels.attention.angles import Sections
+from mlcweb.kernels.attention.angles import AngleWriter, Sections
 from mlcweb.kernels.cpu.builder import CpuKernel
 from mlcweb.kernels.language.builder import dynamic, kernel, load4, ramp4
-from mlcweb.kernels.language.expr import T
-from mlcweb.kernels.layouts.kv_cache import ROPE_FINE
 from mlcweb.kernels.layouts.storage import Values
 
 
@@ -19,20 +16,11 @@ def angles(coarse: Values, sections: Sections) -> tirx.PrimFunc:
 
     Arguments: axes int32 ``[n, 4]``, RoPE's tables, of which ``coarse`` is the first, angles.
     """
-    k, n, head_dim = CpuKernel("angles"), dynamic("n"), coarse.columns
-    half = head_dim // 2
-    axes = k.buffer("axes", (n, Axes.WORDS), "int32")
-    first = k.buffer("rope_coarse", (coarse.rows, head_dim), "float32")
-    fine = k.buffer("rope_fine", (ROPE_FINE, head_dim), "float32")
-    out = k.output("angles", (n, head_dim), "float32")
-    row = k.parallel(n)
-    with k.loop(half) as pair:
-        position = k.let(axes[row, k.let(sections.axis(pair), "axis")], "position")
-        at, rest = T.shift_right(position, 6), T.bitwise_and(position, ROPE_FINE - 1)
-        c1, s1 = k.let(first[at, pair], "c1"), k.let(first[at, pair + half], "s1")
-        c2, s2 = k.let(fine[rest, pair], "c2"), k.let(fine[rest, pair + half], "s2")
-        k.store(out, [row, pair], c1 * c2 - s1 * s2)
-        k.store(out, [row, pair + half], s1 * c2 + c1 * s2)
+    k = CpuKernel("angles")
+    angle = AngleWriter(k, coarse, sections)
+    row = k.parallel(angle.tokens)
+    with k.loop(angle.half) as pair:
+        angle.write(row, pair)
     return k.finish()
 
 

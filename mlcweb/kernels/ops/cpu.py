@@ -92,18 +92,6 @@ class _CpuOps(Ops):
         other: Tensor | None,
         *,
         rows: bool = False,
-    ) -> Tensor:
-        return self._multiply(name, x, weight, norm, folded, other)
-
-    def _multiply(
-        self,
-        name: str,
-        x: Tensor,
-        weight: Matrix,
-        norm: Norm | None,
-        folded: Folded,
-        other: Tensor | None = None,
-        *,
         last_row: bool = False,
     ) -> Tensor:
         """A product with what is folded into it; ``last_row``: of x's last row alone."""
@@ -289,7 +277,7 @@ class _CpuOps(Ops):
     ) -> Tensor:
         """Logits ``[1, V]`` of the last token, soft-capped if ``cap``, times ``factor``."""
         folded = Folded(bias, cap=cap, factor=factor)
-        return self._multiply("head", x, weight, norm, folded, last_row=not self._decode)
+        return self._product("head", x, weight, norm, folded, None, last_row=not self._decode)
 
 
 class CpuPrefill(_CpuOps):

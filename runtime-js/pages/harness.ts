@@ -34,6 +34,7 @@ type LoadJson = Pick<
   | "contextLength"
   | "firstTokens"
   | "cache"
+  | "threads"
   | "depth"
   | "powerPreference"
   | "profile"

@@ -187,8 +187,7 @@ await report({ prompt, about, load_s, again_s, ...measured });`;
   }
 }
 
-const oursFor = ({ beside }) =>
-  report.contenders.find((c) => c.name === beside && !c.error) ?? report.contenders[0];
+const oursFor = ({ beside }) => report.contenders.find((c) => c.name === beside && !c.error) ?? report.contenders[0];
 const times = (ratio) => `${ratio.toFixed(ratio < 10 ? 2 : 1)} x`;
 const rate = (value) => value.toFixed(value < 100 ? 2 : 0);
 const rows = report.contenders.map((c) => {
@@ -209,8 +208,7 @@ const rows = report.contenders.map((c) => {
     times(ours.decode_tokens_per_s / c.decode_tokens_per_s),
   ];
 });
-console.log(
-  `\n${table(["tokens/s", "model", "load", "kept, to first", "prompt", "prefill", "ours is", "first token", "decode", "ours is"], rows)}`,
-);
+const heading = ["tokens/s", "model", "load", "kept, to first", "prompt", "prefill", "ours is"];
+console.log(`\n${table([...heading, "first token", "decode", "ours is"], rows)}`);
 for (const { name, error } of report.contenders) if (error) console.log(`${name}: ${error}`);
 if (asked.out) fs.writeFileSync(asked.out, `${JSON.stringify(report, null, 1)}\n`);

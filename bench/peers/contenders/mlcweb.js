@@ -3,9 +3,9 @@
 export async function open({ bundle, ...options }) {
   const { Engine } = await import("/engine/mlcweb.js");
   const engine = await Engine.load(bundle, { selfCheck: false, ...options });
-  const { threads } = engine.info;
+  const { name, tier, threads } = engine.info;
   return {
-    about: `${engine.info.name}, tier ${engine.info.tier}${threads ? `, ${threads} thread${threads > 1 ? "s" : ""}` : ""}`,
+    about: `${name}, tier ${tier}${threads ? `, ${threads} thread${threads > 1 ? "s" : ""}` : ""}`,
     close: () => engine.unload(),
     count: async (text) => engine.encode(text).length,
     async *answer(text, tokens) {

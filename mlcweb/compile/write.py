@@ -20,6 +20,7 @@ from mlcweb.bundle import (
     TokenizerFiles,
     open_bundle,
 )
+from mlcweb.bundle.cost import tier_cost
 from mlcweb.compile.dump import Dump
 from mlcweb.compile.images import check_of_picture
 from mlcweb.compile.job import Job
@@ -134,6 +135,7 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
         features=lowered.tier.features,
         limits=limits,
         kv_cache_dtype=None if job.texts else job.kv_cache_dtype or lowered.tier.kv_dtype,
+        cost=tier_cost(lowered.plan, writer.stored_weights().entries, job.config.vocab_size),
         plan=writer.add_file(f"plan.{lowered.tier.name}", "json", _json(lowered.plan)),
         kernels=writer.add_file(f"kernels.{lowered.tier.name}", "wgsl", lowered.wgsl.encode()),
     )

@@ -1,20 +1,21 @@
 // Defines the stages of a load, in the order in which load.ts runs them. Each takes the results of those before it.
-import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from "../bundle/index.js";
-import { GpuModel, ImageRows, Recurrent } from "../decode/index.js";
-import { capabilities, isSoftware } from "../device/adapter.js";
 import {
-  chooseTier,
-  Guard,
-  Memory,
-  mergeRequirements,
-  openDevice,
-  Readbacks,
-  requestAdapter,
-} from "../device/index.js";
-import { type Capabilities, missingFor } from "../device/tier.js";
+  bytesOf,
+  filesToLoad,
+  type Manifest,
+  Source,
+  streamWeights,
+  type Tier,
+  type WeightSink,
+} from "../bundle/index.js";
+import { GpuModel, ImageRows, Recurrent } from "../decode/index.js";
+import { capabilities, isSoftware, requireBuffer } from "../device/adapter.js";
+import { Guard, Memory, mergeRequirements, openDevice, Readbacks, requestAdapter } from "../device/index.js";
+import { missingFor } from "../device/tier.js";
+import { requireWasm } from "../device/wasm.js";
 import type { TextsCode } from "../embed/code.js";
 import type { Texts } from "../embed/texts.js";
-import { throwIfAborted, WrongResultsError } from "../errors.js";
+import { throwIfAborted } from "../errors.js";
 import { mostRows } from "../images/facts.js";
 import type { Log } from "../log.js";
 import {
@@ -43,6 +44,8 @@ import {
 import { fetchCode } from "./late_code.js";
 import { chooseContext, chooseFirstTokens, type LoadOptions } from "./options.js";
 import type { Progress } from "./progress.js";
+import { warnOfQuota } from "./quota.js";
+import { largestKvBuffer, rightTier } from "./suits.js";
 import type { Verdicts } from "./verdicts.js";
 
 /** On an H200 a prefill of 2 to 32 tokens takes as long as eight steps of a 1B model. */
@@ -73,7 +76,7 @@ export interface Bundle {
   readonly readText: (name: string) => Promise<string>;
 }
 
-/** Reads the manifest. */
+/** Reads the manifest, where its model.wasm can run. */
 export async function openBundle(url: string, { options, controller, progress }: Loading): Promise<Bundle> {
   const source = await Source.open(url, {
     fetch: options.fetch,
@@ -83,7 +86,7 @@ export async function openBundle(url: string, { options, controller, progress }:
     onBytes: (n) => progress.bytes(n),
   });
   progress.manifest();
-  const manifest = await source.manifest();
+  const [manifest] = await Promise.all([source.manifest(), requireWasm()]);
   const readText = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
   return { source, manifest, readText };
 }
@@ -113,27 +116,10 @@ export async function chooseTarget(
   const contextLength = chooseContext(manifest, options.contextLength);
   const firstTokens = chooseFirstTokens(contextLength, options.firstTokens);
   const pagesFor = (tokens: number): number => Math.ceil(tokens / manifest.model.page_size);
-  progress.expect(bytesToLoad(manifest, tier));
-  return { adapter, tier, contextLength, pages: pagesFor(contextLength), firstPages: pagesFor(firstTokens) };
-}
-
-/** The first tier that the adapter runs, and that is not known to be wrong on it. */
-function rightTier(
-  tiers: readonly Tier[],
-  has: Capabilities,
-  named: string | undefined,
-  verdicts: Verdicts | undefined,
-): Tier {
-  const first = chooseTier(tiers, has, named);
-  if (!verdicts?.isWrong({ tier: first, activations: "float" })) return first;
-  const others = tiers.filter((tier) => tier !== first);
-  if (named === undefined && others.some((tier) => missingFor(tier, has).length === 0))
-    return rightTier(others, has, undefined, verdicts);
-  throw new WrongResultsError(
-    named === undefined
-      ? "On this device every tier of the bundle that it can run computes wrong results."
-      : `The tier ${named} computes wrong results on this device.`,
-  );
+  const pages = pagesFor(contextLength);
+  requireBuffer(adapter, tier, largestKvBuffer(tier, pages));
+  progress.expect(bytesOf(manifest, filesToLoad(manifest, tier)));
+  return { adapter, tier, contextLength, pages, firstPages: pagesFor(firstTokens) };
 }
 
 export interface Planned {
@@ -146,12 +132,13 @@ export interface Planned {
 export async function fetchPlan(
   { source, manifest, readText }: Bundle,
   { tier }: Target,
-  { timings, seconds }: Loading,
+  { options, timings, seconds }: Loading,
 ): Promise<Planned> {
   const [text, kernels, wasm] = await Promise.all([
     readText(tier.plan),
     readText(tier.kernels),
     source.file(manifest, manifest.wasm),
+    options.cache !== false && warnOfQuota(bytesOf(manifest, filesToLoad(manifest, tier)), options.onWarning),
   ]);
   const plan = parsePlan(text, manifest, tier.name);
   timings.manifest_s = seconds();
@@ -374,11 +361,3 @@ function makeEntry({ device, host, plan, memory, pipelines }: Gpu, buffers: Buff
 /** A cancellation takes effect between chunks, so chunks are short where a token takes long. */
 const chunkFor = ({ info }: GPUAdapter, chunk: number): number =>
   isSoftware(info) ? Math.min(SOFTWARE_CHUNK, chunk) : chunk;
-
-/** The bytes of the tier's files and of every weight chunk. A tier that binds fewer tensors may skip chunks, and then
- * fetches fewer bytes than this. */
-function bytesToLoad(manifest: Manifest, tier: Tier): number {
-  const { tokenizer, config } = manifest.tokenizer;
-  const names = new Set([tier.plan, tier.kernels, manifest.wasm, tokenizer, config, ...manifest.chunks]);
-  return [...names].reduce((sum, name) => sum + manifest.files.get(name)!.bytes, 0);
-}

@@ -138,6 +138,5 @@ const untrue = (missing: readonly string[], why: string): MissingFeatureError =>
   new MissingFeatureError(
     `This GPU says that it has ${missing.join(", ")}, and gives no device with that${why}`,
     missing,
-    "Update the browser and the graphics driver, and turn off what changes what pages see of the GPU; or load a tier " +
-      "that needs less, such as base, or with a smaller contextLength.",
+    "Turn off what changes what pages see of the GPU, or load a tier that needs less.",
   );

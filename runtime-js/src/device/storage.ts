@@ -11,19 +11,8 @@ export interface StorageFacts {
 }
 
 export async function storageFacts(): Promise<StorageFacts> {
-  const { storage } = (globalThis.navigator as Navigator | undefined) ?? {};
-  const [estimate, persisted] = await Promise.all([
-    orNull(() => storage?.estimate()),
-    orNull(() => storage?.persisted?.()),
-  ]);
-  const { quota = null, usage: used = null } = estimate ?? {};
+  const storage = globalThis.navigator?.storage as StorageManager | undefined;
+  const { quota = null, usage: used = null } = (await storage?.estimate().catch(() => {})) ?? {};
+  const persisted = (await storage?.persisted().catch(() => null)) ?? null;
   return { quota, used, left: quota === null ? null : Math.max(0, quota - (used ?? 0)), persisted };
-}
-
-async function orNull<T>(ask: () => Promise<T> | undefined): Promise<T | null> {
-  try {
-    return (await ask()) ?? null;
-  } catch {
-    return null;
-  }
 }

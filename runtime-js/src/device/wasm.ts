@@ -11,15 +11,14 @@ export async function requireWasm(): Promise<void> {
   if (typeof WebAssembly === "undefined")
     throw new NoWasmError(
       "This browser has no WebAssembly.",
-      "Use a current browser; Lockdown Mode and the like turn WebAssembly off.",
+      "Use a current browser, without a mode that turns it off, such as Lockdown Mode.",
     );
   try {
     await WebAssembly.compile(EMPTY);
   } catch {
     throw new NoWasmError(
       `This page's Content-Security-Policy keeps WebAssembly from running: it lacks ${DIRECTIVE}.`,
-      "Add 'wasm-unsafe-eval' to its script-src, or to its default-src where it has no script-src. A worker has a " +
-        "policy of its own, from its script's headers.",
+      "Add that to the policy. A worker has one of its own, from its script's headers.",
       DIRECTIVE,
     );
   }

@@ -9,8 +9,8 @@ export const tooSmall = (bytes: number, room: number | null): Warning | undefine
     : {
         code: "storage-small",
         message:
-          `This browser has room for ${megabytes(room)} here, and the model has ${megabytes(bytes)}: ` +
-          "what does not fit is downloaded again at the next visit.",
+          `This browser keeps ${megabytes(room)} here, and the model has ${megabytes(bytes)}: ` +
+          "the rest is downloaded again at the next visit.",
       };
 
 /** Warns where the whole quota is smaller than a bundle of so many bytes, which may be kept already. */
@@ -21,4 +21,4 @@ export async function warnOfQuota(bytes: number, warn: ((warning: Warning) => vo
   if (warning) warn(warning);
 }
 
-const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;

@@ -40,8 +40,8 @@ export class Store {
     try {
       await this.cache.put(key, new Response(bytes, { headers: { "Content-Length": String(bytes.length) } }));
     } catch (error) {
+      if (!this.full) this.onFull(error); // several files are put at a time
       this.full = true;
-      this.onFull(error);
     }
   }
 
@@ -50,10 +50,10 @@ export class Store {
   }
 }
 
-/** The Cache API; undefined where there is none, or where the page may not use it, as in a sandboxed frame. */
-export function cachesHere(): CacheStorage | undefined {
+/** Undefined where there is none, or where the page may not use it, as in a sandboxed frame, whose `caches` throws. */
+export async function openCache(): Promise<Cache | undefined> {
   try {
-    return globalThis.caches; // whose getter throws there
+    return await globalThis.caches?.open(CACHE);
   } catch {
     return undefined;
   }
@@ -62,7 +62,7 @@ export function cachesHere(): CacheStorage | undefined {
 /** Forgets the cached files of the bundle at `base`, an absolute URL that ends in a slash: all, or those whose name
  * `which` says. Returns how many there were. */
 export async function deleteCached(base: string, which: (file: string) => boolean = () => true): Promise<number> {
-  const cache = await cachesHere()?.open(CACHE);
+  const cache = await openCache();
   if (!cache) return 0;
   let count = 0;
   for (const request of await cache.keys()) {
@@ -76,7 +76,7 @@ export async function deleteCached(base: string, which: (file: string) => boolea
 /** The cached files of the bundle at `base`, by name and query, and how to read each as text. */
 export async function listCached(base: string): Promise<Map<string, () => Promise<string | undefined>>> {
   const kept = new Map<string, () => Promise<string | undefined>>();
-  const cache = await cachesHere()?.open(CACHE);
+  const cache = await openCache();
   if (!cache) return kept;
   for (const request of await cache.keys()) {
     if (request.url.startsWith(base))

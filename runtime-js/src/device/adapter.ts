@@ -1,7 +1,7 @@
 // Finds the adapter, and opens the device with exactly the features and limits that the tier and the buffers need.
 import type { Tier } from "../bundle/manifest.js";
 import { MissingFeatureError, NoWebGPUError } from "../errors.js";
-import { type Capabilities, inWords, lacking, missingFor } from "./tier.js";
+import { type Capabilities, inWords, lacking } from "./tier.js";
 
 /** WebGPU's name for it is not in the DOM types of TypeScript before 6, which pages may use. */
 export type PowerPreference = "low-power" | "high-performance";
@@ -46,15 +46,13 @@ export async function requestAdapter(powerPreference: PowerPreference = "high-pe
   return adapter;
 }
 
-export const capabilities = (adapter: GPUAdapter): Capabilities => ({
-  ...abilities(adapter),
-  software: isSoftware(adapter.info),
-});
-
-/** Of an adapter, or of a device. */
-function abilities({ features, limits }: Pick<GPUAdapter, "features" | "limits">): Omit<Capabilities, "software"> {
-  const values = limits as unknown as Record<string, number | undefined>;
-  return { features: features as ReadonlySet<string>, limit: (name) => values[name] };
+export function capabilities(adapter: GPUAdapter): Capabilities {
+  const limits = adapter.limits as unknown as Record<string, number | undefined>;
+  return {
+    features: adapter.features as ReadonlySet<string>,
+    limit: (name) => limits[name],
+    software: isSoftware(adapter.info),
+  };
 }
 
 /** Whether the CPU does the work. The browser says so, or the renderer's name does. But no CPU has subgroups of 32 or
@@ -118,25 +116,18 @@ export async function openDevice(
     if (adapter.features.has(feature) && !features.includes(feature)) features.push(feature);
   }
   const asked = inWords({ features, limits: [...limits].map(([name, needed]) => ({ name, needed, has: null })) });
-  let device: GPUDevice;
   try {
     const requiredLimits = Object.fromEntries(limits);
-    device = await adapter.requestDevice({ requiredFeatures: features, requiredLimits, label: "mlcweb" });
+    return await adapter.requestDevice({ requiredFeatures: features, requiredLimits, label: "mlcweb" });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    if (asked.length > 0) throw untrue(asked, `: ${why}`);
-    throw new NoWebGPUError(`The GPU device could not be opened: ${why}`, BROWSERS);
+    const plain = asked.length > 0 && (await adapter.requestDevice().catch(() => undefined));
+    if (!plain) throw new NoWebGPUError(`The GPU device could not be opened: ${why}`, BROWSERS);
+    plain.destroy();
+    throw new MissingFeatureError(
+      `This GPU says that it has ${asked.join(", ")}, and gives no device with that: ${why}`,
+      asked,
+      "Turn off what changes what pages see of the GPU, or load a tier that needs less.",
+    );
   }
-  const missing = missingFor({ features, limits }, abilities(device));
-  if (missing.length === 0) return device;
-  device.destroy();
-  throw untrue(missing, ".");
 }
-
-/** Of an adapter that has told of more than it gives. */
-const untrue = (missing: readonly string[], why: string): MissingFeatureError =>
-  new MissingFeatureError(
-    `This GPU says that it has ${missing.join(", ")}, and gives no device with that${why}`,
-    missing,
-    "Turn off what changes what pages see of the GPU, or load a tier that needs less.",
-  );

@@ -1,5 +1,5 @@
 // Reports this browser's GPU, for `mlcweb doctor` and bug reports.
-import { cachesHere } from "../bundle/store.js";
+import { openCache } from "../bundle/store.js";
 import { TIERS } from "../contract/index.js";
 import { MlcwebError } from "../errors.js";
 import { type AdapterFacts, describeAdapter, isSoftware, requestAdapter } from "./adapter.js";
@@ -25,7 +25,7 @@ export async function probe(): Promise<ProbeReport> {
   const base = {
     secureContext: globalThis.isSecureContext ?? false,
     userAgent: navigator.userAgent,
-    storage: { quota: quota ?? 0, usage: used ?? 0, cacheApi: cachesHere() !== undefined },
+    storage: { quota: quota ?? 0, usage: used ?? 0, cacheApi: (await openCache()) !== undefined },
   };
   try {
     const adapter = await requestAdapter();

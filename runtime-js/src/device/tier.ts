@@ -28,7 +28,7 @@ export interface Missing {
 type Needed = Pick<Tier, "features" | "limits">;
 
 /** What the adapter lacks for a tier, or an entry. */
-export function lacking({ features, limits }: Needed, adapter: Omit<Capabilities, "software">): Missing {
+export function lacking({ features, limits }: Needed, adapter: Capabilities): Missing {
   const all = [...limits].map(([name, needed]) => ({ name, needed, has: adapter.limit(name) ?? null }));
   return {
     features: features.filter((feature) => !adapter.features.has(feature)),
@@ -39,8 +39,7 @@ export function lacking({ features, limits }: Needed, adapter: Omit<Capabilities
 const isLeast = (limit: string): boolean => limit.startsWith("min");
 
 /** The same in words: feature names, and limits as "name ≥ value". */
-export const missingFor = (tier: Needed, adapter: Omit<Capabilities, "software">): string[] =>
-  inWords(lacking(tier, adapter));
+export const missingFor = (tier: Needed, adapter: Capabilities): string[] => inWords(lacking(tier, adapter));
 
 export const inWords = ({ features, limits }: Missing): string[] => [
   ...features,

@@ -9,8 +9,11 @@ from mlcweb.contract.manifest import TensorEntry, TierCost
 from mlcweb.contract.plan import Launch, Plan
 
 
-def tier_cost(plan: Plan, tensors: Mapping[str, TensorEntry], vocab: int) -> TierCost:
-    """Of a tier's plan, whose tensors are given by name; ``vocab`` is how many rows an embedding has."""
+def tier_cost(plan: Plan, tensors: Mapping[str, TensorEntry], vocab: int, *, gpu: bool = True) -> TierCost:
+    """Of a tier's plan, whose tensors are given by name; ``vocab`` is how many rows an embedding has.
+
+    A CPU's memory (``gpu=False``) has no uniforms.
+    """
     page_bytes = [buffer["page_bytes"] for buffer in plan["buffers"] if buffer["kind"] == "kv"]
     memory = gpu_memory(plan, context=1, page_size=1)  # the KV cache counts below
     steps = [plan["entries"][name] for name in ("decode", "sample") if name in plan["entries"]]
@@ -19,7 +22,7 @@ def tier_cost(plan: Plan, tensors: Mapping[str, TensorEntry], vocab: int) -> Tie
         weights=memory["weight"],
         kv_page=sum(page_bytes),
         kv_largest_page=max(page_bytes, default=0),
-        other=memory["total"] - memory["weight"] - memory["kv"],
+        other=memory["total"] - memory["weight"] - memory["kv"] - (0 if gpu else memory["uniform"]),
         token_weights=sum(_weights_read(plan, launch, tensors, vocab) for launch in launches),
         token_launches=len(launches),
     )

@@ -35,8 +35,8 @@ for (const folder of [`${root}dist`, engine]) {
   await mkdir(folder, { recursive: true });
   if (!watching) for (const name of await readdir(folder)) await rm(`${folder}/${name}`, { recursive: true });
 }
-// Few pages constrain answers, read catalogs, check models, embed texts or have pictures: each is a file beside
-// mlcweb.js. It has errors from there, so that each class is there once.
+// Few pages constrain answers, read catalogs, check models, lack WebGPU, embed texts or have pictures: each is a file
+// beside // mlcweb.js. It has errors from there, so that each class is there once.
 const beside = (filter, path) => ({
   name: path,
   setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
@@ -52,7 +52,7 @@ const besideEngine = {
     ),
 };
 for (const outdir of ["dist", engine]) {
-  const plugins = ["constrain", "catalog", "check", "embed", "images"].map((name) =>
+  const plugins = ["constrain", "catalog", "check", "cpu", "embed", "images"].map((name) =>
     beside(RegExp(`${name}/index\\.js$`), `./${name}.js`),
   );
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
@@ -61,6 +61,9 @@ for (const outdir of ["dist", engine]) {
   await make({ entryPoints: { catalog: "src/catalog/index.ts" }, outdir, plugins: errors });
   const checks = [...errors, beside(/catalog\/index\.js$/, "./catalog.js")];
   await make({ entryPoints: { check: "src/check/index.ts" }, outdir, plugins: checks });
+  const worker = beside(/cpu\/worker\.js$|^\.\/worker\.js$/, "./cpu-worker.js");
+  await make({ entryPoints: { cpu: "src/cpu/index.ts" }, outdir, plugins: [...errors, worker] });
+  await make({ entryPoints: { "cpu-worker": "src/cpu/worker.ts" }, outdir });
   await make({ entryPoints: { embed: "src/embed/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { images: "src/images/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });

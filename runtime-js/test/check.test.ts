@@ -126,6 +126,7 @@ describe("a bundle that runs", () => {
       tier: "base",
       missing: { features: [], limits: [] },
       adapter: { ...INFO, fallback: false, software: false },
+      noWebGPU: null,
       contextLength: 40,
       memory: { weights: 160, kv: 3 * 128, other: 1000, total: 1160 + 3 * 128, atLoad: 1160 + 128 },
       download: { total: TOTAL, kept: 0, fetch: TOTAL },
@@ -423,6 +424,59 @@ describe("what keeps a bundle from running", () => {
   });
 });
 
+describe("the CPU's tier", () => {
+  const RELAXED = `k.00000002.wasm`;
+  const cost = { weights: 160, kv_page: 128, kv_largest_page: 64, other: 500, token_weights: 100, token_launches: 9 };
+  const both = (other = cost.other): FetchLike =>
+    serve((json) => {
+      json.files[RELAXED] = { bytes: 7, sha256: `00000002${"0".repeat(56)}` };
+      const wasm = { ...json.tiers[0], name: "wasm", limits: {}, relaxed: RELAXED, cost: { ...cost, other } };
+      json.tiers.push(wasm);
+    });
+
+  it("runs without WebGPU, and why there is none is told", async () => {
+    browser(undefined);
+    const found = await check({ fetch: both(), contextLength: 40, firstTokens: 16, measure: true });
+    expect(found).toMatchObject({
+      runs: true,
+      reasons: [],
+      tier: "wasm",
+      missing: { features: [], limits: [] },
+      adapter: null,
+      noWebGPU: { code: "no-webgpu", message: "This browser has no WebGPU." },
+      memory: { weights: 160, kv: 3 * 128, other: 500, total: 660 + 3 * 128, atLoad: 660 + 3 * 128 },
+      speed: { tokensPerSecond: null, why: expect.stringMatching(/CPU/) as string },
+    });
+    // V8 has Relaxed SIMD: the kernels for it are downloaded in place of the others.
+    const { files } = manifest();
+    expect(found.download.total).toBe(TOTAL + 7 - files.get(manifest().tiers[0]!.kernels)!.bytes);
+  });
+  it("is taken by name beside a GPU, and not instead of one", async () => {
+    browser(device().gpu);
+    expect(await check({ fetch: both(), tier: "wasm" })).toMatchObject({ tier: "wasm", adapter: null, noWebGPU: null });
+    expect(await check({ fetch: both() })).toMatchObject({ tier: "base" });
+    browser(undefined);
+    expect(await check({ fetch: both(), tier: "base" })).toMatchObject({
+      runs: false,
+      tier: null,
+      reasons: [{ code: "no-webgpu" }],
+      missing: { features: ["WebGPU"], limits: [] },
+      noWebGPU: { code: "no-webgpu" },
+    });
+  });
+  it("needs SIMD, and room in a WebAssembly memory", async () => {
+    browser(undefined);
+    const { compile } = WebAssembly;
+    vi.stubGlobal("WebAssembly", { compile, validate: () => false });
+    expect((await check({ fetch: both() })).reasons).toMatchObject([
+      { code: "missing-feature", message: expect.stringMatching(/has no SIMD/) as string },
+    ]);
+    vi.unstubAllGlobals();
+    browser(undefined);
+    expect(await check({ fetch: both(2 ** 32) })).toMatchObject({ runs: false, reasons: [{ code: "out-of-memory" }] });
+  });
+});
+
 describe("storage", () => {
   it("that is small is warned of, by a check and by a load, and stops neither", async () => {
     browser(device().gpu, TOTAL + 10, 11);
@@ -439,7 +493,8 @@ describe("storage", () => {
       await Engine.load(URL_, { fetch, cache, onWarning: ({ code }) => met.push(code) }).catch(() => {});
       return met;
     };
-    expect([await codes(TOTAL - 1), await codes(TOTAL), await codes(TOTAL - 1, false)]).toEqual([
+    const { weightBytes } = manifest(); // of which a load knows before it knows the tier
+    expect([await codes(weightBytes - 1), await codes(weightBytes), await codes(weightBytes - 1, false)]).toEqual([
       ["storage-small"],
       [],
       [],

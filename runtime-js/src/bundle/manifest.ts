@@ -29,6 +29,9 @@ export interface Tier {
   readonly limits: ReadonlyMap<string, number>;
   readonly plan: string;
   readonly kernels: string;
+  /** Of the CPU's tier: its kernels for browsers with Relaxed SIMD, and whether its products round activations. */
+  readonly relaxed?: string | undefined;
+  readonly int8?: boolean | undefined;
   /** The type of the KV cache's elements, where the bundle says it. */
   readonly kvCacheDtype?: KvCacheDtype | undefined;
   /** Absent in bundles of compilers that did not count. */
@@ -108,9 +111,10 @@ function checkFiles(json: ManifestDocument, files: ReadonlyMap<string, FileEntry
   small("wasm", json.wasm);
   small("tokenizer.tokenizer", json.tokenizer.tokenizer);
   small("tokenizer.config", json.tokenizer.config);
-  json.tiers.forEach(({ plan, kernels }, i) => {
+  json.tiers.forEach(({ plan, kernels, relaxed }, i) => {
     small(`tiers[${i}].plan`, plan);
     small(`tiers[${i}].kernels`, kernels);
+    small(`tiers[${i}].relaxed`, relaxed);
   });
   json.weights.chunks.forEach((name, i) => {
     named(`weights.chunks[${i}]`, name, Infinity);

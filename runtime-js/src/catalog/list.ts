@@ -1,7 +1,7 @@
 // Lists a catalog's models for this device: what fits and what does not, and why, before anything is downloaded.
 import type { CatalogModel, CatalogTier } from "../contract/index.js";
 import { capabilities, type PowerPreference, requestAdapter } from "../device/adapter.js";
-import { type Capabilities, fitTier, inWords } from "../device/tier.js";
+import { type Capabilities, fitTier, inWords, NO_ADAPTER, withoutBlind } from "../device/tier.js";
 import { requireWasm } from "../device/wasm.js";
 import { NoWasmError, NoWebGPUError } from "../errors.js";
 import { type ReadOptions, readCatalog } from "./read.js";
@@ -49,7 +49,7 @@ async function openDevice({ powerPreference }: ListOptions): Promise<Device> {
 }
 
 function listed(model: CatalogModel, url: string, device: Device, contextLength = 4096): ListedModel {
-  const { tier, missing, why } = suit(model.tiers, device);
+  const { tier, missing, why } = suit(model, device);
   const { memory } = tier ?? model.tiers.at(-1)!;
   const wanted = Math.min(contextLength, model.context_length);
   const { bytes } = memory.find(({ context }) => context >= wanted) ?? memory.at(-1)!;
@@ -62,12 +62,13 @@ interface Suited {
   readonly why: string | undefined;
 }
 
-function suit(tiers: readonly CatalogTier[], device: Device): Suited {
-  if (device instanceof NoWebGPUError) return { tier: undefined, missing: ["WebGPU"], why: device.message };
+function suit({ tiers, images }: CatalogModel, device: Device): Suited {
   if (device instanceof NoWasmError) return { tier: undefined, missing: ["WebAssembly"], why: device.message };
+  const has = device instanceof NoWebGPUError ? NO_ADAPTER : device;
   const needed = tiers.map((tier) => ({ ...tier, limits: new Map(Object.entries(tier.limits)) }));
-  const { tier, missing } = fitTier(needed, device);
+  const { tier, missing } = fitTier(images ? withoutBlind(needed, has) : needed, has);
   const words = inWords(missing);
-  if (!tier) return { tier, missing: words, why: `This GPU lacks ${words.join(", ")}.` };
-  return { tier: tiers[needed.indexOf(tier)], missing: words, why: undefined };
+  if (tier) return { tier: tiers[needed.indexOf(tier)], missing: words, why: undefined };
+  const why = device instanceof NoWebGPUError ? device.message : `This GPU lacks ${words.join(", ")}.`;
+  return { tier, missing: words, why };
 }

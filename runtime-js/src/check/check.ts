@@ -1,19 +1,20 @@
 // Asks the manifest, the browser and the device what a load would meet, in the order in which it would.
 import { type Manifest, resolveBundleUrl, Source, type Tier, type Warning } from "../bundle/index.js";
-import { capabilities, describeAdapter, openDevice, requestAdapter, requireBuffer } from "../device/adapter.js";
-import { Memory } from "../device/memory.js";
+import { kernelsFor } from "../cpu/features.js";
+import { requireRoom } from "../cpu/layout.js";
+import { capabilities, describeAdapter, requireBuffer } from "../device/adapter.js";
 import { storageFacts } from "../device/storage.js";
-import { fitTier, type Missing } from "../device/tier.js";
+import { fitTier, isCpuTier, type Missing, NO_ADAPTER } from "../device/tier.js";
 import { requireWasm } from "../device/wasm.js";
 import { type CataloguedModel, findInCatalog } from "../engine/catalogued.js";
 import { chooseContext, chooseFirstTokens } from "../engine/options.js";
 import { tooSmall } from "../engine/quota.js";
-import { largestKvBuffer, rightTier } from "../engine/suits.js";
-import { nameOf, Verdicts } from "../engine/verdicts.js";
-import { CancelledError, InvalidRequestError, MlcwebError, throwIfAborted } from "../errors.js";
+import { chooseFor, findAdapter, largestKvBuffer } from "../engine/suits.js";
+import { Verdicts } from "../engine/verdicts.js";
+import { CancelledError, InvalidRequestError, MlcwebError, NoWebGPUError, throwIfAborted } from "../errors.js";
+import { tryDevice } from "./device.js";
 import type { CheckOptions, EngineCheck, Reason, Speed } from "./report.js";
 import { downloadOf, memoryOf } from "./sizes.js";
-import { measured, tokensPerSecond } from "./speed.js";
 
 const NOTHING: Missing = { features: [], limits: [] };
 const UNKNOWN: Speed = { bandwidth: null, launch: null, tokensPerSecond: null, why: null };
@@ -28,40 +29,38 @@ export async function check(model: string | CataloguedModel, options: CheckOptio
   const source = await Source.open(url, { ...asked, keepManifest: false });
   const manifest = await source.manifest();
   const contextLength = chooseContext(manifest, options.contextLength);
+  const firstTokens = chooseFirstTokens(contextLength, options.firstTokens);
   const pagesFor = (tokens: number): number => Math.ceil(tokens / manifest.model.page_size);
-  const pages = pagesFor(contextLength),
-    firstPages = pagesFor(chooseFirstTokens(contextLength, options.firstTokens));
+  const sizes = { pages: pagesFor(contextLength), firstPages: pagesFor(firstTokens) };
 
-  const reasons: Reason[] = [];
-  /** What a step gives; undefined where it finds why the model does not run. */
-  const meet = async <T>(step: () => T | Promise<T>): Promise<T | undefined> => {
-    try {
-      throwIfAborted(signal);
-      return await step();
-    } catch (error) {
-      if (!(error instanceof MlcwebError) || error instanceof InvalidRequestError || error instanceof CancelledError)
-        throw error;
-      reasons.push(error.toJSON());
-      return undefined;
-    }
-  };
-
+  const { meet, reasons } = meeting(signal);
   await meet(requireWasm);
-  const adapter = await meet(() => requestAdapter(powerPreference));
+  const found = await meet(() => findAdapter(manifest, options));
+  const adapter = found instanceof NoWebGPUError ? undefined : found;
   const verdicts = options.selfCheck === false ? undefined : new Verdicts(onWarning);
-  if (adapter) await verdicts?.open(source, adapter);
-  const tier = adapter && (await meet(() => rightTier(manifest.tiers, capabilities(adapter), options.tier, verdicts)));
-  const last = tier ?? manifest.tiers.at(-1)!;
-  let speed = UNKNOWN;
-  if (adapter && tier) {
-    await meet(() => requireBuffer(adapter, tier, largestKvBuffer(tier, pages)));
+  // Without an adapter, and without a tier that needs none, the reason is there already.
+  const chosen =
+    found || namesCpu(options)
+      ? await meet(() => chooseFor(manifest, adapter, options.tier, source, verdicts))
+      : undefined;
+  const tier = chosen ?? manifest.tiers.at(-1)!;
+  const onCpu = isCpuTier(tier);
+  const memory = memoryOf(manifest, tier, sizes.pages, onCpu ? sizes.pages : sizes.firstPages);
+  let speed: Speed = { ...UNKNOWN, why: CPU_WORKS };
+  let kernels: string | undefined;
+  if (chosen && onCpu) {
+    kernels = await meet(() => kernelsFor(tier));
+    await meet(() => requireRoom(memory.total));
+  } else if (chosen && adapter) {
+    await meet(() => requireBuffer(adapter, tier, largestKvBuffer(tier, sizes.pages)));
     if (reasons.length === 0) {
-      const needed = { adapter, tier, atLoad: largestAtLoad(manifest, tier, firstPages), pages };
-      speed = (await meet(() => tryDevice(needed, source, options.measure ?? true))) ?? UNKNOWN;
+      const wanted = whyNone(adapter, tier, options.measure ?? true) ?? source;
+      const tried = await meet(() => tryDevice(adapter, manifest, tier, sizes, wanted));
+      speed = tried ?? speed;
     }
   }
   const [download, storage] = await Promise.all([
-    downloadOf(manifest, last, source.base, cache !== false),
+    downloadOf(manifest, tier, kernels, cache === false ? undefined : source.base),
     storageFacts(),
   ]);
   const small = cache === false ? undefined : tooSmall(download.fetch, storage.left);
@@ -73,55 +72,50 @@ export async function check(model: string | CataloguedModel, options: CheckOptio
     runs,
     reasons,
     warnings,
-    tier: tier?.name ?? null,
-    missing: adapter && !tier ? fitTier(named(manifest.tiers, options.tier), capabilities(adapter)).missing : NOTHING,
+    tier: chosen?.name ?? null,
+    missing: chosen ? NOTHING : lackingHere(manifest, adapter, options.tier),
     adapter: adapter ? describeAdapter(adapter) : null,
+    noWebGPU:
+      found instanceof NoWebGPUError ? found.toJSON() : (reasons.find(({ code }) => code === "no-webgpu") ?? null),
     contextLength,
-    memory: memoryOf(manifest, last, pages, firstPages),
+    memory,
     download,
     storage,
     speed: runs ? speed : { ...UNKNOWN, why: "The model does not run here." },
   };
 }
 
-const named = (tiers: readonly Tier[], name: string | undefined): readonly Tier[] =>
-  tiers.filter((tier) => name === undefined || tier.name === name);
-
-/** Bytes of the largest buffer that a load begins with. */
-function largestAtLoad({ tensors }: Manifest, tier: Tier, firstPages: number): number {
-  const weights = [...tensors.values()].map(({ bytes }) => bytes);
-  return weights.reduce((largest, bytes) => Math.max(largest, bytes), largestKvBuffer(tier, firstPages));
+/** Runs steps of a load, and gathers the reasons for which they fail. */
+function meeting(signal: AbortSignal | undefined) {
+  const reasons: Reason[] = [];
+  const meet = async <T>(step: () => T | Promise<T>): Promise<T | undefined> => {
+    try {
+      throwIfAborted(signal);
+      return await step();
+    } catch (error) {
+      const other = error instanceof InvalidRequestError || error instanceof CancelledError;
+      if (other || !(error instanceof MlcwebError)) throw error;
+      reasons.push(error.toJSON());
+      return undefined;
+    }
+  };
+  return { meet, reasons };
 }
 
-interface Needed {
-  readonly adapter: GPUAdapter;
-  readonly tier: Tier;
-  readonly atLoad: number;
-  readonly pages: number;
+const namesCpu = ({ tier }: CheckOptions): boolean => isCpuTier({ name: tier });
+
+/** What the device lacks for the tier that needs least, of those that may be taken. */
+function lackingHere({ tiers }: Manifest, adapter: GPUAdapter | undefined, named: string | undefined): Missing {
+  const admitted = tiers.filter(({ name }) => named === undefined || name === named);
+  return fitTier(admitted, adapter ? capabilities(adapter) : NO_ADAPTER).missing;
 }
 
-/** Opens the device as a load does, makes the largest of its buffers, since adapters may say more than they give, and
- * measures how fast it is. Throws what a load throws. */
-async function tryDevice({ adapter, tier, atLoad, pages }: Needed, source: Source, measure: boolean): Promise<Speed> {
-  const device = await openDevice(adapter, tier, largestKvBuffer(tier, pages));
-  try {
-    const memory = new Memory(device);
-    await memory.scoped(() => memory.create("weight", "the largest buffer", atLoad, GPUBufferUsage.STORAGE));
-    memory.destroy();
-    const none = whyNone(adapter, tier, measure);
-    if (none) return { ...UNKNOWN, why: none };
-    const found = await measured(nameOf(adapter.info), source, device);
-    if (!found) return { ...UNKNOWN, why: "The device could not be measured." };
-    return { ...found, tokensPerSecond: tokensPerSecond(tier.cost!, found), why: null };
-  } finally {
-    device.destroy();
-  }
-}
+const CPU_WORKS = "The CPU does the work: memory is not what limits it.";
 
-/** Why there is no estimate. */
+/** Why there is no estimate of the speed. */
 function whyNone(adapter: GPUAdapter, { cost }: Tier, measure: boolean): string | undefined {
   if (!measure) return "It was not asked for.";
-  if (describeAdapter(adapter).software) return "The CPU does the adapter's work: memory is not what limits it.";
+  if (describeAdapter(adapter).software) return CPU_WORKS;
   if (!cost) return "The bundle does not say what a token reads: compile it again.";
   if (cost.token_launches === 0) return "The model decodes no tokens.";
   return undefined;

@@ -37,12 +37,15 @@ export interface EngineCheck {
   readonly tier: string | null;
   /** What the device lacks for the tier that needs least; empty where it runs one. */
   readonly missing: Missing;
-  /** null where there is no GPU adapter. */
+  /** null where there is no GPU adapter, or none is asked for. */
   readonly adapter: AdapterFacts | null;
+  /** Why there is no GPU adapter, also where the tier `wasm` runs without one. */
+  readonly noWebGPU: Reason | null;
   /** Tokens for which memory is told. */
   readonly contextLength: number;
-  /** On the GPU, for `tier`, or for the bundle's last tier where there is none. `kv` is with all tokens in the KV
-   * cache, and `total` with it; `atLoad` is the total before it grows. A browser does not tell how much there is. */
+  /** On the GPU, or the CPU's for the tier `wasm`; where no tier runs, that of the bundle's last. `kv` is with all
+   * tokens in the KV cache, and `total` with it; `atLoad` is the total before it grows. A browser does not tell how
+   * much there is. */
   readonly memory: {
     readonly weights: number;
     readonly kv: number;

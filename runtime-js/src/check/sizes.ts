@@ -1,9 +1,14 @@
-// Computes from the manifest what a load takes: GPU memory by context length, and bytes to download.
+// Computes from the manifest what a load takes: memory by context length, and bytes to download.
 import { bytesOf, filesToLoad, listCached, type Manifest, type Tier } from "../bundle/index.js";
 import type { EngineCheck } from "./report.js";
 
 /** When the KV cache has room for `pages`, of which a load begins with `firstPages`. */
-export function memoryOf({ memory, model }: Manifest, { cost }: Tier, pages: number, firstPages: number) {
+export function memoryOf(
+  { memory, model }: Manifest,
+  { cost }: Tier,
+  pages: number,
+  firstPages: number,
+): EngineCheck["memory"] {
   // An older bundle tells of its largest tier alone, and of less.
   const weights = cost?.weights ?? memory.weights,
     other = cost?.other ?? memory.scratch,
@@ -12,15 +17,15 @@ export function memoryOf({ memory, model }: Manifest, { cost }: Tier, pages: num
   return { weights, kv: page * pages, other, total, atLoad: total - page * (pages - firstPages) };
 }
 
-/** `kept`: whether a load looks for kept files. */
+/** Of the tier's `kernels`, where it has several. `base` is that of kept files, where a load looks for some. */
 export async function downloadOf(
   manifest: Manifest,
   tier: Tier,
-  base: string,
-  kept: boolean,
+  kernels: string | undefined,
+  base: string | undefined,
 ): Promise<EngineCheck["download"]> {
-  const names = filesToLoad(manifest, tier);
-  const there = kept ? await listCached(base) : new Map();
+  const names = filesToLoad(manifest, tier, kernels);
+  const there = base === undefined ? new Map() : await listCached(base);
   const held = names.filter((name) => there.has(`${name}?sha256=${manifest.files.get(name)!.sha256}`));
   const [total, heldBytes] = [bytesOf(manifest, names), bytesOf(manifest, held)];
   return { total, kept: heldBytes, fetch: total - heldBytes };

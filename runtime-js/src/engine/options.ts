@@ -26,6 +26,9 @@ export interface LoadOptions {
   readonly selfCheck?: boolean | undefined;
   /** Keep the bundle in the Cache API; true by default. */
   readonly cache?: boolean | undefined;
+  /** Threads of the tier `wasm`, where the page is cross-origin isolated; by default as many as the CPU has, 8 at
+   * most. */
+  readonly threads?: number | undefined;
   /** Decode steps in flight. */
   readonly depth?: number | undefined;
   readonly powerPreference?: PowerPreference | undefined;

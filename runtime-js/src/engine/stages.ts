@@ -8,14 +8,14 @@ import {
   type Tier,
   type WeightSink,
 } from "../bundle/index.js";
-import { GpuModel, ImageRows, Recurrent } from "../decode/index.js";
+import { GpuModel, ImageRows, recurrentOnGpu } from "../decode/index.js";
 import { capabilities, isSoftware, requireBuffer } from "../device/adapter.js";
-import { Guard, Memory, mergeRequirements, openDevice, Readbacks, requestAdapter } from "../device/index.js";
-import { missingFor } from "../device/tier.js";
+import { Guard, Memory, mergeRequirements, openDevice, Readbacks } from "../device/index.js";
+import { isCpuTier, missingFor, NO_ADAPTER } from "../device/tier.js";
 import { requireWasm } from "../device/wasm.js";
 import type { TextsCode } from "../embed/code.js";
 import type { Texts } from "../embed/texts.js";
-import { throwIfAborted } from "../errors.js";
+import { NoWebGPUError, throwIfAborted } from "../errors.js";
 import { mostRows } from "../images/facts.js";
 import type { Log } from "../log.js";
 import {
@@ -42,10 +42,11 @@ import {
   requestPipelines,
 } from "./activations.js";
 import { fetchCode } from "./late_code.js";
+import { type CpuTarget, targetCpu } from "./on_cpu.js";
 import { chooseContext, chooseFirstTokens, type LoadOptions } from "./options.js";
 import type { Progress } from "./progress.js";
 import { warnOfQuota } from "./quota.js";
-import { largestKvBuffer, rightTier } from "./suits.js";
+import { chooseFor, findAdapter, largestKvBuffer } from "./suits.js";
 import type { Verdicts } from "./verdicts.js";
 
 /** On an H200 a prefill of 2 to 32 tokens takes as long as eight steps of a 1B model. */
@@ -104,19 +105,27 @@ export interface Target {
 export async function chooseTarget(
   { source, manifest }: Bundle,
   { options, progress, log, verdicts }: Loading,
-): Promise<Target> {
-  const adapter = await requestAdapter(options.powerPreference);
-  const has = capabilities(adapter);
-  await verdicts?.open(source, adapter);
-  const tier = rightTier(manifest.tiers, has, options.tier, verdicts);
+): Promise<Target | CpuTarget> {
+  const [found] = await Promise.all([
+    findAdapter(manifest, options),
+    options.cache !== false && warnOfQuota(manifest.weightBytes, options.onWarning),
+  ]);
+  const adapter = found instanceof NoWebGPUError ? undefined : found;
+  const has = adapter ? capabilities(adapter) : NO_ADAPTER;
+  const tier = await chooseFor(manifest, adapter, options.tier, source, verdicts);
   log.say(2, ({ describeTier }) => {
     const asked = options.tier !== undefined;
-    return describeTier(adapter.info, has, manifest.tiers, tier, asked, (other) => missingFor(other, has));
+    return describeTier(adapter?.info, has, manifest.tiers, tier, asked, (other) => missingFor(other, has));
   });
   const contextLength = chooseContext(manifest, options.contextLength);
   const firstTokens = chooseFirstTokens(contextLength, options.firstTokens);
   const pagesFor = (tokens: number): number => Math.ceil(tokens / manifest.model.page_size);
   const pages = pagesFor(contextLength);
+  if (!adapter || isCpuTier(tier)) {
+    const target = await targetCpu(tier, { contextLength, pages });
+    progress.expect(bytesOf(manifest, filesToLoad(manifest, tier, target.kernels)));
+    return target;
+  }
   requireBuffer(adapter, tier, largestKvBuffer(tier, pages));
   progress.expect(bytesOf(manifest, filesToLoad(manifest, tier)));
   return { adapter, tier, contextLength, pages, firstPages: pagesFor(firstTokens) };
@@ -132,13 +141,12 @@ export interface Planned {
 export async function fetchPlan(
   { source, manifest, readText }: Bundle,
   { tier }: Target,
-  { options, timings, seconds }: Loading,
+  { timings, seconds }: Loading,
 ): Promise<Planned> {
   const [text, kernels, wasm] = await Promise.all([
     readText(tier.plan),
     readText(tier.kernels),
     source.file(manifest, manifest.wasm),
-    options.cache !== false && warnOfQuota(bytesOf(manifest, filesToLoad(manifest, tier)), options.onWarning),
   ]);
   const plan = parsePlan(text, manifest, tier.name);
   timings.manifest_s = seconds();
@@ -313,7 +321,7 @@ export async function makeModel(
     mask: ready(mask),
     sample: ready(sample),
   }));
-  const recurrent = await Recurrent.of(plan, buffers, memory, device);
+  const recurrent = await recurrentOnGpu(plan, buffers, memory, device);
   const look = later(image);
   const together = facts?.together ?? false;
   const width = (1 + (facts?.added ?? 0)) * model.hidden_size;

@@ -1,11 +1,40 @@
 // Says which of a bundle's tiers a load takes on a device, and what it asks of the GPU's memory, by the manifest alone.
-import type { Tier } from "../bundle/manifest.js";
-import { type Capabilities, chooseTier, missingFor } from "../device/tier.js";
-import { WrongResultsError } from "../errors.js";
-import type { Verdicts } from "./verdicts.js";
+import type { Manifest, Source, Tier } from "../bundle/index.js";
+import { capabilities, requestAdapter } from "../device/adapter.js";
+import { type Capabilities, chooseTier, isCpuTier, missingFor, NO_ADAPTER, withoutBlind } from "../device/tier.js";
+import { NoWebGPUError, WrongResultsError } from "../errors.js";
+import type { LoadOptions } from "./options.js";
+import { nameOf, type Verdicts } from "./verdicts.js";
+
+/** The adapter; undefined where none is asked for, and why there is none where the bundle has a tier without. */
+export async function findAdapter(
+  { tiers }: Manifest,
+  { tier, powerPreference }: Pick<LoadOptions, "tier" | "powerPreference">,
+): Promise<GPUAdapter | NoWebGPUError | undefined> {
+  if (isCpuTier({ name: tier })) return undefined;
+  try {
+    return await requestAdapter(powerPreference);
+  } catch (error) {
+    if (error instanceof NoWebGPUError && tier === undefined && tiers.some(isCpuTier)) return error;
+    throw error;
+  }
+}
+
+/** The tier that is named, or else the first that runs and that earlier loads have not found to be wrong. */
+export async function chooseFor(
+  { tiers, images }: Manifest,
+  adapter: GPUAdapter | undefined,
+  named: string | undefined,
+  source: Source,
+  verdicts: Verdicts | undefined,
+): Promise<Tier> {
+  await verdicts?.open(source, adapter ? nameOf(adapter.info) : "no adapter");
+  const has = adapter ? capabilities(adapter) : NO_ADAPTER;
+  return rightTier(images && named === undefined ? withoutBlind(tiers, has) : tiers, has, named, verdicts);
+}
 
 /** The first tier that the adapter runs, and that is not known to be wrong on it. */
-export function rightTier(
+function rightTier(
   tiers: readonly Tier[],
   has: Capabilities,
   named: string | undefined,

@@ -45,9 +45,9 @@ export interface TokenizerFiles {
   readonly eos_token_ids: readonly number[];
 }
 
-/** What the tier takes. In bytes of GPU memory: `weights`, a page of the KV cache in all layers, and in the largest
- * of its buffers, and all that is beside them. Of a decoded token: the bytes of weights that it reads, and the
- * launches. */
+/** What the tier takes. In bytes of memory, on the GPU or of WebAssembly: `weights`, a page of the KV cache in all
+ * layers, and in the largest of its buffers, and all that is beside them. Of a decoded token: the bytes of weights
+ * that it reads, and the launches. */
 export interface TierCost {
   readonly weights: number;
   readonly kv_page: number;
@@ -58,13 +58,16 @@ export interface TierCost {
 }
 
 /** One set of kernels: the WebGPU features and limits it needs, its plan and WGSL, and the type of the KV cache's
- * elements. */
+ * elements. The CPU's tier has WebAssembly instead of WGSL, which needs SIMD, and `relaxed`, which needs Relaxed SIMD
+ * too; `int8`: its products round activations, in decode too. */
 export interface Tier {
   readonly name: string;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
   readonly plan: string;
   readonly kernels: string;
+  readonly relaxed?: string;
+  readonly int8?: boolean;
   readonly kv_cache_dtype?: KvCacheDtype;
   readonly cost?: TierCost;
 }

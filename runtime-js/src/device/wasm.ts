@@ -9,10 +9,7 @@ const DIRECTIVE = "script-src 'wasm-unsafe-eval'";
 /** Throws NoWasmError where model.wasm cannot run. */
 export async function requireWasm(): Promise<void> {
   if (typeof WebAssembly === "undefined")
-    throw new NoWasmError(
-      "This browser has no WebAssembly.",
-      "Use a current browser, without a mode that turns it off, such as Lockdown Mode.",
-    );
+    throw new NoWasmError("This browser has no WebAssembly.", "Use a current browser, and turn Lockdown Mode off.");
   try {
     await WebAssembly.compile(EMPTY);
   } catch {

@@ -9,8 +9,8 @@ export const tooSmall = (bytes: number, room: number | null): Warning | undefine
     : {
         code: "storage-small",
         message:
-          `This browser keeps ${megabytes(room)} here, and the model has ${megabytes(bytes)}: ` +
-          "the rest is downloaded again at the next visit.",
+          `The browser keeps ${megabytes(room)} here, and the model has ${megabytes(bytes)}: ` +
+          "the rest is fetched again at the next visit.",
       };
 
 /** Warns where the whole quota is smaller than a bundle of so many bytes, which may be kept already. */

@@ -9,17 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.browser.model_page import ModelPage, Site, open_model_page, serve_site
+from tests.support.browser.model_page import ISOLATED, ModelPage, Site, open_model_page, serve_site
 from tests.support.engine import needs_engine
 from tests.support.tiny import TinyLlama
 
 pytestmark = needs_engine
 MODEL = TinyLlama(layers=2, vocab=320, context=512)
-ISOLATED = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 WITHOUT_WEBGPU = ("--disable-gpu", "--disable-features=WebGPU")
 # A browser may have no flag for it, such as one that has WebGPU on by a policy.
 NO_GPU = "Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });"

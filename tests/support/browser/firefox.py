@@ -100,8 +100,8 @@ def open_firefox(firefox: Path, vulkan: Vulkan | None, site: Site, folder: Path)
     (site.folder / "firefox.html").write_text(page)
     command = [firefox, "--headless", "--no-remote", "--profile", profile, f"{site.url}firefox.html"]
     environment = {**os.environ, **(vulkan.environment(folder) if vulkan else {})}
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = subprocess.Popen(command, env=environment, **silent)
+    null = subprocess.DEVNULL
+    running = subprocess.Popen(command, env=environment, stdout=null, stderr=null)
     try:
         yield FirefoxPage(control, running)
     finally:

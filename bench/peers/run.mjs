@@ -187,8 +187,7 @@ await report({ prompt, about, load_s, again_s, ...measured });`;
   }
 }
 
-const oursFor = ({ beside }) =>
-  report.contenders.find((c) => c.name === beside && !c.error) ?? report.contenders[0];
+const oursFor = ({ beside }) => report.contenders.find((c) => c.name === beside && !c.error) ?? report.contenders[0];
 const times = (ratio) => `${ratio.toFixed(ratio < 10 ? 2 : 1)} x`;
 const rate = (value) => value.toFixed(value < 100 ? 2 : 0);
 const rows = report.contenders.map((c) => {

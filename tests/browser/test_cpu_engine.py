@@ -172,8 +172,14 @@ BROKEN = {
     "without SIMD": ("WebAssembly.validate = () => false;", "missing-feature", "no SIMD"),
     "that may not compile": (
         "WebAssembly.compile = async () => { throw new WebAssembly.CompileError('refused by the policy'); };",
+        "no-wasm",
+        "script-src 'wasm-unsafe-eval'",
+    ),
+    "that cannot compile the kernels": (
+        """const compile = WebAssembly.compile; WebAssembly.compile = async (bytes) => {
+          if (bytes.byteLength > 8) throw new WebAssembly.CompileError('too new'); return compile(bytes); };""",
         "bundle",
-        "refused by the policy",
+        "too new",
     ),
     "without room": (
         """WebAssembly.Memory = new Proxy(WebAssembly.Memory, { construct(target, [how]) {

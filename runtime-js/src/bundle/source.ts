@@ -18,7 +18,14 @@ import { Store } from "./store.js";
 import { resolveBundleUrl } from "./url.js";
 
 export interface Warning {
-  readonly code: "storage-full" | "cache-corrupt" | "offline" | "stale" | "matrix-refused" | "wrong-results";
+  readonly code:
+    | "storage-full"
+    | "storage-small"
+    | "cache-corrupt"
+    | "offline"
+    | "stale"
+    | "matrix-refused"
+    | "wrong-results";
   readonly message: string;
 }
 
@@ -28,6 +35,8 @@ export interface SourceOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onWarning?: ((warning: Warning) => void) | undefined;
   readonly onBytes?: ((bytes: number) => void) | undefined;
+  /** Whether the manifest replaces the kept one, whose files may still be there; true by default. */
+  readonly keepManifest?: boolean | undefined;
   readonly backoffMs?: number | undefined;
 }
 
@@ -115,7 +124,7 @@ export class Source {
           `The catalog lists another ${MANIFEST} than ${this.base} has: the host, or a CDN before it, keeps an old ` +
           "copy of one of them. Let it ask for both each time (Cache-Control: no-cache).",
       });
-    await this.store.put(key, bytes);
+    if (this.options.keepManifest !== false) await this.store.put(key, bytes);
     return manifest;
   }
 

@@ -10,9 +10,9 @@ export class Store {
   ) {}
 
   static async open(enabled: boolean, onFull: (error: unknown) => void): Promise<Store> {
-    if (!enabled || typeof caches === "undefined") return new Store(undefined, onFull);
+    if (!enabled) return new Store(undefined, onFull);
     try {
-      return new Store(await caches.open(CACHE), onFull);
+      return new Store(await globalThis.caches?.open(CACHE), onFull);
     } catch (error) {
       onFull(error);
       return new Store(undefined, onFull);
@@ -40,8 +40,8 @@ export class Store {
     try {
       await this.cache.put(key, new Response(bytes, { headers: { "Content-Length": String(bytes.length) } }));
     } catch (error) {
+      if (!this.full) this.onFull(error); // several files are put at a time
       this.full = true;
-      this.onFull(error);
     }
   }
 
@@ -50,11 +50,20 @@ export class Store {
   }
 }
 
+/** Undefined where there is none, or where the page may not use it, as in a sandboxed frame, whose `caches` throws. */
+export async function openCache(): Promise<Cache | undefined> {
+  try {
+    return await globalThis.caches?.open(CACHE);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Forgets the cached files of the bundle at `base`, an absolute URL that ends in a slash: all, or those whose name
  * `which` says. Returns how many there were. */
 export async function deleteCached(base: string, which: (file: string) => boolean = () => true): Promise<number> {
-  if (typeof caches === "undefined") return 0;
-  const cache = await caches.open(CACHE);
+  const cache = await openCache();
+  if (!cache) return 0;
   let count = 0;
   for (const request of await cache.keys()) {
     if (!request.url.startsWith(base)) continue;
@@ -67,8 +76,8 @@ export async function deleteCached(base: string, which: (file: string) => boolea
 /** The cached files of the bundle at `base`, by name and query, and how to read each as text. */
 export async function listCached(base: string): Promise<Map<string, () => Promise<string | undefined>>> {
   const kept = new Map<string, () => Promise<string | undefined>>();
-  if (typeof caches === "undefined") return kept;
-  const cache = await caches.open(CACHE);
+  const cache = await openCache();
+  if (!cache) return kept;
   for (const request of await cache.keys()) {
     if (request.url.startsWith(base))
       kept.set(request.url.slice(base.length), async () => (await cache.match(request))?.text());

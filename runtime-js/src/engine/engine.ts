@@ -11,6 +11,7 @@ import {
   Queue,
   type SamplingRequest,
 } from "../chat/index.js";
+import type { CheckOptions, EngineCheck } from "../check/index.js";
 import {
   CachedTokens,
   type GeneratedToken,
@@ -32,6 +33,7 @@ import type { Activations } from "./activations.js";
 import { type CataloguedModel, findInCatalog } from "./catalogued.js";
 import { LazyConstrainer } from "./constrainer.js";
 import { Eyes } from "./eyes.js";
+import { checkModel } from "./late_check.js";
 import { type Loaded, load, type Timings } from "./load.js";
 import type { LoadOptions } from "./options.js";
 import { RAW } from "./raw.js";
@@ -117,6 +119,13 @@ export class Engine {
     const engine = await loadRight(options, open);
     engine.alive().ready();
     return engine;
+  }
+
+  /** Says whether `load` would go on to download a bundle, and what the download, the memory and the speed would be on
+   * this device, by the manifest alone. What keeps a model from running is told and not thrown; it throws where there
+   * is no manifest to read, and for options that `load` refuses. */
+  static check(source: string | CataloguedModel, options: CheckOptions = {}): Promise<EngineCheck> {
+    return checkModel(source, options);
   }
 
   get info(): EngineInfo {

@@ -3,7 +3,7 @@ import type { Tier } from "../bundle/index.js";
 import { streamWeights } from "../bundle/index.js";
 import type { CpuCode } from "../cpu/code.js";
 import type { AdapterFacts } from "../device/index.js";
-import { MissingFeatureError, throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../errors.js";
 import { Host, parsePlan } from "../plan/index.js";
 import { fetchCode } from "./late_code.js";
 import type { Loaded } from "./load.js";
@@ -36,13 +36,7 @@ export interface CpuTarget {
 export async function targetCpu(tier: Tier, sizes: Pick<CpuTarget, "contextLength" | "pages">): Promise<CpuTarget> {
   const module = await fetchCode(import("../cpu/index.js"), "What runs models without WebGPU", "cpu");
   const cpu = module.code as CpuCode;
-  if (!cpu.hasSimd())
-    throw new MissingFeatureError(
-      "This browser has no WebGPU, and its WebAssembly has no SIMD.",
-      ["WebAssembly SIMD"],
-      "Use a current browser.",
-    );
-  return { cpu, tier, kernels: (cpu.hasRelaxedSimd() && tier.relaxed) || tier.kernels, ...sizes };
+  return { cpu, tier, kernels: cpu.kernelsFor(tier), ...sizes };
 }
 
 export async function loadOnCpu(bundle: Bundle, target: CpuTarget, loading: Loading): Promise<Loaded> {

@@ -34,6 +34,7 @@ type LoadJson = Pick<
   | "contextLength"
   | "firstTokens"
   | "cache"
+  | "verify"
   | "depth"
   | "powerPreference"
   | "profile"

@@ -52,7 +52,7 @@ const besideEngine = {
     ),
 };
 for (const outdir of ["dist", engine]) {
-  const plugins = ["constrain", "catalog", "embed", "images"].map((name) =>
+  const plugins = ["constrain", "catalog", "embed", "images", "threads"].map((name) =>
     beside(RegExp(`${name}/index\\.js$`), `./${name}.js`),
   );
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
@@ -61,6 +61,8 @@ for (const outdir of ["dist", engine]) {
   await make({ entryPoints: { catalog: "src/catalog/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { embed: "src/embed/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { images: "src/images/index.ts" }, outdir, plugins: errors });
+  // What brings weights: what the page has of it, and its workers' script.
+  await make({ entryPoints: { threads: "src/threads/index.ts", "chunk-worker": "src/threads/worker.ts" }, outdir });
   await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });
   // An engine in a worker: what the page has of it, and two of what the worker has.
   const besides = [...errors, beside(/catalog\/index\.js$/, "./catalog.js")];

@@ -31,6 +31,7 @@ import {
   splitKernels,
 } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
+import type { Thread } from "../threads/index.js";
 import {
   type Activations,
   compileFirst,
@@ -41,7 +42,7 @@ import {
   requestPipelines,
 } from "./activations.js";
 import { fetchCode } from "./late_code.js";
-import { chooseContext, chooseFirstTokens, type LoadOptions } from "./options.js";
+import { chooseContext, chooseFirstTokens, chooseVerify, type LoadOptions } from "./options.js";
 import type { Progress } from "./progress.js";
 import type { Verdicts } from "./verdicts.js";
 
@@ -71,13 +72,19 @@ export interface Bundle {
   readonly source: Source;
   readonly manifest: Manifest;
   readonly readText: (name: string) => Promise<string>;
+  /** What brings the weights. */
+  readonly threads: Promise<readonly Thread[]>;
 }
 
+/** Threads of a load. Each has a weight chunk of 24 MiB in memory. */
+const THREADS = 3;
+
 /** Reads the manifest. */
-export async function openBundle(url: string, { options, controller, progress }: Loading): Promise<Bundle> {
+export async function openBundle(url: string, { options, controller, undo, progress }: Loading): Promise<Bundle> {
   const source = await Source.open(url, {
     fetch: options.fetch,
     cache: options.cache,
+    verify: chooseVerify(options.verify),
     signal: controller.signal,
     onWarning: options.onWarning,
     onBytes: (n) => progress.bytes(n),
@@ -85,7 +92,9 @@ export async function openBundle(url: string, { options, controller, progress }:
   progress.manifest();
   const manifest = await source.manifest();
   const readText = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
-  return { source, manifest, readText };
+  const threads = source.startThreads(Math.min(THREADS, manifest.chunks.length));
+  undo.push(() => void endThreads(threads));
+  return { source, manifest, readText, threads };
 }
 
 export interface Target {
@@ -243,16 +252,27 @@ export function rankPrefills(
 
 /** Fetches the weights into their buffers. */
 export async function uploadWeights(
-  { source, manifest }: Bundle,
+  { source, manifest, threads }: Bundle,
   { device, guard, plan }: Gpu,
   buffers: Buffers,
   { idle }: Ranking,
   { controller, timings, seconds }: Loading,
 ): Promise<void> {
   const names = plan.buffers.filter((buffer) => buffer.kind === "weight").map((buffer) => buffer.name);
-  await streamWeights(source, manifest, names, weightSink(device, guard, buffers, idle), controller);
+  const sink = weightSink(device, guard, buffers, idle);
+  const end = (): void => void endThreads(threads);
+  controller.signal.addEventListener("abort", end);
+  try {
+    await streamWeights(source, manifest, names, sink, controller, await threads);
+  } finally {
+    end();
+  }
   timings.weights_s = seconds() - timings.manifest_s;
 }
+
+const endThreads = async (threads: Bundle["threads"]): Promise<void> => {
+  for (const thread of await threads) thread.end();
+};
 
 function weightSink(device: GPUDevice, guard: Guard, buffers: Buffers, ready: WeightSink["ready"]): WeightSink {
   return {

@@ -32,6 +32,7 @@ const LOAD_FIELDS: Readonly<Record<keyof MLCEngineConfig, true>> = {
   firstTokens: true,
   selfCheck: true,
   cache: true,
+  verify: true,
   depth: true,
   powerPreference: true,
   profile: true,

@@ -1,0 +1,39 @@
+// Declares what a page and its threads say to each other.
+
+/** Where a file is kept: the name of the bundle's folder, and its own there. */
+export interface Place {
+  readonly folder: string;
+  readonly file: string;
+}
+
+export interface FileJob {
+  readonly bytes: number;
+  readonly sha256: string;
+  /** undefined where nothing is kept. */
+  readonly place: Place | undefined;
+  /** Trust a kept file that was verified when it was written, and write so that it can be trusted. */
+  readonly trust: boolean;
+}
+
+/** `read` a kept file. `take` a file: what is in the memory, or, with a URL, what comes from there. */
+export type Job = FileJob &
+  ({ readonly kind: "read" } | { readonly kind: "take"; readonly url?: string; readonly cache?: RequestCache });
+
+export type Ask = Job & { readonly memory: ArrayBuffer };
+
+/** `missing` is also what was not written to its end. */
+export type Kept = "here" | "missing" | "damaged";
+
+export interface Result {
+  /** Of `read`. */
+  readonly kept?: Kept;
+  /** Of `take`: bytes that are there. Fewer than the file's where a server did not give it at once. */
+  readonly filled?: number;
+  /** The sha256 of all bytes. */
+  readonly actual?: string;
+  /** Why what is right was not kept: "" where nothing is, or another tab has the file. */
+  readonly unkept?: string;
+}
+
+/** A thread's messages: that it has begun, how many bytes came, and what has become of its job. */
+export type Said = "ready" | number | { readonly result: Result; readonly memory: ArrayBuffer };

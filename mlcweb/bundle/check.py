@@ -110,7 +110,9 @@ def _referenced(data: Any) -> list[tuple[str, str]]:
     references = [("wasm", data["wasm"])]
     references += [(f"tokenizer.{key}", data["tokenizer"][key]) for key in ("tokenizer", "config")]
     for i, tier in enumerate(data["tiers"]):
-        references += [(f"tiers[{i}].{key}", tier[key]) for key in ("plan", "kernels")]
+        references += [
+            (f"tiers[{i}].{key}", tier[key]) for key in ("plan", "kernels", "relaxed") if key in tier
+        ]
     references += [(f"weights.chunks[{i}]", name) for i, name in enumerate(data["weights"]["chunks"])]
     references += [(key, data[key]) for key in ("validation", "config") if key in data]
     return references

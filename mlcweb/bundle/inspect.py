@@ -143,7 +143,7 @@ def _allocated(size: int) -> int:
 
 def _tier(bundle: Bundle, tier: TierFacts, contexts: Sequence[int]) -> dict[str, Any]:
     plan = bundle.plan(tier.name)
-    kernels = bundle.kernels(tier.name)
+    wgsl = bundle.kernels(tier.name)
     launched = {launch["kernel"] for entry in plan["entries"].values() for launch in entry["launches"]}
     model = bundle.manifest.model
     return {
@@ -151,8 +151,11 @@ def _tier(bundle: Bundle, tier: TierFacts, contexts: Sequence[int]) -> dict[str,
         "features": list(tier.features),
         "limits": dict(tier.limits),
         "kv_cache_dtype": tier.kv_cache_dtype,
-        "kernels": [{"name": name, "wgsl_bytes": len(source.encode())} for name, source in kernels.items()],
-        "pipelines": len(launched),
+        "kernels": [
+            {"name": name, "wgsl_bytes": len(wgsl[name].encode()) if name in wgsl else 0}
+            for name in bundle.kernel_names(tier.name)
+        ],
+        "pipelines": len(launched) if wgsl else 0,
         "launches": {name: len(entry["launches"]) for name, entry in plan["entries"].items()},
         "needs": {name: entry["needs"] for name, entry in plan["entries"].items() if "needs" in entry},
         "memory": [

@@ -6,11 +6,23 @@ from typing import Any
 
 from mlcweb.bundle.check import check_schema
 from mlcweb.bundle.manifest import Manifest
-from mlcweb.contract.constants import DTYPE_BYTES, ENTRIES, GRID_WORDS, Axes, Place, Sampling, Spot, State
+from mlcweb.contract.constants import (
+    DTYPE_BYTES,
+    ENTRIES,
+    GRID_WORDS,
+    TIERS,
+    Axes,
+    Place,
+    Sampling,
+    Spot,
+    State,
+)
 from mlcweb.contract.manifest import ImageFacts, ModelFacts
 from mlcweb.contract.pictures import most_patches
 from mlcweb.contract.plan import Plan
 from mlcweb.errors import BundleError
+
+CPU_TIERS = {row.name for row in TIERS if row.cpu}
 
 
 def check_plan(plan: Any, tier: str, file: str) -> None:
@@ -36,9 +48,13 @@ def check_plan(plan: Any, tier: str, file: str) -> None:
     alone = [row.name for row in ENTRIES if row.texts and row.name in plan["entries"]]
     if alone and len(plan["entries"]) > 1:
         fail("entries", f"{alone[0]} is not alone")
-    missing = [row.name for row in ENTRIES if row.required and row.name not in plan["entries"]]
-    if missing and not alone:
-        fail("entries", f"{missing[0]} is missing")
+    on_gpu = tier not in CPU_TIERS
+    for row in ENTRIES:
+        there = row.name in plan["entries"]
+        if there and row.gpu and not on_gpu:
+            fail("entries", f"{row.name} is for a GPU")
+        if row.required and not there and not alone and (on_gpu or not row.gpu):
+            fail("entries", f"{row.name} is missing")
     if ("penalize" in plan["entries"]) != ("count" in plan["entries"]):
         fail("entries", "has one of penalize and count alone")
     for row in ENTRIES:
@@ -90,7 +106,8 @@ def check_plan_fits(plan: Plan, manifest: Manifest, file: str) -> None:
         expected = "embed" if manifest.embedding else "score"
     if alone != expected:
         raise BundleError(f"{file}: entries: {alone or 'prefill'} is not for what the manifest says")
-    if ("image" in plan["entries"]) != (manifest.images is not None):
+    sees = manifest.images is not None and plan["tier"] not in CPU_TIERS
+    if ("image" in plan["entries"]) != sees:
         raise BundleError(
             f"{file}: entries: image is there without the manifest's images, or they without it"
         )
@@ -117,10 +134,12 @@ def _of_answers(plan: Plan, manifest: Manifest) -> dict[str, int]:
         "tokens": DTYPE_BYTES["int32"] * manifest.model.prefill_chunk,
         "state": State.BYTES,
         "page_table": DTYPE_BYTES["int32"] * pages,
-        "sampling": Sampling.BYTES,
         "logits": DTYPE_BYTES["float32"] * manifest.model.vocab_size,
-        "mask": DTYPE_BYTES["uint32"] * -(-manifest.model.vocab_size // 32),
     }
+    if plan["tier"] in CPU_TIERS:
+        return needed
+    needed["sampling"] = Sampling.BYTES
+    needed["mask"] = DTYPE_BYTES["uint32"] * -(-manifest.model.vocab_size // 32)
     if "penalize" in plan["entries"]:
         needed["counts"] = DTYPE_BYTES["int32"] * manifest.model.vocab_size
     return needed if manifest.images is None else {**needed, **_of_images(manifest.images, manifest.model)}

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from mlcweb.bundle.check import decode_json
 from mlcweb.bundle.manifest import FileEntry, Manifest, TierFacts
-from mlcweb.bundle.plan_check import check_plan, check_plan_fits
+from mlcweb.bundle.plan_check import CPU_TIERS, check_plan, check_plan_fits
 from mlcweb.bundle.stored import StoredWeights
 from mlcweb.bundle.validation_check import check_text_validation, check_validation
+from mlcweb.bundle.wasm_exports import exported_functions
 from mlcweb.contract.constants import MANIFEST_NAME, MAX_MANIFEST_BYTES
 from mlcweb.contract.plan import Plan
 from mlcweb.contract.text_validation import TextValidation
@@ -132,14 +133,29 @@ class Bundle:
         return plan
 
     def kernels(self, tier: str) -> dict[str, str]:
-        """WGSL by kernel name, in the file's order, each a shader module of its own. Raises BundleError."""
+        """WGSL by kernel name, in the file's order, each a shader module of its own; none of the CPU's tier.
+
+        Raises BundleError.
+        """
         file = self.tier(tier).kernels
-        return split_kernels(self.file(file), file)
+        return {} if tier in CPU_TIERS else split_kernels(self.file(file), file)
+
+    def kernel_names(self, tier: str) -> list[str]:
+        """Names of a tier's kernels, in WGSL or in WebAssembly: the CPU's that both of its modules have.
+
+        Raises BundleError.
+        """
+        facts = self.tier(tier)
+        if tier not in CPU_TIERS:
+            return list(self.kernels(tier))
+        files = [facts.kernels, *([facts.relaxed] if facts.relaxed else [])]
+        every, *others = (exported_functions(self.file(file), file) for file in files)
+        return [name for name in every if all(name in names for names in others)]
 
     def check_tiers(self) -> None:
         """That every tier's plan is valid and its kernels file has each kernel of it. Raises BundleError."""
         for tier in self.manifest.tiers:
-            kernels = self.kernels(tier.name)
+            kernels = self.kernel_names(tier.name)
             for kernel in self.plan(tier.name)["kernels"]:
                 if kernel["name"] not in kernels:
                     raise BundleError(f"{tier.kernels}: lacks the kernel {kernel['name']} of {tier.plan}")

@@ -53,12 +53,13 @@ class TierDump:
             _write(entry / f"{number}-{name}.relax.py", function.script())
 
     def kernels(self, entries: Entries, plan: Plan) -> None:
-        """Write each kernel's TIR and WGSL, and a table of their grids and workgroups."""
+        """Write each kernel's TIR and WGSL, if it has some, and a table of their grids and workgroups."""
         folder = self.folder / "kernels"
         folder.mkdir()
         for kernel in plan.kernels:
             _write(folder / f"{kernel.name}.tir.py", entries.module[kernel.name].script())
-            _write(folder / f"{kernel.name}.wgsl", kernel.wgsl)
+            if kernel.wgsl:
+                _write(folder / f"{kernel.name}.wgsl", kernel.wgsl)
         table = {
             k.name: {"grid": [str(size) for size in k.grid], "workgroup": k.threads} for k in plan.kernels
         }

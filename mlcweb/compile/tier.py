@@ -14,21 +14,24 @@ from mlcweb.kernel_cache import KernelCache
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
 from mlcweb.kernels.ops.entries import entry_points
-from mlcweb.lower import lower_entries
+from mlcweb.lower import Entries, lower_entries
 from mlcweb.plan import KERNEL_MARK, build_plan
-from mlcweb.wasm import compile_tables
+from mlcweb.wasm import build_cpu_module, compile_tables
 
 _log = logger("compile.tier")
 
 
 @dataclass(frozen=True)
 class LoweredTier:
-    """``plan`` is the plan as the bundle stores it; ``tables`` the object with its launch tables."""
+    """``plan`` is the plan as the bundle stores it; ``tables`` the object with its launch tables. The CPU's tier has
+    ``modules`` of kernels instead of WGSL: that for any browser, and that for Relaxed SIMD.
+    """
 
     tier: Tier
     plan: Plan
     wgsl: str
     tables: bytes
+    modules: tuple[bytes, ...] = ()
 
     @property
     def exports(self) -> list[str]:
@@ -79,12 +82,14 @@ class LoweredTier:
             "plan": self.plan,
             "wgsl": self.wgsl,
             "tables": base64.b64encode(self.tables).decode(),
+            "modules": [base64.b64encode(module).decode() for module in self.modules],
         }
 
     @classmethod
     def from_json(cls, tier: Tier, value: dict[str, Any]) -> LoweredTier:
         """The tier that ``to_json`` was called on."""
-        return cls(tier, value["plan"], value["wgsl"], base64.b64decode(value["tables"]))
+        modules = tuple(map(base64.b64decode, value["modules"]))
+        return cls(tier, value["plan"], value["wgsl"], base64.b64decode(value["tables"]), modules)
 
 
 def tier_key(job: Job, tier: Tier) -> Any:
@@ -110,8 +115,27 @@ def lower_tier(job: Job, tier: Tier, cache: KernelCache | None, dump: TierDump |
     """
     if dump is not None:
         dump.begin()
+    entries = _entries(job, tier, dump)
+    _log.log(CHOICE, "tier %s: entries %s", tier.name, [point.name for point in entries.points])
+    plan = build_plan(entries, tier, cache)
+    if dump is not None:
+        dump.kernels(entries, plan)
+    modules: tuple[bytes, ...] = ()
+    if tier.cpu:
+        relaxed = _entries(job, replace(tier, relaxed=True))
+        modules = (
+            build_cpu_module(entries, plan, relaxed=False),
+            build_cpu_module(relaxed, plan, relaxed=True),  # the plan is the same
+        )
+    lowered = LoweredTier(tier, plan.to_json(), plan.wgsl(), compile_tables(plan), modules)
+    if cache is not None:
+        cache.write(tier_key(job, tier), lowered.to_json())
+    return lowered
+
+
+def _entries(job: Job, tier: Tier, dump: TierDump | None = None) -> Entries:
     model, kind = job.model(tier), job.texts.task.kind if job.texts else None
-    entries = lower_entries(
+    return lower_entries(
         model,
         tier,
         entry_points(job.scheme, tier, matrix=job.matrix, texts=kind, sees=model.images is not None),
@@ -120,11 +144,3 @@ def lower_tier(job: Job, tier: Tier, cache: KernelCache | None, dump: TierDump |
         chunk=job.chunk,
         **({} if dump is None else {"observe": dump.phase}),
     )
-    _log.log(CHOICE, "tier %s: entries %s", tier.name, [point.name for point in entries.points])
-    plan = build_plan(entries, tier, cache)
-    if dump is not None:
-        dump.kernels(entries, plan)
-    lowered = LoweredTier(tier, plan.to_json(), plan.wgsl(), compile_tables(plan))
-    if cache is not None:
-        cache.write(tier_key(job, tier), lowered.to_json())
-    return lowered

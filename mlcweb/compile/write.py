@@ -26,12 +26,13 @@ from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
 from mlcweb.compile.scales import calibrated
 from mlcweb.compile.texts import make_validation_of_texts
-from mlcweb.compile.tier import LoweredTier
+from mlcweb.compile.tier import LoweredTier, lower_tier
 from mlcweb.contract.constants import Scales
 from mlcweb.debug import logged_stage, logger
 from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.quality import measure_quality
-from mlcweb.kernels.choice.tier import BASE
+from mlcweb.kernel_cache import open_cache
+from mlcweb.kernels.choice.tier import BASE, Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
 from mlcweb.kernels.layouts.pieces import MAX_BINDING_BYTES
 from mlcweb.kernels.ops.entries import PREFILL_INT8
@@ -74,6 +75,7 @@ def write_bundle(
         with timed(stages, "reference"):
             validation = _validation(writer, job, progress)
             lowered = _without_bad_int8(writer, job, lowered, validation, progress)
+            lowered = _exact_where_needed(writer, job, lowered, validation, progress)
         quality, texts = None, job.texts
         if job.evaluate and not texts:
             with timed(stages, "evaluate"):
@@ -123,6 +125,21 @@ def _weight_bytes(job: Job) -> int:
 
 
 def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts:
+    name = lowered.tier.name
+    plan = writer.add_file(f"plan.{name}", "json", _json(lowered.plan))
+    dtype = None if job.texts else job.kv_cache_dtype or lowered.tier.kv_dtype
+    if lowered.modules:
+        every, relaxed = lowered.modules
+        return TierFacts(
+            name=name,
+            features=(),
+            limits={},
+            plan=plan,
+            kernels=writer.add_file(f"kernels.{name}", "wasm", every),
+            relaxed=writer.add_file(f"kernels.{name}.relaxed", "wasm", relaxed),
+            int8=True if _rounds(job, lowered.tier) else None,
+            kv_cache_dtype=dtype,
+        )
     largest = lowered.largest_buffer
     limits = {}
     if largest > MAX_BINDING_BYTES:
@@ -130,12 +147,12 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
     if largest > _MAX_BUFFER_BYTES:
         limits["maxBufferSize"] = largest
     return TierFacts(
-        name=lowered.tier.name,
+        name=name,
         features=lowered.tier.features,
         limits=limits,
-        kv_cache_dtype=None if job.texts else job.kv_cache_dtype or lowered.tier.kv_dtype,
-        plan=writer.add_file(f"plan.{lowered.tier.name}", "json", _json(lowered.plan)),
-        kernels=writer.add_file(f"kernels.{lowered.tier.name}", "wgsl", lowered.wgsl.encode()),
+        kv_cache_dtype=dtype,
+        plan=plan,
+        kernels=writer.add_file(f"kernels.{name}", "wgsl", lowered.wgsl.encode()),
     )
 
 
@@ -228,6 +245,33 @@ def _without_bad_int8(
     return [
         tier.without(PREFILL_INT8.name) if PREFILL_INT8.name in tier.entries else tier for tier in lowered
     ]
+
+
+def _exact_where_needed(
+    writer: BundleWriter,
+    job: Job,
+    lowered: list[LoweredTier],
+    validation: dict[str, Any],
+    progress: Progress,
+) -> list[LoweredTier]:
+    """The tiers, with the CPU's in float32 where this model's activations do not bear its int8."""
+    tier = next((one.tier for one in lowered if one.tier.cpu), None)
+    if tier is None or not _rounds(job, tier):
+        return lowered
+    packed = _packed(writer, job)
+    difference = int8_difference(packed, job.reference_model, job.context, validation, everywhere=True)
+    if difference <= 0.8 * validation["tolerance"]["int8"]:
+        return lowered
+    progress.note(
+        f"the tier {tier.name} computes in float32: int8 would move its logits by {difference:.1%} of their range"
+    )
+    exact = lower_tier(job, replace(tier, floats=True), open_cache())
+    return [exact if one.tier.cpu else one for one in lowered]
+
+
+def _rounds(job: Job, tier: Tier) -> bool:
+    """Whether products of the CPU's tier round activations: those that float weights alone would not."""
+    return job.scheme.quantizes and not tier.floats
 
 
 def _add_tokenizer(writer: BundleWriter, checkpoint: Checkpoint) -> TokenizerFiles:

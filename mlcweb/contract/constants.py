@@ -138,46 +138,49 @@ MATRIX_RESULTS: Final[tuple[MatrixResult, ...]] = ("f16", "f32", "i32", "u32")
 
 @dataclass(frozen=True)
 class TierRow:
-    """A tier's WebGPU features; ``software`` is for adapters that are a CPU."""
+    """A tier's WebGPU features; ``software`` is for adapters that are a CPU; ``cpu`` needs none."""
 
     name: str
     features: tuple[str, ...]
     software: bool
+    cpu: bool
 
 
 TIERS: Final = (
-    TierRow(name="f16-subgroups", features=("shader-f16", "subgroups"), software=False),
-    TierRow(name="f16", features=("shader-f16",), software=False),
-    TierRow(name="subgroups", features=("subgroups",), software=False),
-    TierRow(name="base", features=(), software=False),
-    TierRow(name="software", features=("subgroups",), software=True),
+    TierRow(name="f16-subgroups", features=("shader-f16", "subgroups"), software=False, cpu=False),
+    TierRow(name="f16", features=("shader-f16",), software=False, cpu=False),
+    TierRow(name="subgroups", features=("subgroups",), software=False, cpu=False),
+    TierRow(name="base", features=(), software=False, cpu=False),
+    TierRow(name="software", features=("subgroups",), software=True, cpu=False),
+    TierRow(name="wasm", features=(), software=False, cpu=True),
 )
 
 
 @dataclass(frozen=True)
 class EntryRow:
-    """``required``: of plans that answer; ``needs``: it has some; ``texts``: it is a plan's only one."""
+    """``required``: of plans that answer; ``needs``: it has some; ``texts``: alone; ``gpu``: not on the CPU."""
 
     name: str
     dims: tuple[str, ...]
     required: bool
     needs: bool
     texts: bool
+    gpu: bool
 
 
 ENTRIES: Final = (
-    EntryRow(name="prefill", dims=("n",), required=True, needs=False, texts=False),
-    EntryRow(name="prefill_int8", dims=("n",), required=False, needs=False, texts=False),
-    EntryRow(name="prefill_matrix", dims=("n",), required=False, needs=True, texts=False),
-    EntryRow(name="prefill_few", dims=("n",), required=False, needs=False, texts=False),
-    EntryRow(name="decode", dims=(), required=True, needs=False, texts=False),
-    EntryRow(name="penalize", dims=(), required=False, needs=False, texts=False),
-    EntryRow(name="mask", dims=(), required=True, needs=False, texts=False),
-    EntryRow(name="sample", dims=(), required=True, needs=False, texts=False),
-    EntryRow(name="count", dims=(), required=False, needs=False, texts=False),
-    EntryRow(name="image", dims=("n", "b"), required=False, needs=False, texts=False),
-    EntryRow(name="embed", dims=("n", "b"), required=False, needs=False, texts=True),
-    EntryRow(name="score", dims=("n", "b"), required=False, needs=False, texts=True),
+    EntryRow(name="prefill", dims=("n",), required=True, needs=False, texts=False, gpu=False),
+    EntryRow(name="prefill_int8", dims=("n",), required=False, needs=False, texts=False, gpu=False),
+    EntryRow(name="prefill_matrix", dims=("n",), required=False, needs=True, texts=False, gpu=False),
+    EntryRow(name="prefill_few", dims=("n",), required=False, needs=False, texts=False, gpu=False),
+    EntryRow(name="decode", dims=(), required=True, needs=False, texts=False, gpu=False),
+    EntryRow(name="penalize", dims=(), required=False, needs=False, texts=False, gpu=True),
+    EntryRow(name="mask", dims=(), required=True, needs=False, texts=False, gpu=True),
+    EntryRow(name="sample", dims=(), required=True, needs=False, texts=False, gpu=True),
+    EntryRow(name="count", dims=(), required=False, needs=False, texts=False, gpu=True),
+    EntryRow(name="image", dims=("n", "b"), required=False, needs=False, texts=False, gpu=True),
+    EntryRow(name="embed", dims=("n", "b"), required=False, needs=False, texts=True, gpu=False),
+    EntryRow(name="score", dims=("n", "b"), required=False, needs=False, texts=True, gpu=False),
 )
 
 

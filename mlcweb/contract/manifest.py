@@ -57,7 +57,8 @@ class TokenizerFiles:
 @dataclass(frozen=True)
 class Tier:
     """One set of kernels: the WebGPU features and limits it needs, its plan and WGSL, and the type of the KV
-    cache's elements.
+    cache's elements. The CPU's tier has WebAssembly instead of WGSL, which needs SIMD, and ``relaxed``, which
+    needs Relaxed SIMD too; ``int8``: its products round activations, in decode too.
     """
 
     name: str
@@ -65,6 +66,8 @@ class Tier:
     limits: Mapping[str, int]
     plan: str
     kernels: str
+    relaxed: str | None = field(default=None, kw_only=True)
+    int8: bool | None = field(default=None, kw_only=True)
     kv_cache_dtype: KvCacheDtype | None = field(default=None, kw_only=True)
 
 

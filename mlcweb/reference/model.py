@@ -64,9 +64,18 @@ class HostModel:
         last: F32 = self._feed(tokens, images, axes, int8=int8, every=False)[-1]
         return last
 
-    def feed_each(self, tokens: Sequence[int], images: F32 | None = None, axes: I64 | None = None) -> F32:
+    def feed_each(
+        self,
+        tokens: Sequence[int],
+        images: F32 | None = None,
+        axes: I64 | None = None,
+        *,
+        int8: bool = False,
+        int8_head: bool = False,
+    ) -> F32:
         """As ``feed``; the logits after each, float32 [tokens, vocab]."""
-        return self._feed(tokens, images, axes, int8=False, every=True)
+        self._ops.int8_head = int8_head
+        return self._feed(tokens, images, axes, int8=int8, every=True)
 
     def _feed(
         self, tokens: Sequence[int], images: F32 | None, axes: I64 | None, *, int8: bool, every: bool

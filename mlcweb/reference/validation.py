@@ -104,15 +104,18 @@ def int8_difference(
     context: int,
     validation: Mapping[str, Any],
     threads: int | None = None,
+    *,
+    everywhere: bool = False,
 ) -> float:
     """How far rounding a prefill's activations to int8 moves a validation's top logits, at any step, in parts of the
-    step's range: what a device finds with ``activations: "int8"``.
+    step's range: what a device finds with ``activations: "int8"``. ``everywhere``: those of decode and of the head are
+    rounded too, as on the CPU's tier.
     """
     tokens, greedy = validation["tokens"], validation["greedy"]
     host = HostModel(model, weights, len(tokens) + len(greedy), context, threads)
-    logits = [host.feed(tokens, int8=True)]
+    logits = [host.feed(tokens, int8=True, int8_head=everywhere)]
     if len(greedy) > 1:  # the steps after it read the keys and values that it left
-        logits += list(host.feed_each(greedy[:-1]))
+        logits += list(host.feed_each(greedy[:-1], int8=everywhere, int8_head=everywhere))
     differences: list[float] = [
         abs(float(row[token]) - logit) / step["range"]
         for row, step in zip(logits, validation["steps"], strict=True)

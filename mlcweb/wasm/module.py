@@ -57,10 +57,16 @@ def compile_tables(plan: Plan) -> bytes:
     )
 
 
-def compile_cpu_plan(entries: Entries, plan: Plan) -> bytes:
-    """An object with the kernels of a CPU tier's plan, by the names that the plan has."""
+def build_cpu_module(entries: Entries, plan: Plan, *, relaxed: bool) -> bytes:
+    """A module with the kernels of a CPU tier's plan, by the names that the plan has.
+
+    It imports its memory, of at most 4 GiB, which the threads' instances share. ``__stack_pointer`` is exported, as
+    each thread needs a stack of its own, and ``__heap_base``, where the memory is free. Raises CompileError.
+    """
     kernels = {kernel.name: entries.module[kernel.name] for kernel in plan.kernels}
-    return compile_kernels(kernels, relaxed=plan.tier.relaxed)
+    functions = compile_kernels(kernels, relaxed=relaxed)
+    shared = ["--import-memory", f"--max-memory={1 << 32}"]
+    return link([functions], [*kernels, "__stack_pointer"], shared)
 
 
 def link_model(tables: Sequence[bytes], exports: Sequence[str]) -> bytes:
@@ -102,7 +108,7 @@ def _compile(
         return path.read_bytes()
 
 
-def link(objects: Sequence[bytes], exports: Sequence[str]) -> bytes:
+def link(objects: Sequence[bytes], exports: Sequence[str], options: Sequence[str] = ()) -> bytes:
     """A module of the objects' functions that exports those named. Raises CompileError."""
     with tempfile.TemporaryDirectory(prefix="mlcweb-wasm-") as folder:
         paths = [Path(folder, f"{i}.o") for i in range(len(objects))]
@@ -112,7 +118,7 @@ def link(objects: Sequence[bytes], exports: Sequence[str]) -> bytes:
         linker = [sys.executable, "-m", "ziglang", "wasm-ld", "--no-entry", "--gc-sections", "--strip-all"]
         named = [f"--export={name}" for name in sorted(exports)]
         run = subprocess.run(
-            [*linker, "--export=__heap_base", *named, *map(str, paths), "-o", str(output)],
+            [*linker, *options, "--export=__heap_base", *named, *map(str, paths), "-o", str(output)],
             capture_output=True,
             text=True,
             check=False,

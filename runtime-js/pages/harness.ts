@@ -218,7 +218,7 @@ const harness = {
       // biome-ignore lint/complexity/useLiteralKeys: a private member, which no page needs
       const { model } = loaded()["answering"]();
       await loaded().reset();
-      await model.prepareFew();
+      await model.prepareFew?.();
       await model.prefill(tokens, 0);
       model.feed(few, tokens.length, 0);
       return { logits: [...(await model.decodeAndRead(next, tokens.length + few.length))] };

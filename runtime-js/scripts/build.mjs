@@ -35,8 +35,8 @@ for (const folder of [`${root}dist`, engine]) {
   await mkdir(folder, { recursive: true });
   if (!watching) for (const name of await readdir(folder)) await rm(`${folder}/${name}`, { recursive: true });
 }
-// Few pages constrain answers, read catalogs, embed texts or have pictures: each is a file beside mlcweb.js. It has
-// errors from there, so that each class is there once.
+// Few pages constrain answers, read catalogs, lack WebGPU, embed texts or have pictures: each is a file beside
+// mlcweb.js. It has errors from there, so that each class is there once.
 const beside = (filter, path) => ({
   name: path,
   setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
@@ -52,17 +52,21 @@ const besideEngine = {
     ),
 };
 for (const outdir of ["dist", engine]) {
-  const plugins = ["constrain", "catalog", "embed", "images", "threads"].map((name) =>
+  const plugins = ["carriers", "constrain", "catalog", "cpu", "embed", "images"].map((name) =>
     beside(RegExp(`${name}/index\\.js$`), `./${name}.js`),
   );
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
   const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { catalog: "src/catalog/index.ts" }, outdir, plugins: errors });
+  const worker = beside(/cpu\/worker\.js$|^\.\/worker\.js$/, "./cpu-worker.js");
+  await make({ entryPoints: { cpu: "src/cpu/index.ts" }, outdir, plugins: [...errors, worker] });
+  await make({ entryPoints: { "cpu-worker": "src/cpu/worker.ts" }, outdir });
   await make({ entryPoints: { embed: "src/embed/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { images: "src/images/index.ts" }, outdir, plugins: errors });
   // What brings weights: what the page has of it, and its workers' script.
-  await make({ entryPoints: { threads: "src/threads/index.ts", "chunk-worker": "src/threads/worker.ts" }, outdir });
+  const carriers = { carriers: "src/carriers/index.ts", "carrier-worker": "src/carriers/worker.ts" };
+  await make({ entryPoints: carriers, outdir, plugins: errors });
   await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });
   // An engine in a worker: what the page has of it, and two of what the worker has.
   const besides = [...errors, beside(/catalog\/index\.js$/, "./catalog.js")];

@@ -19,6 +19,7 @@ const sources = {
   "ai-sdk": "ai_sdk/index",
   "prompt-api": "prompt_api/index",
   constrain: "constrain/index",
+  cpu: "cpu/index",
   embed: "embed/index",
   images: "images/index",
   catalog: "catalog/index",

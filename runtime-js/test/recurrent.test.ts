@@ -1,7 +1,8 @@
 // The state of recurrent layers: whatever was said, stopped or cut short before, an answer is that of a new model.
 import { describe, expect, it, vi } from "vitest";
+import { type GpuRecurrent, recurrentOnGpu } from "../src/decode/gpu_recurrent.js";
 import { CachedTokens, type GenerateParams, generateTokens, type RecurrentState } from "../src/decode/index.js";
-import { Recurrent, STEPS_APART } from "../src/decode/recurrent.js";
+import { STEPS_APART } from "../src/decode/recurrent.js";
 import type { Memory } from "../src/device/index.js";
 import type { Plan } from "../src/plan/index.js";
 import { argmax, FakeModel, FREE, HOST_OFF, params, sum } from "./fake_model.js";
@@ -33,7 +34,7 @@ class RecurrentModel extends FakeModel {
   readonly copied: string[] = [];
   readonly device = fakeDevice(this.copied);
   refed = 0;
-  recurrent!: Recurrent & RecurrentState;
+  recurrent!: GpuRecurrent & RecurrentState;
 
   static async make(rule: (history: number[]) => number): Promise<RecurrentModel> {
     const model = new RecurrentModel(rule);
@@ -43,7 +44,7 @@ class RecurrentModel extends FakeModel {
       scoped: async <T>(make: () => T): Promise<T> => make(),
       create: (_: string, label: string) => fakeBuffer(label),
     } as unknown as Memory;
-    model.recurrent = (await Recurrent.of(plan, new Map([[model.state.label, model.state]]), memory, model.device))!;
+    model.recurrent = (await recurrentOnGpu(plan, new Map([[model.state.label, model.state]]), memory, model.device))!;
     return model;
   }
 
@@ -142,7 +143,7 @@ describe("recurrent state", () => {
     }
   });
 
-  it("is not there for a plan without recurrent layers", () => {
-    expect(Recurrent.of({ buffers: [] } as never, new Map(), {} as never, {} as never)).toBeUndefined();
+  it("is not there for a plan without recurrent layers", async () => {
+    expect(await recurrentOnGpu({ buffers: [] }, new Map(), {} as never, {} as never)).toBeUndefined();
   });
 });

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Engine } from "../src/engine/engine.js";
 import { findFaults, loadRight } from "../src/engine/self_check.js";
-import { Verdicts } from "../src/engine/verdicts.js";
+import { nameOf, Verdicts } from "../src/engine/verdicts.js";
 import { CancelledError, GpuError, NetworkError } from "../src/errors.js";
 
 const INFO = { vendor: "v", architecture: "a", device: "d", description: "" } as GPUAdapterInfo;
@@ -31,7 +31,7 @@ describe("verdicts", () => {
     vi.stubGlobal("navigator", { userAgent: "Chrome/1" });
     const warnings: string[] = [];
     const first = new Verdicts(({ message }) => warnings.push(message));
-    await first.open(source, { info: INFO });
+    await first.open(source, nameOf(INFO));
     expect(first.isWrong(checked("base"))).toBe(false);
     await first.note(checked("base"), false, 0.25);
     await first.note(checked("base", "int8"), false, NaN);
@@ -44,14 +44,14 @@ describe("verdicts", () => {
       "The tier base with int8 prefill computes wrong results on this device (no finite numbers), and is not used.",
     ]);
     const again = new Verdicts(undefined);
-    await again.open(source, { info: INFO });
+    await again.open(source, nameOf(INFO));
     expect([again.isWrong(checked("base")), again.isRight(checked("software"))]).toEqual([true, true]);
     const other = new Verdicts(undefined);
-    await other.open(source, { info: { ...INFO, description: "driver 2" } });
+    await other.open(source, nameOf({ ...INFO, description: "driver 2" }));
     expect([other.isWrong(checked("base")), other.isRight(checked("software"))]).toEqual([false, false]);
     vi.stubGlobal("navigator", { userAgent: "Chrome/2" });
     const updated = new Verdicts(undefined);
-    await updated.open(source, { info: INFO });
+    await updated.open(source, nameOf(INFO));
     expect(updated.isRight(checked("software"))).toBe(false);
   });
 
@@ -59,7 +59,7 @@ describe("verdicts", () => {
     const source = store();
     source.choice = async () => text;
     const verdicts = new Verdicts(undefined);
-    await verdicts.open(source, { info: INFO });
+    await verdicts.open(source, nameOf(INFO));
     expect(verdicts.isWrong(checked("base"))).toBe(false);
     await verdicts.note(checked("base"), false, 1);
     expect(verdicts.isWrong(checked("base"))).toBe(true);

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlcweb.bundle.plan_check import CPU_TIERS
 from mlcweb.cli.options import TIERS, bundle_argument, verb
 from mlcweb.cli.output import Output
 from mlcweb.numbers import size
@@ -204,9 +205,9 @@ def _tier_row(tier: Mapping[str, Any]) -> tuple[str, ...]:
     wgsl = sum(kernel["wgsl_bytes"] for kernel in tier["kernels"])
     return (
         tier["name"],
-        ", ".join(needs) or "any WebGPU",
+        ", ".join(needs) or ("WebAssembly with SIMD" if tier["name"] in CPU_TIERS else "any WebGPU"),
         tier["kv_cache_dtype"] or "not stated",
         str(tier["pipelines"]),
         launches,
-        f"{len(tier['kernels'])}, {size(wgsl)}",
+        f"{len(tier['kernels'])}, {size(wgsl)}" if wgsl else str(len(tier["kernels"])),
     )

@@ -53,13 +53,20 @@ def _entries(table: dict[str, Any]) -> str:
         (
             f"`{name}`",
             ", ".join(f"`{dim}`" for dim in entry["dims"]) or "none",
-            "alone" if entry.get("texts") else "always" if entry.get("required") else "perhaps",
+            _presence(entry),
             "yes" if entry.get("needs") else "no",
             entry["does"],
         )
         for name, entry in table["entries"].items()
     ]
     return _markdown(("entry", "dims", "in a plan", "`needs`", "does"), rows)
+
+
+def _presence(entry: dict[str, Any]) -> str:
+    if entry.get("texts"):
+        return "alone"
+    where = "always" if entry.get("required") else "perhaps"
+    return f"{where}, on a GPU" if entry.get("gpu") else where
 
 
 def _shared_buffers(table: dict[str, Any]) -> str:

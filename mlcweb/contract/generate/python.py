@@ -67,10 +67,19 @@ ENUMS = {
     "MatrixComponent": "matrix_components",
     "MatrixResult": "matrix_results",
 }
-_TIER_DOC = "A tier's WebGPU features; ``software`` is for adapters that are a CPU."
-_ENTRY_DOC = "``required``: of plans that answer; ``needs``: it has some; ``texts``: it is a plan's only one."
-TIER = {"name": "str", "features": "tuple[str, ...]", "software": "bool"}
-ENTRY = {"name": "str", "dims": "tuple[str, ...]", "required": "bool", "needs": "bool", "texts": "bool"}
+_TIER_DOC = "A tier's WebGPU features; ``software`` is for adapters that are a CPU; ``cpu`` needs none."
+_ENTRY_DOC = (
+    "``required``: of plans that answer; ``needs``: it has some; ``texts``: alone; ``gpu``: not on the CPU."
+)
+TIER = {"name": "str", "features": "tuple[str, ...]", "software": "bool", "cpu": "bool"}
+ENTRY = {
+    "name": "str",
+    "dims": "tuple[str, ...]",
+    "required": "bool",
+    "needs": "bool",
+    "texts": "bool",
+    "gpu": "bool",
+}
 
 
 def rows(key: str, columns: dict[str, str], table: dict[str, Any]) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ def constants(table: dict[str, Any]) -> str:
     text += "export type ImageBuffer = (typeof IMAGE_BUFFERS)[number];\n"
     for name, key in ENUMS.items():
         text += f"export type {name} = {' | '.join(json.dumps(value) for value in table[key])};\n"
-    text += "\n/** Best first; that for adapters that are a CPU is before all others there. */\n"
+    text += "\n/** Best first; where the adapter is a CPU, those for it are before all others, the last first. */\n"
     text += "export const TIERS = [\n"
     for row in rows("tiers", TIER, table):
         text += f"  {_object(row)},\n"

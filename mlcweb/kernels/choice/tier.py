@@ -1,6 +1,6 @@
 """A tier is a class of devices by their WebGPU features; each tier has its own kernels over the same weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlcweb.contract import constants
 from mlcweb.contract.constants import KvCacheDtype
@@ -15,6 +15,9 @@ class Tier:
     software: bool = False  # for adapters that are a CPU: kernels.software
     cpu: bool = False  # no adapter: kernels.cpu, in WebAssembly
     relaxed: bool = False  # of the CPU's: with Relaxed SIMD
+    floats: bool = (
+        False  # of the CPU's: products take activations as they are, for models that bear no rounding
+    )
 
     @property
     def subgroups(self) -> bool:
@@ -30,13 +33,17 @@ class Tier:
         return "float16" if self.f16 else "float32"
 
 
-# Best first: the engine takes the first that the device admits; `software` before all where the adapter is a CPU.
-TIERS = tuple(Tier(row.name, row.features, row.software) for row in constants.TIERS)
-F16_SUBGROUPS, F16, SUBGROUPS, BASE, SOFTWARE = TIERS
-# One tier, whose plan is the same for two modules of kernels. No bundle has it yet.
-WASM, WASM_RELAXED = (Tier("wasm", (), cpu=True, relaxed=relaxed) for relaxed in (False, True))
+# Best first: the engine takes the first that the device admits; where the adapter is a CPU, `wasm` and `software` come
+# before all others.
+TIERS = tuple(Tier(row.name, row.features, row.software, row.cpu) for row in constants.TIERS)
+F16_SUBGROUPS, F16, SUBGROUPS, BASE, SOFTWARE, WASM = TIERS
+# Its plan is the same for two modules of kernels.
+WASM_RELAXED = replace(WASM, relaxed=True)
 
 
-def tiers_for(float16: bool) -> tuple[Tier, ...]:
-    """The tiers that serve a quantization: float16 arithmetic only where it takes that (``Scheme.float16``)."""
-    return tuple(tier for tier in TIERS if float16 or not tier.f16)
+def tiers_for(float16: bool, *, texts: bool = False) -> tuple[Tier, ...]:
+    """The tiers that serve a quantization: float16 arithmetic only where it takes that (``Scheme.float16``).
+
+    ``texts``: of a model of whole texts, which runs on GPUs alone.
+    """
+    return tuple(tier for tier in TIERS if (float16 or not tier.f16) and not (texts and tier.cpu))

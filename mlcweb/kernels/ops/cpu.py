@@ -46,6 +46,10 @@ class _CpuOps(Ops):
     def _decode(self) -> bool:
         return self.phase == "decode"
 
+    def _rounds(self, weight: WholeMatrix) -> bool:
+        """Whether a weight is multiplied by x rounded to int8."""
+        return not self.tier.floats and isinstance(weight, GroupQuantized) and levels.reads(weight.form)
+
     def embed(
         self,
         table: Matrix,
@@ -96,12 +100,12 @@ class _CpuOps(Ops):
     ) -> Tensor:
         """A product with what is folded into it; ``last_row``: of x's last row alone."""
         one, y = self._decode or last_row, None
-        if norm is not None and (norm.centered or not all(_rounds(w) for w, _ in pieces(weight))):
+        if norm is not None and (norm.centered or not all(self._rounds(w) for w, _ in pieces(weight))):
             x, norm, last_row = self.norm(x, norm, last_row=last_row), None, False
         rounded: dict[Rounded, dict[str, Tensor]] = {}
         for w, piece in pieces(weight):
             more: dict[str, Any] = {"w": w, "bias": folded.bias, "residual": other, "y": y}
-            if not isinstance(w, GroupQuantized) or not _rounds(w):
+            if not isinstance(w, GroupQuantized) or not self._rounds(w):
                 kernel = self.kernel(product, w, folded=folded, decode=one, piece=piece)
                 y = self.launch(name, kernel, x=x, **more)["y"]
                 continue
@@ -261,7 +265,7 @@ class _CpuOps(Ops):
             mixture,
             residual,
             decode=self._decode,
-            rounds=_rounds,
+            rounds=self._rounds,
             rounded=rounded,
         )
 
@@ -290,8 +294,3 @@ class CpuDecode(_CpuOps):
     """One token."""
 
     phase: ClassVar[str] = "decode"
-
-
-def _rounds(weight: WholeMatrix) -> bool:
-    """Whether a weight is multiplied by x rounded to int8."""
-    return isinstance(weight, GroupQuantized) and levels.reads(weight.form)

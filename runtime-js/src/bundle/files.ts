@@ -1,4 +1,4 @@
-// Names the files of the origin's private file system in which weights are kept, and finds them. A thread reads and
+// Names the files of the origin's private file system in which weights are kept, and finds them. A worker reads and
 // writes them there without asking another process, which the Cache API does for every 64 KB.
 
 const ROOT = "mlcweb-v1";
@@ -30,10 +30,7 @@ export async function openFolder(name: string, create = false): Promise<FileSyst
 }
 
 /** A kept file, with its seal; undefined where it is not there. */
-export async function openFile(
-  folder: FileSystemDirectoryHandle | undefined,
-  file: string,
-): Promise<Blob | undefined> {
+export async function openFile(folder: FileSystemDirectoryHandle | undefined, file: string): Promise<Blob | undefined> {
   try {
     return await (await folder?.getFileHandle(file))?.getFile();
   } catch {

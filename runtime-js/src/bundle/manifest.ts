@@ -28,6 +28,9 @@ export interface Tier {
   readonly limits: ReadonlyMap<string, number>;
   readonly plan: string;
   readonly kernels: string;
+  /** Of the CPU's tier: its kernels for browsers with Relaxed SIMD, and whether its products round activations. */
+  readonly relaxed?: string | undefined;
+  readonly int8?: boolean | undefined;
   /** The type of the KV cache's elements, where the bundle says it. */
   readonly kvCacheDtype?: KvCacheDtype | undefined;
 }
@@ -105,9 +108,10 @@ function checkFiles(json: ManifestDocument, files: ReadonlyMap<string, FileEntry
   small("wasm", json.wasm);
   small("tokenizer.tokenizer", json.tokenizer.tokenizer);
   small("tokenizer.config", json.tokenizer.config);
-  json.tiers.forEach(({ plan, kernels }, i) => {
+  json.tiers.forEach(({ plan, kernels, relaxed }, i) => {
     small(`tiers[${i}].plan`, plan);
     small(`tiers[${i}].kernels`, kernels);
+    small(`tiers[${i}].relaxed`, relaxed);
   });
   json.weights.chunks.forEach((name, i) => {
     named(`weights.chunks[${i}]`, name, Infinity);

@@ -1,17 +1,16 @@
-// Brings one file into memory, from what is kept or from the network, verifies it and keeps it: on this thread, or on
-// one that the load has started.
+// Brings one file into memory, from what is kept or from the network, verifies it and keeps it: on this thread, or by a
+// carrier.
+
+import type { Carrier } from "../carriers/index.js";
 import { IntegrityError, type MlcwebError, throwIfAborted, WebPageError } from "../errors.js";
-import type { Job, Result, Thread } from "../threads/index.js";
 import { foreign } from "./came.js";
 import { download, type FetchLike } from "./download.js";
-import { digest, fileName, folderName } from "./files.js";
+import { digest } from "./files.js";
 import { alone } from "./locks.js";
 import type { SourceOptions } from "./source.js";
 import { type Kept, keyOf, type Store } from "./store.js";
 
 export const pagesFetch: FetchLike = (url, init) => fetch(url, init);
-
-type Without<T> = T extends unknown ? Omit<T, "bytes" | "sha256" | "place" | "trust"> : never;
 
 export interface ReadingOptions extends SourceOptions {
   readonly query: string;
@@ -19,15 +18,16 @@ export interface ReadingOptions extends SourceOptions {
   readonly trust: boolean;
 }
 
+/** One file on its way. Its carrier may give the target other memory, and leave. */
 export class Reading {
   private readonly url: string;
 
   constructor(
-    private readonly file: Kept,
-    private target: Uint8Array<ArrayBuffer>,
-    private readonly store: Store,
-    private readonly options: ReadingOptions,
-    private thread: Thread | undefined,
+    readonly file: Kept,
+    public target: Uint8Array<ArrayBuffer>,
+    readonly store: Store,
+    readonly options: ReadingOptions,
+    public carrier: Carrier | undefined,
   ) {
     this.url = file.base + file.name;
   }
@@ -46,17 +46,16 @@ export class Reading {
 
   private async findKept(): Promise<boolean> {
     const { file, store, options } = this;
-    let kept = store.reads ? (await this.inThread({ kind: "read" }))?.kept : undefined;
+    let kept = (await this.carrier?.work(this, { kind: "read" }))?.kept;
     if (kept === undefined || kept === "missing") {
       const cached = await store.get(keyOf(file));
-      const found = cached ?? (this.thread ? undefined : await store.find(file));
+      const found = cached ?? (this.carrier ? undefined : await store.find(file));
       throwIfAborted(options.signal);
       if (!found) return false;
       const came = await fill(found, this.target);
-      // The Cache API has whole files, which were verified. A thread keeps them where it reads faster.
-      const trusted = cached && options.trust && !this.thread;
-      const hashed = (): Promise<string> => (this.thread ? this.hashAndKeep() : digest(this.target));
-      const right = came && (trusted || (await hashed()) === file.sha256);
+      // The Cache API has whole files, which were verified. A carrier keeps them where it reads faster.
+      const trusted = cached && options.trust && !this.carrier;
+      const right = came && (trusted || (await this.hash(false)) === file.sha256);
       kept = right ? "here" : "damaged";
     }
     if (kept === "here") options.onBytes?.(file.bytes);
@@ -83,11 +82,13 @@ export class Reading {
         this.options.onBytes?.(bytes);
       };
       try {
-        let { filled = 0, actual } = await this.fetchInThread(url + query, cacheMode, onBytes);
+        const task = { kind: "take", url: url + query, cache: cacheMode } as const;
+        // A carrier says nothing of what goes wrong: `download` goes on from there.
+        let { filled = 0, actual } = (await this.carrier?.work(this, task, onBytes)) ?? {};
         onBytes(filled - counted);
         if (filled < file.bytes)
           await download(url + query, this.target, { fetch, signal, cacheMode, onBytes, backoffMs, filled });
-        actual ??= await this.hashAndKeep();
+        actual ??= await this.hash(true);
         if (actual === file.sha256) return;
         const hashes = { url, expected: file.sha256, actual };
         const damaged = `${file.name} is damaged: its sha256 is not the one in the manifest.`;
@@ -101,42 +102,14 @@ export class Reading {
     throw wrong;
   }
 
-  /** What a thread gets at the first attempt. It says nothing of what goes wrong: `download` goes on from there. */
-  private async fetchInThread(url: string, cache: RequestCache, onBytes: (bytes: number) => void): Promise<Result> {
-    if (this.options.fetch || !this.thread?.fetches) return {};
-    const result = await this.inThread({ kind: "take", url, cache }, onBytes);
-    if (!result?.filled && this.thread) this.thread.fetches = false; // such as where the page's own `fetch` is another
-    return result ?? {};
-  }
-
-  /** The sha256 of the target, which is kept if it is right. */
-  private async hashAndKeep(): Promise<string> {
+  /** The sha256 of the target. What is right is kept: by a carrier, and where there is none if it is to be `put`. */
+  private async hash(put: boolean): Promise<string> {
     const { file, store } = this;
-    const result = await this.inThread({ kind: "take" });
-    if (result) {
-      if (result.unkept === undefined) await store.delete(keyOf(file)); // of an earlier version, or without threads
-      return result.actual!;
-    }
+    const carried = await this.carrier?.work(this, { kind: "take" });
+    if (carried?.actual !== undefined) return carried.actual;
     const actual = await digest(this.target);
-    if (actual === file.sha256) await store.put(keyOf(file), this.target);
+    if (put && actual === file.sha256) await store.put(keyOf(file), this.target);
     return actual;
-  }
-
-  /** undefined where there is no thread, or it has ended: then the target is empty. */
-  private async inThread(job: Without<Job>, onBytes?: (bytes: number) => void): Promise<Result | undefined> {
-    const { file, store, thread, options } = this;
-    if (!thread) return undefined;
-    const { buffer } = this.target;
-    const size = buffer.byteLength;
-    const keeps = job.kind === "read" ? store.reads : store.keeps;
-    const place = keeps ? { folder: await folderName(file.base), file: fileName(file) } : undefined;
-    const { bytes, sha256 } = file;
-    const done = await thread.run({ ...job, bytes, sha256, place, trust: options.trust }, buffer, onBytes);
-    throwIfAborted(options.signal);
-    this.target = new Uint8Array(done?.memory ?? new ArrayBuffer(size), 0, bytes);
-    if (!done) this.thread = undefined;
-    if (done?.result.unkept) store.fill(done.result.unkept);
-    return done?.result;
   }
 }
 

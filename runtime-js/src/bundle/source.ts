@@ -1,7 +1,8 @@
 // Gives a bundle's files by name, from what is kept or the network.
+
+import type { Carrier } from "../carriers/index.js";
 import { MAX_MANIFEST_BYTES } from "../contract/index.js";
 import { BundleError, NetworkError, WebPageError } from "../errors.js";
-import type { Thread } from "../threads/index.js";
 import { Asking, MANIFEST, readKept, readWhole, SILENT_MS } from "./asking.js";
 import { foreign } from "./came.js";
 import type { FetchLike } from "./download.js";
@@ -164,27 +165,27 @@ export class Source {
     return this.read(manifest, name, new Uint8Array(manifest.files.get(name)!.bytes));
   }
 
-  /** Starts at most so many threads for `read`, which are the caller's to end. None where there may be none. */
-  async startThreads(most: number): Promise<Thread[]> {
+  /** Starts at most so many carriers for `read`, which are the caller's to end. None where there may be none. */
+  async startCarriers(most: number): Promise<Carrier[]> {
     if (typeof Worker === "undefined") return [];
     try {
       if (this.store.reads) await navigator.storage.getDirectory();
-      return await (await import("../threads/index.js")).startThreads(most);
+      return await (await import("../carriers/index.js")).startCarriers(most);
     } catch {
       return [];
     }
   }
 
-  /** Fills `target`, exactly as long as the file, with verified bytes. A thread takes its memory away, all of it, and
+  /** Fills `target`, exactly as long as the file, with verified bytes. A carrier takes its memory away, all of it, and
    * brings back what is returned. */
   read(
     manifest: Manifest,
     name: string,
     target: Uint8Array<ArrayBuffer>,
-    thread?: Thread,
+    carrier?: Carrier,
   ): Promise<Uint8Array<ArrayBuffer>> {
     const trust = this.options.verify === "first" && manifest.chunks.includes(name);
     const options = { ...this.options, query: this.query, trust };
-    return new Reading(this.kept(manifest, name), target, this.store, options, thread).run();
+    return new Reading(this.kept(manifest, name), target, this.store, options, carrier).run();
   }
 }

@@ -1,5 +1,5 @@
 // Keeps verified files, so that a second load needs no network: weights in the origin's private file system where
-// threads read and write them (files.ts), all else in the Cache API. Every failure here is survivable: where a browser
+// carriers read and write them (files.ts), all else in the Cache API. Every failure here is survivable: where a browser
 // keeps nothing, or its storage is full, files are simply not kept.
 import { fileName, filesIn, folderName, openFile, openFolder } from "./files.js";
 
@@ -57,7 +57,7 @@ export class Store {
     }
   }
 
-  /** A file that a thread kept. */
+  /** A file that a carrier kept. */
   async find(file: Kept): Promise<Response | undefined> {
     if (!this.cache) return undefined;
     const found = await openFile(await openFolder(await folderName(file.base)), fileName(file));

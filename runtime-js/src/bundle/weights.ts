@@ -1,7 +1,8 @@
 // Streams weight chunks to GPU buffers. A lane brings a chunk, copies it into the buffers of the tensors that it
 // overlaps, and reuses its memory. At most as many chunks as lanes exist at a time, whatever the model's size.
+
+import type { Carrier } from "../carriers/index.js";
 import { throwIfAborted } from "../errors.js";
-import type { Thread } from "../threads/index.js";
 import type { Manifest } from "./manifest.js";
 import type { Source } from "./source.js";
 
@@ -45,24 +46,24 @@ export interface WeightSink {
   flushed(): Promise<void>;
 }
 
-/** Without threads the chunks are brought on this one, three at a time. */
+/** Without carriers the chunks are brought on this one, three at a time. */
 const ALONE = [undefined, undefined, undefined];
 
-/** A lane for each of the threads. */
+/** A lane for each of the carriers. */
 export async function streamWeights(
   source: Pick<Source, "read">,
   manifest: Manifest,
   names: Iterable<string>,
   sink: WeightSink,
   controller: AbortController = new AbortController(),
-  threads: readonly Thread[] = [],
+  carriers: readonly Carrier[] = [],
 ): Promise<void> {
   const { signal } = controller;
   const ranges = chunkRanges(manifest, names);
   const work = ranges.map((_, chunk) => chunk).filter((chunk) => ranges[chunk]!.length > 0);
   let next = 0;
   let failure: { error: unknown } | undefined;
-  const lane = async (thread: Thread | undefined): Promise<void> => {
+  const lane = async (carrier: Carrier | undefined): Promise<void> => {
     let memory = new ArrayBuffer(manifest.chunkBytes);
     let flushed: Promise<unknown> = Promise.resolve();
     while (next < work.length && !failure) {
@@ -71,7 +72,7 @@ export async function streamWeights(
       const name = manifest.chunks[chunk]!;
       const target = new Uint8Array(memory, 0, manifest.files.get(name)!.bytes);
       // The next chunk comes while the one before is on its way to the GPU, but does not follow it sooner.
-      const [bytes] = await Promise.all([source.read(manifest, name, target, thread), flushed]);
+      const [bytes] = await Promise.all([source.read(manifest, name, target, carrier), flushed]);
       memory = bytes.buffer;
       await sink.ready();
       throwIfAborted(signal);
@@ -89,8 +90,8 @@ export async function streamWeights(
   };
   // The first failure stops the other downloads, and all of them are waited for: nothing goes on behind a failed load.
   await Promise.all(
-    (threads.length > 0 ? threads : ALONE).slice(0, work.length).map((thread) =>
-      lane(thread).catch((error: unknown) => {
+    (carriers.length > 0 ? carriers : ALONE).slice(0, work.length).map((carrier) =>
+      lane(carrier).catch((error: unknown) => {
         failure ??= { error };
         controller.abort(error);
       }),

@@ -13,14 +13,14 @@ export function took(name: string, milliseconds: number): string {
  * `missing` tells what the adapter lacks for a tier; the engine's core passes it, so that this chunk need not hold it
  * too. */
 export function describeTier(
-  { vendor, architecture, device, description }: GPUAdapterInfo,
+  info: GPUAdapterInfo | undefined,
   has: Capabilities,
   tiers: readonly Tier[],
   chosen: Tier,
   asked: boolean,
   missing: (tier: Tier) => readonly string[],
 ): string {
-  const names = [vendor, architecture, device, description];
+  const names = info ? [info.vendor, info.architecture, info.device, info.description] : ["none"];
   const limits = ["maxBufferSize", "maxStorageBufferBindingSize", ...tiers.flatMap((tier) => [...tier.limits.keys()])];
   const why = (tier: Tier): string => {
     if (tier === chosen) return `chosen, ${asked ? "as asked for" : "the first that this adapter can run"}`;
@@ -28,7 +28,7 @@ export function describeTier(
     return lacks ? `refused, lacks ${lacks}` : "possible, but not the first";
   };
   return [
-    `adapter: ${names.filter(Boolean).join(" ")}${has.software ? " (a CPU)" : ""}`,
+    `adapter: ${names.filter(Boolean).join(" ")}${info && has.software ? " (a CPU)" : ""}`,
     `features: ${[...has.features].sort().join(", ")}`,
     `limits: ${[...new Set(limits)].map((name) => `${name} ${has.limit(name)}`).join(", ")}`,
     ...tiers.map((tier) => `tier ${tier.name}: ${why(tier)}`),

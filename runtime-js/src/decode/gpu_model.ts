@@ -5,11 +5,11 @@ import { GpuError } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Buffers, Entry, PlanBuffers } from "../plan/index.js";
 import { Axes } from "./axes.js";
+import type { GpuRecurrent } from "./gpu_recurrent.js";
 import type { ImageRows } from "./image_rows.js";
 import { KvGrowth } from "./kv_growth.js";
 import type { Model, Sampling } from "./model.js";
 import { nudgeUntil } from "./nudge.js";
-import type { Recurrent } from "./recurrent.js";
 import { stateWords } from "./state.js";
 import { endsOf } from "./whole_pictures.js";
 
@@ -27,7 +27,7 @@ export interface GpuModelParts {
   readonly contextLength: number;
   readonly pageSize: number;
   /** The state of recurrent layers, if the plan has any. */
-  readonly recurrent: Recurrent | undefined;
+  readonly recurrent: GpuRecurrent | undefined;
   /** What it sees of pictures, if it does. */
   readonly images: ImageRows | undefined;
   /** Up to so many tokens, steps take less time than a prefill. */
@@ -43,7 +43,7 @@ export class GpuModel implements Model {
   readonly vocabSize: number;
   readonly prefillChunk: number;
   readonly contextLength: number;
-  readonly recurrent: Recurrent | undefined;
+  readonly recurrent: GpuRecurrent | undefined;
   private readonly axes: Axes | undefined;
   private readonly growth: KvGrowth;
   private readonly readbacks: Readbacks;
@@ -91,6 +91,10 @@ export class GpuModel implements Model {
   }
   reserve(tokens: number): Promise<void> {
     return this.growth.reserve(tokens);
+  }
+
+  get images(): ImageRows | undefined {
+    return this.parts.images;
   }
 
   knows(token: number): boolean {

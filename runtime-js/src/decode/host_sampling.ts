@@ -64,7 +64,8 @@ export class HostSampler {
     private readonly sampling: Sampling,
     private readonly params: HostParams,
   ) {
-    this.random = generator(sampling.seed);
+    let count = 0;
+    this.random = () => randomAt(sampling.seed, count++);
   }
 
   /** `mask` is a constraint's. */
@@ -133,13 +134,10 @@ export function largest(values: Float32Array, count: number): number[] {
   return top;
 }
 
-/** A small seeded generator of numbers in [0, 1): mulberry32. */
-function generator(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+/** The `index`-th number in [0, 1) of a seed: mulberry32's. */
+export function randomAt(seed: number, index: number): number {
+  const state = (seed + Math.imul(index + 1, 0x6d2b79f5)) | 0;
+  let t = Math.imul(state ^ (state >>> 15), 1 | state);
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
 }

@@ -87,9 +87,10 @@ function feedOf(
   kv: CachedTokens,
   host: Pick<Host, "sample">,
   prompt: readonly number[],
-  { sampling: asked, host: hostParams, constraint, depth }: GenerateParams,
+  { sampling: asked, host: hostParams, constraint, depth: most }: GenerateParams,
   limit: number,
 ): Feed {
+  const depth = Math.min(most, model.stepsAhead ?? most);
   if (needsHost(hostParams, model.penalizes))
     return new HostFeed(model, kv, new HostSampler(host, asked, hostParams), prompt, constraint);
   const sampling = { ...asked, penalties: penaltiesOf(hostParams) };

@@ -1,5 +1,7 @@
-// Declares the model that the decode loop drives. Each call submits GPU work at once and resolves when its result is
-// read. Calls are executed in order. GpuModel is the real one; tests drive the loop with a fake.
+// Declares the model that the decode loop drives. Each call submits work at once and resolves when its result is read.
+// Calls are executed in order. GpuModel and CpuModel are the real ones; tests drive the loop with a fake.
+
+import type { ImageRows } from "./image_rows.js";
 
 export interface Sampling {
   readonly temperature: number;
@@ -35,8 +37,14 @@ export interface Model {
   knows?(token: number): boolean;
   /** Whether a picture's rows see one another, and so must be in one prefill. */
   readonly wholePictures?: boolean;
+  /** What it sees of pictures, if it does here. */
+  readonly images?: ImageRows | undefined;
   /** The state of its recurrent layers, if it has any. */
   readonly recurrent?: RecurrentState | undefined;
+  /** Steps in flight at most, where waiting for one costs nothing. */
+  readonly stepsAhead?: number;
+  /** Prepares what feeds few tokens at a time. */
+  prepareFew?(): Promise<void>;
   /** Makes room in the KV cache for so many tokens in all; throws OutOfMemoryError, and then all is as it was. */
   reserve(tokens: number): Promise<void>;
   /** Whether its own sampler takes penalties. */

@@ -16,7 +16,7 @@ export class LazyConstrainer {
   ) {}
 
   async prepare(rules: AnswerRules): Promise<() => Constraint> {
-    const few = this.alive().model.prepareFew();
+    const few = this.alive().model.prepareFew?.();
     const { given } = this;
     this.made ??= (given ? Promise.resolve(given) : import("../constrain/index.js")).then(({ Constrainer }) => {
       const { codec, model, manifest } = this.alive();

@@ -11,7 +11,14 @@ import {
   Queue,
   type SamplingRequest,
 } from "../chat/index.js";
-import { CachedTokens, type GeneratedToken, type GenerateEnd, type GpuModel, generateTokens } from "../decode/index.js";
+import {
+  CachedTokens,
+  type GeneratedToken,
+  type GenerateEnd,
+  GpuModel,
+  generateTokens,
+  type Model,
+} from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from "../embed/index.js";
@@ -53,6 +60,8 @@ export interface EngineInfo {
   /** What prefill computes its products with. */
   readonly activations: Activations;
   readonly adapter: AdapterFacts;
+  /** Threads that compute, of the tier `wasm`. */
+  readonly threads: number | undefined;
   readonly contextLength: number;
   /** Tokens that the KV cache has room for now: it grows to contextLength with the conversation. */
   readonly kvTokens: number;
@@ -111,7 +120,7 @@ export class Engine {
   }
 
   get info(): EngineInfo {
-    const { manifest, tier, activations, adapter, model, contextLength, memory, timings, base } = this.alive();
+    const { manifest, tier, activations, adapter, threads, model, contextLength, memory, timings, base } = this.alive();
     return {
       name: manifest.name,
       url: base,
@@ -120,12 +129,13 @@ export class Engine {
       generation: manifest.generation ?? {},
       embedding: manifest.embedding,
       reranking: manifest.reranking,
-      images: manifest.images !== undefined,
+      images: model?.images !== undefined,
       tier: tier.name,
       tiers: manifest.tiers.map((t) => t.name),
       kvCacheDtype: tier.kvCacheDtype,
       activations,
       adapter,
+      threads,
       contextLength,
       kvTokens: model?.kvTokens ?? 0,
       memory: memory.use,
@@ -284,7 +294,9 @@ export class Engine {
 
   /** Where the time of a step goes. Load with `profile: true`, so that the device has timestamps where it can. */
   async profile(options: ProfileOptions = {}): Promise<ProfileReport> {
-    const { model, manifest } = this.answering();
+    const { model, manifest, tier } = this.answering();
+    if (!(model instanceof GpuModel))
+      throw new InvalidRequestError("profile", `a tier on a GPU has one, and ${tier.name} is not.`);
     const { profileModel } = await import("../profile/index.js");
     const { leave } = await this.queue.enter();
     try {
@@ -336,7 +348,7 @@ export class Engine {
     const { manifest, model, host, codec } = loaded;
     return {
       images: this.eyes.seeing(loaded),
-      imagesCode: () => this.eyes.code(),
+      imagesCode: () => this.eyes.code(loaded),
       name: manifest.name,
       queue: this.queue,
       vocabSize: model.vocabSize,
@@ -367,5 +379,5 @@ export class Engine {
 }
 
 /** What is loaded, of a model that answers prompts. */
-export type Answering = Loaded & { readonly model: GpuModel };
+export type Answering = Loaded & { readonly model: Model };
 const isAnswering = (loaded: Loaded): loaded is Answering => loaded.model !== undefined;

@@ -1,6 +1,7 @@
 // Lets a model that sees pictures see those of a request: the rows that its tower makes take the places of the prompt's
 // row tokens. What reads pictures is fetched with the first of them.
 import type { Manifest } from "../bundle/index.js";
+import { MissingFeatureError } from "../errors.js";
 import type { ImagesCode } from "../images/code.js";
 import { type ImageFacts, shapeOf, sizeOf, within } from "../images/facts.js";
 import type { Picture } from "../images/read.js";
@@ -15,7 +16,14 @@ export class Eyes {
   /** `given` is the code, where it cannot be fetched. */
   constructor(private readonly given: LoadOptions["images"]) {}
 
-  code(): Promise<ImagesCode> {
+  /** What reads pictures. Rejects with MissingFeatureError where the model sees none on its tier. */
+  async code({ model }: Pick<Answering, "model">): Promise<ImagesCode> {
+    if (!model.images)
+      throw new MissingFeatureError(
+        "Without WebGPU the model sees no pictures.",
+        ["WebGPU"],
+        "Send text alone, or open the page in a browser with WebGPU.",
+      );
     const { given } = this;
     this.fetched ??= fetchCode(
       given ? Promise.resolve(given) : import("../images/index.js"),
@@ -39,14 +47,15 @@ export class Eyes {
 
   /** The prompt with the tokens of the pictures' rows. */
   async see(
-    { model, manifest, codec }: Answering,
+    loaded: Answering,
     prompt: readonly number[],
     pictures: readonly Picture[],
     signal: AbortSignal | undefined,
   ): Promise<number[]> {
-    const { patchesOf } = await this.code();
+    const { patchesOf } = await this.code(loaded);
+    const { model, manifest, codec } = loaded;
     const facts = manifest.images!;
-    const seen = await model.parts.images!.see(
+    const seen = await model.images!.see(
       pictures.map(({ key, tiles, size }) => ({
         key,
         tiles: tiles.length,

@@ -1,7 +1,7 @@
-// Loads a bundle onto the GPU by the stages of stages.ts. Weights are fetched while pipelines are compiled. Whatever
-// fails, everything that was allocated is destroyed before the error is thrown.
+// Loads a bundle onto the GPU by the stages of stages.ts, or onto the CPU. Weights are fetched while pipelines are
+// compiled. Whatever fails, everything that was allocated is destroyed before the error is thrown.
 import type { Manifest, Tier } from "../bundle/index.js";
-import type { GpuModel } from "../decode/index.js";
+import type { Model } from "../decode/index.js";
 import { type AdapterFacts, describeAdapter, type Guard, type Memory } from "../device/index.js";
 import type { Texts } from "../embed/texts.js";
 import { CancelledError, throwIfAborted } from "../errors.js";
@@ -9,6 +9,7 @@ import { Log } from "../log.js";
 import { type Host, PlanBuffers } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
 import type { Activations, ChoiceReport } from "./activations.js";
+import { loadOnCpu } from "./on_cpu.js";
 import type { LoadOptions } from "./options.js";
 import { Progress } from "./progress.js";
 import {
@@ -47,11 +48,12 @@ export interface Loaded {
   readonly tier: Tier;
   readonly activations: Activations;
   readonly adapter: AdapterFacts;
-  readonly device: GPUDevice;
-  readonly guard: Guard;
-  readonly memory: Memory;
+  /** Of the CPU's tier. */
+  readonly threads: number | undefined;
+  readonly guard: Pick<Guard, "check" | "onFailure" | "close">;
+  readonly memory: Pick<Memory, "use" | "destroy">;
   /** Of a model that answers prompts; undefined where `texts` is there. */
-  readonly model: GpuModel | undefined;
+  readonly model: Model | undefined;
   /** Of a model of whole texts. */
   readonly texts: Texts | undefined;
   /** Tokens that a conversation, or a text, may have. */
@@ -104,6 +106,7 @@ async function runStages(
   const bundle = await timed("read manifest", openBundle(url, loading));
   const { manifest } = bundle;
   const target = await timed("choose tier", chooseTarget(bundle, loading));
+  if ("cpu" in target) return loadOnCpu(bundle, target, loading);
   const planned = await timed("fetch plan", fetchPlan(bundle, target, loading));
   const gpu = await timed("open device", openGpu(manifest, target, planned, loading));
   const code = fetchTextsCode(bundle, loading);
@@ -133,7 +136,7 @@ async function runStages(
     tier: target.tier,
     activations: prefill.activations,
     adapter: describeAdapter(target.adapter),
-    device: gpu.device,
+    threads: undefined,
     guard: gpu.guard,
     memory: gpu.memory,
     model,

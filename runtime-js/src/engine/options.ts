@@ -29,6 +29,9 @@ export interface LoadOptions {
   /** Which kept weights are hashed again: "always" all, the default; "first" those that were not verified when they
    * were written. */
   readonly verify?: "always" | "first" | undefined;
+  /** Threads of the tier `wasm`, where the page is cross-origin isolated; by default as many as the CPU has, 8 at
+   * most. */
+  readonly threads?: number | undefined;
   /** Decode steps in flight. */
   readonly depth?: number | undefined;
   readonly powerPreference?: PowerPreference | undefined;

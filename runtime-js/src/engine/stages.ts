@@ -1,6 +1,7 @@
 // Defines the stages of a load, in the order in which load.ts runs them. Each takes the results of those before it.
-import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from "../bundle/index.js";
-import { GpuModel, ImageRows, Recurrent } from "../decode/index.js";
+import { type Manifest, Source, type Tier } from "../bundle/index.js";
+import type { Carrier } from "../carriers/index.js";
+import { GpuModel, ImageRows, recurrentOnGpu } from "../decode/index.js";
 import { capabilities, isSoftware } from "../device/adapter.js";
 import {
   chooseTier,
@@ -11,10 +12,10 @@ import {
   Readbacks,
   requestAdapter,
 } from "../device/index.js";
-import { type Capabilities, missingFor } from "../device/tier.js";
+import { type Capabilities, isCpuTier, missingFor, NO_ADAPTER } from "../device/tier.js";
 import type { TextsCode } from "../embed/code.js";
 import type { Texts } from "../embed/texts.js";
-import { throwIfAborted, WrongResultsError } from "../errors.js";
+import { NoWebGPUError, throwIfAborted, WrongResultsError } from "../errors.js";
 import { mostRows } from "../images/facts.js";
 import type { Log } from "../log.js";
 import {
@@ -31,7 +32,6 @@ import {
   splitKernels,
 } from "../plan/index.js";
 import type { TextCodec } from "../text/codec.js";
-import type { Thread } from "../threads/index.js";
 import {
   type Activations,
   compileFirst,
@@ -41,10 +41,12 @@ import {
   type PrefillChoice,
   requestPipelines,
 } from "./activations.js";
+import { bringWeights, endCarriers, gpuSink, startCarriers } from "./bring_weights.js";
 import { fetchCode } from "./late_code.js";
+import { type CpuTarget, targetCpu } from "./on_cpu.js";
 import { chooseContext, chooseFirstTokens, chooseVerify, type LoadOptions } from "./options.js";
 import type { Progress } from "./progress.js";
-import type { Verdicts } from "./verdicts.js";
+import { nameOf, type Verdicts } from "./verdicts.js";
 
 /** On an H200 a prefill of 2 to 32 tokens takes as long as eight steps of a 1B model. */
 const STEP_TOKENS = 8;
@@ -73,11 +75,8 @@ export interface Bundle {
   readonly manifest: Manifest;
   readonly readText: (name: string) => Promise<string>;
   /** What brings the weights. */
-  readonly threads: Promise<readonly Thread[]>;
+  readonly carriers: Promise<readonly Carrier[]>;
 }
-
-/** Threads of a load. Each has a weight chunk of 24 MiB in memory. */
-const THREADS = 3;
 
 /** Reads the manifest. */
 export async function openBundle(url: string, { options, controller, undo, progress }: Loading): Promise<Bundle> {
@@ -92,9 +91,9 @@ export async function openBundle(url: string, { options, controller, undo, progr
   progress.manifest();
   const manifest = await source.manifest();
   const readText = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
-  const threads = source.startThreads(Math.min(THREADS, manifest.chunks.length));
-  undo.push(() => void endThreads(threads));
-  return { source, manifest, readText, threads };
+  const carriers = startCarriers(source, manifest);
+  undo.push(() => void endCarriers(carriers));
+  return { source, manifest, readText, carriers };
 }
 
 export interface Target {
@@ -110,20 +109,43 @@ export interface Target {
 export async function chooseTarget(
   { source, manifest }: Bundle,
   { options, progress, log, verdicts }: Loading,
-): Promise<Target> {
-  const adapter = await requestAdapter(options.powerPreference);
-  const has = capabilities(adapter);
-  await verdicts?.open(source, adapter);
-  const tier = rightTier(manifest.tiers, has, options.tier, verdicts);
+): Promise<Target | CpuTarget> {
+  const adapter = await findAdapter(manifest, options);
+  const has = adapter ? capabilities(adapter) : NO_ADAPTER;
+  await verdicts?.open(source, adapter ? nameOf(adapter.info) : "no adapter");
+  // The CPU's tier sees no pictures: where there is another, a model that does takes that.
+  const blind = manifest.images && adapter && options.tier === undefined;
+  const tiers = blind ? manifest.tiers.filter((tier) => !isCpuTier(tier)) : manifest.tiers;
+  const tier = rightTier(tiers, has, options.tier, verdicts);
   log.say(2, ({ describeTier }) => {
     const asked = options.tier !== undefined;
-    return describeTier(adapter.info, has, manifest.tiers, tier, asked, (other) => missingFor(other, has));
+    return describeTier(adapter?.info, has, manifest.tiers, tier, asked, (other) => missingFor(other, has));
   });
   const contextLength = chooseContext(manifest, options.contextLength);
   const firstTokens = chooseFirstTokens(contextLength, options.firstTokens);
   const pagesFor = (tokens: number): number => Math.ceil(tokens / manifest.model.page_size);
-  progress.expect(bytesToLoad(manifest, tier));
-  return { adapter, tier, contextLength, pages: pagesFor(contextLength), firstPages: pagesFor(firstTokens) };
+  const pages = pagesFor(contextLength);
+  if (!adapter || isCpuTier(tier)) {
+    const target = await targetCpu(tier, { contextLength, pages });
+    progress.expect(bytesToLoad(manifest, tier, target.kernels));
+    return target;
+  }
+  progress.expect(bytesToLoad(manifest, tier, tier.kernels));
+  return { adapter, tier, contextLength, pages, firstPages: pagesFor(firstTokens) };
+}
+
+/** The adapter; undefined where none is needed, or there is none and the bundle has a tier without. */
+async function findAdapter(
+  { tiers }: Manifest,
+  { tier, powerPreference }: LoadOptions,
+): Promise<GPUAdapter | undefined> {
+  if (isCpuTier({ name: tier })) return undefined;
+  try {
+    return await requestAdapter(powerPreference);
+  } catch (error) {
+    if (error instanceof NoWebGPUError && tier === undefined && tiers.some(isCpuTier)) return undefined;
+    throw error;
+  }
 }
 
 /** The first tier that the adapter runs, and that is not known to be wrong on it. */
@@ -252,44 +274,15 @@ export function rankPrefills(
 
 /** Fetches the weights into their buffers. */
 export async function uploadWeights(
-  { source, manifest, threads }: Bundle,
+  bundle: Bundle,
   { device, guard, plan }: Gpu,
   buffers: Buffers,
   { idle }: Ranking,
   { controller, timings, seconds }: Loading,
 ): Promise<void> {
   const names = plan.buffers.filter((buffer) => buffer.kind === "weight").map((buffer) => buffer.name);
-  const sink = weightSink(device, guard, buffers, idle);
-  const end = (): void => void endThreads(threads);
-  controller.signal.addEventListener("abort", end);
-  try {
-    await streamWeights(source, manifest, names, sink, controller, await threads);
-  } finally {
-    end();
-  }
+  await bringWeights(bundle, names, gpuSink(device, guard, buffers, idle), controller);
   timings.weights_s = seconds() - timings.manifest_s;
-}
-
-const endThreads = async (threads: Bundle["threads"]): Promise<void> => {
-  for (const thread of await threads) thread.end();
-};
-
-function weightSink(device: GPUDevice, guard: Guard, buffers: Buffers, ready: WeightSink["ready"]): WeightSink {
-  return {
-    ready,
-    write(tensor, offset, bytes) {
-      guard.check();
-      const buffer = buffers.get(tensor)!;
-      const even = bytes.length - (bytes.length % 4);
-      if (even > 0) device.queue.writeBuffer(buffer, offset, bytes, 0, even);
-      if (even === bytes.length) return;
-      // Only a tensor's own end can be odd: chunks and offsets are multiples of 16.
-      const tail = new Uint8Array(4);
-      tail.set(bytes.subarray(even));
-      device.queue.writeBuffer(buffer, offset + even, tail);
-    },
-    flushed: () => guard.race(device.queue.onSubmittedWorkDone()),
-  };
 }
 
 /** Compiles the chosen prefill's other kernels; resolves when all that the model needs are compiled. */
@@ -346,7 +339,7 @@ export async function makeModel(
     mask: ready(mask),
     sample: ready(sample),
   }));
-  const recurrent = await Recurrent.of(plan, buffers, memory, device);
+  const recurrent = await recurrentOnGpu(plan, buffers, memory, device);
   const look = later(image);
   const together = facts?.together ?? false;
   const width = (1 + (facts?.added ?? 0)) * model.hidden_size;
@@ -397,8 +390,8 @@ const chunkFor = ({ info }: GPUAdapter, chunk: number): number =>
 
 /** The bytes of the tier's files and of every weight chunk. A tier that binds fewer tensors may skip chunks, and then
  * fetches fewer bytes than this. */
-function bytesToLoad(manifest: Manifest, tier: Tier): number {
+function bytesToLoad(manifest: Manifest, tier: Tier, kernels: string): number {
   const { tokenizer, config } = manifest.tokenizer;
-  const names = new Set([tier.plan, tier.kernels, manifest.wasm, tokenizer, config, ...manifest.chunks]);
+  const names = new Set([tier.plan, kernels, manifest.wasm, tokenizer, config, ...manifest.chunks]);
   return [...names].reduce((sum, name) => sum + manifest.files.get(name)!.bytes, 0);
 }

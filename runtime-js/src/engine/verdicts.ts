@@ -22,10 +22,10 @@ export class Verdicts {
 
   constructor(private readonly onWarning: ((warning: Warning) => void) | undefined) {}
 
-  /** Reads what earlier loads found on this adapter; later calls do nothing. */
-  async open(source: Keeping, { info }: Pick<GPUAdapter, "info">): Promise<void> {
+  /** Reads what earlier loads found on this device, as `nameOf` calls it; later calls do nothing. */
+  async open(source: Keeping, device: string): Promise<void> {
     if (this.keep) return;
-    const name = `self-check, ${nameOf(info)}, ${globalThis.navigator?.userAgent ?? ""}`;
+    const name = `self-check, ${device}, ${globalThis.navigator?.userAgent ?? ""}`;
     this.keep = () => source.keepChoice(name, JSON.stringify(this.found));
     const kept = parse(await source.choice(name));
     Object.assign(this.found.right, kept?.right);

@@ -24,6 +24,7 @@ import {
   State,
 } from "../contract/index.js";
 import type { Needs } from "../device/index.js";
+import { isCpuTier } from "../device/tier.js";
 import { mostPatches, mostRows } from "../images/facts.js";
 
 export type { EntryName, Reads } from "../contract/index.js";
@@ -86,9 +87,10 @@ export function parsePlan(source: string, manifest: Manifest, tier: string): Pla
     const ends = bindings.indexOf("uniform") === bindings.length - 1;
     check(ends, `plan.kernels[${i}].bindings`, "the last binding, and only that, is a uniform");
   });
-  const texts = checkEntries(json, manifest);
+  const onGpu = !isCpuTier({ name: tier });
+  const texts = checkEntries(json, manifest, onGpu);
   checkWeights(json.buffers, manifest);
-  if (!texts) checkShared(json, manifest);
+  if (!texts) checkShared(json, manifest, onGpu);
   const { prefill_matrix } = json.entries;
   const known = (name: EntryName): PlanEntry => {
     const { record_words, dims, launch, launches } = json.entries[name]!;
@@ -131,17 +133,22 @@ function needsOf({ needs }: Entry): Needs {
 }
 
 /** Returns the entry of a model of whole texts, which is alone. */
-function checkEntries(json: PlanDocument, manifest: Manifest): "embed" | "score" | undefined {
+function checkEntries(json: PlanDocument, manifest: Manifest, onGpu: boolean): "embed" | "score" | undefined {
   const { entries } = json,
     path = "plan.entries";
   const texts = manifest.embedding ? "embed" : manifest.reranking && "score";
   for (const name of Object.keys(ENTRIES) as EntryName[]) {
     const row = ENTRIES[name];
-    const needed = texts ? name === texts : row.required;
-    check(entries[name] ? needed || !(texts || row.texts) : !needed, path, `${needed ? "lacks" : "has"} ${name}`);
+    const possible = (onGpu || !row.gpu) && !(texts || row.texts);
+    const needed = texts ? name === texts : row.required && possible;
+    check(entries[name] ? needed || possible : !needed, path, `${needed ? "lacks" : "has"} ${name}`);
     if (entries[name]) checkEntry(name, json, manifest);
   }
-  check((entries.image !== undefined) === (manifest.images !== undefined), path, "has image, or images, alone");
+  check(
+    (entries.image !== undefined) === (manifest.images !== undefined && onGpu),
+    path,
+    "has image, or images, alone",
+  );
   check(
     (entries.penalize === undefined) === (entries.count === undefined),
     path,
@@ -192,18 +199,20 @@ function checkWeights(buffers: readonly Buffer[], { tensors }: Manifest): void {
   });
 }
 
-function checkShared({ buffers, entries }: PlanDocument, manifest: Manifest): void {
+function checkShared({ buffers, entries }: PlanDocument, manifest: Manifest, onGpu: boolean): void {
   const { vocab_size, prefill_chunk } = manifest.model;
   const pages = Math.max(1, ...buffers.map((b) => (b.kind === "kv" ? b.pages : 0)));
   const sizes: Partial<Record<SharedBuffer | ImageBuffer, number>> = {
     tokens: DTYPE_BYTES.int32 * prefill_chunk,
     state: State.bytes,
     page_table: DTYPE_BYTES.int32 * pages,
-    sampling: Sampling.bytes,
     logits: DTYPE_BYTES.float32 * vocab_size,
-    mask: DTYPE_BYTES.uint32 * Math.ceil(vocab_size / 32),
-    counts: entries.penalize ? DTYPE_BYTES.int32 * vocab_size : 0,
-    ...ofImages(manifest),
+    ...(onGpu && {
+      sampling: Sampling.bytes,
+      mask: DTYPE_BYTES.uint32 * Math.ceil(vocab_size / 32),
+      counts: entries.penalize ? DTYPE_BYTES.int32 * vocab_size : 0,
+      ...ofImages(manifest),
+    }),
   };
   for (const [name, size] of Object.entries(sizes)) {
     const buffer = buffers.find((b) => b.name === name);

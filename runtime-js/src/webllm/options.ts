@@ -33,6 +33,7 @@ const LOAD_FIELDS: Readonly<Record<keyof MLCEngineConfig, true>> = {
   selfCheck: true,
   cache: true,
   verify: true,
+  threads: true,
   depth: true,
   powerPreference: true,
   profile: true,

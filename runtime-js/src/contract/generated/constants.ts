@@ -152,29 +152,30 @@ export type BufferKind = "weight" | "recurrent" | "input" | "output" | "scratch"
 export type MatrixComponent = "f16" | "f32" | "i8" | "u8" | "i32" | "u32";
 export type MatrixResult = "f16" | "f32" | "i32" | "u32";
 
-/** Best first; that for adapters that are a CPU is before all others there. */
+/** Best first; where the adapter is a CPU, those for it are before all others, the last first. */
 export const TIERS = [
-  { name: "f16-subgroups", features: ["shader-f16", "subgroups"], software: false },
-  { name: "f16", features: ["shader-f16"], software: false },
-  { name: "subgroups", features: ["subgroups"], software: false },
-  { name: "base", features: [], software: false },
-  { name: "software", features: ["subgroups"], software: true },
+  { name: "f16-subgroups", features: ["shader-f16", "subgroups"], software: false, cpu: false },
+  { name: "f16", features: ["shader-f16"], software: false, cpu: false },
+  { name: "subgroups", features: ["subgroups"], software: false, cpu: false },
+  { name: "base", features: [], software: false, cpu: false },
+  { name: "software", features: ["subgroups"], software: true, cpu: false },
+  { name: "wasm", features: [], software: false, cpu: true },
 ] as const;
 
 /** Entries' dynamic sizes, whether every plan has them, and whether they have `needs`. */
 export const ENTRIES = {
-  prefill: { dims: ["n"], required: true, needs: false, texts: false },
-  prefill_int8: { dims: ["n"], required: false, needs: false, texts: false },
-  prefill_matrix: { dims: ["n"], required: false, needs: true, texts: false },
-  prefill_few: { dims: ["n"], required: false, needs: false, texts: false },
-  decode: { dims: [], required: true, needs: false, texts: false },
-  penalize: { dims: [], required: false, needs: false, texts: false },
-  mask: { dims: [], required: true, needs: false, texts: false },
-  sample: { dims: [], required: true, needs: false, texts: false },
-  count: { dims: [], required: false, needs: false, texts: false },
-  image: { dims: ["n", "b"], required: false, needs: false, texts: false },
-  embed: { dims: ["n", "b"], required: false, needs: false, texts: true },
-  score: { dims: ["n", "b"], required: false, needs: false, texts: true },
+  prefill: { dims: ["n"], required: true, needs: false, texts: false, gpu: false },
+  prefill_int8: { dims: ["n"], required: false, needs: false, texts: false, gpu: false },
+  prefill_matrix: { dims: ["n"], required: false, needs: true, texts: false, gpu: false },
+  prefill_few: { dims: ["n"], required: false, needs: false, texts: false, gpu: false },
+  decode: { dims: [], required: true, needs: false, texts: false, gpu: false },
+  penalize: { dims: [], required: false, needs: false, texts: false, gpu: true },
+  mask: { dims: [], required: true, needs: false, texts: false, gpu: true },
+  sample: { dims: [], required: true, needs: false, texts: false, gpu: true },
+  count: { dims: [], required: false, needs: false, texts: false, gpu: true },
+  image: { dims: ["n", "b"], required: false, needs: false, texts: false, gpu: true },
+  embed: { dims: ["n", "b"], required: false, needs: false, texts: true, gpu: false },
+  score: { dims: ["n", "b"], required: false, needs: false, texts: true, gpu: false },
 } as const;
 export type EntryName = keyof typeof ENTRIES;
 

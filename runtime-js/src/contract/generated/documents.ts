@@ -46,13 +46,16 @@ export interface TokenizerFiles {
 }
 
 /** One set of kernels: the WebGPU features and limits it needs, its plan and WGSL, and the type of the KV cache's
- * elements. */
+ * elements. The CPU's tier has WebAssembly instead of WGSL, which needs SIMD, and `relaxed`, which needs Relaxed SIMD
+ * too; `int8`: its products round activations, in decode too. */
 export interface Tier {
   readonly name: string;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
   readonly plan: string;
   readonly kernels: string;
+  readonly relaxed?: string;
+  readonly int8?: boolean;
   readonly kv_cache_dtype?: KvCacheDtype;
 }
 

@@ -1,5 +1,5 @@
-// Reads and writes kept files in a thread, by synchronous handles.
-import { digest, hex, openFolder, SEAL } from "../bundle/files.js";
+// Reads and writes kept files in a carrier, by synchronous handles.
+import { digest, fileName, folderName, hex, openFolder, SEAL } from "../bundle/files.js";
 import type { FileJob, Kept } from "./job.js";
 
 /** What the standard library declares only for workers. */
@@ -17,17 +17,18 @@ const PAUSE_MS = 50;
 
 /** Fills `target`. What is damaged is deleted. */
 export async function readKept(target: Uint8Array<ArrayBuffer>, job: FileJob): Promise<Kept> {
-  const { place, sha256, trust } = job;
-  const folder = place && (await openFolder(place.folder));
+  const { base, sha256, keep, trust } = job;
+  if (!keep) return "missing";
+  const folder = await openFolder(await folderName(base));
   let seal: string | undefined;
   try {
-    const file = (await folder!.getFileHandle(place!.file)) as File_;
+    const file = (await folder!.getFileHandle(fileName(job))) as File_;
     seal = await readInto(target, file);
   } catch {}
   if (seal === undefined) return "missing";
   if (trust && seal === sha256) return "here";
   if ((await digest(target)) !== sha256) {
-    await folder!.removeEntry(place!.file).catch(() => {});
+    await folder!.removeEntry(fileName(job)).catch(() => {});
     return "damaged";
   }
   if (trust) await writeKept(target, job); // the next visit can trust it
@@ -57,11 +58,11 @@ async function readInto(target: Uint8Array<ArrayBuffer>, file: File_): Promise<s
 
 /** Keeps verified bytes. Returns why they are not kept: "" where they need not be, or another tab has the file. */
 export async function writeKept(source: Uint8Array<ArrayBuffer>, job: FileJob): Promise<string | undefined> {
-  const { place, sha256, trust } = job;
-  if (!place) return "";
+  const { base, sha256, keep, trust } = job;
+  if (!keep) return "";
   try {
-    const folder = (await openFolder(place.folder, true))!;
-    const handle = await locked((await folder.getFileHandle(place.file, { create: true })) as File_);
+    const folder = (await openFolder(await folderName(base), true))!;
+    const handle = await locked((await folder.getFileHandle(fileName(job), { create: true })) as File_);
     if (!handle) return "";
     try {
       handle.truncate(0);
@@ -69,11 +70,15 @@ export async function writeKept(source: Uint8Array<ArrayBuffer>, job: FileJob): 
       if (trust) {
         // The seal follows what it vouches for: a machine that loses its power may lose what is not on the disk.
         handle.flush();
-        write(handle, Uint8Array.from(sha256.match(/../g)!, (pair) => Number.parseInt(pair, 16)), source.length);
+        write(
+          handle,
+          Uint8Array.from(sha256.match(/../g)!, (pair) => Number.parseInt(pair, 16)),
+          source.length,
+        );
       }
     } catch (error) {
       handle.close();
-      await folder.removeEntry(place.file);
+      await folder.removeEntry(fileName(job));
       throw error;
     }
     handle.close();

@@ -1,23 +1,19 @@
-// Declares what a page and its threads say to each other.
+// Declares what a page and its carriers say to each other.
+import type { Kept as KeptFile } from "../bundle/store.js";
 
-/** Where a file is kept: the name of the bundle's folder, and its own there. */
-export interface Place {
-  readonly folder: string;
-  readonly file: string;
-}
-
-export interface FileJob {
-  readonly bytes: number;
-  readonly sha256: string;
-  /** undefined where nothing is kept. */
-  readonly place: Place | undefined;
+export interface FileJob extends KeptFile {
+  /** Whether there are kept files, to be read or written. */
+  readonly keep: boolean;
   /** Trust a kept file that was verified when it was written, and write so that it can be trusted. */
   readonly trust: boolean;
 }
 
 /** `read` a kept file. `take` a file: what is in the memory, or, with a URL, what comes from there. */
-export type Job = FileJob &
-  ({ readonly kind: "read" } | { readonly kind: "take"; readonly url?: string; readonly cache?: RequestCache });
+export type Task =
+  | { readonly kind: "read" }
+  | { readonly kind: "take"; readonly url?: string; readonly cache?: RequestCache };
+
+export type Job = FileJob & Task;
 
 export type Ask = Job & { readonly memory: ArrayBuffer };
 
@@ -35,5 +31,5 @@ export interface Result {
   readonly unkept?: string;
 }
 
-/** A thread's messages: that it has begun, how many bytes came, and what has become of its job. */
+/** A carrier's messages: that it has begun, how many bytes came, and what has become of its job. */
 export type Said = "ready" | number | { readonly result: Result; readonly memory: ArrayBuffer };

@@ -1,4 +1,5 @@
-// A thread of a load: reads, fetches, hashes and keeps weight chunks, one at a time, in memory that the page lends it.
+// The script of a carrier. It reads, fetches, hashes and keeps weight chunks, one at a time, in memory that the page
+// lends it.
 import { digest } from "../bundle/files.js";
 import { fetchInto } from "./fetched.js";
 import type { Ask, Result, Said } from "./job.js";

@@ -1,0 +1,230 @@
+// The CPU's first thread: it has the model's memory, runs entries with the other threads, and samples.
+import { State } from "../contract/index.js";
+import { forbid } from "../decode/constraint.js";
+import { randomAt } from "../decode/host_sampling.js";
+import type { Penalties, Sampling } from "../decode/model.js";
+import { stateWords } from "../decode/state.js";
+import { BundleError, OutOfMemoryError } from "../errors.js";
+import { Host, type Plan } from "../plan/index.js";
+import { EntryCalls, instantiate, RUN_ENTRIES, type RunEntry } from "./instance.js";
+import { bytesOf, type Layout, layOut, MOST_BYTES, PAGE_BYTES } from "./layout.js";
+import type { Calls, Chunk, Helping, Opened, Opening } from "./protocol.js";
+import { controlWords, Team } from "./team.js";
+
+const NO_PENALTIES: Penalties = { repetition: 1, frequency: 0, presence: 0 };
+/** Enough to learn where a module's own data ends. */
+const FIRST_PAGES = 64;
+
+export class Leader implements Calls {
+  private opening!: Opening;
+  private memory!: WebAssembly.Memory;
+  private layout!: Layout;
+  private host!: Host;
+  private team!: Team;
+  private readonly dims: Partial<Record<RunEntry, number>> = {};
+  private position = 0;
+  private token = 0;
+  private shift = 0;
+  private step_ = 0;
+  private sampling!: Sampling;
+  private counts = new Map<number, number>();
+  private mask: Int32Array | undefined;
+
+  async open(opening: Opening): Promise<Opened> {
+    const { plan, kernels, host, pages, threads } = opening;
+    const shared = threads > 1;
+    this.opening = opening;
+    this.host = await Host.load(host);
+    const { __heap_base: base } = await instantiate(kernels, makeMemory(FIRST_PAGES, shared));
+    this.layout = layoutOf(opening, Number((base as WebAssembly.Global).value));
+    const { end, control, tables } = this.layout;
+    if (end > MOST_BYTES) {
+      const [needs, has] = [end, MOST_BYTES].map((bytes) => (bytes / 2 ** 30).toFixed(1));
+      throw new OutOfMemoryError(
+        `Without a GPU the model needs ${needs} GiB, and a WebAssembly memory has at most ${has}.`,
+        "Load with a smaller contextLength, or choose a smaller model.",
+      );
+    }
+    this.memory = makeMemory(Math.ceil(end / PAGE_BYTES), shared);
+    const exports = await instantiate(kernels, this.memory);
+    const entries = callsOf(exports, plan, this.layout, this.memory);
+    this.team = new Team(new Int32Array(this.memory.buffer, control, (tables[0]! - control) >> 2), threads, entries);
+    const pageTable = this.ints("page_table");
+    for (let i = 0; i < Math.min(pages, pageTable.length); i++) pageTable[i] = i;
+    return { memory: shared ? this.memory : undefined };
+  }
+
+  help(_: Helping): Promise<void> {
+    throw new Error("The first thread helps nobody.");
+  }
+
+  write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void {
+    new Uint8Array(this.memory.buffer, this.place(tensor) + offset, bytes.length).set(bytes);
+  }
+
+  setSampling(sampling: Sampling): void {
+    this.sampling = sampling;
+    this.step_ = 0;
+    this.counts = new Map();
+  }
+
+  prefill({ tokens, position, sampled, inputs, shift }: Chunk): void {
+    this.step_ = sampled;
+    this.shift = shift;
+    this.ints("tokens").set(tokens);
+    for (const [name, words] of Object.entries(inputs)) this.ints(name).set(words);
+    this.state(stateWords(position, 0, tokens.length, 0, shift));
+    this.run("prefill", tokens.length);
+    this.position = position + tokens.length;
+  }
+
+  step(tokens: readonly number[], position: number, sampled: number, shift: number): void {
+    this.step_ = sampled;
+    this.position = position;
+    this.shift = shift;
+    for (const token of tokens) {
+      this.token = token;
+      this.decode();
+    }
+  }
+
+  sample(mask?: Int32Array<ArrayBuffer>, counts?: Int32Array<ArrayBuffer>): number {
+    this.mask = mask;
+    if (counts) {
+      this.counts = new Map();
+      counts.forEach((times, token) => {
+        if (times > 0) this.counts.set(token, times);
+      });
+    }
+    return this.choose();
+  }
+
+  decode(): void {
+    this.state(stateWords(this.position, this.token, 1, 0, this.shift));
+    this.run("decode");
+    this.position++;
+  }
+
+  steps(count: number, masked: boolean): number[] {
+    if (!masked) this.mask = undefined;
+    return Array.from({ length: count }, () => {
+      this.decode();
+      return this.choose();
+    });
+  }
+
+  logits(): Float32Array<ArrayBuffer> {
+    return new Float32Array(this.floats("logits")); // a copy, which can be sent
+  }
+
+  keep(copy: number): void {
+    this.copyStates((state, copies, bytes) => bytes.copyWithin(copies[copy]!, state.begin, state.end));
+  }
+
+  bringBack(copy: number): void {
+    this.copyStates((state, copies, bytes) =>
+      bytes.copyWithin(state.begin, copies[copy]!, copies[copy]! + state.end - state.begin),
+    );
+  }
+
+  done(): void {}
+
+  private choose(): number {
+    const { temperature, topP, topK, seed, penalties = NO_PENALTIES } = this.sampling;
+    let logits = this.floats("logits");
+    if (this.mask) {
+      logits = new Float32Array(logits);
+      forbid(logits, this.mask);
+    }
+    const { repetition: repetitionPenalty, frequency: frequencyPenalty, presence: presencePenalty } = penalties;
+    const params = { temperature, topP, topK, minP: 0, repetitionPenalty, frequencyPenalty, presencePenalty };
+    const counts = this.sampling.penalties ? this.counts : new Map<number, number>();
+    this.token = this.host.sample(logits, counts, params, randomAt(seed, this.step_++));
+    if (this.sampling.penalties) this.counts.set(this.token, (this.counts.get(this.token) ?? 0) + 1);
+    return this.token;
+  }
+
+  private run(name: RunEntry, n?: number): void {
+    const at = RUN_ENTRIES.indexOf(name);
+    if (this.dims[name] !== (n ?? 0)) {
+      const { launch, launches, recordWords } = this.opening.plan.entries[name];
+      const words = launches.length * recordWords;
+      const table = this.host.launchTable(launch, n === undefined ? [] : [n], words);
+      new Uint32Array(this.memory.buffer, this.layout.tables[at]!, words).set(table);
+      this.dims[name] = n ?? 0;
+    }
+    this.team.run(at);
+  }
+
+  private state(words: Int32Array): void {
+    this.ints("state").set(words.subarray(0, State.words));
+  }
+
+  private copyStates(
+    copy: (state: { begin: number; end: number }, copies: readonly number[], bytes: Uint8Array) => void,
+  ): void {
+    const { plan, pages } = this.opening;
+    const bytes = new Uint8Array(this.memory.buffer);
+    for (const [i, copies] of this.layout.copies) {
+      const begin = this.layout.places[i]!;
+      copy({ begin, end: begin + bytesOf(plan.buffers[i]!, pages) }, copies, bytes);
+    }
+  }
+
+  private place(name: string): number {
+    return this.layout.places[this.index(name)]!;
+  }
+  private ints(name: string): Int32Array {
+    return new Int32Array(this.memory.buffer, this.place(name), this.bytes(name) >> 2);
+  }
+  private floats(name: string): Float32Array {
+    return new Float32Array(this.memory.buffer, this.place(name), this.bytes(name) >> 2);
+  }
+  private bytes(name: string): number {
+    return bytesOf(this.opening.plan.buffers[this.index(name)]!, this.opening.pages);
+  }
+  private index(name: string): number {
+    const index = this.opening.plan.buffers.findIndex((buffer) => buffer.name === name);
+    if (index < 0) throw new BundleError(`The plan of the CPU's tier has no buffer ${name}.`);
+    return index;
+  }
+}
+
+/** What another thread does. It never ends, but with its worker. */
+export async function help({ opening, memory, thread }: Helping): Promise<never> {
+  const { kernels, plan, threads } = opening;
+  const probe = await instantiate(kernels, makeMemory(FIRST_PAGES, true));
+  const layout = layoutOf(opening, Number((probe["__heap_base"] as WebAssembly.Global).value));
+  const exports = await instantiate(kernels, memory, layout.stacks[thread - 1]);
+  const control = new Int32Array(memory.buffer, layout.control, (layout.tables[0]! - layout.control) >> 2);
+  return new Team(control, threads, callsOf(exports, plan, layout, memory)).help();
+}
+
+const recordsOf = (plan: Plan): number[] =>
+  RUN_ENTRIES.map((name) => plan.entries[name].launches.length * plan.entries[name].recordWords);
+
+function layoutOf({ plan, pages, threads }: Opening, base: number): Layout {
+  const launches = Math.max(...RUN_ENTRIES.map((name) => plan.entries[name].launches.length));
+  return layOut(plan, pages, threads, controlWords(launches), recordsOf(plan), base);
+}
+
+function callsOf(exports: WebAssembly.Exports, plan: Plan, layout: Layout, memory: WebAssembly.Memory): EntryCalls[] {
+  const words = recordsOf(plan);
+  return RUN_ENTRIES.map((name, i) => {
+    const table = new Uint32Array(memory.buffer, layout.tables[i], words[i]);
+    return new EntryCalls(exports, plan, plan.entries[name], layout, table);
+  });
+}
+
+/** Throws OutOfMemoryError where the browser has no room for it. */
+function makeMemory(pages: number, shared: boolean): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+  } catch (cause) {
+    throw new OutOfMemoryError(
+      `The browser has no ${((pages * PAGE_BYTES) / 2 ** 20).toFixed(0)} MiB of memory for the model.`,
+      undefined,
+      { cause },
+    );
+  }
+}

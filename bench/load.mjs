@@ -1,35 +1,142 @@
-// Benchmarks loads on a machine that has a browser and Node: each stage alone, then whole loads.
+// Measures what a load waits for, on a machine that has a browser and Node, and neither Python nor a package index:
+//   CHROME=/path/to/chromium node bench/load.mjs [--rounds N] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
+// ENGINE_DIR is mlcweb/engine. For each bundle it prints the visits: the weights brought to no GPU, and whole loads,
+// each from the server, again with every byte hashed, and again with verify "first". Then each stage alone, on the
+// page's thread and in workers: speed, and the processor seconds that a GB takes of the page's thread and of all the
+// browser's processes, which a busy machine changes less than the speed. All are medians of the rounds. The last line
+// is everything as JSON. It needs Linux.
 import { fileURLToPath } from "node:url";
-import { machine, runPage, split, VERSION } from "./page.mjs";
+import { parseArgs } from "node:util";
 import { pageMemory, processorTimes } from "./loading/processes.mjs";
-const [[engine, ...bundles], flags] = split(process.argv.slice(2), "--");
-const folders = { engine, bench: fileURLToPath(new URL(".", import.meta.url)), ...Object.fromEntries(bundles.map((bundle, i) => [`bundle${i}`, bundle])) };
-console.log(`machine: ${machine()}`);
-const speed = ({ bytes, seconds }) => `${(bytes / seconds / 1e6).toFixed(0)} MB/s`;
-const only = process.env.ONLY ?? "";
-const script = `
-const { timeStages } = await import("/bench/loading/stages.mjs");
-await import("/engine/harness.js");
-for (const url of ${JSON.stringify(bundles.map((_, i) => `/bundle${i}/`))}) {
+import { machine, runPage, split, table, VERSION } from "./page.mjs";
+
+const [own, flags] = split(process.argv.slice(2), "--");
+const { rounds, engine, bundles } = options();
+const folders = {
+  engine,
+  bench: fileURLToPath(new URL(".", import.meta.url)),
+  ...Object.fromEntries(bundles.map((bundle, i) => [`bundle${i}`, bundle])),
+};
+const urls = JSON.stringify(bundles.map((_, i) => `/bundle${i}/`));
+const VISITS = `
+for (const url of ${urls}) for (let round = 0; round < ${rounds}; round++) {
+  const said = (kind, { error, ...result }) => report({ url, kind, ...result, error: error?.message });
+  const load = async (kind, options) => {
+    const { info, error } = await mlcweb.load(url, { cache: true, ...options });
+    const { total_s: seconds, weights_s, kernels_s } = info?.timings ?? {};
+    await said(kind, error ? { error } : { bytes: info.memory.weight, seconds, weights_s, kernels_s });
+    await mlcweb.unload();
+  };
+  await mlcweb.deleteFromCache(url);
   await report({ begin: true });
-  await timeStages(url, report, ${JSON.stringify(only)});
-  if (${JSON.stringify(only)}) continue;
-  const { info, ...loads } = await mlcweb.benchLoad(url, {});
-  await report({ url, loads });
+  await said("brought, first", await mlcweb.bring(url));
+  await said("brought, again", await mlcweb.bring(url));
+  await said("brought, verify first", await mlcweb.bring(url, { verify: "first" }));
+  await said("brought, verify first again", await mlcweb.bring(url, { verify: "first" }));
+  await said("brought again, measured", await mlcweb.bring(url, { memory: true }));
+  await mlcweb.deleteFromCache(url);
+  await said("brought, first, measured", await mlcweb.bring(url, { memory: true }));
+  await mlcweb.deleteFromCache(url);
+  await load("load, first");
+  await load("load, again");
+  await load("load, verify first", { verify: "first" });
+  await load("load, verify first again", { verify: "first" });
+  await mlcweb.deleteFromCache(url);
+}`;
+const STAGES = `
+const { timeStages } = await import("/bench/loading/stages.mjs");
+for (const url of ${urls}) for (let round = 0; round < ${rounds}; round++) {
+  await report({ begin: true });
+  await timeStages(url, report);
+}`;
+
+const results = [];
+let failed = false;
+let before = {};
+let peak = 0;
+setInterval(() => {
+  peak = Math.max(peak, pageMemory());
+}, 20).unref();
+console.log(`machine: ${machine()}`);
+// Each in a browser of its own, since a page's memory grows with what it has done before. Memory is measured at once
+// by the first flag.
+const common = { folders, heard, isolated: true };
+const now = ["--enable-blink-features=ForceEagerMeasureMemory", ...flags];
+await run(`await import("/engine/harness.js");${VISITS}\nawait report({ browser: ${VERSION} });`, now);
+await run(STAGES, flags);
+show();
+console.log(JSON.stringify(results));
+process.exitCode = failed ? 1 : 0;
+
+async function run(script, flags) {
+  try {
+    await runPage(script, { ...common, flags });
+  } catch (error) {
+    failed = true;
+    console.error(error.message);
+  }
 }
-await report({ browser: ${VERSION} });`;
-let before = {}, peak = 0;
-setInterval(() => { peak = Math.max(peak, pageMemory()); }, 50).unref();
-function cpu(bytes) {
+
+function heard(said) {
+  if (said.browser) return console.log(`browser: ${said.browser}`);
   const now = processorTimes();
-  const used = Object.entries(now).map(([kind, s]) => [kind, s - (before[kind] ?? 0)]).filter(([, s]) => s > 0.02);
-  before = now;
-  const m = peak; peak = 0;
-  return `cpu s/GB: ${used.map(([kind, s]) => `${kind} ${(s / (bytes / 1e9)).toFixed(2)}`).join(", ")}; page ${(m / 1e6).toFixed(0)} MB`;
+  const used = Object.fromEntries(Object.entries(now).map(([kind, seconds]) => [kind, seconds - (before[kind] ?? 0)]));
+  if (!said.begin) results.push({ ...said, used, peak });
+  if (said.error) {
+    failed = true;
+    console.error(`${said.url} ${said.kind}: ${said.error}`);
+  }
+  before = processorTimes();
+  peak = 0;
 }
-await runPage(script, { folders, flags, heard(said) {
-  if (said.begin) return cpu(1);
-  if (said.stage) return console.log(`${said.stage} ${said.threads || "page"} x ${said.lanes}: ${said.failed ?? speed(said)}; ${cpu(said.bytes)}`);
-  if (said.loads) { const { first, again, bytes, fetch_s } = said.loads; return console.log(`fetch ${speed({bytes, seconds: fetch_s})} first ${first.load_s.toFixed(2)} s ${speed({bytes, seconds: first.weights_s})} kernels ${first.kernels_s.toFixed(2)}; again ${again.load_s.toFixed(2)} s, ${speed({bytes, seconds: again.weights_s})}`); }
-  console.log(JSON.stringify(said));
-}});
+
+function show() {
+  const groups = Map.groupBy(
+    results.filter(({ error }) => !error),
+    ({ url, kind, stage, threads, lanes }) => JSON.stringify([url, kind ?? stage, threads, lanes]),
+  );
+  const rows = [...groups].map(([key, runs]) => {
+    const [url, what, threads, lanes] = JSON.parse(key);
+    const of = (value) => median(runs.map(value));
+    const perGb = (seconds) => (bytes) => (seconds / (bytes / 1e9)).toFixed(2);
+    const { bytes } = runs[0];
+    if (runs[0].failed) return [what, where(threads, lanes), runs[0].failed, "", "", "", "", ""];
+    const page = of(({ used }) => used["page thread"]);
+    const all = of(({ used }) =>
+      Object.entries(used).reduce((sum, [kind, s]) => sum + (kind === "page thread" ? 0 : s), 0),
+    );
+    return [
+      url ? `${bundles[Number(/\d+/.exec(url)[0])].replace(/\/$/, "").split("/").at(-1)}: ${what}` : what,
+      where(threads, lanes),
+      `${of(({ seconds }) => seconds).toFixed(2)} s`,
+      `${(bytes / of(({ seconds, weights_s }) => weights_s ?? seconds) / 1e6).toFixed(0)} MB/s`,
+      perGb(page)(bytes),
+      perGb(all)(bytes),
+      `${(of(({ peak }) => peak) / 1e6).toFixed(0)} MB`,
+      runs[0].memory ? `${(of(({ memory }) => memory) / 1e6).toFixed(0)} MB` : "",
+    ];
+  });
+  const columns = ["what", "by", "time", "weights", "page s/GB", "all s/GB", "process's memory", "JS memory"];
+  console.log(`\n${table(columns, rows)}`);
+}
+
+const where = (threads, lanes) => (lanes ? `${threads || "page"} x ${lanes}` : "");
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1];
+}
+
+function options() {
+  try {
+    const {
+      values: { rounds },
+      positionals: [engine, ...bundles],
+    } = parseArgs({ args: own, allowPositionals: true, options: { rounds: { type: "string", default: "3" } } });
+    if (engine && bundles.length && /^[1-9]\d?$/.test(rounds)) return { rounds: Number(rounds), engine, bundles };
+  } catch (error) {
+    console.error(error.message);
+  }
+  console.error("usage: node bench/load.mjs [--rounds N] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]");
+  process.exit(2);
+}

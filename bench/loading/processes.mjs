@@ -14,7 +14,8 @@ const read = (path) => {
 function processes() {
   const parents = new Map();
   for (const name of fs.readdirSync("/proc"))
-    if (/^\d+$/.test(name)) parents.set(Number(name), Number(read(`/proc/${name}/stat`).split(") ").at(-1).split(" ")[1]));
+    if (/^\d+$/.test(name))
+      parents.set(Number(name), Number(read(`/proc/${name}/stat`).split(") ").at(-1).split(" ")[1]));
   const below = (pid) => pid === process.pid || (parents.get(pid) > 1 && below(parents.get(pid)));
   return [...parents.keys()]
     .filter((pid) => pid !== process.pid && below(pid))
@@ -43,5 +44,10 @@ export function processorTimes() {
 /** Bytes of the largest renderer's own memory: JavaScript's and the browser's for it, without what is shared. */
 export function pageMemory() {
   const of = ({ pid }) => Number(/RssAnon:\s+(\d+) kB/.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * 1024;
-  return Math.max(0, ...processes().filter(({ kind }) => kind === "renderer").map(of));
+  return Math.max(
+    0,
+    ...processes()
+      .filter(({ kind }) => kind === "renderer")
+      .map(of),
+  );
 }

@@ -36,7 +36,9 @@ export async function timeStages(url, report, only = "") {
     if (only && !only.split(",").includes(job)) continue;
     const started = performance.now();
     try {
-      const total = await (threads ? inWorkers(workers.slice(0, threads), job, list, lanes) : work(job, [...list], lanes));
+      const total = await (threads
+        ? inWorkers(workers.slice(0, threads), job, list, lanes)
+        : work(job, [...list], lanes));
       await report({ stage: job, threads, lanes, bytes: total, seconds: (performance.now() - started) / 1000 });
     } catch (error) {
       await report({ stage: job, threads, lanes, failed: String(error) });

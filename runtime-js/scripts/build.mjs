@@ -103,6 +103,7 @@ await make({
     beside(/playground\/index\.js$/, "./playground.js"),
     beside(/\/models\.js$/, "./models.js"),
     beside(/\/errors\.js$/, "./mlcweb.js"),
+    beside(/carriers\/index\.js$/, "./carriers.js"),
   ],
 });
 // Most who chat never open the playground, and few choose from a catalog.

@@ -51,8 +51,8 @@ export class Carrier {
     });
   }
 
-  /** Does a task of a reading, in the target's memory, which the page does not have meanwhile. Returns nothing where the
-   * page is to do it: then the target may have lost what was in it. */
+  /** Does a task of a reading, in the target's memory, which the page does not have meanwhile. Returns nothing where
+   * the page is to do it: then the target may have lost what was in it. */
   async work(reading: Reading, task: Task, onBytes: (bytes: number) => void = () => {}): Promise<Result> {
     const { file, store, options, target } = reading;
     const fetches = task.kind === "take" && task.url !== undefined;

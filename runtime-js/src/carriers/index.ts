@@ -103,8 +103,10 @@ function makeWorker(): Worker {
   // Bundlers look for just this expression.
   if (url.origin === globalThis.origin)
     return new Worker(new URL("./carrier-worker.js", import.meta.url), { type: "module" });
-  // A worker's script must be of the page's origin; what it imports need not.
-  const script = URL.createObjectURL(new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" }));
+  // A worker's script must be of the page's origin; what it imports need not. A policy's worker-src is for what it
+  // imports statically too, and this page may have no more than `blob:` there.
+  const text = `import(${JSON.stringify(url.href)}).catch((error) => setTimeout(() => { throw error; }));`;
+  const script = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   const worker = new Worker(script, { type: "module" });
   worker.addEventListener("message", () => URL.revokeObjectURL(script), { once: true });
   return worker;

@@ -34,7 +34,7 @@ export interface LoadBench {
 
 const PROMPT = Array.from({ length: 16 }, (_, i) => i + 1);
 
-/** `load` loads the bundle anew with what the Cache API keeps. Forgets what is kept of the bundle first. */
+/** `load` loads the bundle anew with what is kept. Forgets what is kept of the bundle first. */
 export async function benchLoad(url: string, load: () => Promise<Engine>): Promise<LoadBench> {
   await deleteFromCache(url);
   const first = await visit(load); // which says what is wrong with a bundle

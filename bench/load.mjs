@@ -1,17 +1,18 @@
 // Measures what a load waits for, on a machine that has a browser and Node, and neither Python nor a package index:
-//   CHROME=/path/to/chromium node bench/load.mjs [--rounds N] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
-// ENGINE_DIR is mlcweb/engine. For each bundle it prints the visits: the weights brought to no GPU, and whole loads,
-// each from the server, again with every byte hashed, and again with verify "first". Then each stage alone, on the
-// page's thread and in workers: speed, and the processor seconds that a GB takes of the page's thread and of all the
-// browser's processes, which a busy machine changes less than the speed. All are medians of the rounds. The last line
-// is everything as JSON. It needs Linux.
+//   CHROME=/path/to/chromium node bench/load.mjs [options] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]
+// ENGINE_DIR is mlcweb/engine. For each bundle it prints the visits: the weights brought to no GPU, by the usual number
+// of carriers and by others (0: the page does it), and whole loads, each from the server, again with every byte hashed,
+// and again with verify "first". Then each stage alone, on the page's thread and in workers: speed, and the processor
+// seconds that a GB takes of the page's thread and of all the browser's processes, which a busy machine changes less
+// than the speed. All are medians of the rounds (--rounds N, 3). --only visits or --only stages leaves the others out.
+// The last line is everything as JSON. It needs Linux.
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { pageMemory, processorTimes } from "./loading/processes.mjs";
 import { machine, runPage, split, table, VERSION } from "./page.mjs";
 
 const [own, flags] = split(process.argv.slice(2), "--");
-const { rounds, engine, bundles } = options();
+const { rounds, only, engine, bundles } = options();
 const folders = {
   engine,
   bench: fileURLToPath(new URL(".", import.meta.url)),
@@ -36,6 +37,11 @@ for (const url of ${urls}) for (let round = 0; round < ${rounds}; round++) {
   await said("brought again, measured", await mlcweb.bring(url, { memory: true }));
   await mlcweb.deleteFromCache(url);
   await said("brought, first, measured", await mlcweb.bring(url, { memory: true }));
+  for (const most of [0, 1, 2, 4, 6]) {
+    await mlcweb.deleteFromCache(url);
+    await said("brought by " + most + ", first", await mlcweb.bring(url, { most }));
+    await said("brought by " + most + ", again", await mlcweb.bring(url, { most }));
+  }
   await mlcweb.deleteFromCache(url);
   await load("load, first");
   await load("load, again");
@@ -62,8 +68,9 @@ console.log(`machine: ${machine()}`);
 // by the first flag.
 const common = { folders, heard, isolated: true };
 const now = ["--enable-blink-features=ForceEagerMeasureMemory", ...flags];
-await run(`await import("/engine/harness.js");${VISITS}\nawait report({ browser: ${VERSION} });`, now);
-await run(STAGES, flags);
+if (only !== "stages")
+  await run(`await import("/engine/harness.js");${VISITS}\nawait report({ browser: ${VERSION} });`, now);
+if (only !== "visits") await run(STAGES, flags);
 show();
 console.log(JSON.stringify(results));
 process.exitCode = failed ? 1 : 0;
@@ -81,7 +88,11 @@ function heard(said) {
   if (said.browser) return console.log(`browser: ${said.browser}`);
   const now = processorTimes();
   const used = Object.fromEntries(Object.entries(now).map(([kind, seconds]) => [kind, seconds - (before[kind] ?? 0)]));
-  if (!said.begin) results.push({ ...said, used, peak });
+  if (!said.begin) {
+    results.push({ ...said, used, peak });
+    const { kind, stage, threads, lanes, seconds } = said;
+    console.log(`  ${kind ?? stage} ${where(threads, lanes)} ${seconds?.toFixed(2) ?? "failed"}`);
+  }
   if (said.error) {
     failed = true;
     console.error(`${said.url} ${said.kind}: ${said.error}`);
@@ -91,10 +102,12 @@ function heard(said) {
 }
 
 function show() {
-  const groups = Map.groupBy(
-    results.filter(({ error }) => !error),
-    ({ url, kind, stage, threads, lanes }) => JSON.stringify([url, kind ?? stage, threads, lanes]),
-  );
+  const groups = new Map();
+  for (const result of results.filter(({ error }) => !error)) {
+    const { url, kind, stage, threads, lanes } = result;
+    const key = JSON.stringify([url, kind ?? stage, threads, lanes]);
+    groups.set(key, [...(groups.get(key) ?? []), result]);
+  }
   const rows = [...groups].map(([key, runs]) => {
     const [url, what, threads, lanes] = JSON.parse(key);
     const of = (value) => median(runs.map(value));
@@ -120,7 +133,9 @@ function show() {
   console.log(`\n${table(columns, rows)}`);
 }
 
-const where = (threads, lanes) => (lanes ? `${threads || "page"} x ${lanes}` : "");
+function where(threads, lanes) {
+  return lanes ? `${threads || "page"} x ${lanes}` : "";
+}
 
 function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -130,13 +145,20 @@ function median(values) {
 function options() {
   try {
     const {
-      values: { rounds },
+      values: { rounds, only },
       positionals: [engine, ...bundles],
-    } = parseArgs({ args: own, allowPositionals: true, options: { rounds: { type: "string", default: "3" } } });
-    if (engine && bundles.length && /^[1-9]\d?$/.test(rounds)) return { rounds: Number(rounds), engine, bundles };
+    } = parseArgs({
+      args: own,
+      allowPositionals: true,
+      options: { rounds: { type: "string", default: "3" }, only: { type: "string" } },
+    });
+    const known = /^[1-9]\d?$/.test(rounds) && [undefined, "visits", "stages"].includes(only);
+    if (engine && bundles.length && known) return { rounds: Number(rounds), only, engine, bundles };
   } catch (error) {
     console.error(error.message);
   }
-  console.error("usage: node bench/load.mjs [--rounds N] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]");
+  console.error(
+    "usage: node bench/load.mjs [--rounds N] [--only visits|stages] ENGINE_DIR BUNDLE_DIR… [-- chromium flags]",
+  );
   process.exit(2);
 }

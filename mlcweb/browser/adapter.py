@@ -128,6 +128,6 @@ def is_software(names: list[str], fallback: bool, subgroup_min: int) -> bool:
 
 
 def tiers_for(features: list[str], software: bool) -> list[str]:
-    """The tiers that these features admit, best first: the one for CPUs is the first or the last."""
-    order = sorted(TIERS, key=lambda tier: tier.software != software)
+    """The tiers that these features admit, best first: those for CPUs are the first or the last."""
+    order = sorted(TIERS, key=lambda tier: (2 * tier.cpu + tier.software) * (-1 if software else 1))
     return [tier.name for tier in order if set(tier.features) <= set(features)]

@@ -34,7 +34,11 @@ type LoadJson = Pick<
   | "contextLength"
   | "firstTokens"
   | "cache"
+<<<<<<< HEAD
   | "verify"
+=======
+  | "threads"
+>>>>>>> main
   | "depth"
   | "powerPreference"
   | "profile"

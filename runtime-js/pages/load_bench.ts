@@ -71,11 +71,16 @@ export interface Brought {
   readonly memory: number | undefined;
 }
 
-/** Brings all weights of a bundle. `sum` adds their bytes up, `memory` measures the page's over and over, for which it
- * must be cross-origin isolated; both take time. */
+/** Brings all weights of a bundle, by so many carriers at most. `sum` adds their bytes up, `memory` measures the page's
+ * over and over, for which it must be cross-origin isolated; both take time. */
 export async function bring(
   url: string,
-  { sum, memory, ...options }: Pick<LoadOptions, "cache" | "verify"> & { sum?: boolean; memory?: boolean } = {},
+  {
+    sum,
+    memory,
+    most,
+    ...options
+  }: Pick<LoadOptions, "cache" | "verify"> & { sum?: boolean; memory?: boolean; most?: number } = {},
 ): Promise<Brought> {
   const warnings: Warning[] = [];
   const controller = new AbortController();
@@ -83,7 +88,7 @@ export async function bring(
   const source = await Source.open(url, { ...options, onWarning, signal: controller.signal });
   const manifest = await source.manifest();
   const started = performance.now();
-  const carriers = startCarriers(source, manifest);
+  const carriers = startCarriers(source, manifest, most);
   let bytes = 0;
   let added = 0;
   const sink = {
@@ -95,10 +100,10 @@ export async function bring(
     flushed: async () => {},
   };
   const brought = bringWeights({ source, manifest, carriers }, [...manifest.tensors.keys()], sink, controller);
-  const most = memory ? await mostMemory(brought) : undefined;
+  const used = memory ? await mostMemory(brought) : undefined;
   await brought;
   const seconds = (performance.now() - started) / 1000;
-  return { bytes, seconds, carriers: (await carriers).length, warnings, sum: sum ? added : undefined, memory: most };
+  return { bytes, seconds, carriers: (await carriers).length, warnings, sum: sum ? added : undefined, memory: used };
 }
 
 async function mostMemory(work: Promise<unknown>): Promise<number> {

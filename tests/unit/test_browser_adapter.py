@@ -26,12 +26,12 @@ def test_a_cpu_is_known_by_the_browsers_word_or_by_name(
     assert is_software(["", name, ""], fallback, subgroups) is software
 
 
-def test_the_software_tier_is_first_on_a_cpu_and_last_on_a_gpu() -> None:
+def test_tiers_for_a_cpu_are_first_on_one_and_last_on_a_gpu() -> None:
     features = ["shader-f16", "subgroups"]
     gpu = ["f16-subgroups", "f16", "subgroups", "base"]
-    assert tiers_for(features, software=True) == ["software", *gpu]
-    assert tiers_for(features, software=False) == [*gpu, "software"]
-    assert tiers_for([], software=True) == ["base"]
+    assert tiers_for(features, software=True) == ["wasm", "software", *gpu]
+    assert tiers_for(features, software=False) == [*gpu, "software", "wasm"]
+    assert tiers_for([], software=True) == ["wasm", "base"]
 
 
 ADAPTER = {"vendor": "v", "architecture": "a", "device": "", "description": "a", "fallback": False}

@@ -57,12 +57,12 @@ def _references(rule: Any) -> set[str]:
 
 
 def test_kernels_and_contract_have_the_same_tiers() -> None:
-    assert [(t.name, t.features, t.software) for t in tier.TIERS] == [
-        (t.name, t.features, t.software) for t in TIERS
+    assert [(t.name, t.features, t.software, t.cpu) for t in tier.TIERS] == [
+        (t.name, t.features, t.software, t.cpu) for t in TIERS
     ]
-    names = ("F16_SUBGROUPS", "F16", "SUBGROUPS", "BASE", "SOFTWARE")
+    names = ("F16_SUBGROUPS", "F16", "SUBGROUPS", "BASE", "SOFTWARE", "WASM")
     assert [getattr(tier, name).name for name in names] == [
-        "f16-subgroups", "f16", "subgroups", "base", "software",
+        "f16-subgroups", "f16", "subgroups", "base", "software", "wasm",
     ]  # fmt: skip
 
 

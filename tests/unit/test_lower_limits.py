@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlcweb.errors import CompileError
-from mlcweb.kernels.choice.tier import BASE, TIERS, Tier
+from mlcweb.kernels.choice.tier import BASE, GPU_TIERS, Tier
 from mlcweb.kernels.language.builder import KernelBuilder
 from mlcweb.lower import lower_kernel
 from tests.support.limits import check, workgroup_bytes
@@ -30,7 +30,7 @@ def test_kernels_stay_within_default_limits(shape: str, scheme: str, tier: Tier)
 
 
 @pytest.mark.parametrize("kv_dtype", ["float16", "float32"])
-@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+@pytest.mark.parametrize("tier", GPU_TIERS, ids=lambda tier: tier.name)
 def test_kernels_of_another_kv_cache_stay_within_default_limits(tier: Tier, kv_dtype: str) -> None:
     for kernel in lowered("Llama-3.2-3B", "q4f16_1", tier, kv_dtype)[1].kernels:
         check(kernel, CHUNK)

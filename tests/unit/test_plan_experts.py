@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tvm.relax.frontend import nn
 
-from mlcweb.kernels.choice.tier import TIERS, Tier
+from mlcweb.kernels.choice.tier import GPU_TIERS, Tier
 from mlcweb.kernels.experts.mixture import Mixture
 from mlcweb.kernels.experts.weights import Experts
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
@@ -60,8 +60,8 @@ def planned(scheme: str, tier: Tier) -> tuple[Entries, Plan]:
 
 @pytest.mark.parametrize(
     ("scheme", "tier"),
-    [("q4f16_1", tier) for tier in TIERS]
-    + [("q0f32", TIERS[2]), ("q8f32_1", TIERS[3]), ("q3f16_1", TIERS[4])],
+    [("q4f16_1", tier) for tier in GPU_TIERS]
+    + [("q0f32", GPU_TIERS[2]), ("q8f32_1", GPU_TIERS[3]), ("q3f16_1", GPU_TIERS[4])],
     ids=lambda v: v.name if isinstance(v, Tier) else v,
 )
 def test_ranges_write_one_tensor_in_place(scheme: str, tier: Tier) -> None:

@@ -9,7 +9,7 @@ import pytest
 from mlcweb.bundle.plan_check import check_plan
 from mlcweb.errors import CompileError
 from mlcweb.kernels.choice.choose import has_matrix
-from mlcweb.kernels.choice.tier import BASE, F16_SUBGROUPS, SUBGROUPS, TIERS, Tier
+from mlcweb.kernels.choice.tier import BASE, F16_SUBGROUPS, GPU_TIERS, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
 from mlcweb.kernels.products.matmul_matrix import NEEDS
 from mlcweb.plan import build_plan
@@ -101,7 +101,7 @@ def test_buffers(shape: str, scheme: str, tier: Tier) -> None:
     }
 
 
-@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
+@pytest.mark.parametrize("tier", GPU_TIERS, ids=lambda tier: tier.name)
 @pytest.mark.parametrize(("dtype", "item"), [("float16", 2), ("float32", 4)])
 def test_a_kv_cache_of_either_type_on_any_tier(dtype: str, item: int, tier: Tier) -> None:
     """float16 takes half, also where no shader can name it; and nothing else changes."""
@@ -155,7 +155,7 @@ def test_every_tier_binds_the_same_weights() -> None:
     """They are in the bundle once; a tier reads a float16 tensor as such or as packed uint32, of the same bytes."""
     actual = [
         {b.name: b.bytes for b in lowered("tiny", "q4f16_1", tier)[1].buffers if b.kind == "weight"}
-        for tier in TIERS
+        for tier in GPU_TIERS
     ]
     assert all(weights == actual[0] for weights in actual)
 

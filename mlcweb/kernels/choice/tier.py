@@ -37,6 +37,7 @@ class Tier:
 # before all others.
 TIERS = tuple(Tier(row.name, row.features, row.software, row.cpu) for row in constants.TIERS)
 F16_SUBGROUPS, F16, SUBGROUPS, BASE, SOFTWARE, WASM = TIERS
+GPU_TIERS = tuple(tier for tier in TIERS if not tier.cpu)
 # Its plan is the same for two modules of kernels.
 WASM_RELAXED = replace(WASM, relaxed=True)
 

@@ -2,6 +2,7 @@
 import { TIERS } from "../contract/index.js";
 import { MlcwebError } from "../errors.js";
 import { type AdapterFacts, describeAdapter, isSoftware, requestAdapter } from "./adapter.js";
+import { inTurn, isCpuTier } from "./tier.js";
 
 export interface ProbeReport {
   readonly webgpu: boolean;
@@ -43,8 +44,7 @@ export async function probe(): Promise<ProbeReport> {
       limits,
       wgslFeatures: [...navigator.gpu.wgslLanguageFeatures].sort(),
       subgroupSizes: min && max ? [min, max] : null,
-      tiers: [...TIERS]
-        .sort((a, b) => Number(b.software === software) - Number(a.software === software))
+      tiers: inTurn(TIERS, { software })
         .filter((tier) => tier.features.every((feature) => features.includes(feature)))
         .map(({ name }) => name),
       error: null,
@@ -59,7 +59,7 @@ export async function probe(): Promise<ProbeReport> {
       limits: {},
       wgslFeatures: [],
       subgroupSizes: null,
-      tiers: [],
+      tiers: TIERS.filter(isCpuTier).map(({ name }) => name),
       error: error.toJSON(),
     };
   }

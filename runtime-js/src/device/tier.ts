@@ -40,7 +40,10 @@ export function missingFor(
 }
 
 /** The tiers in the order in which they are tried: those for this kind of adapter first. */
-export function inTurn<T extends { readonly name: string }>(tiers: readonly T[], { software }: Capabilities): T[] {
+export function inTurn<T extends { readonly name: string }>(
+  tiers: readonly T[],
+  { software }: Pick<Capabilities, "software">,
+): T[] {
   const rank = (tier: T): number => (isCpuTier(tier) ? 2 : tier.name === SOFTWARE_TIER ? 1 : 0) * (software ? -1 : 1);
   return [...tiers].sort((a, b) => rank(a) - rank(b));
 }

@@ -9,8 +9,8 @@ const CARRIERS = 3;
 
 type Carriers = Promise<readonly Carrier[]>;
 
-export const startCarriers = (source: Source, { chunks }: Manifest): Carriers =>
-  source.startCarriers(Math.min(CARRIERS, chunks.length));
+export const startCarriers = (source: Source, { chunks }: Manifest, most = CARRIERS): Carriers =>
+  source.startCarriers(Math.min(most, chunks.length));
 
 export const endCarriers = async (carriers: Carriers): Promise<void> => {
   for (const carrier of await carriers) carrier.end();

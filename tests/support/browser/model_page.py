@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mlcweb.browser.page import open_page
 from mlcweb.compile import CompileRequest, compile_bundle
@@ -18,6 +18,12 @@ from tests.support.tiny import TinyLlama, make_llama
 
 class _Quiet(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    headers_of_all: ClassVar[dict[str, str]] = {}
+
+    def end_headers(self) -> None:
+        for name, value in self.headers_of_all.items():
+            self.send_header(name, value)
+        super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None: ...
 
@@ -25,11 +31,12 @@ class _Quiet(SimpleHTTPRequestHandler):
 class Site:
     """A folder that is served: the engine's pages, and bundles under their names. Compiles each bundle once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, headers: dict[str, str]) -> None:
         self.folder = folder
         for file in ENGINE.iterdir():
             (folder / file.name).symlink_to(file)
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+        handler = type("Handler", (_Quiet,), {"headers_of_all": headers})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
         self.server.daemon_threads = True
         self.url = f"http://localhost:{self.server.server_port}/"
 
@@ -65,9 +72,9 @@ class Site:
 
 
 @contextmanager
-def serve_site(folder: Path) -> Iterator[Site]:
-    """A site on a free port."""
-    site = Site(folder)
+def serve_site(folder: Path, headers: dict[str, str] | None = None) -> Iterator[Site]:
+    """A site on a free port; all that it sends has these headers."""
+    site = Site(folder, headers or {})
     thread = threading.Thread(target=site.server.serve_forever, daemon=True)
     thread.start()
     yield site
@@ -112,9 +119,11 @@ class ModelPage:
 
 
 @contextmanager
-def open_model_page(chromium: Path, site: Site, script: str = "") -> Iterator[ModelPage]:
-    """The harness in a browser of its own; ``script`` runs before the page's own."""
-    with open_page(chromium, hold_signals=False) as page:
+def open_model_page(
+    chromium: Path, site: Site, script: str = "", flags: Sequence[str] = ()
+) -> Iterator[ModelPage]:
+    """The harness in a browser of its own, with these flags; ``script`` runs before the page's own."""
+    with open_page(chromium, hold_signals=False, flags=flags) as page:
         if script:
             page.raw.add_init_script(script)
         page.open(f"{site.url}harness.html", ready="() => Boolean(window.mlcweb)")

@@ -34,11 +34,8 @@ type LoadJson = Pick<
   | "contextLength"
   | "firstTokens"
   | "cache"
-<<<<<<< HEAD
   | "verify"
-=======
   | "threads"
->>>>>>> main
   | "depth"
   | "powerPreference"
   | "profile"

@@ -225,6 +225,24 @@ describe("weights that carriers bring", () => {
     expect([disk.files().size, disk.cache.size]).toEqual([0, 0]);
   });
 
+  it("are forgotten though a carrier that was ended still has one, and left where a tab goes on using it", async () => {
+    const { disk } = browser();
+    await served();
+    await visit();
+    const folder = [...[...disk.root.folders.values()][0]!.folders.values()][0]!;
+    const [first, second] = await Promise.all(
+      [...folder.files.keys()].slice(0, 2).map(async (name) => {
+        const file = await folder.getFileHandle(name);
+        return file.createSyncAccessHandle();
+      }),
+    );
+    setTimeout(() => first!.close(), 120);
+    expect(await deleteFromCache(URL_)).toBe(3);
+    expect(disk.files().size).toBe(1);
+    second!.close();
+    expect(await deleteFromCache(URL_)).toBe(1);
+  });
+
   it("are fetched by a function of the page, and hashed and kept by carriers", async () => {
     const { disk, asked } = browser();
     const server = await served();

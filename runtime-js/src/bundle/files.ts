@@ -38,6 +38,20 @@ export async function openFile(folder: FileSystemDirectoryHandle | undefined, fi
   }
 }
 
+/** Whether it is gone: not where it was not there, or a tab goes on using it. */
+export async function removeFile(folder: FileSystemDirectoryHandle, file: string): Promise<boolean> {
+  for (let tries = 10; tries--; ) {
+    try {
+      await folder.removeEntry(file);
+      return true;
+    } catch (error) {
+      if ((error as Error).name !== "NoModificationAllowedError") return false;
+      await new Promise((resolve) => setTimeout(resolve, 50)); // a carrier that ended lets go of it soon
+    }
+  }
+  return false;
+}
+
 /** The folder's files by the names that the bundle gives them. */
 export async function filesIn(folder: FileSystemDirectoryHandle | undefined): Promise<Named[]> {
   const found: Named[] = [];

@@ -1,7 +1,7 @@
 // Keeps verified files, so that a second load needs no network: weights in the origin's private file system where
 // carriers read and write them (files.ts), all else in the Cache API. Every failure here is survivable: where a browser
 // keeps nothing, or its storage is full, files are simply not kept.
-import { fileName, filesIn, folderName, openFile, openFolder } from "./files.js";
+import { fileName, filesIn, folderName, openFile, openFolder, removeFile } from "./files.js";
 
 const CACHE = "mlcweb-v1";
 
@@ -83,7 +83,7 @@ export class Store {
   async forget(file: Kept): Promise<void> {
     await this.delete(keyOf(file));
     const folder = await openFolder(await folderName(file.base));
-    await folder?.removeEntry(fileName(file)).catch(() => {});
+    if (folder) await removeFile(folder, fileName(file));
   }
 }
 
@@ -101,9 +101,7 @@ export async function deleteCached(base: string, which: (file: string) => boolea
   }
   const folder = await openFolder(await folderName(base));
   for (const file of await filesIn(folder)) {
-    if (!which(file.name)) continue;
-    await folder!.removeEntry(fileName(file));
-    count++;
+    if (which(file.name) && (await removeFile(folder!, fileName(file)))) count++;
   }
   return count;
 }

@@ -289,6 +289,7 @@ describe("a server that", () => {
   it.each([
     ["has no such file", () => new Response("", { status: 404 }), BundleError],
     ["sends a longer file", () => new Response(new Uint8Array(65)), IntegrityError],
+    ["sends a shorter file", () => new Response(Uint8Array.of(0x1f, 0x8b, 8)), IntegrityError],
   ] as const)("%s is told by the page's own error", async (_, answer, kind) => {
     const { living } = browser();
     const server = await served();

@@ -3,7 +3,8 @@
 const PIECE = 1 << 20;
 const STALL_MS = 30_000;
 
-/** Fills `target` from its start; returns how many bytes came. 0 is also what is no answer, or a longer file. */
+/** Fills `target` from its start; returns how many bytes came before the connection broke. 0 is also what is no answer,
+ * or a file of another length. */
 export async function fetchInto(
   target: Uint8Array<ArrayBuffer>,
   url: string,
@@ -31,13 +32,13 @@ export async function fetchInto(
       onBytes(filled - said);
       said = filled;
     }
+    return filled === target.length ? filled : 0;
   } catch {
-    // the page goes on from here
+    return filled; // the page goes on from here
   } finally {
     clearTimeout(timer);
     controller.abort();
   }
-  return filled;
 }
 
 /** The body's bytes, in one memory for all pieces where the browser can: each in its own is garbage soon, of as many

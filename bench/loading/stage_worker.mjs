@@ -64,8 +64,10 @@ export async function work(job, files, lanes) {
   let total = 0;
   const lane = async (i) => {
     const memory = memoryOf(i);
-    for (let file = files.shift(); file; file = files.shift())
-      total += await jobs[job]({ ...file, memory, cache, folder });
+    for (let file = files.shift(); file; file = files.shift()) {
+      const bytes = await jobs[job]({ ...file, memory, cache, folder });
+      total += bytes; // not before: other lanes add to it meanwhile
+    }
   };
   await Promise.all(Array.from({ length: lanes }, (_, i) => lane(i)));
   return total;

@@ -1,6 +1,5 @@
 // Brings one file into memory, from what is kept or from the network, verifies it and keeps it: on this thread, or by a
 // carrier.
-
 import type { Carrier } from "../carriers/index.js";
 import { IntegrityError, type MlcwebError, throwIfAborted, WebPageError } from "../errors.js";
 import { foreign } from "./came.js";

@@ -1,6 +1,5 @@
 // Streams weight chunks to GPU buffers. A lane brings a chunk, copies it into the buffers of the tensors that it
 // overlaps, and reuses its memory. At most as many chunks as lanes exist at a time, whatever the model's size.
-
 import type { Carrier } from "../carriers/index.js";
 import { throwIfAborted } from "../errors.js";
 import type { Manifest } from "./manifest.js";

@@ -1,4 +1,4 @@
-// Fetches a file in a thread. Whatever goes wrong is left to the page, which asks again and says what it is.
+// Fetches a file in a carrier. Whatever goes wrong is left to the page, which asks again and says what it is.
 
 const PIECE = 1 << 20;
 const STALL_MS = 30_000;

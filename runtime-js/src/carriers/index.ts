@@ -7,6 +7,7 @@ import type { Job, Result, Said, Task } from "./job.js";
 
 const START_MS = 5000;
 
+/** A worker that does one job at a time. Once it has ended, the page does its work. */
 export class Carrier {
   private fetchesNot = false;
   private pending: { resolve(done: Done | undefined): void; onBytes(bytes: number): void } | undefined;

@@ -132,7 +132,9 @@ def test_two_tabs_download_once(page: RawPage, server: EngineServer) -> None:
         for tab in (page, other):
             tab.evaluate(begin)
         results = [tab.evaluate("() => window.bringing") for tab in (page, other)]
-        assert results[0]["sum"] == results[1]["sum"] and results[0]["warnings"] == results[1]["warnings"] == []
+        assert (
+            results[0]["sum"] == results[1]["sum"] and results[0]["warnings"] == results[1]["warnings"] == []
+        )
         assert set(chunks_asked(server)) == {1}
     finally:
         other.close()

@@ -9,19 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.browser.model_page import ModelPage, Site, open_model_page, serve_site
+from tests.support.browser.model_page import ISOLATED, ModelPage, Site, open_model_page, serve_site
 from tests.support.engine import needs_engine
 from tests.support.tiny import TinyLlama
 
 pytestmark = needs_engine
 MODEL = TinyLlama(layers=2, vocab=320, context=512)
-ISOLATED = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-WITHOUT_WEBGPU = ("--disable-gpu", "--disable-features=WebGPU")
-# A browser may have no flag for it, such as one that has WebGPU on by a policy.
+WITHOUT_ADAPTER = ("--disable-gpu", "--disable-software-rasterizer")
 NO_GPU = "Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });"
 PROMPT = [(7 * i * i + 3 * i) % 300 for i in range(150)]
 
@@ -38,8 +32,8 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def threads(chromium: Path, isolated: Site) -> Iterator[ModelPage]:
-    """An isolated page of a browser that was started without WebGPU."""
-    with open_model_page(chromium, isolated, flags=WITHOUT_WEBGPU) as page:
+    """An isolated page of a browser that has WebGPU, and offers no adapter."""
+    with open_model_page(chromium, isolated, flags=WITHOUT_ADAPTER) as page:
         yield page
 
 
@@ -66,7 +60,7 @@ def loaded(page: ModelPage, site: Site, **options: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_browser_without_webgpu_answers_as_one_with_it(
+def test_a_browser_without_an_adapter_answers_as_one_with_it(
     threads: ModelPage, isolated: Site, on_gpu: dict[str, Any], count: int
 ) -> None:
     info = loaded(threads, isolated, threads=count)

@@ -52,7 +52,7 @@ const besideEngine = {
     ),
 };
 for (const outdir of ["dist", engine]) {
-  const plugins = ["constrain", "catalog", "check", "cpu", "embed", "images"].map((name) =>
+  const plugins = ["carriers", "constrain", "catalog", "check", "cpu", "embed", "images"].map((name) =>
     beside(RegExp(`${name}/index\\.js$`), `./${name}.js`),
   );
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
@@ -66,6 +66,9 @@ for (const outdir of ["dist", engine]) {
   await make({ entryPoints: { "cpu-worker": "src/cpu/worker.ts" }, outdir });
   await make({ entryPoints: { embed: "src/embed/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { images: "src/images/index.ts" }, outdir, plugins: errors });
+  // What brings weights: what the page has of it, and its workers' script.
+  const carriers = { carriers: "src/carriers/index.ts", "carrier-worker": "src/carriers/worker.ts" };
+  await make({ entryPoints: carriers, outdir, plugins: errors });
   await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });
   // An engine in a worker: what the page has of it, and two of what the worker has.
   const besides = [...checks, beside(/check\/index\.js$/, "./check.js")];
@@ -102,6 +105,7 @@ await make({
     beside(/playground\/index\.js$/, "./playground.js"),
     beside(/\/models\.js$/, "./models.js"),
     beside(/\/errors\.js$/, "./mlcweb.js"),
+    beside(/carriers\/index\.js$/, "./carriers.js"),
   ],
 });
 // Most who chat never open the playground, and few choose from a catalog.

@@ -188,7 +188,7 @@ export class Leader implements Calls {
 export async function help({ opening, memory, thread }: Helping): Promise<never> {
   const { kernels, plan, threads } = opening;
   const probe = await instantiate(kernels, makeMemory(FIRST_PAGES, true));
-  const layout = layoutOf(opening, Number((probe["__heap_base"] as WebAssembly.Global).value));
+  const layout = layoutOf(opening, Number((probe.__heap_base as WebAssembly.Global).value));
   const exports = await instantiate(kernels, memory, layout.stacks[thread - 1]);
   const control = new Int32Array(memory.buffer, layout.control, (layout.tables[0]! - layout.control) >> 2);
   return new Team(control, threads, callsOf(exports, plan, layout, memory)).help();

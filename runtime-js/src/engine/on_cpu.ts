@@ -1,10 +1,10 @@
 // Loads a bundle's CPU tier, in the place of the stages for a GPU. Its code is fetched when a page has no WebGPU.
 import type { Tier } from "../bundle/index.js";
-import { streamWeights } from "../bundle/index.js";
 import type { CpuCode } from "../cpu/code.js";
 import type { AdapterFacts } from "../device/index.js";
 import { throwIfAborted } from "../errors.js";
 import { Host, parsePlan } from "../plan/index.js";
+import { bringWeights } from "./bring_weights.js";
 import { fetchCode } from "./late_code.js";
 import type { Loaded } from "./load.js";
 import { type Bundle, type Loading, makeCodec } from "./stages.js";
@@ -62,7 +62,7 @@ export async function loadOnCpu(bundle: Bundle, target: CpuTarget, loading: Load
   const [codec, host] = await Promise.all([
     makeCodec(bundle, Promise.resolve(undefined)),
     Host.load(wasm),
-    streamWeights(source, manifest, names, cpu.sink, controller),
+    bringWeights(bundle, names, cpu.sink, controller),
   ]);
   timings.weights_s = seconds() - timings.manifest_s;
   cpu.link.check();

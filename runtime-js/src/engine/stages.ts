@@ -1,13 +1,6 @@
 // Defines the stages of a load, in the order in which load.ts runs them. Each takes the results of those before it.
-import {
-  bytesOf,
-  filesToLoad,
-  type Manifest,
-  Source,
-  streamWeights,
-  type Tier,
-  type WeightSink,
-} from "../bundle/index.js";
+import { bytesOf, filesToLoad, type Manifest, Source, type Tier } from "../bundle/index.js";
+import type { Carrier } from "../carriers/index.js";
 import { GpuModel, ImageRows, recurrentOnGpu } from "../decode/index.js";
 import { capabilities, isSoftware, requireBuffer } from "../device/adapter.js";
 import { Guard, Memory, mergeRequirements, openDevice, Readbacks } from "../device/index.js";
@@ -41,9 +34,10 @@ import {
   type PrefillChoice,
   requestPipelines,
 } from "./activations.js";
+import { bringWeights, endCarriers, gpuSink, startCarriers } from "./bring_weights.js";
 import { fetchCode } from "./late_code.js";
 import { type CpuTarget, targetCpu } from "./on_cpu.js";
-import { chooseContext, chooseFirstTokens, type LoadOptions } from "./options.js";
+import { chooseContext, chooseFirstTokens, chooseVerify, type LoadOptions } from "./options.js";
 import type { Progress } from "./progress.js";
 import { warnOfQuota } from "./quota.js";
 import { chooseFor, findAdapter, largestKvBuffer } from "./suits.js";
@@ -75,13 +69,16 @@ export interface Bundle {
   readonly source: Source;
   readonly manifest: Manifest;
   readonly readText: (name: string) => Promise<string>;
+  /** What brings the weights. */
+  readonly carriers: Promise<readonly Carrier[]>;
 }
 
 /** Reads the manifest, where its model.wasm can run. */
-export async function openBundle(url: string, { options, controller, progress }: Loading): Promise<Bundle> {
+export async function openBundle(url: string, { options, controller, undo, progress }: Loading): Promise<Bundle> {
   const source = await Source.open(url, {
     fetch: options.fetch,
     cache: options.cache,
+    verify: chooseVerify(options.verify),
     signal: controller.signal,
     onWarning: options.onWarning,
     onBytes: (n) => progress.bytes(n),
@@ -89,7 +86,9 @@ export async function openBundle(url: string, { options, controller, progress }:
   progress.manifest();
   const [manifest] = await Promise.all([source.manifest(), requireWasm()]);
   const readText = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
-  return { source, manifest, readText };
+  const carriers = startCarriers(source, manifest);
+  undo.push(() => void endCarriers(carriers));
+  return { source, manifest, readText, carriers };
 }
 
 export interface Target {
@@ -238,33 +237,15 @@ export function rankPrefills(
 
 /** Fetches the weights into their buffers. */
 export async function uploadWeights(
-  { source, manifest }: Bundle,
+  bundle: Bundle,
   { device, guard, plan }: Gpu,
   buffers: Buffers,
   { idle }: Ranking,
   { controller, timings, seconds }: Loading,
 ): Promise<void> {
   const names = plan.buffers.filter((buffer) => buffer.kind === "weight").map((buffer) => buffer.name);
-  await streamWeights(source, manifest, names, weightSink(device, guard, buffers, idle), controller);
+  await bringWeights(bundle, names, gpuSink(device, guard, buffers, idle), controller);
   timings.weights_s = seconds() - timings.manifest_s;
-}
-
-function weightSink(device: GPUDevice, guard: Guard, buffers: Buffers, ready: WeightSink["ready"]): WeightSink {
-  return {
-    ready,
-    write(tensor, offset, bytes) {
-      guard.check();
-      const buffer = buffers.get(tensor)!;
-      const even = bytes.length - (bytes.length % 4);
-      if (even > 0) device.queue.writeBuffer(buffer, offset, bytes, 0, even);
-      if (even === bytes.length) return;
-      // Only a tensor's own end can be odd: chunks and offsets are multiples of 16.
-      const tail = new Uint8Array(4);
-      tail.set(bytes.subarray(even));
-      device.queue.writeBuffer(buffer, offset + even, tail);
-    },
-    flushed: () => guard.race(device.queue.onSubmittedWorkDone()),
-  };
 }
 
 /** Compiles the chosen prefill's other kernels; resolves when all that the model needs are compiled. */

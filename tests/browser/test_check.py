@@ -120,6 +120,13 @@ def host(serving: Host) -> Host:
     return serving
 
 
+FORGET = """async () => {
+  await caches.delete("mlcweb-v1");
+  const files = await navigator.storage.getDirectory();
+  await files.removeEntry("mlcweb-v1", { recursive: true }).catch(() => {});
+}"""
+
+
 @pytest.fixture(scope="module")
 def page(chromium: Path) -> Iterator[Any]:
     with open_page(chromium, hold_signals=False) as opened:
@@ -133,7 +140,7 @@ def ask(page: Any, host: Host, script: str = "", **options: Any) -> dict[str, An
         if script:
             tab.add_init_script(script)
         tab.goto(f"{host.url}empty.html")
-        tab.evaluate("() => caches.delete('mlcweb-v1')")
+        tab.evaluate(FORGET)
         found = tab.evaluate(ASK, [f"{host.url}mlcweb.js", host.mini, options])
         assert isinstance(found, dict) and "error" not in found["check"], found
         return found
@@ -145,7 +152,7 @@ def ask(page: Any, host: Host, script: str = "", **options: Any) -> dict[str, An
 def test_it_tells_what_the_load_then_does(tier: str, page: Any, host: Host) -> None:
     tab = page.context.new_page()
     tab.goto(f"{host.url}empty.html")
-    tab.evaluate("() => caches.delete('mlcweb-v1')")
+    tab.evaluate(FORGET)
     options = {"tier": tier, "contextLength": CONTEXT, "firstTokens": FIRST}
     engine = f"{host.url}mlcweb.js"
     check = "async ([engine, url, options]) => (await import(engine)).Engine.check(url, options)"
@@ -196,7 +203,7 @@ def test_a_sandboxed_frame(page: Any, host: Host, sandbox: str) -> None:
     """Of an origin of its own it may keep nothing, and runs the model all the same."""
     tab = page.context.new_page()
     tab.goto(f"{host.url}empty.html")
-    tab.evaluate("() => caches.delete('mlcweb-v1')")
+    tab.evaluate(FORGET)
     args = [f"{host.url}mlcweb.js", host.mini, {"contextLength": 64}]
     found = tab.evaluate(FRAME, [PAGE, sandbox, ASK, args])
     tab.close()
@@ -224,7 +231,7 @@ def test_a_small_quota_is_warned_of_and_stops_nothing(page: Any, host: Host) -> 
     """Chromium's own quota of this origin, as a private window has it."""
     tab = page.context.new_page()
     tab.goto(f"{host.url}empty.html")
-    tab.evaluate("() => caches.delete('mlcweb-v1')")
+    tab.evaluate(FORGET)
     session = tab.context.new_cdp_session(tab)
     origin = host.url.rstrip("/")
     session.send("Storage.overrideQuotaForOrigin", {"origin": origin, "quotaSize": 5000})

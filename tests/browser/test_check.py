@@ -165,7 +165,9 @@ def test_it_tells_what_the_load_then_does(tier: str, page: Any, host: Host) -> N
     assert told["total"] == row["total"] - row["uniform"] + uniform
     assert (told["weights"], told["kv"]) == (row["weight"], row["kv"])
     at_load = memory["total"] - memory["staging"] - memory["uniform"] + uniform
-    assert 0 <= told["atLoad"] - at_load <= (64 if tier == "wasm" else 0)  # a GPU's smallest buffers have 16 bytes
+    assert (
+        0 <= told["atLoad"] - at_load <= (64 if tier == "wasm" else 0)
+    )  # a GPU's smallest buffers have 16 bytes
     assert (told["atLoad"] == told["total"]) == (tier == "wasm")  # whose KV cache does not grow
 
     files = bundle.manifest.files

@@ -226,3 +226,24 @@ def test_a_bundle_without_the_tier_says_what_is_missing(alone: ModelPage, site: 
     bundle = site.bundle("gpu-only", MODEL, "q4f32_1", tiers=("software",))
     error = alone.call("load", f"./{bundle}/", {"cache": False})["error"]
     assert error["code"] == "no-webgpu"
+
+
+ELSEWHERE = """async ([cdn, bundle, tokens]) => {
+  const { Engine } = await import(`${cdn}mlcweb.js`);
+  const engine = await Engine.load(`${cdn}${bundle}/`, { tier: "wasm", cache: false });
+  const answer = await engine.greedy(tokens, 8);
+  await engine.unload();
+  return answer;
+}"""
+
+
+def test_an_engine_of_another_origin(
+    chromium: Path, site: Site, tmp_path: Path, on_gpu: dict[str, Any]
+) -> None:
+    """Its workers are of the page's origin, and import their script."""
+    with serve_site(tmp_path, {"Access-Control-Allow-Origin": "*"}) as cdn:
+        bundle = made(cdn)
+        with open_model_page(chromium, site, script=NO_GPU) as page:
+            greedy = page.raw.evaluate(ELSEWHERE, [cdn.url, bundle, PROMPT])
+            assert greedy[:4] == on_gpu["greedy"][:4]
+            assert page.raw.workers == [] or all("blob:" in worker.url for worker in page.raw.workers)

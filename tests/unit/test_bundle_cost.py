@@ -66,7 +66,9 @@ def test_a_token_reads_a_row_of_the_embedding_and_the_experts_that_it_chooses(
     expected = read + embedding / bundle.manifest.model.vocab_size
     for tier in bundle.manifest.tiers:
         cost = cost_of(bundle, tier.name)
-        norms = sum(size for name, size in sizes.items() if name.endswith(".blocks"))  # which two launches may read
+        norms = sum(
+            size for name, size in sizes.items() if name.endswith(".blocks")
+        )  # which two launches may read
         assert expected - 8 <= cost.token_weights <= expected + norms + 8
         plan = bundle.plan(tier.name)
         launches = [launch for name in ("decode", "sample") for launch in plan["entries"][name]["launches"]]

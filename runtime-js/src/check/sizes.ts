@@ -1,5 +1,5 @@
 // Computes from the manifest what a load takes: memory by context length, and bytes to download.
-import { bytesOf, filesToLoad, listCached, type Manifest, type Tier } from "../bundle/index.js";
+import { bytesOf, filesToLoad, foundOf, listCached, type Manifest, type Tier } from "../bundle/index.js";
 import type { EngineCheck } from "./report.js";
 
 /** When the KV cache has room for `pages`, of which a load begins with `firstPages`. */
@@ -25,8 +25,8 @@ export async function downloadOf(
   base: string | undefined,
 ): Promise<EngineCheck["download"]> {
   const names = filesToLoad(manifest, tier, kernels);
-  const there = base === undefined ? new Map() : await listCached(base);
-  const held = names.filter((name) => there.has(`${name}?sha256=${manifest.files.get(name)!.sha256}`));
+  const listed = base === undefined ? new Map() : await listCached(base);
+  const held = names.filter((name) => foundOf(manifest, listed, name));
   const [total, heldBytes] = [bytesOf(manifest, names), bytesOf(manifest, held)];
   return { total, kept: heldBytes, fetch: total - heldBytes };
 }

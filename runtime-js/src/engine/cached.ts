@@ -1,5 +1,5 @@
 // Says whether a bundle is kept for the next load, and forgets it.
-import { chunkRanges, deleteCached, listCached, parseManifest, resolveBundleUrl } from "../bundle/index.js";
+import { chunkRanges, deleteCached, foundOf, listCached, parseManifest, resolveBundleUrl } from "../bundle/index.js";
 import { MlcwebError } from "../errors.js";
 import { parsePlan } from "../plan/index.js";
 
@@ -15,12 +15,8 @@ export async function isInCache(url: string): Promise<boolean> {
   if (text === undefined) return false;
   try {
     const manifest = parseManifest(text);
-    const found = (file: string): ReturnType<typeof kept.get> =>
-      kept.get(`${file}?sha256=${manifest.files.get(file)!.sha256}`);
-    const has = (file: string): boolean => {
-      const { bytes = Infinity } = found(file) ?? { bytes: -1 };
-      return bytes >= manifest.files.get(file)!.bytes; // fewer: it was not written to its end
-    };
+    const found = (file: string): ReturnType<typeof foundOf> => foundOf(manifest, kept, file);
+    const has = (file: string): boolean => found(file) !== undefined;
     const { tokenizer, config } = manifest.tokenizer;
     if (![manifest.wasm, tokenizer, config].every(has)) return false;
     for (const tier of manifest.tiers.filter(({ plan, kernels }) => has(plan) && has(kernels))) {

@@ -17,9 +17,9 @@ class CompileRequest:
     or ``float32`` on all tiers; each tier's own by default. ``adapter``: a folder or hub id of a LoRA to merge.
     ``matrix``: also a prefill on subgroup matrices; None where the model and the tiers can have one. ``evaluate``:
     compare the bundle's predictions with the source's. ``scales``: ``calibrated`` or ``mlc``, of 3- and 4-bit
-    weights; ``calibrate``: the text to calibrate on, mlcweb's own without it. ``dump``: a folder for what lowering makes on its way. ``task``: what the model is for,
-    ``chat``, ``embed`` or ``rerank``; by default what the checkpoint says. ``images``: of a model that sees, its tower
-    too.
+    weights; ``calibrate``: the text to calibrate on, mlcweb's own without it. ``dump``: a folder for what lowering
+    makes on its way. ``task``: what the model is for, ``chat``, ``embed`` or ``rerank``; by default what the
+    checkpoint says. ``images``: of a model that sees, its tower too.
     """
 
     source: str

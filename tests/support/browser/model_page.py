@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 from mlcweb.browser.page import open_page
 from mlcweb.compile import CompileRequest, compile_bundle
+from mlcweb.kernels.choice.tier import tiers_for
+from mlcweb.quantize import get_scheme
 from tests.support.engine import ENGINE
 from tests.support.tiny import TinyLlama, make_llama
 
@@ -48,15 +50,17 @@ class Site:
         self.url = f"http://localhost:{self.server.server_port}/"
 
     def bundle(self, name: str, model: TinyLlama, quantization: str, **options: Any) -> str:
-        """The name under which the model's bundle is served."""
+        """The name under which the model's bundle is served; by default it is for GPUs, the software adapter too."""
         served = "-".join([name, quantization, *(f"{value}" for value in options.values())])
         if not (self.folder / served).exists():
             source = self.folder.with_name(f"{self.folder.name}-models") / name
             if not source.exists():
                 make_llama(source, model)
+            possible = tiers_for(get_scheme(quantization).float16)
+            tiers = {"tiers": tuple(tier.name for tier in possible if not tier.cpu)}
             # fixtures' logits are of weights that were rounded by MLC's rule
             request = CompileRequest(
-                str(source), quantization, self.folder / served, served, scales="mlc", **options
+                str(source), quantization, self.folder / served, served, scales="mlc", **{**tiers, **options}
             )
             compile_bundle(request)
         return served

@@ -216,7 +216,7 @@ const harness = {
   feedFew: (tokens: number[], few: number[], next: number) =>
     guarded(async () => {
       // biome-ignore lint/complexity/useLiteralKeys: a private member, which no page needs
-      const { model } = loaded()["answering"]();
+      const { model } = loaded()["held"].answering();
       await loaded().reset();
       await model.prepareFew?.();
       await model.prefill(tokens, 0);

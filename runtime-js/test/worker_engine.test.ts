@@ -56,7 +56,7 @@ beforeEach(() => {
       return unload.call(engine);
     };
     vi.spyOn(engine, "info", "get").mockImplementation(() => {
-      (engine as unknown as { alive(): void }).alive();
+      (engine as unknown as { held: { alive(): void } }).held.alive();
       return { url, cachedTokens: model.position } as never;
     });
     made.push({ url: url as string, options, engine, model, lose });

@@ -18,7 +18,14 @@ import { Store } from "./store.js";
 import { resolveBundleUrl } from "./url.js";
 
 export interface Warning {
-  readonly code: "storage-full" | "cache-corrupt" | "offline" | "stale" | "matrix-refused" | "wrong-results";
+  readonly code:
+    | "storage-full"
+    | "cache-corrupt"
+    | "offline"
+    | "stale"
+    | "matrix-refused"
+    | "wrong-results"
+    | "recovered";
   readonly message: string;
 }
 

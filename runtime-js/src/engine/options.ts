@@ -24,6 +24,9 @@ export interface LoadOptions {
   readonly firstTokens?: number | undefined;
   /** Check at the first load on a device that the kernels compute right; true by default. */
   readonly selfCheck?: boolean | undefined;
+  /** Load the model again where its device is lost or its worker stops, and go on with the answer under way; true by
+   * default. */
+  readonly recover?: boolean | undefined;
   /** Keep the bundle in the Cache API; true by default. */
   readonly cache?: boolean | undefined;
   /** Threads of the tier `wasm`, where the page is cross-origin isolated; by default as many as the CPU has, 8 at

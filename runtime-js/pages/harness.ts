@@ -31,6 +31,7 @@ type LoadJson = Pick<
   | "tier"
   | "activations"
   | "selfCheck"
+  | "recover"
   | "contextLength"
   | "firstTokens"
   | "cache"

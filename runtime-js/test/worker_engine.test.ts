@@ -107,7 +107,7 @@ function drop(page: WorkerEngine): void {
 it("has each public member of Engine", () => {
   // Private or internal in TypeScript, and not in JavaScript.
   const inner = ["backend", "checkItself", "logitsOfPicture", "rendering", "texts", "validateTexts"];
-  const own = ["constructor", "alive", "answering", ...inner];
+  const own = ["constructor", ...inner];
   const missing = Object.getOwnPropertyNames(Engine.prototype).filter(
     (name) => !own.includes(name) && !(name in WorkerEngine.prototype),
   );

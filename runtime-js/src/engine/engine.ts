@@ -1,19 +1,14 @@
 // Defines the engine that a page holds: one model on one device.
 import type { Manifest } from "../bundle/index.js";
 import {
-  type Answer,
-  type AnswerSource,
   type Backend,
   ChatCompletions,
   Completions,
-  type Delta,
-  generateAnswer,
   type HostExtras,
   inTurn,
   parseSampling,
   Queue,
   type SamplingRequest,
-  type Turn,
 } from "../chat/index.js";
 import { CachedTokens, type GeneratedToken, type GenerateEnd, GpuModel, generateTokens } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
@@ -26,6 +21,7 @@ import type { Size } from "../images/tiles.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
+import { answerOn } from "./answering.js";
 import { type CataloguedModel, findInCatalog } from "./catalogued.js";
 import { LazyConstrainer } from "./constrainer.js";
 import { Eyes } from "./eyes.js";
@@ -77,9 +73,6 @@ export interface GenerateRequest extends SamplingRequest {
 }
 
 const DEFAULT_DEPTH = 16;
-
-/** What a choice of a request is generated from. */
-type Asked = Parameters<Backend["generate"]> extends [unknown, ...infer Rest] ? Rest : never;
 
 export class Engine {
   readonly chat: { readonly completions: ChatCompletions };
@@ -372,34 +365,10 @@ export class Engine {
       chatStops: codec.template.stops,
       encode: (text, addSpecialTokens) => codec.encode(text, addSpecialTokens),
       constrain: (rules) => this.constrainer.prepare(rules),
-      generate: (turn, ...asked) => this.answer(turn, ...asked),
-    };
-  }
-
-  private async *answer(turn: Turn, ...asked: Asked): AsyncGenerator<Delta, Answer, void> {
-    const [prompt, request, index, constraint] = asked;
-    const running = this.held.running();
-    const { codec, host, manifest } = running.now();
-    const { pictures = [], signal, ignoreEos } = request;
-    const see = async (): Promise<readonly number[]> =>
-      pictures.length === 0 ? prompt : this.eyes.see(running.now(), prompt, pictures, signal);
-    // Where the device is lost while it sees, pictures are seen again.
-    const seen = async (failed?: { readonly error: unknown }): Promise<readonly number[]> => {
-      if (failed) await running.recover(failed.error);
-      return see().catch((error) => seen({ error }));
-    };
-    const source: AnswerSource = {
-      get model() {
-        return running.now().model;
+      generate: (turn, ...asked) => {
+        const { kv, depth, eyes } = this;
+        return answerOn(this.held.running(), eyes, { kv, depth, interrupted: () => turn.interrupted }, ...asked);
       },
-      host,
-      codec,
-      kv: this.kv,
-      depth: this.depth,
-      stopTokens: new Set(ignoreEos ? [] : manifest.tokenizer.eosTokenIds),
-      interrupted: () => turn.interrupted,
-      recover: (error) => seen({ error }),
     };
-    return yield* generateAnswer(source, await seen(), request, index, constraint);
   }
 }

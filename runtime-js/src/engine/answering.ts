@@ -1,0 +1,34 @@
+// Generates an answer on what is loaded, and on what is loaded in its place where it is lost meanwhile.
+import { type Answer, type AnswerSource, type Backend, type Delta, generateAnswer } from "../chat/index.js";
+import type { Eyes } from "./eyes.js";
+import type { Running } from "./held.js";
+
+type Asked = Parameters<Backend["generate"]> extends [unknown, ...infer Rest] ? Rest : never;
+
+export async function* answerOn(
+  running: Running,
+  eyes: Eyes,
+  given: Pick<AnswerSource, "kv" | "depth" | "interrupted">,
+  ...[prompt, request, index, constraint]: Asked
+): AsyncGenerator<Delta, Answer, void> {
+  const { codec, host, manifest } = running.now();
+  const { pictures = [], signal, ignoreEos } = request;
+  const see = async (): Promise<readonly number[]> =>
+    pictures.length === 0 ? prompt : eyes.see(running.now(), prompt, pictures, signal);
+  /** Another model has not seen the pictures, and may be lost while it sees them. */
+  const seen = async (failed?: { readonly error: unknown }): Promise<readonly number[]> => {
+    if (failed) await running.recover(failed.error);
+    return see().catch((error) => seen({ error }));
+  };
+  const source: AnswerSource = {
+    ...given,
+    get model() {
+      return running.now().model;
+    },
+    host,
+    codec,
+    stopTokens: new Set(ignoreEos ? [] : manifest.tokenizer.eosTokenIds),
+    recover: (error) => seen({ error }),
+  };
+  return yield* generateAnswer(source, await seen(), request, index, constraint);
+}

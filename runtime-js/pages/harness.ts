@@ -65,6 +65,7 @@ declare global {
 let engine: Engine | undefined;
 let loading: AbortController | undefined;
 let answering: AbortController | undefined;
+let warnings: Warning[] = [];
 let steps: AsyncGenerator<Float32Array, void, void> | undefined;
 
 async function guarded<T>(run: () => Promise<T>): Promise<T | Failure> {
@@ -112,13 +113,13 @@ async function replace(
   await engine?.unload();
   engine = undefined;
   loading = new AbortController();
-  const warnings: Warning[] = [];
+  warnings = [];
   let progress: LoadProgress | undefined;
   engine = await Engine.load(url, {
     selfCheck: false, // who drives it validates, or measures
     ...options,
     signal: loading.signal,
-    onWarning: (warning) => warnings.push(warning),
+    onWarning: (warning) => void warnings.push(warning),
     onProgress: (p) => {
       progress = p;
       void window.mlcwebProgress?.(p);
@@ -318,6 +319,8 @@ const harness = {
       };
     }),
   probe: () => guarded(probe),
+  /** Those of the load, and since. */
+  warnings: () => guarded(async () => ({ warnings })),
   info: () => guarded(async () => loaded().info),
   reset: () =>
     guarded(async () => {

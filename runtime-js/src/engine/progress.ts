@@ -65,7 +65,8 @@ export class Progress {
 
   private send(stage: LoadProgress["stage"], text: string, force: boolean): void {
     const now = this.now();
-    if (!this.report || this.over || (!force && now - this.lastReport < 50 && this.loaded < this.total)) return;
+    if (!this.report || this.over) return;
+    if (!force && Math.abs(now - this.lastReport) < 50 && this.loaded < this.total) return;
     this.lastReport = now;
     const bytesPerSecond = stage === "weights" ? this.rate(now) : undefined;
     const secondsLeft = bytesPerSecond ? (this.total - this.loaded) / bytesPerSecond : undefined;
@@ -90,6 +91,7 @@ export class Progress {
 
   /** Bytes a second over the last five seconds. */
   private rate(now: number): number | undefined {
+    if (now < (this.samples.at(-1)?.at ?? now)) this.samples.length = 0; // the clock was set back
     this.samples.push({ at: now, bytes: this.loaded });
     while (this.samples.length > 2 && now - this.samples[0]!.at > 5000) this.samples.shift();
     const first = this.samples[0]!;

@@ -63,7 +63,7 @@ export class Recovery {
   /** Throws where it was loaded too often. */
   private count(failure: MlcwebError): void {
     const now = performance.now();
-    const lately = this.begun.filter((at) => now - at < WITHIN_MS);
+    const lately = this.begun.filter((at) => Math.abs(now - at) < WITHIN_MS); // a clock may be set back
     if (lately.length >= MOST)
       throw again(failure, `That was ${MOST + 1} times within a minute, so it was not loaded again.`, failure);
     this.begun.splice(0, Infinity, ...lately, now);

@@ -62,7 +62,8 @@ export async function timeInTurn(runs: readonly Run[], tick = 0): Promise<Compar
 async function sample(contender: Contender, long: number, tick: number): Promise<number> {
   for (let spent = 0; ; ) {
     const { run, runs, launches } = contender;
-    const ms = await run(launches);
+    const taken = await run(launches);
+    const ms = taken >= 0 ? taken : BUDGET_MS; // the clock was set back
     spent += ms;
     const each = ms / launches;
     if (ms >= long / 2 || launches >= MAX_LAUNCHES) {
@@ -95,7 +96,7 @@ export function clockTick(): number {
   for (let i = 0; i < 200_000; i++) {
     const now = performance.now();
     if (now === before) continue;
-    if (ticked++) return now - before;
+    if (now > before && ticked++) return now - before;
     before = now;
   }
   return 17; // Firefox's, where it resists fingerprinting

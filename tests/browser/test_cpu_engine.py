@@ -157,17 +157,27 @@ def test_unloading_ends_its_workers(threads: ModelPage, isolated: Site) -> None:
     workers_become(threads, 0)
 
 
-def test_a_worker_that_stops_is_told(threads: ModelPage, isolated: Site) -> None:
+STOP = "window.made.at(-1).onerror(new ErrorEvent('error', { message: 'gone' }))"
+
+
+def test_a_worker_that_stops_is_told_or_replaced(threads: ModelPage, isolated: Site) -> None:
     threads.raw.evaluate("""() => {
       const Real = Worker; window.made = [];
       window.Worker = class extends Real { constructor(...args) { super(...args); window.made.push(this); } };
     }""")
     try:
         threads.loaded = "", {}
-        loaded(threads, isolated, threads=2)
-        threads.raw.evaluate("() => window.made[1].onerror(new ErrorEvent('error', { message: 'gone' }))")
+        loaded(threads, isolated, threads=2, recover=False)
+        expected = threads.right("greedy", PROMPT, 24)["tokens"]
+        threads.raw.evaluate(f"() => {STOP}")
         error = threads.call("greedy", PROMPT, 4)["error"]
         assert error["code"] == "worker" and "stopped: gone" in error["message"], error
+        loaded(threads, isolated, threads=2)
+        threads.raw.evaluate(f"() => void setTimeout(() => {STOP}, 30)")
+        assert threads.right("greedy", PROMPT, 24)["tokens"] == expected
+        threads.raw.wait_for_function("() => window.made.length >= 6")
+        assert [w["code"] for w in threads.right("warnings")["warnings"]] == ["recovered"]
+        workers_become(threads, 2)
     finally:
         threads.raw.reload()
         threads.raw.wait_for_function("() => Boolean(window.mlcweb)")

@@ -97,10 +97,9 @@ WHEN = {
     "prefill": [("submit", 2)],
     "the end of prefill": [("submit", 5)],
     "decode": [("submit", 9)],
-    "decode, by a write": [("writeBuffer", 14)],
-    "decode twice in a row": [("submit", 9), ("submit", 300)],
+    "decode twice in a row": [("submit", 9), ("submit", 9)],
     "decode, and again while it is loaded": [("submit", 9), ("writeBuffer", 3)],
-    "decode, and again in prefill": [("submit", 9), ("submit", 7)],
+    "decode, and again in prefill": [("submit", 9), ("submit", 3)],
 }
 
 

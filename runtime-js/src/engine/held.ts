@@ -14,6 +14,8 @@ export class Held {
   private loaded: Loaded | undefined;
   /** Undefined until the load has ended, and where the page wants none. */
   private recovery: Recovery | undefined;
+  /** Once for all who wait. */
+  private replacing: Promise<void> | undefined;
 
   constructor(
     loaded: Loaded,
@@ -93,12 +95,19 @@ export class Held {
     if (!this.loaded) throw new UnloadedError();
     if (this.loaded !== used) return;
     if (!this.recovers(failure)) throw failure;
-    const again = await this.recovery!.loadAgain(used, failure as MlcwebError);
-    if (this.loaded === again) return;
-    if (this.loaded !== used) return free(again);
+    this.replacing ??= this.replace(used, failure as MlcwebError).finally(() => {
+      this.replacing = undefined;
+    });
+    await this.replacing;
+  }
+
+  private async replace(used: Loaded, failure: MlcwebError): Promise<void> {
+    const again = await this.recovery!.loadAgain(used, failure);
+    if (this.loaded !== used) return free(again); // it was unloaded meanwhile
     this.loaded = again;
     this.watch(again);
     again.ready();
+    this.recovery?.tell(failure);
   }
 
   private recovers(failure: unknown): boolean {

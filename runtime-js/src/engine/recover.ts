@@ -22,42 +22,37 @@ export function free({ guard, memory }: Pick<Loaded, "guard" | "memory">): void 
 export class Recovery {
   private readonly begun: number[] = [];
   private readonly ending = new AbortController();
-  private running: Promise<Loaded> | undefined;
 
   constructor(
     private readonly load: LoadAgain,
     private readonly onWarning: ((warning: Warning) => void) | undefined,
   ) {}
 
-  /** Frees what is lost, and loads the same again, once for all who ask. Rejects with an error of the failure's class
-   * where that cannot be. */
-  loadAgain(lost: Loaded, failure: MlcwebError): Promise<Loaded> {
-    this.running ??= this.run(lost, failure).finally(() => {
-      this.running = undefined;
-    });
-    return this.running;
-  }
-
   /** Ends a load that is under way. */
   end(): void {
     this.ending.abort(new UnloadedError());
   }
 
-  private async run(lost: Loaded, failure: MlcwebError): Promise<Loaded> {
+  /** Frees what is lost, and loads the same again. Rejects with an error of the failure's class where that cannot be,
+   * and with UnloadedError after `end`. */
+  async loadAgain(lost: Loaded, failure: MlcwebError): Promise<Loaded> {
     const { signal } = this.ending;
     free(lost);
     for (;;) {
       this.count(failure);
       try {
-        const loaded = await this.load(lost, signal);
-        if (signal.aborted) free(loaded);
-        else this.onWarning?.({ code: "recovered", message: `${failure.message} The model was loaded again.` });
-        return loaded;
+        return await this.load(lost, signal);
       } catch (cause) {
         if (signal.aborted) throw new UnloadedError();
-        if (!isLoss(cause)) throw again(failure, `It could not be loaded again: ${(cause as Error).message}`, cause);
+        if (isLoss(cause)) continue;
+        this.begun.pop(); // the device has nothing to do with it
+        throw again(failure, `It could not be loaded again: ${(cause as Error).message}`, cause);
       }
     }
+  }
+
+  tell(failure: MlcwebError): void {
+    this.onWarning?.({ code: "recovered", message: `${failure.message} The model was loaded again.` });
   }
 
   /** Throws where it was loaded too often. */

@@ -157,25 +157,28 @@ def test_unloading_ends_its_workers(threads: ModelPage, isolated: Site) -> None:
     workers_become(threads, 0)
 
 
-STOP = "window.made.at(-1).onerror(new ErrorEvent('error', { message: 'gone' }))"
-
-
 def test_a_worker_that_stops_is_told_or_replaced(threads: ModelPage, isolated: Site) -> None:
     threads.raw.evaluate("""() => {
       const Real = Worker; window.made = [];
-      window.Worker = class extends Real { constructor(...args) { super(...args); window.made.push(this); } };
+      window.Worker = class extends Real {
+        constructor(...args) { super(...args); window.made.push(this); }
+        postMessage(...args) {
+          super.postMessage(...args);
+          if (window.left && --window.left === 0) window.made.at(-1).onerror(new ErrorEvent('error', { message: 'gone' }));
+        }
+      };
     }""")
     try:
         threads.loaded = "", {}
         loaded(threads, isolated, threads=2, recover=False)
         expected = threads.right("greedy", PROMPT, 24)["tokens"]
-        threads.raw.evaluate(f"() => {STOP}")
-        error = threads.call("greedy", PROMPT, 4)["error"]
+        threads.raw.evaluate("window.left = 12")
+        error = threads.call("greedy", PROMPT, 24)["error"]
         assert error["code"] == "worker" and "stopped: gone" in error["message"], error
         loaded(threads, isolated, threads=2)
-        threads.raw.evaluate(f"() => void setTimeout(() => {STOP}, 30)")
+        threads.raw.evaluate("window.left = 12")
         assert threads.right("greedy", PROMPT, 24)["tokens"] == expected
-        threads.raw.wait_for_function("() => window.made.length >= 6")
+        assert threads.raw.evaluate("[window.left, window.made.length]") == [0, 6]
         assert [w["code"] for w in threads.right("warnings")["warnings"]] == ["recovered"]
         workers_become(threads, 2)
     finally:

@@ -164,7 +164,8 @@ def test_a_worker_that_stops_is_told_or_replaced(threads: ModelPage, isolated: S
         constructor(...args) { super(...args); window.made.push(this); }
         postMessage(...args) {
           super.postMessage(...args);
-          if (window.left && --window.left === 0) window.made.at(-1).onerror(new ErrorEvent('error', { message: 'gone' }));
+          if (!window.left || --window.left > 0) return;
+          window.made.at(-1).onerror(new ErrorEvent('error', { message: 'gone' }));
         }
       };
     }""")

@@ -191,7 +191,7 @@ def test_no_room_at_any_allocation(page: ModelPage) -> None:
 
 @pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.sweep)])
 def test_memory_returns_to_where_it_was(page: ModelPage, rounds: int) -> None:
-    """After load, chat and unload: GPU bytes and devices by what was made and destroyed, the heap after a collection."""
+    """After load, answer and unload: GPU bytes by what was made and destroyed, the heap after a collection."""
     session = page.raw.context.new_cdp_session(page.raw)
 
     def heap() -> int:
@@ -212,5 +212,4 @@ def test_memory_returns_to_where_it_was(page: ModelPage, rounds: int) -> None:
         use()
         grown.append(heap() - before - sum(grown))
     session.detach()
-    print(statistics.median(grown), grown)
     assert statistics.median(grown) < 8_000, "a loaded model is some 20 000 bytes and more"

@@ -407,6 +407,24 @@ it("a worker that is made again has the model again, and the page hears nothing 
   expect(all.length).toBe(2);
 });
 
+it("what an engine says after its load, as of a recovery, comes to the pages that have it", async () => {
+  const { load } = worker();
+  const told: string[] = [];
+  const listener = (name: string) => ({
+    onProgress: ({ stage }: { stage: string }) => told.push(`${name} ${stage}`),
+    onWarning: ({ code }: { code: string }) => told.push(`${name} ${code}`),
+  });
+  const one = await load(listener("one") as never);
+  const two = await load(listener("two") as never);
+  expect(told).toEqual([]);
+  const [{ options }] = made as [Made];
+  options.onProgress!({ stage: "weights" } as never);
+  options.onWarning!({ code: "recovered", message: "" });
+  await ask(one);
+  await ask(two);
+  expect(told.sort()).toEqual(["one recovered", "one weights", "two recovered", "two weights"]);
+});
+
 it("fifty requests at once, of which some are cancelled, mix nothing and leave nothing", async () => {
   const { load, sessions } = worker();
   const pages = [await load(), await load()];

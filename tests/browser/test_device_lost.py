@@ -1,7 +1,4 @@
-"""A GPU device that is lost: the model is loaded again, and the answer under way goes on as if nothing had been.
-
-Pages that sleep are here too.
-"""
+"""A GPU device that is lost: the model is loaded again, and the answer under way goes on as if nothing had been."""
 
 from __future__ import annotations
 
@@ -164,21 +161,6 @@ def test_a_device_that_is_lost_during_the_load(call: str, page: ModelPage) -> No
     lose_at(page.raw, (call, 2))
     result = page.call("load", "./bundle/", {"cache": False, "recover": False})
     assert result["error"]["code"] == "device-lost"
-
-
-def test_a_frozen_page(page: ModelPage) -> None:
-    """Frozen in an answer and in a load, and active again."""
-    session = page.raw.context.new_cdp_session(page.raw)
-    for begin, right in (
-        (f"mlcweb.greedy({PROMPT}, {COUNT})", {"tokens": Mini().greedy(PROMPT, COUNT)}),
-        ("mlcweb.load('./bundle/', { cache: false }).then(() => mlcweb.greedy([5, 6], 3))", None),
-    ):
-        page.raw.evaluate(f"void (window.under = {begin})")
-        session.send("Page.setWebLifecycleState", {"state": "frozen"})
-        page.raw.wait_for_timeout(500)
-        session.send("Page.setWebLifecycleState", {"state": "active"})
-        assert page.raw.evaluate("under") == (right or {"tokens": Mini().greedy([5, 6], 3)})
-    session.detach()
 
 
 MODEL = TinyLlama(layers=1, context=512)

@@ -149,12 +149,15 @@ def workers_become(page: ModelPage, count: int) -> None:
     assert len(page.raw.workers) == count
 
 
-def test_unloading_ends_its_workers(threads: ModelPage, isolated: Site) -> None:
-    loaded(threads, isolated, threads=2)
-    workers_become(threads, 2)
-    threads.right("unload")
-    threads.loaded = "", {}
-    workers_become(threads, 0)
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.sweep)])
+def test_unloading_ends_its_workers(threads: ModelPage, isolated: Site, rounds: int) -> None:
+    for _ in range(rounds):
+        loaded(threads, isolated, threads=2)
+        workers_become(threads, 2)
+        assert threads.right("greedy", PROMPT, 4)["tokens"]
+        threads.right("unload")
+        threads.loaded = "", {}
+        workers_become(threads, 0)
 
 
 def test_a_worker_that_stops_is_told_or_replaced(threads: ModelPage, isolated: Site) -> None:

@@ -28,6 +28,8 @@ PERSISTED = "window.seen = []; for (const name of ['pagehide', 'pageshow'])" + (
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with serve_site(tmp_path_factory.mktemp("site")) as running:
         Mini().write(running.folder / "bundle")
+        script = 'import { serveEngine } from "./serve.js"; serveEngine();'
+        (running.folder / "engine_worker.js").write_text(script)
         yield running
 
 
@@ -81,3 +83,21 @@ def test_a_page_that_sleeps_goes_on(how: str, raw: Any, site: Site) -> None:
         sleep_and_wake(raw, site, how)
     assert raw.evaluate("under") == ANSWER
     assert raw.evaluate("mlcweb.warnings()") == {"warnings": []}
+
+
+WORKER = """async () => {
+  const { WorkerEngine } = await import('./worker.js');
+  const worker = new Worker('./engine_worker.js', { type: 'module' });
+  window.engine = await WorkerEngine.load(worker, './bundle/', { cache: false });
+}"""
+
+
+@pytest.mark.parametrize("how", ["frozen", "left"])
+def test_a_page_whose_engine_is_in_a_worker_goes_on(how: str, raw: Any, site: Site) -> None:
+    raw.evaluate(WORKER)
+    asking = f"engine.greedy({PROMPT}, {COUNT}).then(tokens => ({{ tokens }}))"
+    for _ in range(2):
+        raw.evaluate(f"seen.length = 1, void (window.under = engine.reset().then(() => {asking}))")
+        sleep_and_wake(raw, site, how)
+        assert raw.evaluate("under") == ANSWER
+        assert raw.evaluate(asking) == ANSWER

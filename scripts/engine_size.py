@@ -5,7 +5,7 @@ python scripts/engine_size.py --check    # writes nothing; status 1 where a page
 
 A page has ``<!--size:core-->27 KiB<!---->``: ``all`` is mlcweb.js, which a page imports, ``core`` core.js, the same
 without tokenizer and chat templates, ``webllm`` WebLLM's names, ``embed`` what reads whole texts, ``images``
-what reads pictures. Sizes are of gzip, in whole KiB.
+what reads pictures, ``cpu`` what runs the tier wasm. Sizes are of gzip, in whole KiB.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / "runtime-js" / "dist"
 SCRIPTS = {
-    "all": "mlcweb.js",
-    "core": "core.js",
-    "webllm": "web-llm.js",
-    "embed": "embed.js",
-    "images": "images.js",
+    "all": ("mlcweb.js",),
+    "core": ("core.js",),
+    "webllm": ("web-llm.js",),
+    "embed": ("embed.js",),
+    "images": ("images.js",),
+    "cpu": ("cpu.js", "cpu-worker.js"),
 }
 PAGES = (
     "README.md",
@@ -35,9 +36,10 @@ PAGES = (
 MARK = re.compile(r"<!--size:(\w+)-->[^<]*<!---->")
 
 
-def size(script: str) -> str:
-    """Of a built script, as pages say it. Raises FileNotFoundError where the engine is not built."""
-    return f"{len(gzip.compress((BUILT / script).read_bytes(), 9, mtime=0)) / 1024:.0f} KiB"
+def size(scripts: tuple[str, ...]) -> str:
+    """Of built scripts together, as pages say it. Raises FileNotFoundError where the engine is not built."""
+    gzipped = sum(len(gzip.compress((BUILT / script).read_bytes(), 9, mtime=0)) for script in scripts)
+    return f"{gzipped / 1024:.0f} KiB"
 
 
 def filled(text: str) -> str:

@@ -14,7 +14,8 @@ const HELP = `usage: node bench/peers/run.mjs --bundle DIR --gguf FILE [options]
                     weights in MLC's format and their model library; without them WebLLM is left out
   --prompt N  --decode N  --repeats N
                     tokens, and runs of which the median counts (512, 128, 5; in software 32, 8, 1)
-  --only NAME       this contender beside ours; may be repeated: wllama-1, wllama-n, wllama-webgpu, web-llm
+  --only NAME       this contender beside ours; may be repeated: mlcweb-cpu-1, mlcweb-cpu-n, wllama-1, wllama-n,
+                    wllama-webgpu, web-llm
   --seconds N       how long a contender may take (600)
   --out FILE        everything as JSON
 Environment: MLCWEB_CHROMIUM (the browser), GPU_NAME (the machine's GPU, for the heading)`;
@@ -91,22 +92,32 @@ const folderBytes = (folder) =>
 const contextLength = Math.max(1024, Math.ceil((prompt + decode + 64) / 1024) * 1024);
 const gguf = `/gguf/${path.basename(asked.gguf)}`,
   ggufBytes = fs.statSync(asked.gguf).size;
+const threads = os.availableParallelism();
 const wllama = (options) => ({
   file: "wllama.js",
   label: `wllama ${version("@wllama/wllama")}`,
   options: { gguf, contextLength, ...options },
   bytes: ggufBytes,
 });
+const mlcweb = (i, options) => ({
+  file: "mlcweb.js",
+  label: "mlcweb",
+  options: { bundle: `/bundle${i}/`, ...options },
+  bytes: folderBytes(asked.bundle[i]),
+});
+const { tiers } = JSON.parse(fs.readFileSync(path.join(asked.bundle[0], "mlcweb.json"), "utf8"));
+const onCpu = tiers.some(({ name }) => name === "wasm");
+// `beside`: which of ours a contender's ratios are to.
 const contenders = [
-  ...asked.bundle.map((bundle, i) => ({
-    name: "mlcweb",
-    file: "mlcweb.js",
-    label: "mlcweb",
-    options: { bundle: `/bundle${i}/` },
-    bytes: folderBytes(bundle),
-  })),
-  { name: "wllama-1", ...wllama({ gpu: false, threads: 1 }) },
-  { name: "wllama-n", ...wllama({ gpu: false, threads: os.availableParallelism() }) },
+  ...asked.bundle.map((_, i) => ({ name: "mlcweb", ...mlcweb(i) })),
+  ...(onCpu
+    ? [
+        { name: "mlcweb-cpu-1", ...mlcweb(0, { tier: "wasm", threads: 1 }) },
+        { name: "mlcweb-cpu-n", ...mlcweb(0, { tier: "wasm", threads }) },
+      ]
+    : []),
+  { name: "wllama-1", beside: "mlcweb-cpu-1", ...wllama({ gpu: false, threads: 1 }) },
+  { name: "wllama-n", beside: "mlcweb-cpu-n", ...wllama({ gpu: false, threads }) },
   { name: "wllama-webgpu", ...wllama({ gpu: true, threads: 1 }) },
 ];
 if (asked["web-llm-model"] && asked["web-llm-library"]) {
@@ -134,19 +145,27 @@ const folders = {
   ...(asked["web-llm-library"] ? { library: path.dirname(asked["web-llm-library"]) } : {}),
 };
 let text;
-for (const { name, file, label, options, bytes } of contenders) {
+for (const { name, beside, file, label, options, bytes } of contenders) {
   if (asked.only && name !== "mlcweb" && !asked.only.includes(name)) continue;
-  const entry = { name, label, model_bytes: bytes };
+  const entry = { name, beside, label, model_bytes: bytes };
   report.contenders.push(entry);
   const script = `
 const { open } = await import("/contenders/${file}");
 const { measure, promptOf } = await import("/contenders/measure.js");
 const began = performance.now();
-const contender = await open(${JSON.stringify(options)});
+let contender = await open(${JSON.stringify(options)});
 const load_s = (performance.now() - began) / 1000;
 const prompt = ${text === undefined ? `await promptOf(${prompt}, contender.count)` : JSON.stringify(text)};
 const measured = await measure(contender, prompt, ${prompt}, ${decode}, ${repeats});
-await report({ prompt, about: contender.about, load_s, ...measured });`;
+const { about } = contender;
+let again_s;
+if (contender.close) {
+  await contender.close();
+  const start = performance.now();
+  contender = await open(${JSON.stringify(options)});
+  for await (const _ of contender.answer(prompt, 1)) again_s ??= (performance.now() - start) / 1000;
+}
+await report({ prompt, about, load_s, again_s, ...measured });`;
   process.stderr.write(`${label} (${name})…\n`);
   try {
     await runPage(script, {
@@ -168,17 +187,19 @@ await report({ prompt, about: contender.about, load_s, ...measured });`;
   }
 }
 
-const ours = report.contenders[0];
+const oursFor = ({ beside }) => report.contenders.find((c) => c.name === beside && !c.error) ?? report.contenders[0];
 const times = (ratio) => `${ratio.toFixed(ratio < 10 ? 2 : 1)} x`;
 const rate = (value) => value.toFixed(value < 100 ? 2 : 0);
 const rows = report.contenders.map((c) => {
   const heading = c.about ? `${c.label}: ${c.about}` : `${c.label} (${c.name})`,
     size = `${(c.model_bytes / 1e6).toFixed(0)} MB`;
-  if (c.error) return [heading, size, ...Array(7).fill("-")];
+  if (c.error) return [heading, size, ...Array(8).fill("-")];
+  const ours = oursFor(c);
   return [
     heading,
     size,
     `${c.load_s.toFixed(2)} s`,
+    c.again_s === undefined ? "-" : `${c.again_s.toFixed(2)} s`,
     String(c.prompt_tokens),
     rate(c.prefill_tokens_per_s),
     times(ours.prefill_tokens_per_s / c.prefill_tokens_per_s),
@@ -187,8 +208,7 @@ const rows = report.contenders.map((c) => {
     times(ours.decode_tokens_per_s / c.decode_tokens_per_s),
   ];
 });
-console.log(
-  `\n${table(["tokens/s", "model", "load", "prompt", "prefill", "ours is", "first token", "decode", "ours is"], rows)}`,
-);
+const heading = ["tokens/s", "model", "load", "kept, to first", "prompt", "prefill", "ours is"];
+console.log(`\n${table([...heading, "first token", "decode", "ours is"], rows)}`);
 for (const { name, error } of report.contenders) if (error) console.log(`${name}: ${error}`);
 if (asked.out) fs.writeFileSync(asked.out, `${JSON.stringify(report, null, 1)}\n`);

@@ -20,6 +20,7 @@ from mlcweb.bundle import (
     TokenizerFiles,
     open_bundle,
 )
+from mlcweb.bundle.cost import tier_cost
 from mlcweb.compile.dump import Dump
 from mlcweb.compile.images import check_of_picture
 from mlcweb.compile.job import Job
@@ -128,6 +129,8 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
     name = lowered.tier.name
     plan = writer.add_file(f"plan.{name}", "json", _json(lowered.plan))
     dtype = None if job.texts else job.kv_cache_dtype or lowered.tier.kv_dtype
+    tensors, vocab = writer.stored_weights().entries, job.config.vocab_size
+    cost = tier_cost(lowered.plan, tensors, vocab, gpu=not lowered.modules)
     if lowered.modules:
         every, relaxed = lowered.modules
         return TierFacts(
@@ -139,6 +142,7 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
             relaxed=writer.add_file(f"kernels.{name}.relaxed", "wasm", relaxed),
             int8=True if _rounds(job, lowered.tier) else None,
             kv_cache_dtype=dtype,
+            cost=cost,
         )
     largest = lowered.largest_buffer
     limits = {}
@@ -151,6 +155,7 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
         features=lowered.tier.features,
         limits=limits,
         kv_cache_dtype=dtype,
+        cost=cost,
         plan=plan,
         kernels=writer.add_file(f"kernels.{name}", "wgsl", lowered.wgsl.encode()),
     )

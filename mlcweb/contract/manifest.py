@@ -55,6 +55,21 @@ class TokenizerFiles:
 
 
 @dataclass(frozen=True)
+class TierCost:
+    """What the tier takes. In bytes of memory, on the GPU or of WebAssembly: ``weights``, a page of the KV
+    cache in all layers, and in the largest of its buffers, and all that is beside them. Of a decoded token:
+    the bytes of weights that it reads, and the launches.
+    """
+
+    weights: int
+    kv_page: int
+    kv_largest_page: int
+    other: int
+    token_weights: int
+    token_launches: int
+
+
+@dataclass(frozen=True)
 class Tier:
     """One set of kernels: the WebGPU features and limits it needs, its plan and WGSL, and the type of the KV
     cache's elements. The CPU's tier has WebAssembly instead of WGSL, which needs SIMD, and ``relaxed``, which
@@ -69,6 +84,7 @@ class Tier:
     relaxed: str | None = field(default=None, kw_only=True)
     int8: bool | None = field(default=None, kw_only=True)
     kv_cache_dtype: KvCacheDtype | None = field(default=None, kw_only=True)
+    cost: TierCost | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ interface Words {
 
 const CODES: Record<string, Words> = {
   "no-webgpu": { title: "This browser cannot use the GPU" },
+  "no-wasm": { title: "This page cannot run WebAssembly" },
   "missing-feature": { title: "This GPU cannot run the model" },
   "out-of-memory": { title: "The GPU is out of memory", fatal: true, remedy: "shorter-context" },
   "device-lost": { title: "The GPU went away", fatal: true, again: "Load the model again" },

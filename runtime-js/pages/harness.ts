@@ -21,7 +21,7 @@ import {
 } from "mlcweb";
 import { addModel, serveApi } from "./api.js";
 import { describeBundle, verifyFiles } from "./bundle_files.js";
-import { benchLoad } from "./load_bench.js";
+import { benchLoad, bring } from "./load_bench.js";
 
 interface Failure {
   error: { code: string; message: string; hint: string };
@@ -35,6 +35,7 @@ type LoadJson = Pick<
   | "contextLength"
   | "firstTokens"
   | "cache"
+  | "verify"
   | "threads"
   | "depth"
   | "powerPreference"
@@ -305,6 +306,8 @@ const harness = {
       });
       return { ...report, info: loaded().info };
     }),
+  /** Brings a bundle's weights as a load does, to no GPU. */
+  bring: (url: string, options: Parameters<typeof bring>[1] = {}) => guarded(() => bring(url, options)),
   /** Time per kernel of the loaded bundle; `load` it with profile: true. */
   profile: (options: ProfileOptions = {}) =>
     guarded(async () => {

@@ -20,12 +20,13 @@ export function modelFacts({ model, timings }: EngineInfo): string {
   return `${model.quantization} · ${parametersOf(model.parameters)} parameters · loaded in ${latency(timings.total_s)}`;
 }
 
-/** What it runs on: adapter, tier, GPU memory, and how full the context is, or how long a text may be. */
-export function machineFacts({ adapter, tier, memory, cachedTokens, contextLength, embedding }: EngineInfo): string {
+/** What it runs on: adapter or threads, tier, memory, and how full the context is, or how long a text may be. */
+export function machineFacts(info: EngineInfo): string {
+  const { adapter, threads, tier, memory, cachedTokens, contextLength, embedding } = info;
   const gpu = adapter.description || [adapter.vendor, adapter.architecture].filter(Boolean).join(" ") || "unnamed GPU";
-  const name = adapter.software ? `${gpu} (software)` : gpu;
+  const name = threads ? `CPU, ${count(threads, "thread")}` : adapter.software ? `${gpu} (software)` : gpu;
   const context = embedding ? `texts of ${contextLength} tokens` : `context ${cachedTokens}/${contextLength}`;
-  return `${name} · ${tier} · ${mebibytes(memory.total)} on the GPU · ${context}`;
+  return `${name} · ${tier} · ${mebibytes(memory.total)}${threads ? "" : " on the GPU"} · ${context}`;
 }
 
 export function answerFacts({ completion_tokens, extra }: Usage): string[] {

@@ -35,8 +35,8 @@ for (const folder of [`${root}dist`, engine]) {
   await mkdir(folder, { recursive: true });
   if (!watching) for (const name of await readdir(folder)) await rm(`${folder}/${name}`, { recursive: true });
 }
-// Few pages constrain answers, read catalogs, lack WebGPU, embed texts or have pictures: each is a file beside
-// mlcweb.js. It has errors from there, so that each class is there once.
+// Few pages constrain answers, read catalogs, check models, lack WebGPU, embed texts or have pictures: each is a file
+// beside // mlcweb.js. It has errors from there, so that each class is there once.
 const beside = (filter, path) => ({
   name: path,
   setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })),
@@ -52,21 +52,26 @@ const besideEngine = {
     ),
 };
 for (const outdir of ["dist", engine]) {
-  const plugins = ["constrain", "catalog", "cpu", "embed", "images"].map((name) =>
+  const plugins = ["carriers", "constrain", "catalog", "check", "cpu", "embed", "images"].map((name) =>
     beside(RegExp(`${name}/index\\.js$`), `./${name}.js`),
   );
   await make({ entryPoints: { mlcweb: "src/index.ts" }, outdir, plugins });
   const errors = [beside(/\/errors\.js$/, "./mlcweb.js")];
   await make({ entryPoints: { constrain: "src/constrain/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { catalog: "src/catalog/index.ts" }, outdir, plugins: errors });
+  const checks = [...errors, beside(/catalog\/index\.js$/, "./catalog.js")];
+  await make({ entryPoints: { check: "src/check/index.ts" }, outdir, plugins: checks });
   const worker = beside(/cpu\/worker\.js$|^\.\/worker\.js$/, "./cpu-worker.js");
   await make({ entryPoints: { cpu: "src/cpu/index.ts" }, outdir, plugins: [...errors, worker] });
   await make({ entryPoints: { "cpu-worker": "src/cpu/worker.ts" }, outdir });
   await make({ entryPoints: { embed: "src/embed/index.ts" }, outdir, plugins: errors });
   await make({ entryPoints: { images: "src/images/index.ts" }, outdir, plugins: errors });
+  // What brings weights: what the page has of it, and its workers' script.
+  const carriers = { carriers: "src/carriers/index.ts", "carrier-worker": "src/carriers/worker.ts" };
+  await make({ entryPoints: carriers, outdir, plugins: errors });
   await make({ entryPoints: { "web-llm": "src/webllm/index.ts" }, outdir, plugins: [besideEngine] });
   // An engine in a worker: what the page has of it, and two of what the worker has.
-  const besides = [...errors, beside(/catalog\/index\.js$/, "./catalog.js")];
+  const besides = [...checks, beside(/check\/index\.js$/, "./check.js")];
   await make({ entryPoints: { worker: "src/worker/page.ts" }, outdir, plugins: besides });
   const all = beside(/\/errors\.js$|engine\/index\.js$/, "./mlcweb.js");
   await make({ entryPoints: { serve: "src/worker/serve_engine.ts" }, outdir, plugins: [all] });
@@ -100,6 +105,7 @@ await make({
     beside(/playground\/index\.js$/, "./playground.js"),
     beside(/\/models\.js$/, "./models.js"),
     beside(/\/errors\.js$/, "./mlcweb.js"),
+    beside(/carriers\/index\.js$/, "./carriers.js"),
   ],
 });
 // Most who chat never open the playground, and few choose from a catalog.

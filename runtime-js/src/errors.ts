@@ -24,6 +24,17 @@ export class NoWebGPUError extends MlcwebError {
   }
 }
 
+/** This browser or this page runs no WebAssembly, which every bundle has a part in. */
+export class NoWasmError extends MlcwebError {
+  /** What the page's Content-Security-Policy lacks; undefined where the browser has no WebAssembly. */
+  readonly directive: string | undefined;
+  constructor(message: string, hint: string, directive?: string) {
+    super("no-wasm", message, hint);
+    this.name = "NoWasmError";
+    this.directive = directive;
+  }
+}
+
 /** The adapter lacks a feature or limit that every tier of the bundle needs. */
 export class MissingFeatureError extends MlcwebError {
   readonly missing: readonly string[];

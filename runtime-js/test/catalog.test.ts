@@ -108,6 +108,20 @@ describe("a catalog's models", () => {
     expect(listed[0]!.why).toBe("This browser has no WebGPU.");
   });
 
+  it("run on the CPU without WebGPU where they have the tier for that, and nowhere without WebAssembly", async () => {
+    const tiers = ["base", "wasm"].map((name) => ({ ...model("q4f32_1", 1).tiers[1]!, name: name as "base" }));
+    const both = [model("q4f32_1", 300, { tiers })];
+    const first = async () => (await listModels("https://cdn.test/models/", { fetch: serve(both) }))[0]!;
+    vi.stubGlobal("navigator", {});
+    expect(await first()).toMatchObject({ fits: true, tier: "wasm", missing: [], why: undefined });
+    device([]);
+    expect((await first()).tier).toBe("base");
+    vi.stubGlobal("WebAssembly", { compile: () => Promise.reject(new EvalError("refused")) });
+    const { fits, missing, why } = await first();
+    expect([fits, missing]).toEqual([false, ["WebAssembly"]]);
+    expect(why).toMatch(/wasm-unsafe-eval/);
+  });
+
   it("take the software tier on an adapter that is a CPU, and no GPU does where there is another", async () => {
     const tiers = ["base", "software"].map((name) => ({ ...model("q4f32_1", 1).tiers[1]!, name: name as "base" }));
     const both = [model("q4f32_1", 300, { tiers })];

@@ -19,10 +19,11 @@ it("fetches only the chunks that hold wanted tensors, and writes every byte once
   const read: string[] = [];
   const written = new Map<string, number[]>();
   const source = {
-    async read(_: unknown, name: string, target: Uint8Array) {
+    async read(_: unknown, name: string, target: Uint8Array<ArrayBuffer>) {
       read.push(name);
       const base = Number(name[1]) * 64;
       for (let i = 0; i < target.length; i++) target[i] = base + i;
+      return target;
     },
   };
   const sink = {
@@ -45,7 +46,7 @@ it("a failure stops the other downloads and is the error that is thrown", async 
     read: (_: unknown, name: string) =>
       name === "w0.00000000.bin"
         ? Promise.reject(new Error("first"))
-        : new Promise<void>((__, reject) =>
+        : new Promise<never>((__, reject) =>
             controller.signal.addEventListener("abort", () => reject(new Error("stopped"))),
           ),
   };
@@ -67,8 +68,9 @@ it("fetches while the sink is not ready, and writes when it is", async () => {
     }),
     read: string[] = [];
   const source = {
-    read: async (_: unknown, name: string) => {
+    read: async (_: unknown, name: string, target: Uint8Array<ArrayBuffer>) => {
       read.push(name);
+      return target;
     },
   };
   const done = streamWeights(source, manifest(), ["a", "c"], {

@@ -9,19 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.browser.model_page import ModelPage, Site, open_model_page, serve_site
+from tests.support.browser.model_page import ISOLATED, ModelPage, Site, open_model_page, serve_site
 from tests.support.engine import needs_engine
 from tests.support.tiny import TinyLlama
 
 pytestmark = needs_engine
 MODEL = TinyLlama(layers=2, vocab=320, context=512)
-ISOLATED = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-WITHOUT_WEBGPU = ("--disable-gpu", "--disable-features=WebGPU")
-# A browser may have no flag for it, such as one that has WebGPU on by a policy.
+WITHOUT_ADAPTER = ("--disable-gpu", "--disable-software-rasterizer")
 NO_GPU = "Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });"
 PROMPT = [(7 * i * i + 3 * i) % 300 for i in range(150)]
 
@@ -38,8 +32,8 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def threads(chromium: Path, isolated: Site) -> Iterator[ModelPage]:
-    """An isolated page of a browser that was started without WebGPU."""
-    with open_model_page(chromium, isolated, flags=WITHOUT_WEBGPU) as page:
+    """An isolated page of a browser that has WebGPU, and offers no adapter."""
+    with open_model_page(chromium, isolated, flags=WITHOUT_ADAPTER) as page:
         yield page
 
 
@@ -66,7 +60,7 @@ def loaded(page: ModelPage, site: Site, **options: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_browser_without_webgpu_answers_as_one_with_it(
+def test_a_browser_without_an_adapter_answers_as_one_with_it(
     threads: ModelPage, isolated: Site, on_gpu: dict[str, Any], count: int
 ) -> None:
     info = loaded(threads, isolated, threads=count)
@@ -195,8 +189,14 @@ BROKEN = {
     "without SIMD": ("WebAssembly.validate = () => false;", "missing-feature", "no SIMD"),
     "that may not compile": (
         "WebAssembly.compile = async () => { throw new WebAssembly.CompileError('refused by the policy'); };",
+        "no-wasm",
+        "script-src 'wasm-unsafe-eval'",
+    ),
+    "that cannot compile the kernels": (
+        """const compile = WebAssembly.compile; WebAssembly.compile = async (bytes) => {
+          if (bytes.byteLength > 8) throw new WebAssembly.CompileError('too new'); return compile(bytes); };""",
         "bundle",
-        "refused by the policy",
+        "too new",
     ),
     "without room": (
         """WebAssembly.Memory = new Proxy(WebAssembly.Memory, { construct(target, [how]) {
@@ -221,10 +221,8 @@ WebAssembly.validate = bytes => !new Uint8Array(bytes).join().includes('253,146,
 OTHERS = {
     "without Relaxed SIMD": NOT_RELAXED,
     "without workers": "window.Worker = undefined;",
-    "whose policy forbids workers of its scripts": """const Real = Worker;
-window.Worker = class { constructor(url, how) {
-  if (!String(url).startsWith('blob:')) throw new DOMException('other origin', 'SecurityError');
-  return new Real(url, how); } };""",
+    "whose policy forbids workers": """window.Worker = class { constructor() {
+  setTimeout(() => this.onerror(new ErrorEvent('error', { cancelable: true }))); } terminate() {} };""",
 }
 
 
@@ -245,3 +243,24 @@ def test_a_bundle_without_the_tier_says_what_is_missing(alone: ModelPage, site: 
     bundle = site.bundle("gpu-only", MODEL, "q4f32_1", tiers=("software",))
     error = alone.call("load", f"./{bundle}/", {"cache": False})["error"]
     assert error["code"] == "no-webgpu"
+
+
+ELSEWHERE = """async ([cdn, bundle, tokens]) => {
+  const { Engine } = await import(`${cdn}mlcweb.js`);
+  const engine = await Engine.load(`${cdn}${bundle}/`, { tier: "wasm", cache: false });
+  const answer = await engine.greedy(tokens, 8);
+  await engine.unload();
+  return answer;
+}"""
+
+
+def test_an_engine_of_another_origin(
+    chromium: Path, site: Site, tmp_path: Path, on_gpu: dict[str, Any]
+) -> None:
+    """Its workers are of the page's origin, and import their script."""
+    with serve_site(tmp_path, {"Access-Control-Allow-Origin": "*"}) as cdn:
+        bundle = made(cdn)
+        with open_model_page(chromium, site, script=NO_GPU) as page:
+            greedy = page.raw.evaluate(ELSEWHERE, [cdn.url, bundle, PROMPT])
+            assert greedy[:4] == on_gpu["greedy"][:4]
+            assert page.raw.workers == [] or all("blob:" in worker.url for worker in page.raw.workers)

@@ -46,7 +46,7 @@ def page(chromium: Path, server: EngineServer) -> Iterator[Page]:
 @pytest.fixture(autouse=True)
 def fresh(page: Page, server: EngineServer) -> None:
     page.goto(f"{server.url}harness.html")
-    page.evaluate("() => caches.delete('mlcweb-v1')")
+    page.evaluate("() => window.mlcweb.deleteFromCache('./bundle/')")
     server.portal = False
     server.asked.clear()
 

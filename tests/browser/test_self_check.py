@@ -119,3 +119,19 @@ def test_what_is_right_is_checked_once(page: ModelPage, site: Site) -> None:
         ("software", True, []),
         ("software", False, []),
     ]
+
+
+# SwiftShader, under the name of a GPU.
+AS_A_GPU = """for (const [name, value] of Object.entries(
+    { vendor: 'acme', architecture: 'a1', device: 'one', description: '', isFallbackAdapter: false }))
+  Object.defineProperty(GPUAdapterInfo.prototype, name, { get: () => value });"""
+
+
+def test_the_last_step_down_is_to_the_cpu(chromium: Path, site: Site) -> None:
+    served = broken(site, ("base", "wasm"), no_number)
+    with open_model_page(chromium, site, script=AS_A_GPU) as page:
+        found = load(page, served)
+        assert [warning["code"] for warning in found["warnings"]] == ["wrong-results"], found
+        assert "tier base" in found["warnings"][0]["message"]
+        assert (found["tier"], found["checked"]) == ("wasm", True)
+        assert found["answer"] == load(page, served, tier="wasm")["answer"]

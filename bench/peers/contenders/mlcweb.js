@@ -1,10 +1,12 @@
 // Opens a bundle on the engine that `make engine` built.
 
-export async function open({ bundle }) {
+export async function open({ bundle, ...options }) {
   const { Engine } = await import("/engine/mlcweb.js");
-  const engine = await Engine.load(bundle, { cache: false, selfCheck: false });
+  const engine = await Engine.load(bundle, { selfCheck: false, ...options });
+  const { name, tier, threads } = engine.info;
   return {
-    about: `${engine.info.name}, tier ${engine.info.tier}`,
+    about: `${name}, tier ${tier}${threads ? `, ${threads} thread${threads > 1 ? "s" : ""}` : ""}`,
+    close: () => engine.unload(),
     count: async (text) => engine.encode(text).length,
     async *answer(text, tokens) {
       await engine.reset();

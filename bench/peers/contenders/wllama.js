@@ -15,7 +15,7 @@ export async function open({ gguf, threads, gpu, contextLength }) {
     { logger: { debug: hear, log: hear, warn: hear, error: hear } },
   );
   await wllama.loadModelFromUrl(new URL(gguf, location.href).href, {
-    useCache: false,
+    useCache: true,
     n_ctx: contextLength,
     n_threads: threads,
     n_gpu_layers: gpu ? 999 : 0,
@@ -28,6 +28,7 @@ export async function open({ gguf, threads, gpu, contextLength }) {
   const used = wllama.getNumThreads();
   return {
     about: `llama.cpp ${Wllama.getLibllamaVersion()}, ${gpu ? "WebGPU" : `${used} thread${used > 1 ? "s" : ""}`}`,
+    close: () => wllama.exit(),
     async *answer(prompt, tokens) {
       const chunks = await wllama.createCompletion({
         prompt,

@@ -12,11 +12,13 @@ export interface DownloadOptions extends RetryOptions {
   readonly cacheMode?: RequestCache;
   /** Called with the number of new bytes; negative when a server without Range makes a resumption start over. */
   readonly onBytes?: (bytes: number) => void;
+  /** Bytes that are there already. */
+  readonly filled?: number;
 }
 
 /** Fills `target` (exactly the file's size) from the URL. */
 export async function download(url: string, target: Uint8Array, options: DownloadOptions): Promise<void> {
-  const at: Cursor = { filled: 0 };
+  const at: Cursor = { filled: options.filled ?? 0 };
   let before = 0;
   await retrying(
     fileOf(url),

@@ -17,6 +17,7 @@ import {
   type RerankingFacts,
   TENSOR_ALIGNMENT,
   type TensorEntry,
+  type TierCost,
 } from "../contract/index.js";
 import { mostRows } from "../images/facts.js";
 
@@ -33,6 +34,8 @@ export interface Tier {
   readonly int8?: boolean | undefined;
   /** The type of the KV cache's elements, where the bundle says it. */
   readonly kvCacheDtype?: KvCacheDtype | undefined;
+  /** Absent in bundles of compilers that did not count. */
+  readonly cost?: TierCost | undefined;
 }
 export interface Manifest {
   readonly name: string;

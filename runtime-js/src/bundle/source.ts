@@ -1,25 +1,22 @@
-// Gives a bundle's files by name, from the cache or the network, and never unverified.
+// Gives a bundle's files by name, from what is kept or the network.
 
+import type { Carrier } from "../carriers/index.js";
 import { MAX_MANIFEST_BYTES } from "../contract/index.js";
-import {
-  BundleError,
-  IntegrityError,
-  type MlcwebError,
-  NetworkError,
-  throwIfAborted,
-  WebPageError,
-} from "../errors.js";
+import { BundleError, NetworkError, WebPageError } from "../errors.js";
 import { Asking, MANIFEST, readKept, readWhole, SILENT_MS } from "./asking.js";
 import { foreign } from "./came.js";
-import { download, type FetchLike } from "./download.js";
+import type { FetchLike } from "./download.js";
+import { digest } from "./files.js";
 import { type Manifest, parseManifest } from "./manifest.js";
+import { pagesFetch, Reading } from "./reading.js";
 import { checkStatus, retrying, Watchdog } from "./retry.js";
-import { Store } from "./store.js";
+import { type Kept, keyOf, Store } from "./store.js";
 import { resolveBundleUrl } from "./url.js";
 
 export interface Warning {
   readonly code:
     | "storage-full"
+    | "storage-small"
     | "cache-corrupt"
     | "offline"
     | "stale"
@@ -32,9 +29,13 @@ export interface Warning {
 export interface SourceOptions {
   readonly fetch?: FetchLike | undefined;
   readonly cache?: boolean | undefined;
+  /** Which kept weights are hashed: all, or those that were not when they were written. */
+  readonly verify?: "always" | "first" | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onWarning?: ((warning: Warning) => void) | undefined;
   readonly onBytes?: ((bytes: number) => void) | undefined;
+  /** Whether the manifest replaces the kept one, whose files may still be there; true by default. */
+  readonly keepManifest?: boolean | undefined;
   readonly backoffMs?: number | undefined;
 }
 
@@ -59,7 +60,7 @@ export class Source {
   }
 
   private get fetch(): FetchLike {
-    return this.options.fetch ?? ((url, init) => fetch(url, init));
+    return this.options.fetch ?? pagesFetch;
   }
 
   /** What was kept with the cached bundle under a name. */
@@ -122,16 +123,19 @@ export class Source {
           `The catalog lists another ${MANIFEST} than ${this.base} has: the host, or a CDN before it, keeps an old ` +
           "copy of one of them. Let it ask for both each time (Cache-Control: no-cache).",
       });
-    await this.store.put(key, bytes);
+    if (this.options.keepManifest !== false) await this.store.put(key, bytes);
     return manifest;
   }
 
   /** Whether a load of some tier needs no network. */
   private async keepsAll(manifest: Manifest | undefined): Promise<boolean> {
     if (!manifest) return false;
-    const { files, chunks, wasm, tokenizer, tiers } = manifest;
+    const { chunks, wasm, tokenizer, tiers } = manifest;
     const keeps = async (names: readonly string[]): Promise<boolean> => {
-      for (const name of names) if (!(await this.store.get(this.fileKey(name, files.get(name)!.sha256)))) return false;
+      for (const name of names) {
+        const file = this.kept(manifest, name);
+        if (!(await this.store.get(keyOf(file))) && !(await this.store.find(file))) return false;
+      }
       return true;
     };
     if (!(await keeps([wasm, tokenizer.tokenizer, tokenizer.config, ...chunks]))) return false;
@@ -139,8 +143,8 @@ export class Source {
     return false;
   }
 
-  private fileKey(name: string, sha256: string): string {
-    return `${this.base}${name}?sha256=${sha256}`;
+  private kept(manifest: Manifest, name: string): Kept {
+    return { base: this.base, name, ...manifest.files.get(name)! };
   }
 
   private async fetchManifest(stallMs: number, asking: Asking): Promise<Uint8Array<ArrayBuffer>> {
@@ -168,91 +172,30 @@ export class Source {
 
   /** A small file, whole. */
   async file(manifest: Manifest, name: string): Promise<Uint8Array<ArrayBuffer>> {
-    const target = new Uint8Array(manifest.files.get(name)!.bytes);
-    await this.read(manifest, name, target);
-    return target;
+    return this.read(manifest, name, new Uint8Array(manifest.files.get(name)!.bytes));
   }
 
-  /** Fills `target`, exactly as long as the file, with verified bytes. */
-  async read(manifest: Manifest, name: string, target: Uint8Array<ArrayBuffer>): Promise<void> {
-    const entry = manifest.files.get(name)!;
-    const key = this.fileKey(name, entry.sha256);
-    if (await this.readCached(key, name, target, entry.sha256)) return;
-    // Files that are kept here skip the browser's HTTP cache: it would cost a third of the speed and evict other sites.
-    // Wrong bytes may come from a stale copy in that cache or in a proxy, so the second attempt goes past them.
-    let wrong: MlcwebError | undefined;
-    for (const cacheMode of [this.store.keeps ? "no-store" : "default", "reload"] as const) {
-      let counted = 0;
-      const onBytes = (bytes: number): void => {
-        counted += bytes;
-        this.options.onBytes?.(bytes);
-      };
-      const { signal, backoffMs } = this.options;
-      const url = this.base + name;
-      try {
-        await download(url + this.query, target, { fetch: this.fetch, signal, cacheMode, onBytes, backoffMs });
-        const actual = await digest(target);
-        if (actual === entry.sha256) {
-          await this.store.put(key, target);
-          return;
-        }
-        const hashes = { url, expected: entry.sha256, actual };
-        const damaged = `${name} is damaged: its sha256 is not the one in the manifest.`;
-        wrong = foreign(name, undefined, target) ?? new IntegrityError(name, damaged, undefined, hashes);
-      } catch (error) {
-        if (!(error instanceof WebPageError || error instanceof IntegrityError)) throw error;
-        wrong = error;
-      }
-      onBytes(-counted);
+  /** Starts at most so many carriers for `read`, which are the caller's to end. None where there may be none. */
+  async startCarriers(most: number): Promise<Carrier[]> {
+    if (typeof Worker === "undefined") return [];
+    try {
+      if (this.store.reads) await navigator.storage.getDirectory();
+      return await (await import("../carriers/index.js")).startCarriers(most);
+    } catch {
+      return [];
     }
-    throw wrong;
   }
 
-  private async readCached(
-    key: string,
+  /** Fills `target`, exactly as long as the file, with verified bytes. A carrier takes its memory away, all of it, and
+   * brings back what is returned. */
+  read(
+    manifest: Manifest,
     name: string,
     target: Uint8Array<ArrayBuffer>,
-    sha256: string,
-  ): Promise<boolean> {
-    const cached = await this.store.get(key);
-    throwIfAborted(this.options.signal);
-    if (!cached) return false;
-    if ((await fill(cached, target)) && (await digest(target)) === sha256) {
-      this.options.onBytes?.(target.length);
-      return true;
-    }
-    this.options.onWarning?.({
-      code: "cache-corrupt",
-      message: `The kept copy of ${name} is damaged; it is fetched again.`,
-    });
-    await this.store.delete(key);
-    return false;
+    carrier?: Carrier,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const trust = this.options.verify === "first" && manifest.chunks.includes(name);
+    const options = { ...this.options, query: this.query, trust };
+    return new Reading(this.kept(manifest, name), target, this.store, options, carrier).run();
   }
-}
-
-/** Streams a response into `target`; false when it is not exactly that long. */
-async function fill(response: Response, target: Uint8Array): Promise<boolean> {
-  let filled = 0;
-  try {
-    const reader = response.body?.getReader();
-    if (!reader) return target.length === 0;
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return filled === target.length;
-      if (filled + value.length > target.length) {
-        reader.cancel().catch(() => {});
-        return false;
-      }
-      target.set(value, filled);
-      filled += value.length;
-    }
-  } catch {
-    return false;
-  }
-}
-
-async function digest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  // One native digest over a chunk of at most 24 MiB is far faster than hashing a stream in JavaScript, and as bounded.
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(hash, (b) => b.toString(16).padStart(2, "0")).join("");
 }

@@ -1,6 +1,6 @@
-// Streams weight chunks to GPU buffers. A worker fetches and verifies a chunk, copies it into the buffers of the
-// tensors that it overlaps, and reuses its memory. At most `parallel` chunks exist at a time, whatever the model's
-// size.
+// Streams weight chunks to GPU buffers. A lane brings a chunk, copies it into the buffers of the tensors that it
+// overlaps, and reuses its memory. At most as many chunks as lanes exist at a time, whatever the model's size.
+import type { Carrier } from "../carriers/index.js";
 import { throwIfAborted } from "../errors.js";
 import type { Manifest } from "./manifest.js";
 import type { Source } from "./source.js";
@@ -45,27 +45,34 @@ export interface WeightSink {
   flushed(): Promise<void>;
 }
 
+/** Without carriers the chunks are brought on this one, three at a time. */
+const ALONE = [undefined, undefined, undefined];
+
+/** A lane for each of the carriers. */
 export async function streamWeights(
   source: Pick<Source, "read">,
   manifest: Manifest,
   names: Iterable<string>,
   sink: WeightSink,
   controller: AbortController = new AbortController(),
-  parallel = 3,
+  carriers: readonly Carrier[] = [],
 ): Promise<void> {
   const { signal } = controller;
   const ranges = chunkRanges(manifest, names);
   const work = ranges.map((_, chunk) => chunk).filter((chunk) => ranges[chunk]!.length > 0);
   let next = 0;
   let failure: { error: unknown } | undefined;
-  const worker = async (): Promise<void> => {
-    const memory = new Uint8Array(manifest.chunkBytes);
+  const lane = async (carrier: Carrier | undefined): Promise<void> => {
+    let memory = new ArrayBuffer(manifest.chunkBytes);
+    let flushed: Promise<unknown> = Promise.resolve();
     while (next < work.length && !failure) {
       throwIfAborted(signal);
       const chunk = work[next++]!;
       const name = manifest.chunks[chunk]!;
-      const bytes = memory.subarray(0, manifest.files.get(name)!.bytes);
-      await source.read(manifest, name, bytes);
+      const target = new Uint8Array(memory, 0, manifest.files.get(name)!.bytes);
+      // The next chunk comes while the one before is on its way to the GPU, but does not follow it sooner.
+      const [bytes] = await Promise.all([source.read(manifest, name, target, carrier), flushed]);
+      memory = bytes.buffer;
       await sink.ready();
       throwIfAborted(signal);
       if (failure) return;
@@ -75,13 +82,15 @@ export async function streamWeights(
           range.tensorOffset,
           bytes.subarray(range.chunkOffset, range.chunkOffset + range.bytes),
         );
-      await sink.flushed();
+      flushed = sink.flushed();
+      flushed.catch(() => {}); // it is waited for, unless something else fails before
     }
+    await flushed;
   };
   // The first failure stops the other downloads, and all of them are waited for: nothing goes on behind a failed load.
   await Promise.all(
-    Array.from({ length: Math.min(parallel, work.length) }, () =>
-      worker().catch((error: unknown) => {
+    (carriers.length > 0 ? carriers : ALONE).slice(0, work.length).map((carrier) =>
+      lane(carrier).catch((error: unknown) => {
         failure ??= { error };
         controller.abort(error);
       }),

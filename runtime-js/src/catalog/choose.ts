@@ -15,6 +15,17 @@ export interface ChooseOptions extends ListOptions {
 export async function chooseModel(
   catalogUrl: string,
   model: string,
+  options: ChooseOptions = {},
+): Promise<ListedModel> {
+  const nearest = await nearestModel(catalogUrl, model, options);
+  if (nearest.fits) return nearest;
+  throw new MissingFeatureError(`${model} does not run here: ${nearest.why}`, nearest.missing);
+}
+
+/** The same, and a bundle of the model that does not fit where none does. */
+export async function nearestModel(
+  catalogUrl: string,
+  model: string,
   { quantization, ...options }: ChooseOptions = {},
 ): Promise<ListedModel> {
   const all = await listModels(catalogUrl, options);
@@ -28,9 +39,7 @@ export async function chooseModel(
   }
   const fitting = wanted.filter(({ fits }) => fits);
   const chosen = fitting.find(({ quantization, task }) => !(task ? /^q[34]/ : /^q3/).test(quantization)) ?? fitting[0];
-  if (chosen) return chosen;
-  const { why, missing } = wanted[0]!;
-  throw new MissingFeatureError(`${model} does not run here: ${why}`, missing);
+  return chosen ?? wanted[0]!;
 }
 
 function isNamed({ id, model }: ListedModel, name: string): boolean {

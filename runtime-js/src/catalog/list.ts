@@ -1,8 +1,9 @@
 // Lists a catalog's models for this device: what fits and what does not, and why, before anything is downloaded.
 import type { CatalogModel, CatalogTier } from "../contract/index.js";
 import { capabilities, type PowerPreference, requestAdapter } from "../device/adapter.js";
-import { type Capabilities, inTurn, missingFor } from "../device/tier.js";
-import { NoWebGPUError } from "../errors.js";
+import { type Capabilities, fitTier, inWords, NO_ADAPTER, withoutBlind } from "../device/tier.js";
+import { requireWasm } from "../device/wasm.js";
+import { NoWasmError, NoWebGPUError } from "../errors.js";
 import { type ReadOptions, readCatalog } from "./read.js";
 
 export interface ListOptions extends ReadOptions {
@@ -35,19 +36,20 @@ export async function listModels(catalogUrl: string, options: ListOptions = {}):
     .sort((a, b) => Number(b.fits) - Number(a.fits) || a.bytes - b.bytes);
 }
 
-type Device = Capabilities | NoWebGPUError;
+type Device = Capabilities | NoWebGPUError | NoWasmError;
 
 async function openDevice({ powerPreference }: ListOptions): Promise<Device> {
   try {
+    await requireWasm();
     return capabilities(await requestAdapter(powerPreference));
   } catch (error) {
-    if (error instanceof NoWebGPUError) return error;
+    if (error instanceof NoWebGPUError || error instanceof NoWasmError) return error;
     throw error;
   }
 }
 
 function listed(model: CatalogModel, url: string, device: Device, contextLength = 4096): ListedModel {
-  const { tier, missing, why } = suit(model.tiers, device);
+  const { tier, missing, why } = suit(model, device);
   const { memory } = tier ?? model.tiers.at(-1)!;
   const wanted = Math.min(contextLength, model.context_length);
   const { bytes } = memory.find(({ context }) => context >= wanted) ?? memory.at(-1)!;
@@ -60,14 +62,13 @@ interface Suited {
   readonly why: string | undefined;
 }
 
-function suit(tiers: readonly CatalogTier[], device: Device): Suited {
-  if (device instanceof NoWebGPUError) return { tier: undefined, missing: ["WebGPU"], why: device.message };
-  let least: readonly string[] | undefined;
-  for (const tier of inTurn(tiers, device)) {
-    const limits = new Map(Object.entries(tier.limits));
-    const missing = missingFor({ features: tier.features, limits }, device);
-    if (missing.length === 0) return { tier, missing, why: undefined };
-    if (!least || missing.length < least.length) least = missing;
-  }
-  return { tier: undefined, missing: least!, why: `This GPU lacks ${least!.join(", ")}.` };
+function suit({ tiers, images }: CatalogModel, device: Device): Suited {
+  if (device instanceof NoWasmError) return { tier: undefined, missing: ["WebAssembly"], why: device.message };
+  const has = device instanceof NoWebGPUError ? NO_ADAPTER : device;
+  const needed = tiers.map((tier) => ({ ...tier, limits: new Map(Object.entries(tier.limits)) }));
+  const { tier, missing } = fitTier(images ? withoutBlind(needed, has) : needed, has);
+  const words = inWords(missing);
+  if (tier) return { tier: tiers[needed.indexOf(tier)], missing: words, why: undefined };
+  const why = device instanceof NoWebGPUError ? device.message : `This GPU lacks ${words.join(", ")}.`;
+  return { tier, missing: words, why };
 }

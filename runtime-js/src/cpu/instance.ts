@@ -67,7 +67,7 @@ export async function instantiate(
   stack?: number,
 ): Promise<WebAssembly.Exports> {
   const { exports } = await WebAssembly.instantiate(module, { env: { memory } });
-  const pointer = exports["__stack_pointer"];
+  const pointer = exports.__stack_pointer;
   if (!(pointer instanceof WebAssembly.Global)) throw new BundleError("The CPU's kernels export no __stack_pointer.");
   if (stack !== undefined) pointer.value = stack;
   return exports;

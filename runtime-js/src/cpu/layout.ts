@@ -1,10 +1,21 @@
 // Lays a plan's buffers, the copies of recurrent state and what threads need into one WebAssembly memory.
 import { RECURRENT_COPIES } from "../contract/index.js";
+import { OutOfMemoryError } from "../errors.js";
 import type { Plan, PlanBuffer } from "../plan/index.js";
 
 export const PAGE_BYTES = 65536;
 /** WebAssembly's memories have 32-bit addresses. */
-export const MOST_BYTES = 2 ** 32;
+const MOST_BYTES = 2 ** 32;
+/** Throws OutOfMemoryError where a model needs more bytes than such a memory has. */
+export function requireRoom(bytes: number): void {
+  if (bytes <= MOST_BYTES) return;
+  const [needs, has] = [bytes, MOST_BYTES].map((size) => (size / 2 ** 30).toFixed(1));
+  throw new OutOfMemoryError(
+    `Without a GPU the model needs ${needs} GiB, and a WebAssembly memory has at most ${has}.`,
+    "Load with a smaller contextLength, or choose a smaller model.",
+  );
+}
+
 export const STACK_BYTES = 65536;
 /** Of vectors, and of a cache line, which no two threads should write. */
 const ALIGNMENT = 64;

@@ -7,7 +7,7 @@ import { stateWords } from "../decode/state.js";
 import { BundleError, OutOfMemoryError } from "../errors.js";
 import { Host, type Plan } from "../plan/index.js";
 import { EntryCalls, instantiate, RUN_ENTRIES, type RunEntry } from "./instance.js";
-import { bytesOf, type Layout, layOut, MOST_BYTES, PAGE_BYTES } from "./layout.js";
+import { bytesOf, type Layout, layOut, PAGE_BYTES, requireRoom } from "./layout.js";
 import type { Calls, Chunk, Helping, Opened, Opening } from "./protocol.js";
 import { controlWords, Team } from "./team.js";
 
@@ -38,13 +38,7 @@ export class Leader implements Calls {
     const { __heap_base: base } = await instantiate(kernels, makeMemory(FIRST_PAGES, shared));
     this.layout = layoutOf(opening, Number((base as WebAssembly.Global).value));
     const { end, control, tables } = this.layout;
-    if (end > MOST_BYTES) {
-      const [needs, has] = [end, MOST_BYTES].map((bytes) => (bytes / 2 ** 30).toFixed(1));
-      throw new OutOfMemoryError(
-        `Without a GPU the model needs ${needs} GiB, and a WebAssembly memory has at most ${has}.`,
-        "Load with a smaller contextLength, or choose a smaller model.",
-      );
-    }
+    requireRoom(end);
     this.memory = makeMemory(Math.ceil(end / PAGE_BYTES), shared);
     const exports = await instantiate(kernels, this.memory);
     const entries = callsOf(exports, plan, this.layout, this.memory);
@@ -199,7 +193,7 @@ export class Leader implements Calls {
 export async function help({ opening, memory, thread }: Helping): Promise<never> {
   const { kernels, plan, threads } = opening;
   const probe = await instantiate(kernels, makeMemory(FIRST_PAGES, true));
-  const layout = layoutOf(opening, Number((probe["__heap_base"] as WebAssembly.Global).value));
+  const layout = layoutOf(opening, Number((probe.__heap_base as WebAssembly.Global).value));
   const exports = await instantiate(kernels, memory, layout.stacks[thread - 1]);
   const control = new Int32Array(memory.buffer, layout.control, (layout.tables[0]! - layout.control) >> 2);
   return new Team(control, threads, callsOf(exports, plan, layout, memory)).help();

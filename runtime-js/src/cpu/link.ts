@@ -5,21 +5,47 @@ import { type CallName, type Calls, type Helping, type Reply, type Request, WORK
 
 type Answer<Name extends CallName> = Awaited<ReturnType<Calls[Name]>>;
 
-/** Starts a worker of this folder; undefined where the page or its policy admits none. */
-function startWorker(): Worker | undefined {
-  if (typeof Worker === "undefined") return undefined;
-  try {
-    return new Worker(new URL("./cpu-worker.js", import.meta.url), { type: "module", name: WORKER_NAME });
-  } catch {
-    // A worker's script must be of the page's own origin, but what it imports need not be.
+/** So long a worker may take to begin, on a busy machine too. */
+const START_MS = 30_000;
+
+/** A worker of this folder that hears; undefined where the page or its policy admits none. */
+function startWorker(): Promise<Worker | undefined> {
+  return new Promise((resolve) => {
+    let worker: Worker;
     try {
-      const text = `import ${JSON.stringify(new URL("./cpu-worker.js", import.meta.url).href)};`;
-      const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-      return new Worker(url, { type: "module", name: WORKER_NAME });
+      worker = makeWorker();
     } catch {
-      return undefined;
+      resolve(undefined);
+      return;
     }
-  }
+    const end = (): void => {
+      worker.terminate();
+      resolve(undefined);
+    };
+    const timer = setTimeout(end, START_MS);
+    worker.onerror = (event) => {
+      event.preventDefault(); // the page's thread does its work
+      clearTimeout(timer);
+      end();
+    };
+    worker.onmessage = () => {
+      clearTimeout(timer);
+      resolve(worker);
+    };
+  });
+}
+
+function makeWorker(): Worker {
+  const url = new URL("./cpu-worker.js", import.meta.url);
+  // Bundlers look for just this expression.
+  if (url.origin === globalThis.origin)
+    return new Worker(new URL("./cpu-worker.js", import.meta.url), { type: "module", name: WORKER_NAME });
+  // A worker's script must be of the page's origin; what it imports later need not, and needs no worker-src.
+  const text = `import(${JSON.stringify(url.href)}).catch((error) => setTimeout(() => { throw error; }));`;
+  const script = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  const worker = new Worker(script, { type: "module", name: WORKER_NAME });
+  worker.addEventListener("message", () => URL.revokeObjectURL(script), { once: true });
+  return worker;
 }
 
 export class Link {
@@ -40,29 +66,21 @@ export class Link {
 
   /** Starts the first thread. */
   async start(): Promise<void> {
-    const worker = startWorker();
+    const worker = await startWorker();
     if (worker) {
       this.workers.push(worker);
       this.listen(worker);
-      try {
-        await this.call("done"); // it answers once its script is there
-        return;
-      } catch {
-        worker.terminate();
-        this.workers.pop();
-        this.failure = undefined;
-      }
+      return;
     }
     const { serve } = await import("./worker.js");
     const { port1, port2 } = new MessageChannel();
     serve(port2);
     this.listen(port1);
-    await this.call("done");
   }
 
-  /** Starts a helper; resolves when it was told what to do. */
-  help(helping: Helping): void {
-    const worker = startWorker();
+  /** Starts a helper. */
+  async help(helping: Helping): Promise<void> {
+    const worker = await startWorker();
     if (!worker) throw new WorkerError("A thread for the CPU's kernels could not be started.");
     this.workers.push(worker);
     worker.onmessage = ({ data }: MessageEvent<Reply>): void => this.fail(errorOf(data.error!));

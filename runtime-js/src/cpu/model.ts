@@ -114,8 +114,8 @@ export class CpuModel implements Model {
 
   private submit(tokens: readonly number[], position: number, sampled = 0): void {
     const inputs: Record<string, Int32Array<ArrayBuffer>> = {};
-    if (this.axes) inputs["axes"] = this.axes.feed(tokens, position);
-    if (this.ends) inputs["ends"] = endsOf(tokens, position);
+    if (this.axes) inputs.axes = this.axes.feed(tokens, position);
+    if (this.ends) inputs.ends = endsOf(tokens, position);
     const shift = this.axes?.shift ?? 0;
     this.post("prefill", { tokens: Int32Array.from(tokens), position, sampled, inputs, shift });
     this.recurrent?.fed(position + tokens.length);

@@ -69,7 +69,8 @@ export async function openCpu(parts: CpuParts): Promise<Cpu> {
     const kernels = await compile(bytes);
     const opening = { plan: parts.plan, kernels, host: parts.host, pages: parts.pages, threads };
     const { memory } = await link.call("open", [opening]);
-    for (let thread = 1; thread < threads; thread++) link.help({ opening, memory: memory!, thread });
+    const helpers = Array.from({ length: threads - 1 }, (_, i) => i + 1);
+    await Promise.all(helpers.map((thread) => link.help({ opening, memory: memory!, thread })));
     return new Cpu(link, threads, parts);
   } catch (error) {
     link.close();

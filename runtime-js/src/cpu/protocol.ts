@@ -4,6 +4,8 @@ import type { Plan } from "../plan/index.js";
 
 /** The name by which a worker knows what it is for. */
 export const WORKER_NAME = "mlcweb-cpu";
+/** What it says first, when it hears. */
+export const READY = "ready";
 
 export interface Opening {
   readonly plan: Plan;

@@ -2,7 +2,7 @@
 // file of its own.
 import { MlcwebError } from "../errors.js";
 import { help, Leader } from "./leader.js";
-import { type Calls, type Helping, type Reply, type Request, WORKER_NAME } from "./protocol.js";
+import { type Calls, type Helping, READY, type Reply, type Request, WORKER_NAME } from "./protocol.js";
 
 type Port = Pick<MessagePort, "postMessage" | "onmessage">;
 
@@ -31,4 +31,7 @@ async function answer(leader: Calls, { id, name, args }: Request): Promise<{ rep
 }
 
 const scope = globalThis as unknown as Port & { readonly name?: string };
-if (scope.name === WORKER_NAME && typeof document === "undefined") serve(scope);
+if (scope.name === WORKER_NAME && typeof document === "undefined") {
+  serve(scope);
+  scope.postMessage(READY);
+}

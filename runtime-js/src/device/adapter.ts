@@ -1,7 +1,7 @@
 // Finds the adapter, and opens the device with exactly the features and limits that the tier and the buffers need.
 import type { Tier } from "../bundle/manifest.js";
 import { MissingFeatureError, NoWebGPUError } from "../errors.js";
-import type { Capabilities } from "./tier.js";
+import { type Capabilities, inWords, lacking } from "./tier.js";
 
 /** WebGPU's name for it is not in the DOM types of TypeScript before 6, which pages may use. */
 export type PowerPreference = "low-power" | "high-performance";
@@ -75,43 +75,59 @@ export function describeAdapter(adapter: GPUAdapter): AdapterFacts {
   };
 }
 
+/** Limits of a buffer's size, and what every device has of them. */
+const SIZES = { maxBufferSize: 256 * 1024 * 1024, maxStorageBufferBindingSize: 128 * 1024 * 1024 };
+
+/** A tier's limits, raised where a buffer of `largest` bytes needs it. */
+export function withBuffer(limits: Tier["limits"], largest: number): Map<string, number> {
+  const raised = new Map(limits);
+  for (const [name, floor] of Object.entries(SIZES)) {
+    const needed = Math.max(limits.get(name) ?? 0, largest);
+    if (needed > floor) raised.set(name, needed);
+  }
+  return raised;
+}
+
+/** Throws MissingFeatureError where the adapter does not admit a buffer of `largest` bytes. */
+export function requireBuffer(adapter: GPUAdapter, { limits }: Pick<Tier, "limits">, largest: number): void {
+  const missing = lacking({ features: [], limits: withBuffer(limits, largest) }, capabilities(adapter));
+  if (missing.limits.length === 0) return;
+  const { needed, has } = missing.limits[0]!;
+  throw new MissingFeatureError(
+    `The largest buffer has ${needed} bytes; this GPU admits ${has}.`,
+    inWords(missing),
+    "Load with a smaller contextLength.",
+  );
+}
+
 /** Opens a device with a tier's features and limits. `largestBuffer`, in bytes, raises the size limits where the plan
  * needs it. `profile` adds the features for profiling that the adapter has: timestamps, also inside passes, and
- * float16 arithmetic for every tier. */
+ * float16 arithmetic for every tier. Throws MissingFeatureError where the adapter has not what it said. */
 export async function openDevice(
   adapter: GPUAdapter,
   tier: Pick<Tier, "features" | "limits">,
   largestBuffer: number,
   profile = false,
 ): Promise<GPUDevice> {
-  const limits = Object.fromEntries(tier.limits) as Record<string, number>;
-  const has = capabilities(adapter);
-  const floors: Record<string, number> = {
-    maxBufferSize: 256 * 1024 * 1024,
-    maxStorageBufferBindingSize: 128 * 1024 * 1024,
-  };
-  for (const [name, floor] of Object.entries(floors)) {
-    const needed = Math.max(limits[name] ?? 0, largestBuffer);
-    if (needed <= floor) continue;
-    if ((has.limit(name) ?? 0) < needed) {
-      throw new MissingFeatureError(
-        `The largest buffer has ${needed} bytes; this GPU admits ${has.limit(name)}.`,
-        [`${name} ≥ ${needed}`],
-        "Load with a smaller contextLength.",
-      );
-    }
-    limits[name] = needed;
-  }
+  requireBuffer(adapter, tier, largestBuffer);
+  const limits = withBuffer(tier.limits, largestBuffer);
   const features = [...tier.features] as GPUFeatureName[];
   for (const feature of profile ? PROFILING : []) {
     if (adapter.features.has(feature) && !features.includes(feature)) features.push(feature);
   }
+  const asked = inWords({ features, limits: [...limits].map(([name, needed]) => ({ name, needed, has: null })) });
   try {
-    return await adapter.requestDevice({ requiredFeatures: features, requiredLimits: limits, label: "mlcweb" });
+    const requiredLimits = Object.fromEntries(limits);
+    return await adapter.requestDevice({ requiredFeatures: features, requiredLimits, label: "mlcweb" });
   } catch (error) {
-    throw new NoWebGPUError(
-      `The GPU device could not be opened: ${error instanceof Error ? error.message : String(error)}`,
-      BROWSERS,
+    const why = error instanceof Error ? error.message : String(error);
+    const plain = asked.length > 0 && (await adapter.requestDevice().catch(() => undefined));
+    if (!plain) throw new NoWebGPUError(`The GPU device could not be opened: ${why}`, BROWSERS);
+    plain.destroy();
+    throw new MissingFeatureError(
+      `This GPU says that it has ${asked.join(", ")}, and gives no device with that: ${why}`,
+      asked,
+      "Turn off what changes what pages see of the GPU, or load a tier that needs less.",
     );
   }
 }

@@ -1,7 +1,9 @@
 // Reports this browser's GPU, for `mlcweb doctor` and bug reports.
+import { openCache } from "../bundle/store.js";
 import { TIERS } from "../contract/index.js";
 import { MlcwebError } from "../errors.js";
 import { type AdapterFacts, describeAdapter, isSoftware, requestAdapter } from "./adapter.js";
+import { storageFacts } from "./storage.js";
 import { inTurn, isCpuTier } from "./tier.js";
 
 export interface ProbeReport {
@@ -20,11 +22,11 @@ export interface ProbeReport {
 }
 
 export async function probe(): Promise<ProbeReport> {
-  const estimate = await navigator.storage?.estimate().catch(() => undefined);
+  const { quota, used } = await storageFacts();
   const base = {
     secureContext: globalThis.isSecureContext ?? false,
     userAgent: navigator.userAgent,
-    storage: { quota: estimate?.quota ?? 0, usage: estimate?.usage ?? 0, cacheApi: typeof caches !== "undefined" },
+    storage: { quota: quota ?? 0, usage: used ?? 0, cacheApi: (await openCache()) !== undefined },
   };
   try {
     const adapter = await requestAdapter();

@@ -20,24 +20,66 @@ export const NO_ADAPTER: Capabilities = { features: new Set(), limit: () => unde
 /** The tier with kernels for adapters that are a CPU; any adapter with its features can run it. */
 export const SOFTWARE_TIER = TIERS.find((tier) => tier.software)!.name;
 
+export interface MissingLimit {
+  readonly name: string;
+  readonly needed: number;
+  /** What the adapter has; null where it does not know the limit. */
+  readonly has: number | null;
+}
+export interface Missing {
+  readonly features: readonly string[];
+  readonly limits: readonly MissingLimit[];
+}
+type Needed = Pick<Tier, "features" | "limits"> & { readonly name?: string };
+
 /** Whether a tier's kernels are WebAssembly, and need no adapter. */
 export const isCpuTier = ({ name }: { readonly name?: string | undefined }): boolean => CPU_TIERS.has(name ?? "");
 const CPU_TIERS: ReadonlySet<string> = new Set(TIERS.filter((tier) => tier.cpu).map((tier) => tier.name));
 
-/** What the adapter lacks for a tier, or an entry: feature names, and limits as "name ≥ value". */
-export function missingFor(
-  tier: Pick<Tier, "features" | "limits"> & { readonly name?: string },
-  adapter: Capabilities,
-): string[] {
-  if (adapter.none && !isCpuTier(tier)) return ["WebGPU"];
-  const missing = tier.features.filter((feature) => !adapter.features.has(feature));
-  for (const [name, needed] of tier.limits) {
-    const has = adapter.limit(name);
-    const enough = has !== undefined && (name.startsWith("min") ? has <= needed : has >= needed);
-    if (!enough) missing.push(`${name} ${name.startsWith("min") ? "≤" : "≥"} ${needed}`);
-  }
-  return missing;
+/** What the adapter lacks for a tier, or an entry. */
+export function lacking({ name, features, limits }: Needed, adapter: Capabilities): Missing {
+  if (adapter.none && !isCpuTier({ name })) return { features: ["WebGPU"], limits: [] };
+  const all = [...limits].map(([name, needed]) => ({ name, needed, has: adapter.limit(name) ?? null }));
+  return {
+    features: features.filter((feature) => !adapter.features.has(feature)),
+    limits: all.filter(({ name, needed, has }) => has === null || (isLeast(name) ? has > needed : has < needed)),
+  };
 }
+
+const isLeast = (limit: string): boolean => limit.startsWith("min");
+
+/** The same in words: feature names, and limits as "name ≥ value". */
+export const missingFor = (tier: Needed, adapter: Capabilities): string[] => inWords(lacking(tier, adapter));
+
+export const inWords = ({ features, limits }: Missing): string[] => [
+  ...features,
+  ...limits.map(({ name, needed }) => `${name} ${isLeast(name) ? "≤" : "≥"} ${needed}`),
+];
+
+export interface Fit<T> {
+  /** The first tier that the adapter runs. */
+  readonly tier: T | undefined;
+  /** What it lacks for the one that needs least; nothing where there is one that it runs. */
+  readonly missing: Missing;
+}
+
+export function fitTier<T extends Needed & { readonly name: string }>(
+  tiers: readonly T[],
+  adapter: Capabilities,
+): Fit<T> {
+  let least: Missing | undefined;
+  const count = ({ features, limits }: Missing): number => features.length + limits.length;
+  for (const tier of inTurn(tiers, adapter)) {
+    const missing = lacking(tier, adapter);
+    if (count(missing) === 0) return { tier, missing };
+    if (!least || count(missing) < count(least)) least = missing;
+  }
+  return { tier: undefined, missing: least ?? { features: [], limits: [] } };
+}
+
+/** The CPU's tier sees no pictures: where there is an adapter, a model that does takes another. */
+export const withoutBlind = <T extends { readonly name: string }>(tiers: readonly T[], { none }: Capabilities): T[] =>
+  tiers.filter((tier) => none || !isCpuTier(tier));
 
 /** The tiers in the order in which they are tried: those for this kind of adapter first. */
 export function inTurn<T extends { readonly name: string }>(
@@ -61,12 +103,9 @@ export function chooseTier(tiers: readonly Tier[], adapter: Capabilities, named?
       throw new MissingFeatureError(`This GPU cannot run the tier ${named}: it lacks ${missing.join(", ")}.`, missing);
     return tier;
   }
-  const reasons: string[] = [];
-  for (const tier of inTurn(tiers, adapter)) {
-    const missing = missingFor(tier, adapter);
-    if (missing.length === 0) return tier;
-    reasons.push(`${tier.name} needs ${missing.join(", ")}`);
-  }
+  const { tier } = fitTier(tiers, adapter);
+  if (tier) return tier;
+  const reasons = inTurn(tiers, adapter).map((one) => `${one.name} needs ${missingFor(one, adapter).join(", ")}`);
   const all = [...new Set(tiers.flatMap((tier) => missingFor(tier, adapter)))];
   throw new MissingFeatureError(`This GPU can run none of the bundle's tiers: ${reasons.join("; ")}.`, all);
 }

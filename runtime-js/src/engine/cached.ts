@@ -1,5 +1,5 @@
 // Says whether a bundle is kept for the next load, and forgets it.
-import { chunkRanges, deleteCached, listCached, parseManifest, resolveBundleUrl } from "../bundle/index.js";
+import { chunkRanges, deleteCached, foundOf, listCached, parseManifest, resolveBundleUrl } from "../bundle/index.js";
 import { MlcwebError } from "../errors.js";
 import { parsePlan } from "../plan/index.js";
 
@@ -11,15 +11,16 @@ export const deleteFromCache = (url: string, which?: (file: string) => boolean):
 export async function isInCache(url: string): Promise<boolean> {
   const { base } = resolveBundleUrl(url);
   const kept = await listCached(base);
-  const text = await kept.get("mlcweb.json")?.();
+  const text = await kept.get("mlcweb.json")?.text?.();
   if (text === undefined) return false;
   try {
     const manifest = parseManifest(text);
-    const has = (file: string): boolean => kept.has(`${file}?sha256=${manifest.files.get(file)!.sha256}`);
+    const found = (file: string): ReturnType<typeof foundOf> => foundOf(manifest, kept, file);
+    const has = (file: string): boolean => found(file) !== undefined;
     const { tokenizer, config } = manifest.tokenizer;
     if (![manifest.wasm, tokenizer, config].every(has)) return false;
     for (const tier of manifest.tiers.filter(({ plan, kernels }) => has(plan) && has(kernels))) {
-      const plan = await kept.get(`${tier.plan}?sha256=${manifest.files.get(tier.plan)!.sha256}`)!();
+      const plan = await found(tier.plan)!.text?.();
       const weights = parsePlan(plan ?? "", manifest, tier.name).buffers.filter(({ kind }) => kind === "weight");
       const ranges = chunkRanges(
         manifest,

@@ -1,6 +1,7 @@
 // Finds a model by a catalog; what reads catalogs is fetched when a page first asks for one.
 import type { ChooseOptions } from "../catalog/index.js";
-import { InvalidRequestError, MlcwebError, NetworkError } from "../errors.js";
+import { InvalidRequestError } from "../errors.js";
+import { fetchCode } from "./late_code.js";
 
 /** A model of a catalog, in place of a bundle's URL. */
 export interface CataloguedModel {
@@ -12,22 +13,22 @@ export interface CataloguedModel {
   readonly quantization?: string | undefined;
 }
 
-/** The URL of the bundle that suits this device. Its fragment has the manifest's hash, for a warning where a CDN keeps
- * an old copy. */
+/** The URL of the bundle that suits this device; with `anyway`, of one that does not where none does. Its fragment has
+ * the manifest's hash, for a warning where a CDN keeps an old copy. */
 export async function findInCatalog(
   { catalog, model, quantization }: CataloguedModel,
   options: Omit<ChooseOptions, "quantization">,
+  anyway = false,
 ): Promise<string> {
   for (const [name, value] of Object.entries({ catalog, model }))
     if (typeof value !== "string" || value === "") throw new InvalidRequestError(name, "must be a text.");
-  const { chooseModel } = await import("../catalog/index.js").catch((cause) => {
-    if (cause instanceof MlcwebError) throw cause;
-    throw new NetworkError(
-      `What reads catalogs cannot be fetched: ${(cause as Error).message}`,
-      "Serve catalog.js beside mlcweb.js. A service worker may not fetch it: give it a bundle's URL.",
-      { cause },
-    );
-  });
-  const { url, manifest_sha256 } = await chooseModel(catalog, model, { ...options, quantization });
+  const { chooseModel, nearestModel } = await fetchCode(
+    import("../catalog/index.js"),
+    "What reads catalogs",
+    "catalog",
+    "give it a bundle's URL.",
+  );
+  const choose = anyway ? nearestModel : chooseModel;
+  const { url, manifest_sha256 } = await choose(catalog, model, { ...options, quantization });
   return `${url}#sha256=${manifest_sha256}`;
 }

@@ -10,6 +10,7 @@ import {
   Queue,
   type SamplingRequest,
 } from "../chat/index.js";
+import type { CheckOptions, EngineCheck } from "../check/index.js";
 import { CachedTokens, type GeneratedToken, type GenerateEnd, GpuModel, generateTokens } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
@@ -26,6 +27,7 @@ import { type CataloguedModel, findInCatalog } from "./catalogued.js";
 import { LazyConstrainer } from "./constrainer.js";
 import { Eyes } from "./eyes.js";
 import { type Answering, Held } from "./held.js";
+import { checkModel } from "./late_check.js";
 import { type Loaded, load, type Timings } from "./load.js";
 import type { LoadOptions } from "./options.js";
 import { RAW } from "./raw.js";
@@ -122,6 +124,13 @@ export class Engine {
       );
     engine.held.alive().ready();
     return engine;
+  }
+
+  /** Says whether `load` would go on to download a bundle, and what the download, the memory and the speed would be on
+   * this device, by the manifest alone. What keeps a model from running is told and not thrown; it throws where there
+   * is no manifest to read, and for options that `load` refuses. */
+  static check(source: string | CataloguedModel, options: CheckOptions = {}): Promise<EngineCheck> {
+    return checkModel(source, options);
   }
 
   get info(): EngineInfo {

@@ -1,5 +1,7 @@
 // This folder is the engine. It loads a bundle onto the GPU, owns everything that it allocated, and offers the APIs
 // over it.
+
+export type { CheckOptions, EngineCheck } from "../check/index.js";
 export type { DebugLevel } from "../log.js";
 export type { ProfileOptions, ProfileReport } from "../profile/index.js";
 export type { Activations, ChoiceReport } from "./activations.js";

@@ -1,10 +1,10 @@
 // Loads a bundle's CPU tier, in the place of the stages for a GPU. Its code is fetched when a page has no WebGPU.
 import type { Tier } from "../bundle/index.js";
-import { streamWeights } from "../bundle/index.js";
 import type { CpuCode } from "../cpu/code.js";
 import type { AdapterFacts } from "../device/index.js";
-import { MissingFeatureError, throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../errors.js";
 import { Host, parsePlan } from "../plan/index.js";
+import { bringWeights } from "./bring_weights.js";
 import { fetchCode } from "./late_code.js";
 import type { Loaded } from "./load.js";
 import { type Bundle, type Loading, makeCodec } from "./stages.js";
@@ -36,13 +36,7 @@ export interface CpuTarget {
 export async function targetCpu(tier: Tier, sizes: Pick<CpuTarget, "contextLength" | "pages">): Promise<CpuTarget> {
   const module = await fetchCode(import("../cpu/index.js"), "What runs models without WebGPU", "cpu");
   const cpu = module.code as CpuCode;
-  if (!cpu.hasSimd())
-    throw new MissingFeatureError(
-      "This browser has no WebGPU, and its WebAssembly has no SIMD.",
-      ["WebAssembly SIMD"],
-      "Use a current browser.",
-    );
-  return { cpu, tier, kernels: (cpu.hasRelaxedSimd() && tier.relaxed) || tier.kernels, ...sizes };
+  return { cpu, tier, kernels: cpu.kernelsFor(tier), ...sizes };
 }
 
 export async function loadOnCpu(bundle: Bundle, target: CpuTarget, loading: Loading): Promise<Loaded> {
@@ -68,7 +62,7 @@ export async function loadOnCpu(bundle: Bundle, target: CpuTarget, loading: Load
   const [codec, host] = await Promise.all([
     makeCodec(bundle, Promise.resolve(undefined)),
     Host.load(wasm),
-    streamWeights(source, manifest, names, cpu.sink, controller),
+    bringWeights(bundle, names, cpu.sink, controller),
   ]);
   timings.weights_s = seconds() - timings.manifest_s;
   cpu.link.check();

@@ -27,8 +27,11 @@ export interface LoadOptions {
   /** Load the model again where its device is lost or its worker stops, and go on with the answer under way; true by
    * default. */
   readonly recover?: boolean | undefined;
-  /** Keep the bundle in the Cache API; true by default. */
+  /** Keep the bundle for the next visit; true by default. */
   readonly cache?: boolean | undefined;
+  /** Which kept weights are hashed again: "always" all, the default; "first" those that were not verified when they
+   * were written. */
+  readonly verify?: "always" | "first" | undefined;
   /** Threads of the tier `wasm`, where the page is cross-origin isolated; by default as many as the CPU has, 8 at
    * most. */
   readonly threads?: number | undefined;
@@ -61,6 +64,13 @@ export function chooseContext(
   if (contextLength > model.context_length)
     throw new InvalidRequestError("contextLength", `is more than the model's ${model.context_length}.`);
   return contextLength;
+}
+
+/** `verify`, or its default. Throws InvalidRequestError for what is neither. */
+export function chooseVerify(verify: LoadOptions["verify"] = "always"): "always" | "first" {
+  if (verify !== "always" && verify !== "first")
+    throw new InvalidRequestError("verify", 'must be "always" or "first".');
+  return verify;
 }
 
 /** `firstTokens`, at most the context. Throws InvalidRequestError for what is no number of tokens. */

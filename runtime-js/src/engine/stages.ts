@@ -1,20 +1,14 @@
 // Defines the stages of a load, in the order in which load.ts runs them. Each takes the results of those before it.
-import { type Manifest, Source, streamWeights, type Tier, type WeightSink } from "../bundle/index.js";
+import { bytesOf, filesToLoad, type Manifest, Source, type Tier } from "../bundle/index.js";
+import type { Carrier } from "../carriers/index.js";
 import { GpuModel, ImageRows, recurrentOnGpu } from "../decode/index.js";
-import { capabilities, isSoftware } from "../device/adapter.js";
-import {
-  chooseTier,
-  Guard,
-  Memory,
-  mergeRequirements,
-  openDevice,
-  Readbacks,
-  requestAdapter,
-} from "../device/index.js";
-import { type Capabilities, isCpuTier, missingFor, NO_ADAPTER } from "../device/tier.js";
+import { capabilities, isSoftware, requireBuffer } from "../device/adapter.js";
+import { Guard, Memory, mergeRequirements, openDevice, Readbacks } from "../device/index.js";
+import { isCpuTier, missingFor, NO_ADAPTER } from "../device/tier.js";
+import { requireWasm } from "../device/wasm.js";
 import type { TextsCode } from "../embed/code.js";
 import type { Texts } from "../embed/texts.js";
-import { NoWebGPUError, throwIfAborted, WrongResultsError } from "../errors.js";
+import { NoWebGPUError, throwIfAborted } from "../errors.js";
 import { mostRows } from "../images/facts.js";
 import type { Log } from "../log.js";
 import {
@@ -40,11 +34,14 @@ import {
   type PrefillChoice,
   requestPipelines,
 } from "./activations.js";
+import { bringWeights, endCarriers, gpuSink, startCarriers } from "./bring_weights.js";
 import { fetchCode } from "./late_code.js";
 import { type CpuTarget, targetCpu } from "./on_cpu.js";
-import { chooseContext, chooseFirstTokens, type LoadOptions } from "./options.js";
+import { chooseContext, chooseFirstTokens, chooseVerify, type LoadOptions } from "./options.js";
 import type { Progress } from "./progress.js";
-import { nameOf, type Verdicts } from "./verdicts.js";
+import { warnOfQuota } from "./quota.js";
+import { chooseFor, findAdapter, largestKvBuffer } from "./suits.js";
+import type { Verdicts } from "./verdicts.js";
 
 /** On an H200 a prefill of 2 to 32 tokens takes as long as eight steps of a 1B model. */
 const STEP_TOKENS = 8;
@@ -66,7 +63,7 @@ export interface Loading {
   readonly controller: AbortController;
   /** Frees what the stages allocated, in reverse. */
   readonly undo: (() => void)[];
-  /** Watch what is opened. */
+  /** They watch what is opened. */
   readonly guards: Pick<Guard, "why">[];
   readonly known: Known;
   /** Since the load began. */
@@ -81,21 +78,29 @@ export interface Bundle {
   readonly source: Source;
   readonly manifest: Manifest;
   readonly readText: (name: string) => Promise<string>;
+  /** What brings the weights. */
+  readonly carriers: Promise<readonly Carrier[]>;
 }
 
-/** Reads the manifest. */
-export async function openBundle(url: string, { options, controller, progress, known }: Loading): Promise<Bundle> {
+/** Reads the manifest, where its model.wasm can run. */
+export async function openBundle(
+  url: string,
+  { options, controller, undo, progress, known }: Loading,
+): Promise<Bundle> {
   const source = await Source.open(url, {
     fetch: options.fetch,
     cache: options.cache,
+    verify: chooseVerify(options.verify),
     signal: controller.signal,
     onWarning: options.onWarning,
     onBytes: (n) => progress.bytes(n),
   });
   progress.manifest();
-  const manifest = known.manifest ?? (await source.manifest());
+  const [manifest] = await Promise.all([known.manifest ?? source.manifest(), requireWasm()]);
   const readText = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
-  return { source, manifest, readText };
+  const carriers = startCarriers(source, manifest);
+  undo.push(() => void endCarriers(carriers));
+  return { source, manifest, readText, carriers };
 }
 
 export interface Target {
@@ -112,13 +117,13 @@ export async function chooseTarget(
   { source, manifest }: Bundle,
   { options, progress, log, known: { verdicts } }: Loading,
 ): Promise<Target | CpuTarget> {
-  const adapter = await findAdapter(manifest, options);
+  const [found] = await Promise.all([
+    findAdapter(manifest, options),
+    options.cache !== false && warnOfQuota(manifest.weightBytes, options.onWarning),
+  ]);
+  const adapter = found instanceof NoWebGPUError ? undefined : found;
   const has = adapter ? capabilities(adapter) : NO_ADAPTER;
-  await verdicts?.open(source, adapter ? nameOf(adapter.info) : "no adapter");
-  // The CPU's tier sees no pictures: where there is another, a model that does takes that.
-  const blind = manifest.images && adapter && options.tier === undefined;
-  const tiers = blind ? manifest.tiers.filter((tier) => !isCpuTier(tier)) : manifest.tiers;
-  const tier = rightTier(tiers, has, options.tier, verdicts);
+  const tier = await chooseFor(manifest, adapter, options.tier, source, verdicts);
   log.say(2, ({ describeTier }) => {
     const asked = options.tier !== undefined;
     return describeTier(adapter?.info, has, manifest.tiers, tier, asked, (other) => missingFor(other, has));
@@ -129,44 +134,12 @@ export async function chooseTarget(
   const pages = pagesFor(contextLength);
   if (!adapter || isCpuTier(tier)) {
     const target = await targetCpu(tier, { contextLength, pages });
-    progress.expect(bytesToLoad(manifest, tier, target.kernels));
+    progress.expect(bytesOf(manifest, filesToLoad(manifest, tier, target.kernels)));
     return target;
   }
-  progress.expect(bytesToLoad(manifest, tier, tier.kernels));
+  requireBuffer(adapter, tier, largestKvBuffer(tier, pages));
+  progress.expect(bytesOf(manifest, filesToLoad(manifest, tier)));
   return { adapter, tier, contextLength, pages, firstPages: pagesFor(firstTokens) };
-}
-
-/** The adapter; undefined where none is needed, or there is none and the bundle has a tier without. */
-async function findAdapter(
-  { tiers }: Manifest,
-  { tier, powerPreference }: LoadOptions,
-): Promise<GPUAdapter | undefined> {
-  if (isCpuTier({ name: tier })) return undefined;
-  try {
-    return await requestAdapter(powerPreference);
-  } catch (error) {
-    if (error instanceof NoWebGPUError && tier === undefined && tiers.some(isCpuTier)) return undefined;
-    throw error;
-  }
-}
-
-/** The first tier that the adapter runs, and that is not known to be wrong on it. */
-function rightTier(
-  tiers: readonly Tier[],
-  has: Capabilities,
-  named: string | undefined,
-  verdicts: Verdicts | undefined,
-): Tier {
-  const first = chooseTier(tiers, has, named);
-  if (!verdicts?.isWrong({ tier: first, activations: "float" })) return first;
-  const others = tiers.filter((tier) => tier !== first);
-  if (named === undefined && others.some((tier) => missingFor(tier, has).length === 0))
-    return rightTier(others, has, undefined, verdicts);
-  throw new WrongResultsError(
-    named === undefined
-      ? "On this device every tier of the bundle that it can run computes wrong results."
-      : `The tier ${named} computes wrong results on this device.`,
-  );
 }
 
 export interface Planned {
@@ -277,33 +250,15 @@ export function rankPrefills(
 
 /** Fetches the weights into their buffers. */
 export async function uploadWeights(
-  { source, manifest }: Bundle,
+  bundle: Bundle,
   { device, guard, plan }: Gpu,
   buffers: Buffers,
   { idle }: Ranking,
   { controller, timings, seconds }: Loading,
 ): Promise<void> {
   const names = plan.buffers.filter((buffer) => buffer.kind === "weight").map((buffer) => buffer.name);
-  await streamWeights(source, manifest, names, weightSink(device, guard, buffers, idle), controller);
+  await bringWeights(bundle, names, gpuSink(device, guard, buffers, idle), controller);
   timings.weights_s = seconds() - timings.manifest_s;
-}
-
-function weightSink(device: GPUDevice, guard: Guard, buffers: Buffers, ready: WeightSink["ready"]): WeightSink {
-  return {
-    ready,
-    write(tensor, offset, bytes) {
-      guard.check();
-      const buffer = buffers.get(tensor)!;
-      const even = bytes.length - (bytes.length % 4);
-      if (even > 0) device.queue.writeBuffer(buffer, offset, bytes, 0, even);
-      if (even === bytes.length) return;
-      // Only a tensor's own end can be odd: chunks and offsets are multiples of 16.
-      const tail = new Uint8Array(4);
-      tail.set(bytes.subarray(even));
-      device.queue.writeBuffer(buffer, offset + even, tail);
-    },
-    flushed: () => guard.race(device.queue.onSubmittedWorkDone()),
-  };
 }
 
 /** Compiles the chosen prefill's other kernels; resolves when all that the model needs are compiled. */
@@ -408,11 +363,3 @@ function makeEntry({ device, host, plan, memory, pipelines }: Gpu, buffers: Buff
 /** A cancellation takes effect between chunks, so chunks are short where a token takes long. */
 const chunkFor = ({ info }: GPUAdapter, chunk: number): number =>
   isSoftware(info) ? Math.min(SOFTWARE_CHUNK, chunk) : chunk;
-
-/** The bytes of the tier's files and of every weight chunk. A tier that binds fewer tensors may skip chunks, and then
- * fetches fewer bytes than this. */
-function bytesToLoad(manifest: Manifest, tier: Tier, kernels: string): number {
-  const { tokenizer, config } = manifest.tokenizer;
-  const names = new Set([tier.plan, kernels, manifest.wasm, tokenizer, config, ...manifest.chunks]);
-  return [...names].reduce((sum, name) => sum + manifest.files.get(name)!.bytes, 0);
-}

@@ -40,8 +40,7 @@ export class Host {
       if (cause instanceof BundleError) throw cause;
       throw new BundleError(
         `model.wasm cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`,
-        "If the page has a Content-Security-Policy, it must allow 'wasm-unsafe-eval'; " +
-          "otherwise compile the bundle again.",
+        undefined,
         { cause },
       );
     }

@@ -3,8 +3,14 @@ import { chained, type Timer } from "./timer.js";
 
 /** Bytes moved (read and written) per second by a copy of half of `bytes` to the other half. A launch copies into the
  * buffer that the next one reads, as kernels of a model do, and works on other memory than the last, so that no cache
- * helps. */
-export async function copySpeed(device: GPUDevice, timer: Timer, bytes: number, repeats: number): Promise<number> {
+ * helps: the buffers have about `ringBytes` together. */
+export async function copySpeed(
+  device: GPUDevice,
+  timer: Timer,
+  bytes: number,
+  repeats: number,
+  ringBytes = 200e6,
+): Promise<number> {
   const half = Math.min(Math.ceil(bytes / 2 / 16) * 16, device.limits.maxStorageBufferBindingSize),
     groups = Math.min(65535, Math.ceil(half / 16 / 256));
   const pipeline = await compile(
@@ -15,7 +21,7 @@ export async function copySpeed(device: GPUDevice, timer: Timer, bytes: number, 
     fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
       for (var i = id.x; i < ${half / 16}u; i += groups.x * 256u) { sink[i] = source[i]; } }`,
   );
-  const ring = Array.from({ length: Math.min(64, Math.max(2, Math.ceil(400e6 / bytes))) + 1 }, () =>
+  const ring = Array.from({ length: Math.min(64, Math.max(2, Math.ceil((2 * ringBytes) / bytes))) + 1 }, () =>
     device.createBuffer({ size: half, usage: GPUBufferUsage.STORAGE }),
   );
   const bindings = ring.map((source, i) => bind(device, pipeline, [source, ring[(i + 1) % ring.length]!]));
@@ -32,6 +38,28 @@ export async function copySpeed(device: GPUDevice, timer: Timer, bytes: number, 
   );
   for (const buffer of ring) buffer.destroy();
   return (half * 2) / (us * 1e-6);
+}
+
+/** Microseconds from one launch to the next, of launches of one workgroup that each wait for the one before. */
+export async function launchTime(device: GPUDevice, timer: Timer, repeats: number): Promise<number> {
+  const pipeline = await compile(
+    device,
+    `@group(0) @binding(0) var<storage, read_write> counts: array<u32, 64>;
+    @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) id: u32) { counts[id] += 1u; }`,
+  );
+  const counts = device.createBuffer({ size: 256, usage: GPUBufferUsage.STORAGE });
+  const group = bind(device, pipeline, [counts]);
+  const us = await chained(
+    timer,
+    (pass, launches) => {
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, group);
+      for (let i = 0; i < launches; i++) pass.dispatchWorkgroups(1);
+    },
+    { repeats },
+  );
+  counts.destroy();
+  return us;
 }
 
 const GROUPS = 4096,

@@ -33,6 +33,7 @@ const LOAD_FIELDS: Readonly<Record<keyof MLCEngineConfig, true>> = {
   selfCheck: true,
   recover: true,
   cache: true,
+  verify: true,
   threads: true,
   depth: true,
   powerPreference: true,
@@ -94,9 +95,10 @@ export function loadOptions(config: MLCEngineConfig, notes: Notes): LoadOptions 
 
 export function noteApp(config: AppConfig, notes: Notes): void {
   const { cacheBackend = "cache" } = config;
-  if (cacheBackend !== "cache") notes.unused("cacheBackend", `${cacheBackend} is not there; the Cache API is used.`);
-  if (config.opfsAccessMode) notes.unused("opfsAccessMode", "the Cache API is used.");
-  if (config.useIndexedDBCache) notes.unused("useIndexedDBCache", "the Cache API is used.");
+  const kept = "weights are kept as files, all else in the Cache API.";
+  if (cacheBackend !== "cache") notes.unused("cacheBackend", kept);
+  if (config.opfsAccessMode) notes.unused("opfsAccessMode", kept);
+  if (config.useIndexedDBCache) notes.unused("useIndexedDBCache", kept);
 }
 
 function noteRecord({ integrity, model_manifest: manifest, model_type: type }: ModelRecord, notes: Notes): void {

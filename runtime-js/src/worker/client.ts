@@ -2,11 +2,13 @@
 import { resolveBundleUrl } from "../bundle/url.js";
 import { portable } from "../chat/bitmaps.js";
 import type { ChatCompletions, Completions } from "../chat/index.js";
+import type { CheckOptions, EngineCheck } from "../check/index.js";
 import type { GeneratedToken, GenerateEnd } from "../decode/index.js";
 import type { RerankAnswer, RerankRequest } from "../embed/index.js";
 import { type CataloguedModel, findInCatalog } from "../engine/catalogued.js";
 import type { GenerateRequest } from "../engine/engine.js";
 import type { Engine, EngineInfo, LoadOptions, ProfileOptions, ProfileReport } from "../engine/index.js";
+import { checkModel } from "../engine/late_check.js";
 import { RAW } from "../engine/raw.js";
 import { InvalidRequestError, throwIfAborted, UnloadedError } from "../errors.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
@@ -101,6 +103,11 @@ export class WorkerEngine implements EngineAcross {
       throw error;
     }
     return new WorkerEngine(connection, facts);
+  }
+
+  /** What `Engine.check` says, of this page: it needs no worker. */
+  static check(source: string | CataloguedModel, options: CheckOptions = {}): Promise<EngineCheck> {
+    return checkModel(source, options);
   }
 
   /** The engine's facts as they were after the last answer. */

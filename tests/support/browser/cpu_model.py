@@ -11,25 +11,31 @@ import numpy as np
 from mlcweb.contract.constants import GRID_WORDS
 from mlcweb.lower import Entries
 from mlcweb.plan import Plan
-from mlcweb.wasm.module import compile_cpu_plan, compile_tables, link
+from mlcweb.wasm.module import build_cpu_module, compile_tables, link
 
-_OPEN = """async ({wasm, plan}) => {
+_OPEN = """async ({kernels, tables, plan}) => {
   const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
-  const {exports} = (await WebAssembly.instantiate(bytes(wasm), {})).instance;
+  const memory = new WebAssembly.Memory({initial: 16, maximum: 65536});
+  const {exports} = (await WebAssembly.instantiate(bytes(kernels), {env: {memory}})).instance;
+  const host = (await WebAssembly.instantiate(bytes(tables), {})).instance.exports;
   let top = exports.__heap_base.value;
   const take = size => { const at = (top + 63) & ~63; top = at + size; return at; };
   const places = plan.buffers.map(b => take(b.bytes ?? b.page_bytes * b.pages));
   const records = Math.max(...Object.values(plan.entries).map(e => e.record_words * e.launches.length));
-  const table = take(records * 4);
-  const missing = top - exports.memory.buffer.byteLength;
-  if (missing > 0) exports.memory.grow(Math.ceil(missing / 65536));
+  const table = host.__heap_base.value;
+  const grow = (memory, end) => {
+    const missing = end - memory.buffer.byteLength;
+    if (missing > 0) memory.grow(Math.ceil(missing / 65536));
+  };
+  grow(memory, top);
+  grow(host.memory, table + records * 4);
   const at = name => places[plan.buffers.findIndex(b => b.name === name)];
   const model = window.cpuModel = {};
-  model.write = (name, text) => new Uint8Array(exports.memory.buffer).set(bytes(text), at(name));
+  model.write = (name, text) => new Uint8Array(memory.buffer).set(bytes(text), at(name));
   model.run = (entry, ...dims) => {
     const {launch, launches, record_words} = plan.entries[entry];
-    exports[launch](...dims, table);
-    const words = new Uint32Array(exports.memory.buffer, table, launches.length * record_words);
+    host[launch](...dims, table);
+    const words = new Uint32Array(host.memory.buffer, table, launches.length * record_words);
     launches.forEach(({kernel, args}, i) => {
       const {name, uniform_words} = plan.kernels[kernel], record = words.subarray(i * record_words);
       const numbers = record.subarray(GRID, GRID + uniform_words - 1);
@@ -37,7 +43,7 @@ _OPEN = """async ({wasm, plan}) => {
     });
   };
   model.step = (tokens, position) => {
-    const i32 = new Int32Array(exports.memory.buffer);
+    const i32 = new Int32Array(memory.buffer);
     i32.fill(0, at('state') >> 2, (at('state') >> 2) + 8);
     i32[at('state') >> 2] = position;
     i32[(at('state') >> 2) + 1] = tokens[0];
@@ -46,7 +52,7 @@ _OPEN = """async ({wasm, plan}) => {
     tokens.length > 1 ? model.run('prefill', tokens.length) : model.run('decode');
     const ms = performance.now() - before;
     const vocab = plan.buffers.find(b => b.name === 'logits').bytes / 4;
-    const logits = new Float32Array(exports.memory.buffer, at('logits'), vocab);
+    const logits = new Float32Array(memory.buffer, at('logits'), vocab);
     return {ms, logits};
   };
 }"""
@@ -64,9 +70,14 @@ class CpuModel:
     def __init__(self, page: Any, entries: Entries, plan: Plan, weights: dict[str, np.ndarray]) -> None:
         """``weights`` by the names that the plan's buffers have."""
         self.page, self.position = page, 0
-        exports = [*(plan.launch_export(e) for e in plan.entries), *(k.name for k in plan.kernels)]
-        wasm = link([compile_cpu_plan(entries, plan), compile_tables(plan)], exports)
-        request = {"wasm": base64.b64encode(wasm).decode(), "plan": plan.to_json()}
+        modules = {
+            "kernels": build_cpu_module(entries, plan, relaxed=plan.tier.relaxed),
+            "tables": link([compile_tables(plan)], [plan.launch_export(e) for e in plan.entries]),
+        }
+        request = {
+            "plan": plan.to_json(),
+            **{name: base64.b64encode(module).decode() for name, module in modules.items()},
+        }
         page.evaluate(_OPEN.replace("GRID", str(GRID_WORDS)), request)
         for buffer in plan.buffers:
             if buffer.kind == "weight":

@@ -20,9 +20,10 @@ from tests.support.browser.model_page import Site
 from tests.support.browser.vulkan import Vulkan
 
 # On Linux Firefox has WebGPU behind the first, and software adapters behind the second.
-PREFERENCES = """user_pref("dom.webgpu.enabled", true);
+WEBGPU = """user_pref("dom.webgpu.enabled", true);
 user_pref("gfx.webgpu.ignore-blocklist", true);
-user_pref("browser.aboutwelcome.enabled", false);
+"""
+PREFERENCES = """user_pref("browser.aboutwelcome.enabled", false);
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
 """
 PAGE = """<!doctype html><meta charset="utf-8"><script type="module">
@@ -87,20 +88,20 @@ class FirefoxPage:
 
 
 @contextmanager
-def open_firefox(firefox: Path, vulkan: Vulkan, site: Site, folder: Path) -> Iterator[FirefoxPage]:
-    """The harness in a Firefox of its own, whose profile is in ``folder``."""
+def open_firefox(firefox: Path, vulkan: Vulkan | None, site: Site, folder: Path) -> Iterator[FirefoxPage]:
+    """The harness in a Firefox of its own, whose profile is in ``folder``; without WebGPU where there is no driver."""
     profile = folder / "profile"
     profile.mkdir()
-    (profile / "user.js").write_text(PREFERENCES)
+    (profile / "user.js").write_text(PREFERENCES + (WEBGPU if vulkan else ""))
     control = _Control()
     thread = threading.Thread(target=control.serve_forever, daemon=True)
     thread.start()
     page = PAGE % {"control": f"http://localhost:{control.server_port}/"}
     (site.folder / "firefox.html").write_text(page)
     command = [firefox, "--headless", "--no-remote", "--profile", profile, f"{site.url}firefox.html"]
-    running = subprocess.Popen(
-        command, env={**os.environ, **vulkan.environment(folder)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )  # fmt: skip
+    environment = {**os.environ, **(vulkan.environment(folder) if vulkan else {})}
+    null = subprocess.DEVNULL
+    running = subprocess.Popen(command, env=environment, stdout=null, stderr=null)
     try:
         yield FirefoxPage(control, running)
     finally:

@@ -15,6 +15,13 @@ from mlcweb.compile import CompileRequest, compile_bundle
 from tests.support.engine import ENGINE
 from tests.support.tiny import TinyLlama, make_llama
 
+# With these headers a page may share memory among threads.
+ISOLATED = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
 
 class _Quiet(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

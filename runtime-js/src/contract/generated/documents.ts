@@ -45,6 +45,18 @@ export interface TokenizerFiles {
   readonly eos_token_ids: readonly number[];
 }
 
+/** What the tier takes. In bytes of memory, on the GPU or of WebAssembly: `weights`, a page of the KV cache in all
+ * layers, and in the largest of its buffers, and all that is beside them. Of a decoded token: the bytes of weights
+ * that it reads, and the launches. */
+export interface TierCost {
+  readonly weights: number;
+  readonly kv_page: number;
+  readonly kv_largest_page: number;
+  readonly other: number;
+  readonly token_weights: number;
+  readonly token_launches: number;
+}
+
 /** One set of kernels: the WebGPU features and limits it needs, its plan and WGSL, and the type of the KV cache's
  * elements. The CPU's tier has WebAssembly instead of WGSL, which needs SIMD, and `relaxed`, which needs Relaxed SIMD
  * too; `int8`: its products round activations, in decode too. */
@@ -57,6 +69,7 @@ export interface Tier {
   readonly relaxed?: string;
   readonly int8?: boolean;
   readonly kv_cache_dtype?: KvCacheDtype;
+  readonly cost?: TierCost;
 }
 
 /** Where a tensor lies. `offset` is in bytes from the start of the first chunk; `bytes` is exact. */

@@ -2,11 +2,12 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { RequestClock } from "../src/chat/usage.js";
 import { CachedTokens, generateTokens } from "../src/decode/index.js";
+import { Held } from "../src/engine/held.js";
 import { type LoadProgress, Progress } from "../src/engine/progress.js";
-import { Recovery } from "../src/engine/recover.js";
 import { DeviceLostError } from "../src/errors.js";
 import { clockTick, timeInTurn } from "../src/plan/measure.js";
 import { Link } from "../src/worker/link.js";
+import { loadedOf } from "./fake_engine.js";
 import { argmax, FakeModel, FREE, params, sum } from "./fake_model.js";
 
 const DAY = 86_400_000;
@@ -84,16 +85,17 @@ describe.each([
 
   it("lets a device that was lost before be lost again", async () => {
     const { jump } = clock();
-    const loaded = { guard: { close() {} }, memory: { destroy() {} } } as never;
-    const recovery = new Recovery(async () => loaded, undefined);
-    const lost = new DeviceLostError("reset");
+    const load = () => loadedOf(new FakeModel(sum)).loaded;
+    const held = new Held(load(), { close() {}, fail() {} });
+    held.recoverBy(async () => load(), undefined);
+    const lose = () => held.running().recover(new DeviceLostError("reset"), () => "recovered");
     for (let i = 0; i < 6; i++) {
-      await recovery.loadAgain(loaded, lost);
+      expect(await lose()).toBe("recovered");
       if (i % 2) jump(by);
     }
-    await recovery.loadAgain(loaded, lost);
-    await recovery.loadAgain(loaded, lost);
-    await expect(recovery.loadAgain(loaded, lost)).rejects.toMatchObject({ code: "device-lost" });
+    await lose();
+    await lose();
+    await expect(lose()).rejects.toMatchObject({ code: "device-lost" });
   });
 
   it.each([true, false])("tells a worker that answers from one that is gone (answers: %s)", async (answers) => {

@@ -1,7 +1,7 @@
 // Generates an answer on what is loaded, and on what is loaded in its place where it is lost meanwhile.
 import { type Answer, type AnswerSource, type Backend, type Delta, generateAnswer } from "../chat/index.js";
 import type { Eyes } from "./eyes.js";
-import type { Running } from "./held.js";
+import type { Answering, Running } from "./held.js";
 
 type Asked = Parameters<Backend["generate"]> extends [unknown, ...infer Rest] ? Rest : never;
 
@@ -13,13 +13,9 @@ export async function* answerOn(
 ): AsyncGenerator<Delta, Answer, void> {
   const { codec, host, manifest } = running.now();
   const { pictures = [], signal, ignoreEos } = request;
-  const see = async (): Promise<readonly number[]> =>
-    pictures.length === 0 ? prompt : eyes.see(running.now(), prompt, pictures, signal);
-  /** Another model has not seen the pictures, and may be lost while it sees them. */
-  const seen = async (failed?: { readonly error: unknown }): Promise<readonly number[]> => {
-    if (failed) await running.recover(failed.error);
-    return see().catch((error) => seen({ error }));
-  };
+  const see = async (now: Answering): Promise<readonly number[]> =>
+    pictures.length === 0 ? prompt : eyes.see(now, prompt, pictures, signal);
+  const recover = (error: unknown): Promise<readonly number[]> => running.recover(error, see);
   const source: AnswerSource = {
     ...given,
     get model() {
@@ -28,7 +24,7 @@ export async function* answerOn(
     host,
     codec,
     stopTokens: new Set(ignoreEos ? [] : manifest.tokenizer.eosTokenIds),
-    recover: (error) => seen({ error }),
+    recover,
   };
-  return yield* generateAnswer(source, await seen(), request, index, constraint);
+  return yield* generateAnswer(source, await see(running.now()).catch(recover), request, index, constraint);
 }

@@ -26,12 +26,12 @@ import { answerOn } from "./answering.js";
 import { type CataloguedModel, findInCatalog } from "./catalogued.js";
 import { LazyConstrainer } from "./constrainer.js";
 import { Eyes } from "./eyes.js";
-import { type Answering, Held } from "./held.js";
+import { type Answering, free, Held } from "./held.js";
 import { checkModel } from "./late_check.js";
 import { type Loaded, load, type Timings } from "./load.js";
+import { isLoss } from "./losses.js";
 import type { LoadOptions } from "./options.js";
 import { RAW } from "./raw.js";
-import { free, isLoss } from "./recover.js";
 import { findFaults, loadRight } from "./self_check.js";
 import type { Known } from "./stages.js";
 import { type Task, taskOf, wrongModel } from "./tasks.js";
@@ -179,10 +179,7 @@ export class Engine {
       const prompt = goesOn ? [...this.kv.held, ...tokens] : tokens;
       const { model: first, host } = running.now();
       return generateTokens(first, this.kv, host, prompt, {
-        recover: async (error) => {
-          await running.recover(error);
-          return { model: running.now().model, prompt };
-        },
+        recover: (error) => running.recover(error, ({ model }) => ({ model, prompt })),
         sampling: parsed.sampling,
         host: { ...parsed.host, ...extras },
         maxTokens: parsed.maxTokens ?? Infinity,

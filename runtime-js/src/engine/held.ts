@@ -1,21 +1,41 @@
 // Holds what is loaded, and puts the same in its place where its device is lost or its worker stops.
+import type { Warning } from "../bundle/index.js";
 import type { Queue } from "../chat/index.js";
 import type { Model } from "../decode/index.js";
 import { type MlcwebError, UnloadedError } from "../errors.js";
 import type { Loaded } from "./load.js";
-import { free, isLoss, Recovery } from "./recover.js";
+import { giveUp, isLoss } from "./losses.js";
 import { wrongModel } from "./tasks.js";
+
+/** A device that is lost more often than this has a fault that loading does not mend. */
+const MOST = 2,
+  WITHIN_MS = 60_000;
 
 /** What is loaded, of a model that answers prompts. */
 export type Answering = Loaded & { readonly model: Model };
 const isAnswering = (loaded: Loaded): loaded is Answering => loaded.model !== undefined;
 
+/** Loads what was lost, until the signal fires. */
+type LoadAgain = (lost: Loaded, signal: AbortSignal) => Promise<Loaded>;
+
+/** What work runs on, which is another after a loss. */
+export interface Running<Kind extends Loaded = Answering> {
+  readonly now: () => Kind;
+  /** After the error of what it ran on, does this on what is loaded in its place, and again where that is lost.
+   * Rejects with an error that is no loss, and with the loss where nothing can be loaded. */
+  readonly recover: <T>(error: unknown, work: (now: Kind) => T | Promise<T>) => Promise<T>;
+}
+
 export class Held {
   private loaded: Loaded | undefined;
   /** Undefined until the load has ended, and where the page wants none. */
-  private recovery: Recovery | undefined;
+  private load: LoadAgain | undefined;
+  private onWarning: ((warning: Warning) => void) | undefined;
   /** Once for all who wait. */
   private replacing: Promise<void> | undefined;
+  /** When loads began that followed a loss. */
+  private begun: number[] = [];
+  private readonly ending = new AbortController();
 
   constructor(
     loaded: Loaded,
@@ -25,8 +45,9 @@ export class Held {
     this.watch(loaded);
   }
 
-  recoverBy(...how: ConstructorParameters<typeof Recovery>): void {
-    this.recovery = new Recovery(...how);
+  recoverBy(load: LoadAgain, onWarning: ((warning: Warning) => void) | undefined): void {
+    this.load = load;
+    this.onWarning = onWarning;
   }
 
   /** Throws where it is unloaded, or has failed and is not loaded again. */
@@ -49,69 +70,94 @@ export class Held {
 
   /** The same, after it was loaded again where its device was lost before. */
   async whole(): Promise<Answering> {
-    const used = this.answering();
+    const { now, recover } = this.running();
     try {
-      used.guard.check();
+      now().guard.check();
+      return now();
     } catch (failure) {
-      await this.recover(failure, used);
+      return recover(failure, (again) => again);
     }
-    return this.answering();
   }
 
-  /** What an answer runs on, which is another after its `recover`. */
   running(): Running {
-    let used = this.answering();
-    const recover = async (error: unknown): Promise<void> => {
-      await this.recover(error, used);
-      used = this.answering();
-    };
-    return { now: () => used, recover };
+    return this.runningOn(() => this.answering());
   }
 
   /** Does it, and from the beginning where the device is lost meanwhile. */
   async lasting<T>(work: () => Promise<T>): Promise<T> {
-    for (;;) {
-      const used = this.alive();
-      try {
-        return await work();
-      } catch (error) {
-        await this.recover(error, used);
-      }
-    }
+    const { recover } = this.runningOn(() => this.alive());
+    return work().catch((error) => recover(error, work));
   }
 
   /** Gives away what it holds. */
   take(): Loaded | undefined {
     const { loaded } = this;
     this.loaded = undefined;
-    this.recovery?.end();
+    this.ending.abort();
     return loaded;
   }
 
-  /** Resolves when something is loaded in the place of `used`, which failed. Rejects with the error where it was no
-   * loss, and with the loss where nothing can be loaded. */
+  private runningOn<Kind extends Loaded>(get: () => Kind): Running<Kind> {
+    let used = get();
+    return {
+      now: () => used,
+      recover: async (error, work) => {
+        for (;;) {
+          await this.recover(error, used);
+          used = get();
+          try {
+            return await work(used);
+          } catch (next) {
+            error = next;
+          }
+        }
+      },
+    };
+  }
+
+  /** Resolves when something is loaded in the place of `used`, which failed. */
   private async recover(error: unknown, used: Loaded): Promise<void> {
     const failure = await used.guard.why(error);
     if (!this.loaded) throw new UnloadedError();
     if (this.loaded !== used) return;
     if (!this.recovers(failure)) throw failure;
-    this.replacing ??= this.replace(used, failure as MlcwebError).finally(() => {
+    this.replacing ??= this.replace(used, failure).finally(() => {
       this.replacing = undefined;
     });
     await this.replacing;
   }
 
   private async replace(used: Loaded, failure: MlcwebError): Promise<void> {
-    const again = await this.recovery!.loadAgain(used, failure);
+    free(used);
+    const again = await this.loadAgain(used, failure);
     if (this.loaded !== used) return free(again); // it was unloaded meanwhile
     this.loaded = again;
     this.watch(again);
     again.ready();
-    this.recovery?.tell(failure);
+    this.onWarning?.({ code: "recovered", message: `${failure.message} The model was loaded again.` });
   }
 
-  private recovers(failure: unknown): boolean {
-    return this.recovery !== undefined && isLoss(failure);
+  /** Rejects with an error of the failure's class where it cannot be, and with UnloadedError after `take`. */
+  private async loadAgain(used: Loaded, failure: MlcwebError): Promise<Loaded> {
+    const { signal } = this.ending;
+    for (;;) {
+      const now = performance.now();
+      this.begun = this.begun.filter((at) => Math.abs(now - at) < WITHIN_MS); // a clock may be set back
+      if (this.begun.length >= MOST) throw giveUp(failure, "It was lost three times within a minute.", failure);
+      this.begun.push(now);
+      try {
+        return await this.load!(used, signal);
+      } catch (cause) {
+        if (signal.aborted) throw new UnloadedError();
+        if (isLoss(cause)) continue;
+        this.begun.pop(); // the device has nothing to do with it
+        throw giveUp(failure, (cause as Error).message, cause);
+      }
+    }
+  }
+
+  private recovers(failure: unknown): failure is MlcwebError {
+    return this.load !== undefined && isLoss(failure);
   }
 
   /** Tells those who wait when it fails. A hidden page may not be seen again: there, the next request loads again. */
@@ -125,8 +171,7 @@ export class Held {
   }
 }
 
-export interface Running {
-  readonly now: () => Answering;
-  /** Rejects where it cannot be loaded again after the error. */
-  readonly recover: (error: unknown) => Promise<void>;
+export function free({ guard, memory }: Pick<Loaded, "guard" | "memory">): void {
+  guard.close();
+  memory.destroy();
 }

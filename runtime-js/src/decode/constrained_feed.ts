@@ -6,7 +6,7 @@ import { CancelledError } from "../errors.js";
 import type { CachedTokens } from "./cached_tokens.js";
 import { allows, type Constraint } from "./constraint.js";
 import { FAST_MS, type Feed, SLOW_MS } from "./feed.js";
-import type { GeneratedToken } from "./loop.js";
+import type { GeneratedToken, Resumption } from "./loop.js";
 import type { Model, Sampling } from "./model.js";
 
 /** Steps that run ahead where they are fast: about what a read-back's latency leaves time for. */
@@ -73,7 +73,7 @@ export class ConstrainedFeed implements Feed {
     this.kv.push(...this.answer.slice(Math.max(0, this.kv.length - this.prompt.length), kept));
   }
 
-  resume(model: Model, prompt: readonly number[]): readonly number[] {
+  resume({ model, prompt }: Resumption): readonly number[] {
     this.model = model;
     this.prompt = prompt;
     this.discard();

@@ -1,6 +1,5 @@
 // Declares a feed, which gives an answer's tokens one by one, and the pace by which feeds submit steps ahead.
-import type { GeneratedToken } from "./loop.js";
-import type { Model } from "./model.js";
+import type { GeneratedToken, Resumption } from "./loop.js";
 
 export interface Feed {
   next(): Promise<GeneratedToken>;
@@ -10,7 +9,7 @@ export interface Feed {
   ahead(): Promise<void>;
   /** Goes on with a model that has seen nothing, and the prompt as that one knows it. Returns the prompt and the answer
    * so far, of which `next` feeds the last chunk. */
-  resume(model: Model, prompt: readonly number[]): readonly number[];
+  resume(at: Resumption): readonly number[];
   finish(): void;
 }
 

@@ -2,7 +2,7 @@
 import { CancelledError, GpuError } from "../errors.js";
 import type { CachedTokens } from "./cached_tokens.js";
 import { BATCH, FAST_MS, type Feed, SLOW_MS } from "./feed.js";
-import type { GeneratedToken } from "./loop.js";
+import type { GeneratedToken, Resumption } from "./loop.js";
 import type { Model, Sampling } from "./model.js";
 
 /** Tokens sampled and fed back on the GPU. */
@@ -86,7 +86,7 @@ export class GpuFeed implements Feed {
     for (const token of this.inFlight.slice(-count)) token.catch(() => {}); // nobody reads tokens past a stop
   }
 
-  resume(model: Model, prompt: readonly number[]): readonly number[] {
+  resume({ model, prompt }: Resumption): readonly number[] {
     this.model = model;
     this.prompt = prompt;
     this.inFlight = [];

@@ -3,7 +3,7 @@ import type { CachedTokens } from "./cached_tokens.js";
 import type { Constraint } from "./constraint.js";
 import type { Feed } from "./feed.js";
 import type { HostSampler } from "./host_sampling.js";
-import type { GeneratedToken } from "./loop.js";
+import type { GeneratedToken, Resumption } from "./loop.js";
 import type { Model } from "./model.js";
 
 /** Logits read back, sampled by model.wasm, and the token written for the next step. */
@@ -36,7 +36,7 @@ export class HostFeed implements Feed {
     this.answer.push(next.token);
     return next;
   }
-  resume(model: Model, prompt: readonly number[]): readonly number[] {
+  resume({ model, prompt }: Resumption): readonly number[] {
     this.model = model;
     this.prompt = prompt;
     this.last = undefined;

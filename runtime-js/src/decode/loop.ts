@@ -68,19 +68,20 @@ export async function* generateTokens(
   const end = (reason: GenerateEnd["reason"]): GenerateEnd => ({ reason });
   if (limit <= 0) return end("length");
   const feed = feedOf(model, kv, host, prompt, params, limit);
-  let unread: { readonly model: Model; readonly tokens: readonly number[] } | undefined = { model, tokens: prompt };
+  let at: Resumption = { model, prompt },
+    unread = prompt;
   try {
     for (let count = 0; ; ) {
       let next: GeneratedToken;
       try {
-        if (unread && !(await prefillAllButLast(unread.model, kv, unread.tokens, params))) return end("abort");
-        unread = undefined;
+        if (unread.length > 0 && !(await prefillAllButLast(at.model, kv, unread, params))) return end("abort");
+        unread = [];
         next = await cancellable(feed.next(), params.signal);
       } catch (error) {
         if (!params.recover || error instanceof CancelledError) throw error;
-        const resumption: Resumption = await cancellable(params.recover(error), params.signal);
-        kv.moveTo(resumption.model);
-        unread = { model: resumption.model, tokens: feed.resume(resumption.model, resumption.prompt) };
+        at = await cancellable(params.recover(error), params.signal);
+        kv.moveTo(at.model);
+        unread = feed.resume(at);
         continue;
       }
       feed.accept(next.token);

@@ -143,7 +143,7 @@ export class Held {
     for (;;) {
       const now = performance.now();
       this.begun = this.begun.filter((at) => Math.abs(now - at) < WITHIN_MS); // a clock may be set back
-      if (this.begun.length >= MOST) throw giveUp(failure, "It was lost three times within a minute.", failure);
+      if (this.begun.length >= MOST) throw giveUp(failure, failure, "it was the third time within a minute.");
       this.begun.push(now);
       try {
         return await this.load!(used, signal);
@@ -151,7 +151,7 @@ export class Held {
         if (signal.aborted) throw new UnloadedError();
         if (isLoss(cause)) continue;
         this.begun.pop(); // the device has nothing to do with it
-        throw giveUp(failure, (cause as Error).message, cause);
+        throw giveUp(failure, cause as MlcwebError);
       }
     }
   }

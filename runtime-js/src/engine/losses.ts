@@ -6,7 +6,7 @@ export const isLoss = (error: unknown): error is MlcwebError =>
   error instanceof DeviceLostError || error instanceof WorkerError;
 
 /** The failure, and why nothing was loaded after it. */
-export function giveUp(failure: MlcwebError, why: string, cause: unknown): MlcwebError {
-  const Kind = failure instanceof WorkerError ? WorkerError : DeviceLostError;
-  return new Kind(`${failure.message} The model was not loaded again: ${why}`, "Load the model again.", { cause });
+export function giveUp(failure: MlcwebError, cause: MlcwebError, why = cause.message): MlcwebError {
+  const Kind = failure.constructor as typeof DeviceLostError;
+  return new Kind(`${failure.message} The model was not loaded again: ${why}`, failure.hint, { cause });
 }

@@ -89,11 +89,10 @@ export class Progress {
     });
   }
 
-  /** Bytes a second over the last five seconds. */
+  /** Bytes a second over the last five seconds, none of them before the clock was set back. */
   private rate(now: number): number | undefined {
-    if (now < (this.samples.at(-1)?.at ?? now)) this.samples.length = 0; // the clock was set back
     this.samples.push({ at: now, bytes: this.loaded });
-    while (this.samples.length > 2 && now - this.samples[0]!.at > 5000) this.samples.shift();
+    while (this.samples.length > 2 && Math.abs(now - this.samples[0]!.at) > 5000) this.samples.shift();
     const first = this.samples[0]!;
     const seconds = (now - first.at) / 1000;
     return seconds > 0.2 ? Math.max(0, this.loaded - first.bytes) / seconds : undefined;

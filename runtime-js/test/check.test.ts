@@ -249,7 +249,7 @@ describe("the speed", () => {
     const { speed } = await check({ measure: true });
     expect(speed.bandwidth! / BANDWIDTH).toBeCloseTo(1, 1);
     expect(speed.launch! / LAUNCH).toBeCloseTo(1, 1);
-    const seconds = 20 * 2 * speed.launch! + 100 / (0.4 * speed.bandwidth!);
+    const seconds = 20 * 1.25 * speed.launch! + 100 / (0.65 * speed.bandwidth!);
     expect(speed.tokensPerSecond! * seconds).toBeCloseTo(1, 6);
     expect([speed.why, left(), measurements(), kept.size]).toEqual([null, 0, 2, 1]);
     expect(took()).toBeLessThan(0.5);
@@ -262,7 +262,7 @@ describe("the speed", () => {
     const name = `${URL_}choice/${encodeURIComponent("speed, v a other GPU")}`;
     keeping({ [name]: JSON.stringify({ bandwidth: 1e9, launch: 1e-3 }) });
     const { speed } = await check({ measure: true });
-    expect(speed.tokensPerSecond).toBeCloseTo(1 / (20 * 2e-3 + 100 / 0.4e9), 6);
+    expect(speed.tokensPerSecond).toBeCloseTo(1 / (20 * 1.25e-3 + 100 / 0.65e9), 6);
     expect(measurements()).toBe(0);
     browser({ requestAdapter: async () => ({ ...(await gpu.requestAdapter()), info: { ...INFO, device: "third" } }) });
     const third = name.replace("other", "third");

@@ -151,7 +151,8 @@ def test_options_named_in_prose_exist() -> None:
         for code in re.findall(r"`mlcweb ([a-z][a-z-]*)([^`\n]*)`", page.read_text()):
             verb = cli.get_command(click.Context(cli), code[0])
             assert verb is not None, f"{page.name} names the verb {code[0]}"
-            known = {name for parameter in verb.params for name in parameter.opts} | {"--help", "-h"}
+            options = [name for one in verb.params for name in (*one.opts, *one.secondary_opts)]
+            known = {*options, "--help", "-h"}
             assert set(re.findall(r"--[a-z-]+", code[1])) <= known, f"{page.name}: mlcweb {''.join(code)}"
 
 

@@ -80,9 +80,10 @@ def _complete_folder(ctx: click.Context, param: click.Parameter, incomplete: str
     shell_complete=_complete_folder,
 )
 @click.option(
-    "--matrix",
-    is_flag=True,
-    help="Experimental: add a prefill on subgroup matrices, which Chromium has behind a flag.",
+    "--matrix/--no-matrix",
+    default=None,
+    help="Whether to add a prefill on subgroup matrices, which Chromium has behind a flag; by default where the "
+    "model can have one.",
 )
 @click.option(
     "--no-images",
@@ -133,7 +134,7 @@ def command(
     revision: str | None,
     source_kind: str,
     adapter: str | None,
-    matrix: bool,
+    matrix: bool | None,
     no_images: bool,
     no_eval: bool,
     scales: str | None,

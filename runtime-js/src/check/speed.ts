@@ -13,9 +13,9 @@ export interface Measured {
 }
 
 /** The rate at which decode's kernels read weights, as a share of a copy's. */
-const READS = 0.4;
+const READS = 0.65;
 /** How many times a small launch's time one of decode's takes beside its reading. */
-const LAUNCHES = 2;
+const LAUNCHES = 1.25;
 /** Bytes that a launch of the measurement copies, and that all of its buffers have, so that no cache holds them. */
 const COPIED = 32e6,
   MOST = 160e6;

@@ -158,7 +158,7 @@ def test_a_worker_that_stops_is_told_or_replaced(threads: ModelPage, isolated: S
     threads.raw.evaluate("""() => {
       const Real = Worker; window.made = [];
       window.Worker = class extends Real {
-        constructor(...args) { super(...args); window.made.push(this); }
+        constructor(...args) { super(...args); if (args[1].name === 'mlcweb-cpu') window.made.push(this); }
         postMessage(...args) {
           super.postMessage(...args);
           if (!window.left || --window.left > 0) return;

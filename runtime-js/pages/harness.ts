@@ -31,6 +31,7 @@ type LoadJson = Pick<
   | "tier"
   | "activations"
   | "selfCheck"
+  | "recover"
   | "contextLength"
   | "firstTokens"
   | "cache"
@@ -65,6 +66,7 @@ declare global {
 let engine: Engine | undefined;
 let loading: AbortController | undefined;
 let answering: AbortController | undefined;
+let warnings: Warning[] = [];
 let steps: AsyncGenerator<Float32Array, void, void> | undefined;
 
 async function guarded<T>(run: () => Promise<T>): Promise<T | Failure> {
@@ -112,13 +114,13 @@ async function replace(
   await engine?.unload();
   engine = undefined;
   loading = new AbortController();
-  const warnings: Warning[] = [];
+  warnings = [];
   let progress: LoadProgress | undefined;
   engine = await Engine.load(url, {
     selfCheck: false, // who drives it validates, or measures
     ...options,
     signal: loading.signal,
-    onWarning: (warning) => warnings.push(warning),
+    onWarning: (warning) => void warnings.push(warning),
     onProgress: (p) => {
       progress = p;
       void window.mlcwebProgress?.(p);
@@ -217,7 +219,7 @@ const harness = {
   feedFew: (tokens: number[], few: number[], next: number) =>
     guarded(async () => {
       // biome-ignore lint/complexity/useLiteralKeys: a private member, which no page needs
-      const { model } = loaded()["answering"]();
+      const { model } = loaded()["held"].answering();
       await loaded().reset();
       await model.prepareFew?.();
       await model.prefill(tokens, 0);
@@ -320,6 +322,8 @@ const harness = {
       };
     }),
   probe: () => guarded(probe),
+  /** Those of the load, and since. */
+  warnings: () => guarded(async () => ({ warnings })),
   info: () => guarded(async () => loaded().info),
   reset: () =>
     guarded(async () => {

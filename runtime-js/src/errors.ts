@@ -61,8 +61,8 @@ export class OutOfMemoryError extends MlcwebError {
 }
 
 export class DeviceLostError extends MlcwebError {
-  constructor(message: string, hint = "Load the model again.") {
-    super("device-lost", message, hint);
+  constructor(message: string, hint = "Load the model again.", options?: { cause?: unknown }) {
+    super("device-lost", message, hint, options);
     this.name = "DeviceLostError";
   }
 }

@@ -1,4 +1,5 @@
 // Makes a whole engine over a model without a GPU. Its tokenizer writes tokens as numbers.
+import type { Model } from "../src/decode/index.js";
 import { Guard } from "../src/device/index.js";
 import { Engine } from "../src/engine/index.js";
 import type { Loaded } from "../src/engine/load.js";
@@ -8,15 +9,35 @@ import { argmax, END, FakeModel, sum } from "./fake_model.js";
 export const PROMPT = [3, 1, 4];
 
 /** `lose` makes the GPU fail; `changes` are to the manifest and the chat template. */
-export function open(model = new FakeModel(sum), changes: { manifest?: object; template?: object } = {}) {
+export function open(model = new FakeModel(sum), changes: Changes = {}) {
+  const { loaded, lose } = loadedOf(model, changes);
+  const engine = new (Engine as unknown as new (loaded: Loaded, depth: number, options: object) => Engine)(
+    loaded,
+    4,
+    {},
+  );
+  return { engine, model, lose };
+}
+
+export interface Changes {
+  readonly manifest?: object;
+  readonly template?: object;
+}
+
+/** What a load gives. `lose` reports an error of the GPU, and `drop` loses the device; `freed` counts. */
+export function loadedOf(model: Model, changes: Changes = {}) {
   const listeners: ((event: unknown) => void)[] = [];
+  let drop = (_message: string): void => {};
   const guard = new Guard({
-    lost: new Promise(() => {}),
+    lost: new Promise((resolve) => {
+      drop = (message) => resolve({ message, reason: "unknown" });
+    }),
     addEventListener: (_: string, listener: (event: unknown) => void) => {
       listeners.push(listener);
     },
     destroy() {},
   } as never);
+  const freed = { count: 0 };
   const words = (tokens: readonly number[]): string => tokens.map((token) => `${token} `).join("");
   const loaded = {
     base: "https://fake.example/",
@@ -24,7 +45,12 @@ export function open(model = new FakeModel(sum), changes: { manifest?: object; t
     tier: { name: "base" },
     adapter: { vendor: "fake", description: "" },
     guard,
-    memory: { use: {}, destroy() {} },
+    memory: {
+      use: {},
+      destroy() {
+        freed.count++;
+      },
+    },
     model,
     host: argmax,
     codec: {
@@ -34,14 +60,10 @@ export function open(model = new FakeModel(sum), changes: { manifest?: object; t
       encodeRendered: () => PROMPT,
       template: { stops: [], render: () => "", ...changes.template },
     },
+    ready() {},
   } as unknown as Loaded;
-  const engine = new (Engine as unknown as new (loaded: Loaded, depth: number, options: object) => Engine)(
-    loaded,
-    4,
-    {},
-  );
   const lose = (): void => {
     for (const listener of listeners) listener({ error: { message: "gone wrong" } });
   };
-  return { engine, model, lose };
+  return { loaded, guard, lose, drop, freed };
 }

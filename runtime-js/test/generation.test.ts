@@ -10,7 +10,7 @@ const manifest = { generation: { temperature: 0.25, top_p: 0.5, top_k: 7, repeti
 function opened(changes: object) {
   const penalties: number[] = [];
   const { engine, model } = open(new FakeModel(sum), { manifest: changes });
-  const { loaded } = engine as unknown as { loaded: { host: object } };
+  const { loaded } = (engine as unknown as { held: { loaded: { host: object } } }).held;
   loaded.host = {
     sample: (logits: Float32Array, _counts: unknown, { repetitionPenalty }: { repetitionPenalty: number }) => {
       penalties.push(repetitionPenalty);

@@ -56,7 +56,7 @@ beforeEach(() => {
       return unload.call(engine);
     };
     vi.spyOn(engine, "info", "get").mockImplementation(() => {
-      (engine as unknown as { alive(): void }).alive();
+      (engine as unknown as { held: { alive(): void } }).held.alive();
       return { url, cachedTokens: model.position } as never;
     });
     made.push({ url: url as string, options, engine, model, lose });
@@ -107,7 +107,7 @@ function drop(page: WorkerEngine): void {
 it("has each public member of Engine", () => {
   // Private or internal in TypeScript, and not in JavaScript.
   const inner = ["backend", "checkItself", "logitsOfPicture", "rendering", "texts", "validateTexts"];
-  const own = ["constructor", "alive", "answering", ...inner];
+  const own = ["constructor", ...inner];
   const missing = Object.getOwnPropertyNames(Engine.prototype).filter(
     (name) => !own.includes(name) && !(name in WorkerEngine.prototype),
   );
@@ -405,6 +405,24 @@ it("a worker that is made again has the model again, and the page hears nothing 
   engine.interrupt();
   await engine.unload(); // starts no worker to free what is gone
   expect(all.length).toBe(2);
+});
+
+it("what an engine says after its load, as of a recovery, comes to the pages that have it", async () => {
+  const { load } = worker();
+  const told: string[] = [];
+  const listener = (name: string) => ({
+    onProgress: ({ stage }: { stage: string }) => told.push(`${name} ${stage}`),
+    onWarning: ({ code }: { code: string }) => told.push(`${name} ${code}`),
+  });
+  const one = await load(listener("one") as never);
+  const two = await load(listener("two") as never);
+  expect(told).toEqual([]);
+  const [{ options }] = made as [Made];
+  options.onProgress!({ stage: "weights" } as never);
+  options.onWarning!({ code: "recovered", message: "" });
+  await ask(one);
+  await ask(two);
+  expect(told.sort()).toEqual(["one recovered", "one weights", "two recovered", "two weights"]);
 });
 
 it("fifty requests at once, of which some are cancelled, mix nothing and leave nothing", async () => {

@@ -143,25 +143,42 @@ def workers_become(page: ModelPage, count: int) -> None:
     assert len(page.raw.workers) == count
 
 
-def test_unloading_ends_its_workers(threads: ModelPage, isolated: Site) -> None:
-    loaded(threads, isolated, threads=2)
-    workers_become(threads, 2)
-    threads.right("unload")
-    threads.loaded = "", {}
-    workers_become(threads, 0)
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.sweep)])
+def test_unloading_ends_its_workers(threads: ModelPage, isolated: Site, rounds: int) -> None:
+    for _ in range(rounds):
+        loaded(threads, isolated, threads=2)
+        workers_become(threads, 2)
+        assert threads.right("greedy", PROMPT, 4)["tokens"]
+        threads.right("unload")
+        threads.loaded = "", {}
+        workers_become(threads, 0)
 
 
-def test_a_worker_that_stops_is_told(threads: ModelPage, isolated: Site) -> None:
+def test_a_worker_that_stops_is_told_or_replaced(threads: ModelPage, isolated: Site) -> None:
     threads.raw.evaluate("""() => {
       const Real = Worker; window.made = [];
-      window.Worker = class extends Real { constructor(...args) { super(...args); window.made.push(this); } };
+      window.Worker = class extends Real {
+        constructor(...args) { super(...args); if (args[1].name === 'mlcweb-cpu') window.made.push(this); }
+        postMessage(...args) {
+          super.postMessage(...args);
+          if (!window.left || --window.left > 0) return;
+          window.made.at(-1).onerror(new ErrorEvent('error', { message: 'gone' }));
+        }
+      };
     }""")
     try:
         threads.loaded = "", {}
-        loaded(threads, isolated, threads=2)
-        threads.raw.evaluate("() => window.made[1].onerror(new ErrorEvent('error', { message: 'gone' }))")
-        error = threads.call("greedy", PROMPT, 4)["error"]
+        loaded(threads, isolated, threads=2, recover=False)
+        expected = threads.right("greedy", PROMPT, 24)["tokens"]
+        threads.raw.evaluate("window.left = 12")
+        error = threads.call("greedy", PROMPT, 24)["error"]
         assert error["code"] == "worker" and "stopped: gone" in error["message"], error
+        loaded(threads, isolated, threads=2)
+        threads.raw.evaluate("window.left = 12")
+        assert threads.right("greedy", PROMPT, 24)["tokens"] == expected
+        assert threads.raw.evaluate("[window.left, window.made.length]") == [0, 6]
+        assert [w["code"] for w in threads.right("warnings")["warnings"]] == ["recovered"]
+        workers_become(threads, 2)
     finally:
         threads.raw.reload()
         threads.raw.wait_for_function("() => Boolean(window.mlcweb)")

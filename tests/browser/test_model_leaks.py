@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,32 @@ from tests.support.browser.model_page import ModelPage
 from tests.support.engine import ENGINE, needs_engine
 
 pytestmark = needs_engine
+
+# The allocation `refuse.at` is refused, as a GPU without room does: by the scope around it, or as an uncaptured error.
+REFUSE = """(() => {
+  const { createBuffer, pushErrorScope, popErrorScope } = GPUDevice.prototype;
+  const scopes = new WeakMap();
+  const refuse = window.refuse = { at: 0, asked: 0 };
+  const of = device => scopes.get(device) ?? scopes.set(device, []).get(device);
+  GPUDevice.prototype.pushErrorScope = function (filter) {
+    of(this).push({ filter, full: false });
+    return pushErrorScope.call(this, filter);
+  };
+  GPUDevice.prototype.popErrorScope = function () {
+    const { full } = of(this).pop();
+    const popped = popErrorScope.call(this);
+    return full ? popped.then(() => new GPUOutOfMemoryError('full')) : popped;
+  };
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    if (++refuse.asked === refuse.at) {
+      const scope = of(this).findLast(({ filter }) => filter === 'out-of-memory');
+      const error = new GPUOutOfMemoryError('full');
+      if (scope) scope.full = true;
+      else queueMicrotask(() => this.dispatchEvent(new GPUUncapturedErrorEvent('uncapturederror', { error })));
+    }
+    return createBuffer.call(this, descriptor);
+  };
+})()"""
 
 WEIGHTS = 4000 + 1040 + 16  # bytes of the tensors that the plan binds
 
@@ -66,6 +93,7 @@ def server(bundle: Path) -> Iterator[EngineServer]:
 def browser(chromium: Path, server: EngineServer) -> Iterator[ModelPage]:
     with open_page(chromium, hold_signals=False) as page:
         page.raw.add_init_script(COUNT)
+        page.raw.add_init_script(REFUSE)
         page.open(f"{server.url}harness.html", ready="() => Boolean(window.mlcweb)")
         yield ModelPage(page.raw)
 
@@ -125,3 +153,63 @@ def test_loading_again_and_unloading(page: ModelPage) -> None:
     assert live(page)[0] - loaded < 40 * 32, "a staging buffer of 32 bytes for each step"
     page.right("unload")
     assert live(page) == (0, 0)
+
+
+def refused_at(page: ModelPage, allocation: int) -> None:
+    page.raw.evaluate("at => Object.assign(window.refuse, { at, asked: 0 })", allocation)
+
+
+def test_no_room_at_any_allocation(page: ModelPage) -> None:
+    """In a load, in an answer, and where the KV cache grows: a typed error, and nothing is left behind."""
+    small = {"cache": False, "firstTokens": 16}
+    refused_at(page, 0)
+    page.right("load", "./bundle/", small)
+    at_load = page.raw.evaluate("window.refuse.asked")
+    answer = page.right("greedy", [5, 6, 7], 40)["tokens"]
+    in_all = page.raw.evaluate("window.refuse.asked")
+    assert in_all > at_load > 8
+    ended = {"load": 0, "answer": 0, "smaller": 0}
+    for allocation in range(1, in_all + 1):
+        page.right("unload")
+        refused_at(page, allocation)
+        result = page.call("load", "./bundle/", small)
+        if "error" not in result:
+            assert allocation > at_load
+            result = page.call("greedy", [5, 6, 7], 40)
+        if "error" in result:
+            assert result["error"]["code"] == "out-of-memory", (allocation, result)
+            ended["load" if allocation <= at_load else "answer"] += 1
+        else:
+            assert result["tokens"] == answer
+            ended["smaller"] += 1
+        page.right("unload")
+        assert live(page) == (0, 0), allocation
+    refused_at(page, 0)
+    assert ended["load"] == at_load
+    assert ended["answer"] > 0
+
+
+@pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.sweep)])
+def test_memory_returns_to_where_it_was(page: ModelPage, rounds: int) -> None:
+    """After load, answer and unload: GPU bytes by what was made and destroyed, the heap after a collection."""
+    session = page.raw.context.new_cdp_session(page.raw)
+
+    def heap() -> int:
+        for _ in range(3):
+            session.send("HeapProfiler.collectGarbage")
+        return int(session.send("Runtime.getHeapUsage")["usedSize"])
+
+    def use() -> None:
+        page.right("load", "./bundle/", {"cache": False})
+        page.right("greedy", [5, 6, 7], 40)
+        page.right("unload")
+        assert live(page) == (0, 0)
+
+    for _ in range(10):  # code is compiled, and what the page keeps for all loads is there
+        use()
+    before, grown = heap(), []
+    for _ in range(rounds):
+        use()
+        grown.append(heap() - before - sum(grown))
+    session.detach()
+    assert statistics.median(grown) < 8_000, "a loaded model is some 20 000 bytes and more"

@@ -21,7 +21,8 @@ export interface Warning {
     | "offline"
     | "stale"
     | "matrix-refused"
-    | "wrong-results";
+    | "wrong-results"
+    | "recovered";
   readonly message: string;
 }
 

@@ -7,6 +7,7 @@ import type { ContentLogprob, FinishReason, TokenLogprob } from "./types.js";
 import { type Delta, NOTHING, Words } from "./words.js";
 
 export interface AnswerSource {
+  /** Read again after `recover`. */
   readonly model: Model;
   readonly kv: CachedTokens;
   readonly host: Pick<Host, "sample">;
@@ -14,6 +15,9 @@ export interface AnswerSource {
   readonly stopTokens: ReadonlySet<number>;
   readonly depth: number;
   readonly interrupted: () => boolean;
+  /** Resolves with the prompt for the model that is there in the place of one that failed with the error; rejects where
+   * there is none. */
+  readonly recover?: ((error: unknown) => Promise<readonly number[]>) | undefined;
 }
 export interface Answer {
   readonly reason: FinishReason;
@@ -52,14 +56,15 @@ export async function* generateAnswer(
   index: number,
   constraint?: Constraint,
 ): AsyncGenerator<Delta, Answer, void> {
-  const { model, kv, host, codec, stopTokens, depth, interrupted } = source;
+  const { kv, host, codec, stopTokens, depth, interrupted, recover } = source;
   const timing = new Timing();
   timing.promptTokens = prompt.length;
   timing.begin();
   const words = new Words(codec, prompt, request, timing);
   const budget = request.reading?.budget();
-  const limit = Math.min(request.maxTokens ?? Infinity, model.contextLength - prompt.length);
+  const limit = Math.min(request.maxTokens ?? Infinity, source.model.contextLength - prompt.length);
   const answer: number[] = [];
+  let asked = prompt;
   let forced = budget?.force() ?? [];
   // Where reasoning has had its tokens, those that end it are put after it, and the model goes on from there.
   for (let round = 0; ; round++) {
@@ -75,7 +80,8 @@ export async function* generateAnswer(
       return { reason: words.reason("length"), timing };
     }
     forced = [];
-    const tokens = generateTokens(model, kv, host, [...prompt, ...answer], {
+    const before = [...answer];
+    const tokens = generateTokens(source.model, kv, host, [...asked, ...before], {
       sampling: { ...request.sampling, seed: (request.sampling.seed + index + round * request.n) | 0 },
       host: request.host,
       maxTokens: limit - answer.length,
@@ -84,6 +90,12 @@ export async function* generateAnswer(
       depth,
       interrupted,
       signal: request.signal,
+      recover:
+        recover &&
+        (async (error) => {
+          asked = await recover(error);
+          return { model: source.model, prompt: [...asked, ...before] };
+        }),
       onCached: (cached) => {
         if (round === 0) timing.cached = cached;
       },

@@ -15,3 +15,4 @@ export {
 export type { AnswerFormat, AnswerRules, ResponseFormat } from "./response_format.js";
 export type { Backend, ChoiceEvent, HostExtras, Observer } from "./stream.js";
 export * from "./types.js";
+export type { Delta } from "./words.js";

@@ -61,6 +61,11 @@ export class Queue {
   /** Closes the queue for good. The request that has the turn, those that wait and all later ones get this error. */
   close(error: Error): void {
     this.closed ??= error;
+    this.fail(error);
+  }
+
+  /** The request that has the turn and those that wait get this error. */
+  fail(error: Error): void {
     this.holder?.onEnd?.(error);
     for (const { fail } of this.waiting.splice(0)) fail(error);
   }

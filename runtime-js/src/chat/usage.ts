@@ -3,7 +3,8 @@ import type { Constraint } from "../decode/index.js";
 import type { Timing } from "./answer.js";
 import type { Usage } from "./types.js";
 
-const secondsSince = (start: number): number => (performance.now() - start) / 1000;
+/** 0 where the clock was set back. */
+const secondsSince = (start: number): number => Math.max(0, performance.now() - start) / 1000;
 
 /** Times a request from when it comes, and what holds its answers to rules. */
 export class RequestClock {

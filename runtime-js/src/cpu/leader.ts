@@ -56,10 +56,11 @@ export class Leader implements Calls {
     new Uint8Array(this.memory.buffer, this.place(tensor) + offset, bytes.length).set(bytes);
   }
 
-  setSampling(sampling: Sampling): void {
+  setSampling(sampling: Sampling, taken: readonly number[]): void {
     this.sampling = sampling;
     this.step_ = 0;
     this.counts = new Map();
+    for (const token of taken) this.count(token);
   }
 
   prefill({ tokens, position, sampled, inputs, shift }: Chunk): void {
@@ -134,8 +135,12 @@ export class Leader implements Calls {
     const params = { temperature, topP, topK, minP: 0, repetitionPenalty, frequencyPenalty, presencePenalty };
     const counts = this.sampling.penalties ? this.counts : new Map<number, number>();
     this.token = this.host.sample(logits, counts, params, randomAt(seed, this.step_++));
-    if (this.sampling.penalties) this.counts.set(this.token, (this.counts.get(this.token) ?? 0) + 1);
+    if (this.sampling.penalties) this.count(this.token);
     return this.token;
+  }
+
+  private count(token: number): void {
+    this.counts.set(token, (this.counts.get(token) ?? 0) + 1);
   }
 
   private run(name: RunEntry, n?: number): void {

@@ -107,6 +107,11 @@ export class Link {
     if (this.failure) throw this.failure;
   }
 
+  /** Why a call failed. */
+  async why(error: unknown): Promise<unknown> {
+    return this.failure ?? error;
+  }
+
   onFailure(tell: (error: MlcwebError) => void): void {
     if (this.failure) tell(this.failure);
     else this.listeners.push(tell);

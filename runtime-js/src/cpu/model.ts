@@ -53,8 +53,8 @@ export class CpuModel implements Model {
     this.link.check();
   }
 
-  async setSampling(sampling: Sampling): Promise<void> {
-    this.post("setSampling", sampling);
+  async setSampling(sampling: Sampling, taken: readonly number[] = []): Promise<void> {
+    this.post("setSampling", sampling, taken);
   }
 
   async prefill(tokens: readonly number[], position: number): Promise<void> {
@@ -62,8 +62,8 @@ export class CpuModel implements Model {
     await this.done();
   }
 
-  prefillAndSample(tokens: readonly number[], position: number): Promise<number> {
-    this.submit(tokens, position);
+  prefillAndSample(tokens: readonly number[], position: number, sampled = 0): Promise<number> {
+    this.submit(tokens, position, sampled);
     return this.link.call("sample");
   }
 

@@ -45,7 +45,7 @@ export interface Calls {
   open(opening: Opening): Promise<Opened>;
   help(helping: Helping): Promise<void>;
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
-  setSampling(sampling: Sampling): void;
+  setSampling(sampling: Sampling, taken: readonly number[]): void;
   prefill(chunk: Chunk): void;
   /** Feeds tokens one by one. */
   step(tokens: readonly number[], position: number, sampled: number, shift: number): void;

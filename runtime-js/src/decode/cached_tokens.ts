@@ -3,13 +3,26 @@
 
 export class CachedTokens {
   private tokens: number[] = [];
+  private holder: unknown;
 
+  /** The conversation so far; a model that is loaded again reads it again. */
   get held(): readonly number[] {
     return this.tokens;
   }
 
   get length(): number {
     return this.tokens.length;
+  }
+
+  /** Says which model's cache this is: what another one held, that one must read again. */
+  moveTo(model: unknown): void {
+    if (this.holder !== model) this.tokens = [];
+    this.holder = model;
+  }
+
+  /** How many tokens the cache of this model holds. */
+  lengthIn(model: unknown): number {
+    return this.holder === model ? this.length : 0;
   }
 
   /** Keeps the common prefix with a prompt and returns its length, always less than the prompt's: the last token must

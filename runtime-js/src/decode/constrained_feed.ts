@@ -6,7 +6,7 @@ import { CancelledError } from "../errors.js";
 import type { CachedTokens } from "./cached_tokens.js";
 import { allows, type Constraint } from "./constraint.js";
 import { FAST_MS, type Feed, SLOW_MS } from "./feed.js";
-import type { GeneratedToken } from "./loop.js";
+import type { GeneratedToken, Resumption } from "./loop.js";
 import type { Model, Sampling } from "./model.js";
 
 /** Steps that run ahead where they are fast: about what a read-back's latency leaves time for. */
@@ -33,6 +33,8 @@ export class ConstrainedFeed implements Feed {
   private steady = false;
   /** The step of the token in flight is under way. */
   private decoding = false;
+  /** The constraint was asked for the tokens that begin every answer. */
+  private begun = false;
   private started = false;
   private finished = false;
   private lastAt = 0;
@@ -41,9 +43,9 @@ export class ConstrainedFeed implements Feed {
   private counted = 0;
 
   constructor(
-    private readonly model: Model,
+    private model: Model,
     private readonly kv: CachedTokens,
-    private readonly prompt: readonly number[],
+    private prompt: readonly number[],
     private readonly sampling: Sampling,
     private readonly constraint: Constraint,
     /** Tokens that the answer may have. */
@@ -65,16 +67,30 @@ export class ConstrainedFeed implements Feed {
   finish(): void {
     this.finished = true;
     this.discard();
-    if (this.started && this.kv.length > 0) this.kv.push(...this.answer.slice(0, Math.min(this.accepted, this.fed)));
+    if (!this.started || this.kv.length === 0) return;
+    const kept = Math.min(this.accepted, this.fed);
+    this.kv.truncate(this.prompt.length + kept); // after `resume` it has what was to be handed out
+    this.kv.push(...this.answer.slice(Math.max(0, this.kv.length - this.prompt.length), kept));
+  }
+
+  resume({ model, prompt }: Resumption): readonly number[] {
+    this.model = model;
+    this.prompt = prompt;
+    this.discard();
+    this.started = false;
+    return [...prompt, ...this.answer];
   }
 
   private async start(): Promise<void> {
     this.started = true;
-    await this.model.setSampling(this.sampling);
+    await this.model.setSampling(this.sampling, this.answer);
     if (this.finished) throw new CancelledError("Cancelled.", undefined);
-    const rest = this.prompt.slice(this.kv.length);
-    this.model.feed(rest, this.kv.length, 0);
+    const rest = [...this.prompt, ...this.answer].slice(this.kv.length);
+    this.model.feed(rest, this.kv.length, this.sampled);
     this.kv.push(...rest);
+    this.fed = this.answer.length;
+    if (this.begun) return;
+    this.begun = true;
     this.answer.push(...this.constraint.force());
     // The first token is there when the prompt has been read, whoever chose it: usage tells the two times apart by it.
     if (this.answer.length > 0) await this.model.done();

@@ -1,5 +1,5 @@
 // Declares a feed, which gives an answer's tokens one by one, and the pace by which feeds submit steps ahead.
-import type { GeneratedToken } from "./loop.js";
+import type { GeneratedToken, Resumption } from "./loop.js";
 
 export interface Feed {
   next(): Promise<GeneratedToken>;
@@ -7,6 +7,9 @@ export interface Feed {
   accept(token: number): void;
   /** Submits more steps, up to the depth. */
   ahead(): Promise<void>;
+  /** Goes on with a model that has seen nothing, and the prompt as that one knows it. Returns the prompt and the answer
+   * so far, of which `next` feeds the last chunk. */
+  resume(at: Resumption): readonly number[];
   finish(): void;
 }
 

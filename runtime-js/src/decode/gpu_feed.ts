@@ -2,25 +2,27 @@
 import { CancelledError, GpuError } from "../errors.js";
 import type { CachedTokens } from "./cached_tokens.js";
 import { BATCH, FAST_MS, type Feed, SLOW_MS } from "./feed.js";
-import type { GeneratedToken } from "./loop.js";
+import type { GeneratedToken, Resumption } from "./loop.js";
 import type { Model, Sampling } from "./model.js";
 
 /** Tokens sampled and fed back on the GPU. */
 export class GpuFeed implements Feed {
-  private readonly inFlight: Promise<number>[] = [];
+  private inFlight: Promise<number>[] = [];
   private started = false;
   private finished = false;
   private submitted = 0;
   private readonly accepted: number[] = [];
+  /** Accepted tokens that this model was given with the prompt. */
+  private given = 0;
   private lastAt = 0;
   private stepMs = NaN;
-  /** Why no more steps are submitted: the KV cache could not grow. */
+  /** Why no more steps are submitted: the KV cache could not grow, or the device is lost. */
   private refused: unknown;
 
   constructor(
-    private readonly model: Model,
+    private model: Model,
     private readonly kv: CachedTokens,
-    private readonly prompt: readonly number[],
+    private prompt: readonly number[],
     private readonly sampling: Sampling,
     private readonly limit: number,
     private readonly depth: number,
@@ -29,11 +31,12 @@ export class GpuFeed implements Feed {
   async next(): Promise<GeneratedToken> {
     if (!this.started) {
       this.started = true;
-      await this.model.setSampling(this.sampling);
+      const { accepted, given } = this;
+      await this.model.setSampling(this.sampling, accepted);
       if (this.finished) throw new CancelledError(); // nobody waits: nothing may be submitted
-      const rest = this.prompt.slice(this.kv.length);
+      const rest = [...this.prompt, ...accepted].slice(this.kv.length);
       this.track(
-        this.model.prefillAndSample(rest, this.kv.length).then((token) => [token]),
+        this.model.prefillAndSample(rest, this.kv.length, given).then((token) => [token]),
         1,
       );
       this.kv.push(...rest);
@@ -59,15 +62,13 @@ export class GpuFeed implements Feed {
       if (left <= 0 || room < Math.min(batch, left) || this.refused) return;
       const count = Math.min(batch, left);
       const tokens = this.prompt.length + this.submitted + count - 1;
-      if (tokens > this.model.kvTokens) {
-        try {
-          await this.model.reserve(tokens);
-        } catch (error) {
-          this.refused = error; // thrown when the tokens that are in flight have been taken
-          return;
-        }
+      try {
+        if (tokens > this.model.kvTokens) await this.model.reserve(tokens);
+        this.track(this.model.steps(count), count);
+      } catch (error) {
+        this.refused = error; // thrown when the tokens that are in flight have been taken
+        return;
       }
-      this.track(this.model.steps(count), count);
     }
   }
 
@@ -85,11 +86,23 @@ export class GpuFeed implements Feed {
     for (const token of this.inFlight.slice(-count)) token.catch(() => {}); // nobody reads tokens past a stop
   }
 
+  resume({ model, prompt }: Resumption): readonly number[] {
+    this.model = model;
+    this.prompt = prompt;
+    this.inFlight = [];
+    this.started = false;
+    this.refused = undefined;
+    this.lastAt = 0;
+    this.given = this.submitted = this.accepted.length;
+    return [...prompt, ...this.accepted];
+  }
+
   finish(): void {
     this.finished = true;
     // Steps in flight are not waited for: the GPU runs them before anything that is submitted later, and they change
     // only positions past the accepted ones.
     // Step i fed accepted token i - 1, so the KV cache holds all accepted tokens that were fed.
-    if (this.started && this.kv.length > 0) this.kv.push(...this.accepted.slice(0, Math.max(0, this.submitted - 1)));
+    if (this.started && this.kv.length > 0)
+      this.kv.push(...this.accepted.slice(this.given, Math.max(this.given, this.submitted - 1)));
   }
 }

@@ -109,7 +109,10 @@ export class GpuModel implements Model {
     return this.parts.late.penalize !== undefined;
   }
 
-  async setSampling({ temperature, topP, topK, seed, penalties }: Sampling): Promise<void> {
+  async setSampling(
+    { temperature, topP, topK, seed, penalties }: Sampling,
+    taken: readonly number[] = [],
+  ): Promise<void> {
     const words = new Int32Array(SamplingWords.words),
       floats = new Float32Array(words.buffer);
     floats[SamplingWords.temperature] = temperature;
@@ -131,6 +134,7 @@ export class GpuModel implements Model {
       const encoder = device.createCommandEncoder();
       encoder.clearBuffer(this.buffer("counts"));
       device.queue.submit([encoder.finish()]);
+      if (taken.length > 0) this.write("counts", countsOf(taken, this.vocabSize));
     }
     this.write("sampling", words);
   }
@@ -152,8 +156,8 @@ export class GpuModel implements Model {
     await this.parts.guard.race(this.parts.device.queue.onSubmittedWorkDone());
   }
 
-  async prefillAndSample(tokens: readonly number[], position: number): Promise<number> {
-    return (await this.readTokens(this.submitPrefill(tokens, position, true)))[0]!;
+  async prefillAndSample(tokens: readonly number[], position: number, sampled = 0): Promise<number> {
+    return (await this.readTokens(this.submitPrefill(tokens, position, true, sampled)))[0]!;
   }
 
   steps(count: number): Promise<number[]> {
@@ -316,6 +320,13 @@ export class GpuModel implements Model {
   private write(name: string, words: Int32Array<ArrayBuffer>): void {
     this.parts.device.queue.writeBuffer(this.buffer(name), 0, words);
   }
+}
+
+/** How often each token is among these. */
+function countsOf(tokens: readonly number[], vocabSize: number): Int32Array<ArrayBuffer> {
+  const counts = new Int32Array(vocabSize);
+  for (const token of tokens) counts[token]!++;
+  return counts;
 }
 
 type EntryName = keyof GpuModelParts["entries"];

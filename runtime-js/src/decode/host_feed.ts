@@ -3,17 +3,18 @@ import type { CachedTokens } from "./cached_tokens.js";
 import type { Constraint } from "./constraint.js";
 import type { Feed } from "./feed.js";
 import type { HostSampler } from "./host_sampling.js";
-import type { GeneratedToken } from "./loop.js";
+import type { GeneratedToken, Resumption } from "./loop.js";
 import type { Model } from "./model.js";
 
 /** Logits read back, sampled by model.wasm, and the token written for the next step. */
 export class HostFeed implements Feed {
   private last: number | undefined;
+  private readonly answer: number[] = [];
   constructor(
-    private readonly model: Model,
+    private model: Model,
     private readonly kv: CachedTokens,
     private readonly sampler: HostSampler,
-    private readonly prompt: readonly number[],
+    private prompt: readonly number[],
     private readonly constraint?: Constraint,
   ) {}
 
@@ -21,7 +22,7 @@ export class HostFeed implements Feed {
     const position = this.kv.length;
     let logits: Promise<Float32Array>;
     if (this.last === undefined) {
-      const rest = this.prompt.slice(position);
+      const rest = [...this.prompt, ...this.answer].slice(position);
       logits = this.model.prefillAndRead(rest, position);
       this.kv.push(...rest);
     } else {
@@ -32,7 +33,14 @@ export class HostFeed implements Feed {
     const next = this.sampler.next(await logits, this.constraint?.mask());
     this.constraint?.accept(next.token);
     this.last = next.token;
+    this.answer.push(next.token);
     return next;
+  }
+  resume({ model, prompt }: Resumption): readonly number[] {
+    this.model = model;
+    this.prompt = prompt;
+    this.last = undefined;
+    return [...prompt, ...this.answer];
   }
   accept(): void {}
   async ahead(): Promise<void> {}

@@ -30,8 +30,15 @@ export interface GenerateParams {
   readonly signal?: AbortSignal | undefined;
   /** Ends the generation before its next token, without an error. */
   readonly interrupted?: (() => boolean) | undefined;
+  /** Resolves with a model that goes on in the place of one that failed with the error, and the prompt as it knows it;
+   * rejects where there is none. */
+  readonly recover?: ((error: unknown) => Promise<Resumption>) | undefined;
   /** Told how many of the prompt's tokens the KV cache held already. */
   readonly onCached?: (tokens: number) => void;
+}
+export interface Resumption {
+  readonly model: Model;
+  readonly prompt: readonly number[];
 }
 export interface GeneratedToken {
   readonly token: number;
@@ -52,6 +59,7 @@ export async function* generateTokens(
   checkPrompt(prompt, model);
   throwIfAborted(params.signal);
   if (params.interrupted?.()) return { reason: "abort" };
+  kv.moveTo(model);
   const common = kv.reuse(prompt);
   const cached = model.recurrent?.rewind(common) ?? common;
   kv.truncate(cached);
@@ -60,10 +68,22 @@ export async function* generateTokens(
   const end = (reason: GenerateEnd["reason"]): GenerateEnd => ({ reason });
   if (limit <= 0) return end("length");
   const feed = feedOf(model, kv, host, prompt, params, limit);
+  let at: Resumption = { model, prompt },
+    unread = prompt;
   try {
-    if (!(await prefillAllButLast(model, kv, prompt, params))) return end("abort");
     for (let count = 0; ; ) {
-      const next = await cancellable(feed.next(), params.signal);
+      let next: GeneratedToken;
+      try {
+        if (unread.length > 0 && !(await prefillAllButLast(at.model, kv, unread, params))) return end("abort");
+        unread = [];
+        next = await cancellable(feed.next(), params.signal);
+      } catch (error) {
+        if (!params.recover || error instanceof CancelledError) throw error;
+        at = await cancellable(params.recover(error), params.signal);
+        kv.moveTo(at.model);
+        unread = feed.resume(at);
+        continue;
+      }
       feed.accept(next.token);
       if (params.stopTokens.has(next.token)) return end("stop");
       if (params.interrupted?.()) return end("abort");

@@ -49,12 +49,13 @@ export interface Model {
   reserve(tokens: number): Promise<void>;
   /** Whether its own sampler takes penalties. */
   readonly penalizes: boolean;
-  /** What the answer that begins is sampled with. */
-  setSampling(sampling: Sampling): Promise<void>;
+  /** What the answer that begins is sampled with. `taken`: its tokens so far, where it goes on after another model. */
+  setSampling(sampling: Sampling, taken?: readonly number[]): Promise<void>;
   /** Runs a chunk of at most prefillChunk tokens at a position. */
   prefill(tokens: readonly number[], position: number): Promise<void>;
-  /** The same for a prompt's last chunk, and samples the next token. */
-  prefillAndSample(tokens: readonly number[], position: number): Promise<number>;
+  /** The same for a prompt's last chunk, and samples the next token; `sampled` tokens of the answer were sampled before
+   * it. */
+  prefillAndSample(tokens: readonly number[], position: number, sampled?: number): Promise<number>;
   /** Feeds the last sampled token and samples the next, on the GPU, `count` times in one submission. */
   steps(count: number): Promise<number[]>;
   /** Runs a chunk of at most prefillChunk tokens at a position, in the way that is the fastest for so many, and samples

@@ -41,12 +41,17 @@ export class Guard {
     try {
       return await this.unlessFailed(promise);
     } catch (error) {
-      // A lost device first rejects its map requests, and only then says why.
-      if (!this.error && error instanceof DOMException)
-        await this.unlessFailed(new Promise((resolve) => setTimeout(resolve, 100))).catch(() => {});
-      this.check();
-      throw error;
+      throw await this.why(error);
     }
+  }
+
+  /** Why an operation failed: the device's failure, where it has one, or else `error`. A lost device first refuses what
+   * it is asked, and only then says why. */
+  async why(error: unknown): Promise<unknown> {
+    const reasons = [error, (error as Error | undefined)?.cause];
+    if (!this.error && reasons.some((reason) => reason instanceof DOMException || reason instanceof GpuError))
+      await this.unlessFailed(new Promise((resolve) => setTimeout(resolve, 100))).catch(() => {});
+    return this.error ?? error;
   }
 
   private unlessFailed<T>(promise: Promise<T>): Promise<T> {

@@ -2,7 +2,7 @@
 import type { AnswerRules } from "../chat/index.js";
 import type { Constrainer } from "../constrain/index.js";
 import type { Constraint } from "../decode/index.js";
-import type { Answering } from "./engine.js";
+import type { Answering } from "./held.js";
 import { fetchCode } from "./late_code.js";
 import type { LoadOptions } from "./options.js";
 

@@ -4,7 +4,6 @@ import {
   type Backend,
   ChatCompletions,
   Completions,
-  generateAnswer,
   type HostExtras,
   inTurn,
   parseSampling,
@@ -12,14 +11,7 @@ import {
   type SamplingRequest,
 } from "../chat/index.js";
 import type { CheckOptions, EngineCheck } from "../check/index.js";
-import {
-  CachedTokens,
-  type GeneratedToken,
-  type GenerateEnd,
-  GpuModel,
-  generateTokens,
-  type Model,
-} from "../decode/index.js";
+import { CachedTokens, type GeneratedToken, type GenerateEnd, GpuModel, generateTokens } from "../decode/index.js";
 import { checkPrompt, prefillAllButLast } from "../decode/loop.js";
 import type { AdapterFacts, MemoryUse } from "../device/index.js";
 import type { EmbeddingAnswer, EmbeddingRequest, RerankAnswer, RerankRequest } from "../embed/index.js";
@@ -30,14 +22,18 @@ import type { Size } from "../images/tiles.js";
 import type { ProfileOptions, ProfileReport } from "../profile/index.js";
 import type { ChatTurn, RenderOptions } from "../text/template.js";
 import type { Activations } from "./activations.js";
+import { answerOn } from "./answering.js";
 import { type CataloguedModel, findInCatalog } from "./catalogued.js";
 import { LazyConstrainer } from "./constrainer.js";
 import { Eyes } from "./eyes.js";
+import { type Answering, free, Held } from "./held.js";
 import { checkModel } from "./late_check.js";
 import { type Loaded, load, type Timings } from "./load.js";
+import { isLoss } from "./losses.js";
 import type { LoadOptions } from "./options.js";
 import { RAW } from "./raw.js";
 import { findFaults, loadRight } from "./self_check.js";
+import type { Known } from "./stages.js";
 import { type Task, taskOf, wrongModel } from "./tasks.js";
 import type { ValidationReport } from "./validate.js";
 import type { Verdicts } from "./verdicts.js";
@@ -86,11 +82,11 @@ export class Engine {
   readonly embeddings = {
     /** Vectors of texts, in OpenAI's shape. */
     create: async (request: EmbeddingRequest): Promise<EmbeddingAnswer> =>
-      this.texts("embedding").embed(this.queue, request),
+      this.held.lasting(() => this.texts("embedding").embed(this.queue, request)),
   };
   private readonly queue = new Queue();
   private readonly kv = new CachedTokens();
-  private loaded: Loaded | undefined;
+  private readonly held: Held;
   private readonly constrainer: LazyConstrainer;
   private readonly eyes: Eyes;
   private checkSeconds = 0;
@@ -100,10 +96,9 @@ export class Engine {
     private readonly depth: number,
     { constrain, images }: LoadOptions,
   ) {
-    this.loaded = loaded;
-    this.constrainer = new LazyConstrainer(() => this.answering(), constrain);
+    this.held = new Held(loaded, this.queue);
+    this.constrainer = new LazyConstrainer(() => this.held.answering(), constrain);
     this.eyes = new Eyes(images);
-    loaded.guard.onFailure((error) => this.queue.close(error));
     this.chat = { completions: new ChatCompletions(() => this.backend()) };
     this.completions = new Completions(() => this.backend());
   }
@@ -115,9 +110,19 @@ export class Engine {
     if (!Number.isInteger(depth) || depth < 1 || depth > 64)
       throw new InvalidRequestError("depth", "must be an integer from 1 to 64.");
     const url = typeof source === "string" ? source : await findInCatalog(source, options);
-    const open = async (verdicts?: Verdicts) => new Engine(await load(url, options, verdicts), depth, options);
-    const engine = await loadRight(options, open);
-    engine.alive().ready();
+    const open = (known: Known, more: LoadOptions): Promise<Engine> =>
+      loadRight(more, async (verdicts) => new Engine(await load(url, more, { ...known, verdicts }), depth, more));
+    const recovers = options.recover !== false;
+    const engine = await open({}, options).catch((error) => {
+      if (!recovers || !isLoss(error)) throw error;
+      return open({}, options);
+    });
+    if (recovers)
+      engine.held.recoverBy(
+        async ({ manifest }, signal) => (await open({ manifest }, { ...options, signal })).held.take()!,
+        options.onWarning,
+      );
+    engine.held.alive().ready();
     return engine;
   }
 
@@ -129,7 +134,8 @@ export class Engine {
   }
 
   get info(): EngineInfo {
-    const { manifest, tier, activations, adapter, threads, model, contextLength, memory, timings, base } = this.alive();
+    const { manifest, tier, activations, adapter, threads, model, contextLength, memory, timings, base } =
+      this.held.alive();
     return {
       name: manifest.name,
       url: base,
@@ -148,7 +154,7 @@ export class Engine {
       contextLength,
       kvTokens: model?.kvTokens ?? 0,
       memory: memory.use,
-      cachedTokens: this.kv.length,
+      cachedTokens: this.kv.lengthIn(model),
       timings: { ...timings, check_s: this.checkSeconds },
     };
   }
@@ -161,15 +167,19 @@ export class Engine {
     { goesOn = false, ...extras }: HostExtras & { readonly goesOn?: boolean } = {},
   ): AsyncGenerator<GeneratedToken, GenerateEnd, void> {
     const { stop_tokens: stopTokens, ...rest } = request;
-    const { model, host, manifest } = this.answering();
+    const { model, manifest } = this.held.answering();
     const parsed = parseSampling(rest, { vocabSize: model.vocabSize, generation: manifest.generation });
     if (parsed.format && stopTokens != null)
       throw new InvalidRequestError("stop_tokens", "cannot go with response_format, which ends with the model's.");
     if (parsed.stop.length) throw new InvalidRequestError("stop", "needs text; generate takes stop_tokens.");
     checkPrompt(tokens, model);
     const constraint = parsed.format && (await this.constrainer.prepare({ formats: [parsed.format], asked: true }))();
-    return yield* inTurn(this.queue, parsed.signal, (turn) =>
-      generateTokens(model, this.kv, host, goesOn ? [...this.kv.held, ...tokens] : tokens, {
+    return yield* inTurn(this.queue, parsed.signal, (turn) => {
+      const running = this.held.running();
+      const prompt = goesOn ? [...this.kv.held, ...tokens] : tokens;
+      const { model: first, host } = running.now();
+      return generateTokens(first, this.kv, host, prompt, {
+        recover: (error) => running.recover(error, ({ model }) => ({ model, prompt })),
         sampling: parsed.sampling,
         host: { ...parsed.host, ...extras },
         maxTokens: parsed.maxTokens ?? Infinity,
@@ -178,8 +188,8 @@ export class Engine {
         depth: this.depth,
         stopTokens: new Set(stopTokens ?? (parsed.ignoreEos ? [] : manifest.tokenizer.eosTokenIds)),
         interrupted: () => turn.interrupted,
-      }),
-    );
+      });
+    });
   }
 
   /** `count` greedy tokens by the real GPU loop, whatever they are. */
@@ -205,22 +215,25 @@ export class Engine {
     return steps;
   }
 
-  /** The same, one at a time. */
+  /** The same, one at a time. Where the device is lost meanwhile, it ends with DeviceLostError. */
   async *replaySteps(
     tokens: readonly number[],
     following: readonly number[],
   ): AsyncGenerator<Float32Array, void, void> {
-    const { model } = this.answering();
-    checkPrompt(tokens, model);
-    checkPrompt([...tokens, ...following.slice(0, -1)], model);
+    const { model: first } = this.held.answering();
+    checkPrompt(tokens, first);
+    checkPrompt([...tokens, ...following.slice(0, -1)], first);
     const { kv } = this;
+    const whole = (): Promise<Answering> => this.held.whole();
     yield* inTurn(this.queue, undefined, async function* (turn) {
+      const { model } = await whole();
       kv.clear();
+      kv.moveTo(model);
       await prefillAllButLast(model, kv, tokens, {});
       const rest = tokens.slice(kv.length);
-      const first = model.prefillAndRead(rest, kv.length);
+      const last = model.prefillAndRead(rest, kv.length);
       kv.push(...rest);
-      yield await first;
+      yield await last;
       for (const token of following) {
         if (turn.interrupted) throw new CancelledError("Interrupted.");
         await model.reserve(kv.length + 1);
@@ -233,7 +246,7 @@ export class Engine {
 
   /** Documents by how well they answer a query, in the shape of Cohere's and Jina's APIs. */
   async rerank(request: RerankRequest): Promise<RerankAnswer> {
-    return this.texts("reranking").rerank(this.queue, request);
+    return this.held.lasting(() => this.texts("reranking").rerank(this.queue, request));
   }
 
   /** Ends the answer that is being generated, with finish_reason "abort", also one that nobody reads any more; where
@@ -244,7 +257,7 @@ export class Engine {
 
   /** Forgets the conversation: the KV cache starts empty. Interrupts the answer under way, as `interrupt` does. */
   async reset(only?: ReadonlySet<AbortSignal>): Promise<void> {
-    this.alive();
+    this.held.alive();
     this.queue.interrupt(only);
     const { leave } = await this.queue.enter(undefined, true);
     this.kv.clear();
@@ -252,22 +265,22 @@ export class Engine {
   }
 
   encode(text: string, addSpecialTokens = true): number[] {
-    return this.alive().codec.encode(text, addSpecialTokens);
+    return this.held.alive().codec.encode(text, addSpecialTokens);
   }
   /** The text of a chat, as the model's template writes it. */
   renderChat(messages: readonly ChatTurn[], options: RenderOptions = {}): string {
-    return this.alive().codec.template.render(messages, this.rendering(options));
+    return this.held.alive().codec.template.render(messages, this.rendering(options));
   }
   encodeChat(messages: readonly ChatTurn[], options: RenderOptions = {}): number[] {
-    return this.alive().codec.encodeChat(messages, this.rendering(options));
+    return this.held.alive().codec.encodeChat(messages, this.rendering(options));
   }
   decode(tokens: readonly number[]): string {
-    return this.alive().codec.decode([...tokens]);
+    return this.held.alive().codec.decode([...tokens]);
   }
 
   /** The bundle's validation.json, fetched when asked for; undefined when it has none. */
   async validation(): Promise<unknown> {
-    const text = await this.alive().validation();
+    const text = await this.held.alive().validation();
     return text === undefined ? undefined : JSON.parse(text);
   }
 
@@ -278,7 +291,7 @@ export class Engine {
 
   /** @internal Whether its kernels are right on this device, as far as is known after a check. */
   async checkItself(verdicts: Verdicts): Promise<boolean> {
-    const { tier, activations, checking } = this.alive();
+    const { tier, activations, checking } = this.held.alive();
     const checked = { tier, activations };
     if (verdicts.isRight(checked)) return true;
     checking();
@@ -293,7 +306,7 @@ export class Engine {
 
   /** @internal The logits after a prompt with a picture of one tile, or a small one, whose RGB `draw` makes. */
   async logitsOfPicture(tokens: readonly number[], draw: (size: Size) => Uint8Array): Promise<Float32Array> {
-    const loaded = this.answering();
+    const loaded = this.held.answering();
     const { images } = loaded.manifest;
     if (!images) throw new BundleError("The validation has a picture, and the model sees none.");
     const size = sampleSize(images);
@@ -303,7 +316,7 @@ export class Engine {
 
   /** Where the time of a step goes. Load with `profile: true`, so that the device has timestamps where it can. */
   async profile(options: ProfileOptions = {}): Promise<ProfileReport> {
-    const { model, manifest, tier } = this.answering();
+    const { model, manifest, tier } = await this.held.whole();
     if (!(model instanceof GpuModel))
       throw new InvalidRequestError("profile", `a tier on a GPU has one, and ${tier.name} is not.`);
     const { profileModel } = await import("../profile/index.js");
@@ -319,42 +332,28 @@ export class Engine {
 
   /** Frees the GPU. Pending and later calls reject with UnloadedError; calling it again does nothing. */
   async unload(): Promise<void> {
-    const { loaded } = this;
+    const loaded = this.held.take();
     if (!loaded) return;
-    this.loaded = undefined;
+    this.queue.close(new UnloadedError());
     this.constrainer.forget();
-    loaded.guard.close();
-    loaded.memory.destroy();
+    free(loaded);
     this.kv.clear();
   }
 
   private rendering(options: RenderOptions): RenderOptions {
-    return { parts: this.alive().manifest.images !== undefined, ...options };
-  }
-
-  private alive(): Loaded {
-    if (!this.loaded) throw new UnloadedError();
-    this.loaded.guard.check();
-    return this.loaded;
-  }
-
-  /** Throws where the model answers no prompts. */
-  private answering(): Answering {
-    const loaded = this.alive();
-    if (!isAnswering(loaded)) throw wrongModel(loaded.manifest);
-    return loaded;
+    return { parts: this.held.alive().manifest.images !== undefined, ...options };
   }
 
   /** Throws where the model is for something else. */
   private texts(task: Task): Texts {
-    const { manifest, texts } = this.alive();
+    const { manifest, texts } = this.held.alive();
     if (!texts || task !== taskOf(manifest)) throw wrongModel(manifest);
     return texts;
   }
 
   private backend(): Backend {
-    const loaded = this.answering();
-    const { manifest, model, host, codec } = loaded;
+    const loaded = this.held.answering();
+    const { manifest, model, codec } = loaded;
     return {
       images: this.eyes.seeing(loaded),
       imagesCode: () => this.eyes.code(loaded),
@@ -372,21 +371,10 @@ export class Engine {
       chatStops: codec.template.stops,
       encode: (text, addSpecialTokens) => codec.encode(text, addSpecialTokens),
       constrain: (rules) => this.constrainer.prepare(rules),
-      generate: (turn, prompt, request, index, constraint) => {
-        const interrupted = (): boolean => turn.interrupted;
-        const stopTokens = new Set(request.ignoreEos ? [] : manifest.tokenizer.eosTokenIds);
-        const source = { model, host, codec, kv: this.kv, depth: this.depth, interrupted, stopTokens };
-        const { pictures = [], signal } = request;
-        if (pictures.length === 0) return generateAnswer(source, prompt, request, index, constraint);
-        const see = (): Promise<number[]> => this.eyes.see(loaded, prompt, pictures, signal);
-        return (async function* () {
-          return yield* generateAnswer(source, await see(), request, index, constraint);
-        })();
+      generate: (turn, ...asked) => {
+        const { kv, depth, eyes } = this;
+        return answerOn(this.held.running(), eyes, { kv, depth, interrupted: () => turn.interrupted }, ...asked);
       },
     };
   }
 }
-
-/** What is loaded, of a model that answers prompts. */
-export type Answering = Loaded & { readonly model: Model };
-const isAnswering = (loaded: Loaded): loaded is Answering => loaded.model !== undefined;

@@ -5,7 +5,7 @@ import { MissingFeatureError } from "../errors.js";
 import type { ImagesCode } from "../images/code.js";
 import { type ImageFacts, shapeOf, sizeOf, within } from "../images/facts.js";
 import type { Picture } from "../images/read.js";
-import type { Answering } from "./engine.js";
+import type { Answering } from "./held.js";
 import { fetchCode } from "./late_code.js";
 import type { LoadOptions } from "./options.js";
 

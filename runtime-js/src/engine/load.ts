@@ -17,6 +17,7 @@ import {
   compilePrefill,
   fetchPlan,
   fetchTextsCode,
+  type Known,
   type Loading,
   makeCodec,
   makeModel,
@@ -27,7 +28,6 @@ import {
   requestKernels,
   uploadWeights,
 } from "./stages.js";
-import type { Verdicts } from "./verdicts.js";
 
 export interface Timings {
   readonly manifest_s: number;
@@ -50,7 +50,7 @@ export interface Loaded {
   readonly adapter: AdapterFacts;
   /** Of the CPU's tier. */
   readonly threads: number | undefined;
-  readonly guard: Pick<Guard, "check" | "onFailure" | "close">;
+  readonly guard: Pick<Guard, "check" | "onFailure" | "close" | "why">;
   readonly memory: Pick<Memory, "use" | "destroy">;
   /** Of a model that answers prompts; undefined where `texts` is there. */
   readonly model: Model | undefined;
@@ -70,21 +70,23 @@ export interface Loaded {
 
 /** Rejects with CancelledError when the options' signal fires, and with a typed error for everything else. What the
  * verdicts know to be wrong on this device is not loaded. */
-export async function load(url: string, options: LoadOptions, verdicts?: Verdicts): Promise<Loaded> {
+export async function load(url: string, options: LoadOptions, known: Known = {}): Promise<Loaded> {
   const controller = new AbortController();
   const forward = (): void => controller.abort(options.signal?.reason);
   throwIfAborted(options.signal);
   options.signal?.addEventListener("abort", forward, { once: true });
   const undo: (() => void)[] = [];
+  const guards: Loading["guards"] = [];
   try {
-    const loaded = await runStages(url, { options, controller, undo, verdicts });
+    const loaded = await runStages(url, { options, controller, undo, guards, known });
     throwIfAborted(options.signal);
     return loaded;
   } catch (error) {
     controller.abort(error);
+    const why = options.signal?.aborted ? error : await (guards[0]?.why(error) ?? error);
     for (const step of undo.reverse()) step();
     if (options.signal?.aborted) throw new CancelledError("The load was cancelled.", options.signal.reason);
-    throw error;
+    throw why;
   } finally {
     options.signal?.removeEventListener("abort", forward);
   }
@@ -92,7 +94,7 @@ export async function load(url: string, options: LoadOptions, verdicts?: Verdict
 
 async function runStages(
   url: string,
-  given: Pick<Loading, "options" | "controller" | "undo" | "verdicts">,
+  given: Pick<Loading, "options" | "controller" | "undo" | "guards" | "known">,
 ): Promise<Loaded> {
   const { options, controller } = given;
   const log = await Log.open(options.debug);

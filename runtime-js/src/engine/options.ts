@@ -24,6 +24,9 @@ export interface LoadOptions {
   readonly firstTokens?: number | undefined;
   /** Check at the first load on a device that the kernels compute right; true by default. */
   readonly selfCheck?: boolean | undefined;
+  /** Load the model again where its device is lost or its worker stops, and go on with the answer under way; true by
+   * default. */
+  readonly recover?: boolean | undefined;
   /** Keep the bundle for the next visit; true by default. */
   readonly cache?: boolean | undefined;
   /** Which kept weights are hashed again: "always" all, the default; "first" those that were not verified when they

@@ -65,7 +65,8 @@ export class Progress {
 
   private send(stage: LoadProgress["stage"], text: string, force: boolean): void {
     const now = this.now();
-    if (!this.report || this.over || (!force && now - this.lastReport < 50 && this.loaded < this.total)) return;
+    if (!this.report || this.over) return;
+    if (!force && Math.abs(now - this.lastReport) < 50 && this.loaded < this.total) return;
     this.lastReport = now;
     const bytesPerSecond = stage === "weights" ? this.rate(now) : undefined;
     const secondsLeft = bytesPerSecond ? (this.total - this.loaded) / bytesPerSecond : undefined;
@@ -88,10 +89,10 @@ export class Progress {
     });
   }
 
-  /** Bytes a second over the last five seconds. */
+  /** Bytes a second over the last five seconds, none of them before the clock was set back. */
   private rate(now: number): number | undefined {
     this.samples.push({ at: now, bytes: this.loaded });
-    while (this.samples.length > 2 && now - this.samples[0]!.at > 5000) this.samples.shift();
+    while (this.samples.length > 2 && Math.abs(now - this.samples[0]!.at) > 5000) this.samples.shift();
     const first = this.samples[0]!;
     const seconds = (now - first.at) / 1000;
     return seconds > 0.2 ? Math.max(0, this.loaded - first.bytes) / seconds : undefined;

@@ -48,6 +48,14 @@ const STEP_TOKENS = 8;
 /** Tokens of a prefill chunk on a CPU. */
 const SOFTWARE_CHUNK = 128;
 
+/** What is known before a load. */
+export interface Known {
+  /** Of the bundle's kernels on this device, where they are checked. */
+  readonly verdicts?: Verdicts | undefined;
+  /** Of a model that is loaded again: it must be the same, whatever its host has now. */
+  readonly manifest?: Manifest | undefined;
+}
+
 /** What all stages share. */
 export interface Loading {
   readonly options: LoadOptions;
@@ -55,8 +63,9 @@ export interface Loading {
   readonly controller: AbortController;
   /** Frees what the stages allocated, in reverse. */
   readonly undo: (() => void)[];
-  /** What is known of the bundle's kernels on this device, where they are checked. */
-  readonly verdicts: Verdicts | undefined;
+  /** They watch what is opened. */
+  readonly guards: Pick<Guard, "why">[];
+  readonly known: Known;
   /** Since the load began. */
   readonly seconds: () => number;
   /** Each stage notes its own; those of weights and kernels begin when the plan is there. */
@@ -74,7 +83,10 @@ export interface Bundle {
 }
 
 /** Reads the manifest, where its model.wasm can run. */
-export async function openBundle(url: string, { options, controller, undo, progress }: Loading): Promise<Bundle> {
+export async function openBundle(
+  url: string,
+  { options, controller, undo, progress, known }: Loading,
+): Promise<Bundle> {
   const source = await Source.open(url, {
     fetch: options.fetch,
     cache: options.cache,
@@ -84,7 +96,7 @@ export async function openBundle(url: string, { options, controller, undo, progr
     onBytes: (n) => progress.bytes(n),
   });
   progress.manifest();
-  const [manifest] = await Promise.all([source.manifest(), requireWasm()]);
+  const [manifest] = await Promise.all([known.manifest ?? source.manifest(), requireWasm()]);
   const readText = async (name: string): Promise<string> => new TextDecoder().decode(await source.file(manifest, name));
   const carriers = startCarriers(source, manifest);
   undo.push(() => void endCarriers(carriers));
@@ -103,7 +115,7 @@ export interface Target {
 /** Chooses the adapter, the tier that it can run, and the size of the KV cache. */
 export async function chooseTarget(
   { source, manifest }: Bundle,
-  { options, progress, log, verdicts }: Loading,
+  { options, progress, log, known: { verdicts } }: Loading,
 ): Promise<Target | CpuTarget> {
   const [found] = await Promise.all([
     findAdapter(manifest, options),
@@ -168,11 +180,12 @@ export async function openGpu(
   manifest: Manifest,
   { adapter, tier, pages }: Target,
   { plan, kernels, wasm }: Planned,
-  { options, controller, undo, log }: Loading,
+  { options, controller, undo, guards, log }: Loading,
 ): Promise<Gpu> {
   const needs = matrixNeeds(options.activations, plan, adapter, tier, manifest);
   const device = await openDevice(adapter, mergeRequirements(tier, needs), largestBuffer(plan, pages), options.profile);
   const guard = new Guard(device);
+  guards.push(guard);
   const memory = new Memory(device);
   undo.push(
     () => guard.close(),
@@ -198,7 +211,7 @@ export async function requestKernels(
   { source, manifest }: Bundle,
   { adapter, tier }: Target,
   { plan, pipelines, matrix }: Gpu,
-  { options, progress, verdicts }: Loading,
+  { options, progress, known: { verdicts } }: Loading,
 ): Promise<Kernels> {
   const isWrong = (activations: Activations): boolean => verdicts?.isWrong({ tier, activations }) ?? false;
   const choice = await openChoice(options.activations, { source, manifest, plan, adapter, tier, matrix, isWrong });

@@ -95,7 +95,7 @@ export function clockTick(): number {
   for (let i = 0; i < 200_000; i++) {
     const now = performance.now();
     if (now === before) continue;
-    if (ticked++) return now - before;
+    if (now > before && ticked++) return now - before;
     before = now;
   }
   return 17; // Firefox's, where it resists fingerprinting

@@ -31,6 +31,7 @@ const LOAD_FIELDS: Readonly<Record<keyof MLCEngineConfig, true>> = {
   contextLength: true,
   firstTokens: true,
   selfCheck: true,
+  recover: true,
   cache: true,
   verify: true,
   threads: true,

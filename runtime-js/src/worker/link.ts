@@ -28,7 +28,8 @@ let pageLock: Promise<HeldLock | undefined> | undefined;
 
 export class Link {
   private readonly closing = new AbortController();
-  private heard = performance.now();
+  /** Messages. */
+  private heard = 0;
   private greeted: ((error?: Error) => void) | undefined;
 
   private constructor(
@@ -84,9 +85,9 @@ export class Link {
   ask(silentMs = 5_000): void {
     if (this.watched) return;
     this.post({ kind: "ping" });
-    const asked = performance.now();
+    const { heard } = this;
     setTimeout(() => {
-      if (!this.closed && this.heard < asked) this.fail("it does not answer");
+      if (!this.closed && this.heard === heard) this.fail("it does not answer");
     }, silentMs);
   }
 
@@ -103,7 +104,7 @@ export class Link {
 
   private hear(message: ToPage): void {
     if (this.closed) return;
-    this.heard = performance.now();
+    this.heard++;
     if (message.kind === "welcome") {
       this.lock = message.lock;
       this.greeted?.();
@@ -126,6 +127,7 @@ export class Link {
   /** By questions, where there is no lock to watch: those of a page that waits. */
   private watch(pingMs: number, silentMs: number): void {
     let asked = Infinity,
+      heard = -1,
       last = performance.now();
     const timer = setInterval(() => {
       const now = performance.now();
@@ -134,7 +136,8 @@ export class Link {
       last = now;
       if (!this.events.waiting()) asked = Infinity;
       else {
-        if (slept || this.heard >= asked) asked = now;
+        if (slept || this.heard !== heard) asked = now;
+        heard = this.heard;
         asked = Math.min(asked, now);
         if (now - asked > silentMs) this.fail(`it said nothing for ${silentMs / 1000} s`);
         else this.post({ kind: "ping" });

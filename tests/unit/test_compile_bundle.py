@@ -52,7 +52,7 @@ def test_the_bundle_is_complete(model: Path, tmp_path: Path) -> None:
     assert (facts.family, facts.quantization, facts.licence) == ("llama", "q4f32_1", "")
     assert (facts.context_length, facts.prefill_chunk, facts.page_size) == (100, 48, 16)
     assert facts.parameters == sum(array.size for array in SMALL.weights().values())
-    assert [tier.name for tier in bundle.manifest.tiers] == ["subgroups", "base", "software"]
+    assert [tier.name for tier in bundle.manifest.tiers] == ["subgroups", "base", "software", "wasm"]
     assert all(tier.limits == {} for tier in bundle.manifest.tiers)
     memory = bundle.manifest.memory
     assert memory.kv_per_token == SMALL.layers * 2 * SMALL.kv_heads * SMALL.head_dim * 4

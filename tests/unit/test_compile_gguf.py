@@ -141,7 +141,8 @@ def test_every_tier_has_every_prefill(tmp_path: Path) -> None:
     bundle = open_bundle(tmp_path / "a")
     entries = {tier.name: set(bundle.plan(tier.name)["entries"]) for tier in bundle.manifest.tiers}
     always = {"prefill", "decode", "penalize", "mask", "sample", "count"}
-    assert set(entries) == {"f16-subgroups", "f16", "subgroups", "base", "software"}
+    assert set(entries) == {"f16-subgroups", "f16", "subgroups", "base", "software", "wasm"}
+    assert entries["wasm"] == {"prefill", "decode"}
     assert entries["software"] == always
     always.add("prefill_few")
     assert entries["f16-subgroups"] - {"prefill_int8"} == {*always, "prefill_matrix"}

@@ -38,7 +38,7 @@ def test_int8_prefill_is_left_out_where_it_moves_logits_too_far(
         out_dir=tmp_path / "out",
         context_length=CONTEXT,
         prefill_chunk=CHUNK,
-        tiers=("subgroups", "software"),
+        tiers=("subgroups", "software", "wasm"),
     )
     compile_bundle(request, progress)
     assert any("int8 activations is left out" in note for note in progress.notes) is not bears
@@ -48,9 +48,18 @@ def test_int8_prefill_is_left_out_where_it_moves_logits_too_far(
     }
     assert ("prefill_int8" in plans["subgroups"]["entries"]) is bears
     assert "prefill_int8" not in plans["software"]["entries"]
+    # the CPU's tier rounds all activations, or none
+    wasm = bundle.tier("wasm")
+    assert bool(wasm.int8) is bears
+    assert any("tier wasm computes in float32" in note for note in progress.notes) is not bears
+    rounds = any("round" in launch["op"] for launch in plans["wasm"]["entries"]["decode"]["launches"])
+    assert rounds is bears
     for tier, plan in plans.items():
         launched = {launch["kernel"] for entry in plan["entries"].values() for launch in entry["launches"]}
         assert launched == set(range(len(plan["kernels"]))), "no kernel is there that nothing launches"
+        if tier == "wasm":
+            assert {kernel["name"] for kernel in plan["kernels"]} <= set(bundle.kernel_names(tier))
+            continue
         (wgsl,) = bundle.path.glob(f"kernels.{tier}.*.wgsl")
         lines = [line for line in wgsl.read_text().splitlines() if line.startswith("//// kernel ")]
         assert lines == [f"//// kernel {kernel['name']}" for kernel in plan["kernels"]]

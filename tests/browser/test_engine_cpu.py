@@ -261,6 +261,7 @@ def test_an_engine_of_another_origin(
     with serve_site(tmp_path, {"Access-Control-Allow-Origin": "*"}) as cdn:
         bundle = made(cdn)
         with open_model_page(chromium, site, script=NO_GPU) as page:
+            page.raw.goto(f"{site.url}sentences.txt")  # a page of the site without a policy of its own
             greedy = page.raw.evaluate(ELSEWHERE, [cdn.url, bundle, PROMPT])
             assert greedy[:4] == on_gpu["greedy"][:4]
             assert page.raw.workers == [] or all("blob:" in worker.url for worker in page.raw.workers)

@@ -54,6 +54,12 @@ class LoweredTier:
         return max(int(b["bytes"]) for b in self.plan["buffers"] if b["kind"] != "kv")
 
     @property
+    def rounds(self) -> bool:
+        """Whether decode rounds activations too, as the CPU's tier does for quantized weights."""
+        decode = self.plan["entries"].get("decode")
+        return decode is not None and any(launch["op"].startswith("round_") for launch in decode["launches"])
+
+    @property
     def entries(self) -> list[str]:
         """The plan's entries."""
         return list(self.plan["entries"])

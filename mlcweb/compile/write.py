@@ -33,7 +33,7 @@ from mlcweb.debug import logged_stage, logger
 from mlcweb.evaluate.dense import UNQUANTIZED, dense_or_packed
 from mlcweb.evaluate.quality import measure_quality
 from mlcweb.kernel_cache import open_cache
-from mlcweb.kernels.choice.tier import BASE, Tier
+from mlcweb.kernels.choice.tier import BASE
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE
 from mlcweb.kernels.layouts.pieces import MAX_BINDING_BYTES
 from mlcweb.kernels.ops.entries import PREFILL_INT8
@@ -140,7 +140,7 @@ def _add_tier(writer: BundleWriter, job: Job, lowered: LoweredTier) -> TierFacts
             plan=plan,
             kernels=writer.add_file(f"kernels.{name}", "wasm", every),
             relaxed=writer.add_file(f"kernels.{name}.relaxed", "wasm", relaxed),
-            int8=True if _rounds(job, lowered.tier) else None,
+            int8=True if lowered.rounds else None,
             kv_cache_dtype=dtype,
             cost=cost,
         )
@@ -260,8 +260,8 @@ def _exact_where_needed(
     progress: Progress,
 ) -> list[LoweredTier]:
     """The tiers, with the CPU's in float32 where this model's activations do not bear its int8."""
-    tier = next((one.tier for one in lowered if one.tier.cpu), None)
-    if tier is None or not _rounds(job, tier):
+    tier = next((one.tier for one in lowered if one.tier.cpu and one.rounds), None)
+    if tier is None:
         return lowered
     packed = _packed(writer, job)
     difference = int8_difference(packed, job.reference_model, job.context, validation, everywhere=True)
@@ -272,11 +272,6 @@ def _exact_where_needed(
     )
     exact = lower_tier(job, replace(tier, floats=True), open_cache())
     return [exact if one.tier.cpu else one for one in lowered]
-
-
-def _rounds(job: Job, tier: Tier) -> bool:
-    """Whether products of the CPU's tier round activations: those that float weights alone would not."""
-    return job.scheme.quantizes and not tier.floats
 
 
 def _add_tokenizer(writer: BundleWriter, checkpoint: Checkpoint) -> TokenizerFiles:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -237,6 +239,36 @@ def test_a_model_runs_in_a_browser(chromium: Path, site: Site, on_gpu: dict[str,
         assert relaxed == (what != "without Relaxed SIMD")
         greedy = page.right("greedy", PROMPT, 8)["tokens"]
         assert greedy[:4] == on_gpu["greedy"][:4]
+
+
+def test_what_the_tier_cannot_do_is_refused(alone: ModelPage, site: Site) -> None:
+    bundle = f"./{made(site)}/"
+    error = alone.call("load", bundle, {"cache": False, "tier": "wasm", "activations": "float"})["error"]
+    assert error["code"] == "invalid-request" and "are int8 on the tier wasm" in error["message"], error
+    loaded(alone, site)
+    error = alone.call("profile")["error"]
+    assert error["code"] == "invalid-request" and "wasm is not" in error["message"], error
+    alone.loaded = "", {}
+
+
+def test_a_tier_that_is_wrong_is_told(alone: ModelPage, site: Site) -> None:
+    bundle = site.bundle("wrong", MODEL, "q4f32_1", tiers=("wasm",), evaluate=False)
+    folder = site.folder / bundle
+    manifest = json.loads((folder / "mlcweb.json").read_text())
+    old = manifest["validation"]
+    expected = json.loads((folder / old).read_text())
+    for step in expected["steps"]:
+        step["top"] = [[token, logit + step["range"]] for token, logit in step["top"]]
+    data = json.dumps(expected).encode()
+    sha256 = hashlib.sha256(data).hexdigest()
+    manifest["validation"] = f"validation.{sha256[:8]}.json"
+    del manifest["files"][old]
+    manifest["files"][manifest["validation"]] = {"bytes": len(data), "sha256": sha256}
+    (folder / manifest["validation"]).write_bytes(data)
+    (folder / "mlcweb.json").write_text(json.dumps(manifest))
+    error = alone.call("load", f"./{bundle}/", {"cache": False})["error"]
+    assert error["code"] == "wrong-results" and "every tier" in error["message"], error
+    alone.loaded = "", {}
 
 
 def test_a_bundle_without_the_tier_says_what_is_missing(alone: ModelPage, site: Site) -> None:

@@ -58,3 +58,8 @@ def test_without_float16(tier: str, activations: str, bundle: str, stock: ModelP
 )
 def test_with_float16(tier: str, activations: str, bundle: str, f16: ModelPage) -> None:
     check_validation(f16.validate(bundle, tier, activations=activations), tier)
+
+
+def test_without_webgpu(bundle: str, stock: ModelPage) -> None:
+    report = stock.validate(bundle, "wasm")
+    assert report["ok"] and report["activation"] == "int8", report

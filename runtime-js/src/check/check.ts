@@ -40,9 +40,7 @@ export async function check(model: string | CataloguedModel, options: CheckOptio
   const verdicts = options.selfCheck === false ? undefined : new Verdicts(onWarning);
   // Without an adapter, and without a tier that needs none, the reason is there already.
   const chosen =
-    found || namesCpu(options)
-      ? await meet(() => chooseFor(manifest, adapter, options.tier, source, verdicts))
-      : undefined;
+    found || namesCpu(options) ? await meet(() => chooseFor(manifest, adapter, options, source, verdicts)) : undefined;
   const tier = chosen ?? manifest.tiers.at(-1)!;
   const onCpu = isCpuTier(tier);
   const memory = memoryOf(manifest, tier, sizes.pages, onCpu ? sizes.pages : sizes.firstPages);

@@ -8,6 +8,7 @@ import { bringWeights } from "./bring_weights.js";
 import { fetchCode } from "./late_code.js";
 import type { Loaded } from "./load.js";
 import { type Bundle, type Loading, makeCodec } from "./stages.js";
+import { activationsOf } from "./suits.js";
 
 /** Tokens of a prefill chunk: a cancellation takes effect between chunks. */
 const CHUNK = 128;
@@ -71,7 +72,7 @@ export async function loadOnCpu(bundle: Bundle, target: CpuTarget, loading: Load
     base: source.base,
     manifest,
     tier,
-    activations: tier.int8 ? "int8" : "float",
+    activations: activationsOf(tier),
     adapter: CPU_FACTS,
     threads: cpu.threads,
     guard: cpu.link,

@@ -123,7 +123,7 @@ export async function chooseTarget(
   ]);
   const adapter = found instanceof NoWebGPUError ? undefined : found;
   const has = adapter ? capabilities(adapter) : NO_ADAPTER;
-  const tier = await chooseFor(manifest, adapter, options.tier, source, verdicts);
+  const tier = await chooseFor(manifest, adapter, options, source, verdicts);
   log.say(2, ({ describeTier }) => {
     const asked = options.tier !== undefined;
     return describeTier(adapter?.info, has, manifest.tiers, tier, asked, (other) => missingFor(other, has));

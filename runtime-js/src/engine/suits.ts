@@ -2,7 +2,8 @@
 import type { Manifest, Source, Tier } from "../bundle/index.js";
 import { capabilities, requestAdapter } from "../device/adapter.js";
 import { type Capabilities, chooseTier, isCpuTier, missingFor, NO_ADAPTER, withoutBlind } from "../device/tier.js";
-import { NoWebGPUError, WrongResultsError } from "../errors.js";
+import { InvalidRequestError, NoWebGPUError, WrongResultsError } from "../errors.js";
+import type { Activations } from "./activations.js";
 import type { LoadOptions } from "./options.js";
 import { nameOf, type Verdicts } from "./verdicts.js";
 
@@ -24,14 +25,25 @@ export async function findAdapter(
 export async function chooseFor(
   { tiers, images }: Manifest,
   adapter: GPUAdapter | undefined,
-  named: string | undefined,
+  { tier: named, activations, profile }: Pick<LoadOptions, "tier" | "activations" | "profile">,
   source: Source,
   verdicts: Verdicts | undefined,
 ): Promise<Tier> {
   await verdicts?.open(source, adapter ? nameOf(adapter.info) : "no adapter");
   const has = adapter ? capabilities(adapter) : NO_ADAPTER;
-  return rightTier(images && named === undefined ? withoutBlind(tiers, has) : tiers, has, named, verdicts);
+  // what only a GPU's tier does is asked for: where there is one, that is taken
+  const onGpu = images !== undefined || profile === true || activations !== undefined;
+  const tier = rightTier(onGpu && named === undefined ? withoutBlind(tiers, has) : tiers, has, named, verdicts);
+  if (isCpuTier(tier) && activations !== undefined && activations !== activationsOf(tier))
+    throw new InvalidRequestError(
+      "activations",
+      `are ${activationsOf(tier)} on the tier ${tier.name} of this bundle, and cannot be ${activations}.`,
+    );
+  return tier;
 }
+
+/** What a tier's products take where no prefill is chosen: the CPU's may round all that it multiplies. */
+export const activationsOf = ({ int8 }: Pick<Tier, "int8">): Activations => (int8 ? "int8" : "float");
 
 /** The first tier that the adapter runs, and that is not known to be wrong on it. */
 function rightTier(
@@ -41,7 +53,7 @@ function rightTier(
   verdicts: Verdicts | undefined,
 ): Tier {
   const first = chooseTier(tiers, has, named);
-  if (!verdicts?.isWrong({ tier: first, activations: "float" })) return first;
+  if (!verdicts?.isWrong({ tier: first, activations: activationsOf(first) })) return first;
   const others = tiers.filter((tier) => tier !== first);
   if (named === undefined && others.some((tier) => missingFor(tier, has).length === 0))
     return rightTier(others, has, undefined, verdicts);

@@ -49,7 +49,11 @@ def test_the_engine_and_the_command_line_see_the_same_adapter(tmp_path: Path) ->
 
 def test_doctor_sees_16_bit_floats_and_a_cpu(f16_chromium: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "--chromium", str(f16_chromium), "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["adapter"]["tiers"][:2] == ["software", "f16-subgroups"]
+    assert json.loads(capsys.readouterr().out)["adapter"]["tiers"][:3] == [
+        "wasm",
+        "software",
+        "f16-subgroups",
+    ]
 
 
 def test_chat_streams_and_tells_its_speed(engine: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ SEE = """async ([prompt, pictures]) => {
   const engine = window.seeing;
   const seen = pictures.map(({ key, rgb, width, height }) => ({ key, rows: 0, columns: 0, size: { width, height },
     tiles: [Uint8Array.from(atob(rgb), (c) => c.charCodeAt(0))] }));
-  window.prompt = await engine.eyes.see(engine.answering(), prompt, seen, undefined);
+  window.prompt = await engine.eyes.see(engine.held.answering(), prompt, seen, undefined);
   return window.prompt;
 }"""
 REPLAY = """async (following) =>

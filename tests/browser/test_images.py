@@ -29,7 +29,7 @@ SEE = """async ([prompt, pictures]) => {
   const engine = window.seeing;
   const seen = pictures.map(({ key, tiles }) => ({ key, rows: 1, columns: tiles.length - 1,
     tiles: tiles.map((tile) => Uint8Array.from(atob(tile), (c) => c.charCodeAt(0))) }));
-  window.prompt = await engine.eyes.see(engine.answering(), prompt, seen, undefined);
+  window.prompt = await engine.eyes.see(engine.held.answering(), prompt, seen, undefined);
   return window.prompt;
 }"""
 REPLAY = """async (following) =>

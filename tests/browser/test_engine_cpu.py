@@ -266,7 +266,7 @@ def test_a_tier_that_is_wrong_is_told(alone: ModelPage, site: Site) -> None:
     manifest["files"][manifest["validation"]] = {"bytes": len(data), "sha256": sha256}
     (folder / manifest["validation"]).write_bytes(data)
     (folder / "mlcweb.json").write_text(json.dumps(manifest))
-    error = alone.call("load", f"./{bundle}/", {"cache": False})["error"]
+    error = alone.call("load", f"./{bundle}/", {"cache": False, "selfCheck": True})["error"]
     assert error["code"] == "wrong-results" and "every tier" in error["message"], error
     alone.loaded = "", {}
 

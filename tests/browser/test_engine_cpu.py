@@ -245,6 +245,7 @@ def test_what_the_tier_cannot_do_is_refused(alone: ModelPage, site: Site) -> Non
     bundle = f"./{made(site)}/"
     error = alone.call("load", bundle, {"cache": False, "tier": "wasm", "activations": "float"})["error"]
     assert error["code"] == "invalid-request" and "are int8 on the tier wasm" in error["message"], error
+    alone.loaded = "", {}  # that load ended what was there
     loaded(alone, site)
     error = alone.call("profile")["error"]
     assert error["code"] == "invalid-request" and "wasm is not" in error["message"], error

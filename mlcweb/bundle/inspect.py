@@ -153,7 +153,7 @@ def _tier(bundle: Bundle, tier: TierFacts, contexts: Sequence[int]) -> dict[str,
         "kv_cache_dtype": tier.kv_cache_dtype,
         "kernels": [
             {"name": name, "wgsl_bytes": len(wgsl[name].encode()) if name in wgsl else 0}
-            for name in bundle.kernel_names(tier.name)
+            for name in wgsl or bundle.kernel_names(tier.name)
         ],
         "pipelines": len(launched) if wgsl else 0,
         "launches": {name: len(entry["launches"]) for name, entry in plan["entries"].items()},

@@ -10,7 +10,6 @@ from mlcweb.contract.constants import (
     DTYPE_BYTES,
     ENTRIES,
     GRID_WORDS,
-    TIERS,
     Axes,
     Place,
     Sampling,
@@ -20,9 +19,8 @@ from mlcweb.contract.constants import (
 from mlcweb.contract.manifest import ImageFacts, ModelFacts
 from mlcweb.contract.pictures import most_patches
 from mlcweb.contract.plan import Plan
+from mlcweb.contract.tiers import CPU_TIERS
 from mlcweb.errors import BundleError
-
-CPU_TIERS = {row.name for row in TIERS if row.cpu}
 
 
 def check_plan(plan: Any, tier: str, file: str) -> None:

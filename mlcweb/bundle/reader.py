@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from mlcweb.bundle.check import decode_json
 from mlcweb.bundle.manifest import FileEntry, Manifest, TierFacts
-from mlcweb.bundle.plan_check import CPU_TIERS, check_plan, check_plan_fits
+from mlcweb.bundle.plan_check import check_plan, check_plan_fits
 from mlcweb.bundle.stored import StoredWeights
 from mlcweb.bundle.validation_check import check_text_validation, check_validation
 from mlcweb.bundle.wasm_exports import exported_functions
 from mlcweb.contract.constants import MANIFEST_NAME, MAX_MANIFEST_BYTES
 from mlcweb.contract.plan import Plan
 from mlcweb.contract.text_validation import TextValidation
+from mlcweb.contract.tiers import CPU_TIERS
 from mlcweb.contract.validation import Validation
 from mlcweb.errors import BundleError
 from mlcweb.progress import Progress, SilentProgress

@@ -240,9 +240,8 @@ def _without_bad_int8(
     """The tiers, without prefill in int8 where this model's activations do not bear it: devices choose by speed."""
     if not any(PREFILL_INT8.name in tier.entries for tier in lowered):
         return lowered
-    difference = int8_difference(_packed(writer, job), job.reference_model, job.context, validation)
-    # a device rounds ties its own way, so the host's may be a little less
-    if difference <= 0.8 * validation["tolerance"]["int8"]:
+    difference = _too_much(writer, job, validation, everywhere=False)
+    if difference is None:
         return lowered
     progress.note(
         f"prefill with int8 activations is left out: it would move logits by {difference:.1%} of their range"
@@ -250,6 +249,16 @@ def _without_bad_int8(
     return [
         tier.without(PREFILL_INT8.name) if PREFILL_INT8.name in tier.entries else tier for tier in lowered
     ]
+
+
+def _too_much(
+    writer: BundleWriter, job: Job, validation: dict[str, Any], *, everywhere: bool
+) -> float | None:
+    """How far rounding to int8 moves logits (``int8_difference``), where that is more than the model bears."""
+    packed = _packed(writer, job)
+    difference = int8_difference(packed, job.reference_model, job.context, validation, everywhere=everywhere)
+    # a device rounds ties its own way, so the host's may be a little less
+    return difference if difference > 0.8 * validation["tolerance"]["int8"] else None
 
 
 def _exact_where_needed(
@@ -263,9 +272,8 @@ def _exact_where_needed(
     tier = next((one.tier for one in lowered if one.tier.cpu and one.rounds), None)
     if tier is None:
         return lowered
-    packed = _packed(writer, job)
-    difference = int8_difference(packed, job.reference_model, job.context, validation, everywhere=True)
-    if difference <= 0.8 * validation["tolerance"]["int8"]:
+    difference = _too_much(writer, job, validation, everywhere=True)
+    if difference is None:
         return lowered
     progress.note(
         f"the tier {tier.name} computes in float32: int8 would move its logits by {difference:.1%} of their range"

@@ -10,13 +10,11 @@ import click
 
 from mlcweb.cli.options import TIERS, bundle_argument, verb
 from mlcweb.cli.output import Output
-from mlcweb.contract import constants
+from mlcweb.contract.tiers import CPU_TIERS
 from mlcweb.numbers import size
 
 if TYPE_CHECKING:
     from mlcweb.bundle import Bundle
-
-_CPU_TIERS = {row.name for row in constants.TIERS if row.cpu}
 
 
 @verb("inspect")
@@ -207,7 +205,7 @@ def _tier_row(tier: Mapping[str, Any]) -> tuple[str, ...]:
     wgsl = sum(kernel["wgsl_bytes"] for kernel in tier["kernels"])
     return (
         tier["name"],
-        ", ".join(needs) or ("WebAssembly with SIMD" if tier["name"] in _CPU_TIERS else "any WebGPU"),
+        ", ".join(needs) or ("WebAssembly with SIMD" if tier["name"] in CPU_TIERS else "any WebGPU"),
         tier["kv_cache_dtype"] or "not stated",
         str(tier["pipelines"]),
         launches,

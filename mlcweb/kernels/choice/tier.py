@@ -15,9 +15,7 @@ class Tier:
     software: bool = False  # for adapters that are a CPU: kernels.software
     cpu: bool = False  # no adapter: kernels.cpu, in WebAssembly
     relaxed: bool = False  # of the CPU's: with Relaxed SIMD
-    floats: bool = (
-        False  # of the CPU's: products take activations as they are, for models that bear no rounding
-    )
+    floats: bool = False  # of the CPU's: products take activations as they are
 
     @property
     def subgroups(self) -> bool:

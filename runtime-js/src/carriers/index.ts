@@ -2,6 +2,7 @@
 // this at a third of the speed: it would hash there, and a piece of 64 KB that it reads from a stream costs it a turn.
 import type { Reading } from "../bundle/reading.js";
 import { keyOf } from "../bundle/store.js";
+import { workerElsewhere } from "../device/worker_elsewhere.js";
 import { throwIfAborted } from "../errors.js";
 import type { Job, Result, Said, Task } from "./job.js";
 
@@ -104,11 +105,5 @@ function makeWorker(): Worker {
   // Bundlers look for just this expression.
   if (url.origin === globalThis.origin)
     return new Worker(new URL("./carrier-worker.js", import.meta.url), { type: "module" });
-  // A worker's script must be of the page's origin; what it imports need not. A policy's worker-src is for what it
-  // imports statically too, and this page may have no more than `blob:` there.
-  const text = `import(${JSON.stringify(url.href)}).catch((error) => setTimeout(() => { throw error; }));`;
-  const script = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-  const worker = new Worker(script, { type: "module" });
-  worker.addEventListener("message", () => URL.revokeObjectURL(script), { once: true });
-  return worker;
+  return workerElsewhere(url, { type: "module" });
 }

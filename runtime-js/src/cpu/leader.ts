@@ -17,6 +17,8 @@ const FIRST_PAGES = 64;
 
 export class Leader implements Calls {
   private opening!: Opening;
+  /** Of the plan's buffers, by name: each step asks for some. */
+  private indices!: ReadonlyMap<string, number>;
   private memory!: WebAssembly.Memory;
   private layout!: Layout;
   private host!: Host;
@@ -25,7 +27,8 @@ export class Leader implements Calls {
   private position = 0;
   private token = 0;
   private shift = 0;
-  private step_ = 0;
+  /** Tokens of the answer that were sampled: the next one's random number goes by it. */
+  private drawn = 0;
   private sampling!: Sampling;
   private counts = new Map<number, number>();
   private mask: Int32Array | undefined;
@@ -34,22 +37,17 @@ export class Leader implements Calls {
     const { plan, kernels, host, pages, threads } = opening;
     const shared = threads > 1;
     this.opening = opening;
+    this.indices = new Map(plan.buffers.map(({ name }, i) => [name, i]));
     this.host = await Host.load(host);
     const { __heap_base: base } = await instantiate(kernels, makeMemory(FIRST_PAGES, shared));
     this.layout = layoutOf(opening, Number((base as WebAssembly.Global).value));
-    const { end, control, tables } = this.layout;
+    const { end } = this.layout;
     requireRoom(end);
     this.memory = makeMemory(Math.ceil(end / PAGE_BYTES), shared);
-    const exports = await instantiate(kernels, this.memory);
-    const entries = callsOf(exports, plan, this.layout, this.memory);
-    this.team = new Team(new Int32Array(this.memory.buffer, control, (tables[0]! - control) >> 2), threads, entries);
+    this.team = teamOf(opening, await instantiate(kernels, this.memory), this.layout, this.memory);
     const pageTable = this.ints("page_table");
     for (let i = 0; i < Math.min(pages, pageTable.length); i++) pageTable[i] = i;
-    return { memory: shared ? this.memory : undefined };
-  }
-
-  help(_: Helping): Promise<void> {
-    throw new Error("The first thread helps nobody.");
+    return { layout: this.layout, memory: shared ? this.memory : undefined };
   }
 
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void {
@@ -58,13 +56,13 @@ export class Leader implements Calls {
 
   setSampling(sampling: Sampling, taken: readonly number[]): void {
     this.sampling = sampling;
-    this.step_ = 0;
+    this.drawn = 0;
     this.counts = new Map();
     for (const token of taken) this.count(token);
   }
 
   prefill({ tokens, position, sampled, inputs, shift }: Chunk): void {
-    this.step_ = sampled;
+    this.drawn = sampled;
     this.shift = shift;
     this.ints("tokens").set(tokens);
     for (const [name, words] of Object.entries(inputs)) this.ints(name).set(words);
@@ -74,7 +72,7 @@ export class Leader implements Calls {
   }
 
   step(tokens: readonly number[], position: number, sampled: number, shift: number): void {
-    this.step_ = sampled;
+    this.drawn = sampled;
     this.position = position;
     this.shift = shift;
     for (const token of tokens) {
@@ -134,7 +132,7 @@ export class Leader implements Calls {
     const { repetition: repetitionPenalty, frequency: frequencyPenalty, presence: presencePenalty } = penalties;
     const params = { temperature, topP, topK, minP: 0, repetitionPenalty, frequencyPenalty, presencePenalty };
     const counts = this.sampling.penalties ? this.counts : new Map<number, number>();
-    this.token = this.host.sample(logits, counts, params, randomAt(seed, this.step_++));
+    this.token = this.host.sample(logits, counts, params, randomAt(seed, this.drawn++));
     if (this.sampling.penalties) this.count(this.token);
     return this.token;
   }
@@ -183,20 +181,16 @@ export class Leader implements Calls {
     return bytesOf(this.opening.plan.buffers[this.index(name)]!, this.opening.pages);
   }
   private index(name: string): number {
-    const index = this.opening.plan.buffers.findIndex((buffer) => buffer.name === name);
-    if (index < 0) throw new BundleError(`The plan of the CPU's tier has no buffer ${name}.`);
+    const index = this.indices.get(name);
+    if (index === undefined) throw new BundleError(`The plan of the CPU's tier has no buffer ${name}.`);
     return index;
   }
 }
 
 /** What another thread does. It never ends, but with its worker. */
-export async function help({ opening, memory, thread }: Helping): Promise<never> {
-  const { kernels, plan, threads } = opening;
-  const probe = await instantiate(kernels, makeMemory(FIRST_PAGES, true));
-  const layout = layoutOf(opening, Number((probe.__heap_base as WebAssembly.Global).value));
-  const exports = await instantiate(kernels, memory, layout.stacks[thread - 1]);
-  const control = new Int32Array(memory.buffer, layout.control, (layout.tables[0]! - layout.control) >> 2);
-  return new Team(control, threads, callsOf(exports, plan, layout, memory)).help();
+export async function help({ opening, layout, memory, thread }: Helping): Promise<never> {
+  const exports = await instantiate(opening.kernels, memory, layout.stacks[thread - 1]);
+  return teamOf(opening, exports, layout, memory).help();
 }
 
 const recordsOf = (plan: Plan): number[] =>
@@ -207,12 +201,20 @@ function layoutOf({ plan, pages, threads }: Opening, base: number): Layout {
   return layOut(plan, pages, threads, controlWords(launches), recordsOf(plan), base);
 }
 
-function callsOf(exports: WebAssembly.Exports, plan: Plan, layout: Layout, memory: WebAssembly.Memory): EntryCalls[] {
+/** A thread's part of the team, with an instance of its own. */
+function teamOf(
+  { plan, threads }: Opening,
+  exports: WebAssembly.Exports,
+  layout: Layout,
+  { buffer }: WebAssembly.Memory,
+): Team {
+  const { control, tables } = layout;
   const words = recordsOf(plan);
-  return RUN_ENTRIES.map((name, i) => {
-    const table = new Uint32Array(memory.buffer, layout.tables[i], words[i]);
+  const entries = RUN_ENTRIES.map((name, i) => {
+    const table = new Uint32Array(buffer, tables[i], words[i]);
     return new EntryCalls(exports, plan, plan.entries[name], layout, table);
   });
+  return new Team(new Int32Array(buffer, control, (tables[0]! - control) >> 2), threads, entries);
 }
 
 /** Throws OutOfMemoryError where the browser has no room for it. */

@@ -1,7 +1,8 @@
 // Reaches the CPU's first thread: a worker, since a page must go on while it computes; where there can be none, what
 // would be in it runs here.
+import { workerElsewhere } from "../device/worker_elsewhere.js";
 import { BundleError, type MlcwebError, OutOfMemoryError, UnloadedError, WorkerError } from "../errors.js";
-import { type CallName, type Calls, type Helping, type Reply, type Request, WORKER_NAME } from "./protocol.js";
+import { type CallName, type Calls, HELP, type Helping, type Reply, type Request, WORKER_NAME } from "./protocol.js";
 
 type Answer<Name extends CallName> = Awaited<ReturnType<Calls[Name]>>;
 
@@ -40,12 +41,7 @@ function makeWorker(): Worker {
   // Bundlers look for just this expression.
   if (url.origin === globalThis.origin)
     return new Worker(new URL("./cpu-worker.js", import.meta.url), { type: "module", name: WORKER_NAME });
-  // A worker's script must be of the page's origin; what it imports later need not, and needs no worker-src.
-  const text = `import(${JSON.stringify(url.href)}).catch((error) => setTimeout(() => { throw error; }));`;
-  const script = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-  const worker = new Worker(script, { type: "module", name: WORKER_NAME });
-  worker.addEventListener("message", () => URL.revokeObjectURL(script), { once: true });
-  return worker;
+  return workerElsewhere(url, { type: "module", name: WORKER_NAME });
 }
 
 export class Link {
@@ -85,7 +81,7 @@ export class Link {
     this.workers.push(worker);
     worker.onmessage = ({ data }: MessageEvent<Reply>): void => this.fail(errorOf(data.error!));
     worker.onerror = (event): void => this.fail(stopped(event));
-    worker.postMessage({ id: 0, name: "help", args: [helping] } satisfies Request);
+    worker.postMessage({ id: 0, name: HELP, args: [helping] } satisfies Request);
   }
 
   /** Rejects with a typed error, and so do all calls after a failure. */

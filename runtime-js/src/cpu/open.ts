@@ -68,9 +68,9 @@ export async function openCpu(parts: CpuParts): Promise<Cpu> {
     const bytes = threads > 1 ? withSharedMemory(parts.kernels) : parts.kernels;
     const kernels = await compile(bytes);
     const opening = { plan: parts.plan, kernels, host: parts.host, pages: parts.pages, threads };
-    const { memory } = await link.call("open", [opening]);
+    const { layout, memory } = await link.call("open", [opening]);
     const helpers = Array.from({ length: threads - 1 }, (_, i) => i + 1);
-    await Promise.all(helpers.map((thread) => link.help({ opening, memory: memory!, thread })));
+    await Promise.all(helpers.map((thread) => link.help({ opening, layout, memory: memory!, thread })));
     return new Cpu(link, threads, parts);
   } catch (error) {
     link.close();

@@ -1,6 +1,7 @@
 // Declares what the engine's thread asks of the CPU's: calls, which are answered in order.
 import type { Sampling } from "../decode/model.js";
 import type { Plan } from "../plan/index.js";
+import type { Layout } from "./layout.js";
 
 /** The name by which a worker knows what it is for. */
 export const WORKER_NAME = "mlcweb-cpu";
@@ -18,15 +19,19 @@ export interface Opening {
   readonly threads: number;
 }
 export interface Opened {
+  readonly layout: Layout;
   /** To be given to the helpers, where there are some. */
   readonly memory: WebAssembly.Memory | undefined;
 }
-/** What a helper is given: the opening, the memory, and which thread it is, from 1. */
+/** What a helper is given: the opening, what came of it, and which thread it is, from 1. */
 export interface Helping {
   readonly opening: Opening;
+  readonly layout: Layout;
   readonly memory: WebAssembly.Memory;
   readonly thread: number;
 }
+/** The name of a helper's only request, which is answered where it fails. */
+export const HELP = "help";
 
 /** A chunk to prefill. */
 export interface Chunk {
@@ -43,7 +48,6 @@ export interface Chunk {
 /** The calls, with what they answer. */
 export interface Calls {
   open(opening: Opening): Promise<Opened>;
-  help(helping: Helping): Promise<void>;
   write(tensor: string, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   setSampling(sampling: Sampling, taken: readonly number[]): void;
   prefill(chunk: Chunk): void;
@@ -65,7 +69,7 @@ export type CallName = keyof Calls;
 
 export interface Request {
   readonly id: number;
-  readonly name: CallName;
+  readonly name: CallName | typeof HELP;
   readonly args: readonly unknown[];
 }
 export interface Reply {

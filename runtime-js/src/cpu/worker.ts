@@ -2,7 +2,7 @@
 // file of its own.
 import { MlcwebError } from "../errors.js";
 import { help, Leader } from "./leader.js";
-import { type Calls, type Helping, READY, type Reply, type Request, WORKER_NAME } from "./protocol.js";
+import { type Calls, HELP, type Helping, READY, type Reply, type Request, WORKER_NAME } from "./protocol.js";
 
 type Port = Pick<MessagePort, "postMessage" | "onmessage">;
 
@@ -17,7 +17,7 @@ export function serve(port: Port): void {
 
 async function answer(leader: Calls, { id, name, args }: Request): Promise<{ reply: Reply; transfer: Transferable[] }> {
   try {
-    if (name === "help") {
+    if (name === HELP) {
       const helping = help(args[0] as Helping);
       return { reply: { id, value: await helping }, transfer: [] }; // only a failure to begin is answered
     }

@@ -7,11 +7,8 @@ import { Host, parsePlan } from "../plan/index.js";
 import { bringWeights } from "./bring_weights.js";
 import { fetchCode } from "./late_code.js";
 import type { Loaded } from "./load.js";
-import { type Bundle, type Loading, makeCodec } from "./stages.js";
+import { type Bundle, type Loading, makeCodec, SOFTWARE_CHUNK } from "./stages.js";
 import { activationsOf } from "./suits.js";
-
-/** Tokens of a prefill chunk: a cancellation takes effect between chunks. */
-const CHUNK = 128;
 
 export const CPU_FACTS: AdapterFacts = {
   vendor: "",
@@ -52,7 +49,7 @@ export async function loadOnCpu(bundle: Bundle, target: CpuTarget, loading: Load
   ]);
   const plan = parsePlan(text, manifest, tier.name);
   timings.manifest_s = seconds();
-  const sizes = { vocabSize, prefillChunk: Math.min(CHUNK, chunk), contextLength };
+  const sizes = { vocabSize, prefillChunk: Math.min(SOFTWARE_CHUNK, chunk), contextLength };
   const parts = { plan, kernels, host: wasm, pages, threads: options.threads, sizes };
   const cpu = await log.timed(1, "start threads", target.cpu.openCpu(parts));
   undo.push(() => cpu.link.close());

@@ -45,8 +45,8 @@ import type { Verdicts } from "./verdicts.js";
 
 /** On an H200 a prefill of 2 to 32 tokens takes as long as eight steps of a 1B model. */
 const STEP_TOKENS = 8;
-/** Tokens of a prefill chunk on a CPU. */
-const SOFTWARE_CHUNK = 128;
+/** Tokens of a prefill chunk on a CPU: a cancellation takes effect between chunks. */
+export const SOFTWARE_CHUNK = 128;
 
 /** What is known before a load. */
 export interface Known {

@@ -204,6 +204,7 @@ def test_a_compiled_model_draws_on(kind: str, real: ModelPage, site: Site) -> No
     request = {"messages": [{"role": "user", "content": "one two"}], "max_tokens": 40, **REQUESTS[kind]}
     expected = real.right("create", request)["choices"]
     real.right("reset")
-    lose_at(real.raw, ("submit", 16))
+    # early: a submission has as many steps as the GPU's speed allows
+    lose_at(real.raw, ("submit", 6))
     assert real.right("create", request)["choices"] == expected
     assert lost_as_planned(real.raw)

@@ -72,7 +72,7 @@ def test_every_entry_is_there_and_has_types(installed: Path) -> None:
     root = installed / "node_modules" / "mlcweb"
     manifest = json.loads((root / "package.json").read_text())
     assert not manifest.get("dependencies")
-    assert len(manifest["exports"]) == 13
+    assert len(manifest["exports"]) == 14
     for entry in manifest["exports"].values():
         assert (root / entry["default"]).is_file() and (root / entry["types"]).is_file()
     for script in (root / "dist").glob("*.js"):

@@ -101,9 +101,7 @@ export async function startCarriers(most: number): Promise<Carrier[]> {
 }
 
 function makeWorker(): Worker {
-  const url = new URL("./carrier-worker.js", import.meta.url);
+  const elsewhere = workerElsewhere("carrier-worker.js", import.meta.url, { type: "module" });
   // Bundlers look for just this expression.
-  if (url.origin === globalThis.origin)
-    return new Worker(new URL("./carrier-worker.js", import.meta.url), { type: "module" });
-  return workerElsewhere(url, { type: "module" });
+  return elsewhere ?? new Worker(new URL("./carrier-worker.js", import.meta.url), { type: "module" });
 }

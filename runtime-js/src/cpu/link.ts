@@ -37,11 +37,9 @@ function startWorker(): Promise<Worker | undefined> {
 }
 
 function makeWorker(): Worker {
-  const url = new URL("./cpu-worker.js", import.meta.url);
+  const elsewhere = workerElsewhere("cpu-worker.js", import.meta.url, { type: "module", name: WORKER_NAME });
   // Bundlers look for just this expression.
-  if (url.origin === globalThis.origin)
-    return new Worker(new URL("./cpu-worker.js", import.meta.url), { type: "module", name: WORKER_NAME });
-  return workerElsewhere(url, { type: "module", name: WORKER_NAME });
+  return elsewhere ?? new Worker(new URL("./cpu-worker.js", import.meta.url), { type: "module", name: WORKER_NAME });
 }
 
 export class Link {

@@ -1,12 +1,13 @@
 """Takes the pages' pictures for the docs: the real page, a real model, answers as they come.
 
-    .venv/bin/python docs/images/take.py dist/SmolLM2-135M-Instruct-q4f32_1
+    .venv/bin/python docs/images/take.py dist/SmolLM2-135M-Instruct-gguf
     .venv/bin/python docs/images/take.py dist/all-MiniLM-L6-v2-q8f16_1 --search
     .venv/bin/python docs/images/take.py dist/smolvlm-q8f32_1 --picture
+    .venv/bin/python docs/images/take.py dist/SmolLM2-135M-Instruct-gguf --without-webgpu
 
 ``make demo`` makes the first bundle; the second one's pictures are of the search page, and the third one's is of a
 conversation about a picture (tests.fixtures.images makes a tiny model, whose words mean nothing). MLCWEB_CHROMIUM
-names the browser. ``--all DIR`` takes every state of the chat page, light, dark and narrow, for looking at. Pictures
+names the browser, and MLCWEB_CHROMIUM_FLAGS gives it more flags. ``--all DIR`` takes every state of the chat page, light, dark and narrow, for looking at. Pictures
 are nicer where a good sans-serif is installed (Debian: fonts-inter).
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,9 +70,12 @@ SCENE = """async () => {
 }"""
 
 
+WITHOUT_WEBGPU = ("--disable-gpu", "--disable-features=WebGPU")
+
+
 @contextmanager
-def browser() -> Iterator[Browser]:
-    flags = [*FLAGS, *shlex.split(os.environ.get(EXTRA_FLAGS, ""))]
+def browser(flags: Sequence[str] = FLAGS) -> Iterator[Browser]:
+    flags = [*flags, *shlex.split(os.environ.get(EXTRA_FLAGS, ""))]
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(
             executable_path=find_chromium(), headless=True, chromium_sandbox=os.geteuid() != 0, args=flags
@@ -157,6 +161,14 @@ def take_picture(running: Browser, url: str) -> None:
     shoot(page, HERE / "picture.png")
 
 
+def take_without_webgpu(running: Browser, url: str) -> None:
+    page = open_page(running, url, 1000, 620)
+    wait_until_loaded(page)
+    ask(page, QUESTIONS[0])
+    print("navigator.gpu:", page.evaluate("async () => String(await navigator.gpu?.requestAdapter())"))
+    shoot(page, HERE / "without-webgpu.png")
+
+
 def show_sections(page: Page, *titles: str) -> None:
     """Opens sections of the panel, and closes the others."""
     page.evaluate(
@@ -209,8 +221,13 @@ def main() -> None:
     parser.add_argument("--all", type=Path, metavar="DIR")
     parser.add_argument("--search", action="store_true")
     parser.add_argument("--picture", action="store_true")
+    parser.add_argument("--without-webgpu", action="store_true")
     args = parser.parse_args()
-    with serving(args.bundle) as server, browser() as running:
+    flags = ("--headless=new", *WITHOUT_WEBGPU) if args.without_webgpu else FLAGS
+    with serving(args.bundle) as server, browser(flags) as running:
+        if args.without_webgpu:
+            take_without_webgpu(running, server.url)
+            return
         if args.search:
             take_search(running, server.url)
             return

@@ -22,7 +22,7 @@ from mlcweb.contract.constants import KV_CACHE_DTYPES
 from mlcweb.debug import CHOICE, logger
 from mlcweb.errors import CheckpointError, UnsupportedError
 from mlcweb.kernels.choice.choose import has_matrix
-from mlcweb.kernels.choice.tier import TIERS, WASM, Tier, tiers_for
+from mlcweb.kernels.choice.tier import TIERS, Tier, tiers_for
 from mlcweb.models import Decoder, DecoderConfig, architecture, declare_model
 from mlcweb.progress import Progress
 from mlcweb.quantize import AS_IT_IS, Scheme, get_scheme
@@ -65,7 +65,7 @@ def decide(request: CompileRequest, progress: Progress) -> Job:
     scheme = get_scheme(quantization)
     if scheme.as_it_is:
         checkpoint, scheme = keep_file_types(checkpoint, model, progress)
-    tiers = _tiers(request, scheme, texts=texts is not None)
+    tiers = _tiers(request, scheme)
     if texts is not None:
         check_text_options(request)
     if request.matrix:
@@ -176,16 +176,14 @@ def default_chunk(config: DecoderConfig) -> int:
     return chunk
 
 
-def _tiers(request: CompileRequest, scheme: Scheme, *, texts: bool = False) -> tuple[Tier, ...]:
-    possible = tiers_for(scheme.float16, texts=texts)
+def _tiers(request: CompileRequest, scheme: Scheme) -> tuple[Tier, ...]:
+    possible = tiers_for(scheme.float16)
     if not request.tiers:
         return possible
     for name in request.tiers:
         if name in {tier.name for tier in possible}:
             continue
-        if name == WASM.name:
-            why = f"tier {name} answers prompts, and this model makes embeddings or scores"
-        elif name in {tier.name for tier in TIERS}:
+        if name in {tier.name for tier in TIERS}:
             why = f"tier {name} computes in float16, and {scheme.name} in float32"
         else:
             why = f"there is no tier {name!r}"

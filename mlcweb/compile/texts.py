@@ -15,7 +15,12 @@ from mlcweb.models.parts.text_head import Dense, TextTask
 from mlcweb.progress import Progress
 from mlcweb.recipes import Recipe
 from mlcweb.reference.text_tokens import TextTokenizer
-from mlcweb.reference.texts import HostTexts, TokenizedText, make_text_validation
+from mlcweb.reference.texts import (
+    HostTexts,
+    TokenizedText,
+    int8_difference_of_texts,
+    make_text_validation,
+)
 from mlcweb.reference.weights import ReferenceWeights
 from mlcweb.sources import Checkpoint
 
@@ -254,3 +259,11 @@ def make_validation_of_texts(
         cosine = least_cosine([item["output"] for item in validation["texts"]], map(theirs.output, tokenized))
         progress.note(f"embeddings of {len(texts)} texts: at least {cosine:.4f} of the source's by cosine")
     return validation
+
+
+def int8_moves_texts(
+    job: TextJob, model: Decoder, weights: ReferenceWeights, context: int, validation: dict[str, Any]
+) -> float:
+    """How far rounding activations to int8 moves the outputs of ``make_validation_of_texts``."""
+    tokenized = [job.tokens(item["text"], item.get("document")) for item in validation["texts"]]
+    return int8_difference_of_texts(HostTexts(model, weights, context), tokenized, validation)

@@ -55,9 +55,12 @@ class LoweredTier:
 
     @property
     def rounds(self) -> bool:
-        """Whether decode rounds activations too, as the CPU's tier does for quantized weights."""
-        decode = self.plan["entries"].get("decode")
-        return decode is not None and any(launch["op"].startswith("round_") for launch in decode["launches"])
+        """Whether all entries round activations, as the CPU's tier does for quantized weights."""
+        return all(
+            any(launch["op"].startswith("round_") for launch in entry["launches"])
+            for name, entry in self.plan["entries"].items()
+            if name in ("decode", "embed", "score")
+        )
 
     @property
     def entries(self) -> list[str]:

@@ -26,7 +26,7 @@ from mlcweb.compile.images import check_of_picture
 from mlcweb.compile.job import Job
 from mlcweb.compile.lower import lower_tiers
 from mlcweb.compile.scales import calibrated
-from mlcweb.compile.texts import make_validation_of_texts
+from mlcweb.compile.texts import int8_moves_texts, make_validation_of_texts
 from mlcweb.compile.tier import LoweredTier, lower_tier
 from mlcweb.contract.constants import Scales
 from mlcweb.debug import logged_stage, logger
@@ -254,9 +254,14 @@ def _without_bad_int8(
 def _too_much(
     writer: BundleWriter, job: Job, validation: dict[str, Any], *, everywhere: bool
 ) -> float | None:
-    """How far rounding to int8 moves logits (``int8_difference``), where that is more than the model bears."""
-    packed = _packed(writer, job)
-    difference = int8_difference(packed, job.reference_model, job.context, validation, everywhere=everywhere)
+    """How far rounding to int8 moves logits (``int8_difference``), or what is made of texts, where that is more than
+    the model bears.
+    """
+    packed, model = _packed(writer, job), job.reference_model
+    if job.texts is not None:
+        difference = int8_moves_texts(job.texts, model, packed, job.context, validation)
+    else:
+        difference = int8_difference(packed, model, job.context, validation, everywhere=everywhere)
     # a device rounds ties its own way, so the host's may be a little less
     return difference if difference > 0.8 * validation["tolerance"]["int8"] else None
 
@@ -276,7 +281,8 @@ def _exact_where_needed(
     if difference is None:
         return lowered
     progress.note(
-        f"the tier {tier.name} computes in float32: int8 would move its logits by {difference:.1%} of their range"
+        f"the tier {tier.name} computes in float32: int8 would move "
+        + (f"embeddings by {difference:.1%}" if job.texts else f"logits by {difference:.1%} of their range")
     )
     exact = lower_tier(job, replace(tier, floats=True), open_cache())
     return [exact if one.tier.cpu else one for one in lowered]

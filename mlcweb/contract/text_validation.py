@@ -22,13 +22,17 @@ class CheckedText(_CheckedTextRequired, total=False):
     document: str
 
 
-class TextTolerance(TypedDict):
+class _TextToleranceRequired(TypedDict):
+    float32: float
+    float16: float
+
+
+class TextTolerance(_TextToleranceRequired, total=False):
     """The largest relative difference admitted, by the least precise type of a sum's terms: of an embedding
     the length of the difference over its own, of scores over the range of all.
     """
 
-    float32: float
-    float16: float
+    int8: float
 
 
 class TextValidation(TypedDict):

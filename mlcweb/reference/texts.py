@@ -21,7 +21,7 @@ F32 = npt.NDArray[np.float32]
 
 # The largest |difference| / |embedding| that correct kernels make, or of scores over the range of all, by the least
 # precise type of their sums' terms.
-TOLERANCE = {"float32": 1e-3, "float16": 2e-2}
+TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "int8": 5e-2}
 _DECIMALS = 5
 
 
@@ -83,8 +83,9 @@ class HostTexts:
         self._model, self._context = model, context
         self._ops = HostTextOps(model, weights, context, context, threads)
 
-    def output(self, text: TokenizedText) -> F32:
-        """The text's embedding ``[dimensions]``, or its score ``[1]``.
+    def output(self, text: TokenizedText, *, int8: bool = False) -> F32:
+        """The text's embedding ``[dimensions]``, or its score ``[1]``. ``int8``: products take activations that are
+        rounded, as on the CPU's tier.
 
         Raises ValueError for no tokens, more than the context or ids outside the vocabulary.
         """
@@ -93,7 +94,7 @@ class HostTexts:
             raise ValueError(f"a text of {count} tokens, of at most {self._context}")
         if not all(0 <= token < vocabulary for token in text.tokens):
             raise ValueError(f"a token id outside the vocabulary of {vocabulary}")
-        self._ops.tokens, self._ops.kinds = text.tokens, text.kinds
+        self._ops.tokens, self._ops.kinds, self._ops.int8 = text.tokens, text.kinds, int8
         output: F32 = self._model.forward(self._ops)[0]
         return output
 
@@ -123,3 +124,17 @@ def make_text_validation(
         made["output"] = [round(float(value), _DECIMALS) for value in output]
         checked.append(made)
     return {"texts": checked, "tolerance": dict(tolerance)}
+
+
+def int8_difference_of_texts(
+    model: HostTexts, tokenized: Sequence[TokenizedText], validation: Mapping[str, Any]
+) -> float:
+    """How far rounding activations to int8 moves a validation's outputs, as the engine measures it."""
+    outputs = [np.array(item["output"], np.float32) for item in validation["texts"]]
+    moved = [model.output(tokens, int8=True) - output for tokens, output in zip(tokenized, outputs, strict=True)]
+    if len(outputs[0]) > 1:
+        lengths = [float(np.linalg.norm(output)) or 1.0 for output in outputs]
+    else:
+        scores = np.concatenate(outputs)
+        lengths = [float(scores.max() - scores.min()) or 1.0] * len(outputs)
+    return max(float(np.linalg.norm(d)) / length for d, length in zip(moved, lengths, strict=True))

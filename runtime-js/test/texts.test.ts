@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { packCalls, wordsOf } from "../src/embed/calls.js";
 import { checkTextManifest, checkTextPlan } from "../src/embed/check.js";
+import { GpuTextCalls } from "../src/embed/gpu_calls.js";
 import { TextModel } from "../src/embed/text_model.js";
 import { parseTextValidation } from "../src/embed/validate.js";
 import { BundleError, GpuError } from "../src/errors.js";
@@ -67,10 +68,9 @@ describe("a model of whole texts", () => {
       guard: { check() {} },
       buffers: new Map(["tokens", "places", "texts", "scores"].map((name) => [name, name])),
       entry: { prepare() {}, replay() {} },
-      output: { name: "scores", width: 1 },
-      callTokens: 4,
     };
-    return { model: new TextModel(parts as never), state };
+    const calls = new GpuTextCalls(parts as never);
+    return { model: new TextModel({ calls, output: { name: "scores", width: 1 }, callTokens: 4 }), state };
   }
   const numbers = (rows: readonly Float32Array[]): number[] => rows.map((row) => row[0]!);
 

@@ -40,9 +40,6 @@ GPU_TIERS = tuple(tier for tier in TIERS if not tier.cpu)
 WASM_RELAXED = replace(WASM, relaxed=True)
 
 
-def tiers_for(float16: bool, *, texts: bool = False) -> tuple[Tier, ...]:
-    """The tiers that serve a quantization: float16 arithmetic only where it takes that (``Scheme.float16``).
-
-    ``texts``: of a model of whole texts, which runs on GPUs alone.
-    """
-    return tuple(tier for tier in TIERS if (float16 or not tier.f16) and not (texts and tier.cpu))
+def tiers_for(float16: bool) -> tuple[Tier, ...]:
+    """The tiers that serve a quantization: float16 arithmetic only where it takes that (``Scheme.float16``)."""
+    return tuple(tier for tier in TIERS if float16 or not tier.f16)

@@ -16,6 +16,7 @@ from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, KVCache
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.outputs import soft_cap
+from mlcweb.kernels.texts.attention import Rows
 
 _MINUS_INFINITY = -3.0e38
 
@@ -50,31 +51,29 @@ def attend(
     position = k.let(state[State.POSITION] + token, "position")
     end = k.let(position + 1 if ends is None else ends[token], "end")
     first = k.let(T.max(scoring.first(position), 0), "first")
-    softmax = _Softmax(k, Pages(k, kv), head // layout.group, out, token, head * width, quads)
+    softmax = Softmax(k, Pages(k, kv), head // layout.group, out, token, head * width, quads)
     softmax.begin(None if sink is None else sink.one(k, 0, head))
     first_page = k.let(first // PAGE_SIZE, "first_page")
     with k.loop((end + (PAGE_SIZE - 1)) // PAGE_SIZE - first_page) as i:
         index = k.let(first_page + i, "index")
         page = k.let(table[index], "page")
-        scores = []
-        for four in range(0, PAGE_SIZE, 4):
-            dots = softmax.dots(queries, page, four)
-            if scoring.cap is not None:
-                dots = k.let(soft_cap(dots, scoring.cap, 4), "capped")
-            place = k.let(T.Ramp(index * PAGE_SIZE + four, 1, 4), "place")
-            none = repeat(f32(_MINUS_INFINITY))
-            seen = k.let(select(place < repeat(end), dots, none), "seen")
-            scores.append(k.let(select(place < repeat(first), none, seen), "scores"))
-        softmax.add(page, scores)
+        softmax.add(page, softmax.scores(queries, page, index * PAGE_SIZE, (first, end), scoring.cap))
     softmax.store()
     return k.finish()
 
 
-class _Softmax:
+class Softmax:
     """The sum of values, weighted by exponentials of scores less the largest so far, which ``out`` holds."""
 
     def __init__(
-        self, k: CpuKernel, pages: Pages, kv_head: Expr, out: Buffer, token: Expr, column: Expr, quads: int
+        self,
+        k: CpuKernel,
+        pages: Pages | Rows,
+        kv_head: Expr,
+        out: Buffer,
+        token: Expr,
+        column: Expr,
+        quads: int,
     ) -> None:
         self.k, self.pages, self.out, self.token, self.quads = k, pages, out, token, quads
         self.kv_head, self.column = k.let(kv_head, "kv_head"), k.let(column, "column")
@@ -90,7 +89,31 @@ class _Softmax:
         with self.k.loop(self.quads) as quad:
             self.k.store(self.out, self._at(quad), repeat(f32(0.0)))
 
-    def dots(self, queries: Buffer, page: Expr, first: int) -> Expr:
+    def scores(
+        self,
+        queries: Buffer,
+        page: Expr,
+        begin: Expr,
+        seen: tuple[Expr, Expr],
+        cap: float | None,
+        scale: float | None = None,
+    ) -> list[Expr]:
+        """Four float32x4: those of the page's tokens, of which the first is at ``begin``; only those from ``seen[0]``
+        up to before ``seen[1]`` count.
+        """
+        k, scores, none = self.k, [], repeat(f32(_MINUS_INFINITY))
+        for four in range(0, PAGE_SIZE, 4):
+            dots = self._dots(queries, page, four)
+            if scale is not None:
+                dots = k.let(dots * repeat(f32(scale)), "scaled")
+            if cap is not None:
+                dots = k.let(soft_cap(dots, cap, 4), "capped")
+            place = k.let(T.Ramp(begin + four, 1, 4), "place")
+            near = k.let(select(place < repeat(seen[1]), dots, none), "near")
+            scores.append(k.let(select(place < repeat(seen[0]), none, near), "scores"))
+        return scores
+
+    def _dots(self, queries: Buffer, page: Expr, first: int) -> Expr:
         """float32x4: the query times four of the page's keys."""
         k = self.k
         sums = [k.vector("sums") for _ in range(4)]

@@ -11,6 +11,7 @@ from mlcweb.kernels.language.builder import dynamic, f32, kernel, load4, ramp4
 from mlcweb.kernels.language.expr import T
 from mlcweb.kernels.layouts.pieces import Piece
 from mlcweb.kernels.layouts.storage import WholeMatrix
+from mlcweb.kernels.texts.place import Places
 
 
 @kernel
@@ -22,23 +23,31 @@ def embed(
     positions: WholeMatrix | None = None,
     images: int | None = None,
     piece: Piece | None = None,
+    kinds: WholeMatrix | None = None,
+    texts: bool = False,
 ) -> tirx.PrimFunc:
-    """Kernel ``x[n, D] = scale * table[tokens] [+ positions[…]]`` in float32.
+    """Kernel ``x[n, D] = scale * table[tokens] [+ positions[…] + kinds[…]]`` in float32.
 
     Arguments: ids, table's tensors, [state i32 ``[8]`` in prefill, positions' tensors], [images], x. Prefill reads
     ``tokens`` i32 ``[n]``; decode reads its token from ``state``. ``piece``: which rows of the whole table there are;
     only tokens of those are written. ``images``: in the place of a token below 0 is its row of ``images`` float32,
-    so many wide, of which the first D count.
+    so many wide, of which the first D count. ``texts``: a token's position and type are those of ``places``, which
+    is there in place of the state where one of them counts.
     """
     k, n = CpuKernel("embed"), dynamic("n") if prefill else 1
     ids = k.buffer("ids", (n if prefill else State.WORDS,), "int32")
     w = table.bind(k, "w")
-    state = k.buffer("state", (State.WORDS,), "int32") if prefill and positions else ids
+    places = Places.bind(k, n) if texts and (positions or kinds) else None
+    state = k.buffer("state", (State.WORDS,), "int32") if prefill and positions and not texts else ids
     learned = positions.bind(k, "positions") if positions else None
+    typed = kinds.bind(k, "kinds") if kinds else None
     seen = k.buffer("images", (n, images), "float32") if images else None
     x = k.output("x", (n, table.columns), "float32")
     row = k.parallel(n)
     four, position4 = four_of(k, w), four_of(k, learned) if learned else None
+    kind4 = four_of(k, typed) if typed else None
+    if position4 is not None:
+        position = k.let(places.position(row) if places else state[State.POSITION] + row, "position")
     piece = piece or Piece(0, table.rows)
     given = k.let(ids[row if prefill else State.TOKEN], "given")
     token = k.let(T.max(T.min(given, piece.outputs - 1), 0) - piece.first, "token")
@@ -49,7 +58,9 @@ def embed(
         if scale != 1.0:
             value = value * repeat(f32(scale))
         if position4 is not None:
-            value = value + position4(k.let(state[State.POSITION] + row, "position"), column)
+            value = value + position4(position, column)
+        if kind4 is not None and places is not None:
+            value = value + kind4(places.kind(row), column)
         k.store(x, [row, ramp4(column)], value)
     if seen is not None:
         with k.when(given < 0), k.loop(table.columns // 4) as quad:

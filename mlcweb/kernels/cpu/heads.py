@@ -12,6 +12,7 @@ from mlcweb.kernels.language.expr import Buffer, Expr, Index
 from mlcweb.kernels.layouts.kv_cache import HeadLayout, rope_shapes, rotate4
 from mlcweb.kernels.layouts.storage import Values, ValuesReader
 from mlcweb.kernels.norms.head_norm import HeadNorm
+from mlcweb.kernels.texts.place import Places
 
 
 @kernel
@@ -68,10 +69,13 @@ def norm_heads(layout: HeadLayout, norm: HeadNorm, *, decode: bool = False) -> t
 
 
 @kernel
-def rotate_heads(layout: HeadLayout, context: int, *, decode: bool = False) -> tirx.PrimFunc:
+def rotate_heads(
+    layout: HeadLayout, context: int, *, decode: bool = False, texts: bool = False
+) -> tirx.PrimFunc:
     """Kernel ``y[n, (H + 2 J) * P]``: qkv with queries and keys rotated and values as they are, float32.
 
-    Arguments: qkv, RoPE tables, state, y; n is 1 in ``decode``.
+    Arguments: qkv, RoPE tables, state, y; n is 1 in ``decode``. ``texts``: the position is each token's in its text,
+    by ``places``, which is there in place of state.
     """
     k, n = CpuKernel("rotate_heads"), 1 if decode else dynamic("n")
     size, half, turned = layout.head_dim, layout.head_dim // 2, layout.heads + layout.kv_heads
@@ -81,10 +85,11 @@ def rotate_heads(layout: HeadLayout, context: int, *, decode: bool = False) -> t
         k.buffer(f"rope_{name}", shape, "float32")
         for name, shape in zip(("coarse", "fine"), shapes, strict=True)
     )
-    state = k.buffer("state", (State.WORDS,), "int32")
+    places = Places.bind(k, n) if texts else None
+    state = qkv if texts else k.buffer("state", (State.WORDS,), "int32")
     y = k.output("y", (n, width), "float32")
     row = k.parallel(n)
-    position = k.let(state[State.POSITION] + row, "position")
+    position = k.let(places.position(row) if places else state[State.POSITION] + row, "position")
     with k.loop(turned) as head, k.loop(half // 4) as quad:
         pair, at = k.let(quad * 4, "pair"), k.let(head * size + quad * 4, "at")
         low, high = k.let(load4(qkv, row, at), "low"), k.let(load4(qkv, row, at + half), "high")

@@ -16,6 +16,7 @@ from mlcweb.contract.plan import Needs
 from mlcweb.kernels.choice.choose import has_few, has_int8, has_matrix
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.ops.cpu import CpuDecode, CpuPrefill
+from mlcweb.kernels.ops.cpu_texts import CpuTexts
 from mlcweb.kernels.ops.decode import Decode
 from mlcweb.kernels.ops.images import Images
 from mlcweb.kernels.ops.prefill import Prefill
@@ -77,11 +78,8 @@ CPU_ENTRY_POINTS = (
     EntryPoint("decode", "decode", CpuDecode),
 )
 
-# A model of whole texts has one of these alone, by what it makes of them.
-TEXT_ENTRY_POINTS = {
-    "embed": EntryPoint("embed", "texts", Texts, output="embeddings"),
-    "score": EntryPoint("score", "texts", Texts, output="scores"),
-}
+# A model of whole texts has one entry alone, by what it makes of them.
+_OUTPUTS = {"embed": "embeddings", "score": "scores"}
 
 
 def entry_points(
@@ -91,7 +89,7 @@ def entry_points(
     the model makes of whole texts, if it does. ``sees``: it takes pictures.
     """
     if texts is not None:
-        return (TEXT_ENTRY_POINTS[texts],)
+        return (EntryPoint(texts, "texts", CpuTexts if tier.cpu else Texts, output=_OUTPUTS[texts]),)
     if tier.cpu:
         return CPU_ENTRY_POINTS
     return tuple(

@@ -23,7 +23,29 @@ from mlcweb.kernels.texts.pool import pool, unit
 from mlcweb.kernels.texts.score import score
 
 
-class Texts(Prefill):
+def scoring_of_texts(layout: HeadLayout, scoring: Scoring, sinks: Values | None, context: int) -> Scoring:
+    """How texts of at most ``context`` tokens are scored. Raises UnsupportedError for what only an answer has."""
+    if not layout.appends or sinks is not None:
+        raise UnsupportedError("a model whose layers share keys, or that has sinks, makes no embeddings here")
+    scoring = scoring.within(context)
+    if scoring.growth is not None:
+        raise UnsupportedError("a model whose queries grow with their position makes no embeddings here")
+    return scoring
+
+
+class NoStates:
+    """Refuses recurrent layers."""
+
+    def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> NoReturn:
+        """Raises UnsupportedError: the state of one text would go into the next."""
+        raise UnsupportedError("a model with recurrent layers makes no embeddings here")
+
+    def gated_delta(self, qkv: Tensor, ba: Tensor, delta: GatedDelta, recurrent: Tensor) -> NoReturn:
+        """As ``causal_conv``."""
+        raise UnsupportedError("a model with recurrent layers makes no embeddings here")
+
+
+class Texts(NoStates, Prefill):
     """Prefill's products and norms; each token sees only its own text, by ``places``."""
 
     phase: ClassVar[str] = "texts"
@@ -54,13 +76,7 @@ class Texts(Prefill):
         sinks: Values | None = None,
     ) -> Tensor:
         """``[n, H * P]``, within each text; nothing is kept in ``kv``."""
-        if not layout.appends or sinks is not None:
-            raise UnsupportedError(
-                "a model whose layers share keys, or that has sinks, makes no embeddings here"
-            )
-        scoring = scoring.within(self.context)
-        if scoring.growth is not None:
-            raise UnsupportedError("a model whose queries grow with their position makes no embeddings here")
+        scoring = scoring_of_texts(layout, scoring, sinks, self.context)
         places = self.inputs.windows if scoring.windows else self.inputs.places
         if rope.turns:
             qkv = self.rotate_heads(qkv, rope, layout)
@@ -72,14 +88,6 @@ class Texts(Prefill):
         kernel = self.kernel(rotate_heads, layout, self.context, texts=True)
         given = {"qkv": qkv, "places": self.inputs.places, "rope_coarse": rope.coarse, "rope_fine": rope.fine}
         return self.launch("rope", kernel, **given)["y"]
-
-    def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> NoReturn:
-        """Raises UnsupportedError: the state of one text would go into the next."""
-        raise UnsupportedError("a model with recurrent layers makes no embeddings here")
-
-    def gated_delta(self, qkv: Tensor, ba: Tensor, delta: GatedDelta, recurrent: Tensor) -> NoReturn:
-        """As ``causal_conv``."""
-        raise UnsupportedError("a model with recurrent layers makes no embeddings here")
 
     def pool(self, x: Tensor, pooling: Pooling) -> Tensor:
         """``[b, D]``: of each text's rows of x ``[n, D]`` the mean, the first or the last."""

@@ -29,7 +29,7 @@ def attend_texts(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """Keys and values where the KV cache has pages: ``page`` is the first token of 16, wherever that is."""
 
     qkv: Buffer
@@ -54,7 +54,7 @@ class _TextTile(IntervalTile):
         width = (layout.heads + 2 * layout.kv_heads) * layout.head_dim
         self.queries = k.buffer("qkv", (self.n, width), "float32")
         self.places = Places.bind(k, self.n)
-        self.kv = _Rows(self.queries, layout, self.n)
+        self.kv = Rows(self.queries, layout, self.n)
 
     def seen(self, token: Expr) -> tuple[Expr, Expr]:
         return self.places.seen(token, self.scoring)

@@ -4,8 +4,13 @@ import { BundleError } from "../errors.js";
 import type { Plan, PlanEntry } from "../plan/index.js";
 import type { Layout } from "./layout.js";
 
-export type RunEntry = "prefill" | "decode";
-export const RUN_ENTRIES: readonly RunEntry[] = ["prefill", "decode"];
+/** A plan's entries, by the indices that threads know them by: those of an answer, or that of whole texts. */
+export function runEntries({ texts, entries }: Pick<Plan, "texts" | "entries">): readonly PlanEntry[] {
+  return texts ? [texts] : [entries.prefill, entries.decode];
+}
+export const PREFILL = 0,
+  DECODE = 1,
+  TEXTS = 0;
 
 type Kernel = (...numbers: number[]) => unknown;
 interface Call {

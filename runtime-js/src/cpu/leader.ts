@@ -4,9 +4,10 @@ import { forbid } from "../decode/constraint.js";
 import { randomAt } from "../decode/host_sampling.js";
 import type { Penalties, Sampling } from "../decode/model.js";
 import { stateWords } from "../decode/state.js";
+import type { TextOutput, TextWords } from "../embed/calls.js";
 import { BundleError, OutOfMemoryError } from "../errors.js";
 import { Host, type Plan } from "../plan/index.js";
-import { EntryCalls, instantiate, RUN_ENTRIES, type RunEntry } from "./instance.js";
+import { DECODE, EntryCalls, instantiate, PREFILL, runEntries, TEXTS } from "./instance.js";
 import { bytesOf, type Layout, layOut, PAGE_BYTES, requireRoom } from "./layout.js";
 import type { Calls, Chunk, Helping, Opened, Opening } from "./protocol.js";
 import { controlWords, Team } from "./team.js";
@@ -23,7 +24,8 @@ export class Leader implements Calls {
   private layout!: Layout;
   private host!: Host;
   private team!: Team;
-  private readonly dims: Partial<Record<RunEntry, number>> = {};
+  /** What each entry's launch table is for. */
+  private readonly dims: string[] = [];
   private position = 0;
   private token = 0;
   private shift = 0;
@@ -45,8 +47,10 @@ export class Leader implements Calls {
     requireRoom(end);
     this.memory = makeMemory(Math.ceil(end / PAGE_BYTES), shared);
     this.team = teamOf(opening, await instantiate(kernels, this.memory), this.layout, this.memory);
-    const pageTable = this.ints("page_table");
-    for (let i = 0; i < Math.min(pages, pageTable.length); i++) pageTable[i] = i;
+    if (!plan.texts) {
+      const pageTable = this.ints("page_table");
+      for (let i = 0; i < Math.min(pages, pageTable.length); i++) pageTable[i] = i;
+    }
     return { layout: this.layout, memory: shared ? this.memory : undefined };
   }
 
@@ -67,7 +71,7 @@ export class Leader implements Calls {
     this.ints("tokens").set(tokens);
     for (const [name, words] of Object.entries(inputs)) this.ints(name).set(words);
     this.state(stateWords(position, 0, tokens.length, 0, shift));
-    this.run("prefill", tokens.length);
+    this.run(PREFILL, tokens.length);
     this.position = position + tokens.length;
   }
 
@@ -94,7 +98,7 @@ export class Leader implements Calls {
 
   decode(): void {
     this.state(stateWords(this.position, this.token, 1, 0, this.shift));
-    this.run("decode");
+    this.run(DECODE);
     this.position++;
   }
 
@@ -120,6 +124,14 @@ export class Leader implements Calls {
     );
   }
 
+  texts({ tokens, places, texts }: TextWords, { name, width }: TextOutput): Float32Array<ArrayBuffer> {
+    this.ints("tokens").set(tokens);
+    this.ints("places").set(places);
+    this.ints("texts").set(texts);
+    this.run(TEXTS, tokens.length, texts.length);
+    return this.floats(name).slice(0, texts.length * width);
+  }
+
   done(): void {}
 
   private choose(): number {
@@ -141,16 +153,15 @@ export class Leader implements Calls {
     this.counts.set(token, (this.counts.get(token) ?? 0) + 1);
   }
 
-  private run(name: RunEntry, n?: number): void {
-    const at = RUN_ENTRIES.indexOf(name);
-    if (this.dims[name] !== (n ?? 0)) {
-      const { launch, launches, recordWords } = this.opening.plan.entries[name];
+  private run(entry: number, ...dims: number[]): void {
+    if (this.dims[entry] !== dims.join()) {
+      const { launch, launches, recordWords } = runEntries(this.opening.plan)[entry]!;
       const words = launches.length * recordWords;
-      const table = this.host.launchTable(launch, n === undefined ? [] : [n], words);
-      new Uint32Array(this.memory.buffer, this.layout.tables[at]!, words).set(table);
-      this.dims[name] = n ?? 0;
+      const table = this.host.launchTable(launch, dims, words);
+      new Uint32Array(this.memory.buffer, this.layout.tables[entry]!, words).set(table);
+      this.dims[entry] = dims.join();
     }
-    this.team.run(at);
+    this.team.run(entry);
   }
 
   private state(words: Int32Array): void {
@@ -194,10 +205,10 @@ export async function help({ opening, layout, memory, thread }: Helping): Promis
 }
 
 const recordsOf = (plan: Plan): number[] =>
-  RUN_ENTRIES.map((name) => plan.entries[name].launches.length * plan.entries[name].recordWords);
+  runEntries(plan).map(({ launches, recordWords }) => launches.length * recordWords);
 
 function layoutOf({ plan, pages, threads }: Opening, base: number): Layout {
-  const launches = Math.max(...RUN_ENTRIES.map((name) => plan.entries[name].launches.length));
+  const launches = Math.max(...runEntries(plan).map((entry) => entry.launches.length));
   return layOut(plan, pages, threads, controlWords(launches), recordsOf(plan), base);
 }
 
@@ -210,9 +221,9 @@ function teamOf(
 ): Team {
   const { control, tables } = layout;
   const words = recordsOf(plan);
-  const entries = RUN_ENTRIES.map((name, i) => {
+  const entries = runEntries(plan).map((entry, i) => {
     const table = new Uint32Array(buffer, tables[i], words[i]);
-    return new EntryCalls(exports, plan, plan.entries[name], layout, table);
+    return new EntryCalls(exports, plan, entry, layout, table);
   });
   return new Team(new Int32Array(buffer, control, (tables[0]! - control) >> 2), threads, entries);
 }

@@ -9,6 +9,7 @@ import { bytesOf } from "./layout.js";
 import { Link } from "./link.js";
 import { CpuModel, type CpuSizes } from "./model.js";
 import { withSharedMemory } from "./shared_memory.js";
+import { CpuTextCalls } from "./text_calls.js";
 
 export interface CpuParts {
   readonly plan: Plan;
@@ -24,14 +25,18 @@ export interface CpuParts {
 const MOST_THREADS = 8;
 
 export class Cpu {
-  readonly model: CpuModel;
+  /** Of a plan that answers. */
+  readonly model: CpuModel | undefined;
+  /** Of a plan of whole texts. */
+  readonly textCalls: CpuTextCalls;
 
   constructor(
     readonly link: Link,
     readonly threads: number,
     private readonly parts: CpuParts,
   ) {
-    this.model = new CpuModel(link, parts.plan, parts.sizes);
+    this.model = parts.plan.texts ? undefined : new CpuModel(link, parts.plan, parts.sizes);
+    this.textCalls = new CpuTextCalls(link);
   }
 
   /** Where weights go. */

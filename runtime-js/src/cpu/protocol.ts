@@ -1,5 +1,6 @@
 // Declares what the engine's thread asks of the CPU's: calls, which are answered in order.
 import type { Sampling } from "../decode/model.js";
+import type { TextOutput, TextWords } from "../embed/calls.js";
 import type { Plan } from "../plan/index.js";
 import type { Layout } from "./layout.js";
 
@@ -63,6 +64,8 @@ export interface Calls {
   /** Keeps a copy of the recurrent state, or brings it back. */
   keep(copy: number): void;
   bringBack(copy: number): void;
+  /** The numbers of a call of whole texts, those of each after the other. */
+  texts(words: TextWords, output: TextOutput): Float32Array<ArrayBuffer>;
   done(): void;
 }
 export type CallName = keyof Calls;

@@ -20,12 +20,28 @@ export function* packCalls(texts: Iterable<Typed>, most: number): Generator<Type
   if (call.length > 0) yield call;
 }
 
-/** What a call writes into the shared buffers `tokens`, `places` and `texts`. */
-export function wordsOf(call: readonly Typed[]): {
-  tokens: Int32Array<ArrayBuffer>;
-  places: Int32Array<ArrayBuffer>;
-  texts: Int32Array<ArrayBuffer>;
-} {
+/** What a call writes into the shared buffers of these names. */
+export interface TextWords {
+  readonly tokens: Int32Array<ArrayBuffer>;
+  readonly places: Int32Array<ArrayBuffer>;
+  readonly texts: Int32Array<ArrayBuffer>;
+}
+
+/** The buffer of results, and how many numbers a text has there. */
+export interface TextOutput {
+  readonly name: string;
+  readonly width: number;
+}
+
+/** What computes calls: a GPU, or a CPU's threads. */
+export interface TextCalls {
+  /** Begins a call, behind those that were begun before; gives the numbers of its texts, one text after the other. */
+  start(words: TextWords, output: TextOutput): Promise<Float32Array>;
+  /** Waits for one that was begun. Rejects with a typed error where a number is none. */
+  land(started: Promise<Float32Array>): Promise<Float32Array>;
+}
+
+export function wordsOf(call: readonly Typed[]): TextWords {
   const count = call.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const tokens = new Int32Array(count),
     places = new Int32Array(Place.words * count),

@@ -10,17 +10,18 @@ import { Texts } from "./texts.js";
 /** `contextLength`: tokens of a text, at most. Throws BundleError for a plan or a tokenizer that cannot be used. */
 export function openTexts(
   manifest: Manifest,
+  plan: Plan,
   codec: TextCodec,
   contextLength: number,
-  gpu: Omit<TextModelParts, "output"> & { readonly plan: Plan },
+  parts: Omit<TextModelParts, "output">,
 ): Texts {
   const { name, model, embedding, reranking } = manifest;
-  checkTextPlan(gpu.plan, manifest);
+  checkTextPlan(plan, manifest);
   const output = embedding ? { name: "embeddings", width: embedding.dimensions } : { name: "scores", width: 1 };
   return new Texts({
     name,
     codec,
-    model: new TextModel({ ...gpu, output }),
+    model: new TextModel({ ...parts, output }),
     around: readPostProcessor(codec.postProcessor as Record<string, unknown> | null),
     vocabSize: model.vocab_size,
     limit: contextLength,

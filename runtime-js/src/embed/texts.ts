@@ -1,5 +1,6 @@
 // Holds a model that reads whole texts, and answers requests to it.
 import type { Queue } from "../chat/queue.js";
+import type { EngineInfo } from "../engine/engine.js";
 import type { ValidationReport } from "../engine/validate.js";
 import { embed } from "./embeddings.js";
 import { rerank } from "./rerank.js";
@@ -17,7 +18,11 @@ export class Texts {
   rerank(queue: Queue, request: unknown): Promise<RerankAnswer> {
     return rerank({ ...this.backend, queue }, request);
   }
-  validate(queue: Queue, validation: unknown, tier: string): Promise<ValidationReport> {
-    return validateTexts({ ...this.backend, queue }, validation, tier);
+  validate(
+    queue: Queue,
+    validation: unknown,
+    info: Pick<EngineInfo, "tier" | "activations">,
+  ): Promise<ValidationReport> {
+    return validateTexts({ ...this.backend, queue }, validation, info);
   }
 }

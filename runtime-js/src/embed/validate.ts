@@ -2,6 +2,7 @@
 import schema from "../contract/generated/text_validation.schema.json";
 import type { CheckedText, TextValidationDocument } from "../contract/index.js";
 import { check, checked, type Schema } from "../contract/schema.js";
+import type { EngineInfo } from "../engine/engine.js";
 import type { ValidationReport } from "../engine/validate.js";
 import { BundleError } from "../errors.js";
 import type { Typed } from "../text/post_processor.js";
@@ -19,7 +20,11 @@ export interface TextReport {
 }
 
 /** `json` is validation.json. Throws BundleError, which names the field, for what is not valid. */
-export async function validateTexts(backend: TextsBackend, json: unknown, tier: string): Promise<ValidationReport> {
+export async function validateTexts(
+  backend: TextsBackend,
+  json: unknown,
+  { tier, activations }: Pick<EngineInfo, "tier" | "activations">,
+): Promise<ValidationReport> {
   const started = performance.now();
   const { texts, tolerance } = parseTextValidation(json, backend);
   const inputs = new Inputs(backend, false);
@@ -27,8 +32,9 @@ export async function validateTexts(backend: TextsBackend, json: unknown, tier: 
   // The compiler's tokens are run, so that a tokenizer's fault and a kernel's are told apart.
   const typed = texts.map(({ tokens }, i) => ({ tokens: [...tokens], types: typesFor(read[i]!, tokens) }));
   const rows = await inTurn(backend.queue, undefined, (check) => backend.model.run(typed, check));
-  const activation = tier.startsWith("f16") ? "float16" : "float32";
+  const activation = activations === "int8" ? activations : tier.startsWith("f16") ? "float16" : "float32";
   const most = tolerance[activation];
+  check(most !== undefined, `tolerance.${activation}`, "is missing");
   const scores = texts.map(({ output }) => output[0]!);
   const range = backend.reranking ? Math.max(...scores) - Math.min(...scores) || 1 : undefined;
   const reports = texts.map(({ tokens, output }, i): TextReport => {
@@ -39,7 +45,7 @@ export async function validateTexts(backend: TextsBackend, json: unknown, tier: 
   return {
     ok: reports.every((text) => text.ok),
     tier,
-    activations: "float",
+    activations,
     activation,
     tolerance: most,
     max_relative_difference: Math.max(...reports.map((text) => text.relative_difference)),

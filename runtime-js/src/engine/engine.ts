@@ -285,8 +285,8 @@ export class Engine {
   }
 
   /** @internal Compares what a model of whole texts makes of its validation's. */
-  async validateTexts(task: Task, tier: string, validation?: unknown): Promise<ValidationReport> {
-    return this.texts(task).validate(this.queue, validation ?? (await this.validation()), tier);
+  async validateTexts(task: Task, validation?: unknown): Promise<ValidationReport> {
+    return this.texts(task).validate(this.queue, validation ?? (await this.validation()), this.info);
   }
 
   /** @internal Whether its kernels are right on this device, as far as is known after a check. */

@@ -7,7 +7,7 @@ import { Host, parsePlan } from "../plan/index.js";
 import { bringWeights } from "./bring_weights.js";
 import { fetchCode } from "./late_code.js";
 import type { Loaded } from "./load.js";
-import { type Bundle, type Loading, makeCodec, SOFTWARE_CHUNK } from "./stages.js";
+import { type Bundle, fetchTextsCode, type Loading, makeCodec, SOFTWARE_CHUNK } from "./stages.js";
 import { activationsOf } from "./suits.js";
 
 export const CPU_FACTS: AdapterFacts = {
@@ -51,14 +51,17 @@ export async function loadOnCpu(bundle: Bundle, target: CpuTarget, loading: Load
   timings.manifest_s = seconds();
   const sizes = { vocabSize, prefillChunk: Math.min(SOFTWARE_CHUNK, chunk), contextLength };
   const parts = { plan, kernels, host: wasm, pages, threads: options.threads, sizes };
+  const forTexts = fetchTextsCode(bundle, loading);
+  forTexts.catch(() => {}); // it is waited for below
   const cpu = await log.timed(1, "start threads", target.cpu.openCpu(parts));
   undo.push(() => cpu.link.close());
   throwIfAborted(controller.signal);
   timings.kernels_s = seconds() - timings.manifest_s;
   progress.kernel(1, 1);
   const names = plan.buffers.filter((buffer) => buffer.kind === "weight").map((buffer) => buffer.name);
-  const [codec, host] = await Promise.all([
-    makeCodec(bundle, Promise.resolve(undefined)),
+  const [codec, code, host] = await Promise.all([
+    makeCodec(bundle, forTexts),
+    forTexts,
     Host.load(wasm),
     bringWeights(bundle, names, cpu.sink, controller),
   ]);
@@ -75,7 +78,10 @@ export async function loadOnCpu(bundle: Bundle, target: CpuTarget, loading: Load
     guard: cpu.link,
     memory: { use: cpu.memory, destroy: () => cpu.link.close() },
     model: cpu.model,
-    texts: undefined,
+    texts: code?.openTexts(manifest, plan, codec, contextLength, {
+      calls: cpu.textCalls,
+      callTokens: sizes.prefillChunk,
+    }),
     contextLength,
     host,
     codec,

@@ -77,10 +77,6 @@ async function replayFirst(engine: Engine, validation: unknown): Promise<Finding
 
 async function compareTexts(engine: Engine, validation: unknown): Promise<Finding> {
   const task = taskOf(engine.info) as Exclude<ReturnType<typeof taskOf>, "answers">;
-  const {
-    texts,
-    tolerance,
-    max_relative_difference: difference,
-  } = await engine.validateTexts(task, engine.info.tier, validation);
+  const { texts, tolerance, max_relative_difference: difference } = await engine.validateTexts(task, validation);
   return { ok: texts.every((text) => text.relative_difference <= tolerance), difference };
 }

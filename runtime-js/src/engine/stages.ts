@@ -339,7 +339,7 @@ export async function fetchTextsCode({ manifest }: Bundle, { options }: Loading)
 
 /** Makes the bind groups of a model of whole texts, and what answers with it. */
 export function makeTexts(
-  { openTexts }: TextsCode,
+  { onGpu, openTexts }: TextsCode,
   manifest: Manifest,
   { adapter, contextLength }: Target,
   gpu: Gpu,
@@ -350,8 +350,8 @@ export function makeTexts(
   const readbacks = new Readbacks(gpu.guard, gpu.memory);
   const callTokens = chunkFor(adapter, manifest.model.prefill_chunk);
   return gpu.memory.scoped(() => {
-    const parts = { ...gpu, readbacks, buffers, entry: makeEntry(gpu, buffers, entry), callTokens };
-    return openTexts(manifest, codec, contextLength, parts);
+    const calls = onGpu({ ...gpu, readbacks, buffers, entry: makeEntry(gpu, buffers, entry) });
+    return openTexts(manifest, gpu.plan, codec, contextLength, { calls, callTokens });
   });
 }
 

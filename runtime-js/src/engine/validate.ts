@@ -39,7 +39,7 @@ export async function validate(engine: Engine): Promise<ValidationReport> {
   const started = performance.now();
   const { tier, activations, model } = engine.info;
   const task = taskOf(engine.info);
-  if (task !== "answers") return engine.validateTexts(task, tier);
+  if (task !== "answers") return engine.validateTexts(task);
   const expected = parseValidation(await engine.validation(), model.vocab_size);
   const chats = checkChats(expected.chats ?? [], engine);
   const { tokens, greedy: reference, steps } = expected;

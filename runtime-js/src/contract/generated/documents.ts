@@ -397,6 +397,7 @@ export interface CheckedText {
 export interface TextTolerance {
   readonly float32: number;
   readonly float16: number;
+  readonly int8?: number;
 }
 
 /** validation.<hash>.json of a model of whole texts: what the host reference makes of some. */

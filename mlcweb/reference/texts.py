@@ -131,7 +131,9 @@ def int8_difference_of_texts(
 ) -> float:
     """How far rounding activations to int8 moves a validation's outputs, as the engine measures it."""
     outputs = [np.array(item["output"], np.float32) for item in validation["texts"]]
-    moved = [model.output(tokens, int8=True) - output for tokens, output in zip(tokenized, outputs, strict=True)]
+    moved = [
+        model.output(tokens, int8=True) - output for tokens, output in zip(tokenized, outputs, strict=True)
+    ]
     if len(outputs[0]) > 1:
         lengths = [float(np.linalg.norm(output)) or 1.0 for output in outputs]
     else:

@@ -11,64 +11,20 @@ from mlcweb.contract.constants import Place
 from mlcweb.kernels.attention.rotate import rotate_heads
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice.tier import BASE, SUBGROUPS, Tier
-from mlcweb.kernels.layouts.kv_cache import HeadLayout, rope_tables
+from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.texts.attention import attend_texts
 from mlcweb.kernels.texts.pool import pool, unit
 from mlcweb.kernels.texts.score import score
 from mlcweb.kernels.vocabulary.embedding import embed
 from tests.support.browser.kernel_page import run_kernel
-
-LENGTHS = ([1], [5, 1, 90, 3], [64, 64, 64], [31, 33, 200, 7, 1, 1, 2])
-
-
-def places_of(lengths: list[int]) -> np.ndarray:
-    """``places`` of texts of these lengths, of which every second is of the other type."""
-    rows, begin = [], 0
-    for i, length in enumerate(lengths):
-        for position in range(length):
-            row = [0] * Place.WORDS
-            row[Place.BEGIN], row[Place.END] = begin, begin + length
-            row[Place.POSITION], row[Place.KIND] = position, i % 2
-            rows.append(row)
-        begin += length
-    return np.array(rows, np.int32)
-
-
-def attention(qkv: np.ndarray, layout: HeadLayout, scoring: Scoring, lengths: list[int]) -> np.ndarray:
-    """In float64, a text and a head at a time, by which tokens see which."""
-    heads, kv_heads, dim = layout.heads, layout.kv_heads, layout.head_dim
-    rows = qkv.astype(np.float64).reshape(len(qkv), -1, dim)
-    out, begin = np.zeros((len(qkv), heads, dim)), 0
-    for length in lengths:
-        text = rows[begin : begin + length]
-        at = np.arange(length)
-        sees = np.ones((length, length), bool) if scoring.ahead else at[None] <= at[:, None]
-        if scoring.window is not None:
-            sees &= np.abs(at[None] - at[:, None]) < scoring.window
-        for head in range(heads):
-            kv = head * kv_heads // heads
-            scores = text[:, head] @ text[:, heads + kv].T * scoring.scale
-            if scoring.cap is not None:
-                scores = scoring.cap * np.tanh(scores / scoring.cap)
-            weights = np.where(sees, np.exp(scores - scores.max()), 0)
-            values = text[:, heads + kv_heads + kv]
-            out[begin : begin + length, head] = weights / weights.sum(1, keepdims=True) @ values
-        begin += length
-    return out.reshape(len(qkv), -1)
+from tests.support.browser.text_kernels import ATTENTION, LENGTHS, Turning, attention, places_of, pooled
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "d", "scoring"),
-    [
-        (12, 12, 32, Scoring(0.2, ahead=True)),
-        (4, 2, 64, Scoring(0.125)),
-        (3, 1, 256, Scoring(0.0625, window=17, ahead=True)),
-        (2, 2, 80, Scoring(0.1, window=9)),
-        (2, 2, 72, Scoring(0.1, ahead=True)),
-        (6, 3, 48, Scoring(0.3, cap=5.0, window=65, ahead=True)),
-    ],
+    ATTENTION,
 )
 @pytest.mark.parametrize("browser", ["stock"])
 def test_attend_texts(
@@ -85,19 +41,11 @@ def test_attend_texts(
 @pytest.mark.parametrize(("heads", "kv_heads", "d"), [(12, 12, 32), (4, 1, 256), (3, 3, 80)])
 @pytest.mark.parametrize("browser", ["stock"])
 def test_rotate(kernel_page: Any, heads: int, kv_heads: int, d: int) -> None:
-    lengths, context, layout = [3, 100, 1, 40], 128, HeadLayout(heads, kv_heads, d, 4)
-    n, rng = sum(lengths), np.random.default_rng(d)
-    places, qkv = places_of(lengths), rng.standard_normal((n, (heads + 2 * kv_heads) * d), np.float32)
-    frequencies = 100.0 ** (-np.arange(d // 2) / (d // 2))
-    tables = rope_tables(frequencies, context)
-    angles = places[:, Place.POSITION, None] * frequencies
-    turned = qkv.astype(np.float64).reshape(n, -1, d)
-    low, high = np.split(turned[:, : heads + kv_heads], 2, axis=2)
-    cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
-    turned[:, : heads + kv_heads] = np.concatenate([low * cos - high * sin, high * cos + low * sin], 2)
-    args = [qkv, *tables, places, np.zeros_like(qkv)]
-    *_, actual = run_kernel(kernel_page, rotate_heads(layout, context, texts=True), BASE, args, n=n)
-    np.testing.assert_allclose(actual, turned.reshape(n, -1), rtol=1e-5, atol=1e-5)
+    case = Turning(heads, kv_heads, d)
+    args = [case.qkv, *case.tables, case.places, np.zeros_like(case.qkv)]
+    func = rotate_heads(case.layout, case.context, texts=True)
+    *_, actual = run_kernel(kernel_page, func, BASE, args, n=len(case.qkv))
+    np.testing.assert_allclose(actual, case.turned, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
@@ -106,11 +54,9 @@ def test_pool(kernel_page: Any, pooling: Any) -> None:
     lengths, width = [5, 1, 90, 3], 388
     n, begins = sum(lengths), np.cumsum([0, *lengths[:-1]])
     x = np.random.default_rng(0).standard_normal((n, width), np.float32)
-    made = {"mean": lambda t: t.mean(0), "cls": lambda t: t[0], "last": lambda t: t[-1]}[pooling]
-    expected = [made(x[i : i + length].astype(np.float64)) for i, length in zip(begins, lengths, strict=True)]
     args = [x, places_of(lengths), begins.astype(np.int32), np.zeros((4, width), np.float32)]
     *_, actual = run_kernel(kernel_page, pool(width, pooling), BASE, args, n=n, b=4)
-    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(actual, pooled(x, lengths, pooling), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("tier", [BASE, SUBGROUPS], ids=str)

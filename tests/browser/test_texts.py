@@ -73,9 +73,19 @@ def test_embeddings_are_transformers(page: ModelPage, site: Site, case: TextCase
         assert off(embeddings(page, [text])[0], output) < 2e-5
 
 
-@pytest.mark.parametrize("tier", ["base", pytest.param("subgroups", marks=pytest.mark.sweep)])
-@pytest.mark.parametrize("name", ["bert_mean"])
-def test_on_every_tier(page: ModelPage, site: Site, name: str, tier: str) -> None:
+ON_CPU = [("wasm", case.name) for case in EMBEDDINGS]
+
+
+@pytest.mark.parametrize(
+    ("tier", "name"),
+    [
+        ("base", "bert_mean"),
+        pytest.param("subgroups", "bert_mean", marks=pytest.mark.sweep),
+        *ON_CPU[:2],
+        *(pytest.param(*case, marks=pytest.mark.sweep) for case in ON_CPU[2:]),
+    ],
+)
+def test_on_every_tier(page: ModelPage, site: Site, tier: str, name: str) -> None:
     case = BY_NAME[name]
     page.load(compiled(site, case, "q0f32", (tier,)))
     for actual, output in zip(embeddings(page, case.texts()), expected(case).outputs, strict=True):
@@ -94,6 +104,21 @@ def test_quantized(page: ModelPage, site: Site, name: str, scheme: str, least: f
     page.load(served)
     for actual, output in zip(embeddings(page, case.texts()), expected(case).outputs, strict=True):
         assert cosine(actual, output) > least
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "activation"),
+    [
+        ("modernbert", "q8f32_1", "int8"),
+        ("bert_score", "q8f32_1", "int8"),
+        ("qwen3_embedding", "q4f32_1", "float32"),
+    ],
+)
+def test_quantized_on_a_cpu(page: ModelPage, site: Site, name: str, scheme: str, activation: str) -> None:
+    """In int8, or in floats where that would move the outputs of such weights too far."""
+    served = compiled(site, BY_NAME[name], scheme, ("base", "wasm"))
+    report = page.validate(served, "wasm")
+    assert report["ok"] and report["activation"] == activation, report
 
 
 @pytest.mark.parametrize("case", SCORES, ids=lambda case: case.name)

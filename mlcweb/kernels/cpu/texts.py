@@ -7,7 +7,7 @@ from tvm import tirx
 from mlcweb.contract.constants import Pooling
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.cpu.attention import Softmax
-from mlcweb.kernels.cpu.builder import CpuKernel, repeat, sum_of_lanes
+from mlcweb.kernels.cpu.builder import CpuKernel, llvm, repeat, sum_of_lanes
 from mlcweb.kernels.cpu.readers import four_of
 from mlcweb.kernels.language.builder import dynamic, f32, kernel, load4, ramp4
 from mlcweb.kernels.language.expr import Expr, Index, T
@@ -85,7 +85,7 @@ def unit(width: int) -> tirx.PrimFunc:
         value = k.let(four(quad), "value")
         sums.add(value * value)
     square = k.let(sum_of_lanes(k, sums.value), "square")
-    length = k.let(T.sqrt(T.max(square, f32(SHORTEST**2))), "length")
+    length = llvm("float32", "sqrt", T.max(square, f32(SHORTEST**2)))
     inverse = k.let(repeat(f32(1.0) / length), "inverse")
     with k.loop(width // 4) as quad:
         k.store(y, [row, ramp4(quad * 4)], four(quad) * inverse)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tvm.relax.frontend.nn import Tensor
 
@@ -37,7 +37,7 @@ class CpuTexts(NoStates, CpuPrefill):
     ) -> Tensor:
         """x ``[n, D]`` of the tokens, scaled; plus rows of learned ``positions``, and of token types."""
         x: Tensor | None = None
-        learned = {"positions": positions, "kinds": kinds}
+        learned: dict[str, Any] = {"positions": positions, "kinds": kinds}
         places = self.inputs.places if positions or kinds else None
         for w, piece in pieces(table):
             kernel = self.kernel(embed, w, prefill=True, scale=scale, piece=piece, texts=True, **learned)

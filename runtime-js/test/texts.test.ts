@@ -1,12 +1,13 @@
 // Tests what is around models that read whole texts: how texts are packed, several calls at a time, and checks of
 // bundles; without a GPU.
 import { describe, expect, it } from "vitest";
-import { packCalls, wordsOf } from "../src/embed/calls.js";
+import { CpuTextCalls } from "../src/cpu/text_calls.js";
+import { packCalls, type TextWords, wordsOf } from "../src/embed/calls.js";
 import { checkTextManifest, checkTextPlan } from "../src/embed/check.js";
 import { GpuTextCalls } from "../src/embed/gpu_calls.js";
 import { TextModel } from "../src/embed/text_model.js";
 import { parseTextValidation } from "../src/embed/validate.js";
-import { BundleError, GpuError } from "../src/errors.js";
+import { BundleError, GpuError, UnloadedError, WorkerError } from "../src/errors.js";
 import type { Typed } from "../src/text/post_processor.js";
 import { EMBEDDING } from "./fake_texts.js";
 
@@ -100,6 +101,26 @@ describe("a model of whole texts", () => {
   });
   it("gives no number that is none", async () => {
     await expect(model([], true).model.run([long(2)], () => {})).rejects.toBeInstanceOf(GpuError);
+  });
+  it("is computed by a CPU's threads as well, of which none gives a number that is none", async () => {
+    const asked: unknown[] = [];
+    const made = (answer: (words: TextWords) => number[], check = (): void => {}): TextModel => {
+      const call = async (name: string, [words, output]: [TextWords, object]): Promise<Float32Array> => {
+        asked.push([name, output]);
+        return Float32Array.from(answer(words));
+      };
+      const calls = new CpuTextCalls({ call, check } as never);
+      return new TextModel({ calls, output: { name: "scores", width: 1 }, callTokens: 4 });
+    };
+    const firsts = ({ tokens, texts }: TextWords): number[] => [...texts].map((first) => tokens[first]!);
+    expect(numbers(await made(firsts).run([long(2, 7), long(2, 8), long(3, 9)], () => {}))).toEqual([7, 8, 9]);
+    expect(asked).toEqual(Array(2).fill(["texts", { name: "scores", width: 1 }]));
+    const wrong = made(() => [Number.NaN]);
+    await expect(wrong.run([long(1)], () => {})).rejects.toBeInstanceOf(WorkerError);
+    const ended = made(firsts, () => {
+      throw new UnloadedError();
+    });
+    await expect(ended.run([long(1)], () => {})).rejects.toBeInstanceOf(UnloadedError);
   });
 });
 

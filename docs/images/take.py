@@ -7,8 +7,8 @@
 
 ``make demo`` makes the first bundle; the second one's pictures are of the search page, and the third one's is of a
 conversation about a picture (tests.fixtures.images makes a tiny model, whose words mean nothing). MLCWEB_CHROMIUM
-names the browser, and MLCWEB_CHROMIUM_FLAGS gives it more flags. ``--all DIR`` takes every state of the chat page, light, dark and narrow, for looking at. Pictures
-are nicer where a good sans-serif is installed (Debian: fonts-inter).
+names the browser, and MLCWEB_CHROMIUM_FLAGS gives it more flags. ``--all DIR`` takes every state of the chat page,
+light, dark and narrow, for looking at. Pictures are nicer where a good sans-serif is installed (Debian: fonts-inter).
 """
 
 from __future__ import annotations

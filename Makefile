@@ -82,6 +82,8 @@ peers-transformers: setup $(PEERS) $(ONNX) ## Transformers.js beside ours: texts
 	.cache/onnx/bin/python -m bench.peers.onnx_decoder dist/peers/$(DECODER) dist/peers/$(DECODER)-onnx
 	scripts/with-node.sh node bench/peers/transformers.mjs texts --out dist/peers/texts.json $(PEERS_FLAGS) \
 	  mlcweb/engine dist/peers/minilm-q8f16_1 dist/peers/minilm-onnx $(BROWSER_FLAGS)
+	scripts/with-node.sh node bench/peers/transformers.mjs texts --cpu --out dist/peers/texts-cpu.json $(PEERS_FLAGS) \
+	  mlcweb/engine dist/peers/minilm-q8f16_1 dist/peers/minilm-onnx $(BROWSER_FLAGS)
 	scripts/with-node.sh node bench/peers/transformers.mjs decode --out dist/peers/decode.json $(PEERS_FLAGS) \
 	  mlcweb/engine dist/peers/$(DECODER)-q4f16_1 dist/peers/$(DECODER)-onnx $(BROWSER_FLAGS)
 

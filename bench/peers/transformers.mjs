@@ -1,8 +1,10 @@
-// Measures Transformers.js beside mlcweb: in one page, in turns, on WebGPU, with models of the same shape.
+// Measures Transformers.js beside mlcweb: in one page, in turns, with models of the same shape, on WebGPU; or texts
+// without it, in WebAssembly.
 //   CHROME=/path/to/chromium node bench/peers/transformers.mjs KIND ENGINE_DIR BUNDLE_DIR PEER_DIR [-- chromium flags]
 // KIND is texts or decode. It needs a browser and Node, and neither npm nor Python: PEER_DIR has Transformers.js and
 // the models (bench/peers/onnx_encoder.py and onnx_decoder.py write one).
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { machine, runPage, split, table, VERSION } from "../page.mjs";
@@ -19,13 +21,14 @@ ${Object.entries(KINDS)
   --model FOLDER:DTYPE
                    this model of PEER_DIR alone; may be repeated
   --tier NAME      the tier that mlcweb runs
+  --cpu            texts on the CPU, in as many threads as it has
   --seconds N      how long it all may take (540)
   --out FILE       everything as JSON
 Environment: CHROME or MLCWEB_CHROMIUM (the browser), GPU_NAME (the machine's GPU, for the heading)`;
 
 const [own, flags] = split(process.argv.slice(2), "--");
 const { kind, engine, bundle, peer, asked } = options();
-const { page, defaults, software, told, head, rows } = KINDS[kind];
+const { page, defaults, software, cpu, told, head, rows } = KINDS[kind];
 const models = asked.model?.map(named) ?? found();
 if (!models.length) fail(`${peer}/models has no ONNX model`);
 const versions = JSON.parse(fs.readFileSync(path.join(peer, "runtime", "versions.json"), "utf8"));
@@ -45,16 +48,16 @@ try {
   fail(error.message, 1);
 }
 const settings = Object.fromEntries(
-  Object.entries({ repeats: 5, ...defaults, ...(report.software && software) }).map(([name, value]) => [
-    name,
-    whole(name, value),
-  ]),
+  Object.entries({ repeats: 5, ...defaults, ...(asked.cpu ? cpu : report.software && software) }).map(
+    ([name, value]) => [name, whole(name, value)],
+  ),
 );
 report.settings = settings;
 console.log(
   `machine: ${report.machine}\n` +
     `browser: ${report.browser}; adapter: ${report.adapter} (${report.software ? "software" : "GPU"})\n` +
-    `Transformers.js ${versions["@huggingface/transformers"]}, ONNX Runtime ${versions["onnxruntime-web"]}, on WebGPU`,
+    `Transformers.js ${versions["@huggingface/transformers"]}, ONNX Runtime ${versions["onnxruntime-web"]}, on ` +
+    (asked.cpu ? `the CPU, in ${os.availableParallelism()} threads` : "WebGPU"),
 );
 let error;
 try {
@@ -78,9 +81,9 @@ process.exitCode = error || report.measured.length < 2 || report.engine?.ok !== 
 
 function script(left) {
   return `
-const half = (await navigator.gpu.requestAdapter()).features.has("shader-f16");
+const half = ${asked.cpu === true} || (await navigator.gpu.requestAdapter()).features.has("shader-f16");
 const { ${page.run} } = await import("/contenders/${page.file}");
-const asked = ${JSON.stringify({ bundle: "/bundle/", tier: asked.tier, models: left, ...settings })};
+const asked = ${JSON.stringify({ bundle: "/bundle/", tier: asked.cpu ? "wasm" : asked.tier, models: left, ...settings })};
 await ${page.run}({ ...asked, half }, report);`;
 }
 
@@ -160,7 +163,7 @@ function options() {
       allowPositionals: true,
       options: {
         ...Object.fromEntries(Object.keys(KINDS[kind]?.defaults ?? {}).map((name) => [name, text])),
-        ...{ repeats: text, tier: text, seconds: text, out: text, help: { type: "boolean" } },
+        ...{ repeats: text, tier: text, seconds: text, out: text, help: { type: "boolean" }, cpu: { type: "boolean" } },
         model: { type: "string", multiple: true },
       },
     });
@@ -170,6 +173,8 @@ function options() {
     }
     for (const needed of peer ? [`${engine}/mlcweb.js`, `${bundle}/mlcweb.json`, `${peer}/runtime/versions.json`] : [])
       if (!fs.existsSync(needed)) fail(`${needed} is not there`);
+    if (asked.cpu && peer && !KINDS[kind]?.cpu)
+      fail(`--cpu is for ${Object.keys(KINDS).find((name) => KINDS[name].cpu)}`);
     if (KINDS[kind] && peer) return { kind, engine, bundle, peer, asked };
   } catch (error) {
     console.error(error.message);

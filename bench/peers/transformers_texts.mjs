@@ -2,12 +2,13 @@
 
 export const TEXTS = {
   help: `embeddings of lists of tokens, and of the search page's sentences, three in a text
-  --texts N        how many (1000; in software 4)
+  --texts N        how many (1000; on the CPU 200; in software 4)
   --tokens N       tokens in a list (32; in software 16)
   --batch N        how many Transformers.js gets at once; without it the fastest of 32, 128, 512 and all`,
   page: { file: "texts.js", run: "compareTexts" },
   defaults: { texts: 1000, tokens: 32, batch: undefined },
   software: { repeats: 1, texts: 4, tokens: 16 },
+  cpu: { repeats: 3, texts: 200 },
   told({ settings: { texts, tokens, repeats } }) {
     const turns = repeats === 1 ? "one turn" : `medians of ${repeats} turns`;
     return `${texts} lists of ${tokens} tokens, then ${texts} texts; ${turns} after a warm-up`;

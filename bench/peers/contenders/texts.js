@@ -24,7 +24,7 @@ export async function compareTexts({ bundle, tier, models, texts: count, tokens,
       continue;
     }
     try {
-      const { seconds, made } = await timed(() => open(folder, dtype));
+      const { seconds, made } = await timed(() => open(folder, dtype, tier === "wasm" ? "wasm" : "webgpu"));
       const contender = { name, load_s: seconds, ...made };
       await choose(contender, lists, batches);
       contenders.push(contender);
@@ -69,9 +69,9 @@ function ours(engine) {
 }
 
 /** A feature-extraction pipeline, whose model is also run on tokens: as it runs texts, but for reading them. */
-async function open(folder, dtype) {
+async function open(folder, dtype, device) {
   const { mean_pooling, pipeline, Tensor } = await transformers();
-  const extractor = await pipeline("feature-extraction", folder, { device: "webgpu", dtype });
+  const extractor = await pipeline("feature-extraction", folder, { device, dtype });
   const ofTokens = async (lists) => {
     const dims = [lists.length, lists[0].length];
     const ids = BigInt64Array.from(lists.flat(), BigInt);

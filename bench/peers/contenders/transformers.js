@@ -14,6 +14,8 @@ export async function transformers() {
     useWasmCache: false,
   });
   const files = new URL(`${RUNTIME}ort-wasm-simd-threaded.asyncify`, location.href).href;
+  // by itself it takes half of them, and four at most
+  env.backends.onnx.wasm.numThreads = navigator.hardwareConcurrency;
   env.backends.onnx.wasm.wasmPaths = { mjs: `${files}.mjs`, wasm: `${files}.wasm` };
   return library;
 }

@@ -80,10 +80,11 @@ if (asked.out) fs.writeFileSync(asked.out, `${JSON.stringify({ ...report, error 
 process.exitCode = error || report.measured.length < 2 || report.engine?.ok !== true ? 1 : 0;
 
 function script(left) {
+  const tier = asked.cpu ? "wasm" : asked.tier;
   return `
 const half = ${asked.cpu === true} || (await navigator.gpu.requestAdapter()).features.has("shader-f16");
 const { ${page.run} } = await import("/contenders/${page.file}");
-const asked = ${JSON.stringify({ bundle: "/bundle/", tier: asked.cpu ? "wasm" : asked.tier, models: left, ...settings })};
+const asked = ${JSON.stringify({ bundle: "/bundle/", tier, models: left, ...settings })};
 await ${page.run}({ ...asked, half }, report);`;
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from mlcweb.browser.page import open_page
 from mlcweb.serve import serving
@@ -193,10 +193,14 @@ def test_pictures_fit_the_screen(page: Page, png: bytes, width: int) -> None:
 
 
 def test_the_playground_sends_pictures_and_writes_their_code(page: Page, png: bytes) -> None:
+    """It comes while its user writes, and leaves the focus there."""
     page.set_viewport_size({"width": 1280, "height": 800})
+    late: list[Route] = []
+    page.route("**/playground.js", lambda route: late.append(route))
     page.locator("#playground").click()
     choose(page, file("a.png", png))
     page.locator("#input").fill("what?")
+    late[0].continue_()
     expect(page.locator("pre.code code")).to_contain_text('await fetch("./a.png")')
     page.keyboard.press("Enter")
     expect(page.locator(".meta")).to_have_count(1)

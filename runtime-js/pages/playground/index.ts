@@ -81,7 +81,8 @@ export class Playground {
     this.panel.hidden = !open;
     document.body.classList.toggle("playing", open);
     button.setAttribute("aria-expanded", String(open));
-    if (open) this.panel.focus();
+    // it may have been fetched meanwhile, and its user be writing
+    if (open && [button, document.body].includes(document.activeElement as HTMLElement)) this.panel.focus();
     else if (within) button.focus();
     this.update();
   }

@@ -33,12 +33,12 @@ LONGEST = (
 # so does who names the file. Each case is some seconds of a software GPU, and neighbours differ in one thing.
 SAMPLED = {
     "test_cpu_": 4,
-    "test_kernels_attention": 9,
-    "test_kernels_": 5,
+    "test_kernels_attention": 12,
+    "test_kernels_": 7,
     "test_families": 4,
-    "test_model_llama": 4,
+    "test_model_llama": 6,
     "test_naga": 3,
-    "test_prefill_few": 3,
+    "test_prefill_few": 6,
 }
 
 

@@ -10,6 +10,7 @@ from tests.support.engine import needs_engine
 pytestmark = [pytest.mark.usefixtures("chromium"), needs_engine]
 
 
+@pytest.mark.sweep
 def test_the_page_is_what_its_commands_print() -> None:
     todo = steps(PAGE.read_text(encoding="utf-8"))
     for step, now in zip(todo, replay(todo), strict=True):

@@ -96,6 +96,7 @@ def test_without_timestamps_chains_are_timed_by_the_clock(
         assert greedy == page.right("greedy", [1, 2, 3], 4)["tokens"], "profiling leaves a usable model"
 
 
+@pytest.mark.sweep
 def test_float16_is_measured_where_the_device_has_it(
     bundle: Path, f16_chromium: Path, tmp_path: Path
 ) -> None:

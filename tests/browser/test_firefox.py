@@ -42,7 +42,7 @@ def small(site: Site) -> str:
     [
         pytest.param("llama-3.2", "float", 1e-4, marks=pytest.mark.sweep),
         ("llama-3.2", "int8", 5e-2),
-        ("gemma-2", "float", 2e-4),
+        pytest.param("gemma-2", "float", 2e-4, marks=pytest.mark.sweep),
     ],
 )
 def test_logits_are_those_of_transformers(

@@ -150,7 +150,7 @@ def test_a_bundle_is_checked_with_a_picture(page: ModelPage, site: Site, case: s
     assert all(chat["ok"] for chat in report["chats"])
 
 
-@pytest.mark.parametrize("name", ["qwen3_5", "qwen3_vl"])
+@pytest.mark.parametrize("name", [pytest.param("qwen3_5", marks=pytest.mark.sweep), "qwen3_vl"])
 def test_what_the_kv_cache_holds_is_reused(page: ModelPage, site: Site, name: str) -> None:
     """Before, between, inside of and after pictures: what goes on from there is what a fresh start makes. The first
     model has recurrent layers too.

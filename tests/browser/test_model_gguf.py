@@ -52,10 +52,8 @@ def test_without_float16(tier: str, activations: str, bundle: str, stock: ModelP
         assert few_error(stock, MODEL.vocab) < 1e-5
 
 
-@pytest.mark.parametrize(
-    ("tier", "activations"),
-    [("f16-subgroups", "float"), pytest.param("f16", "int8", marks=pytest.mark.sweep)],
-)
+@pytest.mark.sweep
+@pytest.mark.parametrize(("tier", "activations"), [("f16-subgroups", "float"), ("f16", "int8")])
 def test_with_float16(tier: str, activations: str, bundle: str, f16: ModelPage) -> None:
     check_validation(f16.validate(bundle, tier, activations=activations), tier)
 

@@ -202,6 +202,7 @@ def test_f16_tiers_validate(name: str, scheme: str, tier: str, f16_page: ModelPa
     check_validation(f16_page.validate(site.bundle(name, MODELS[name], scheme), tier), tier)
 
 
+@pytest.mark.sweep
 def test_f16_tiers_validate_with_a_float32_cache(f16_page: ModelPage, site: Site) -> None:
     bundle = site.bundle("tied", CASES["tied"], "q4f16_1", kv_cache_dtype="float32")
     check_validation(f16_page.validate(bundle, "f16-subgroups"), "f16-subgroups")

@@ -45,6 +45,7 @@ def bundle(site: Site, tmp_path_factory: pytest.TempPathFactory) -> str:
     return "mixtral"
 
 
+@pytest.mark.sweep
 def test_experts_in_parts(bundle: str, chromium: Path, site: Site) -> None:
     with open_model_page(chromium, site) as page:
         report = page.validate(bundle, "subgroups", activations="int8")

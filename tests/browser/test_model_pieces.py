@@ -73,7 +73,7 @@ def test_the_host_gives_transformers_logits(
     [
         ("software", "float"),
         pytest.param("subgroups", "float", marks=pytest.mark.sweep),
-        ("subgroups", "int8"),
+        pytest.param("subgroups", "int8", marks=pytest.mark.sweep),
     ],
 )
 @pytest.mark.parametrize("name", SPLIT)

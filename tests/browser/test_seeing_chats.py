@@ -114,7 +114,7 @@ def test_a_conversation_sees_its_pictures_once(page: ModelPage) -> None:
     assert again["logprobs"] == pytest.approx(second["logprobs"], abs=1e-4)
 
 
-@pytest.mark.parametrize("place", ["worker", "service"])
+@pytest.mark.parametrize("place", ["worker", pytest.param("service", marks=pytest.mark.sweep)])
 def test_workers_see_the_same(page: ModelPage, place: str) -> None:
     body = f"""const canvas = canvasOf(10);
     const blob = await canvas.convertToBlob();

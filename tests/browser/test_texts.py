@@ -20,7 +20,7 @@ from tests.support.engine import needs_engine
 pytestmark = [needs_engine, pytest.mark.slow]
 
 # One of each layer and head: a software adapter makes their kernels for some 15 seconds. The host runs all cases.
-EMBEDDINGS = [BY_NAME[name] for name in ("bert_mean", "modernbert", "qwen3_embedding", "embedding_gemma")]
+EMBEDDINGS = ("bert_mean", "modernbert", "qwen3_embedding", "embedding_gemma")
 SCORES = [BY_NAME[name] for name in ("bert_score", "qwen3_score")]
 
 
@@ -63,8 +63,15 @@ def off(actual: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.linalg.norm(actual - wanted) / np.linalg.norm(wanted))
 
 
-@pytest.mark.parametrize("case", EMBEDDINGS, ids=lambda case: case.name)
-def test_embeddings_are_transformers(page: ModelPage, site: Site, case: TextCase) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("modernbert", "embedding_gemma"),
+        *(pytest.param(name, marks=pytest.mark.sweep) for name in ("bert_mean", "qwen3_embedding")),
+    ],
+)
+def test_embeddings_are_transformers(page: ModelPage, site: Site, name: str) -> None:
+    case = BY_NAME[name]
     page.load(compiled(site, case, "q0f32"))
     texts, wanted = case.texts(), expected(case).outputs
     for actual, output in zip(embeddings(page, texts * 3), wanted * 3, strict=True):
@@ -73,7 +80,7 @@ def test_embeddings_are_transformers(page: ModelPage, site: Site, case: TextCase
         assert off(embeddings(page, [text])[0], output) < 2e-5
 
 
-ON_CPU = [("wasm", case.name) for case in EMBEDDINGS]
+ON_CPU = [("wasm", name) for name in EMBEDDINGS]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +100,11 @@ def test_on_every_tier(page: ModelPage, site: Site, tier: str, name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "scheme", "least"), [("modernbert", "q8f16_1", 0.99), ("qwen3_embedding", "q4f32_1", 0.4)]
+    ("name", "scheme", "least"),
+    [
+        ("modernbert", "q8f16_1", 0.99),
+        pytest.param("qwen3_embedding", "q4f32_1", 0.4, marks=pytest.mark.sweep),
+    ],
 )
 def test_quantized(page: ModelPage, site: Site, name: str, scheme: str, least: float) -> None:
     """The engine makes what the host makes of the rounded weights, which are near transformers' by their bits."""

@@ -18,6 +18,7 @@ ANSWER = " the capital of the country of France. It is the largest city in Franc
 TOKENS = 15
 
 
+@pytest.mark.sweep
 def test_the_host_goes_on_as_llama_cpp_does(gemma_bundle: Path) -> None:
     subject = bundle_subject(open_bundle(gemma_bundle))
     prompt, before = subject.renderer.text(PROMPT)

@@ -78,7 +78,8 @@ def test_validate_passes_on_stock_chromium(
 
 
 @needs_engine
-@pytest.mark.parametrize("fixture", ["gguf_bundle", pytest.param("q4f16_bundle", marks=pytest.mark.sweep)])
+@pytest.mark.sweep
+@pytest.mark.parametrize("fixture", ["gguf_bundle", "q4f16_bundle"])
 def test_validate_passes_with_shader_f16(
     fixture: str,
     request: pytest.FixtureRequest,

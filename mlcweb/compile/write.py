@@ -281,8 +281,8 @@ def _exact_where_needed(
     if difference is None:
         return lowered
     progress.note(
-        f"the tier {tier.name} computes in float32: int8 would move "
-        + (f"embeddings by {difference:.1%}" if job.texts else f"logits by {difference:.1%} of their range")
+        f"the tier {tier.name} computes in float32: int8 would move its "
+        + (f"outputs by {difference:.1%}" if job.texts else f"logits by {difference:.1%} of their range")
     )
     exact = lower_tier(job, replace(tier, floats=True), open_cache())
     return [exact if one.tier.cpu else one for one in lowered]

@@ -56,11 +56,8 @@ class LoweredTier:
     @property
     def rounds(self) -> bool:
         """Whether all entries round activations, as the CPU's tier does for quantized weights."""
-        return all(
-            any(launch["op"].startswith("round_") for launch in entry["launches"])
-            for name, entry in self.plan["entries"].items()
-            if name in ("decode", "embed", "score")
-        )
+        entries = self.plan["entries"].values()
+        return all(any(launch["op"].startswith("round_") for launch in e["launches"]) for e in entries)
 
     @property
     def entries(self) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.contract.constants import Place
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice.tier import BASE
 from mlcweb.kernels.cpu.embed import embed
@@ -16,7 +15,15 @@ from mlcweb.kernels.cpu.texts import attend_texts, pool, score, unit
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
 from mlcweb.kernels.layouts.storage import Values
 from tests.support.browser.cpu_kernels import run_cpu
-from tests.support.browser.text_kernels import ATTENTION, LENGTHS, Turning, attention, places_of, pooled
+from tests.support.browser.text_kernels import (
+    ATTENTION,
+    LENGTHS,
+    LookedUp,
+    Turning,
+    attention,
+    places_of,
+    pooled,
+)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
@@ -76,13 +83,8 @@ def test_score(gpu_page: Any, dtype: str) -> None:
 
 
 def test_embed_with_positions_and_types(gpu_page: Any) -> None:
-    lengths, rng, width = [5, 1, 9], np.random.default_rng(2), 72
-    ids = rng.integers(0, 50, 15).astype(np.int32)
-    tables = [rng.standard_normal((rows, width), np.float32) for rows in (50, 12, 2)]
-    table, positions, kinds = (Values(t.shape, "float32", BASE) for t in tables)
-    places = places_of(lengths)
+    case = LookedUp()
+    table, positions, kinds = case.stored()
     func = embed(table, prefill=True, positions=positions, kinds=kinds, texts=True)
-    args = [ids, tables[0], places, *tables[1:], np.zeros((15, width), np.float32)]
-    actual = run_cpu(gpu_page, func, args, n=15)[-1]
-    expected = tables[0][ids] + tables[1][places[:, Place.POSITION]] + tables[2][places[:, Place.KIND]]
-    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    actual = run_cpu(gpu_page, func, case.arguments(), n=15)[-1]
+    np.testing.assert_allclose(actual, case.expected, rtol=1e-6)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlcweb.contract.constants import Place
 from mlcweb.kernels.attention.rotate import rotate_heads
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.choice.tier import BASE, SUBGROUPS, Tier
@@ -18,14 +17,19 @@ from mlcweb.kernels.texts.pool import pool, unit
 from mlcweb.kernels.texts.score import score
 from mlcweb.kernels.vocabulary.embedding import embed
 from tests.support.browser.kernel_page import run_kernel
-from tests.support.browser.text_kernels import ATTENTION, LENGTHS, Turning, attention, places_of, pooled
+from tests.support.browser.text_kernels import (
+    ATTENTION,
+    LENGTHS,
+    LookedUp,
+    Turning,
+    attention,
+    places_of,
+    pooled,
+)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-@pytest.mark.parametrize(
-    ("heads", "kv_heads", "d", "scoring"),
-    ATTENTION,
-)
+@pytest.mark.parametrize(("heads", "kv_heads", "d", "scoring"), ATTENTION)
 @pytest.mark.parametrize("browser", ["stock"])
 def test_attend_texts(
     kernel_page: Any, lengths: list[int], heads: int, kv_heads: int, d: int, scoring: Scoring
@@ -91,13 +95,8 @@ def test_score(kernel_page: Any, rows: int, dtype: str, biased: bool) -> None:
 
 @pytest.mark.parametrize("browser", ["stock"])
 def test_embed_with_positions_and_types(kernel_page: Any) -> None:
-    lengths, rng, width = [5, 1, 9], np.random.default_rng(2), 72
-    ids = rng.integers(0, 50, 15).astype(np.int32)
-    tables = [rng.standard_normal((rows, width), np.float32) for rows in (50, 12, 2)]
-    table, positions, kinds = (Values(t.shape, "float32", BASE) for t in tables)
-    places = places_of(lengths)
+    case = LookedUp()
+    table, positions, kinds = case.stored()
     func = embed(table, prefill=True, positions=positions, kinds=kinds, texts=True)
-    args = [ids, tables[0], places, *tables[1:], np.zeros((15, width), np.float32)]
-    *_, actual = run_kernel(kernel_page, func, BASE, args, n=15)
-    expected = tables[0][ids] + tables[1][places[:, Place.POSITION]] + tables[2][places[:, Place.KIND]]
-    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    *_, actual = run_kernel(kernel_page, func, BASE, case.arguments(), n=15)
+    np.testing.assert_allclose(actual, case.expected, rtol=1e-6)

@@ -16,7 +16,7 @@ from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout, KVCache
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.products.outputs import soft_cap
-from mlcweb.kernels.texts.attention import Rows
+from mlcweb.kernels.texts.rows import Rows
 
 _MINUS_INFINITY = -3.0e38
 

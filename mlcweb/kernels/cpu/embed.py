@@ -44,10 +44,12 @@ def embed(
     seen = k.buffer("images", (n, images), "float32") if images else None
     x = k.output("x", (n, table.columns), "float32")
     row = k.parallel(n)
-    four, position4 = four_of(k, w), four_of(k, learned) if learned else None
-    kind4 = four_of(k, typed) if typed else None
-    if position4 is not None:
+    four, added = four_of(k, w), []
+    if learned is not None:
         position = k.let(places.position(row) if places else state[State.POSITION] + row, "position")
+        added.append((four_of(k, learned), position))
+    if typed is not None and places is not None:
+        added.append((four_of(k, typed), k.let(places.kind(row), "kind")))
     piece = piece or Piece(0, table.rows)
     given = k.let(ids[row if prefill else State.TOKEN], "given")
     token = k.let(T.max(T.min(given, piece.outputs - 1), 0) - piece.first, "token")
@@ -57,10 +59,8 @@ def embed(
         value = four(token, column)
         if scale != 1.0:
             value = value * repeat(f32(scale))
-        if position4 is not None:
-            value = value + position4(position, column)
-        if kind4 is not None and places is not None:
-            value = value + kind4(places.kind(row), column)
+        for four_more, at in added:
+            value = value + four_more(at, column)
         k.store(x, [row, ramp4(column)], value)
     if seen is not None:
         with k.when(given < 0), k.loop(table.columns // 4) as quad:

@@ -13,9 +13,9 @@ from mlcweb.kernels.language.builder import dynamic, f32, kernel, load4, ramp4
 from mlcweb.kernels.language.expr import Expr, Index, T
 from mlcweb.kernels.layouts.kv_cache import PAGE_SIZE, HeadLayout
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
-from mlcweb.kernels.texts.attention import Rows
 from mlcweb.kernels.texts.place import Places
 from mlcweb.kernels.texts.pool import SHORTEST
+from mlcweb.kernels.texts.rows import Rows
 
 
 @kernel

@@ -62,29 +62,10 @@ class _CpuOps(Ops):
     ) -> Tensor:
         """x ``[T, D]`` of the tokens, scaled; plus learned ``positions``, of which the state has the first."""
         seen = self.inputs.images if images and not self._decode else None
-        x: Tensor | None = None
-        for w, piece in pieces(table):
-            kernel = self.kernel(
-                embed,
-                w,
-                prefill=not self._decode,
-                scale=scale,
-                positions=positions,
-                images=None if seen is None else int(seen.shape[1]),
-                piece=piece,
-            )
-            written = self.launch(
-                name,
-                kernel,
-                ids=self.inputs.state if self._decode else self.inputs.tokens,
-                w=w,
-                state=self.inputs.state if positions and not self._decode else None,
-                positions=positions,
-                images=seen,
-                x=x,
-            )
-            x = written["x"]
-        return x
+        state = self.inputs.state if positions and not self._decode else None
+        given = {"state": state, "positions": positions, "images": seen}
+        width = None if seen is None else int(seen.shape[1])
+        return self._look_up(embed, table, name, given, scale=scale, positions=positions, images=width)
 
     def _product(
         self,

@@ -38,20 +38,9 @@ class Decode(Ops):
         """x ``[1, D]`` of the token in the state, scaled; plus its learned position, if there are ``positions``. What
         is decoded is no picture.
         """
-        x: Tensor | None = None
-        for w, piece in pieces(table):
-            kernel = self.kernel(
-                embed,
-                w,
-                prefill=False,
-                block_order=choose.uses_block_order(self.tier) and not rows,
-                scale=scale,
-                positions=positions,
-                piece=piece,
-            )
-            written = self.launch(name, kernel, ids=self.inputs.state, w=w, positions=positions, x=x)
-            x = written["x"]
-        return x
+        order = choose.uses_block_order(self.tier) and not rows
+        given = {"positions": positions}
+        return self._look_up(embed, table, name, given, block_order=order, scale=scale, positions=positions)
 
     def _product(
         self,

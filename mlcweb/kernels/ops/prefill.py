@@ -47,15 +47,7 @@ class Prefill(Ops):
         given = {"state": state, "positions": positions, "images": seen}
         width = None if seen is None else int(seen.shape[1])
         options = {"images": images, "images_width": width}
-        return self._look_up(table, name, given, scale=scale, positions=positions, **options)
-
-    def _look_up(self, table: Matrix, name: str, given: dict[str, Any], **options: Any) -> Tensor:
-        """The tokens' rows of all pieces of ``table``: ``options`` of the kernel, and what a launch is ``given``."""
-        x: Tensor | None = None
-        for w, piece in pieces(table):
-            kernel = self.kernel(embed, w, prefill=True, piece=piece, **options)
-            x = self.launch(name, kernel, ids=self.inputs.tokens, w=w, x=x, **given)["x"]
-        return x
+        return self._look_up(embed, table, name, given, scale=scale, positions=positions, **options)
 
     def _product(
         self,

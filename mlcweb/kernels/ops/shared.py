@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, ParamSpec
+from typing import Any, ClassVar, ParamSpec
 
 from tvm import tirx
 from tvm.relax.frontend.nn import Tensor
@@ -15,7 +15,7 @@ from mlcweb.kernels.choice import choose
 from mlcweb.kernels.choice.tier import Tier
 from mlcweb.kernels.experts.shared import add_scaled
 from mlcweb.kernels.layouts.kv_cache import HeadLayout
-from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp
+from mlcweb.kernels.layouts.pieces import Matrix, SplitGateUp, pieces
 from mlcweb.kernels.layouts.quantized import GroupQuantized
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.norms.head_norm import HeadNorm, norm_heads
@@ -144,6 +144,24 @@ class Ops:
     ) -> Tensor:
         """A product with what is folded into it; ``other`` is what is joined."""
         raise NotImplementedError
+
+    def _look_up(
+        self,
+        embed: Callable[..., tirx.PrimFunc],
+        table: Matrix,
+        name: str,
+        given: dict[str, Any],
+        **options: Any,
+    ) -> Tensor:
+        """The tokens' rows of all pieces of ``table``, by the kernel ``embed``: its ``options``, and what a launch is
+        ``given``.
+        """
+        x, decode = None, self.phase == "decode"
+        ids = self.inputs.state if decode else self.inputs.tokens
+        for w, piece in pieces(table):
+            kernel = self.kernel(embed, w, prefill=not decode, piece=piece, **options)
+            x = self.launch(name, kernel, ids=ids, w=w, x=x, **given)["x"]
+        return x
 
     def norm_spans(self, x: Tensor, weight: Values, epsilon: float) -> Tensor:
         """RMSNorm of each span of x ``[T, spans * W]``, of which ``weight`` has W values."""

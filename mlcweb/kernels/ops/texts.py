@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import ClassVar, NoReturn
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NoReturn
 
+from tvm import tirx
 from tvm.relax.frontend.nn import Tensor
 
 from mlcweb.contract.constants import Pooling
@@ -16,39 +18,30 @@ from mlcweb.kernels.layouts.pieces import Matrix
 from mlcweb.kernels.layouts.storage import Values, WholeMatrix
 from mlcweb.kernels.ops.prefill import Prefill
 from mlcweb.kernels.ops.protocol import Rope
+from mlcweb.kernels.ops.shared import Ops
 from mlcweb.kernels.recurrent.causal_conv import CausalConv
 from mlcweb.kernels.recurrent.gated_delta import GatedDelta
 from mlcweb.kernels.texts.attention import attend_texts
 from mlcweb.kernels.texts.pool import pool, unit
 from mlcweb.kernels.texts.score import score
+from mlcweb.kernels.vocabulary.embedding import embed
 
 
-def scoring_of_texts(layout: HeadLayout, scoring: Scoring, sinks: Values | None, context: int) -> Scoring:
-    """How texts of at most ``context`` tokens are scored. Raises UnsupportedError for what only an answer has."""
-    if not layout.appends or sinks is not None:
-        raise UnsupportedError("a model whose layers share keys, or that has sinks, makes no embeddings here")
-    scoring = scoring.within(context)
-    if scoring.growth is not None:
-        raise UnsupportedError("a model whose queries grow with their position makes no embeddings here")
-    return scoring
+@dataclass(frozen=True)
+class TextKernels:
+    """What makes the kernels of whole texts, on a GPU or on a CPU."""
+
+    embed: Callable[..., tirx.PrimFunc]
+    rotate_heads: Callable[..., tirx.PrimFunc]
+    attend: Callable[[HeadLayout, Scoring], tirx.PrimFunc]
+    pool: Callable[[int, Pooling], tirx.PrimFunc]
 
 
-class NoStates:
-    """Refuses recurrent layers."""
-
-    def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> NoReturn:
-        """Raises UnsupportedError: the state of one text would go into the next."""
-        raise UnsupportedError("a model with recurrent layers makes no embeddings here")
-
-    def gated_delta(self, qkv: Tensor, ba: Tensor, delta: GatedDelta, recurrent: Tensor) -> NoReturn:
-        """As ``causal_conv``."""
-        raise UnsupportedError("a model with recurrent layers makes no embeddings here")
-
-
-class Texts(NoStates, Prefill):
-    """Prefill's products and norms; each token sees only its own text, by ``places``."""
+class WholeTexts(Ops):
+    """What a GPU and a CPU share: each token sees only its own text, by ``places``."""
 
     phase: ClassVar[str] = "texts"
+    text_kernels: ClassVar[TextKernels]
 
     def embed(
         self,
@@ -62,9 +55,9 @@ class Texts(NoStates, Prefill):
         kinds: WholeMatrix | None = None,
     ) -> Tensor:
         """x ``[n, D]`` of the tokens, scaled; plus rows of learned ``positions``, and of token types."""
-        places = self.inputs.places if positions or kinds else None
-        given = {"places": places, "positions": positions, "kinds": kinds}
-        return self._look_up(table, name, given, scale=scale, positions=positions, kinds=kinds, texts=True)
+        learned: dict[str, Any] = {"positions": positions, "kinds": kinds}
+        given = {"places": self.inputs.places if positions or kinds else None, **learned}
+        return self._look_up(self.text_kernels.embed, table, name, given, scale=scale, texts=True, **learned)
 
     def attention(
         self,
@@ -76,23 +69,43 @@ class Texts(NoStates, Prefill):
         sinks: Values | None = None,
     ) -> Tensor:
         """``[n, H * P]``, within each text; nothing is kept in ``kv``."""
-        scoring = scoring_of_texts(layout, scoring, sinks, self.context)
+        if not layout.appends or sinks is not None:
+            raise UnsupportedError(
+                "a model whose layers share keys, or that has sinks, makes no embeddings here"
+            )
+        scoring = scoring.within(self.context)
+        if scoring.growth is not None:
+            raise UnsupportedError("a model whose queries grow with their position makes no embeddings here")
         places = self.inputs.windows if scoring.windows else self.inputs.places
         if rope.turns:
             qkv = self.rotate_heads(qkv, rope, layout)
-        kernel = self.kernel(attend_texts, layout, replace(scoring, windows=False))
+        kernel = self.kernel(self.text_kernels.attend, layout, replace(scoring, windows=False))
         return self.launch("attend", kernel, qkv=qkv, places=places)["attention"]
 
     def rotate_heads(self, qkv: Tensor, rope: Rope, layout: HeadLayout) -> Tensor:
         """``qkv`` ``[n, (H + 2 J) * P]`` with queries and keys turned by each token's position in its text."""
-        kernel = self.kernel(rotate_heads, layout, self.context, texts=True)
+        kernel = self.kernel(self.text_kernels.rotate_heads, layout, self.context, texts=True)
         given = {"qkv": qkv, "places": self.inputs.places, "rope_coarse": rope.coarse, "rope_fine": rope.fine}
         return self.launch("rope", kernel, **given)["y"]
 
     def pool(self, x: Tensor, pooling: Pooling) -> Tensor:
         """``[b, D]``: of each text's rows of x ``[n, D]`` the mean, the first or the last."""
-        kernel = self.kernel(pool, int(x.shape[1]), pooling)
+        kernel = self.kernel(self.text_kernels.pool, int(x.shape[1]), pooling)
         return self.launch("pool", kernel, x=x, places=self.inputs.places, texts=self.inputs.texts)["y"]
+
+    def causal_conv(self, x: Tensor, conv: CausalConv, recurrent: Tensor) -> NoReturn:
+        """Raises UnsupportedError: the state of one text would go into the next."""
+        raise UnsupportedError("a model with recurrent layers makes no embeddings here")
+
+    def gated_delta(self, qkv: Tensor, ba: Tensor, delta: GatedDelta, recurrent: Tensor) -> NoReturn:
+        """As ``causal_conv``."""
+        raise UnsupportedError("a model with recurrent layers makes no embeddings here")
+
+
+class Texts(WholeTexts, Prefill):
+    """With prefill's products and norms."""
+
+    text_kernels: ClassVar[TextKernels] = TextKernels(embed, rotate_heads, attend_texts, pool)
 
     def unit(self, x: Tensor) -> Tensor:
         """x ``[b, D]``, each row of length 1."""

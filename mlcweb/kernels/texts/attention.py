@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tvm import tirx
 
 from mlcweb.kernels.attention.scoring import Scoring
 from mlcweb.kernels.attention.to_ends import IntervalTile
-from mlcweb.kernels.language.builder import KernelBuilder, f32, kernel, load4, splat
-from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
+from mlcweb.kernels.language.builder import KernelBuilder, f32, kernel, splat
+from mlcweb.kernels.language.expr import Expr
 from mlcweb.kernels.layouts.kv_cache import HeadLayout, slot_of
 from mlcweb.kernels.texts.place import Places
+from mlcweb.kernels.texts.rows import Rows
 
 
 @kernel
@@ -26,24 +25,6 @@ def attend_texts(layout: HeadLayout, scoring: Scoring) -> tirx.PrimFunc:
     tile.begin()
     tile.walk(tile.first)
     return k.finish()
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Keys and values where the KV cache has pages: ``page`` is the first token of 16, wherever that is."""
-
-    qkv: Buffer
-    layout: HeadLayout
-    n: Index
-
-    def key4(self, page: Index, head: Index, slot: Index, quad: Index) -> Expr:
-        return self._four(page + slot, self.layout.heads + head, quad)
-
-    def value4(self, page: Index, head: Index, slot: Index, quad: Index) -> Expr:
-        return self._four(page + slot, self.layout.heads + self.layout.kv_heads + head, quad)
-
-    def _four(self, token: Index, head: Index, quad: Index) -> Expr:
-        return load4(self.qkv, T.min(token, self.n - 1), head * self.layout.head_dim + quad * 4)
 
 
 class _TextTile(IntervalTile):

@@ -6,7 +6,9 @@ import numpy as np
 
 from mlcweb.contract.constants import Place
 from mlcweb.kernels.attention.scoring import Scoring
+from mlcweb.kernels.choice.tier import BASE
 from mlcweb.kernels.layouts.kv_cache import HeadLayout, rope_tables
+from mlcweb.kernels.layouts.storage import Values
 
 LENGTHS = ([1], [5, 1, 90, 3], [64, 64, 64], [31, 33, 200, 7, 1, 1, 2])
 
@@ -81,3 +83,26 @@ def pooled(x: np.ndarray, lengths: list[int], pooling: str) -> list[np.ndarray]:
     made = {"mean": lambda t: t.mean(0), "cls": lambda t: t[0], "last": lambda t: t[-1]}[pooling]
     begins = np.cumsum([0, *lengths[:-1]])
     return [made(x[i : i + length].astype(np.float64)) for i, length in zip(begins, lengths, strict=True)]
+
+
+class LookedUp:
+    """Tokens of texts, tables of words, positions and types, and the sum of their rows, ``expected``."""
+
+    def __init__(self) -> None:
+        rng, width = np.random.default_rng(2), 72
+        self.ids = rng.integers(0, 50, 15).astype(np.int32)
+        self.tables = [rng.standard_normal((rows, width), np.float32) for rows in (50, 12, 2)]
+        self.places = places_of([5, 1, 9])
+        words, positions, kinds = self.tables
+        at, kind = self.places[:, Place.POSITION], self.places[:, Place.KIND]
+        self.expected = words[self.ids] + positions[at] + kinds[kind]
+        self.out = np.zeros((15, width), np.float32)
+
+    def stored(self) -> list[Values]:
+        """The tables as a kernel is told of them."""
+        return [Values(table.shape, "float32", BASE) for table in self.tables]
+
+    def arguments(self) -> list[np.ndarray]:
+        """The kernel's."""
+        words, *more = self.tables
+        return [self.ids, words, self.places, *more, self.out]

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { digest } from "../src/bundle/files.js";
-import { type FetchLike, Source, type SourceOptions, streamWeights } from "../src/bundle/index.js";
+import { type FetchLike, Source, type SourceOptions } from "../src/bundle/index.js";
+import { bringWeights, startCarriers } from "../src/engine/bring_weights.js";
 import { deleteFromCache, isInCache } from "../src/engine/cached.js";
 import { chooseVerify } from "../src/engine/options.js";
 import { BundleError, CancelledError, IntegrityError, InvalidRequestError } from "../src/errors.js";
@@ -69,7 +70,7 @@ async function visit(options: SourceOptions & { controller?: AbortController } =
     ...options,
   });
   const manifest = await source.manifest();
-  const carriers = await source.startCarriers(3);
+  const carriers = startCarriers(source, manifest);
   const sink = {
     ready: async () => {},
     flushed: async () => {},
@@ -77,13 +78,9 @@ async function visit(options: SourceOptions & { controller?: AbortController } =
       for (const [i, byte] of bytes.entries()) got[manifest.tensors.get(tensor)!.offset + offset + i] = byte;
     },
   };
-  try {
-    await streamWeights(source, manifest, ["a", "b", "c"], sink, controller, carriers);
-  } finally {
-    for (const carrier of carriers) carrier.end();
-  }
+  await bringWeights({ source, manifest, carriers }, ["a", "b", "c"], sink, controller);
   const right = got.every((byte, i) => byte === i) && got.length === 160;
-  return { warnings, right, counted, carriers: carriers.length };
+  return { warnings, right, counted, carriers: (await carriers).length };
 }
 
 const ALL = { warnings: [], right: true, counted: 160, carriers: 3 };
@@ -386,7 +383,6 @@ describe("two loads at once", () => {
     expect(await visits[1]).toBeInstanceOf(CancelledError);
     held = false;
     first.abort();
-    // as a load does, whose carriers end with it
     for (const wake of waiting) wake();
     expect(await visits[0]).toBeInstanceOf(CancelledError);
     expect(await visits[2]).toEqual(ALL);

@@ -85,9 +85,10 @@ export class Disk {
   flushes = 0;
   readonly cache = new Map<string, Bytes>();
 
-  /** All files, by the names that they have in their folders. */
+  /** All files by the names that they have in their folders, sorted: carriers end in any order. */
   files(folder = this.root): Map<string, FakeFile> {
-    return new Map([...folder.files, ...[...folder.folders.values()].flatMap((inner) => [...this.files(inner)])]);
+    const inner = [...folder.folders.values()].flatMap((each) => [...this.files(each)]);
+    return new Map([...folder.files, ...inner].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
   used(): number {
     return [...this.files().values()].reduce((sum, { bytes }) => sum + bytes.length, 0);

@@ -56,6 +56,8 @@ mv "$work/chromium" "$work/libvulkan_lvp.so" "$out/"
 cat > "$work/chromium-f16" <<EOF
 #!/bin/sh
 export ICD_SO="$out/libvulkan_lvp.so"
+# Its compiler takes a fifth of the time for vectors of four lanes, of kernels with loops in loops.
+export LP_NATIVE_VECTOR_WIDTH=128
 exec "$out/chromium/chromium" "\$@"
 EOF
 chmod +x "$work/chromium-f16"

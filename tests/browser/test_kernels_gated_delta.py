@@ -12,7 +12,9 @@ from mlcweb.kernels.choice.tier import BASE, F16, SUBGROUPS, Tier
 from mlcweb.kernels.layouts.block_order import offset
 from mlcweb.kernels.layouts.storage import Values
 from mlcweb.kernels.norms.span_norm import add_norm_of_span, norm_spans
+from mlcweb.kernels.recurrent.delta_mix import MIX, delta_mix
 from mlcweb.kernels.recurrent.gated_delta import GatedDelta, gated_delta
+from mlcweb.kernels.recurrent.gated_delta_chunk import gated_delta_chunk
 from tests.support.browser.kernel_page import run_kernel
 
 VARIANTS = [("stock", "float32", BASE), ("stock", "float16", SUBGROUPS), ("f16", "float16", F16)]
@@ -52,7 +54,7 @@ def expected(
     ("heads", "key_heads", "keys", "values", "chunks"),
     [
         (4, 2, 32, 48, [5, 1, 1, 9]),  # heads share keys; values in a workgroup and a half
-        (2, 2, 128, 128, [3, 40, 1]),
+        (2, 2, 128, 128, [3, 40, 1, 16]),
         (3, 1, 16, 16, [1, 1, 2]),
     ],
 )
@@ -82,9 +84,15 @@ def test_gated_delta(
         state = np.zeros(State.WORDS, np.int32)
         state[State.POSITION] = position
         o = np.zeros((count, heads * values), np.float32)
-        func = gated_delta(delta, decode=count == 1)
-        given = [qkv[fed], ba[fed], rate, shift, state, recurrent, o]
-        *_, recurrent, actual = run_kernel(kernel_page, func, tier, given, n=count)
+        tokens, kept = [qkv[fed], ba[fed], rate, shift], [state, recurrent, o]
+        if count == 1 and position > 0:
+            step = gated_delta(delta)
+            *_, recurrent, actual = run_kernel(kernel_page, step, tier, [*tokens, *kept])
+        else:
+            empty = np.zeros((count, heads * MIX), np.float32)
+            *_, mix = run_kernel(kernel_page, delta_mix(delta), tier, [*tokens, empty], n=count)
+            chunks_of = gated_delta_chunk(delta)
+            *_, recurrent, actual = run_kernel(kernel_page, chunks_of, tier, [qkv[fed], mix, *kept], n=count)
         np.testing.assert_allclose(actual, wanted[fed], rtol=2e-5, atol=2e-5)
         position += count
 

@@ -25,7 +25,9 @@ from mlcweb.kernels.ops.memo import KernelMemo
 from mlcweb.kernels.ops.protocol import Rope
 from mlcweb.kernels.products.matvec import Norm
 from mlcweb.kernels.products.outputs import Activation, Folded
+from mlcweb.kernels.recurrent.delta_mix import delta_mix
 from mlcweb.kernels.recurrent.gated_delta import GatedDelta, gated_delta
+from mlcweb.kernels.recurrent.gated_delta_chunk import gated_delta_chunk
 
 P = ParamSpec("P")
 
@@ -190,9 +192,12 @@ class Ops:
 
     def gated_delta(self, qkv: Tensor, ba: Tensor, delta: GatedDelta, recurrent: Tensor) -> Tensor:
         """The gated delta rule's ``[T, H * V]``; moves the state on."""
-        kernel = self.kernel(gated_delta, delta, decode=self.phase == "decode")
-        given = {"rate": delta.rate, "shift": delta.shift, "state": self.inputs.state, "recurrent": recurrent}
-        return self.launch("delta", kernel, qkv=qkv, ba=ba, **given)["o"]
+        tokens = {"qkv": qkv, "ba": ba, "rate": delta.rate, "shift": delta.shift}
+        kept = {"state": self.inputs.state, "recurrent": recurrent}
+        if self.phase == "decode":
+            return self.launch("delta", self.kernel(gated_delta, delta), **tokens, **kept)["o"]
+        mix = self.launch("delta_mix", self.kernel(delta_mix, delta), **tokens)["mix"]
+        return self.launch("delta", self.kernel(gated_delta_chunk, delta), qkv=qkv, mix=mix, **kept)["o"]
 
     def rotate_heads(self, qkv: Tensor, rope: Rope, layout: HeadLayout) -> Tensor:
         """``qkv`` ``[T, (H + 2 J) * P]`` with queries and keys turned by RoPE."""

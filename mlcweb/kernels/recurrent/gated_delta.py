@@ -18,19 +18,21 @@ from mlcweb.contract.constants import State
 from mlcweb.kernels.language.builder import (
     KernelBuilder,
     call,
-    dynamic,
+    exp,
     f32,
     kernel,
     load4,
+    log,
     ramp4,
     select,
     splat,
 )
-from mlcweb.kernels.language.expr import Expr, T
-from mlcweb.kernels.layouts.storage import Values
+from mlcweb.kernels.language.expr import Buffer, Expr, Index, T
+from mlcweb.kernels.layouts.storage import Values, ValuesReader
 
 THREADS = 128
-_LANES = 4  # threads that share a row of the state
+LANES = 4  # threads that share a row of the state
+ROWS = THREADS // LANES  # of a workgroup
 EPSILON = 1e-6  # of the lengths
 _SUMS = 5
 
@@ -39,7 +41,8 @@ _SUMS = 5
 class GatedDelta:
     """H heads of V values, and ``key_heads`` of K keys and queries, each of which serves H / ``key_heads`` heads.
 
-    ``rate`` and ``shift`` ``[1, H]`` make a token's decay: g = -exp(rate) * softplus(a + shift).
+    ``rate`` and ``shift`` ``[1, H]`` make a token's decay: g = -exp(rate) * softplus(a + shift). Raises ValueError
+    where 16 does not divide K.
     """
 
     heads: int
@@ -48,6 +51,10 @@ class GatedDelta:
     value_width: int
     rate: Values
     shift: Values
+
+    def __post_init__(self) -> None:
+        if self.key_width % (4 * LANES):
+            raise ValueError(f"keys of {self.key_width}: not a multiple of {4 * LANES}")
 
     @property
     def width(self) -> int:
@@ -59,76 +66,119 @@ class GatedDelta:
         """Of ``recurrent``."""
         return self.heads * self.value_width, self.key_width
 
+    def first_query(self, head: Expr) -> Expr:
+        """The first column of a head's queries."""
+        return head // (self.heads // self.key_heads) * self.key_width
+
+    def first_key(self, head: Expr) -> Expr:
+        """The first column of a head's keys."""
+        return self.first_query(head) + self.key_heads * self.key_width
+
+    @property
+    def quads(self) -> int:
+        """Fours of a row of the state that a thread has."""
+        return self.key_width // 4 // LANES
+
 
 @kernel
-def gated_delta(delta: GatedDelta, *, decode: bool = False) -> tirx.PrimFunc:
-    """Kernel ``o[n, H * V]``, float32; the state moves on by n tokens. Arguments: qkv ``[n, width]``, ba ``[n, 2 H]``
-    (b before its sigmoid, and a), rate, shift, state, recurrent, o. 16 divides K.
-
-    A workgroup has 32 rows of a head's state in registers, and goes through the tokens. The sums of a row are those of
-    its four threads, over workgroup memory, whose halves take turns: so one barrier a token is enough.
+def gated_delta(delta: GatedDelta) -> tirx.PrimFunc:
+    """Kernel ``o[1, H * V]``, float32, of one token; the state moves on. Arguments: qkv ``[1, width]``, ba
+    ``[1, 2 H]`` (b before its sigmoid, and a), rate, shift, state, recurrent, o. A workgroup has 32 rows of a head's
+    state.
     """
-    keys, values, rows = delta.key_width, delta.value_width, THREADS // _LANES
-    if keys % (4 * _LANES):
-        raise ValueError(f"keys of {keys}: not a multiple of {4 * _LANES}")
-    quads = keys // 4 // _LANES
-    k, n = KernelBuilder("gated_delta"), 1 if decode else dynamic("n")
-    qkv = k.buffer("qkv", (n, delta.width), "float32")
-    ba = k.buffer("ba", (n, 2 * delta.heads), "float32")
+    k = KernelBuilder("gated_delta")
+    qkv = k.buffer("qkv", (1, delta.width), "float32")
+    ba = k.buffer("ba", (1, 2 * delta.heads), "float32")
     rate, shift = delta.rate.bind(k, "rate"), delta.shift.bind(k, "shift")
     state = k.buffer("state", (State.WORDS,), "int32")
     recurrent = k.in_place("recurrent", delta.state_shape, "float32")
-    o = k.output("o", (n, delta.heads * values), "float32")
-    (wg, head), tid = k.launch([T.ceildiv(values, rows), delta.heads], THREADS)
+    o = k.output("o", (1, delta.heads * delta.value_width), "float32")
+    (wg, head), tid = k.launch([T.ceildiv(delta.value_width, ROWS), delta.heads], THREADS)
 
-    lane, inside = k.let(tid % _LANES, "lane"), k.let(wg * rows + tid // _LANES, "inside")
-    present = inside < values
-    row = k.let(head * values + T.min(inside, values - 1), "row")
-    query = k.let(head // (delta.heads // delta.key_heads) * keys, "query")
-    first_key, first_value = delta.key_heads * keys, 2 * delta.key_heads * keys
-    s, q4, k4 = (k.local(quads, "float32x4", name=name) for name in ("s", "q4", "k4"))
-    fresh = k.let(state[State.POSITION] == 0, "fresh")
-    for i in range(quads):
-        old = load4(recurrent, row, (i * _LANES + lane) * 4)
-        k.store(s, i, select(fresh, splat(f32(0.0)), old))
+    lane = k.let(tid % LANES, "lane")
+    inside = k.let(wg * ROWS + tid // LANES, "inside")
+    present = inside < delta.value_width
+    row = k.let(head * delta.value_width + T.min(inside, delta.value_width - 1), "row")
+    query, key = k.let(delta.first_query(head), "query"), k.let(delta.first_key(head), "key")
+    s = load_state(k, delta, recurrent, row, lane, state[State.POSITION] == 0)
+    q4, k4 = (k.local(delta.quads, "float32x4", name=name) for name in ("q4", "k4"))
+    for i in range(delta.quads):
+        k.store(q4, i, load4(qkv, 0, query + (i * LANES + lane) * 4))
+        k.store(k4, i, load4(qkv, 0, key + (i * LANES + lane) * 4))
 
-    decay = k.local(1, name="decay")
-    shared = k.shared(2 * _SUMS * THREADS, name="sums")
-    with k.loop(n) as t:
-        own = [splat(f32(0.0)) for _ in range(_SUMS)]
-        for i in range(quads):
-            k.store(q4, i, load4(qkv, t, query + (i * _LANES + lane) * 4))
-            k.store(k4, i, load4(qkv, t, first_key + query + (i * _LANES + lane) * 4))
-        # |k|², |q|², S k, S q, k q
-        for j, (a, b) in enumerate(((k4, k4), (q4, q4), (s, k4), (s, q4), (k4, q4))):
-            for i in range(quads):
-                own[j] = own[j] + a[i] * b[i]
-        half = k.let((t % 2) * (_SUMS * THREADS), "half")
-        for j in range(_SUMS):
-            k.store(shared, half + j * THREADS + tid, call("float32", "dot", own[j], splat(f32(1.0))))
-        k.barrier()
-        totals = k.local(_SUMS, name="totals")
-        for j in range(_SUMS):
-            at = half + j * THREADS + tid - lane
-            k.store(totals, j, shared[at] + shared[at + 1] + shared[at + 2] + shared[at + 3])
-        length = k.let(T.rsqrt(totals[0] + f32(EPSILON)), "length")
-        scale = k.let(T.rsqrt(totals[1] + f32(EPSILON)) * f32(keys**-0.5), "scale")
-        gate = k.let(_softplus(ba[t, delta.heads + head] + shift.one(k, 0, head)), "gate")
-        k.store(decay, 0, T.exp(f32(0.0) - T.exp(rate.one(k, 0, head)) * gate))
-        beta = k.let(f32(1.0) / (f32(1.0) + T.exp(f32(0.0) - ba[t, head])), "beta")
-        value = k.let(qkv[t, first_value + row], "value")
-        correction = k.local(1, name="correction")
-        k.store(correction, 0, (value - decay[0] * length * totals[2]) * beta)
-        with k.when(T.And(present, lane == 0)):
-            k.store(o, [t, row], scale * (decay[0] * totals[3] + correction[0] * length * totals[4]))
-        for i in range(quads):
-            k.store(s, i, s[i] * splat(decay[0]) + k4[i] * splat(correction[0] * length))
-    with k.when(present):
-        for i in range(quads):
-            k.store(recurrent, [row, ramp4((i * _LANES + lane) * 4)], s[i])
+    shared = k.shared(_SUMS * THREADS, name="sums")
+    # |k|², |q|², S k, S q, k q
+    for j, (a, b) in enumerate(((k4, k4), (q4, q4), (s, k4), (s, q4), (k4, q4))):
+        own = splat(f32(0.0))
+        for i in range(delta.quads):
+            own = own + a[i] * b[i]
+        k.store(shared, j * THREADS + tid, call("float32", "dot", own, splat(f32(1.0))))
+    k.barrier()
+    totals = k.local(_SUMS, name="totals")
+    for j in range(_SUMS):
+        at = j * THREADS + tid - lane
+        k.store(totals, j, shared[at] + shared[at + 1] + shared[at + 2] + shared[at + 3])
+    length = k.let(T.rsqrt(totals[0] + f32(EPSILON)), "length")
+    scale = k.let(T.rsqrt(totals[1] + f32(EPSILON)) * f32(delta.key_width**-0.5), "scale")
+    decay = k.let(exp(log_decay_of(k, delta, ba, rate, shift, 0, head)), "decay")
+    value = load_value(k, delta, qkv, 0, row)
+    correction = k.let((value - decay * length * totals[2]) * beta_of(ba, 0, head), "correction")
+    with k.when(T.And(present, lane == 0)):
+        k.store(o, [0, row], scale * (decay * totals[3] + correction * length * totals[4]))
+    for i in range(delta.quads):
+        k.store(s, i, s[i] * splat(decay) + k4[i] * splat(correction * length))
+    store_state(k, delta, recurrent, row, lane, present, s)
     return k.finish()
+
+
+def load_state(
+    k: KernelBuilder, delta: GatedDelta, recurrent: Buffer, row: Expr, lane: Expr, fresh: Expr
+) -> Buffer:
+    """A thread's fours of a row of the state, in registers; zeros if it is ``fresh``."""
+    s, fresh = k.local(delta.quads, "float32x4", name="s"), k.let(fresh, "fresh")
+    for i in range(delta.quads):
+        old = load4(recurrent, row, (i * LANES + lane) * 4)
+        k.store(s, i, select(fresh, splat(f32(0.0)), old))
+    return s
+
+
+def store_state(
+    k: KernelBuilder, delta: GatedDelta, recurrent: Buffer, row: Expr, lane: Expr, present: Expr, s: Buffer
+) -> None:
+    """Write them back, where the row is ``present``."""
+    with k.when(present):
+        for i in range(delta.quads):
+            k.store(recurrent, [row, ramp4((i * LANES + lane) * 4)], s[i])
+
+
+def load_value(k: KernelBuilder, delta: GatedDelta, qkv: Buffer, token: Index, row: Expr) -> Expr:
+    """v of a token for a row of the state: of four, since qkv is read in fours elsewhere."""
+    start = 2 * delta.key_heads * delta.key_width
+    four = k.let(load4(qkv, token, start + row // 4 * 4), "four")
+    one = [T.Shuffle([four], [i]) for i in range(4)]
+    low, high = (select(row % 2 == 0, one[i], one[i + 1]) for i in (0, 2))
+    return k.let(select(row % 4 < 2, low, high), "value")
+
+
+def log_decay_of(
+    k: KernelBuilder,
+    delta: GatedDelta,
+    ba: Buffer,
+    rate: ValuesReader,
+    shift: ValuesReader,
+    token: Index,
+    head: Expr,
+) -> Expr:
+    """g of a token."""
+    gate = k.let(_softplus(ba[token, delta.heads + head] + shift.one(k, 0, head)), "gate")
+    return f32(0.0) - exp(rate.one(k, 0, head)) * gate
+
+
+def beta_of(ba: Buffer, token: Index, head: Expr) -> Expr:
+    """b of a token, after its sigmoid."""
+    return f32(1.0) / (f32(1.0) + exp(f32(0.0) - ba[token, head]))
 
 
 def _softplus(x: Expr) -> Expr:
     """log(1 + exp(x)), which is x where exp would overflow."""
-    return T.max(x, f32(0.0)) + T.log(f32(1.0) + T.exp(f32(0.0) - call("float32", "abs", x)))
+    return T.max(x, f32(0.0)) + log(f32(1.0) + exp(f32(0.0) - call("float32", "abs", x)))

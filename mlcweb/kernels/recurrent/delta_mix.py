@@ -70,19 +70,19 @@ def delta_mix(delta: GatedDelta) -> tirx.PrimFunc:
 
     with k.when(tid < CHUNK):
         sums = k.local(2, name="sums")
-        for i in range(2):
-            k.store(sums, i, f32(0.0))
+        for end in range(2):
+            k.store(sums, end, f32(0.0))
         with k.loop(CHUNK) as j:
-            for i, counts in enumerate((j <= tid, j > tid)):
-                k.store(sums, i, sums[i] + select(counts, decays[j], f32(0.0)))
+            for end, counts in enumerate((j <= tid, j > tid)):
+                k.store(sums, end, sums[end] + select(counts, decays[j], f32(0.0)))
         k.store(so_far, tid, sums[0])
         k.store(of_key, tid, T.rsqrt(pairs[tid * (CHUNK + 1)] + f32(EPSILON)))
         k.store(of_query, tid, T.rsqrt(squares[tid] + f32(EPSILON)) * f32(delta.key_width**-0.5))
         grown, left = k.let(exp(sums[0]), "grown"), k.let(exp(sums[1]), "left")
         with k.when(first + tid < n):
             numbers = (grown * of_key[tid], grown * of_query[tid], left * of_key[tid], grown * left)
-            for i, number in enumerate(numbers):
-                k.store(mix, [token, head * MIX + NUMBERS + i], number)
+            for place, number in enumerate(numbers, NUMBERS):
+                k.store(mix, [token, head * MIX + place], number)
     k.barrier()
 
     with k.loop(2 * CHUNK * CHUNK // THREADS) as m:

@@ -100,7 +100,7 @@ def gated_delta(delta: GatedDelta) -> tirx.PrimFunc:
     present = inside < delta.value_width
     row = k.let(head * delta.value_width + T.min(inside, delta.value_width - 1), "row")
     query, key = k.let(delta.first_query(head), "query"), k.let(delta.first_key(head), "key")
-    s = load_state(k, delta, recurrent, row, lane, state[State.POSITION] == 0)
+    s = load_state(k, delta, recurrent, state, row, lane)
     q4, k4 = (k.local(delta.quads, "float32x4", name=name) for name in ("q4", "k4"))
     for i in range(delta.quads):
         k.store(q4, i, load4(qkv, 0, query + (i * LANES + lane) * 4))
@@ -132,10 +132,10 @@ def gated_delta(delta: GatedDelta) -> tirx.PrimFunc:
 
 
 def load_state(
-    k: KernelBuilder, delta: GatedDelta, recurrent: Buffer, row: Expr, lane: Expr, fresh: Expr
+    k: KernelBuilder, delta: GatedDelta, recurrent: Buffer, state: Buffer, row: Expr, lane: Expr
 ) -> Buffer:
-    """A thread's fours of a row of the state, in registers; zeros if it is ``fresh``."""
-    s, fresh = k.local(delta.quads, "float32x4", name="s"), k.let(fresh, "fresh")
+    """A thread's fours of a row of the recurrent state, in registers; zeros at position 0."""
+    s, fresh = k.local(delta.quads, "float32x4", name="s"), k.let(state[State.POSITION] == 0, "fresh")
     for i in range(delta.quads):
         old = load4(recurrent, row, (i * LANES + lane) * 4)
         k.store(s, i, select(fresh, splat(f32(0.0)), old))

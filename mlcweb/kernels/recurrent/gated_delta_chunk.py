@@ -55,7 +55,7 @@ def gated_delta_chunk(delta: GatedDelta) -> tirx.PrimFunc:
     present = inside < delta.value_width
     row = k.let(head * delta.value_width + T.min(inside, delta.value_width - 1), "row")
     query, key = k.let(delta.first_query(head), "query"), k.let(delta.first_key(head), "key")
-    s = load_state(k, delta, recurrent, row, lane, state[State.POSITION] == 0)
+    s = load_state(k, delta, recurrent, state, row, lane)
     products = k.shared(
         2 * CHUNK * THREADS, name="products"
     )  # of a thread's part of a row: with keys, with queries
@@ -92,10 +92,10 @@ def gated_delta_chunk(delta: GatedDelta) -> tirx.PrimFunc:
             part = k.let(tid + i * THREADS, "part")
             row_of, four = clamped(part // _FOURS), k.let(part % _FOURS, "four")
             k.store(rows_read, i, load4(mix, row_of, head * MIX + four * 4))
-        for turn in range(_TURNS):
-            at = clamped(turn * LANES + lane)
-            k.store(numbers, turn, load4(mix, at, head * MIX + NUMBERS))
-            k.store(values, turn, load_value(k, delta, qkv, at, row))
+        for m in range(_TURNS):
+            at = clamped(m * LANES + lane)
+            k.store(numbers, m, load4(mix, at, head * MIX + NUMBERS))
+            k.store(values, m, load_value(k, delta, qkv, at, row))
         with k.loop(T.ceildiv(count, _TOGETHER)) as group:
             for i in range(_TOGETHER):
                 token = k.let(group * _TOGETHER + i, "token")
@@ -112,13 +112,13 @@ def gated_delta_chunk(delta: GatedDelta) -> tirx.PrimFunc:
             token, four = k.let(part // _FOURS, "token"), k.let(part % _FOURS, "four")
             matrix = k.let(four // (CHUNK // 4) * CHUNK, "matrix")
             k.store(matrices, (matrix + token) * (CHUNK // 4) + four % (CHUNK // 4), rows_read[i])
-        for turn in range(_TURNS):
-            token = k.let(turn * LANES + lane, "token")
-            remembered = T.Shuffle([numbers[turn]], [OF_KEY]) * product(token, 0)
-            k.store(d, token * ROWS + own, select(token < count, values[turn] - remembered, f32(0.0)))
-            k.store(asked, token * ROWS + own, T.Shuffle([numbers[turn]], [OF_QUERY]) * product(token, 1))
+        for m in range(_TURNS):
+            token = k.let(m * LANES + lane, "token")
+            remembered = T.Shuffle([numbers[m]], [OF_KEY]) * product(token, 0)
+            k.store(d, token * ROWS + own, select(token < count, values[m] - remembered, f32(0.0)))
+            k.store(asked, token * ROWS + own, T.Shuffle([numbers[m]], [OF_QUERY]) * product(token, 1))
             with k.when(own == 0):
-                k.store(to_last, token, T.Shuffle([numbers[turn]], [TO_LAST]))
+                k.store(to_last, token, T.Shuffle([numbers[m]], [TO_LAST]))
         k.barrier()
         with k.loop(_TURNS) as turn:
             token = k.let(turn * LANES + lane, "token")

@@ -157,7 +157,15 @@ export class GpuModel implements Model {
   }
 
   async prefillAndSample(tokens: readonly number[], position: number, sampled = 0): Promise<number> {
-    return (await this.readTokens(this.submitPrefill(tokens, position, true, sampled)))[0]!;
+    return (await this.readTokens(this.feedAndSample(tokens, position, sampled)))[0]!;
+  }
+
+  private feedAndSample(tokens: readonly number[], position: number, sampled: number): Promise<ArrayBuffer> {
+    if (!this.areSteps(tokens)) return this.submitPrefill(tokens, position, true, sampled);
+    // The end of a prompt that was read before, or of one whose last token is fed by itself.
+    const last = tokens.length - 1;
+    this.feed(tokens.slice(0, last), position, sampled);
+    return this.step(tokens[last]!, position + last, sampled, ...this.choice());
   }
 
   steps(count: number): Promise<number[]> {
@@ -177,18 +185,11 @@ export class GpuModel implements Model {
   }
 
   feed(tokens: readonly number[], position: number, sampled: number): void {
-    const { guard, stepTokens } = this.parts;
-    guard.check();
+    this.parts.guard.check();
     if (this.few && tokens.length >= FEWEST && tokens.length <= MOST_FEW)
       this.submitPrefill(tokens, position, false, sampled, this.few);
-    else if (tokens.length > stepTokens || tokens.some((token) => token < 0))
-      this.submitPrefill(tokens, position, false, sampled);
-    else
-      tokens.forEach((token, i) => {
-        this.write("state", stateWords(position + i, token, 1, sampled, this.turn([token], position + i)));
-        this.decode();
-        this.recurrent?.fed(position + i + 1);
-      });
+    else if (!this.areSteps(tokens)) this.submitPrefill(tokens, position, false, sampled);
+    else tokens.forEach((token, i) => void this.step(token, position + i, sampled));
   }
 
   sample(mask: Int32Array<ArrayBuffer>, counts?: Int32Array<ArrayBuffer>): Promise<number> {
@@ -199,7 +200,32 @@ export class GpuModel implements Model {
   }
 
   decode(): void {
-    this.submit(this.pass("decode"), undefined, 0, 1, (encoder) => this.recurrent?.stepped(1, encoder));
+    this.decodeAnd();
+  }
+
+  /** A decode step of the token in the state, and what `choice` has of it; then the state is read. */
+  private decodeAnd(...choice: readonly (EntryName | Entry)[]): Promise<ArrayBuffer> {
+    const stepped = (encoder: GPUCommandEncoder): void => this.recurrent?.stepped(1, encoder);
+    const from = choice.length > 0 ? "state" : undefined;
+    return this.submit(this.pass("decode", ...choice), from, from && State.bytes, 1, stepped);
+  }
+
+  /** As `decodeAnd`, of a token that is given. */
+  private step(
+    token: number,
+    position: number,
+    sampled: number,
+    ...choice: readonly (EntryName | Entry)[]
+  ): Promise<ArrayBuffer> {
+    this.write("state", stateWords(position, token, 1, sampled, this.turn([token], position)));
+    const read = this.decodeAnd(...choice);
+    this.recurrent?.fed(position + 1);
+    return read;
+  }
+
+  /** Whether these take less time as decode steps than as a prefill. */
+  private areSteps(tokens: readonly number[]): boolean {
+    return tokens.length <= this.parts.stepTokens && tokens.every((token) => token >= 0);
   }
 
   sampleAgain(): Promise<number> {

@@ -77,24 +77,50 @@ def test_gated_delta(
     ba[0, heads] = 100.0  # whose exponential is no float32
     wide = [array.astype(np.float64) for array in (qkv, ba, rate, shift)]
     wanted = expected(*wide, heads, key_heads, keys)
+    actual = run_chunks(kernel_page, tier, delta, [qkv, ba, rate, shift], chunks)
+    np.testing.assert_allclose(actual, wanted, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(("browser", "dtype", "tier"), VARIANTS[:1])
+@pytest.mark.parametrize(("b", "a"), [(9.0, -20.0), (9.0, 20.0), (0.0, -3.0)])
+def test_the_same_key_again_and_again(kernel_page: Any, dtype: str, tier: Tier, b: float, a: float) -> None:
+    """As a text that repeats a word: what is corrected depends on all corrections before, with or without decay."""
+    rng = np.random.default_rng(3)
+    rate, shift = np.full((1, 2), 2.0, dtype), np.zeros((1, 2), dtype)
+    delta = GatedDelta(2, 1, 32, 32, *(Values((1, 2), dtype, tier) for _ in range(2)))
+    qkv = rng.standard_normal((50, delta.width)).astype(np.float32)
+    qkv[:, 32:64] = qkv[0, 32:64] * rng.uniform(0.1, 10, (50, 1))
+    ba = np.tile(np.float32([b, b, a, a]), (50, 1))
+    wanted = expected(*(array.astype(np.float64) for array in (qkv, ba, rate, shift)), 2, 1, 32)
+    actual = run_chunks(kernel_page, tier, delta, [qkv, ba, rate, shift], [33, 1, 16])
+    np.testing.assert_allclose(actual, wanted, rtol=2e-5, atol=2e-5)
+
+
+def run_chunks(
+    page: Any, tier: Tier, delta: GatedDelta, arrays: list[np.ndarray], chunks: list[int]
+) -> np.ndarray:
+    """o of all tokens: chunks in a prefill, but a step for one token that is not the first. ``arrays``: qkv, ba,
+    rate and shift.
+    """
+    qkv, ba, rate, shift = arrays
     recurrent = np.full(delta.state_shape, np.nan, np.float32)  # what another conversation left
-    position = 0
+    position, parts = 0, []
     for count in chunks:
         fed = slice(position, position + count)
         state = np.zeros(State.WORDS, np.int32)
         state[State.POSITION] = position
-        o = np.zeros((count, heads * values), np.float32)
+        o = np.zeros((count, delta.heads * delta.value_width), np.float32)
         tokens, kept = [qkv[fed], ba[fed], rate, shift], [state, recurrent, o]
         if count == 1 and position > 0:
-            step = gated_delta(delta)
-            *_, recurrent, actual = run_kernel(kernel_page, step, tier, [*tokens, *kept])
+            *_, recurrent, o = run_kernel(page, gated_delta(delta), tier, [*tokens, *kept])
         else:
-            empty = np.zeros((count, heads * MIX), np.float32)
-            *_, mix = run_kernel(kernel_page, delta_mix(delta), tier, [*tokens, empty], n=count)
-            chunks_of = gated_delta_chunk(delta)
-            *_, recurrent, actual = run_kernel(kernel_page, chunks_of, tier, [qkv[fed], mix, *kept], n=count)
-        np.testing.assert_allclose(actual, wanted[fed], rtol=2e-5, atol=2e-5)
+            empty = np.zeros((count, delta.heads * MIX), np.float32)
+            *_, mix = run_kernel(page, delta_mix(delta), tier, [*tokens, empty], n=count)
+            chunk = gated_delta_chunk(delta)
+            *_, recurrent, o = run_kernel(page, chunk, tier, [qkv[fed], mix, *kept], n=count)
+        parts.append(o)
         position += count
+    return np.concatenate(parts)
 
 
 @pytest.mark.parametrize(("browser", "dtype", "tier"), VARIANTS)

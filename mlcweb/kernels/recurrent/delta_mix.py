@@ -31,10 +31,9 @@ from mlcweb.kernels.recurrent.gated_delta import EPSILON, GatedDelta, beta_of, l
 
 CHUNK = 16  # tokens
 SOLVED, SEEN, NUMBERS = 0, CHUNK, 2 * CHUNK  # where a token's row of each begins
-OF_KEY, OF_QUERY, TO_LAST, KEPT = range(
-    4
-)  # exp(G) / |k|, exp(G) K^-0.5 / |q|, exp(G_last - G) / |k|, exp(G_last)
-MIX = NUMBERS + 4  # numbers of a token and a head
+# Its numbers: exp(G) / |k|, exp(G) K^-0.5 / |q|, exp(G_last - G) / |k|, exp(G_last).
+OF_KEY, OF_QUERY, TO_LAST, KEPT = range(4)
+MIX = NUMBERS + 4  # columns of a token and a head
 THREADS = 128
 _BLOCKS = CHUNK // 2  # of 2 x 2 pairs of tokens, in a row of all pairs
 _LEAST = -40.0  # of a decay's logarithm: less is nothing beside 1, and would cost the sums their last digits
